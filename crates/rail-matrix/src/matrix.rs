@@ -1,0 +1,138 @@
+//! The device matrix, and jaccl's rules about it.
+
+use serde::{Serialize, Serializer};
+
+use crate::{Rig, RigError};
+
+/// The most rails jaccl's ring opens between two ranks. Above it throws.
+pub const MAX_RAILS: usize = 4;
+
+/// The devices on each rank towards each other rank, aligned by rail: index `k`
+/// of cell `(i, j)` and of cell `(j, i)` are the two ends of one cable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Matrix {
+    devices: Vec<Vec<Vec<String>>>,
+    cables: Vec<Vec<Vec<String>>>,
+}
+
+/// A rig that no matrix can be made of.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MatrixError {
+    /// The rig itself makes no sense.
+    #[error(transparent)]
+    Rig(#[from] RigError),
+    /// A pair with more rails than jaccl opens.
+    #[error(
+        "nodes '{a}' and '{b}' have {has} cables, and jaccl opens at most {MAX_RAILS} a pair; \
+         leave {} out of the rig, or ask for fewer cables", .has - MAX_RAILS
+    )]
+    TooManyRails {
+        /// One node of the pair.
+        a: String,
+        /// The other.
+        b: String,
+        /// Cables between them.
+        has: usize,
+    },
+}
+
+impl Matrix {
+    /// Lays the rig's cables out as rails, ordered as
+    /// [`Rig::cables_between`] orders them.
+    ///
+    /// # Errors
+    /// When the rig fails [`Rig::check`] or a pair has more than [`MAX_RAILS`]
+    /// cables.
+    pub fn from_rig(rig: &Rig) -> Result<Self, MatrixError> {
+        rig.check()?;
+        let ranks = rig.nodes.len();
+        let mut matrix = Self {
+            devices: vec![vec![vec![]; ranks]; ranks],
+            cables: vec![vec![vec![]; ranks]; ranks],
+        };
+        for (i, here) in rig.nodes.iter().enumerate() {
+            for (j, there) in rig.nodes.iter().enumerate() {
+                let rails = rig.cables_between(&here.name, &there.name);
+                if rails.len() > MAX_RAILS {
+                    let (a, b) = (here.name.clone(), there.name.clone());
+                    return Err(MatrixError::TooManyRails {
+                        a,
+                        b,
+                        has: rails.len(),
+                    });
+                }
+                for cable in rails {
+                    let end = cable
+                        .end_on(&here.name)
+                        .expect("a cable between two nodes has an end on each");
+                    matrix.devices[i][j].push(end.device.clone());
+                    matrix.cables[i][j].push(cable.name.clone());
+                }
+            }
+        }
+        Ok(matrix)
+    }
+
+    /// The number of ranks: rows, and columns.
+    pub fn ranks(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// The devices on rank `i` towards rank `j`, by rail. Empty on the diagonal
+    /// and where no cable is.
+    ///
+    /// # Panics
+    /// When `i` or `j` is not a rank.
+    pub fn cell(&self, i: usize, j: usize) -> &[String] {
+        &self.devices[i][j]
+    }
+
+    /// The cables between ranks `i` and `j`, by rail. The same both ways round.
+    ///
+    /// # Panics
+    /// When `i` or `j` is not a rank.
+    pub fn rails(&self, i: usize, j: usize) -> &[String] {
+        &self.cables[i][j]
+    }
+
+    /// Whether jaccl's ring can run: every rank has as many devices towards its
+    /// left neighbour as towards its right, the same number on all ranks.
+    ///
+    /// As `Config::is_valid_ring` in `jaccl.cpp`, save that jaccl calls a
+    /// matrix of empty cells a ring and this asks for at least one device.
+    pub fn is_valid_ring(&self) -> bool {
+        let ranks = self.ranks();
+        if ranks < 2 {
+            return false;
+        }
+        let rails = self.cell(0, 1).len();
+        (1..=MAX_RAILS).contains(&rails)
+            && (0..ranks).all(|rank| {
+                let (left, right) = ((rank + ranks - 1) % ranks, (rank + 1) % ranks);
+                [left, right]
+                    .iter()
+                    .all(|&peer| self.cell(rank, peer).len() == rails)
+            })
+    }
+
+    /// Whether jaccl's mesh can run: every rank has a device towards every
+    /// other, as `Config::is_valid_mesh` in `jaccl.cpp`. Up to MLX 0.32.1 the
+    /// mesh uses the first device of a cell alone.
+    pub fn is_valid_mesh(&self) -> bool {
+        let ranks = self.ranks();
+        ranks >= 2 && (0..ranks).all(|i| (0..ranks).all(|j| (i == j) == self.cell(i, j).is_empty()))
+    }
+
+    /// The JSON that jaccl reads from the file named by `MLX_IBV_DEVICES`.
+    pub fn to_jaccl_json(&self) -> String {
+        serde_json::to_string(self).expect("a matrix is arrays of strings")
+    }
+}
+
+impl Serialize for Matrix {
+    /// Arrays of arrays of device names, `[]` for an empty cell.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.devices.serialize(serializer)
+    }
+}

@@ -1,0 +1,231 @@
+//! `rig.toml`: reading it with the line of every mistake, and writing it.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize, Serializer};
+use toml::Spanned;
+
+use super::{Cable, End, Link, Node, ReceiverNotReady, Rig, RigError, RigProblem, check::Place};
+use crate::units::{self, UnitError};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RigText {
+    #[serde(default)]
+    defaults: DefaultsText,
+    #[serde(default)]
+    node: Vec<Spanned<Node>>,
+    #[serde(default)]
+    cable: Vec<CableText>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct DefaultsText {
+    bandwidth: Option<Spanned<String>>,
+    latency: Option<Spanned<String>>,
+    #[serde(default)]
+    receiver_not_ready: ReceiverNotReady,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CableText {
+    name: Spanned<String>,
+    ends: [Spanned<String>; 2],
+    bandwidth: Option<Spanned<String>>,
+    latency: Option<Spanned<String>>,
+}
+
+impl Rig {
+    /// Reads `rig.toml`.
+    ///
+    /// ```toml
+    /// [defaults]                       # emulation only, and optional
+    /// bandwidth = "50 MB/s"
+    /// latency = "20 us"
+    /// receiver_not_ready = "wait"      # or "drop", "error"
+    ///
+    /// [[node]]                         # rank 0
+    /// name = "a"
+    /// [[node]]                         # rank 1
+    /// name = "b"
+    ///
+    /// [[cable]]
+    /// name = "cable-1"
+    /// ends = ["a:rdma_en5", "b:rdma_en5"]
+    /// bandwidth = "40 MB/s"            # this cable's own, optional like latency
+    /// ```
+    ///
+    /// # Errors
+    /// When the text is not such a rig or fails [`Rig::check`]. The error names
+    /// the line, what is wrong there and the remedy.
+    pub fn parse(text: &str) -> Result<Self, RigError> {
+        let source = Source(text);
+        let raw: RigText = toml::from_str(text).map_err(|error| RigError {
+            line: error.span().map(|span| source.line(span)),
+            problem: RigProblem::Toml(error.message().trim_end().to_owned()),
+        })?;
+        let RigText {
+            defaults,
+            node,
+            cable,
+        } = &raw;
+
+        let fallback = Link::default();
+        let link = source.link(
+            "[defaults]",
+            &defaults.bandwidth,
+            &defaults.latency,
+            fallback,
+        )?;
+        let rig = Self {
+            nodes: node.iter().map(|node| node.get_ref().clone()).collect(),
+            cables: cable
+                .iter()
+                .map(|c| source.cable(c, link))
+                .collect::<Result<_, _>>()?,
+            receiver_not_ready: defaults.receiver_not_ready,
+        };
+        rig.check_places().map_err(|(place, problem)| match place {
+            Place::Rig => problem.into(),
+            Place::Node(n) => source.error(node[n].span(), problem),
+            Place::Cable(c) => source.error(cable[c].name.span(), problem),
+            Place::End(c, e) => source.error(cable[c].ends[e].span(), problem),
+        })?;
+        Ok(rig)
+    }
+
+    /// Writes the rig so that [`Rig::parse`] gives it back.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a rig is tables of strings")
+    }
+}
+
+/// The text being read, to tell lines from.
+struct Source<'a>(&'a str);
+
+impl Source<'_> {
+    fn line(&self, span: Range<usize>) -> usize {
+        1 + self
+            .0
+            .bytes()
+            .take(span.start)
+            .filter(|byte| *byte == b'\n')
+            .count()
+    }
+
+    fn error(&self, span: Range<usize>, problem: RigProblem) -> RigError {
+        RigError {
+            line: Some(self.line(span)),
+            problem,
+        }
+    }
+
+    fn cable(&self, raw: &CableText, defaults: Link) -> Result<Cable, RigError> {
+        let name = raw.name.get_ref();
+        let [first, second] = &raw.ends;
+        let owner = format!("cable '{name}'");
+        Ok(Cable {
+            name: name.clone(),
+            ends: [self.end(name, first)?, self.end(name, second)?],
+            link: self.link(&owner, &raw.bandwidth, &raw.latency, defaults)?,
+        })
+    }
+
+    /// Splits at the last colon: a device name never holds one, a node's may.
+    fn end(&self, cable: &str, raw: &Spanned<String>) -> Result<End, RigError> {
+        let text = raw.get_ref();
+        let (node, device) = text.rsplit_once(':').ok_or_else(|| {
+            let problem = RigProblem::BadEnd {
+                cable: cable.to_owned(),
+                end: text.clone(),
+            };
+            self.error(raw.span(), problem)
+        })?;
+        Ok(End {
+            node: node.to_owned(),
+            device: device.to_owned(),
+        })
+    }
+
+    fn link(
+        &self,
+        owner: &str,
+        bandwidth: &Option<Spanned<String>>,
+        latency: &Option<Spanned<String>>,
+        otherwise: Link,
+    ) -> Result<Link, RigError> {
+        Ok(Link {
+            bytes_per_second: self
+                .unit(owner, bandwidth, units::parse_rate)?
+                .unwrap_or(otherwise.bytes_per_second),
+            latency: self
+                .unit(owner, latency, units::parse_time)?
+                .unwrap_or(otherwise.latency),
+        })
+    }
+
+    fn unit<T>(
+        &self,
+        owner: &str,
+        raw: &Option<Spanned<String>>,
+        read: impl Fn(&str) -> Result<T, UnitError>,
+    ) -> Result<Option<T>, RigError> {
+        let Some(raw) = raw else { return Ok(None) };
+        read(raw.get_ref()).map(Some).map_err(|error| {
+            self.error(
+                raw.span(),
+                RigProblem::Unit {
+                    owner: owner.to_owned(),
+                    error,
+                },
+            )
+        })
+    }
+}
+
+impl Serialize for Rig {
+    /// The shape of `rig.toml`, every cable with its own link.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct RigShape<'a> {
+            defaults: DefaultsShape,
+            node: &'a [Node],
+            cable: &'a [Cable],
+        }
+        #[derive(Serialize)]
+        struct DefaultsShape {
+            receiver_not_ready: ReceiverNotReady,
+        }
+        let defaults = DefaultsShape {
+            receiver_not_ready: self.receiver_not_ready,
+        };
+        RigShape {
+            defaults,
+            node: &self.nodes,
+            cable: &self.cables,
+        }
+        .serialize(serializer)
+    }
+}
+
+impl Serialize for Cable {
+    /// An entry of `rig.toml`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct CableShape<'a> {
+            name: &'a str,
+            ends: [String; 2],
+            bandwidth: String,
+            latency: String,
+        }
+        CableShape {
+            name: &self.name,
+            ends: self.ends.each_ref().map(End::to_string),
+            bandwidth: units::format_rate(self.link.bytes_per_second),
+            latency: units::format_time(self.link.latency),
+        }
+        .serialize(serializer)
+    }
+}

@@ -1,0 +1,175 @@
+//! Bandwidth and latency as people write them in a rig.
+//!
+//! Prefixes are decimal, as in link rates: 1 MB is 10^6 bytes. `b` is a bit and
+//! `B` a byte, so a Thunderbolt port's `80 Gb/s` is `10 GB/s`.
+
+use std::time::Duration;
+
+/// A rate or a time that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{text}' is not a {quantity}; write a number and a unit out of {units}, for example \"{example}\""
+)]
+pub struct UnitError {
+    text: String,
+    quantity: &'static str,
+    units: &'static str,
+    example: &'static str,
+}
+
+/// Units of rate, largest first, with their size in bits per second.
+const RATES: &[(&str, u64)] = &[
+    ("GB/s", 8_000_000_000),
+    ("Gb/s", 1_000_000_000),
+    ("MB/s", 8_000_000),
+    ("Mb/s", 1_000_000),
+    ("kB/s", 8_000),
+    ("B/s", 8),
+];
+
+/// Units of time, largest first, with their size in nanoseconds.
+const TIMES: &[(&str, u64)] = &[
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+    ("us", 1_000),
+    ("µs", 1_000),
+    ("ns", 1),
+];
+
+/// Reads a rate such as `50 MB/s` or `80 Gb/s`, in bytes per second.
+///
+/// # Errors
+/// When the number or the unit cannot be read.
+pub fn parse_rate(text: &str) -> Result<u64, UnitError> {
+    let error = || UnitError {
+        text: text.to_owned(),
+        quantity: "bandwidth",
+        units: "B/s, kB/s, MB/s, GB/s, Mb/s, Gb/s",
+        example: "50 MB/s",
+    };
+    scaled(text, RATES)
+        .map(|bits| (bits / 8.0).round() as u64)
+        .ok_or_else(error)
+}
+
+/// Reads a time such as `20 us`.
+///
+/// # Errors
+/// When the number or the unit cannot be read.
+pub fn parse_time(text: &str) -> Result<Duration, UnitError> {
+    let error = || UnitError {
+        text: text.to_owned(),
+        quantity: "latency",
+        units: "ns, us, ms, s",
+        example: "20 us",
+    };
+    scaled(text, TIMES)
+        .map(|ns| Duration::from_nanos(ns.round() as u64))
+        .ok_or_else(error)
+}
+
+/// Writes a rate in the largest byte unit that loses nothing.
+pub fn format_rate(bytes_per_second: u64) -> String {
+    let byte_units = RATES.iter().filter(|(unit, _)| unit.ends_with("B/s"));
+    exact(
+        bytes_per_second,
+        byte_units.map(|(unit, bits)| (*unit, bits / 8)),
+    )
+}
+
+/// Writes a time in the largest unit that loses nothing, to the nanosecond.
+pub fn format_time(time: Duration) -> String {
+    let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    exact(
+        nanos,
+        TIMES.iter().copied().filter(|(unit, _)| unit.is_ascii()),
+    )
+}
+
+/// `number unit` as a finite count of the smallest unit.
+fn scaled(text: &str, units: &[(&str, u64)]) -> Option<f64> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(split);
+    let (_, size) = units.iter().find(|(name, _)| *name == unit.trim())?;
+    let value = number.parse::<f64>().ok()? * *size as f64;
+    value.is_finite().then_some(value)
+}
+
+fn exact<'a>(count: u64, units: impl Iterator<Item = (&'a str, u64)>) -> String {
+    let mut smallest = ("", 1);
+    for (unit, size) in units {
+        if count >= size && count.is_multiple_of(size) {
+            return format!("{} {unit}", count / size);
+        }
+        smallest = (unit, size);
+    }
+    format!("{count} {}", smallest.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_decimal_and_tell_bits_from_bytes() {
+        assert_eq!(parse_rate("50 MB/s"), Ok(50_000_000));
+        assert_eq!(parse_rate("80 Gb/s"), parse_rate("10 GB/s"));
+        assert_eq!(parse_rate("1.5kB/s"), Ok(1_500));
+        assert_eq!(parse_rate("0 MB/s"), Ok(0));
+    }
+
+    #[test]
+    fn times_go_down_to_a_nanosecond() {
+        assert_eq!(parse_time("20 us"), Ok(Duration::from_micros(20)));
+        assert_eq!(parse_time("20µs"), Ok(Duration::from_micros(20)));
+        assert_eq!(parse_time("0.5 ms"), Ok(Duration::from_micros(500)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_with_an_example() {
+        for bad in [
+            "",
+            "50",
+            "MB/s",
+            "-1 MB/s",
+            "50 MiB/s",
+            "1.2.3 GB/s",
+            "fast",
+        ] {
+            let message = parse_rate(bad).unwrap_err().to_string();
+            assert!(
+                message.contains(&format!("'{bad}'")) && message.contains("50 MB/s"),
+                "{message}"
+            );
+        }
+        assert!(
+            parse_time("20 minutes")
+                .unwrap_err()
+                .to_string()
+                .contains("20 us")
+        );
+    }
+
+    #[test]
+    fn writing_and_reading_is_exact() {
+        for rate in [
+            0,
+            1,
+            999,
+            1_000,
+            1_500,
+            50_000_000,
+            10_000_000_000,
+            12_345_678_901,
+        ] {
+            assert_eq!(parse_rate(&format_rate(rate)), Ok(rate));
+        }
+        for ns in [0, 1, 1_500, 20_000, 3_000_000_000] {
+            let time = Duration::from_nanos(ns);
+            assert_eq!(parse_time(&format_time(time)), Ok(time));
+        }
+        assert_eq!(format_rate(50_000_000), "50 MB/s");
+        assert_eq!(format_time(Duration::from_micros(20)), "20 us");
+    }
+}

@@ -1,0 +1,205 @@
+//! Alignment, order, and jaccl's rules, over rigs made at random.
+
+use proptest::prelude::*;
+use rail_matrix::{Cable, End, Link, MAX_RAILS, Matrix, MatrixError, Node, ReceiverNotReady, Rig};
+
+fn node(rank: usize) -> String {
+    format!("node-{rank}")
+}
+
+/// A rig from the number of cables of each pair. Devices are numbered in an
+/// order that `shuffle` decides, so that sorting by device name would misalign.
+fn rig(counts: &[Vec<usize>], shuffle: usize) -> Rig {
+    let ranks = counts.len();
+    let mut cables = Vec::new();
+    let mut plugged = vec![0; ranks];
+    let mut plug = |rank: usize| {
+        plugged[rank] += 1;
+        End {
+            node: node(rank),
+            device: format!("rdma_en{}", plugged[rank] * (shuffle + rank + 1) % 97),
+        }
+    };
+    for i in 0..ranks {
+        for j in i + 1..ranks {
+            for _ in 0..counts[i][j] {
+                let name = format!("cable-{}", cables.len() + 1);
+                cables.push(Cable {
+                    name,
+                    ends: [plug(i), plug(j)],
+                    link: Link::default(),
+                });
+            }
+        }
+    }
+    let nodes = (0..ranks).map(|rank| Node { name: node(rank) }).collect();
+    Rig {
+        nodes,
+        cables,
+        receiver_not_ready: ReceiverNotReady::Wait,
+    }
+}
+
+fn rigs() -> impl Strategy<Value = Rig> {
+    (1..6_usize)
+        .prop_flat_map(|ranks| {
+            let row = prop::collection::vec(0..=MAX_RAILS, ranks);
+            (prop::collection::vec(row, ranks), 0..12_usize)
+        })
+        .prop_map(|(counts, shuffle)| rig(&counts, shuffle))
+}
+
+/// A rig and the same rig with its cables and their ends listed otherwise.
+fn relisted() -> impl Strategy<Value = (Rig, Rig)> {
+    rigs().prop_flat_map(|rig| {
+        let flips = prop::collection::vec(any::<bool>(), rig.cables.len());
+        (
+            Just(rig.clone()),
+            Just(rig.cables.clone()).prop_shuffle(),
+            flips,
+        )
+            .prop_map(|(rig, mut cables, flips)| {
+                for (cable, flip) in cables.iter_mut().zip(flips) {
+                    if flip {
+                        cable.ends.reverse();
+                    }
+                }
+                (rig.clone(), Rig { cables, ..rig })
+            })
+    })
+}
+
+proptest! {
+    #[test]
+    fn rail_k_of_both_directions_is_one_cable(rig in rigs()) {
+        let matrix = Matrix::from_rig(&rig).unwrap();
+        for i in 0..matrix.ranks() {
+            for j in 0..matrix.ranks() {
+                prop_assert_eq!(matrix.rails(i, j), matrix.rails(j, i));
+                prop_assert_eq!(matrix.cell(i, j).len(), matrix.rails(i, j).len());
+                for (k, name) in matrix.rails(i, j).iter().enumerate() {
+                    let cable = rig.cables.iter().find(|cable| &cable.name == name).unwrap();
+                    prop_assert_eq!(&cable.end_on(&node(i)).unwrap().device, &matrix.cell(i, j)[k]);
+                    prop_assert_eq!(&cable.end_on(&node(j)).unwrap().device, &matrix.cell(j, i)[k]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_cable_is_a_rail_of_its_pair_and_of_no_other(rig in rigs()) {
+        let matrix = Matrix::from_rig(&rig).unwrap();
+        let ranks = matrix.ranks();
+        let mut rails: Vec<_> = (0..ranks)
+            .flat_map(|i| (i + 1..ranks).map(move |j| (i, j)))
+            .flat_map(|(i, j)| matrix.rails(i, j).to_vec())
+            .collect();
+        let mut cables: Vec<_> = rig.cables.iter().map(|cable| cable.name.clone()).collect();
+        rails.sort();
+        cables.sort();
+        prop_assert_eq!(rails, cables);
+    }
+
+    #[test]
+    fn the_order_in_which_a_rig_is_listed_does_not_matter((rig, other) in relisted()) {
+        prop_assert_eq!(Matrix::from_rig(&rig).unwrap(), Matrix::from_rig(&other).unwrap());
+    }
+
+    #[test]
+    fn a_rig_survives_being_written(rig in rigs()) {
+        prop_assert_eq!(Rig::parse(&rig.to_toml()).unwrap(), rig);
+    }
+
+    #[test]
+    fn equal_counts_make_a_ring_and_a_mesh(ranks in 2..6_usize, rails in 1..=MAX_RAILS) {
+        let matrix = Matrix::from_rig(&rig(&vec![vec![rails; ranks]; ranks], 3)).unwrap();
+        prop_assert!(matrix.is_valid_ring());
+        prop_assert!(matrix.is_valid_mesh());
+    }
+
+    #[test]
+    fn the_json_is_square_with_arrays_everywhere(rig in rigs()) {
+        let matrix = Matrix::from_rig(&rig).unwrap();
+        let json: Vec<Vec<Vec<String>>> = serde_json::from_str(&matrix.to_jaccl_json()).unwrap();
+        prop_assert_eq!(json.len(), matrix.ranks());
+        for (i, row) in json.iter().enumerate() {
+            prop_assert_eq!(row.len(), matrix.ranks());
+            for (j, cell) in row.iter().enumerate() {
+                prop_assert_eq!(&cell[..], matrix.cell(i, j));
+            }
+        }
+    }
+}
+
+#[test]
+fn crossed_cables_are_aligned_by_cable_and_not_by_device() {
+    let rig = Rig::parse(
+        r#"
+        node = [{ name = "A" }, { name = "B" }]
+        cable = [
+            { name = "cable 1", ends = ["A:en6", "B:en7"] },
+            { name = "cable 2", ends = ["A:en7", "B:en6"] },
+        ]
+        "#,
+    )
+    .unwrap();
+    let matrix = Matrix::from_rig(&rig).unwrap();
+    assert_eq!(
+        matrix.to_jaccl_json(),
+        r#"[[[],["en6","en7"]],[["en7","en6"],[]]]"#
+    );
+    assert_eq!(matrix.rails(1, 0), ["cable 1", "cable 2"]);
+}
+
+#[test]
+fn ten_cables_are_ordered_as_people_count() {
+    let mut rig = rig(&[vec![0, 4], vec![4, 0]], 0);
+    for (cable, name) in rig.cables.iter_mut().zip(["c10", "c9", "c2", "c1"]) {
+        cable.name = name.to_owned();
+    }
+    assert_eq!(
+        Matrix::from_rig(&rig).unwrap().rails(0, 1),
+        ["c1", "c2", "c9", "c10"]
+    );
+}
+
+#[test]
+fn more_rails_than_jaccl_opens_are_refused() {
+    let five = rig(&[vec![0, 5], vec![5, 0]], 0);
+    let error = Matrix::from_rig(&five).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "nodes 'node-0' and 'node-1' have 5 cables, and jaccl opens at most 4 a pair; \
+         leave 1 out of the rig, or ask for fewer cables"
+    );
+    assert!(Matrix::from_rig(&five.with_cables(4).unwrap()).is_ok());
+}
+
+#[test]
+fn a_rig_that_makes_no_sense_has_no_matrix() {
+    let mut broken = Rig::embedded();
+    broken.cables[0].link.bytes_per_second = 0;
+    assert!(matches!(
+        Matrix::from_rig(&broken),
+        Err(MatrixError::Rig(_))
+    ));
+}
+
+#[test]
+fn jaccls_rules_tell_rings_from_meshes() {
+    let valid = |counts: &[[usize; 4]; 4]| {
+        let counts: Vec<_> = counts.iter().map(|row| row.to_vec()).collect();
+        let matrix = Matrix::from_rig(&rig(&counts, 5)).unwrap();
+        (matrix.is_valid_ring(), matrix.is_valid_mesh())
+    };
+    let ring_of_four = [[0, 2, 0, 2], [0, 0, 2, 0], [0, 0, 0, 2], [0; 4]];
+    assert_eq!(valid(&ring_of_four), (true, false));
+    let with_a_chord = [[0, 2, 1, 2], [0, 0, 2, 0], [0, 0, 0, 2], [0; 4]];
+    assert_eq!(valid(&with_a_chord), (true, false));
+    let unequal_mesh = [[0, 2, 1, 2], [0, 0, 1, 1], [0, 0, 0, 2], [0; 4]];
+    assert_eq!(valid(&unequal_mesh), (false, true));
+    assert_eq!(valid(&[[0; 4]; 4]), (false, false));
+
+    let alone = Matrix::from_rig(&Rig::parse("node = [{ name = \"a\" }]").unwrap()).unwrap();
+    assert!(!alone.is_valid_ring() && !alone.is_valid_mesh());
+}
