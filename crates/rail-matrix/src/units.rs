@@ -8,48 +8,60 @@ use std::time::Duration;
 /// A rate or a time that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{text}' is not a {quantity}; write a number and a unit out of {units}, for example \"{example}\""
+    "'{text}' is not a {}; write a number and a unit out of {}, for example \"{}\"",
+    quantity.name, quantity.accepted, quantity.example
 )]
 pub struct UnitError {
     text: String,
-    quantity: &'static str,
-    units: &'static str,
-    example: &'static str,
+    quantity: &'static Quantity,
 }
 
-/// Units of rate, largest first, with their size in bits per second.
-const RATES: &[(&str, u64)] = &[
-    ("GB/s", 8_000_000_000),
-    ("Gb/s", 1_000_000_000),
-    ("MB/s", 8_000_000),
-    ("Mb/s", 1_000_000),
-    ("kB/s", 8_000),
-    ("B/s", 8),
-];
+/// Something measured, and the units it is written in.
+#[derive(Debug, PartialEq, Eq)]
+struct Quantity {
+    name: &'static str,
+    accepted: &'static str,
+    example: &'static str,
+    /// Largest first, with their size in the quantity's own smallest unit.
+    units: &'static [(&'static str, u64)],
+}
 
-/// Units of time, largest first, with their size in nanoseconds.
-const TIMES: &[(&str, u64)] = &[
-    ("s", 1_000_000_000),
-    ("ms", 1_000_000),
-    ("us", 1_000),
-    ("µs", 1_000),
-    ("ns", 1),
-];
+/// Counted in bits per second.
+static BANDWIDTH: Quantity = Quantity {
+    name: "bandwidth",
+    accepted: "B/s, kB/s, MB/s, GB/s, Mb/s, Gb/s",
+    example: "50 MB/s",
+    units: &[
+        ("GB/s", 8_000_000_000),
+        ("Gb/s", 1_000_000_000),
+        ("MB/s", 8_000_000),
+        ("Mb/s", 1_000_000),
+        ("kB/s", 8_000),
+        ("B/s", 8),
+    ],
+};
+
+/// Counted in nanoseconds.
+static LATENCY: Quantity = Quantity {
+    name: "latency",
+    accepted: "ns, us, ms, s",
+    example: "20 us",
+    units: &[
+        ("s", 1_000_000_000),
+        ("ms", 1_000_000),
+        ("us", 1_000),
+        ("µs", 1_000),
+        ("ns", 1),
+    ],
+};
 
 /// Reads a rate such as `50 MB/s` or `80 Gb/s`, in bytes per second.
 ///
 /// # Errors
 /// When the number or the unit cannot be read.
 pub fn parse_rate(text: &str) -> Result<u64, UnitError> {
-    let error = || UnitError {
-        text: text.to_owned(),
-        quantity: "bandwidth",
-        units: "B/s, kB/s, MB/s, GB/s, Mb/s, Gb/s",
-        example: "50 MB/s",
-    };
-    scaled(text, RATES)
-        .map(|bits| (bits / 8.0).round() as u64)
-        .ok_or_else(error)
+    let bits = BANDWIDTH.parse(text)?;
+    Ok((bits / 8.0).round() as u64)
 }
 
 /// Reads a time such as `20 us`.
@@ -57,20 +69,16 @@ pub fn parse_rate(text: &str) -> Result<u64, UnitError> {
 /// # Errors
 /// When the number or the unit cannot be read.
 pub fn parse_time(text: &str) -> Result<Duration, UnitError> {
-    let error = || UnitError {
-        text: text.to_owned(),
-        quantity: "latency",
-        units: "ns, us, ms, s",
-        example: "20 us",
-    };
-    scaled(text, TIMES)
-        .map(|ns| Duration::from_nanos(ns.round() as u64))
-        .ok_or_else(error)
+    let nanos = LATENCY.parse(text)?;
+    Ok(Duration::from_nanos(nanos.round() as u64))
 }
 
 /// Writes a rate in the largest byte unit that loses nothing.
 pub fn format_rate(bytes_per_second: u64) -> String {
-    let byte_units = RATES.iter().filter(|(unit, _)| unit.ends_with("B/s"));
+    let byte_units = BANDWIDTH
+        .units
+        .iter()
+        .filter(|(unit, _)| unit.ends_with("B/s"));
     exact(
         bytes_per_second,
         byte_units.map(|(unit, bits)| (*unit, bits / 8)),
@@ -82,29 +90,42 @@ pub fn format_time(time: Duration) -> String {
     let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     exact(
         nanos,
-        TIMES.iter().copied().filter(|(unit, _)| unit.is_ascii()),
+        LATENCY
+            .units
+            .iter()
+            .copied()
+            .filter(|(unit, _)| unit.is_ascii()),
     )
 }
 
-/// `number unit` as a finite count of the smallest unit.
-fn scaled(text: &str, units: &[(&str, u64)]) -> Option<f64> {
-    let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-    let (number, unit) = text.split_at(split);
-    let (_, size) = units.iter().find(|(name, _)| *name == unit.trim())?;
-    let value = number.parse::<f64>().ok()? * *size as f64;
-    value.is_finite().then_some(value)
+impl Quantity {
+    /// `number unit` as a count of the smallest unit.
+    fn parse(&'static self, text: &str) -> Result<f64, UnitError> {
+        self.scale(text.trim()).ok_or_else(|| UnitError {
+            text: text.to_owned(),
+            quantity: self,
+        })
+    }
+
+    fn scale(&self, text: &str) -> Option<f64> {
+        let end_of_number = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, unit) = text.split_at(end_of_number);
+        let (_, size) = self.units.iter().find(|(name, _)| *name == unit.trim())?;
+        let count = number.parse::<f64>().ok()? * *size as f64;
+        count.is_finite().then_some(count)
+    }
 }
 
+/// `count` of the smallest unit in the largest one that divides it.
 fn exact<'a>(count: u64, units: impl Iterator<Item = (&'a str, u64)>) -> String {
-    let mut smallest = ("", 1);
+    let mut smallest = "";
     for (unit, size) in units {
         if count >= size && count.is_multiple_of(size) {
             return format!("{} {unit}", count / size);
         }
-        smallest = (unit, size);
+        smallest = unit;
     }
-    format!("{count} {}", smallest.0)
+    format!("{count} {smallest}")
 }
 
 #[cfg(test)]

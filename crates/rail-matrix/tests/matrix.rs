@@ -20,9 +20,9 @@ fn rig(counts: &[Vec<usize>], shuffle: usize) -> Rig {
             device: format!("rdma_en{}", plugged[rank] * (shuffle + rank + 1) % 97),
         }
     };
-    for i in 0..ranks {
-        for j in i + 1..ranks {
-            for _ in 0..counts[i][j] {
+    for (i, row) in counts.iter().enumerate() {
+        for (j, &count) in row.iter().enumerate().skip(i + 1) {
+            for _ in 0..count {
                 let name = format!("cable-{}", cables.len() + 1);
                 cables.push(Cable {
                     name,

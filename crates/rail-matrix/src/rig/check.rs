@@ -38,7 +38,7 @@ impl Rig {
             }
             for (e, end) in cable.ends.iter().enumerate() {
                 if let Some(first) = used.insert(end, &cable.name) {
-                    let (end, first, second) = (end.clone(), first.clone(), cable.name.clone());
+                    let (end, first, second) = (end.to_string(), first.clone(), cable.name.clone());
                     return Err((
                         Place::End(c, e),
                         RigProblem::DeviceUsedTwice { end, first, second },

@@ -187,8 +187,8 @@ pub enum RigProblem {
         "device '{end}' is used by cable '{first}' and by cable '{second}'; a device takes one cable, so correct one of the two"
     )]
     DeviceUsedTwice {
-        /// The device.
-        end: End,
+        /// The device, as `node:device`.
+        end: String,
         /// The cable that names it first.
         first: String,
         /// The cable that names it again.
