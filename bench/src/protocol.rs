@@ -1,0 +1,208 @@
+//! What the launcher and a rank say to each other.
+//!
+//! The launcher writes one [`Job`] a rank to a file and starts the rank with
+//! `--job FILE`. The rank answers on stdout with one [`Event`] a line, in JSON,
+//! flushed. Its stderr is free text for people. A rank is well when it has said
+//! [`Event::Done`] and exited with status 0.
+//!
+//! An event is also a sign of life: the watchdog of [`crate::launch`] measures
+//! the time since the last one of any rank.
+
+use std::io::{self, Write};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::ModelSpec;
+
+/// How the model is spread over the ranks.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// Tensor parallel: each layer is split, two all-reduces a layer.
+    Tp,
+    /// Pipeline parallel: consecutive layers a rank, activations sent forward,
+    /// one all-gather a token.
+    Pp,
+    /// One rank, no communication: the reference.
+    #[value(skip)]
+    Single,
+}
+
+/// All that a rank needs to know. The communication comes by environment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// How the model is spread.
+    pub strategy: Strategy,
+    /// This rank.
+    pub rank: usize,
+    /// Ranks in the job; 1 for [`Strategy::Single`].
+    pub ranks: usize,
+    /// The model to make.
+    pub model: ModelSpec,
+    /// Seeds the weights and the prompt, alike on every rank.
+    pub seed: u64,
+    /// Length of the prompt in tokens.
+    pub prompt_tokens: usize,
+    /// Tokens to generate in a run, the first included.
+    pub generation_tokens: usize,
+    /// Runs before the measured ones.
+    pub warmup: usize,
+    /// Measured runs.
+    pub repeat: usize,
+}
+
+/// Where a rank is in its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Making or reading the weights.
+    Load,
+    /// Joining the distributed group.
+    Init,
+    /// In a run that is not measured.
+    Warmup,
+    /// In a measured run.
+    Run,
+}
+
+/// A line of a rank's stdout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Event {
+    /// A phase begins. [`Phase::Warmup`] and [`Phase::Run`] are said at the
+    /// start of every run of their kind.
+    Phase {
+        /// Which.
+        phase: Phase,
+    },
+    /// A token was generated. Said of measured runs and of warm-up runs alike.
+    Token {
+        /// The run, from 0, warm-up runs included.
+        run: usize,
+        /// The token's place in the run, from 0. The first comes from prefill.
+        index: usize,
+        /// The token.
+        id: u32,
+        /// Nanoseconds since the run's start, which follows a barrier. Of index
+        /// 0 this is the time to first token.
+        ns: u64,
+    },
+    /// A run ended.
+    Run {
+        /// The run, from 0, warm-up runs included.
+        run: usize,
+        /// Whether it was a warm-up.
+        warmup: bool,
+        /// Prompt tokens it prefilled.
+        prompt_tokens: usize,
+        /// The least difference between the largest and second largest logit at
+        /// any token: how much rounding it would take to change a token. Absent
+        /// on a rank that has no logits.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        min_margin: Option<f32>,
+    },
+    /// The rank failed, in MLX's or jaccl's own words.
+    Error {
+        /// The words.
+        message: String,
+    },
+    /// The rank ends as it should.
+    Done,
+}
+
+impl Event {
+    /// Writes the event as one line and flushes it.
+    ///
+    /// # Errors
+    /// Whatever writing gives, such as a launcher that is gone.
+    pub fn emit(&self, mut out: impl Write) -> io::Result<()> {
+        let line = serde_json::to_string(self).expect("an event is plain data");
+        writeln!(out, "{line}")?;
+        out.flush()
+    }
+
+    /// Reads one line.
+    ///
+    /// # Errors
+    /// When the line is no event.
+    pub fn parse(line: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(event: &Event) -> String {
+        let mut out = Vec::new();
+        event.emit(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_event_is_one_line_that_reads_back() {
+        let events = [
+            (
+                Event::Phase { phase: Phase::Init },
+                "{\"event\":\"phase\",\"phase\":\"init\"}\n",
+            ),
+            (
+                Event::Token {
+                    run: 1,
+                    index: 0,
+                    id: 17,
+                    ns: 123,
+                },
+                "{\"event\":\"token\",\"run\":1,\"index\":0,\"id\":17,\"ns\":123}\n",
+            ),
+            (
+                Event::Run {
+                    run: 1,
+                    warmup: false,
+                    prompt_tokens: 128,
+                    min_margin: None,
+                },
+                "{\"event\":\"run\",\"run\":1,\"warmup\":false,\"prompt_tokens\":128}\n",
+            ),
+            (
+                Event::Error {
+                    message: "[jaccl]\nbad".into(),
+                },
+                "{\"event\":\"error\",\"message\":\"[jaccl]\\nbad\"}\n",
+            ),
+            (Event::Done, "{\"event\":\"done\"}\n"),
+        ];
+        for (event, text) in events {
+            assert_eq!(line(&event), text);
+            assert_eq!(Event::parse(text).unwrap(), event);
+        }
+    }
+
+    #[test]
+    fn a_newer_ranks_extra_fields_are_no_error() {
+        let text =
+            r#"{"event":"run","run":0,"warmup":true,"prompt_tokens":8,"min_margin":0.5,"peak":1}"#;
+        assert_eq!(
+            Event::parse(text).unwrap(),
+            Event::Run {
+                run: 0,
+                warmup: true,
+                prompt_tokens: 8,
+                min_margin: Some(0.5)
+            }
+        );
+    }
+}
