@@ -1,1 +1,58 @@
-//! stub
+//! The safe subset of [MLX](https://github.com/ml-explore/mlx) that the
+//! benchmark needs: arrays, the operations of a decoder-only transformer,
+//! affine quantisation, and the distributed group.
+//!
+//! ```
+//! use mlx_core::Array;
+//!
+//! let a = Array::from_slice(&[1.0f32, 2.0, 3.0, 4.0], &[2, 2])?;
+//! let b = a.matmul(&a.transpose(&[1, 0])?)?;
+//! assert_eq!(b.to_vec::<f32>()?, [5.0, 11.0, 11.0, 25.0]);
+//! # Ok::<(), mlx_core::Error>(())
+//! ```
+//!
+//! # Laziness
+//! MLX is lazy: an operation returns at once with a node of a graph, and
+//! [`eval`], [`Array::item`] or [`Array::to_vec`] compute it. Shapes and types
+//! are checked when the node is made, so those errors surface at the call that
+//! is wrong.
+//!
+//! # Errors
+//! Whatever MLX throws on the calling thread, while a graph is built or while
+//! it is being scheduled, arrives as an [`Error`] with MLX's message.
+//!
+//! Two kinds cannot. On the CPU, [`eval`] only schedules: the work itself runs
+//! on a thread per stream (`mlx/scheduler.h`, `StreamThread::thread_fn`), which
+//! catches nothing. What throws there, such as a failed send of jaccl or the
+//! LAPACK error of a decomposition, ends the process by `std::terminate`: the
+//! message goes to stderr and the parent sees SIGABRT. And MLX's CPU allocator
+//! (`mlx/backend/no_gpu/allocator.cpp`) does not look whether the system had the
+//! memory: want of it is a SIGSEGV. Only a change in MLX could turn either into
+//! an [`Error`]; whoever starts processes has to expect both.
+//!
+//! # Threads
+//! An [`Array`] stays on the thread that made it. Threads may compute with
+//! arrays of their own; their calls take turns, because MLX keeps the encoders
+//! of the CPU streams in a table that it does not guard
+//! (`mlx/backend/cpu/encoder.cpp`).
+
+#![warn(unsafe_code)]
+
+mod array;
+mod call;
+mod device;
+pub mod distributed;
+mod dtype;
+mod error;
+mod eval;
+pub mod fast;
+mod ops;
+pub mod quant;
+pub mod random;
+
+pub use array::Array;
+pub use device::{Device, synchronize};
+pub use dtype::{Dtype, Element};
+pub use error::{Error, Result};
+pub use eval::{depends, eval};
+pub use ops::concatenate;

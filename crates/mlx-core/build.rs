@@ -1,0 +1,17 @@
+//! Gives this crate's tests a run path to MLX, and hands its place on to the
+//! build scripts of executables as `DEP_MLX_CORE_LIB`: cargo passes neither
+//! link arguments nor `DEP_MLX_*` to dependents of dependents.
+
+use std::env;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let lib = env::var("DEP_MLX_LIB").expect("mlx-sys publishes DEP_MLX_LIB");
+    println!("cargo::metadata=lib={lib}");
+    println!("cargo::rustc-link-arg=-Wl,-rpath,{lib}");
+    if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
+        // RUNPATH rather than RPATH, so that LD_LIBRARY_PATH can name another
+        // build of the same pin.
+        println!("cargo::rustc-link-arg=-Wl,--enable-new-dtags");
+    }
+}

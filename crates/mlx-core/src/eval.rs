@@ -1,0 +1,105 @@
+//! Computing what operations promised.
+#![allow(unsafe_code)]
+
+use crate::{
+    Array, Result,
+    call::{ArrayVector, status},
+    device::synchronize,
+};
+
+/// Computes `arrays` and all they depend on, and waits for the result.
+///
+/// # Errors
+/// What MLX throws while it schedules the work, for instance because the device
+/// lacks an operation for a type. What was scheduled before has then come to an
+/// end. For errors of the work itself see the crate's documentation.
+pub fn eval(arrays: &[&Array]) -> Result<()> {
+    let outputs = ArrayVector::new(arrays)?;
+    status(|| {
+        // SAFETY: a live list of live arrays.
+        unsafe { mlx_sys::mlx_eval(outputs.raw()) }
+    })
+    .inspect_err(|_| {
+        // MLX marks an array evaluated once its work is queued, and counts on the
+        // end of `eval` to wait. After an error nobody has waited, so reading such
+        // an array would race with the stream's thread.
+        let _ = synchronize();
+    })
+}
+
+/// `array`, computed only after `dependencies`.
+///
+/// Messages between ranks carry no tag, so every rank must issue them in one
+/// order; this is how to state an order that no data implies (`mx.depends`).
+///
+/// # Errors
+/// What MLX reports.
+pub fn depends(array: &Array, dependencies: &[&Array]) -> Result<Array> {
+    let inputs = ArrayVector::new(&[array])?;
+    let dependencies = ArrayVector::new(dependencies)?;
+    let mut outputs = ArrayVector::null();
+    status(|| {
+        // SAFETY: live lists of live arrays; `outputs` takes the list that is made.
+        unsafe { mlx_sys::mlx_depends(outputs.as_mut_ptr(), inputs.raw(), dependencies.raw()) }
+    })?;
+    outputs.get(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, process::Command};
+
+    use super::*;
+    use crate::{
+        Dtype,
+        call::{op, optional},
+    };
+
+    #[test]
+    fn an_error_while_work_is_scheduled_is_an_error() -> Result<()> {
+        let half = Array::zeros(&[64, 64], Dtype::Float16)?;
+        let mask = Array::zeros(&[2, 2], Dtype::Float16)?;
+        let block = 32;
+        // Accepted as an operation; the CPU backend has it for 32 bits only.
+        let unsupported = op!(mlx_block_masked_mm(
+            half.raw(),
+            half.raw(),
+            block,
+            mask.raw(),
+            optional(None),
+            optional(None),
+        ))?;
+        let sum = Array::from_slice(&[1.0f32; 64], &[64])?.sum_axis(0, false)?;
+        let error = eval(&[&sum, &unsupported]).unwrap_err();
+        assert!(error.message.starts_with("[BlockMaskedMM::eval]"), "{error}");
+        assert_eq!(sum.item::<f32>()?, 64.0);
+        Ok(())
+    }
+
+    /// What the crate's documentation says of errors on a stream's thread; it
+    /// cannot be prevented from here, so it had better be true.
+    #[cfg(unix)]
+    #[test]
+    fn an_error_on_the_streams_thread_ends_the_process_with_its_message() -> Result<()> {
+        use std::os::unix::process::ExitStatusExt;
+
+        const CHILD: &str = "MLX_CORE_TEST_CHILD";
+        const SIGABRT: i32 = 6;
+
+        if env::var_os(CHILD).is_some() {
+            let singular = Array::zeros(&[2, 2], Dtype::Float32)?;
+            let inverse = op!(mlx_linalg_inv(singular.raw()))?;
+            return eval(&[&inverse]);
+        }
+        let test = "eval::tests::an_error_on_the_streams_thread_ends_the_process_with_its_message";
+        let child = Command::new(env::current_exe().expect("a test has a file"))
+            .args(["--exact", test, "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .expect("the test runs itself");
+        assert_eq!(child.status.signal(), Some(SIGABRT), "{:?}", child.status);
+        let stderr = String::from_utf8_lossy(&child.stderr);
+        assert!(stderr.contains("[Inverse::eval_cpu]"), "{stderr}");
+        Ok(())
+    }
+}
