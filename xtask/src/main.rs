@@ -1,2 +1,44 @@
-//! stub
-fn main() {}
+//! The command line of mlx-rails: `cargo xtask VERB`.
+//!
+//! One file a verb; `flags.rs` is the whole command line at a glance. stdout
+//! carries data, stderr progress. Exit codes: [`exit`].
+
+#![forbid(unsafe_code)]
+
+mod build;
+mod doctor;
+mod exit;
+mod fetch;
+mod flags;
+mod gc;
+mod patch;
+mod session;
+mod terminal;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use flags::{Cli, Verb};
+use session::Session;
+
+fn main() -> ExitCode {
+    exit::on_panic();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => return exit::usage(&usage),
+    };
+    exit::report(run(cli.verb))
+}
+
+fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+    let session = Session::begin()?;
+    match verb {
+        Verb::Build(flags) => build::run(&session, &flags),
+        Verb::Doctor(flags) => doctor::run(&session, &flags),
+        Verb::Fetch(flags) => fetch::run(&session, &flags),
+        Verb::Gc(flags) => gc::run(&session, &flags),
+        Verb::Patch(flags) => patch::run(&session, &flags),
+        Verb::Test(flags) => test::run(&session, &flags),
+    }
+}

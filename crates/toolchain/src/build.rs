@@ -1,0 +1,513 @@
+//! From a pin and a series to a prefix that can be linked against.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Toolchain,
+    error::{Error, IoContext, Result},
+    fetch::Source,
+    manifest::{Artefact, Inputs, Manifest, SCHEMA},
+    pin::Pin,
+    process,
+    series::Series,
+    store::{Kind, sha256},
+    tools::{Compiler, Tools, folder_hash, sdk_version},
+};
+
+/// The oldest macOS whose SDK and deployment target give MLX its jaccl.
+const MACOS_WITH_JACCL: &str = "26.2";
+
+/// Text that is in jaccl and not in the stub upstream compiles in its place.
+const JACCL_MARK: &[u8] = b"JACCL_IBV_DEVICES";
+
+/// Variables that change what CMake or the compiler does.
+const OBEYED: [&str; 6] = ["CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS"];
+
+/// How much of MLX a build holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Component {
+    /// MLX with jaccl inside, and mlx-c: `lib/libmlxc.so`, static libraries,
+    /// headers.
+    Mlx,
+    /// jaccl alone behind our C shim: `lib/libjaccl_shim.so`.
+    Jaccl,
+}
+
+impl Component {
+    fn name(self) -> &'static str {
+        match self {
+            Component::Mlx => "mlx",
+            Component::Jaccl => "jaccl",
+        }
+    }
+
+    fn library(self) -> &'static str {
+        match (self, cfg!(target_os = "macos")) {
+            (Component::Mlx, false) => "libmlxc.so",
+            (Component::Mlx, true) => "libmlxc.dylib",
+            (Component::Jaccl, false) => "libjaccl_shim.so",
+            (Component::Jaccl, true) => "libjaccl_shim.dylib",
+        }
+    }
+}
+
+/// What to build.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// The MLX.
+    pub pin: &'a Pin,
+    /// Its patches.
+    pub series: Series,
+    /// How much of it.
+    pub component: Component,
+    /// Compilers at once; all processors when not given.
+    pub jobs: Option<NonZeroUsize>,
+}
+
+impl<'a> Request<'a> {
+    /// The whole of MLX with all processors.
+    pub fn mlx(pin: &'a Pin, series: Series) -> Self {
+        Request {
+            pin,
+            series,
+            component: Component::Mlx,
+            jobs: None,
+        }
+    }
+
+    /// jaccl alone with all processors.
+    pub fn jaccl(pin: &'a Pin, series: Series) -> Self {
+        Request {
+            component: Component::Jaccl,
+            ..Request::mlx(pin, series)
+        }
+    }
+}
+
+/// A finished build in the store.
+#[derive(Debug, Clone)]
+pub struct Build {
+    /// What to link against.
+    pub prefix: PathBuf,
+    /// What it is.
+    pub manifest: Manifest,
+    /// Whether it was there already.
+    pub current: bool,
+}
+
+impl Build {
+    /// The shared library that a build is for.
+    pub fn library(&self) -> PathBuf {
+        self.prefix
+            .join("lib")
+            .join(self.manifest.inputs.component.library())
+    }
+
+    /// Where the manifest is.
+    pub fn manifest_file(&self) -> PathBuf {
+        self.prefix.with_file_name("manifest.json")
+    }
+}
+
+impl Toolchain {
+    /// The build that `request` describes, made first when the store does not
+    /// have it: fetch, patch, tools, CMake, Ninja, manifest.
+    ///
+    /// # Errors
+    /// Those of [`Toolchain::fetch`], [`Toolchain::patch`] and
+    /// [`Toolchain::tools`]; [`Error::Command`] with the log's place when CMake
+    /// or Ninja fails; [`Error::BadBuild`] when jaccl is not in the result.
+    pub fn build(&self, request: &Request<'_>) -> Result<Build> {
+        let inputs = self.inputs(request)?;
+        if let Some(build) = self.finished(&inputs)? {
+            return Ok(build);
+        }
+        self.progress.note(&self.why_not_current(&inputs));
+        // One lock for all that share a work folder, not only for this build.
+        let work_key = inputs.work_key();
+        let _lock = self
+            .store
+            .lock(&format!("work-{work_key}"), &*self.progress, &self.cancel)?;
+        if let Some(build) = self.finished(&inputs)? {
+            return Ok(build);
+        }
+        let tools = self.tools()?;
+        self.compile(
+            request,
+            &inputs,
+            &tools,
+            &self.store.root().join("work").join(work_key),
+        )
+    }
+
+    /// What a build of `request` depends on; needs the patched tree, not the
+    /// tools.
+    fn inputs(&self, request: &Request<'_>) -> Result<Inputs> {
+        let Request {
+            pin,
+            series,
+            component,
+            ..
+        } = *request;
+        let patched = self.patch(pin, series)?;
+        let patches = self.patches(pin, series)?;
+        let mut sources = BTreeMap::new();
+        let mut recipe = folder_hash(&self.recipe())?;
+        match component {
+            Component::Mlx => {
+                sources.insert("mlx-c".to_owned(), pin.mlx_c.tree);
+            }
+            Component::Jaccl => recipe = format!("{recipe}+{}", folder_hash(&self.shim())?),
+        }
+        if cfg!(target_os = "linux") {
+            sources.insert("verbs".to_owned(), self.verbs_pin()?.tree);
+        }
+        let sdk = sdk_version()?;
+        Ok(Inputs {
+            component,
+            mlx: pin.version.clone(),
+            series,
+            tree: pin.mlx.tree,
+            patched_tree: patched.tree,
+            patches: patches.into_iter().map(|p| (p.name, p.sha256)).collect(),
+            sources,
+            recipe,
+            tools: self.tools_if_present().key,
+            compiler: Compiler::detect()?,
+            options: options(component, sdk.as_deref()),
+            sdk,
+            environment: OBEYED
+                .iter()
+                .filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)))
+                .collect(),
+        })
+    }
+
+    /// The build of these inputs, if the store has it whole.
+    fn finished(&self, inputs: &Inputs) -> Result<Option<Build>> {
+        let entry = self.store.entry(Kind::Build, &inputs.key());
+        let file = entry.join("manifest.json");
+        if !file.is_file() {
+            return Ok(None);
+        }
+        let build = Build {
+            prefix: entry.join("prefix"),
+            manifest: Manifest::load(&file)?,
+            current: true,
+        };
+        let damaged = build.manifest.artefacts.iter().find(|artefact| {
+            fs::metadata(build.prefix.join(&artefact.path))
+                .map(|m| m.len())
+                .ok()
+                != Some(artefact.bytes)
+        });
+        if let Some(artefact) = damaged {
+            self.progress.note(&format!(
+                "{} of the stored build was changed; building anew",
+                artefact.path
+            ));
+            fs::remove_dir_all(&entry).at("remove", &entry)?;
+            return Ok(None);
+        }
+        Ok(Some(build))
+    }
+
+    /// Holds the inputs against the newest build of the same kind.
+    fn why_not_current(&self, inputs: &Inputs) -> String {
+        let what = format!(
+            "MLX {} ({}, {})",
+            inputs.mlx,
+            inputs.series,
+            inputs.component.name()
+        );
+        let builds = fs::read_dir(self.store.entry(Kind::Build, ""))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let newest = builds
+            .filter_map(|entry| Manifest::load(&entry.path().join("manifest.json")).ok())
+            .filter(|m| {
+                (&m.inputs.mlx, m.inputs.series, m.inputs.component)
+                    == (&inputs.mlx, inputs.series, inputs.component)
+            })
+            .max_by_key(|m| m.finished);
+        match newest {
+            None => format!("no build of {what} is in the store yet"),
+            Some(m) => format!(
+                "the store's build of {what} is of other inputs: {}",
+                inputs.changes_since(&m.inputs).join(", ")
+            ),
+        }
+    }
+
+    fn compile(
+        &self,
+        request: &Request<'_>,
+        inputs: &Inputs,
+        tools: &Tools,
+        work: &Path,
+    ) -> Result<Build> {
+        let started = Instant::now();
+        let Request {
+            pin,
+            series,
+            component,
+            ..
+        } = *request;
+        let patched = self.patch(pin, series)?;
+        let source = work.join("mlx");
+        crate::tree::Listing::of_folder(&patched.path)?.sync(&patched.path, &source)?;
+
+        let scratch = self.store.scratch()?;
+        let log = scratch.path().join("build.log");
+        let kept_log = work.join("build.log");
+        let prefix = scratch.path().join("prefix");
+        let build = work.join("build");
+
+        let mut configure = Command::new(tools.cmake());
+        configure
+            .arg("-S")
+            .arg(self.recipe())
+            .arg("-B")
+            .arg(&build)
+            .args(["-G", "Ninja"])
+            .arg(definition("CMAKE_MAKE_PROGRAM", tools.ninja()))
+            .arg(definition("CMAKE_CXX_COMPILER", &inputs.compiler.program))
+            .arg(definition("RAILS_MLX_DIR", &source))
+            .arg(definition("RAILS_JSON_DIR", tools.json()))
+            .arg(definition("fmt_DIR", tools.fmt()))
+            .args(
+                inputs
+                    .options
+                    .iter()
+                    .map(|(name, value)| definition(name, value)),
+            );
+        match component {
+            Component::Mlx => {
+                configure.arg(definition("RAILS_MLXC_DIR", self.mlx_c(pin, work)?));
+            }
+            Component::Jaccl => {
+                configure.arg(definition("RAILS_SHIM_DIR", self.shim()));
+            }
+        }
+        if cfg!(target_os = "linux") {
+            configure.arg(definition("RAILS_OPENBLAS_DIR", tools.openblas()));
+            configure.arg(definition("RAILS_VERBS_DIR", self.verbs()?));
+        }
+
+        let what = format!(
+            "MLX {} ({series}{})",
+            pin.version,
+            if component == Component::Jaccl {
+                ", jaccl only"
+            } else {
+                ""
+            }
+        );
+        let keep_log = |outcome: Result<()>| {
+            outcome.map_err(|error| match error {
+                Error::Command {
+                    what, status, tail, ..
+                } => {
+                    let log = fs::copy(&log, &kept_log).ok().map(|_| kept_log.clone());
+                    Error::Command {
+                        what,
+                        status,
+                        tail,
+                        log,
+                    }
+                }
+                other => other,
+            })
+        };
+        self.progress.step("Configuring", &what);
+        keep_log(process::run(
+            "configuring MLX with CMake",
+            &mut configure,
+            &self.cancel,
+            Some(&log),
+            |_| {},
+        ))?;
+
+        self.progress.step("Building", &what);
+        let mut ninja = Command::new(tools.ninja());
+        ninja.arg("-C").arg(&build).env("NINJA_STATUS", "[%f/%t] ");
+        if let Some(jobs) = request
+            .jobs
+            .or_else(|| std::thread::available_parallelism().ok())
+        {
+            ninja.arg(format!("-j{jobs}"));
+        }
+        keep_log(process::run(
+            "compiling MLX",
+            &mut ninja,
+            &self.cancel,
+            Some(&log),
+            |line| {
+                if let Some((done, total)) = ninja_status(line) {
+                    self.progress.advance(done, total, "compile steps");
+                }
+            },
+        ))?;
+        let mut install = Command::new(tools.cmake());
+        install
+            .arg("--install")
+            .arg(&build)
+            .arg("--prefix")
+            .arg(&prefix);
+        keep_log(process::run(
+            "installing MLX",
+            &mut install,
+            &self.cancel,
+            Some(&log),
+            |_| {},
+        ))?;
+        self.progress.finish();
+
+        let library = prefix.join("lib").join(component.library());
+        assert_jaccl(&pin.version, &library)?;
+        let manifest = Manifest {
+            schema: SCHEMA.to_owned(),
+            key: inputs.key(),
+            inputs: inputs.clone(),
+            seconds: started.elapsed().as_secs(),
+            finished: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |d| d.as_secs()),
+            artefacts: artefacts(&prefix)?,
+        };
+        manifest.save(&scratch.path().join("manifest.json"))?;
+        let entry = self
+            .store
+            .publish(Kind::Build, &manifest.key, scratch.path())?;
+        Ok(Build {
+            prefix: entry.join("prefix"),
+            manifest,
+            current: false,
+        })
+    }
+
+    /// mlx-c includes its headers as `mlx/c/...`; its pinned tree is the `mlx`.
+    fn mlx_c(&self, pin: &Pin, work: &Path) -> Result<PathBuf> {
+        let tree = self.fetch(&pin.mlx_c, &Source::Auto)?;
+        let folder = work.join("mlx-c");
+        let link = folder.join("mlx");
+        fs::create_dir_all(&folder).at("create", &folder)?;
+        if fs::read_link(&link).ok().as_deref() != Some(&tree.path) {
+            let _ = fs::remove_file(&link);
+            std::os::unix::fs::symlink(&tree.path, &link).at("create", &link)?;
+        }
+        Ok(folder)
+    }
+
+    fn recipe(&self) -> PathBuf {
+        self.root.join("crates/toolchain/cmake")
+    }
+
+    fn shim(&self) -> PathBuf {
+        self.root.join("crates/jaccl/shim")
+    }
+}
+
+fn options(component: Component, sdk: Option<&str>) -> BTreeMap<String, String> {
+    let mut options: BTreeMap<&str, &str> = BTreeMap::from([
+        ("RAILS_COMPONENT", component.name()),
+        ("CMAKE_BUILD_TYPE", "Release"),
+        ("FETCHCONTENT_FULLY_DISCONNECTED", "ON"),
+        ("MLX_BUILD_TESTS", "OFF"),
+        ("MLX_BUILD_EXAMPLES", "OFF"),
+        ("MLX_BUILD_BENCHMARKS", "OFF"),
+        ("MLX_BUILD_PYTHON_BINDINGS", "OFF"),
+        ("MLX_BUILD_GGUF", "OFF"),
+        // A compiler cache of the user's would put a second store beside ours.
+        ("MLX_USE_CCACHE", "OFF"),
+        ("USE_SYSTEM_FMT", "ON"),
+    ]);
+    let metal_cpp = env::var("MLX_RAILS_METAL_CPP").ok();
+    if let Some(sdk) = sdk {
+        options.insert("CMAKE_OSX_DEPLOYMENT_TARGET", MACOS_WITH_JACCL);
+        // MLX asks for it only when Metal is on, and leaves jaccl out without it.
+        options.insert("MACOS_SDK_VERSION", sdk);
+    }
+    match metal_cpp.as_deref() {
+        Some(folder) => {
+            options.insert("MLX_BUILD_METAL", "ON");
+            options.insert("FETCHCONTENT_SOURCE_DIR_METAL_CPP", folder);
+        }
+        None => {
+            options.insert("MLX_BUILD_METAL", "OFF");
+        }
+    }
+    options
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn definition(name: &str, value: impl AsRef<Path>) -> std::ffi::OsString {
+    let mut argument = std::ffi::OsString::from(format!("-D{name}="));
+    argument.push(value.as_ref());
+    argument
+}
+
+/// `[12/345] Building ...`
+fn ninja_status(line: &str) -> Option<(u64, u64)> {
+    let (done, total) = line.strip_prefix('[')?.split_once(']')?.0.split_once('/')?;
+    Some((done.parse().ok()?, total.parse().ok()?))
+}
+
+/// Upstream compiles a stub and says nothing when it thinks jaccl unsupported.
+fn assert_jaccl(version: &str, library: &Path) -> Result<()> {
+    let content = fs::read(library).at("read", library)?;
+    let found = content
+        .windows(JACCL_MARK.len())
+        .any(|window| window == JACCL_MARK);
+    found.then_some(()).ok_or_else(|| Error::BadBuild {
+        pin: version.to_owned(),
+        problem: format!("{} has no jaccl in it", library.display()),
+    })
+}
+
+fn artefacts(prefix: &Path) -> Result<Vec<Artefact>> {
+    let lib = prefix.join("lib");
+    let mut artefacts = Vec::new();
+    for entry in fs::read_dir(&lib).at("read", &lib)?.flatten() {
+        let path = entry.path();
+        if !path.is_file() {
+            continue;
+        }
+        let content = fs::read(&path).at("read", &path)?;
+        artefacts.push(Artefact {
+            path: format!("lib/{}", entry.file_name().to_string_lossy()),
+            bytes: content.len() as u64,
+            sha256: sha256(&content),
+        });
+    }
+    artefacts.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(artefacts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ninja_status;
+
+    #[test]
+    fn ninja_counts_are_read_and_other_lines_are_not() {
+        assert_eq!(
+            ninja_status("[7/118] Building CXX object x.o"),
+            Some((7, 118))
+        );
+        assert_eq!(ninja_status("ninja: entering directory"), None);
+        assert_eq!(ninja_status("[warning] a/b"), None);
+    }
+}

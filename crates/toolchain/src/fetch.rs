@@ -1,0 +1,321 @@
+//! Getting pinned sources into the store, by any transport that delivers them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    str::FromStr,
+};
+
+use crate::{
+    Toolchain,
+    error::{Error, IoContext, Result},
+    pin::{Crate, SourcePin, Upstream},
+    process,
+    store::Kind,
+    tree::{Listing, ObjectId},
+};
+
+/// Where sources may come from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Source {
+    /// The store, else the registry, else upstream.
+    #[default]
+    Auto,
+    /// A crate that vendors the tree, fetched by cargo, so that the user's
+    /// mirrors and proxies apply.
+    Registry,
+    /// The origin's git repository.
+    Upstream,
+    /// A folder, or a `.tar`, `.tar.gz`, `.tgz` or `.crate` archive of one.
+    Path(PathBuf),
+}
+
+impl FromStr for Source {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "auto" => Source::Auto,
+            "registry" => Source::Registry,
+            "upstream" => Source::Upstream,
+            path => Source::Path(path.into()),
+        })
+    }
+}
+
+/// A verified source tree in the store.
+#[derive(Debug, Clone)]
+pub struct SourceTree {
+    /// Its folder; read only by convention, verified at every use.
+    pub path: PathBuf,
+    /// Its git tree id.
+    pub tree: ObjectId,
+    /// Whether it was there already.
+    pub current: bool,
+}
+
+impl Toolchain {
+    /// Makes sure the store holds `pin`'s tree, and gives it.
+    ///
+    /// An explicit [`Source::Path`] is verified even when the store is current.
+    ///
+    /// # Errors
+    /// [`Error::Tampered`] naming every file that differs, in which case nothing
+    /// enters the store; [`Error::Unreachable`] when no transport delivers.
+    pub fn fetch(&self, pin: &SourcePin, source: &Source) -> Result<SourceTree> {
+        let explicit = matches!(source, Source::Path(_));
+        if !explicit && let Some(stored) = self.stored(pin)? {
+            return Ok(stored);
+        }
+        let _lock = self.store.lock(
+            &format!("source-{}", pin.tree),
+            &*self.progress,
+            &self.cancel,
+        )?;
+        if !explicit && let Some(stored) = self.stored(pin)? {
+            return Ok(stored);
+        }
+        self.progress.step("Fetching", &pin.name);
+        let fetched = self.fetch_from(pin, source);
+        self.progress.finish();
+        fetched
+    }
+
+    /// The stored tree, hashed anew: a store that rotted is as good as none.
+    fn stored(&self, pin: &SourcePin) -> Result<Option<SourceTree>> {
+        let path = self.store.entry(Kind::Source, &pin.tree.to_string());
+        if !path.is_dir() {
+            return Ok(None);
+        }
+        let differences = pin.listing.differences(&Listing::of_folder(&path)?);
+        if differences.is_empty() {
+            return Ok(Some(SourceTree {
+                path,
+                tree: pin.tree,
+                current: true,
+            }));
+        }
+        self.progress.note(&format!(
+            "the stored {} no longer is what was stored ({}); fetching it again",
+            pin.name, differences[0]
+        ));
+        fs::remove_dir_all(&path).at("remove", &path)?;
+        Ok(None)
+    }
+
+    fn fetch_from(&self, pin: &SourcePin, source: &Source) -> Result<SourceTree> {
+        match source {
+            Source::Path(path) => self.by_path(pin, path),
+            Source::Registry => self.first_of(pin, &[&|| self.by_registry(pin)]),
+            Source::Upstream => self.first_of(pin, &[&|| self.by_upstream(pin)]),
+            Source::Auto => {
+                self.first_of(pin, &[&|| self.by_registry(pin), &|| self.by_upstream(pin)])
+            }
+        }
+    }
+
+    /// Tries transports in turn. Sources that arrive but differ end the search:
+    /// that is for a person to look at, not for the next transport to hide.
+    fn first_of(
+        &self,
+        pin: &SourcePin,
+        transports: &[&dyn Fn() -> Result<SourceTree>],
+    ) -> Result<SourceTree> {
+        let mut attempts = Vec::new();
+        for transport in transports {
+            match transport() {
+                Err(e @ (Error::Command { .. } | Error::Input { .. })) => {
+                    attempts.push(e.to_string());
+                }
+                settled => return settled,
+            }
+        }
+        Err(Error::Unreachable {
+            what: pin.name.clone(),
+            attempts,
+        })
+    }
+
+    fn by_registry(&self, pin: &SourcePin) -> Result<SourceTree> {
+        let vendor = pin.registry.as_ref().ok_or_else(|| Error::Input {
+            input: "registry".into(),
+            problem: format!("no crate is known to vendor {}", pin.name),
+            remedy: "use --source upstream or --source PATH".into(),
+        })?;
+        let scratch = self.store.scratch()?;
+        let folder = self.crate_folder(vendor, scratch.path())?;
+        let origin = format!("crate {} {}", vendor.name, vendor.version);
+        self.admit(pin, &folder.join(&vendor.path), &origin)
+    }
+
+    /// Lets cargo fetch `vendor` for a throw-away manifest, and asks it where
+    /// the crate landed.
+    fn crate_folder(&self, vendor: &Crate, scratch: &Path) -> Result<PathBuf> {
+        let manifest = scratch.join("Cargo.toml");
+        let text = format!(
+            "[package]\nname = \"fetch\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
+             [workspace]\n\n[dependencies]\n{} = \"{}\"\n",
+            vendor.name, vendor.version
+        );
+        fs::write(&manifest, text).at("write", &manifest)?;
+        fs::create_dir(scratch.join("src")).at("create", scratch)?;
+        fs::write(scratch.join("src/lib.rs"), "").at("write", scratch)?;
+
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let what = format!("fetching crate {} {}", vendor.name, vendor.version);
+        process::run(
+            &what,
+            Command::new(&cargo).arg("fetch").current_dir(scratch),
+            &self.cancel,
+            None,
+            |_| {},
+        )?;
+        let metadata = process::capture(
+            &what,
+            Command::new(&cargo)
+                .args(["metadata", "--format-version", "1", "--offline"])
+                .current_dir(scratch),
+        )?;
+        let metadata: serde_json::Value =
+            serde_json::from_str(&metadata).map_err(|e| Error::malformed("cargo metadata", e))?;
+        metadata["packages"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|package| package["name"] == vendor.name.as_str())
+            .and_then(|package| Path::new(package["manifest_path"].as_str()?).parent())
+            .map(Path::to_path_buf)
+            .ok_or_else(|| Error::malformed("cargo metadata", format!("has no {}", vendor.name)))
+    }
+
+    fn by_upstream(&self, pin: &SourcePin) -> Result<SourceTree> {
+        let Upstream {
+            git,
+            revision,
+            path,
+        } = pin.upstream.as_ref().ok_or_else(|| Error::Input {
+            input: "upstream".into(),
+            problem: format!("the pin names no repository of {}", pin.name),
+            remedy: "use --source registry or --source PATH".into(),
+        })?;
+        let scratch = self.store.scratch()?;
+        let folder = scratch.path();
+        let what = format!("fetching {revision} of {git}");
+        let run = |arguments: &[&str]| {
+            let mut command = Command::new("git");
+            command
+                .args(arguments)
+                .current_dir(folder)
+                .env("GIT_TERMINAL_PROMPT", "0")
+                .env_remove("GIT_DIR")
+                .env_remove("GIT_WORK_TREE");
+            process::run(&what, &mut command, &self.cancel, None, |_| {})
+        };
+        run(&["init", "--quiet"])?;
+        run(&["fetch", "--quiet", "--depth", "1", git, revision])?;
+        // Line endings as committed, whatever the user's configuration says.
+        run(&[
+            "-c",
+            "core.autocrlf=false",
+            "checkout",
+            "--quiet",
+            "FETCH_HEAD",
+        ])?;
+        self.admit(pin, &folder.join(path), git)
+    }
+
+    fn by_path(&self, pin: &SourcePin, path: &Path) -> Result<SourceTree> {
+        let origin = path.display().to_string();
+        if path.is_dir() {
+            return self.admit(pin, path, &origin);
+        }
+        let scratch = self.store.scratch()?;
+        unpack(path, scratch.path())?;
+        // An archive holds either the tree or one folder that is the tree.
+        let mut top = fs::read_dir(scratch.path())
+            .at("read", scratch.path())?
+            .flatten();
+        let folder = match (top.next(), top.next()) {
+            (Some(only), None) if only.path().is_dir() => only.path(),
+            _ => scratch.path().to_path_buf(),
+        };
+        self.admit(pin, &folder, &origin)
+    }
+
+    /// The only way into the store: what is at `folder` is hashed, copied, and
+    /// hashed again where it will stay.
+    fn admit(&self, pin: &SourcePin, folder: &Path, origin: &str) -> Result<SourceTree> {
+        let tampered = |found: &Listing| {
+            let differences = pin.listing.differences(found);
+            (!differences.is_empty()).then(|| Error::Tampered {
+                what: pin.name.clone(),
+                origin: origin.to_owned(),
+                tree: pin.tree.to_string(),
+                differences,
+            })
+        };
+        let scratch = self.store.scratch()?;
+        let selected = scratch.path().join("selected");
+        let folder = if pin.layout.is_empty() {
+            folder
+        } else {
+            lay_out(pin, folder, &selected)?;
+            &selected
+        };
+        if let Some(error) = tampered(&Listing::of_folder(folder)?) {
+            return Err(error);
+        }
+        let made = scratch.path().join("tree");
+        pin.listing.sync(folder, &made)?;
+        if let Some(error) = tampered(&Listing::of_folder(&made)?) {
+            return Err(error);
+        }
+        let path = self
+            .store
+            .publish(Kind::Source, &pin.tree.to_string(), &made)?;
+        Ok(SourceTree {
+            path,
+            tree: pin.tree,
+            current: false,
+        })
+    }
+}
+
+/// Copies the files a pin selects to where its tree has them. One that is not
+/// there is left out, for the comparison to name.
+fn lay_out(pin: &SourcePin, from: &Path, to: &Path) -> Result<()> {
+    for (path, origin) in &pin.layout {
+        let target = to.join(path);
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder).at("create", folder)?;
+        }
+        let origin = from.join(origin);
+        if origin.is_file() {
+            let content = fs::read(&origin).at("read", &origin)?;
+            fs::write(&target, content).at("write", &target)?;
+        }
+    }
+    Ok(())
+}
+
+fn unpack(archive: &Path, into: &Path) -> Result<()> {
+    let name = archive.file_name().unwrap_or_default().to_string_lossy();
+    let file = fs::File::open(archive).at("open", archive)?;
+    if [".tar.gz", ".tgz", ".crate"]
+        .iter()
+        .any(|end| name.ends_with(end))
+    {
+        tar::Archive::new(flate2::read::GzDecoder::new(file))
+            .unpack(into)
+            .at("unpack", archive)
+    } else if name.ends_with(".tar") {
+        tar::Archive::new(file).unpack(into).at("unpack", archive)
+    } else {
+        Err(Error::Input {
+            input: archive.display().to_string(),
+            problem: "neither a folder nor a .tar, .tar.gz, .tgz or .crate archive".into(),
+            remedy: "unpack it and pass the folder".into(),
+        })
+    }
+}

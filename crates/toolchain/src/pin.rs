@@ -1,0 +1,206 @@
+//! Pins: exactly which sources, and where to get them.
+//!
+//! `patches/<version>/pin.toml` names the MLX and the mlx-c that belongs to it.
+//! The listing beside it (`mlx.lst`, as `git ls-tree -r` prints it) must hash to
+//! the tree id that the pin states, so it can add nothing to the pin but detail.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use crate::{
+    error::{Error, IoContext, Result},
+    tree::{Listing, ObjectId},
+};
+
+/// An exact MLX.
+#[derive(Debug, Clone)]
+pub struct Pin {
+    /// The version, which is also the folder's name.
+    pub version: String,
+    /// `patches/<version>`.
+    pub folder: PathBuf,
+    /// Upstream's tag.
+    pub tag: String,
+    /// MLX itself.
+    pub mlx: SourcePin,
+    /// The `mlx/` folder of mlx-c.
+    pub mlx_c: SourcePin,
+    /// The tree each series gives.
+    pub recorded: Recorded,
+}
+
+/// The patched trees a pin records: same inputs, same tree, on every machine.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recorded {
+    /// With only what the platform needs.
+    pub stock: ObjectId,
+    /// With the whole series.
+    pub patched: ObjectId,
+}
+
+/// One verified source tree and its transports.
+#[derive(Debug, Clone)]
+pub struct SourcePin {
+    /// For people, for example `MLX 0.31.2`.
+    pub name: String,
+    /// The git tree id that decides.
+    pub tree: ObjectId,
+    /// Every file of it.
+    pub listing: Listing,
+    /// In the package registry, if somebody vendors it there.
+    pub registry: Option<Crate>,
+    /// At its origin.
+    pub upstream: Option<Upstream>,
+    /// Where the origin keeps each file, when the tree is a selection laid out
+    /// anew; empty when the tree is the origin's folder as it is.
+    pub layout: BTreeMap<String, String>,
+}
+
+/// A folder inside a crate of the package registry.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Crate {
+    /// The crate's name.
+    #[serde(rename = "crate")]
+    pub name: String,
+    /// Its exact version.
+    pub version: String,
+    /// The folder in it that holds the tree.
+    pub path: String,
+}
+
+/// A folder at a commit of a git repository.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// The repository's URL.
+    pub git: String,
+    /// A commit, or a tag where the commit is not known; the tree id decides.
+    pub revision: String,
+    /// The folder in it; empty for all.
+    #[serde(default)]
+    pub path: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PinFile {
+    tag: String,
+    mlx: SourceFile,
+    #[serde(rename = "mlx-c")]
+    mlx_c: SourceFile,
+    series: Recorded,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceFile {
+    tree: ObjectId,
+    registry: Option<Crate>,
+    upstream: Option<Upstream>,
+    #[serde(default)]
+    layout: BTreeMap<String, String>,
+}
+
+impl Pin {
+    /// Reads `patches/<version>`.
+    ///
+    /// # Errors
+    /// Unknown versions, with the known ones; a pin file that does not parse; a
+    /// listing that is not of the pinned tree.
+    pub fn load(patches: &Path, version: &str) -> Result<Self> {
+        let known = Self::versions(patches)?;
+        if !known.iter().any(|v| v == version) {
+            return Err(Error::UnknownPin {
+                wanted: version.to_owned(),
+                known,
+                patches: patches.to_path_buf(),
+            });
+        }
+        let folder = patches.join(version);
+        let file = folder.join("pin.toml");
+        let text = fs::read_to_string(&file).at("read", &file)?;
+        let parsed: PinFile = toml::from_str(&text).map_err(|e| Error::malformed(&file, e))?;
+        Ok(Pin {
+            version: version.to_owned(),
+            tag: parsed.tag,
+            mlx: parsed
+                .mlx
+                .load(format!("MLX {version}"), &folder.join("mlx.lst"))?,
+            mlx_c: parsed.mlx_c.load(
+                format!("mlx-c for MLX {version}"),
+                &folder.join("mlx-c.lst"),
+            )?,
+            recorded: parsed.series,
+            folder,
+        })
+    }
+
+    /// The versions there are, oldest first.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn versions(patches: &Path) -> Result<Vec<String>> {
+        let mut versions: Vec<String> = fs::read_dir(patches)
+            .at("read", patches)?
+            .flatten()
+            .filter(|entry| entry.path().join("pin.toml").is_file())
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        versions.sort_by_key(|v| {
+            v.split('.')
+                .map(|n| n.parse::<u32>().unwrap_or(0))
+                .collect::<Vec<_>>()
+        });
+        Ok(versions)
+    }
+
+    /// The pin's file.
+    pub fn file(&self) -> PathBuf {
+        self.folder.join("pin.toml")
+    }
+}
+
+impl SourcePin {
+    /// Reads a pin that stands alone, `<name>.toml` with `<name>.lst` beside it.
+    ///
+    /// # Errors
+    /// As [`Pin::load`].
+    pub fn load(name: &str, file: &Path) -> Result<Self> {
+        let text = fs::read_to_string(file).at("read", file)?;
+        let parsed: SourceFile = toml::from_str(&text).map_err(|e| Error::malformed(file, e))?;
+        parsed.load(name.to_owned(), &file.with_extension("lst"))
+    }
+}
+
+impl SourceFile {
+    /// Reads the listing and holds it against the tree id.
+    fn load(self, name: String, listing_file: &Path) -> Result<SourcePin> {
+        let tree = self.tree;
+        let text = fs::read_to_string(listing_file).at("read", listing_file)?;
+        let listing = Listing::parse(&text).map_err(|e| Error::malformed(listing_file, e))?;
+        if listing.tree_id() != tree {
+            return Err(Error::malformed(
+                listing_file,
+                format!(
+                    "lists tree {}, the pin says {tree}; make it anew with `git ls-tree -r {tree}`",
+                    listing.tree_id()
+                ),
+            ));
+        }
+        Ok(SourcePin {
+            name,
+            tree,
+            listing,
+            registry: self.registry,
+            upstream: self.upstream,
+            layout: self.layout,
+        })
+    }
+}

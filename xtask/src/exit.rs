@@ -1,0 +1,53 @@
+//! Exit codes, the same for every verb.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | the user's input, or a check that failed |
+//! | 2 | our own failure |
+//! | 130 | interrupted |
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+
+/// A failed check, or input that will not do.
+pub const FAILED: u8 = 1;
+/// Our own failure.
+pub const OURS: u8 = 2;
+
+/// A panic is ours, whichever thread it is in.
+pub fn on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        // A reader that left early (`| head`) is no failure.
+        let text = info.payload().downcast_ref::<String>();
+        if text.is_some_and(|t| t.contains("Broken pipe")) {
+            std::process::exit(0);
+        }
+        print(info);
+        std::process::exit(OURS.into());
+    }));
+}
+
+/// Prints clap's help or complaint.
+pub fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => FAILED.into(),
+    }
+}
+
+/// Prints an error once, with its causes, and picks its code.
+pub fn report(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    let error = match outcome {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
+    eprintln!("error: {error:#}");
+    let toolchain = error
+        .downcast_ref::<toolchain::Error>()
+        .map(toolchain::Error::exit_code);
+    toolchain.unwrap_or(FAILED).into()
+}

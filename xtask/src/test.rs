@@ -1,0 +1,38 @@
+//! `cargo xtask test`: every test, multi-process ones included.
+//!
+//! What the tests link and load is built first, here, where a person sees the
+//! progress; a build script would take the same minutes in silence.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use toolchain::{DEFAULT_PIN, build::Request, series::Series};
+use xshell::cmd;
+
+use crate::{flags, session::Session};
+
+pub fn run(session: &Session, flags: &flags::Test) -> anyhow::Result<ExitCode> {
+    let pin = session.toolchain.pin(DEFAULT_PIN)?;
+    for series in [Series::Stock, Series::Patched] {
+        session.toolchain.build(&Request::jaccl(&pin, series))?;
+    }
+    session
+        .toolchain
+        .build(&Request::mlx(&pin, Series::Patched))?;
+
+    let (shell, arguments) = (&session.shell, &flags.cargo_test);
+    let selection: &[&str] = if arguments.is_empty() {
+        &["--workspace"]
+    } else {
+        &[]
+    };
+    // The emulator is loaded at run time, so no test can depend on it for cargo.
+    session.unless_interrupted(
+        cmd!(shell, "cargo build --quiet --package softrail")
+            .run()
+            .map_err(Into::into),
+    )?;
+    let tests = cmd!(shell, "cargo test {selection...} {arguments...}").run();
+    session.unless_interrupted(tests.context("tests failed"))?;
+    Ok(ExitCode::SUCCESS)
+}
