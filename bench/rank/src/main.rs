@@ -1,2 +1,48 @@
-//! stub
-fn main() {}
+//! `rail-rank --job FILE`: does one rank's part of a job.
+//!
+//! Exit status: 0 after a `done` event, 1 after an `error` event, 2 for a wrong
+//! command line.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::Parser;
+use rail_bench::protocol::{Event, Job};
+
+/// One rank of mlx-rails' benchmark. The launcher starts it; it speaks JSON
+/// lines on stdout.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// What to do: a job as the launcher writes it, in JSON
+    #[arg(long, value_name = "FILE")]
+    job: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut stdout = io::stdout().lock();
+    match work(&args.job, &mut stdout) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let message = format!("{error:#}");
+            eprintln!("error: {message}");
+            // A launcher that no longer listens still sees the exit status.
+            let _ = Event::Error { message }.emit(&mut stdout);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work(path: &Path, out: &mut impl Write) -> anyhow::Result<()> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("cannot read the job {}", path.display()))?;
+    let job: Job = serde_json::from_str(&text)
+        .with_context(|| format!("{} is not a job of this version", path.display()))?;
+    rail_rank::run(&job, &mut |event| event.emit(&mut *out))
+}

@@ -1,0 +1,84 @@
+//! What the model asks of the other ranks.
+
+use mlx_core::{Array, Dtype, Result, distributed::Group};
+
+/// The ranks of a job, seen from one of them.
+///
+/// Messages carry no tags, so all ranks must compute the same operations in the
+/// same order (see [`mlx_core::distributed`]).
+pub trait Collective {
+    /// This rank.
+    fn rank(&self) -> usize;
+    /// The number of ranks.
+    fn size(&self) -> usize;
+    /// The element-wise sum of every rank's `x`.
+    ///
+    /// # Errors
+    /// What MLX reports; so for the others.
+    fn all_sum(&self, x: &Array) -> Result<Array>;
+    /// Every rank's `x`, joined along the first dimension.
+    #[allow(clippy::missing_errors_doc)]
+    fn all_gather(&self, x: &Array) -> Result<Array>;
+    /// Sends `x` to a rank, when the result is computed.
+    #[allow(clippy::missing_errors_doc)]
+    fn send(&self, x: &Array, destination: usize) -> Result<Array>;
+    /// What a rank sends.
+    #[allow(clippy::missing_errors_doc)]
+    fn recv(&self, shape: &[i32], dtype: Dtype, source: usize) -> Result<Array>;
+}
+
+impl Collective for Group {
+    fn rank(&self) -> usize {
+        self.rank()
+    }
+
+    fn size(&self) -> usize {
+        self.size()
+    }
+
+    fn all_sum(&self, x: &Array) -> Result<Array> {
+        self.all_sum(x)
+    }
+
+    fn all_gather(&self, x: &Array) -> Result<Array> {
+        self.all_gather(x)
+    }
+
+    fn send(&self, x: &Array, destination: usize) -> Result<Array> {
+        self.send(x, destination)
+    }
+
+    fn recv(&self, shape: &[i32], dtype: Dtype, source: usize) -> Result<Array> {
+        self.recv(shape, dtype, source)
+    }
+}
+
+/// The only rank of its job.
+#[derive(Debug, Clone, Copy)]
+pub struct Alone;
+
+impl Collective for Alone {
+    fn rank(&self) -> usize {
+        0
+    }
+
+    fn size(&self) -> usize {
+        1
+    }
+
+    fn all_sum(&self, x: &Array) -> Result<Array> {
+        Ok(x.clone())
+    }
+
+    fn all_gather(&self, x: &Array) -> Result<Array> {
+        Ok(x.clone())
+    }
+
+    fn send(&self, _: &Array, destination: usize) -> Result<Array> {
+        unreachable!("rank {destination} of a job of one")
+    }
+
+    fn recv(&self, _: &[i32], _: Dtype, source: usize) -> Result<Array> {
+        unreachable!("rank {source} of a job of one")
+    }
+}

@@ -1,0 +1,187 @@
+//! Prefill and greedy decode, the same on every rank.
+
+use mlx_core::{Array, Result, eval};
+use rail_bench::{model::ModelSpec, protocol::Strategy};
+
+use crate::{
+    collective::Collective,
+    decoder::{Cache, Decoder},
+    share::Share,
+};
+
+/// Positions a prefill step takes with TP, as exo's.
+const TP_PREFILL_STEP: usize = 4096;
+/// Positions a prefill step takes with PP, as exo's: each is one message.
+const PP_PREFILL_STEP: usize = 2048;
+
+/// The next token, and how clear the choice was.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Choice {
+    /// The token of the greatest logit, the first of equals.
+    pub token: u32,
+    /// The distance to the second greatest, relative to the greatest magnitude
+    /// of any logit.
+    pub margin: f32,
+}
+
+impl Choice {
+    /// Chooses by logits.
+    ///
+    /// # Panics
+    /// There are no logits.
+    pub fn greedy(logits: &[f32]) -> Self {
+        let (mut token, mut best, mut second) = (0, f32::NEG_INFINITY, f32::NEG_INFINITY);
+        let mut magnitude = 0f32;
+        for (index, &logit) in logits.iter().enumerate() {
+            magnitude = magnitude.max(logit.abs());
+            if logit > best {
+                (token, best, second) = (index, logit, best);
+            } else {
+                second = second.max(logit);
+            }
+        }
+        assert!(!logits.is_empty(), "a model knows at least one token");
+        Self {
+            token: token as u32,
+            margin: (best - second) / magnitude,
+        }
+    }
+}
+
+/// A rank's share of a model with its place among the ranks.
+///
+/// Every rank chooses every token by itself, from the same activations, so
+/// tokens are never sent.
+#[derive(Debug)]
+pub struct Session<C> {
+    decoder: Decoder,
+    strategy: Strategy,
+    ranks: C,
+    caches: Vec<Cache>,
+}
+
+impl<C: Collective> Session<C> {
+    /// Makes the weights of this rank's share.
+    ///
+    /// # Errors
+    /// What MLX reports.
+    ///
+    /// # Panics
+    /// As [`Share::of`].
+    pub fn new(strategy: Strategy, spec: &ModelSpec, seed: u64, ranks: C) -> Result<Self> {
+        let share = Share::of(strategy, spec, ranks.rank(), ranks.size());
+        let decoder = Decoder::new(spec, &share, seed)?;
+        Ok(Self {
+            caches: decoder.caches(),
+            decoder,
+            strategy,
+            ranks,
+        })
+    }
+
+    /// Returns when every rank has called it.
+    ///
+    /// # Errors
+    /// What MLX reports.
+    pub fn barrier(&self) -> Result<()> {
+        eval(&[&self.ranks.all_sum(&Array::scalar(1f32)?)?])
+    }
+
+    /// Forgets what came before, reads a prompt, and chooses the first token.
+    ///
+    /// # Errors
+    /// What MLX reports; an unknown token.
+    ///
+    /// # Panics
+    /// The prompt is empty.
+    pub fn prefill(&mut self, prompt: &[u32]) -> Result<Choice> {
+        self.caches = self.decoder.caches();
+        let step = match self.strategy {
+            Strategy::Pp => PP_PREFILL_STEP,
+            Strategy::Tp | Strategy::Single => TP_PREFILL_STEP,
+        };
+        let mut last = None;
+        for tokens in prompt.chunks(step) {
+            last = Some(self.advance(tokens)?);
+        }
+        self.choose(&last.expect("a prompt has at least one token"))
+    }
+
+    /// Reads one token and chooses the next.
+    ///
+    /// # Errors
+    /// As [`Session::prefill`].
+    pub fn decode(&mut self, token: u32) -> Result<Choice> {
+        let x = self.advance(&[token])?;
+        self.choose(&x)
+    }
+
+    /// Runs this rank's layers over the next tokens. The result is computed, and
+    /// with PP it has been sent on: a message must be on its way before the next
+    /// one is begun, since no data would keep them in order.
+    fn advance(&mut self, tokens: &[u32]) -> Result<Array> {
+        let pipelined = self.strategy == Strategy::Pp;
+        let (rank, last) = (self.ranks.rank(), self.ranks.size() - 1);
+        let x = if pipelined && rank > 0 {
+            let shape = self.decoder.activation_shape(tokens.len());
+            self.ranks.recv(&shape, self.decoder.dtype(), rank - 1)?
+        } else {
+            self.decoder.embed(tokens)?
+        };
+        let mut x = self.decoder.layers(x, &mut self.caches, &self.ranks)?;
+        if pipelined && rank < last {
+            x = self.ranks.send(&x, rank + 1)?;
+        }
+        let computed: Vec<_> = self
+            .caches
+            .iter()
+            .flat_map(Cache::arrays)
+            .chain([&x])
+            .collect();
+        eval(&computed)?;
+        Ok(x)
+    }
+
+    /// Chooses a token by the last position of the last rank's activations,
+    /// which with PP every rank first gets from it.
+    fn choose(&self, x: &Array) -> Result<Choice> {
+        let positions = x.dim(1);
+        let mut row = x.slice_axis(1, positions - 1, positions)?;
+        if self.strategy == Strategy::Pp {
+            let ranks = self.ranks.size() as i32;
+            row = self
+                .ranks
+                .all_gather(&row)?
+                .slice_axis(0, ranks - 1, ranks)?;
+        }
+        Ok(Choice::greedy(&self.decoder.logits(&row)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_margin_is_relative_to_the_greatest_magnitude() {
+        let choice = Choice::greedy(&[0.5, -4.0, 2.0, 1.0]);
+        assert_eq!(
+            choice,
+            Choice {
+                token: 2,
+                margin: 0.25
+            }
+        );
+    }
+
+    #[test]
+    fn of_equals_the_first_is_chosen() {
+        assert_eq!(
+            Choice::greedy(&[1.0, 3.0, 3.0]),
+            Choice {
+                token: 1,
+                margin: 0.0
+            }
+        );
+    }
+}

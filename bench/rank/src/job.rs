@@ -1,0 +1,106 @@
+//! A job from its checks to its last run.
+
+use std::{io, time::Instant};
+
+use anyhow::{Context, Result, ensure};
+use mlx_core::distributed::{Backend, Group};
+use rail_bench::protocol::{Event, Job, Phase, Strategy};
+
+use crate::{
+    collective::{Alone, Collective},
+    generate::Session,
+    weights::prompt,
+};
+
+/// Does a job, and tells `say` what happens.
+///
+/// # Errors
+/// The job is not one that this rank can do, MLX or jaccl object, or `say`
+/// fails.
+pub fn run(job: &Job, say: &mut dyn FnMut(Event) -> io::Result<()>) -> Result<()> {
+    check(job)?;
+    if job.strategy == Strategy::Single {
+        return run_as(job, Alone, say);
+    }
+    say(Event::Phase { phase: Phase::Init })?;
+    let group = Group::init(Backend::Jaccl, true).context("cannot join the other ranks")?;
+    ensure!(
+        (group.rank(), group.size()) == (job.rank, job.ranks),
+        "the job is for rank {} of {}, but jaccl's environment makes this rank {} of {}; \
+         make MLX_RANK and MLX_IBV_DEVICES agree with the job",
+        job.rank,
+        job.ranks,
+        group.rank(),
+        group.size()
+    );
+    run_as(job, group, say)
+}
+
+fn check(job: &Job) -> Result<()> {
+    ensure!(
+        job.rank < job.ranks,
+        "there is no rank {} of {}",
+        job.rank,
+        job.ranks
+    );
+    ensure!(
+        job.prompt_tokens > 0,
+        "prompt_tokens is 0; a prompt has at least one token"
+    );
+    ensure!(
+        job.generation_tokens > 0,
+        "generation_tokens is 0; generate at least one token"
+    );
+    ensure!(
+        job.model.vocab > 0 && job.model.layers > 0,
+        "the model has no vocabulary or no layers"
+    );
+    match job.strategy {
+        Strategy::Single => ensure!(job.ranks == 1, "single is one rank, not {}", job.ranks),
+        Strategy::Tp => job.model.check_tensor_split(job.ranks)?,
+        Strategy::Pp => job.model.check_pipeline_split(job.ranks)?,
+    }
+    Ok(())
+}
+
+fn run_as(
+    job: &Job,
+    ranks: impl Collective,
+    say: &mut dyn FnMut(Event) -> io::Result<()>,
+) -> Result<()> {
+    say(Event::Phase { phase: Phase::Load })?;
+    let mut session = Session::new(job.strategy, &job.model, job.seed, ranks)?;
+    let prompt = prompt(job.seed, job.prompt_tokens, job.model.vocab);
+
+    for run in 0..job.warmup + job.repeat {
+        let warmup = run < job.warmup;
+        say(Event::Phase {
+            phase: if warmup { Phase::Warmup } else { Phase::Run },
+        })?;
+
+        session.barrier()?;
+        let start = Instant::now();
+        let mut choice = session.prefill(&prompt)?;
+        let mut min_margin = choice.margin;
+        for index in 0..job.generation_tokens {
+            if index > 0 {
+                choice = session.decode(choice.token)?;
+                min_margin = min_margin.min(choice.margin);
+            }
+            say(Event::Token {
+                run,
+                index,
+                id: choice.token,
+                ns: start.elapsed().as_nanos() as u64,
+            })?;
+        }
+        say(Event::Run {
+            run,
+            warmup,
+            prompt_tokens: job.prompt_tokens,
+            min_margin: Some(min_margin),
+        })?;
+    }
+    say(Event::Done)?;
+    Ok(())
+}

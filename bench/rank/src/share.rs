@@ -1,0 +1,101 @@
+//! Which part of the model a rank has.
+
+use std::ops::Range;
+
+use mlx_core::{Array, Result};
+use rail_bench::{model::ModelSpec, protocol::Strategy};
+
+/// A rank's part of the model: some of the layers, and of those a slice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// The layers it has.
+    pub layers: Range<usize>,
+    /// Which slice of them, from 0.
+    pub part: usize,
+    /// The number of slices.
+    pub parts: usize,
+}
+
+impl Share {
+    /// The share of `rank` among `ranks`. With PP the layers that do not divide
+    /// evenly go to the first ranks.
+    ///
+    /// # Panics
+    /// The model cannot be split so; see [`ModelSpec::check_tensor_split`] and
+    /// [`ModelSpec::check_pipeline_split`].
+    pub fn of(strategy: Strategy, spec: &ModelSpec, rank: usize, ranks: usize) -> Self {
+        assert!(rank < ranks, "rank {rank} of {ranks}");
+        match strategy {
+            Strategy::Single | Strategy::Tp => Self {
+                layers: 0..spec.layers,
+                part: rank,
+                parts: ranks,
+            },
+            Strategy::Pp => {
+                let (each, left) = (spec.layers / ranks, spec.layers % ranks);
+                assert!(each > 0, "{} layers on {ranks} ranks", spec.layers);
+                let first = rank * each + rank.min(left);
+                Self {
+                    layers: first..first + each + usize::from(rank < left),
+                    part: 0,
+                    parts: 1,
+                }
+            }
+        }
+    }
+
+    /// This share's slice of `length` units.
+    ///
+    /// # Panics
+    /// They do not divide evenly.
+    pub fn slice(&self, length: usize) -> Range<usize> {
+        assert!(
+            length.is_multiple_of(self.parts),
+            "{length} units in {} slices",
+            self.parts
+        );
+        let each = length / self.parts;
+        self.part * each..(self.part + 1) * each
+    }
+
+    /// This share's slice of a matrix along `axis`, dense.
+    pub(crate) fn take(&self, matrix: &Array, axis: usize) -> Result<Array> {
+        let range = self.slice(matrix.dim(axis) as usize);
+        matrix
+            .slice_axis(axis, range.start as i32, range.end as i32)?
+            .contiguous()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rail_bench::model::Preset;
+
+    use super::*;
+
+    #[test]
+    fn pipeline_shares_cover_the_layers_in_order_of_rank() {
+        let spec = ModelSpec {
+            layers: 7,
+            ..Preset::ALL[0].spec
+        };
+        let shares: Vec<_> = (0..3)
+            .map(|rank| Share::of(Strategy::Pp, &spec, rank, 3))
+            .collect();
+        assert_eq!(
+            shares.iter().map(|s| s.layers.clone()).collect::<Vec<_>>(),
+            [0..3, 3..5, 5..7]
+        );
+        assert!(shares.iter().all(|share| share.slice(8) == (0..8)));
+    }
+
+    #[test]
+    fn tensor_shares_cut_every_layer() {
+        let spec = ModelSpec {
+            layers: 7,
+            ..Preset::ALL[0].spec
+        };
+        let share = Share::of(Strategy::Tp, &spec, 1, 2);
+        assert_eq!((share.layers.clone(), share.slice(8)), (0..7, 4..8));
+    }
+}

@@ -1,0 +1,135 @@
+//! Weights made from a seed.
+//!
+//! A tensor depends on the seed, its name and its shape alone, so every rank
+//! makes the same ones in any order, and slices what it needs. Names are those
+//! of Qwen3 checkpoints.
+//!
+//! # Weights that make the tokens vary
+//! With a head tied to the embeddings, the likeliest successor of a token is the
+//! token itself, and a random model repeats one token for ever. Here:
+//! - The head is a matrix of its own, so the successor of a token is an
+//!   unrelated one, and the logits are near to independent draws: the greatest
+//!   of thousands stands well clear of the second.
+//! - Embeddings have unit variance, and all residual branches together add about
+//!   as much: each token counts, and so does what came before it.
+//! - The norm of the queries is wide ([`QUERY_GAIN`]), which makes attention
+//!   choose some positions rather than average them all; an average would hardly
+//!   change from token to token, and the tokens would soon run in a circle.
+
+use mlx_core::{Array, Dtype, Result, random::Key};
+
+/// Scale of the normalised queries: the deviation of the attention scores.
+const QUERY_GAIN: f32 = 4.0;
+
+/// Makes the tensors of a model.
+#[derive(Debug, Clone, Copy)]
+pub struct Weights {
+    seed: u64,
+    layers: usize,
+    dtype: Dtype,
+}
+
+impl Weights {
+    /// The weights of a model of so many layers. Matrices and vectors are drawn
+    /// in 32 bits and then converted to `dtype`.
+    pub fn new(seed: u64, layers: usize, dtype: Dtype) -> Self {
+        Self {
+            seed,
+            layers,
+            dtype,
+        }
+    }
+
+    /// The matrix `{name}.weight` of shape (outputs, inputs).
+    ///
+    /// # Errors
+    /// What MLX reports.
+    pub fn matrix(&self, name: &str, outputs: usize, inputs: usize) -> Result<Array> {
+        self.draw(
+            name,
+            &[outputs as i32, inputs as i32],
+            self.deviation(name, inputs),
+        )
+    }
+
+    /// The weight of an RMS norm, `{name}.weight`.
+    ///
+    /// # Errors
+    /// What MLX reports.
+    pub fn norm(&self, name: &str, width: usize) -> Result<Array> {
+        let gain = if name.ends_with("q_norm") {
+            QUERY_GAIN
+        } else {
+            1.0
+        };
+        let jitter = self.draw(name, &[width as i32], 0.1 * gain)?;
+        jitter.add(&Array::scalar(gain)?.astype(self.dtype)?)
+    }
+
+    /// Keeps the variance of activations: 1 for rows that are looked up, the
+    /// inverse of the inputs for those that are summed over, and less for the two
+    /// matrices that end a residual branch, of which there are two a layer.
+    fn deviation(&self, name: &str, inputs: usize) -> f32 {
+        let even = (inputs as f32).sqrt().recip();
+        if name.ends_with("embed_tokens") {
+            1.0
+        } else if name.ends_with("o_proj") || name.ends_with("down_proj") {
+            even / (self.layers as f32).sqrt()
+        } else {
+            even
+        }
+    }
+
+    fn draw(&self, name: &str, shape: &[i32], deviation: f32) -> Result<Array> {
+        Key::new(hash(self.seed, name))?
+            .normal(shape, deviation, Dtype::Float32)?
+            .astype(self.dtype)
+    }
+}
+
+/// `count` token ids below `vocab`.
+pub fn prompt(seed: u64, count: usize, vocab: usize) -> Vec<u32> {
+    (0..count)
+        .map(|position| (hash(seed, &format!("prompt.{position}")) % vocab as u64) as u32)
+        .collect()
+}
+
+/// The 64-bit FNV-1a hash of a seed and a name, with a last mixing step that
+/// spreads the name's final byte over all bits (the finaliser of SplitMix64).
+fn hash(seed: u64, name: &str) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let bytes = seed.to_le_bytes().into_iter().chain(name.bytes());
+    let hash = bytes.fold(OFFSET, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(PRIME)
+    });
+    let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tensor_depends_on_seed_and_name() -> Result<()> {
+        let draw = |seed, name| {
+            Weights::new(seed, 2, Dtype::Float32)
+                .matrix(name, 8, 16)?
+                .to_vec::<f32>()
+        };
+        let first = draw(1, "model.layers.0.self_attn.q_proj")?;
+        assert_eq!(first, draw(1, "model.layers.0.self_attn.q_proj")?);
+        assert_ne!(first, draw(2, "model.layers.0.self_attn.q_proj")?);
+        assert_ne!(first, draw(1, "model.layers.1.self_attn.q_proj")?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_prompt_uses_the_whole_vocabulary() {
+        let prompt = prompt(3, 4000, 50);
+        assert!((0..50).all(|token| prompt.contains(&token)));
+        assert!(prompt.iter().all(|&token| token < 50));
+    }
+}
