@@ -64,8 +64,13 @@ impl Toolchain {
     /// As [`Toolchain::open`], with a store of the caller's.
     pub fn with_store(store: Store) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        Self::at(root.canonicalize().unwrap_or(root), store)
+    }
+
+    /// The checkout at `root`, which holds `patches/`.
+    pub fn at(root: impl Into<PathBuf>, store: Store) -> Self {
         Toolchain {
-            root: root.canonicalize().unwrap_or(root),
+            root: root.into(),
             store,
             progress: Arc::new(Silent),
             cancel: Cancel::default(),

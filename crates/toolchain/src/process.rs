@@ -177,3 +177,68 @@ fn terminate(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn cancelling_ends_the_child_and_says_interrupted() {
+        let cancel = Cancel::default();
+        let mut pid = String::new();
+        let outcome = run(
+            "sleeping",
+            &mut sh("echo $$; exec sleep 60"),
+            &cancel,
+            None,
+            |line| {
+                pid = line.to_owned();
+                cancel.cancel();
+            },
+        );
+        assert!(matches!(outcome, Err(Error::Interrupted)), "{outcome:?}");
+        let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+        assert!(
+            rustix::process::test_kill_process(pid).is_err(),
+            "the child lives on"
+        );
+    }
+
+    #[test]
+    fn a_failure_carries_the_last_lines_and_the_log_carries_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let script = "seq 100; echo broken >&2; sleep 0.1; exit 3";
+        let outcome = run(
+            "counting",
+            &mut sh(script),
+            &Cancel::default(),
+            Some(&log),
+            |_| {},
+        );
+        let message = outcome.unwrap_err().to_string();
+        assert!(
+            message.contains("exit status: 3") && message.contains("broken"),
+            "{message}"
+        );
+        assert!(!message.contains("\n1\n"), "{message}");
+        let logged = std::fs::read_to_string(&log).unwrap();
+        assert!(logged.contains("\n50\n") && logged.contains("broken"));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let mut missing = Command::new("no-such-program-of-ours");
+        let error = capture("asking", &mut missing).unwrap_err();
+        assert!(
+            error.to_string().contains("no-such-program-of-ours"),
+            "{error}"
+        );
+    }
+}

@@ -274,21 +274,23 @@ impl Toolchain {
     /// # Errors
     /// When the tree cannot be read or git cannot be run.
     pub fn patch_states(&self, pin: &Pin, tree: Option<&Path>) -> Result<Vec<(Patch, State)>> {
-        let pristine = match tree {
-            Some(tree) => tree.to_path_buf(),
-            None => self.fetch(&pin.mlx, &Source::Auto)?.path,
-        };
+        let pristine = self.fetch(&pin.mlx, &Source::Auto)?.path;
+        let tree = tree.unwrap_or(&pristine);
         let scratch = self.store.scratch()?;
         let copy = scratch.path().join("tree");
-        Listing::of_folder(&pristine)?.sync(&pristine, &copy)?;
-        let mut git = PatchTree::new(&copy);
+        Listing::of_folder(tree)?.sync(tree, &copy)?;
+        let git = PatchTree {
+            folder: &copy,
+            base: &pristine,
+        };
+        let patches = self.patches(pin, Series::Patched)?;
         let mut states = Vec::new();
-        for patch in self.patches(pin, Series::Patched)? {
-            let state = git.state(&patch)?;
+        for (at, patch) in patches.iter().enumerate() {
+            let state = git.state(patch, &patches[..at])?;
             if state == State::Applies {
-                git.apply(&patch)?;
+                git.apply(patch)?;
             }
-            states.push((patch, state));
+            states.push((patch.clone(), state));
         }
         Ok(states)
     }
@@ -310,9 +312,12 @@ impl Toolchain {
         let scratch = self.store.scratch()?;
         let made = scratch.path().join("tree");
         pin.mlx.listing.sync(&pristine.path, &made)?;
-        let mut git = PatchTree::new(&made);
+        let git = PatchTree {
+            folder: &made,
+            base: &pristine.path,
+        };
         for (done, patch) in patches.iter().enumerate() {
-            match git.state(patch)? {
+            match git.state(patch, &patches[..done])? {
                 State::Applies => git.apply(patch)?,
                 State::AlreadyApplied | State::AlreadyUpstream => {
                     self.progress
@@ -393,22 +398,23 @@ fn replace_record(text: &str, series: &str, tree: ObjectId) -> String {
 /// A working copy that git applies patches to.
 struct PatchTree<'a> {
     folder: &'a Path,
+    /// The tree the patches were made from.
+    base: &'a Path,
 }
 
-impl<'a> PatchTree<'a> {
-    fn new(folder: &'a Path) -> Self {
-        PatchTree { folder }
-    }
-
-    fn state(&mut self, patch: &Patch) -> Result<State> {
-        let refused = match self.git_apply(patch, &["--check"]) {
+impl PatchTree<'_> {
+    fn state(&self, patch: &Patch, before: &[Patch]) -> Result<State> {
+        let refused = match self.git_apply(self.folder, patch, &["--check"]) {
             Ok(()) => return Ok(State::Applies),
             Err(refused) => refused,
         };
-        if self.git_apply(patch, &["--check", "--reverse"]).is_ok() {
+        if self
+            .git_apply(self.folder, patch, &["--check", "--reverse"])
+            .is_ok()
+        {
             return Ok(State::AlreadyApplied);
         }
-        if self.changes_nothing(patch)? {
+        if self.changes_nothing(patch, before)? {
             return Ok(State::AlreadyUpstream);
         }
         Ok(State::Conflicts {
@@ -416,18 +422,19 @@ impl<'a> PatchTree<'a> {
         })
     }
 
-    fn apply(&mut self, patch: &Patch) -> Result<()> {
-        self.git_apply(patch, &[]).map_err(|tail| Error::Command {
-            what: format!("applying {}", patch.name),
-            status: "git apply".into(),
-            tail,
-            log: None,
-        })
+    fn apply(&self, patch: &Patch) -> Result<()> {
+        self.git_apply(self.folder, patch, &[])
+            .map_err(|tail| Error::Command {
+                what: format!("applying {}", patch.name),
+                status: "git apply".into(),
+                tail,
+                log: None,
+            })
     }
 
     /// The error is what git said.
-    fn git_apply(&self, patch: &Patch, arguments: &[&str]) -> Result<(), String> {
-        let mut command = self.git(self.folder, &["apply", "--whitespace=nowarn"]);
+    fn git_apply(&self, folder: &Path, patch: &Patch, arguments: &[&str]) -> Result<(), String> {
+        let mut command = self.git(folder, &["apply", "--whitespace=nowarn"]);
         command.args(arguments).arg(&patch.file);
         let output = command.output().map_err(|e| format!("git: {e}"))?;
         if output.status.success() {
@@ -439,20 +446,23 @@ impl<'a> PatchTree<'a> {
 
     /// Whether a three-way merge of the patch leaves the tree as it is. Plain
     /// `--reverse` misses a fix whose neighbourhood changed since.
-    fn changes_nothing(&self, patch: &Patch) -> Result<bool> {
-        let scratch = tempfile::tempdir().at("create", std::env::temp_dir())?;
+    fn changes_nothing(&self, patch: &Patch, before: &[Patch]) -> Result<bool> {
+        let scratch = tempfile::tempdir().at("create a folder in", std::env::temp_dir())?;
         let copy = scratch.path();
-        Listing::of_folder(self.folder)?.sync(self.folder, copy)?;
         let git = |arguments: &[&str]| process::capture("git", &mut self.git(copy, arguments));
+        // The merge looks for the blob the patch was made from: the base with
+        // the patches before it.
+        Listing::of_folder(self.base)?.sync(self.base, copy)?;
         git(&["init", "--quiet"])?;
         git(&["add", "--all", "--force"])?;
-        let before = git(&["write-tree"])?;
-        let merge = self
-            .git(copy, &["apply", "--3way", "--index", "--whitespace=nowarn"])
-            .arg(&patch.file)
-            .output()
-            .at("run", "git")?;
-        Ok(merge.status.success() && git(&["write-tree"])? == before)
+        for earlier in before {
+            let _ = self.git_apply(copy, earlier, &["--index"]);
+        }
+        Listing::of_folder(self.folder)?.sync(self.folder, copy)?;
+        git(&["add", "--all", "--force"])?;
+        let tree = git(&["write-tree"])?;
+        let merged = self.git_apply(copy, patch, &["--3way", "--index"]);
+        Ok(merged.is_ok() && git(&["write-tree"])? == tree)
     }
 
     fn git(&self, folder: &Path, arguments: &[&str]) -> Command {

@@ -257,6 +257,15 @@ impl Listing {
     }
 }
 
+/// As `git ls-tree -r` prints it.
+impl fmt::Display for Listing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.iter().try_for_each(|(path, entry)| {
+            writeln!(f, "{} blob {}\t{path}", entry.mode.as_str(), entry.blob)
+        })
+    }
+}
+
 impl Entry {
     fn of_file(path: &Path) -> Result<Self> {
         let meta = fs::symlink_metadata(path).at("read", path)?;

@@ -1,0 +1,172 @@
+//! What a series makes of a tree, and what each patch says when it cannot.
+
+mod common;
+
+use std::{fs, process::Command};
+
+use common::{Checkout, change_line, numbered_lines};
+use toolchain::{
+    Error, Result,
+    fetch::SourceTree,
+    series::{Series, State},
+};
+
+fn array_cpp(tree: &SourceTree) -> String {
+    fs::read_to_string(tree.path.join("mlx/array.cpp")).unwrap()
+}
+
+/// A checkout with one portability patch and one fix, both recorded.
+fn with_series() -> Checkout {
+    let checkout = Checkout::new();
+    checkout.fetch_origin();
+    checkout.add_patch("port", "portability", &change_line(4, "ported"));
+    checkout.add_patch("fix", "fix", &change_line(12, "fixed"));
+    checkout.toolchain.record(&checkout.pin()).unwrap();
+    checkout
+}
+
+fn states(checkout: &Checkout) -> Vec<State> {
+    let tree = checkout.path("origin");
+    let states = checkout
+        .toolchain
+        .patch_states(&checkout.pin(), Some(&tree))
+        .unwrap();
+    states.into_iter().map(|(_, state)| state).collect()
+}
+
+#[test]
+fn stock_has_the_portability_patches_and_patched_has_all() {
+    let checkout = with_series();
+    let stock = checkout
+        .toolchain
+        .patch(&checkout.pin(), Series::Stock)
+        .unwrap();
+    let patched = checkout
+        .toolchain
+        .patch(&checkout.pin(), Series::Patched)
+        .unwrap();
+    assert!(array_cpp(&stock).contains("ported") && !array_cpp(&stock).contains("fixed"));
+    assert!(array_cpp(&patched).contains("ported") && array_cpp(&patched).contains("fixed"));
+    assert!(
+        checkout
+            .toolchain
+            .patch(&checkout.pin(), Series::Patched)
+            .unwrap()
+            .current
+    );
+}
+
+#[test]
+fn a_changed_patch_is_noticed_until_its_result_is_recorded() {
+    let checkout = with_series();
+    fs::write(checkout.path("patches/1.2.3/series"), "port.patch\n").unwrap();
+    checkout.add_patch("fix", "fix", &change_line(12, "fixed differently"));
+    let patch =
+        || -> Result<SourceTree> { checkout.toolchain.patch(&checkout.pin(), Series::Patched) };
+    let error = patch().unwrap_err();
+    assert!(matches!(error, Error::Unrecorded { .. }), "{error}");
+    assert!(error.to_string().contains("--record"), "{error}");
+
+    checkout.toolchain.record(&checkout.pin()).unwrap();
+    assert!(array_cpp(&patch().unwrap()).contains("fixed differently"));
+}
+
+#[test]
+fn each_of_the_four_states_is_told() {
+    let checkout = with_series();
+    assert_eq!(states(&checkout), [State::Applies, State::Applies]);
+
+    checkout.write(
+        "origin/mlx/array.cpp",
+        &numbered_lines().replace("line 4\n", "ported\n"),
+    );
+    assert_eq!(states(&checkout), [State::AlreadyApplied, State::Applies]);
+
+    checkout.write(
+        "origin/mlx/array.cpp",
+        &numbered_lines().replace("line 12\n", "rewritten\n"),
+    );
+    let conflict = State::Conflicts {
+        hunks: vec!["mlx/array.cpp:10".into()],
+    };
+    assert_eq!(states(&checkout), [State::Applies, conflict]);
+}
+
+#[test]
+fn a_fix_that_upstream_has_in_a_changed_neighbourhood_is_recognised() {
+    let checkout = Checkout::new();
+    checkout.fetch_origin();
+    let sh = |script: &str| {
+        let output = Command::new("sh")
+            .args(["-ec", script])
+            .current_dir(checkout.path(""))
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let diff = sh(
+        "cp -r origin made && cd made && git init --quiet && git add . \
+                   && sed -i 's/^line 12$/fixed/' mlx/array.cpp && git diff --full-index",
+    );
+    checkout.add_patch("fix", "fix", &diff);
+    checkout.write(
+        "origin/mlx/array.cpp",
+        &numbered_lines()
+            .replace("line 10\n", "line ten\n")
+            .replace("line 12\n", "fixed\n"),
+    );
+    assert_eq!(states(&checkout), [State::AlreadyUpstream]);
+}
+
+#[test]
+fn a_patch_that_does_not_apply_stops_with_its_place() {
+    let checkout = Checkout::new();
+    checkout.fetch_origin();
+    checkout.add_patch(
+        "fix",
+        "fix",
+        &change_line(12, "fixed").replace("line 11", "line eleven"),
+    );
+    let error = checkout
+        .toolchain
+        .patch(&checkout.pin(), Series::Patched)
+        .unwrap_err();
+    let message = error.to_string();
+    assert!(matches!(error, Error::Conflict { .. }), "{message}");
+    assert!(
+        message.contains("fix") && message.contains("mlx/array.cpp:10"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_patch_without_its_fields_is_refused_by_field() {
+    let checkout = Checkout::new();
+    checkout.add_patch("fix", "fix", &change_line(12, "fixed"));
+    let file = checkout.path("patches/1.2.3/fix.patch");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("Forwarded: no\n", "")).unwrap();
+    let error = checkout
+        .toolchain
+        .patches(&checkout.pin(), Series::Patched)
+        .unwrap_err();
+    assert!(error.to_string().contains("Forwarded"), "{error}");
+}
+
+#[test]
+fn every_patch_of_this_checkout_carries_its_fields() {
+    let toolchain = toolchain::Toolchain::open().unwrap();
+    for version in toolchain::pin::Pin::versions(&toolchain.patches_folder()).unwrap() {
+        let pin = toolchain.pin(&version).unwrap();
+        let patches = toolchain.patches(&pin, Series::Patched).unwrap();
+        assert!(!patches.is_empty());
+        for patch in patches {
+            assert!(!patch.summary().is_empty(), "{}", patch.file.display());
+        }
+    }
+}
