@@ -1,1 +1,43 @@
-//! stub
+//! Emulated cables: RDMA between processes of one machine.
+//!
+//! Built as a shared library, this crate is a libibverbs that jaccl opens as it
+//! would the real one. Its devices are the ends of the cables of a rig, and each
+//! cable is a file of shared memory that carries bytes no faster than the rig
+//! says. Built as a Rust library, it is what a launcher makes such a rig with:
+//!
+//! ```no_run
+//! # use rail_matrix::Rig;
+//! # use std::process::Command;
+//! let fabric = softrail::Fabric::create(&softrail::default_parent(), &Rig::embedded())?;
+//! let mut rank = Command::new("a-rank")
+//!     .envs(fabric.env("a"))
+//!     .envs(fabric.provider_env(&softrail::provider_library()?)?)
+//!     .spawn()?;
+//! rank.wait()?;
+//! println!("{:?}", fabric.cable_bytes());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - [`fabric`] is what a cable does to frames: a state machine with neither a
+//!   clock nor I/O.
+//! - [`shm`] lays it out in memory that two processes share.
+//! - [`config`] finds the devices of a process.
+//! - `abi` (Linux) is the C interface. There is no thread behind it: work is done
+//!   inside `ibv_post_send` and `ibv_poll_cq`, with the times that hardware would
+//!   have done it at.
+//!
+//! # Queue pairs
+//! Unreliable connections (UC), because that is what Thunderbolt offers. A queue
+//! pair on a cable reaches only queue pairs on that cable's other end. Frames to
+//! any other address leave and arrive nowhere, so crossed rails hang here as they
+//! do in the field. A send completes when its last byte has left; it waits longer
+//! only while the receiver's queue of [`fabric::QUEUE_BYTES`] is full.
+
+#[cfg(target_os = "linux")]
+mod abi;
+pub mod config;
+pub mod fabric;
+mod launch;
+pub mod shm;
+
+pub use launch::{Fabric, FabricError, default_parent, provider_library};

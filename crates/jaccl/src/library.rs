@@ -1,0 +1,87 @@
+use std::{
+    ffi::CString,
+    path::{Path, PathBuf},
+};
+
+use crate::{Error, Group, shim::Shim};
+
+/// A loaded build of jaccl.
+#[derive(Clone)]
+pub struct Library {
+    shim: Shim,
+}
+
+/// How a rank joins its group: what jaccl reads from `MLX_RANK`,
+/// `MLX_JACCL_COORDINATOR`, `MLX_IBV_DEVICES` and `MLX_JACCL_RING`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// This process's rank.
+    pub rank: usize,
+    /// `address:port` at which rank 0 listens and the others call.
+    pub coordinator: String,
+    /// The device matrix, a JSON file.
+    pub devices: PathBuf,
+    /// Whether to make a ring where the matrix allows both. Where it does not
+    /// allow a ring, jaccl makes a mesh and says nothing.
+    pub prefer_ring: bool,
+}
+
+/// What jaccl itself says of a device matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MatrixValidity {
+    /// `Config::is_valid_ring`.
+    pub ring: bool,
+    /// `Config::is_valid_mesh`.
+    pub mesh: bool,
+}
+
+impl Library {
+    /// Opens a build's `libjaccl_shim.so` (or `.dylib`).
+    ///
+    /// # Errors
+    /// When the file cannot be loaded or lacks a function.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        Ok(Library {
+            shim: Shim::open(path)?,
+        })
+    }
+
+    /// Whether jaccl found a libibverbs to work with.
+    ///
+    /// # Errors
+    /// When jaccl throws.
+    pub fn is_available(&self) -> Result<bool, Error> {
+        self.shim.is_available()
+    }
+
+    /// Asks jaccl about a device matrix.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not a square matrix.
+    pub fn check_matrix(&self, devices: &Path) -> Result<MatrixValidity, Error> {
+        self.shim
+            .check_matrix(&c_string("device file", &devices.to_string_lossy())?)
+    }
+
+    /// Joins a group. Returns when all ranks have.
+    ///
+    /// # Errors
+    /// When jaccl throws: no such device, a matrix that is neither ring nor mesh,
+    /// a coordinator that does not answer.
+    pub fn init(&self, config: &Config) -> Result<Group, Error> {
+        let coordinator = c_string("coordinator", &config.coordinator)?;
+        let devices = c_string("device file", &config.devices.to_string_lossy())?;
+        Ok(Group::new(self.shim.init(
+            config,
+            &coordinator,
+            &devices,
+        )?))
+    }
+}
+
+fn c_string(what: &'static str, value: &str) -> Result<CString, Error> {
+    CString::new(value).map_err(|_| Error::Nul {
+        what,
+        value: value.to_owned(),
+    })
+}

@@ -1,0 +1,289 @@
+//! The C interface of `shim/jaccl_shim.cpp`: the only unsafe code of this crate.
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::{CStr, c_char, c_int, c_void},
+    path::Path,
+    ptr::NonNull,
+    sync::Arc,
+};
+
+use crate::{Config, Dtype, Error, MatrixValidity, Reduction};
+
+/// jaccl's messages are a sentence; this holds several.
+const ERROR_BYTES: usize = 1024;
+
+/// `struct jaccl_shim_group`.
+#[repr(C)]
+struct RawGroup {
+    _opaque: [u8; 0],
+}
+
+type Reduce = unsafe extern "C" fn(
+    *mut RawGroup,
+    *const c_void,
+    *mut c_void,
+    usize,
+    c_int,
+    *mut c_char,
+    usize,
+) -> c_int;
+
+/// The functions, and the library that keeps them loaded.
+struct Functions {
+    is_available: unsafe extern "C" fn(*mut c_int, *mut c_char, usize) -> c_int,
+    check_matrix:
+        unsafe extern "C" fn(*const c_char, *mut c_int, *mut c_int, *mut c_char, usize) -> c_int,
+    init: unsafe extern "C" fn(
+        c_int,
+        *const c_char,
+        *const c_char,
+        c_int,
+        *mut *mut RawGroup,
+        *mut c_char,
+        usize,
+    ) -> c_int,
+    free: unsafe extern "C" fn(*mut RawGroup),
+    rank: unsafe extern "C" fn(*mut RawGroup) -> c_int,
+    size: unsafe extern "C" fn(*mut RawGroup) -> c_int,
+    all_sum: Reduce,
+    all_max: Reduce,
+    all_min: Reduce,
+    all_gather: unsafe extern "C" fn(
+        *mut RawGroup,
+        *const c_void,
+        *mut c_void,
+        usize,
+        *mut c_char,
+        usize,
+    ) -> c_int,
+    send: unsafe extern "C" fn(
+        *mut RawGroup,
+        *const c_void,
+        usize,
+        c_int,
+        *mut c_char,
+        usize,
+    ) -> c_int,
+    recv:
+        unsafe extern "C" fn(*mut RawGroup, *mut c_void, usize, c_int, *mut c_char, usize) -> c_int,
+    _library: libloading::Library,
+}
+
+/// A loaded shim.
+#[derive(Clone)]
+pub struct Shim(Arc<Functions>);
+
+/// Calls a function that reports through a status and a message buffer.
+fn checked(call: impl FnOnce(*mut c_char, usize) -> c_int) -> Result<(), Error> {
+    let mut message = [0_u8; ERROR_BYTES];
+    if call(message.as_mut_ptr().cast(), message.len()) == 0 {
+        return Ok(());
+    }
+    let text = CStr::from_bytes_until_nul(&message).unwrap_or_default();
+    Err(Error::Jaccl(text.to_string_lossy().trim_end().to_owned()))
+}
+
+impl Shim {
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        // SAFETY: loading runs the initialisers of jaccl and of what it links,
+        // which are those of the C++ library.
+        let library = unsafe { libloading::Library::new(path) }.map_err(|source| Error::Open {
+            path: path.to_owned(),
+            source,
+        })?;
+        // SAFETY: the types above are those in `jaccl_shim.cpp`, and the pointers
+        // are kept together with the library they point into.
+        let functions = unsafe {
+            macro_rules! function {
+                ($name:literal) => {
+                    *library
+                        .get(concat!("jaccl_shim_", $name, "\0").as_bytes())
+                        .map_err(|source| Error::NotJaccl {
+                            path: path.to_owned(),
+                            source,
+                        })?
+                };
+            }
+            Functions {
+                is_available: function!("is_available"),
+                check_matrix: function!("check_matrix"),
+                init: function!("init"),
+                free: function!("free"),
+                rank: function!("rank"),
+                size: function!("size"),
+                all_sum: function!("all_sum"),
+                all_max: function!("all_max"),
+                all_min: function!("all_min"),
+                all_gather: function!("all_gather"),
+                send: function!("send"),
+                recv: function!("recv"),
+                _library: library,
+            }
+        };
+        Ok(Shim(Arc::new(functions)))
+    }
+
+    pub fn is_available(&self) -> Result<bool, Error> {
+        let mut available = 0;
+        // SAFETY: the pointers are to live variables.
+        checked(|text, room| unsafe { (self.0.is_available)(&mut available, text, room) })?;
+        Ok(available != 0)
+    }
+
+    pub fn check_matrix(&self, devices: &CStr) -> Result<MatrixValidity, Error> {
+        let (mut ring, mut mesh) = (0, 0);
+        // SAFETY: the pointers are to live variables and a NUL-terminated string.
+        checked(|text, room| unsafe {
+            (self.0.check_matrix)(devices.as_ptr(), &mut ring, &mut mesh, text, room)
+        })?;
+        Ok(MatrixValidity {
+            ring: ring != 0,
+            mesh: mesh != 0,
+        })
+    }
+
+    pub fn init(
+        &self,
+        config: &Config,
+        coordinator: &CStr,
+        devices: &CStr,
+    ) -> Result<RawHandle, Error> {
+        let mut group = std::ptr::null_mut();
+        let rank = c_int::try_from(config.rank).unwrap_or(c_int::MAX);
+        // SAFETY: the pointers are to a live variable and NUL-terminated strings.
+        checked(|text, room| unsafe {
+            (self.0.init)(
+                rank,
+                coordinator.as_ptr(),
+                devices.as_ptr(),
+                c_int::from(config.prefer_ring),
+                &mut group,
+                text,
+                room,
+            )
+        })?;
+        let group = NonNull::new(group)
+            .ok_or_else(|| Error::Jaccl("jaccl made no group and gave no reason".to_owned()))?;
+        Ok(RawHandle {
+            shim: self.clone(),
+            group,
+        })
+    }
+}
+
+/// An owned jaccl group. Lengths and ranks are the caller's business, but slices
+/// carry their own.
+pub struct RawHandle {
+    shim: Shim,
+    group: NonNull<RawGroup>,
+}
+
+// SAFETY: a group is memory, mapped devices and sockets, none of them bound to
+// the thread that made them. It is not `Sync`: jaccl does not lock.
+unsafe impl Send for RawHandle {}
+
+impl RawHandle {
+    pub fn rank(&self) -> usize {
+        // SAFETY: the group is live until `self` is dropped.
+        usize::try_from(unsafe { (self.shim.0.rank)(self.group.as_ptr()) }).unwrap_or(0)
+    }
+
+    pub fn size(&self) -> usize {
+        // SAFETY: as for `rank`.
+        usize::try_from(unsafe { (self.shim.0.size)(self.group.as_ptr()) }).unwrap_or(0)
+    }
+
+    /// `output` must be as long as `input`, in whole elements.
+    pub fn reduce(
+        &mut self,
+        reduction: Reduction,
+        dtype: Dtype,
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Result<(), Error> {
+        assert_eq!(input.len(), output.len(), "a reduction keeps the length");
+        let function = match reduction {
+            Reduction::Sum => self.shim.0.all_sum,
+            Reduction::Max => self.shim.0.all_max,
+            Reduction::Min => self.shim.0.all_min,
+        };
+        // SAFETY: the group is live and ours alone (`&mut self`), and both slices
+        // have the length given.
+        checked(|text, room| unsafe {
+            function(
+                self.group.as_ptr(),
+                input.as_ptr().cast(),
+                output.as_mut_ptr().cast(),
+                input.len(),
+                dtype as c_int,
+                text,
+                room,
+            )
+        })
+    }
+
+    /// `output` must be as long as the inputs of all ranks together.
+    pub fn all_gather(&mut self, input: &[u8], output: &mut [u8]) -> Result<(), Error> {
+        assert_eq!(
+            input.len() * self.size(),
+            output.len(),
+            "a part from every rank"
+        );
+        // SAFETY: as for `reduce`; the output has room for all parts.
+        checked(|text, room| unsafe {
+            (self.shim.0.all_gather)(
+                self.group.as_ptr(),
+                input.as_ptr().cast(),
+                output.as_mut_ptr().cast(),
+                input.len(),
+                text,
+                room,
+            )
+        })
+    }
+
+    pub fn send(&mut self, input: &[u8], destination: usize) -> Result<(), Error> {
+        let destination = c_int::try_from(destination).unwrap_or(c_int::MAX);
+        // SAFETY: as for `reduce`.
+        checked(|text, room| unsafe {
+            let data = input.as_ptr().cast();
+            (self.shim.0.send)(
+                self.group.as_ptr(),
+                data,
+                input.len(),
+                destination,
+                text,
+                room,
+            )
+        })
+    }
+
+    pub fn recv(&mut self, output: &mut [u8], source: usize) -> Result<(), Error> {
+        let source = c_int::try_from(source).unwrap_or(c_int::MAX);
+        // SAFETY: as for `reduce`.
+        checked(|text, room| unsafe {
+            let data = output.as_mut_ptr().cast();
+            (self.shim.0.recv)(self.group.as_ptr(), data, output.len(), source, text, room)
+        })
+    }
+}
+
+impl Drop for RawHandle {
+    fn drop(&mut self) {
+        // SAFETY: made by `init`, freed once.
+        unsafe { (self.shim.0.free)(self.group.as_ptr()) };
+    }
+}
+
+/// The bytes of a slice of numbers.
+pub fn bytes_of<T: crate::Element>(slice: &[T]) -> &[u8] {
+    // SAFETY: elements are plain numbers without padding (`Element` is sealed).
+    unsafe { std::slice::from_raw_parts(slice.as_ptr().cast(), size_of_val(slice)) }
+}
+
+/// The bytes of a slice of numbers, to be overwritten.
+pub fn bytes_of_mut<T: crate::Element>(slice: &mut [T]) -> &mut [u8] {
+    // SAFETY: as for `bytes_of`, and every bit pattern is a valid element.
+    unsafe { std::slice::from_raw_parts_mut(slice.as_mut_ptr().cast(), size_of_val(slice)) }
+}

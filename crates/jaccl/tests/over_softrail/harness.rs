@@ -1,0 +1,283 @@
+//! Ranks as processes, over emulated cables, under a watchdog.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use jaccl::{Job, Operation, Report, Step};
+use rail_matrix::{Cable, End, Link, Matrix, Node, Rig};
+use softrail::Fabric;
+
+/// A patch series of the default pin.
+#[derive(Debug, Clone, Copy)]
+pub enum Series {
+    /// Only what makes jaccl build on Linux.
+    Stock,
+    /// Everything.
+    Patched,
+}
+
+/// The shim of a build of jaccl with a series.
+pub fn jaccl_build(series: Series) -> PathBuf {
+    let variable = match series {
+        Series::Stock => "MLX_RAILS_JACCL_STOCK",
+        Series::Patched => "MLX_RAILS_JACCL_PATCHED",
+    };
+    std::env::var_os(variable)
+        .unwrap_or_else(|| panic!("{variable} must name a libjaccl_shim.so"))
+        .into()
+}
+
+/// jaccl's two ways of using cables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    Ring,
+    Mesh,
+}
+
+/// jaccl's two frame sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frames {
+    Small,
+    Big,
+}
+
+/// How a group ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// All ranks did all steps and every byte was right.
+    Pass,
+    /// After this time some rank was not done.
+    Hang,
+    /// A rank said something else.
+    Fault(String),
+}
+
+/// A finished group.
+#[derive(Debug)]
+pub struct Run {
+    pub verdict: Verdict,
+    pub cable_bytes: BTreeMap<String, u64>,
+}
+
+/// A group to be run. Its fields are what a test varies.
+#[derive(Debug, Clone)]
+pub struct Group {
+    pub series: Series,
+    pub backend: Backend,
+    pub frames: Frames,
+    pub rig: Rig,
+    /// Replaces the rig's own matrix, to say what a rig does not.
+    pub matrix_json: Option<String>,
+    pub patience: Duration,
+    pub steps: Vec<Step>,
+}
+
+impl Group {
+    /// Steps on a patched jaccl over `cables` fast cables between each two of
+    /// `ranks` nodes.
+    pub fn new(ranks: usize, cables: usize, backend: Backend, steps: Vec<Step>) -> Self {
+        Group {
+            series: Series::Patched,
+            backend,
+            frames: Frames::Small,
+            rig: full_rig(ranks, cables),
+            matrix_json: None,
+            patience: Duration::from_secs(120),
+            steps,
+        }
+    }
+
+    pub fn frames(mut self, frames: Frames) -> Self {
+        self.frames = frames;
+        self
+    }
+
+    /// Runs the group, and ends every process of it whatever happens.
+    pub fn run(&self) -> Run {
+        let fabric = Fabric::create(&softrail::default_parent(), &self.rig).expect("a fabric");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let devices = folder.path().join("devices.json");
+        let matrix = self.matrix_json.clone().unwrap_or_else(|| {
+            Matrix::from_rig(&self.rig)
+                .expect("a rig with a matrix")
+                .to_jaccl_json()
+                .to_string()
+        });
+        std::fs::write(&devices, matrix).expect("written");
+        let verdict = self.run_over(&fabric, &devices);
+        Run {
+            verdict,
+            cable_bytes: fabric.cable_bytes(),
+        }
+    }
+
+    fn run_over(&self, fabric: &Fabric, devices: &Path) -> Verdict {
+        let deadline = Instant::now() + self.patience;
+        let coordinator = free_coordinator();
+        let (sender, reports) = mpsc::channel();
+        let _ranks: Vec<Rank> = (0..self.rig.nodes.len())
+            .map(|rank| {
+                let job = Job {
+                    library: jaccl_build(self.series),
+                    rank,
+                    coordinator: coordinator.clone(),
+                    devices: devices.to_owned(),
+                    prefer_ring: self.backend == Backend::Ring,
+                    synchronise: false,
+                    steps: self.steps.clone(),
+                };
+                Rank::spawn(
+                    &job,
+                    fabric,
+                    &self.rig.nodes[rank].name,
+                    self.frames,
+                    sender.clone(),
+                )
+            })
+            .collect();
+        drop(sender);
+        let mut done = 0;
+        while done < self.rig.nodes.len() {
+            match reports.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok((_, Ok(Report::Joined | Report::Pass { .. }))) => {}
+                Ok((_, Ok(Report::Done))) => done += 1,
+                Ok((rank, Ok(other))) => {
+                    return Verdict::Fault(format!("rank {rank}: {}", self.describe(&other)));
+                }
+                Ok((rank, Err(ended))) => return Verdict::Fault(format!("rank {rank}: {ended}")),
+                Err(RecvTimeoutError::Timeout) => return Verdict::Hang,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Verdict::Fault("all ranks ended too soon".to_owned());
+                }
+            }
+        }
+        Verdict::Pass
+    }
+
+    fn describe(&self, report: &Report) -> String {
+        match report {
+            Report::Wrong { step, .. } | Report::Overrun { step, .. } => {
+                format!("{report:?} in {:?}", self.steps[*step])
+            }
+            _ => format!("{report:?}"),
+        }
+    }
+}
+
+/// What a rank said, or how it ended without being done.
+type Word = (usize, Result<Report, String>);
+
+/// A running rank. Dropping it ends the process.
+struct Rank(Child);
+
+impl Rank {
+    fn spawn(
+        job: &Job,
+        fabric: &Fabric,
+        node: &str,
+        frames: Frames,
+        words: mpsc::Sender<Word>,
+    ) -> Self {
+        let provider = softrail::provider_library().expect("libsoftrail.so");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jaccl-rank"));
+        command
+            .arg(serde_json::to_string(job).expect("a job is JSON"))
+            .envs(fabric.env(node))
+            .envs(
+                fabric
+                    .provider_env(&provider)
+                    .expect("a link to the provider"),
+            )
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if frames == Frames::Big {
+            command.env("JACCL_BIG_FRAMES", "1");
+        }
+        let mut child = command.spawn().expect("jaccl-rank starts");
+        let output = child.stdout.take().expect("piped");
+        let mut errors = child.stderr.take().expect("piped");
+        let rank = job.rank;
+        thread::spawn(move || {
+            let mut done = false;
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let report: Report =
+                    serde_json::from_str(&line).expect("jaccl-rank prints reports");
+                done |= report == Report::Done;
+                let _ = words.send((rank, Ok(report)));
+            }
+            if !done {
+                let mut text = String::new();
+                let _ = errors.read_to_string(&mut text);
+                let _ = words.send((rank, Err(format!("ended without being done: {text}"))));
+            }
+        });
+        Rank(child)
+    }
+}
+
+impl Drop for Rank {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A loopback address nobody listens on, below the ports that the system gives
+/// to clients.
+fn free_coordinator() -> String {
+    let seed = std::process::id() as u16 ^ (Instant::now().elapsed().subsec_nanos() as u16);
+    (0..10_000)
+        .map(|step| 20_000 + (seed.wrapping_add(step * 7)) % 12_000)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .map(|port| format!("127.0.0.1:{port}"))
+        .expect("a free port")
+}
+
+/// A rig in which every two of `ranks` nodes are joined by `cables` cables, fast
+/// enough that tests wait for jaccl and not for the emulation.
+pub fn full_rig(ranks: usize, cables: usize) -> Rig {
+    let link = Link {
+        bytes_per_second: 2_000_000_000,
+        latency: Duration::from_micros(2),
+    };
+    let name = |rank: usize| format!("node-{rank}");
+    let mut rig = Rig {
+        cables: Vec::new(),
+        ..Rig::embedded()
+    };
+    rig.nodes = (0..ranks).map(|rank| Node { name: name(rank) }).collect();
+    for a in 0..ranks {
+        for b in a + 1..ranks {
+            for k in 0..cables {
+                let end = |from: usize, to: usize| End {
+                    node: name(from),
+                    device: format!("rdma_{to}_{k}"),
+                };
+                rig.cables.push(Cable {
+                    name: format!("cable-{a}-{b}-{k}"),
+                    ends: [end(a, b), end(b, a)],
+                    link,
+                });
+            }
+        }
+    }
+    rig
+}
+
+/// One operation on as many bytes, once.
+pub fn once(operation: Operation, bytes: usize) -> Step {
+    Step {
+        operation,
+        bytes,
+        repeat: 1,
+    }
+}

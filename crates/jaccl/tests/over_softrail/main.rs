@@ -1,0 +1,5 @@
+//! Real jaccl, as real processes, over emulated cables.
+
+mod collectives;
+mod faults;
+mod harness;

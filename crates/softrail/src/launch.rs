@@ -1,0 +1,267 @@
+//! The launcher's side: makes the folder and the shared memory of a fabric,
+//! tells processes how to find them, and removes them.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use rail_matrix::{Rig, RigError};
+use tempfile::TempDir;
+
+use crate::{
+    config::{FABRIC_VARIABLE, NODE_VARIABLE, RIG_FILE, cable_file},
+    shm::{SharedCable, ShmError, Side},
+};
+
+/// What fabrics' folders are called, before something random.
+const PREFIX: &str = "softrail-";
+
+/// Locked by a launcher for as long as it lives; the system unlocks it however
+/// the launcher ends. The process number inside is for people.
+const OWNER_FILE: &str = "owner";
+
+/// The name under which a client of libibverbs opens it on Linux.
+const LIBRARY: &str = "libibverbs.so.1";
+
+/// A fabric that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum FabricError {
+    /// A folder or file could not be made.
+    #[error("cannot create {}: {source}; name a folder for fabrics that can be written", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The shared memory of a cable could not be made.
+    #[error(transparent)]
+    Shm(#[from] ShmError),
+    /// The rig makes no sense.
+    #[error("the rig cannot be emulated: {0}")]
+    Rig(#[from] RigError),
+    /// The provider's shared library is not where cargo puts it.
+    #[error("libsoftrail.so is not in {searched}; build it with `cargo build -p softrail`")]
+    NoProvider {
+        /// Where it was looked for.
+        searched: String,
+    },
+}
+
+/// An emulated rig: a folder with the rig and the shared memory of its cables.
+/// Dropping it removes the folder.
+#[derive(Debug)]
+pub struct Fabric {
+    cables: Vec<(String, SharedCable)>,
+    folder: TempDir,
+    _owner: File,
+}
+
+impl Fabric {
+    /// Makes a fresh fabric for `rig` in a folder of its own below `parent`
+    /// ([`default_parent`] is the usual one). Fabrics below `parent` whose
+    /// launchers have died are removed first.
+    ///
+    /// # Errors
+    /// When the rig fails its checks or the folder cannot be written.
+    pub fn create(parent: &Path, rig: &Rig) -> Result<Self, FabricError> {
+        rig.check()?;
+        sweep(parent);
+        let folder = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempdir_in(parent)
+            .map_err(|source| FabricError::Io {
+                path: parent.to_owned(),
+                source,
+            })?;
+        let owner = lock_owner(&folder.path().join(OWNER_FILE))?;
+        let cables = rig
+            .cables
+            .iter()
+            .enumerate()
+            .map(|(index, cable)| {
+                let shared = SharedCable::create(&cable_file(folder.path(), index))?;
+                Ok((cable.name.clone(), shared))
+            })
+            .collect::<Result<_, ShmError>>()?;
+        // Last, because it is what a provider looks for.
+        let path = folder.path().join(RIG_FILE);
+        fs::write(&path, rig.to_toml()).map_err(|source| FabricError::Io { path, source })?;
+        Ok(Fabric {
+            cables,
+            folder,
+            _owner: owner,
+        })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The variables that put a process on a node of the fabric.
+    pub fn env(&self, node: &str) -> Vec<(String, String)> {
+        vec![
+            (
+                FABRIC_VARIABLE.to_owned(),
+                self.path().display().to_string(),
+            ),
+            (NODE_VARIABLE.to_owned(), node.to_owned()),
+        ]
+    }
+
+    /// The variables that make a process open `provider` (see
+    /// [`provider_library`]) as its libibverbs.
+    ///
+    /// # Errors
+    /// When the link to the provider cannot be made in the fabric's folder.
+    pub fn provider_env(&self, provider: &Path) -> Result<Vec<(String, String)>, FabricError> {
+        let folder = self.path().join("lib");
+        let link = folder.join(LIBRARY);
+        if !link.exists() {
+            let io = |source| FabricError::Io {
+                path: link.clone(),
+                source,
+            };
+            fs::create_dir_all(&folder).map_err(io)?;
+            #[cfg(unix)]
+            std::os::unix::fs::symlink(fs::canonicalize(provider).map_err(io)?, &link)
+                .map_err(io)?;
+        }
+        let mut search = folder.display().to_string();
+        if let Some(inherited) = env::var("LD_LIBRARY_PATH")
+            .ok()
+            .filter(|path| !path.is_empty())
+        {
+            search = format!("{search}:{inherited}");
+        }
+        Ok(vec![("LD_LIBRARY_PATH".to_owned(), search)])
+    }
+
+    /// The bytes that each cable has carried so far, both directions together.
+    pub fn cable_bytes(&self) -> BTreeMap<String, u64> {
+        self.cables
+            .iter()
+            .map(|(name, cable)| {
+                let bytes = Side::BOTH.map(|side| cable.end(side).direction.bytes());
+                (name.clone(), bytes.iter().sum())
+            })
+            .collect()
+    }
+}
+
+/// Where fabrics go unless told otherwise: memory where the system has a folder
+/// for it, else the folder for temporary files.
+pub fn default_parent() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        memory.to_owned()
+    } else {
+        env::temp_dir()
+    }
+}
+
+/// The shared library of this crate, for [`Fabric::provider_env`]. Cargo puts it
+/// beside, or in `deps` below, the folder of any program that depends on this
+/// crate.
+///
+/// # Errors
+/// When it is in neither place.
+pub fn provider_library() -> Result<PathBuf, FabricError> {
+    let exe = env::current_exe().map_err(|source| FabricError::Io {
+        path: "the running program".into(),
+        source,
+    })?;
+    let folder = exe.parent().unwrap_or(Path::new("."));
+    let candidates = [folder.join("deps"), folder.to_owned(), folder.join("..")]
+        .map(|folder| folder.join("libsoftrail.so"));
+    match candidates.iter().find(|path| path.is_file()) {
+        Some(path) => Ok(path.clone()),
+        None => Err(FabricError::NoProvider {
+            searched: folder.display().to_string(),
+        }),
+    }
+}
+
+fn lock_owner(path: &Path) -> Result<File, FabricError> {
+    let locked = || -> io::Result<File> {
+        let mut file = File::create_new(path)?;
+        file.try_lock()?;
+        io::Write::write_all(&mut file, format!("{}\n", std::process::id()).as_bytes())?;
+        Ok(file)
+    };
+    locked().map_err(|source| FabricError::Io {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Removes the fabrics of launchers that died without removing them. What cannot
+/// be removed is somebody else's, and stays.
+fn sweep(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        if let Ok(owner) = File::open(entry.path().join(OWNER_FILE))
+            && !matches!(owner.try_lock(), Err(TryLockError::WouldBlock))
+        {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fabric_is_there_until_it_is_dropped() {
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let fabric = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
+        let folder = fabric.path().to_owned();
+        assert_eq!(
+            crate::config::devices(&folder, "a").expect("node a").len(),
+            3
+        );
+        assert_eq!(
+            fabric.cable_bytes(),
+            [("cable-1", 0), ("cable-2", 0), ("cable-3", 0)]
+                .map(|(n, b)| (n.to_owned(), b))
+                .into()
+        );
+        drop(fabric);
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn only_the_fabrics_of_dead_launchers_are_swept() {
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let living = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
+        let dead = parent.path().join("softrail-dead");
+        fs::create_dir(&dead).expect("made");
+        fs::write(dead.join(OWNER_FILE), "1\n").expect("written");
+        let foreign = parent.path().join("other");
+        fs::create_dir(&foreign).expect("made");
+
+        let _another = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
+        assert!(living.path().exists());
+        assert!(foreign.exists());
+        assert!(!dead.exists());
+    }
+
+    #[test]
+    fn an_unwritable_parent_is_named() {
+        let error = Fabric::create(Path::new("/no/such/folder"), &Rig::embedded())
+            .expect_err("nowhere to write")
+            .to_string();
+        assert!(error.contains("/no/such/folder"), "{error}");
+    }
+}

@@ -1,0 +1,416 @@
+//! The memory that the two ends of a cable share: one file a cable.
+//!
+//! The file is [`Layout`], which is atomics only, followed by the payload ring of
+//! every queue pair. All zeros (but for the magic number) is a cable that nobody
+//! uses, so a launcher makes one by making a file; providers only ever map it.
+//!
+//! Each end has [`SLOTS`] slots, one a queue pair. What a queue pair sends waits
+//! in its *own* slot, and the peer, who knows the slot from the queue pair's
+//! number, fetches it from there. The one writer of everything in a slot is its
+//! owner, except for the settling of frames, which is the peer's.
+#![allow(unsafe_code)]
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    mem::size_of,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::process::{Pid, getpid, test_kill_process};
+
+use crate::fabric::{Direction, QUEUE_BYTES, Queue};
+
+/// Queue pairs on one end of a cable. About ten a device is what RDMA over
+/// Thunderbolt offers.
+pub const SLOTS: usize = 10;
+
+/// Says what the file is and which layout it has.
+const MAGIC: u64 = u64::from_be_bytes(*b"softrl\x00\x01");
+
+/// One of the two ends of a cable, in the order in which the rig lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// `ends[0]`.
+    First,
+    /// `ends[1]`.
+    Second,
+}
+
+impl Side {
+    /// Both, in order.
+    pub const BOTH: [Side; 2] = [Side::First, Side::Second];
+
+    /// The other one.
+    pub fn opposite(self) -> Side {
+        match self {
+            Side::First => Side::Second,
+            Side::Second => Side::First,
+        }
+    }
+
+    /// Its index in the rig's `ends`.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// A cable that cannot be made or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ShmError {
+    /// The operating system refused.
+    #[error("cannot {action} the shared memory of a cable, {}: {source}", path.display())]
+    Io {
+        /// `create`, `open`, `map` or `size`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is something else, or another version's.
+    #[error(
+        "{} is not a cable of this version of softrail; the launcher and the provider must come from one build",
+        path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// What comes before the payload rings in the file.
+#[derive(Debug)]
+#[repr(C, align(64))]
+struct Layout {
+    magic: AtomicU64,
+    ends: [EndState; 2],
+}
+
+/// One end of a cable.
+#[derive(Debug)]
+#[repr(C)]
+pub struct EndState {
+    /// The direction away from this end.
+    pub direction: Direction,
+    slots: [Slot; SLOTS],
+}
+
+/// One queue pair.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Slot {
+    /// The process that has it; 0 when it is free.
+    owner: AtomicU32,
+    /// How often it was claimed: old numbers must not reach a new queue pair.
+    generation: AtomicU32,
+    number: AtomicU32,
+    peer: AtomicU32,
+    /// What it sends.
+    pub queue: Queue,
+}
+
+impl Slot {
+    /// Connects the queue pair in this slot to the one numbered `peer` at the
+    /// other end.
+    pub fn connect(&self, peer: u32) {
+        self.peer.store(peer, Ordering::Release);
+    }
+
+    /// Whether the queue pair here is `number` and is connected to `peer`.
+    pub fn links(&self, number: u32, peer: u32) -> bool {
+        self.number.load(Ordering::Acquire) == number && self.peer.load(Ordering::Acquire) == peer
+    }
+
+    fn try_claim(&self, even_if_unread: bool) -> bool {
+        let owner = self.owner.load(Ordering::Acquire);
+        if owner != 0 && is_alive(owner) || !even_if_unread && self.queue.head().is_some() {
+            return false;
+        }
+        let me = getpid().as_raw_nonzero().get().unsigned_abs();
+        self.owner
+            .compare_exchange(owner, me, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+}
+
+/// A process that was killed never gave its slots back.
+fn is_alive(process: u32) -> bool {
+    i32::try_from(process)
+        .ok()
+        .and_then(Pid::from_raw)
+        .is_some_and(|pid| test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
+/// The slot that a queue pair number names.
+pub fn slot_of(number: u32) -> usize {
+    (number & 0xff) as usize
+}
+
+/// A mapped cable.
+#[derive(Debug)]
+pub struct SharedCable {
+    map: MmapRaw,
+}
+
+impl SharedCable {
+    const FILE_BYTES: usize = size_of::<Layout>() + 2 * SLOTS * QUEUE_BYTES as usize;
+
+    /// Makes the file of an unused cable and maps it.
+    ///
+    /// # Errors
+    /// When the file exists or cannot be made.
+    pub fn create(path: &Path) -> Result<Self, ShmError> {
+        let fail = |action| {
+            move |source| ShmError::Io {
+                action,
+                path: path.to_owned(),
+                source,
+            }
+        };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .map_err(fail("create"))?;
+        file.set_len(Self::FILE_BYTES as u64)
+            .map_err(fail("size"))?;
+        let cable = Self::map(&file).map_err(fail("map"))?;
+        cable.layout().magic.store(MAGIC, Ordering::Release);
+        Ok(cable)
+    }
+
+    /// Maps a cable that a launcher made.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or is not such a cable.
+    pub fn open(path: &Path) -> Result<Self, ShmError> {
+        let fail = |action| {
+            move |source| ShmError::Io {
+                action,
+                path: path.to_owned(),
+                source,
+            }
+        };
+        let foreign = || ShmError::Foreign {
+            path: path.to_owned(),
+        };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(fail("open"))?;
+        let length = file.metadata().map_err(fail("open"))?.len();
+        if length != Self::FILE_BYTES as u64 {
+            return Err(foreign());
+        }
+        let cable = Self::map(&file).map_err(fail("map"))?;
+        if cable.layout().magic.load(Ordering::Acquire) != MAGIC {
+            return Err(foreign());
+        }
+        Ok(cable)
+    }
+
+    fn map(file: &File) -> io::Result<Self> {
+        let map = MmapOptions::new().len(Self::FILE_BYTES).map_raw(file)?;
+        Ok(SharedCable { map })
+    }
+
+    fn layout(&self) -> &Layout {
+        // SAFETY: the mapping is page-aligned, at least as long as a `Layout` and
+        // lives as long as `self`. `Layout` consists of atomics, for which every
+        // bit pattern is valid and which other processes may change at any time.
+        unsafe { &*self.map.as_ptr().cast::<Layout>() }
+    }
+
+    /// The state of one end.
+    pub fn end(&self, side: Side) -> &EndState {
+        &self.layout().ends[side.index()]
+    }
+
+    /// A queue pair of one end, or nothing when there is no such slot.
+    pub fn slot(&self, side: Side, slot: usize) -> Option<&Slot> {
+        self.end(side).slots.get(slot)
+    }
+
+    /// Takes a free slot for this process. Gives its index and the number of the
+    /// queue pair in it, or nothing when all are taken.
+    ///
+    /// A slot whose last owner left frames behind that the peer may still want
+    /// is taken only when there is no other.
+    pub fn claim(&self, side: Side) -> Option<(usize, u32)> {
+        let slots = &self.end(side).slots;
+        let index = [false, true]
+            .into_iter()
+            .find_map(|unread| slots.iter().position(|slot| slot.try_claim(unread)))?;
+        let slot = &slots[index];
+        slot.number.store(0, Ordering::Release);
+        slot.peer.store(0, Ordering::Relaxed);
+        slot.queue.reset();
+        // Queue pair numbers have 24 bits, and 0 and 1 are reserved.
+        let generation = slot.generation.fetch_add(1, Ordering::Relaxed) % 0xffff + 1;
+        let number = generation << 8 | index as u32;
+        slot.number.store(number, Ordering::Release);
+        Some((index, number))
+    }
+
+    /// Gives a slot back. Frames that have left stay for the peer to fetch.
+    pub fn release(&self, side: Side, slot: usize) {
+        self.end(side).slots[slot].owner.store(0, Ordering::Release);
+    }
+
+    /// Copies a frame into the payload ring of a slot, at the offset its
+    /// reservation gave.
+    ///
+    /// # Safety
+    /// `source` must be valid for reading `bytes` bytes, the caller must own the
+    /// slot, and the range must be reserved and not yet published.
+    pub unsafe fn store(
+        &self,
+        side: Side,
+        slot: usize,
+        offset: u64,
+        source: *const u8,
+        bytes: u64,
+    ) {
+        let (head, tail) = split(offset, bytes);
+        let ring = self.ring(side, slot);
+        // SAFETY: `split` keeps both parts inside the ring, which is inside the
+        // mapping; nobody else touches a reserved range before it is published,
+        // and the mapping never overlaps an application's buffer.
+        unsafe {
+            ring.add(offset as usize)
+                .copy_from_nonoverlapping(source, head);
+            ring.copy_from_nonoverlapping(source.add(head), tail);
+        }
+    }
+
+    /// Copies a frame out of the payload ring of a slot.
+    ///
+    /// # Safety
+    /// `target` must be valid for writing `bytes` bytes, and the range must belong
+    /// to the frame at the head of that slot's queue, not settled before this
+    /// returns.
+    pub unsafe fn load(&self, side: Side, slot: usize, offset: u64, target: *mut u8, bytes: u64) {
+        let (head, tail) = split(offset, bytes);
+        let ring = self.ring(side, slot);
+        // SAFETY: as in `store`; a published frame is not written again before it
+        // is settled.
+        unsafe {
+            target.copy_from_nonoverlapping(ring.add(offset as usize), head);
+            target.add(head).copy_from_nonoverlapping(ring, tail);
+        }
+    }
+
+    fn ring(&self, side: Side, slot: usize) -> *mut u8 {
+        assert!(slot < SLOTS, "slot {slot} of {SLOTS}");
+        let ring = side.index() * SLOTS + slot;
+        // SAFETY: `FILE_BYTES` counts a ring for every slot of both sides after
+        // the layout, so the offset stays inside the mapping.
+        unsafe {
+            self.map
+                .as_mut_ptr()
+                .add(size_of::<Layout>() + ring * QUEUE_BYTES as usize)
+        }
+    }
+}
+
+/// The parts of a range of the ring before and after it wraps around.
+///
+/// # Panics
+/// When the range is longer than the ring: the peer's memory is not trusted to
+/// keep us inside our own.
+fn split(offset: u64, bytes: u64) -> (usize, usize) {
+    assert!(
+        offset < QUEUE_BYTES && bytes <= QUEUE_BYTES,
+        "{bytes} bytes at {offset} of a ring"
+    );
+    let head = bytes.min(QUEUE_BYTES - offset);
+    (head as usize, (bytes - head) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cable() -> (tempfile::TempDir, SharedCable) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let cable = SharedCable::create(&folder.path().join("cable")).expect("a new file");
+        (folder, cable)
+    }
+
+    #[test]
+    fn two_mappings_of_a_cable_see_one_memory() {
+        let (folder, ours) = cable();
+        let theirs = SharedCable::open(&folder.path().join("cable")).expect("just made");
+        let (slot, number) = ours.claim(Side::First).expect("all are free");
+        ours.slot(Side::First, slot).expect("claimed").connect(77);
+        assert!(
+            theirs
+                .slot(Side::First, slot_of(number))
+                .expect("same slot")
+                .links(number, 77)
+        );
+    }
+
+    #[test]
+    fn payload_wraps_around_the_end_of_its_ring_and_stays_in_it() {
+        let (_folder, cable) = cable();
+        let sent: Vec<u8> = (0..=255).collect();
+        let mut neighbour = [0xAA; 8];
+        let mut received = [0; 256];
+        let offset = QUEUE_BYTES - 100;
+        // SAFETY: the arrays have these lengths, and one thread does all.
+        unsafe {
+            cable.store(Side::First, 1, offset, sent.as_ptr(), 256);
+            cable.load(Side::First, 1, offset, received.as_mut_ptr(), 256);
+            cable.load(Side::First, 2, 0, neighbour.as_mut_ptr(), 8);
+        }
+        assert_eq!(received[..], sent[..]);
+        assert_eq!(neighbour, [0; 8]);
+    }
+
+    #[test]
+    fn slots_run_out_and_come_back_under_another_number() {
+        let (_folder, cable) = cable();
+        let claimed: Vec<_> = std::iter::from_fn(|| cable.claim(Side::Second)).collect();
+        assert_eq!(claimed.len(), SLOTS);
+        assert!(
+            cable.claim(Side::First).is_some(),
+            "the other end has its own"
+        );
+
+        let (slot, number) = claimed[3];
+        cable.release(Side::Second, slot);
+        let (again, renewed) = cable.claim(Side::Second).expect("one came back");
+        assert_eq!(again, slot);
+        assert_ne!(renewed, number);
+    }
+
+    #[test]
+    fn the_slots_of_a_dead_process_are_free() {
+        let (_folder, cable) = cable();
+        let mut child = std::process::Command::new("true")
+            .spawn()
+            .expect("true runs");
+        child.wait().expect("true ends");
+        for slot in &cable.end(Side::First).slots {
+            slot.owner.store(child.id(), Ordering::Relaxed);
+        }
+        assert!(cable.claim(Side::First).is_some());
+    }
+
+    #[test]
+    fn a_file_that_is_no_cable_is_refused() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("cable");
+        std::fs::write(&path, b"something else").expect("written");
+        let error = SharedCable::open(&path)
+            .expect_err("not a cable")
+            .to_string();
+        assert!(error.contains("not a cable"), "{error}");
+    }
+}
