@@ -10,7 +10,7 @@ use mlx_core::{
 };
 use rail_bench::model::{self, ModelSpec};
 
-use crate::{collective::Collective, linear::Linear, share::Share, weights::Weights};
+use crate::{linear::Linear, share::Share, weights::Weights};
 
 /// A rank's share of a model.
 #[derive(Debug)]
@@ -67,14 +67,16 @@ impl Decoder {
     }
 
     /// Runs the share's layers over the positions that follow those cached.
+    /// `sum` completes what each rank with a slice of a layer has computed a
+    /// part of.
     pub(crate) fn layers(
         &self,
         x: Array,
         caches: &mut [Cache],
-        ranks: &impl Collective,
+        sum: impl Fn(Array) -> Result<Array>,
     ) -> Result<Array> {
         let mut layers = self.layers.iter().zip(caches);
-        layers.try_fold(x, |x, (layer, cache)| layer.apply(&x, cache, ranks))
+        layers.try_fold(x, |x, (layer, cache)| layer.apply(&x, cache, &sum))
     }
 
     /// The logits of one position, (1, 1, hidden), in 32 bits.
@@ -163,11 +165,16 @@ impl Layer {
         })
     }
 
-    fn apply(&self, x: &Array, cache: &mut Cache, ranks: &impl Collective) -> Result<Array> {
+    fn apply(
+        &self,
+        x: &Array,
+        cache: &mut Cache,
+        sum: impl Fn(Array) -> Result<Array>,
+    ) -> Result<Array> {
         let normed = rms_norm(x, Some(&self.attention_norm), self.eps)?;
-        let x = x.add(&ranks.all_sum(&self.attention.apply(&normed, cache)?)?)?;
+        let x = x.add(&sum(self.attention.apply(&normed, cache)?)?)?;
         let normed = rms_norm(&x, Some(&self.feed_forward_norm), self.eps)?;
-        x.add(&ranks.all_sum(&self.feed_forward.apply(&normed)?)?)
+        x.add(&sum(self.feed_forward.apply(&normed)?)?)
     }
 }
 

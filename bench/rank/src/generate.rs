@@ -128,7 +128,13 @@ impl<C: Collective> Session<C> {
         } else {
             self.decoder.embed(tokens)?
         };
-        let mut x = self.decoder.layers(x, &mut self.caches, &self.ranks)?;
+        let (strategy, ranks) = (self.strategy, &self.ranks);
+        let mut x = self
+            .decoder
+            .layers(x, &mut self.caches, |part| match strategy {
+                Strategy::Tp => ranks.all_sum(&part),
+                Strategy::Pp | Strategy::Single => Ok(part),
+            })?;
         if pipelined && rank < last {
             x = self.ranks.send(&x, rank + 1)?;
         }

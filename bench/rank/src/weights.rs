@@ -12,7 +12,7 @@
 //!   of thousands stands well clear of the second.
 //! - Embeddings have unit variance, and all residual branches together add about
 //!   as much: each token counts, and so does what came before it.
-//! - The norm of the queries is wide ([`QUERY_GAIN`]), which makes attention
+//! - The norm of the queries is wide (`QUERY_GAIN`), which makes attention
 //!   choose some positions rather than average them all; an average would hardly
 //!   change from token to token, and the tokens would soon run in a circle.
 

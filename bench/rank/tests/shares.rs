@@ -1,0 +1,215 @@
+//! A model cut over ranks, each a thread of this process, whose messages go
+//! through channels: the arithmetic of the strategies without any RDMA.
+
+mod common;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use mlx_core::{Array, Dtype, Result};
+use rail_bench::{
+    model::{ModelSpec, Quant},
+    protocol::Strategy,
+};
+use rail_rank::{
+    Session,
+    collective::{Alone, Collective},
+    weights::prompt,
+};
+
+use common::small_model;
+
+type Issued = Arc<Mutex<Vec<(&'static str, usize)>>>;
+
+/// A rank whose messages are vectors in channels. Messages between two ranks
+/// arrive in order, as jaccl's do.
+struct Threaded {
+    rank: usize,
+    /// What was asked for, and how many bytes of this rank's it took.
+    issued: Issued,
+    to: Vec<Sender<Vec<f32>>>,
+    from: Vec<Receiver<Vec<f32>>>,
+}
+
+impl Threaded {
+    fn ranks(size: usize) -> Vec<Self> {
+        let mut ranks: Vec<_> = (0..size)
+            .map(|rank| Self {
+                rank,
+                issued: Issued::default(),
+                to: Vec::new(),
+                from: Vec::new(),
+            })
+            .collect();
+        for source in 0..size {
+            for destination in 0..size {
+                let (to, from) = channel();
+                ranks[source].to.push(to);
+                ranks[destination].from.push(from);
+            }
+        }
+        ranks
+    }
+
+    fn note(&self, operation: &'static str, bytes: usize) {
+        self.issued.lock().unwrap().push((operation, bytes));
+    }
+
+    fn put(&self, x: &Array, destination: usize) -> Result<()> {
+        let message = x.to_vec()?;
+        self.to[destination]
+            .send(message)
+            .expect("the other rank still runs");
+        Ok(())
+    }
+
+    fn get(&self, source: usize) -> Vec<f32> {
+        let patience = Duration::from_secs(60);
+        self.from[source]
+            .recv_timeout(patience)
+            .expect("the other rank sends what is expected")
+    }
+
+    /// Every rank's `x`, in order of rank.
+    fn exchange(&self, x: &Array) -> Result<Vec<Vec<f32>>> {
+        for destination in 0..self.size() {
+            self.put(x, destination)?;
+        }
+        Ok((0..self.size()).map(|source| self.get(source)).collect())
+    }
+}
+
+impl Collective for Threaded {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn size(&self) -> usize {
+        self.to.len()
+    }
+
+    fn all_sum(&self, x: &Array) -> Result<Array> {
+        self.note("all_sum", x.nbytes());
+        let mut sum = vec![0f32; x.size()];
+        for part in self.exchange(x)? {
+            sum.iter_mut()
+                .zip(part)
+                .for_each(|(sum, value)| *sum += value);
+        }
+        Array::from_slice(&sum, x.shape())
+    }
+
+    fn all_gather(&self, x: &Array) -> Result<Array> {
+        self.note("all_gather", x.nbytes());
+        let mut shape = x.shape().to_vec();
+        shape[0] *= self.size() as i32;
+        Array::from_slice(&self.exchange(x)?.concat(), &shape)
+    }
+
+    fn send(&self, x: &Array, destination: usize) -> Result<Array> {
+        self.note("send", x.nbytes());
+        self.put(x, destination)?;
+        Ok(x.clone())
+    }
+
+    fn recv(&self, shape: &[i32], dtype: Dtype, source: usize) -> Result<Array> {
+        assert_eq!(dtype, Dtype::Float32);
+        let message = self.get(source);
+        self.note("recv", message.len() * size_of::<f32>());
+        Array::from_slice(&message, shape)
+    }
+}
+
+fn generate(strategy: Strategy, spec: &ModelSpec, ranks: impl Collective) -> Result<Vec<u32>> {
+    let seed = 5;
+    let mut session = Session::new(strategy, spec, seed, ranks)?;
+    session.barrier()?;
+    let mut choice = session.prefill(&prompt(seed, 20, spec.vocab))?;
+    let mut tokens = vec![choice.token];
+    while tokens.len() < 24 {
+        choice = session.decode(choice.token)?;
+        tokens.push(choice.token);
+    }
+    Ok(tokens)
+}
+
+/// The tokens that each rank chooses.
+fn split(strategy: Strategy, spec: &ModelSpec, size: usize) -> Vec<Vec<u32>> {
+    thread::scope(|scope| {
+        let ranks: Vec<_> = Threaded::ranks(size)
+            .into_iter()
+            .map(|rank| scope.spawn(move || generate(strategy, spec, rank).unwrap()))
+            .collect();
+        ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+    })
+}
+
+fn assert_split_alike(strategy: Strategy, spec: &ModelSpec, size: usize) {
+    let whole = generate(Strategy::Single, spec, Alone).unwrap();
+    for (rank, tokens) in split(strategy, spec, size).into_iter().enumerate() {
+        assert_eq!(tokens, whole, "rank {rank} of {size}");
+    }
+}
+
+#[test]
+fn tensor_parallel_ranks_choose_what_a_single_one_does() {
+    assert_split_alike(Strategy::Tp, &small_model(None), 2);
+}
+
+#[test]
+fn pipeline_ranks_choose_what_a_single_one_does() {
+    assert_split_alike(Strategy::Pp, &small_model(None), 2);
+    assert_split_alike(Strategy::Pp, &small_model(None), 3);
+}
+
+#[test]
+fn quantised_shards_are_cut_between_groups() {
+    let quant = Some(Quant {
+        group_size: 32,
+        bits: 4,
+    });
+    assert_split_alike(Strategy::Tp, &small_model(quant), 2);
+}
+
+/// What each of two ranks issues for a prompt of 20 tokens and for the next.
+fn issued(strategy: Strategy, spec: &ModelSpec) -> Vec<[Vec<(&'static str, usize)>; 2]> {
+    let ask = move |rank: Threaded| {
+        let issued = Arc::clone(&rank.issued);
+        let mut session = Session::new(strategy, spec, 0, rank).unwrap();
+        let choice = session.prefill(&prompt(0, 20, spec.vocab)).unwrap();
+        let prefill = std::mem::take(&mut *issued.lock().unwrap());
+        session.decode(choice.token).unwrap();
+        let decode = std::mem::take(&mut *issued.lock().unwrap());
+        [prefill, decode]
+    };
+    thread::scope(|scope| {
+        let ranks: Vec<_> = Threaded::ranks(2)
+            .into_iter()
+            .map(|rank| scope.spawn(move || ask(rank)))
+            .collect();
+        ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn a_tensor_parallel_layer_takes_two_all_sums() {
+    let spec = small_model(None);
+    let row = spec.message_bytes();
+    let expected = [20 * row, row].map(|bytes| vec![("all_sum", bytes); 2 * spec.layers]);
+    assert_eq!(issued(Strategy::Tp, &spec), [expected.clone(), expected]);
+}
+
+#[test]
+fn a_pipeline_step_takes_one_message_and_one_all_gather() {
+    let spec = small_model(None);
+    let row = spec.message_bytes();
+    let expected = ["send", "recv"]
+        .map(|side| [20 * row, row].map(|bytes| vec![(side, bytes), ("all_gather", row)]));
+    assert_eq!(issued(Strategy::Pp, &spec), expected);
+}

@@ -1,0 +1,128 @@
+//! One rank with the whole model.
+
+mod common;
+
+use rail_bench::{
+    model::Quant,
+    protocol::{Event, Phase},
+};
+
+use common::{default_model, distinct, events, margins, single, small_model, tokens};
+
+/// Far above what another order of additions does to a logit, see the crate's
+/// documentation.
+const CLEAR_MARGIN: f32 = 1e-4;
+
+#[test]
+fn the_default_model_tells_right_from_wrong() {
+    let (count, repeat) = (32, 2);
+    let events = events(&single(default_model(), count, repeat)).unwrap();
+
+    let first = tokens(&events, 0);
+    assert_eq!(first.len(), count);
+    assert!(
+        distinct(&first) >= count / 2,
+        "the tokens hardly vary: {first:?}"
+    );
+    assert_eq!(tokens(&events, 1), first, "a second run differs");
+    let margins = margins(&events);
+    assert_eq!(margins.len(), repeat);
+    assert!(
+        margins.iter().all(|&margin| margin > CLEAR_MARGIN),
+        "{margins:?}"
+    );
+}
+
+#[test]
+fn the_seed_decides_the_tokens() {
+    let job = single(small_model(None), 24, 1);
+    let other = rail_bench::protocol::Job {
+        seed: 1,
+        ..job.clone()
+    };
+    let first = tokens(&events(&job).unwrap(), 0);
+    assert_eq!(tokens(&events(&job).unwrap(), 0), first);
+    assert_ne!(tokens(&events(&other).unwrap(), 0), first);
+}
+
+#[test]
+fn a_quantised_model_decodes() {
+    let quant = Some(Quant {
+        group_size: 32,
+        bits: 4,
+    });
+    let job = single(small_model(quant), 24, 2);
+    let quantised = events(&job).unwrap();
+    let first = tokens(&quantised, 0);
+    assert!(distinct(&first) >= 12, "{first:?}");
+    assert_eq!(tokens(&quantised, 1), first);
+
+    let plain = events(&single(small_model(None), 24, 1)).unwrap();
+    assert_ne!(tokens(&plain, 0), first, "4 bits must show");
+}
+
+#[test]
+fn a_job_is_told_from_its_load_to_its_end() {
+    let mut job = single(small_model(None), 2, 1);
+    job.warmup = 1;
+    let events = events(&job).unwrap();
+    let outline: Vec<_> = events
+        .iter()
+        .map(|event| match event {
+            Event::Phase { phase: Phase::Load } => "load",
+            Event::Phase { phase: Phase::Init } => "init",
+            Event::Phase {
+                phase: Phase::Warmup,
+            } => "warmup",
+            Event::Phase { phase: Phase::Run } => "run",
+            Event::Token { .. } => "token",
+            Event::Run { warmup: true, .. } => "warmed up",
+            Event::Run { .. } => "ran",
+            Event::Error { .. } => "error",
+            Event::Done => "done",
+        })
+        .collect();
+    let expected = [
+        "load",
+        "warmup",
+        "token",
+        "token",
+        "warmed up",
+        "run",
+        "token",
+        "token",
+        "ran",
+        "done",
+    ];
+    assert_eq!(outline, expected);
+
+    let times: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Token { run: 1, ns, .. } => Some(*ns),
+            _ => None,
+        })
+        .collect();
+    assert!(times[0] > 0 && times[0] < times[1], "{times:?}");
+}
+
+#[test]
+fn impossible_jobs_are_refused() {
+    let fine = single(small_model(None), 2, 1);
+    let refusal = |change: fn(&mut rail_bench::protocol::Job)| {
+        let mut job = fine.clone();
+        change(&mut job);
+        format!("{:#}", events(&job).unwrap_err())
+    };
+    assert!(refusal(|job| job.prompt_tokens = 0).contains("prompt_tokens"));
+    assert!(refusal(|job| job.generation_tokens = 0).contains("generation_tokens"));
+    assert!(refusal(|job| job.rank = 1).contains("rank 1 of 1"));
+    assert!(refusal(|job| job.ranks = 2).contains("one rank, not 2"));
+    assert!(
+        refusal(|job| job.model.quant = Some(Quant {
+            group_size: 48,
+            bits: 4
+        }))
+        .contains("48")
+    );
+}
