@@ -1,7 +1,31 @@
 //! The benchmark: one process a rank over a rig, cell by cell, watched,
 //! measured and checked.
 //!
-//! This library links no MLX. The ranks it starts do; see [`protocol`].
+//! ```text
+//! BenchArgs ── Plan ── run ──┬─ cabling   cables for the cell, counted
+//!                            ├─ launch    one process a rank, under a watchdog
+//!                            ├─ verdict   tokens against the single process's
+//!                            └─ report    figures with their samples
+//! ```
+//!
+//! [`Plan::from_args`] finds every mistake that can be found beforehand;
+//! [`run`](run()) executes the plan. The library links no MLX. The ranks it
+//! starts do, and speak the [`protocol`].
 
+pub mod args;
+pub mod cabling;
+pub mod launch;
 pub mod model;
+pub mod plan;
+pub mod progress;
 pub mod protocol;
+pub mod report;
+mod run;
+pub mod stats;
+pub mod sweep;
+pub mod verdict;
+
+pub use args::BenchArgs;
+pub use plan::Plan;
+pub use report::{BuildInfo, Report};
+pub use run::{Harness, RunError, run};

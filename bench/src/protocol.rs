@@ -5,10 +5,14 @@
 //! flushed. Its stderr is free text for people. A rank is well when it has said
 //! [`Event::Done`] and exited with status 0.
 //!
-//! An event is also a sign of life: the watchdog of [`crate::launch`] measures
-//! the time since the last one of any rank.
+//! An event is also a sign of life: the watchdog of [`mod@crate::launch`]
+//! measures the time since the last one of any rank. The other way round, a
+//! rank's stdin is the launcher's sign of life: see [`end_with_launcher`].
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    thread,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -140,6 +144,22 @@ impl Event {
     pub fn parse(line: &str) -> serde_json::Result<Self> {
         serde_json::from_str(line)
     }
+}
+
+/// Makes this process end when its launcher is gone, even when that was killed
+/// and could end nothing itself. For a rank to call first.
+///
+/// The launcher holds the other end of the rank's stdin and never writes to it;
+/// the system closes it with the launcher. The rank then ends by SIGKILL: a
+/// rank stuck in a collective would also be stuck in its exit handlers.
+pub fn end_with_launcher() {
+    thread::spawn(|| {
+        // The end of stdin and an error in it mean the same: nobody is there.
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        eprintln!("stdin closed, so the launcher is gone: this rank ends");
+        let me = rustix::process::getpid();
+        let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
+    });
 }
 
 #[cfg(test)]

@@ -1,0 +1,78 @@
+//! Cables for the ranks of a cell, emulated or real.
+
+use std::{collections::BTreeMap, error::Error, path::PathBuf};
+
+use rail_matrix::Rig;
+use softrail::Fabric;
+
+/// Something that can cable ranks up as a rig says.
+pub trait Cabling {
+    /// Plugs in the cables of a rig that has been reduced to those of a cell.
+    /// They are unplugged when what is returned is dropped.
+    ///
+    /// # Errors
+    /// Whatever keeps the cables from being there.
+    fn plug(&self, rig: &Rig) -> Result<Box<dyn Plugged>, Box<dyn Error + Send + Sync>>;
+}
+
+/// Cables that are plugged in.
+pub trait Plugged {
+    /// What a rank on this node needs in its environment to use them.
+    fn env(&self, node: &str) -> Vec<(String, String)>;
+
+    /// The bytes that each cable has carried, both directions together. Empty
+    /// when they cannot be counted.
+    fn cable_bytes(&self) -> BTreeMap<String, u64>;
+}
+
+/// Cables emulated by `softrail`: a fresh fabric a cell, so that its counters
+/// and its queue pairs begin at nothing.
+#[derive(Debug, Clone)]
+pub struct Emulated {
+    /// The built provider, `libsoftrail.so`.
+    pub provider: PathBuf,
+    /// The folder that fabrics are made in.
+    pub parent: PathBuf,
+}
+
+impl Emulated {
+    /// Emulation by the provider that was built along with the running program,
+    /// in shared memory where the system has it.
+    ///
+    /// # Errors
+    /// When the provider is not there.
+    pub fn beside_this_program() -> Result<Self, softrail::FabricError> {
+        Ok(Self {
+            provider: softrail::provider_library()?,
+            parent: softrail::default_parent(),
+        })
+    }
+}
+
+impl Cabling for Emulated {
+    fn plug(&self, rig: &Rig) -> Result<Box<dyn Plugged>, Box<dyn Error + Send + Sync>> {
+        let fabric = Fabric::create(&self.parent, rig)?;
+        let provider_env = fabric.provider_env(&self.provider)?;
+        Ok(Box::new(EmulatedCables {
+            fabric,
+            provider_env,
+        }))
+    }
+}
+
+struct EmulatedCables {
+    fabric: Fabric,
+    provider_env: Vec<(String, String)>,
+}
+
+impl Plugged for EmulatedCables {
+    fn env(&self, node: &str) -> Vec<(String, String)> {
+        let mut env = self.fabric.env(node);
+        env.extend(self.provider_env.iter().cloned());
+        env
+    }
+
+    fn cable_bytes(&self) -> BTreeMap<String, u64> {
+        self.fabric.cable_bytes()
+    }
+}

@@ -1,0 +1,199 @@
+//! What a rank has said so far.
+
+use std::fmt;
+
+use crate::protocol::{Event, Phase};
+
+/// A generated token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Token {
+    /// The token.
+    pub id: u32,
+    /// Nanoseconds since the run's start.
+    pub ns: u64,
+}
+
+/// One run of a rank.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RunRecord {
+    /// In order of generation.
+    pub tokens: Vec<Token>,
+    /// Whether the rank said that the run ended.
+    pub ended: bool,
+    /// Whether it was a warm-up. Known once it ended.
+    pub warmup: bool,
+    /// The least difference of the two largest logits, where the rank has them.
+    pub min_margin: Option<f32>,
+}
+
+/// All that a rank said. Displayed, it tells where the rank stands.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Transcript {
+    /// In order, warm-ups included.
+    pub runs: Vec<RunRecord>,
+    phase: Option<Phase>,
+    done: bool,
+}
+
+impl Transcript {
+    /// Takes in an event.
+    ///
+    /// # Errors
+    /// When the event cannot follow what was said before; tells why.
+    pub(super) fn hear(&mut self, event: &Event) -> Result<(), String> {
+        match *event {
+            Event::Phase { phase } => self.phase = Some(phase),
+            Event::Token { run, index, id, ns } => {
+                let record = self.open_run(run)?;
+                if index != record.tokens.len() {
+                    let due = record.tokens.len();
+                    return Err(format!(
+                        "said token {index} of run {run} when {due} was due"
+                    ));
+                }
+                if record.tokens.last().map_or(0, |token| token.ns) >= ns {
+                    return Err(format!(
+                        "gave token {index} of run {run} no time of its own"
+                    ));
+                }
+                record.tokens.push(Token { id, ns });
+            }
+            Event::Run {
+                run,
+                warmup,
+                min_margin,
+                ..
+            } => {
+                let record = self.open_run(run)?;
+                record.ended = true;
+                record.warmup = warmup;
+                record.min_margin = min_margin;
+            }
+            Event::Done => self.done = true,
+            Event::Error { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// The record of a run in progress; begins the next one when it is its turn.
+    fn open_run(&mut self, run: usize) -> Result<&mut RunRecord, String> {
+        let ended = self.runs.iter().filter(|record| record.ended).count();
+        if run != ended {
+            return Err(format!("spoke of run {run} when {ended} was due"));
+        }
+        if run == self.runs.len() {
+            self.runs.push(RunRecord::default());
+        }
+        Ok(&mut self.runs[run])
+    }
+
+    /// Whether the rank said that it ends as it should.
+    pub fn done(&self) -> bool {
+        self.done
+    }
+}
+
+impl fmt::Display for Transcript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.done {
+            return f.write_str("done, but did not exit");
+        }
+        let kind = match self.phase {
+            None => return f.write_str("said nothing"),
+            Some(Phase::Load) => return f.write_str("loading the model"),
+            Some(Phase::Init) => return f.write_str("joining the group"),
+            Some(Phase::Warmup) => "warm-up run",
+            Some(Phase::Run) => "run",
+        };
+        let (run, tokens) = match self.runs.last() {
+            Some(record) if !record.ended => (self.runs.len() - 1, record.tokens.len()),
+            _ => (self.runs.len(), 0),
+        };
+        match tokens {
+            0 => write!(f, "{kind} {run}, before the first token"),
+            n => write!(f, "{kind} {run}, after token {}", n - 1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(run: usize, index: usize) -> Event {
+        Event::Token {
+            run,
+            index,
+            id: 7,
+            ns: 10 + index as u64,
+        }
+    }
+
+    fn end_of(run: usize, warmup: bool) -> Event {
+        Event::Run {
+            run,
+            warmup,
+            prompt_tokens: 8,
+            min_margin: Some(1.0),
+        }
+    }
+
+    #[test]
+    fn it_tells_where_a_rank_stands() {
+        let mut transcript = Transcript::default();
+        let steps = [
+            (Event::Phase { phase: Phase::Load }, "loading the model"),
+            (Event::Phase { phase: Phase::Init }, "joining the group"),
+            (
+                Event::Phase {
+                    phase: Phase::Warmup,
+                },
+                "warm-up run 0, before the first token",
+            ),
+            (token(0, 0), "warm-up run 0, after token 0"),
+            (end_of(0, true), "warm-up run 1, before the first token"),
+            (
+                Event::Phase { phase: Phase::Run },
+                "run 1, before the first token",
+            ),
+            (token(1, 0), "run 1, after token 0"),
+            (token(1, 1), "run 1, after token 1"),
+            (end_of(1, false), "run 2, before the first token"),
+            (Event::Done, "done, but did not exit"),
+        ];
+        assert_eq!(transcript.to_string(), "said nothing");
+        for (event, standing) in steps {
+            transcript.hear(&event).unwrap();
+            assert_eq!(transcript.to_string(), standing);
+        }
+        assert!(transcript.runs[0].warmup && !transcript.runs[1].warmup);
+        assert_eq!(transcript.runs[1].tokens.len(), 2);
+    }
+
+    #[test]
+    fn a_token_or_run_out_of_turn_is_refused() {
+        let mut transcript = Transcript::default();
+        transcript.hear(&token(0, 0)).unwrap();
+        assert!(
+            transcript
+                .hear(&token(0, 2))
+                .unwrap_err()
+                .contains("token 2 of run 0 when 1")
+        );
+        assert!(
+            transcript
+                .hear(&token(1, 0))
+                .unwrap_err()
+                .contains("run 1 when 0")
+        );
+        let timeless = Event::Token {
+            run: 0,
+            index: 1,
+            id: 7,
+            ns: 10,
+        };
+        assert!(transcript.hear(&timeless).is_err());
+        transcript.hear(&end_of(0, false)).unwrap();
+        assert!(transcript.hear(&end_of(0, false)).is_err());
+    }
+}

@@ -1,0 +1,122 @@
+//! How far the run is, on stderr.
+
+use std::{
+    cell::Cell as Shared,
+    io::{IsTerminal, Write, stderr},
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{
+    protocol::{Event, Phase},
+    report::CellReport,
+    sweep::Cell,
+};
+
+/// Tells people how far the run is: by a bar that moves on a terminal, by a
+/// line a cell elsewhere.
+#[derive(Debug)]
+pub struct Progress {
+    /// Hidden where lines are written, or nothing is.
+    bar: ProgressBar,
+    lines: bool,
+    cells: Shared<usize>,
+    ended: Shared<usize>,
+}
+
+impl Progress {
+    /// On stderr.
+    pub fn stderr() -> Self {
+        let terminal = stderr().is_terminal();
+        let target = if terminal {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        Self::new(target, !terminal)
+    }
+
+    /// Nowhere.
+    pub fn hidden() -> Self {
+        Self::new(ProgressDrawTarget::hidden(), false)
+    }
+
+    fn new(target: ProgressDrawTarget, lines: bool) -> Self {
+        let bar = ProgressBar::with_draw_target(None, target);
+        let style = "{spinner} [{pos}/{len}] {msg} ({elapsed})";
+        bar.set_style(ProgressStyle::with_template(style).expect("the template is valid"));
+        Self {
+            bar,
+            lines,
+            cells: Shared::new(0),
+            ended: Shared::new(0),
+        }
+    }
+
+    pub(crate) fn begin(&self, cells: usize) {
+        self.cells.set(cells);
+        self.bar.set_length(cells as u64);
+        self.bar.enable_steady_tick(Duration::from_millis(120));
+    }
+
+    pub(crate) fn begin_cell(&self, cell: Cell) {
+        self.bar.set_message(cell.to_string());
+    }
+
+    pub(crate) fn hear(&self, cell: Cell, rank: usize, event: &Event) {
+        if rank != 0 {
+            return;
+        }
+        match event {
+            Event::Phase { phase: Phase::Load } => {
+                self.bar.set_message(format!("{cell}: loading the model"));
+            }
+            Event::Phase { phase: Phase::Init } => {
+                self.bar.set_message(format!("{cell}: joining the group"));
+            }
+            Event::Token { run, index, .. } => {
+                self.bar
+                    .set_message(format!("{cell}: run {run}, token {index}"));
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn end_cell(&self, report: &CellReport) {
+        self.ended.set(self.ended.get() + 1);
+        self.bar.inc(1);
+        let mut line = format!("{}: {}", report.cell(), report.verdict);
+        if let Some(ttft) = &report.ttft_ms {
+            line += &format!(", TTFT {:.0} ms", ttft.median);
+        }
+        if let Some(tps) = &report.generation_tps {
+            line += &format!(", {:.1} tok/s", tps.median);
+        }
+        if let Some(detail) = &report.detail {
+            line += &format!(": {detail}");
+        }
+        if self.lines {
+            // Whoever closed stderr does not want to know.
+            let _ = writeln!(
+                stderr(),
+                "[{}/{}] {line}",
+                self.ended.get(),
+                self.cells.get()
+            );
+        } else {
+            self.bar.println(line);
+        }
+    }
+
+    pub(crate) fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Drop for Progress {
+    /// An interrupted run leaves the terminal as it was.
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

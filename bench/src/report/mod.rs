@@ -1,0 +1,196 @@
+//! What a run found, for people and for programs.
+
+mod csv;
+mod files;
+mod markdown;
+
+use std::collections::BTreeMap;
+
+use rail_matrix::Rig;
+use serde::Serialize;
+
+pub(crate) use files::check_output;
+
+use crate::{
+    launch::Transcript,
+    protocol::Strategy,
+    stats::{Percentiles, Summary},
+    sweep::{Backend, Cell, Frames},
+    verdict::Verdict,
+};
+
+/// The name and version of the JSON.
+pub const SCHEMA: &str = "mlx-rails/bench/1";
+
+/// What a report is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// A Markdown table with notes.
+    #[default]
+    Md,
+    /// Everything, samples included.
+    Json,
+    /// A row a cell, medians only.
+    Csv,
+}
+
+/// What a run found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// The MLX that ran.
+    pub build: BuildInfo,
+    /// Over which cables.
+    pub rig: Rig,
+    /// The reference, then the cells.
+    pub cells: Vec<CellReport>,
+}
+
+/// The MLX build that a report is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BuildInfo {
+    /// The pin, such as `0.31.2`.
+    pub mlx: String,
+    /// `stock` or `patched`.
+    pub series: String,
+    /// Git tree id of the source as pinned.
+    pub tree: String,
+    /// Git tree id of the source as built.
+    pub patched_tree: String,
+    /// The build's key in the store.
+    pub key: String,
+}
+
+/// What one cell did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CellReport {
+    /// How the model was spread.
+    pub strategy: Strategy,
+    /// How the ranks were connected.
+    pub backend: Backend,
+    /// Cables of each joined pair of nodes.
+    pub cables: usize,
+    /// jaccl's largest message.
+    pub frames: Frames,
+    /// Length of the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens generated in a run.
+    pub generation_tokens: usize,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// Whether it ended with every token of every run on every rank equal to
+    /// the reference's.
+    pub tokens_match: bool,
+    /// Milliseconds to the first token. None where a run is missing, like the
+    /// other figures.
+    pub ttft_ms: Option<Summary>,
+    /// Prompt tokens over the time to the first token, a second.
+    pub prompt_tps: Option<Summary>,
+    /// Tokens after the first over the time they took, a second. None where
+    /// only one token was asked for.
+    pub generation_tps: Option<Summary>,
+    /// Milliseconds between tokens, over all measured runs.
+    pub itl_ms: Option<Percentiles>,
+    /// Bytes that each cable carried, both directions, warm-up included.
+    pub cable_bytes: BTreeMap<String, u64>,
+    /// Why, when the verdict is not pass.
+    pub detail: Option<String>,
+}
+
+impl CellReport {
+    /// The cell it is about.
+    pub fn cell(&self) -> Cell {
+        Cell {
+            strategy: self.strategy,
+            backend: self.backend,
+            cables: self.cables,
+        }
+    }
+}
+
+impl Report {
+    /// Whether every cell passed: what the command's exit status tells.
+    pub fn all_pass(&self) -> bool {
+        self.cells.iter().all(|cell| cell.verdict == Verdict::Pass)
+    }
+
+    /// The report in a format, with a line break at its end.
+    pub fn render(&self, format: Format) -> String {
+        match format {
+            Format::Md => markdown::render(self),
+            Format::Csv => csv::render(self),
+            Format::Json => {
+                let mut json = serde_json::to_string_pretty(self).expect("a report is plain data");
+                json.push('\n');
+                json
+            }
+        }
+    }
+
+    /// What a cell gains over its baseline by a figure where more is better.
+    /// None for the reference and where a figure is missing.
+    fn gain(&self, cell: &CellReport, figure: impl Fn(&CellReport) -> Option<f64>) -> Option<f64> {
+        if cell.backend == Backend::None {
+            return None;
+        }
+        let baseline = cell.cell().baseline();
+        let base = self.cells.iter().find(|other| other.cell() == baseline)?;
+        Some(figure(cell)? / figure(base)?)
+    }
+}
+
+/// The times of the measured runs, as rank 0 took them.
+#[derive(Debug, Default)]
+pub(crate) struct Times {
+    ttft_ms: Vec<f64>,
+    prompt_tps: Vec<f64>,
+    generation_tps: Vec<f64>,
+    itl_ms: Vec<f64>,
+}
+
+impl Times {
+    pub(crate) fn of(transcript: &Transcript, prompt_tokens: usize) -> Self {
+        let mut times = Self::default();
+        for run in transcript
+            .runs
+            .iter()
+            .filter(|run| run.ended && !run.warmup)
+        {
+            let (Some(first), Some(last)) = (run.tokens.first(), run.tokens.last()) else {
+                continue;
+            };
+            times.ttft_ms.push(millis(first.ns));
+            times
+                .prompt_tps
+                .push(prompt_tokens as f64 / seconds(first.ns));
+            if run.tokens.len() > 1 {
+                let decode = seconds(last.ns - first.ns);
+                times
+                    .generation_tps
+                    .push((run.tokens.len() - 1) as f64 / decode);
+            }
+            times.itl_ms.extend(
+                run.tokens
+                    .windows(2)
+                    .map(|pair| millis(pair[1].ns - pair[0].ns)),
+            );
+        }
+        times
+    }
+
+    pub(crate) fn write_to(self, report: &mut CellReport) {
+        report.itl_ms = Percentiles::of(&self.itl_ms);
+        report.ttft_ms = Summary::of(self.ttft_ms);
+        report.prompt_tps = Summary::of(self.prompt_tps);
+        report.generation_tps = Summary::of(self.generation_tps);
+    }
+}
+
+fn millis(ns: u64) -> f64 {
+    ns as f64 / 1e6
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}

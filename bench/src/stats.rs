@@ -1,0 +1,122 @@
+//! Summaries that keep their samples.
+
+use serde::{Deserialize, Serialize};
+
+/// Samples of one quantity over the measured runs of a cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The middle sample, or the mean of the two middle ones.
+    pub median: f64,
+    /// Arithmetic mean.
+    pub mean: f64,
+    /// Sample standard deviation (n - 1); none for a single sample.
+    pub stddev: Option<f64>,
+    /// Least sample.
+    pub min: f64,
+    /// Greatest sample.
+    pub max: f64,
+    /// The samples, in the order in which they were taken.
+    pub samples: Vec<f64>,
+}
+
+impl Summary {
+    /// Summarises samples; nothing comes of none.
+    pub fn of(samples: Vec<f64>) -> Option<Self> {
+        let sorted = sorted(&samples)?;
+        let n = sorted.len();
+        let mean = sorted.iter().sum::<f64>() / n as f64;
+        let squares: f64 = sorted.iter().map(|x| (x - mean).powi(2)).sum();
+        Some(Self {
+            median: (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0,
+            mean,
+            stddev: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()),
+            min: sorted[0],
+            max: sorted[n - 1],
+            samples,
+        })
+    }
+}
+
+/// Percentiles by nearest rank: the p-th is the least sample that at least p in
+/// a hundred samples do not exceed. It is always a sample that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// The median by nearest rank.
+    pub p50: f64,
+    /// Nine in ten are no greater.
+    pub p90: f64,
+    /// Ninety-nine in a hundred are no greater.
+    pub p99: f64,
+}
+
+impl Percentiles {
+    /// The percentiles of samples; nothing comes of none.
+    pub fn of(samples: &[f64]) -> Option<Self> {
+        let sorted = sorted(samples)?;
+        let at = |percent: usize| sorted[(percent * sorted.len()).div_ceil(100) - 1];
+        Some(Self {
+            p50: at(50),
+            p90: at(90),
+            p99: at(99),
+        })
+    }
+}
+
+fn sorted(samples: &[f64]) -> Option<Vec<f64>> {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    (!sorted.is_empty()).then_some(sorted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_of_known_samples() {
+        let summary = Summary::of(vec![4.0, 2.0, 9.0, 5.0]).unwrap();
+        assert_eq!(summary.median, 4.5);
+        assert_eq!(summary.mean, 5.0);
+        assert!((summary.stddev.unwrap() - (26.0_f64 / 3.0).sqrt()).abs() < 1e-12);
+        assert_eq!((summary.min, summary.max), (2.0, 9.0));
+        assert_eq!(summary.samples, [4.0, 2.0, 9.0, 5.0]);
+        assert_eq!(Summary::of(vec![3.0, 1.0, 2.0]).unwrap().median, 2.0);
+    }
+
+    #[test]
+    fn one_sample_has_no_spread_and_none_has_no_summary() {
+        let one = Summary::of(vec![7.0]).unwrap();
+        assert_eq!((one.median, one.mean, one.stddev), (7.0, 7.0, None));
+        assert_eq!(Summary::of(vec![]), None);
+        assert_eq!(Percentiles::of(&[]), None);
+    }
+
+    #[test]
+    fn percentiles_are_samples() {
+        let hundred: Vec<f64> = (1..=100).rev().map(f64::from).collect();
+        assert_eq!(
+            Percentiles::of(&hundred),
+            Some(Percentiles {
+                p50: 50.0,
+                p90: 90.0,
+                p99: 99.0
+            })
+        );
+        assert_eq!(
+            Percentiles::of(&[1.0, 2.0, 3.0]),
+            Some(Percentiles {
+                p50: 2.0,
+                p90: 3.0,
+                p99: 3.0
+            })
+        );
+        assert_eq!(
+            Percentiles::of(&[5.0]),
+            Some(Percentiles {
+                p50: 5.0,
+                p90: 5.0,
+                p99: 5.0
+            })
+        );
+    }
+}

@@ -1,0 +1,227 @@
+//! What a cell's outcome is worth.
+
+use std::{collections::HashSet, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    launch::{Ending, Outcome, RunRecord, Transcript},
+    model::Dtype,
+    plan::Settings,
+};
+
+/// What became of a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It ended, and every token is the reference's.
+    Pass,
+    /// Its ranks fell silent.
+    Hang,
+    /// It ended with other tokens than the reference.
+    Wrong,
+    /// A rank died.
+    Crash,
+    /// A rank or the launcher reported a failure.
+    Error,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pass => "pass",
+            Self::Hang => "hang",
+            Self::Wrong => "wrong",
+            Self::Crash => "crash",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// A verdict and, unless it is [`Verdict::Pass`], the reason for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why.
+    pub detail: Option<String>,
+}
+
+impl Judgement {
+    /// Judges what came of a cell by the reference's tokens.
+    pub fn of(outcome: &Outcome, settings: &Settings, reference: &Reference) -> Self {
+        let judgement = Self::of_ending(outcome, settings);
+        if judgement.verdict != Verdict::Pass {
+            return judgement;
+        }
+        match reference.first_difference(&outcome.transcripts) {
+            None => judgement,
+            Some(why) => Self {
+                verdict: Verdict::Wrong,
+                detail: Some(why),
+            },
+        }
+    }
+
+    /// Judges whether a cell ended with all it was to say, whatever the tokens.
+    fn of_ending(outcome: &Outcome, settings: &Settings) -> Self {
+        let verdict = match outcome.ending {
+            Ending::Done => Verdict::Pass,
+            Ending::Hang { .. } => Verdict::Hang,
+            Ending::Crash { .. } => Verdict::Crash,
+            Ending::Error { .. } => Verdict::Error,
+        };
+        let missing = || {
+            let mut ranks = outcome.transcripts.iter().enumerate();
+            ranks.find_map(|(rank, said)| Some(format!("rank {rank} {}", missing(said, settings)?)))
+        };
+        match outcome.detail().or_else(missing) {
+            Some(why) if verdict == Verdict::Pass => Self {
+                verdict: Verdict::Error,
+                detail: Some(why),
+            },
+            detail => Self { verdict, detail },
+        }
+    }
+}
+
+/// What a rank that calls itself done has left out.
+fn missing(said: &Transcript, settings: &Settings) -> Option<String> {
+    let runs = settings.warmup + settings.repeat;
+    let ended = said.runs.iter().filter(|run| run.ended).count();
+    if ended != runs {
+        return Some(format!("was done after {ended} of {runs} runs"));
+    }
+    let measured = said.runs.iter().filter(|run| !run.warmup).count();
+    if measured != settings.repeat {
+        return Some(format!(
+            "measured {measured} runs where {} were asked for",
+            settings.repeat
+        ));
+    }
+    let asked = settings.generation_tokens;
+    let short = said.runs.iter().position(|run| run.tokens.len() != asked)?;
+    let said = said.runs[short].tokens.len();
+    Some(format!(
+        "gave {said} tokens in run {short} where {asked} were asked for"
+    ))
+}
+
+/// The tokens of a run on one process, which are right by definition.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reference {
+    tokens: Vec<u32>,
+}
+
+/// A reference that equal tokens would prove nothing by.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReferenceError {
+    /// It did not end well.
+    #[error("the single-process reference ended in {verdict}: {detail}")]
+    Failed {
+        /// How it ended.
+        verdict: Verdict,
+        /// Why.
+        detail: String,
+    },
+    /// Its own runs differ.
+    #[error("the runs of the single-process reference differ among themselves: {0}")]
+    Unsteady(String),
+    /// It repeats itself.
+    #[error(
+        "the reference's {tokens} tokens hold only {distinct} different ones, and at least half \
+         must differ or equal tokens prove nothing; choose another --model or fewer --gen-tokens"
+    )]
+    Repetitive {
+        /// Tokens in a run.
+        tokens: usize,
+        /// Different ones among them.
+        distinct: usize,
+    },
+    /// It does not tell how sure it was.
+    #[error("the reference reported no margin between its best tokens; the rank program is broken")]
+    NoMargin,
+    /// A choice so close that rounding could have made it.
+    #[error(
+        "the reference chose a token by a margin of {margin:e} in its logits, and below {needed:e} \
+         rounding may choose another; choose another --model, or other --prompt-tokens"
+    )]
+    TooClose {
+        /// The least margin of its runs.
+        margin: f32,
+        /// The least that will do.
+        needed: f32,
+    },
+}
+
+/// The least difference between the two largest logits for which another order
+/// of summation cannot be expected to change the token.
+///
+/// Splitting a model reorders its sums. In f32 that moves a logit of these
+/// models by some 1e-5; in bfloat16 partial sums are rounded to 8 bits before
+/// they are added up, which moves it by some 1e-1.
+pub const fn least_margin(dtype: Dtype) -> f32 {
+    match dtype {
+        Dtype::F32 => 1e-3,
+        Dtype::Bf16 => 0.5,
+    }
+}
+
+impl Reference {
+    /// Takes the tokens of a single-process outcome after making sure that they
+    /// can serve.
+    ///
+    /// # Errors
+    /// When they cannot.
+    pub fn from_outcome(outcome: &Outcome, settings: &Settings) -> Result<Self, ReferenceError> {
+        let judgement = Judgement::of_ending(outcome, settings);
+        if let Some(detail) = judgement.detail {
+            return Err(ReferenceError::Failed {
+                verdict: judgement.verdict,
+                detail,
+            });
+        }
+        let runs = &outcome.transcripts[0].runs;
+        let reference = Self {
+            tokens: runs[0].tokens.iter().map(|token| token.id).collect(),
+        };
+        if let Some(why) = reference.first_difference(&outcome.transcripts) {
+            return Err(ReferenceError::Unsteady(why));
+        }
+        let tokens = reference.tokens.len();
+        let distinct = reference.tokens.iter().collect::<HashSet<_>>().len();
+        if 2 * distinct < tokens {
+            return Err(ReferenceError::Repetitive { tokens, distinct });
+        }
+        let margin = least_margin_of(runs).ok_or(ReferenceError::NoMargin)?;
+        let needed = least_margin(settings.model.dtype);
+        if margin.is_nan() || margin < needed {
+            return Err(ReferenceError::TooClose { margin, needed });
+        }
+        Ok(reference)
+    }
+
+    /// The first token, by rank, run and position, that is not the reference's.
+    fn first_difference(&self, transcripts: &[Transcript]) -> Option<String> {
+        for (rank, transcript) in transcripts.iter().enumerate() {
+            for (run, record) in transcript.runs.iter().enumerate() {
+                let pairs = record.tokens.iter().zip(&self.tokens);
+                for (index, (token, expected)) in pairs.enumerate() {
+                    if token.id != *expected {
+                        return Some(format!(
+                            "rank {rank}, run {run}, token {index}: expected {expected}, got {}",
+                            token.id
+                        ));
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+fn least_margin_of(runs: &[RunRecord]) -> Option<f32> {
+    let margins: Option<Vec<f32>> = runs.iter().map(|run| run.min_margin).collect();
+    margins?.into_iter().min_by(f32::total_cmp)
+}

@@ -1,0 +1,226 @@
+//! Stands in for a rank: says what a rank says, with made-up tokens and times,
+//! and fails on demand.
+//!
+//! `FAKE_RANK` holds rules, `CELL[@RANK]=BEHAVIOUR` separated by `;`, where CELL
+//! is as `rail_bench::sweep::Cell` displays it. Without a rule a rank passes.
+//! `FAKE_RANK_PIDS` names a folder to leave the process number in.
+
+use std::{env, fs, io, process, thread, time::Duration};
+
+use rail_bench::{
+    protocol::{Event, Job, Phase, Strategy, end_with_launcher},
+    sweep::{Backend, Cell},
+};
+
+fn main() {
+    end_with_launcher();
+    if let Ok(folder) = env::var("FAKE_RANK_PIDS") {
+        let me = process::id().to_string();
+        fs::write(format!("{folder}/{me}"), "").expect("the folder of process numbers");
+    }
+    let job = job();
+    let cell = cell(&job);
+    let behaviour = behaviour(cell, job.rank).unwrap_or_default();
+    if let Err(why) = check_environment(&job, cell) {
+        say(Event::Error { message: why });
+        process::exit(1);
+    }
+    Rank {
+        job,
+        cell,
+        behaviour,
+    }
+    .run();
+}
+
+struct Rank {
+    job: Job,
+    cell: Cell,
+    behaviour: String,
+}
+
+impl Rank {
+    fn run(&self) {
+        say(Event::Phase { phase: Phase::Load });
+        say(Event::Phase { phase: Phase::Init });
+        if self.behaves("error") {
+            say(Event::Error {
+                message: "[jaccl] no device named rdma_en9".into(),
+            });
+            process::exit(1);
+        }
+        if self.behaves("error-and-linger") {
+            say(Event::Error {
+                message: "[jaccl] no device named rdma_en9".into(),
+            });
+            sleep_for_ever();
+        }
+        if self.behaves("chatter") {
+            println!("free text on stdout\n{{\"event\":\"unknown\"}}");
+        }
+        let runs = self.job.warmup + self.job.repeat;
+        for run in 0..runs {
+            let last = run + 1 == runs;
+            if last && self.behaves("short") {
+                break;
+            }
+            self.one_run(run, last);
+        }
+        say(Event::Done);
+        if self.behaves("stay") {
+            sleep_for_ever();
+        }
+    }
+
+    fn one_run(&self, run: usize, last: bool) {
+        let warmup = run < self.job.warmup;
+        say(Event::Phase {
+            phase: if warmup { Phase::Warmup } else { Phase::Run },
+        });
+        for index in 0..self.job.generation_tokens {
+            if last && index + 1 == self.job.generation_tokens {
+                self.fail_late();
+            }
+            if self.behaves("crawl") {
+                thread::sleep(Duration::from_millis(600));
+            }
+            let id = self.token(index, last);
+            say(Event::Token {
+                run,
+                index,
+                id,
+                ns: self.time(run, index),
+            });
+        }
+        let margin = if self.behaves("close") { 1e-6 } else { 0.25 };
+        let prompt_tokens = self.job.prompt_tokens;
+        say(Event::Run {
+            run,
+            warmup,
+            prompt_tokens,
+            min_margin: Some(margin),
+        });
+    }
+
+    fn fail_late(&self) {
+        match self.behaviour.as_str() {
+            "hang" => sleep_for_ever(),
+            "abort" => {
+                eprintln!("Assertion failed: staging");
+                process::abort();
+            }
+            "exit" => {
+                eprintln!("first line");
+                eprintln!("device not found");
+                process::exit(3);
+            }
+            "leave" => process::exit(0),
+            _ => {}
+        }
+    }
+
+    fn token(&self, index: usize, last: bool) -> u32 {
+        let id = 17 * index as u32 + 3;
+        match self.behaviour.as_str() {
+            "repeat" => 5,
+            "wrong" if last && index == 2 => id + 1,
+            _ => id,
+        }
+    }
+
+    /// 120 ms to the first token over one cable and less over more, then a
+    /// token every 5 ms, and a little more in every run.
+    fn time(&self, run: usize, index: usize) -> u64 {
+        let prefill = 120_000_000 / self.cell.cables.max(1) as u64;
+        prefill + 1_000_000 * run as u64 + 5_000_000 * index as u64
+    }
+
+    fn behaves(&self, behaviour: &str) -> bool {
+        self.behaviour == behaviour
+    }
+}
+
+fn say(event: Event) {
+    event.emit(io::stdout()).expect("the launcher listens");
+}
+
+fn sleep_for_ever() -> ! {
+    loop {
+        thread::sleep(Duration::from_secs(60));
+    }
+}
+
+fn job() -> Job {
+    let path = env::args()
+        .skip_while(|arg| arg != "--job")
+        .nth(1)
+        .expect("--job FILE");
+    serde_json::from_str(&fs::read_to_string(path).expect("the job file")).expect("a job")
+}
+
+fn cell(job: &Job) -> Cell {
+    let backend = match (job.strategy, env::var_os("MLX_JACCL_RING")) {
+        (Strategy::Single, _) => Backend::None,
+        (_, None) => Backend::Mesh,
+        (_, Some(_)) => Backend::Ring,
+    };
+    let cables = devices().map_or(0, |devices| devices[0][1].len());
+    Cell {
+        strategy: job.strategy,
+        backend,
+        cables,
+    }
+}
+
+fn devices() -> Option<Vec<Vec<Vec<String>>>> {
+    let path = env::var("MLX_IBV_DEVICES").ok()?;
+    let text = fs::read_to_string(path).expect("the device file");
+    Some(serde_json::from_str(&text).expect("a device matrix"))
+}
+
+fn behaviour(cell: Cell, rank: usize) -> Option<String> {
+    let rules = env::var("FAKE_RANK").ok()?;
+    let applies = [cell.to_string(), format!("{cell}@{rank}"), "*".to_owned()];
+    rules
+        .split(';')
+        .filter_map(|rule| rule.split_once('='))
+        .find(|(key, _)| applies.iter().any(|applies| applies == key))
+        .map(|(_, behaviour)| behaviour.to_owned())
+}
+
+/// What jaccl would trip over.
+fn check_environment(job: &Job, cell: Cell) -> Result<(), String> {
+    let is = |name: &str| env::var(name).ok();
+    if let Some(left_over) = is("JACCL_RING") {
+        return Err(format!(
+            "JACCL_RING={left_over} was left over from the caller"
+        ));
+    }
+    if cell == Cell::REFERENCE {
+        return match is("MLX_JACCL_COORDINATOR") {
+            None => Ok(()),
+            Some(_) => Err("the reference was told to join a group".into()),
+        };
+    }
+    if is("MLX_RANK") != Some(job.rank.to_string()) {
+        return Err(format!(
+            "MLX_RANK is {:?} on rank {}",
+            is("MLX_RANK"),
+            job.rank
+        ));
+    }
+    let coordinator = is("MLX_JACCL_COORDINATOR").unwrap_or_default();
+    let port = coordinator
+        .strip_prefix("127.0.0.1:")
+        .and_then(|port| port.parse::<u16>().ok());
+    if !port.is_some_and(|port| port < 32768) {
+        return Err(format!("the coordinator is '{coordinator}'"));
+    }
+    if let Some(libraries) = is("SOFTRAIL_FABRIC").and(is("LD_LIBRARY_PATH")) {
+        let mut folders = libraries.split(':');
+        if !folders.any(|folder| fs::exists(format!("{folder}/libibverbs.so.1")).unwrap_or(false)) {
+            return Err(format!("no libibverbs.so.1 in {libraries}"));
+        }
+    }
+    Ok(())
+}

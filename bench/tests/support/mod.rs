@@ -1,0 +1,142 @@
+//! What the tests share: the fake rank, cables that are none, and proof that
+//! nothing is left behind.
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::{
+    collections::BTreeMap, error::Error, fs, path::PathBuf, sync::atomic::AtomicBool,
+    time::Duration,
+};
+
+use clap::Parser;
+use rail_bench::{
+    BenchArgs, BuildInfo, Harness, Plan, Report, RunError,
+    cabling::{Cabling, Plugged},
+    launch::{Limits, RankProgram},
+    progress::Progress,
+};
+use rail_matrix::Rig;
+use rustix::process::{Pid, test_kill_process};
+use tempfile::TempDir;
+
+/// The command line as `xtask` embeds it.
+#[derive(Debug, Parser)]
+#[command(name = "bench", term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub bench: BenchArgs,
+}
+
+/// Parses a command line.
+pub fn args(line: &str) -> BenchArgs {
+    let words = std::iter::once("bench").chain(line.split_whitespace());
+    Cli::try_parse_from(words).expect(line).bench
+}
+
+/// Small enough to be quick, long enough for tokens to differ.
+pub const SHORT: &str = "-p 8 -g 4 -r 2 --timeout 2";
+
+pub const LIMITS: Limits = Limits {
+    silence: Duration::from_secs(2),
+    grace: Duration::from_millis(300),
+};
+
+/// The fake rank with its rules, and the processes that it was.
+pub struct FakeRank {
+    rules: String,
+    pids: TempDir,
+}
+
+impl FakeRank {
+    pub fn new(rules: &str) -> Self {
+        Self {
+            rules: rules.to_owned(),
+            pids: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub fn program(&self) -> RankProgram {
+        let pids = self.pids.path().display().to_string();
+        RankProgram {
+            path: PathBuf::from(env!("CARGO_BIN_EXE_fake-rank")),
+            env: vec![
+                ("FAKE_RANK".to_owned(), self.rules.clone()),
+                ("FAKE_RANK_PIDS".to_owned(), pids),
+            ],
+        }
+    }
+
+    /// The process numbers of all ranks that were started.
+    pub fn started(&self) -> Vec<Pid> {
+        let names = fs::read_dir(self.pids.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        names
+            .map(|name| Pid::from_raw(name.to_str().unwrap().parse().unwrap()).unwrap())
+            .collect()
+    }
+
+    /// Asserts that ranks were started and that none is left, not even as a
+    /// zombie.
+    pub fn assert_none_left(&self) {
+        let started = self.started();
+        assert!(!started.is_empty());
+        for pid in started {
+            assert!(
+                test_kill_process(pid).is_err(),
+                "process {pid:?} is still there"
+            );
+        }
+    }
+}
+
+/// Cables that carry nothing and count made-up bytes.
+pub struct NoCables;
+
+impl Cabling for NoCables {
+    fn plug(&self, rig: &Rig) -> Result<Box<dyn Plugged>, Box<dyn Error + Send + Sync>> {
+        let count = rig.cables.len() as u64;
+        let bytes = rig
+            .cables
+            .iter()
+            .map(|cable| (cable.name.clone(), 60_000_000 / count));
+        Ok(Box::new(Counted(bytes.collect())))
+    }
+}
+
+struct Counted(BTreeMap<String, u64>);
+
+impl Plugged for Counted {
+    fn env(&self, _: &str) -> Vec<(String, String)> {
+        vec![]
+    }
+
+    fn cable_bytes(&self) -> BTreeMap<String, u64> {
+        self.0.clone()
+    }
+}
+
+pub fn build() -> BuildInfo {
+    BuildInfo {
+        mlx: "0.31.2".into(),
+        series: "patched".into(),
+        tree: "daeca1f0".into(),
+        patched_tree: "0123abcd".into(),
+        key: "k3y".into(),
+    }
+}
+
+/// Runs the bench with fake ranks.
+pub fn run(line: &str, rank: &FakeRank, cabling: &dyn Cabling) -> Result<Report, RunError> {
+    let plan = Plan::from_args(&args(line)).unwrap();
+    let interrupted = AtomicBool::new(false);
+    let harness = Harness {
+        program: rank.program(),
+        cabling,
+        build: build(),
+        interrupted: &interrupted,
+        progress: Progress::hidden(),
+    };
+    let report = rail_bench::run(&plan, &harness);
+    rank.assert_none_left();
+    report
+}
