@@ -14,6 +14,17 @@ use crate::{
     sweep::{Backend, CableCounts, Frames},
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench
+      Every cell of the embedded rig, on the patched default pin.
+  cargo xtask bench --series stock --strategy pp
+      See the defect that the patches mend: pp hangs over two and three cables.
+  cargo xtask bench --strategy tp --backend ring -p 512 -r 10 --output out
+      What prefill gains by each cable, with more samples, kept in files.
+  cargo xtask bench --rig rig.toml --cables 1,4 --frames big --format json
+      A rig of your own, over one and four cables, for a program to read.";
+
 /// Measure decoding over one, two and more cables, and check every token.
 ///
 /// Runs a decoder-only transformer, one process a node, in every cell of
@@ -21,6 +32,7 @@ use crate::{
 /// all its tokens equal the single process's. Ends with status 0 when every cell
 /// passes and with 1 when one does not.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = EXAMPLES)]
 pub struct BenchArgs {
     /// The nodes and cables, as a rig.toml [default: an embedded rig of two
     /// nodes and three cables of 50 MB/s and 20 us]

@@ -295,7 +295,12 @@ impl Running {
     }
 
     fn kill(&mut self) {
-        self.ranks.iter_mut().for_each(RankProcess::kill);
+        for (process, transcript) in self.ranks.iter_mut().zip(&mut self.transcripts) {
+            match process.exit() {
+                Some(_) => transcript.exited(),
+                None => process.kill(),
+            }
+        }
     }
 
     fn conclude(mut self) -> Outcome {

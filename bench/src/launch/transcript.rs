@@ -33,6 +33,7 @@ pub struct Transcript {
     pub runs: Vec<RunRecord>,
     phase: Option<Phase>,
     done: bool,
+    exited: bool,
 }
 
 impl Transcript {
@@ -87,6 +88,11 @@ impl Transcript {
         Ok(&mut self.runs[run])
     }
 
+    /// Notes that the process ended by itself.
+    pub(super) fn exited(&mut self) {
+        self.exited = true;
+    }
+
     /// Whether the rank said that it ends as it should.
     pub fn done(&self) -> bool {
         self.done
@@ -95,8 +101,10 @@ impl Transcript {
 
 impl fmt::Display for Transcript {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.done {
-            return f.write_str("done, but did not exit");
+        match (self.done, self.exited) {
+            (true, true) => return f.write_str("done"),
+            (true, false) => return f.write_str("done, but did not exit"),
+            (false, _) => {}
         }
         let kind = match self.phase {
             None => return f.write_str("said nothing"),
@@ -166,6 +174,8 @@ mod tests {
             transcript.hear(&event).unwrap();
             assert_eq!(transcript.to_string(), standing);
         }
+        transcript.exited();
+        assert_eq!(transcript.to_string(), "done");
         assert!(transcript.runs[0].warmup && !transcript.runs[1].warmup);
         assert_eq!(transcript.runs[1].tokens.len(), 2);
     }

@@ -213,7 +213,7 @@ fn check_environment(job: &Job, cell: Cell) -> Result<(), String> {
     let port = coordinator
         .strip_prefix("127.0.0.1:")
         .and_then(|port| port.parse::<u16>().ok());
-    if !port.is_some_and(|port| port < 32768) {
+    if port.is_none_or(|port| port >= 32768) {
         return Err(format!("the coordinator is '{coordinator}'"));
     }
     if let Some(libraries) = is("SOFTRAIL_FABRIC").and(is("LD_LIBRARY_PATH")) {
