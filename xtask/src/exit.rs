@@ -46,8 +46,15 @@ pub fn report(outcome: anyhow::Result<ExitCode>) -> ExitCode {
         Err(error) => error,
     };
     eprintln!("error: {error:#}");
-    let toolchain = error
-        .downcast_ref::<toolchain::Error>()
-        .map(toolchain::Error::exit_code);
-    toolchain.unwrap_or(FAILED).into()
+    code_of(&error).into()
+}
+
+/// What our libraries report is about the input or the machine; an error
+/// without a type is one that nobody foresaw.
+fn code_of(error: &anyhow::Error) -> u8 {
+    if let Some(error) = error.downcast_ref::<toolchain::Error>() {
+        return error.exit_code();
+    }
+    let of_bench = error.is::<rail_bench::plan::PlanError>() || error.is::<rail_bench::RunError>();
+    if of_bench { FAILED } else { OURS }
 }

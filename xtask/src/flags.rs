@@ -23,6 +23,8 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Verb {
+    /// Measure tokens/s and time to first token over the cables of a rig
+    Bench(Box<Bench>),
     /// Build a pin with a series into the store
     Build(Build),
     /// List what is present, what is missing, and how to get it
@@ -42,6 +44,12 @@ pub struct Pin {
     /// The MLX to use: a folder below patches/
     #[arg(long, value_name = "PIN", default_value = DEFAULT_PIN)]
     pub mlx: String,
+}
+
+#[derive(Args)]
+pub struct Bench {
+    #[command(flatten)]
+    pub args: rail_bench::BenchArgs,
 }
 
 #[derive(Args)]

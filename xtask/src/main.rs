@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod doctor;
 mod exit;
@@ -12,6 +13,7 @@ mod fetch;
 mod flags;
 mod gc;
 mod patch;
+mod programs;
 mod session;
 mod terminal;
 mod test;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     let session = Session::begin()?;
     match verb {
+        Verb::Bench(flags) => bench::run(&session, &flags),
         Verb::Build(flags) => build::run(&session, &flags),
         Verb::Doctor(flags) => doctor::run(&session, &flags),
         Verb::Fetch(flags) => fetch::run(&session, &flags),

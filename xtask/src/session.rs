@@ -11,7 +11,6 @@ use crate::terminal::Terminal;
 
 pub struct Session {
     pub toolchain: Toolchain,
-    pub terminal: Arc<Terminal>,
     pub cancel: Cancel,
     /// Stands in the checkout, wherever the user stands.
     pub shell: Shell,
@@ -23,12 +22,11 @@ impl Session {
         let on_signal = cancel.clone();
         ctrlc::set_handler(move || on_signal.cancel()).context("cannot listen for Ctrl-C")?;
         let terminal = Arc::new(Terminal::default());
-        let toolchain = Toolchain::open()?.attended(terminal.clone(), cancel.clone());
+        let toolchain = Toolchain::open()?.attended(terminal, cancel.clone());
         let shell = Shell::new()?;
         shell.change_dir(toolchain.root());
         Ok(Session {
             toolchain,
-            terminal,
             cancel,
             shell,
         })

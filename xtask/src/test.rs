@@ -5,11 +5,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use toolchain::{DEFAULT_PIN, build::Request, series::Series};
 use xshell::cmd;
 
-use crate::{flags, session::Session};
+use crate::{exit, flags, session::Session};
 
 pub fn run(session: &Session, flags: &flags::Test) -> anyhow::Result<ExitCode> {
     let pin = session.toolchain.pin(DEFAULT_PIN)?;
@@ -33,6 +32,10 @@ pub fn run(session: &Session, flags: &flags::Test) -> anyhow::Result<ExitCode> {
             .map_err(Into::into),
     )?;
     let tests = cmd!(shell, "cargo test {selection...} {arguments...}").run();
-    session.unless_interrupted(tests.context("tests failed"))?;
-    Ok(ExitCode::SUCCESS)
+    session.cancel.check()?;
+    Ok(if tests.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        exit::FAILED.into()
+    })
 }

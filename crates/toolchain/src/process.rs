@@ -35,6 +35,11 @@ impl Cancel {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// The flag itself, for whoever wants no more than that.
+    pub fn flag(&self) -> &AtomicBool {
+        &self.0
+    }
+
     /// # Errors
     /// [`Error::Interrupted`] when somebody asked.
     pub fn check(&self) -> Result<()> {

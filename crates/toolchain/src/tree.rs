@@ -205,18 +205,19 @@ impl Listing {
         subtree_id(&files)
     }
 
-    /// What `other` has differently, one line a file, empty when equal.
+    /// What `other` has differently, one line a file, empty when equal. Changed
+    /// files come first: they tell more than those a wrong folder lacks.
     pub fn differences(&self, other: &Listing) -> Vec<String> {
-        let mut lines = Vec::new();
+        let (mut changed, mut missing) = (Vec::new(), Vec::new());
         for (path, pinned) in &self.entries {
             match other.entries.get(path) {
-                None => lines.push(format!("{path}: missing")),
-                Some(found) if found.blob != pinned.blob => lines.push(format!(
+                None => missing.push(format!("{path}: missing")),
+                Some(found) if found.blob != pinned.blob => changed.push(format!(
                     "{path}: content differs (blob {}, pinned {})",
                     found.blob.short(),
                     pinned.blob.short()
                 )),
-                Some(found) if found.mode != pinned.mode => lines.push(format!(
+                Some(found) if found.mode != pinned.mode => changed.push(format!(
                     "{path}: mode is {}, pinned {}",
                     found.mode.as_str(),
                     pinned.mode.as_str()
@@ -227,9 +228,10 @@ impl Listing {
         let extra = other
             .entries
             .keys()
-            .filter(|p| !self.entries.contains_key(*p));
-        lines.extend(extra.map(|path| format!("{path}: not in the pinned tree")));
-        lines
+            .filter(|path| !self.entries.contains_key(*path));
+        changed.extend(extra.map(|path| format!("{path}: not in the pinned tree")));
+        changed.append(&mut missing);
+        changed
     }
 
     /// Writes into `to` the files of this listing that it lacks or has

@@ -1,0 +1,65 @@
+//! `cargo xtask bench`: from nothing to a table of measured cells.
+
+use std::process::ExitCode;
+
+use rail_bench::{
+    BuildInfo, Harness, Plan, args::Series as Wanted, cabling::Emulated, launch::RankProgram,
+    progress::Progress,
+};
+use toolchain::{
+    DEFAULT_PIN,
+    build::{Build, Request},
+    series::Series,
+};
+
+use crate::{exit, flags, programs::Programs, session::Session};
+
+pub fn run(session: &Session, flags: &flags::Bench) -> anyhow::Result<ExitCode> {
+    let args = &flags.args;
+    // Every mistake of the user's comes out before the minutes of a build.
+    let plan = Plan::from_args(args)?;
+    let pin = session
+        .toolchain
+        .pin(args.mlx.as_deref().unwrap_or(DEFAULT_PIN))?;
+    let series = match args.series {
+        Wanted::Stock => Series::Stock,
+        Wanted::Patched => Series::Patched,
+    };
+    let build = session.toolchain.build(&Request::mlx(&pin, series))?;
+    let programs = Programs::compile(session, &build)?;
+
+    let cabling = Emulated {
+        provider: programs.provider,
+        parent: softrail::default_parent(),
+    };
+    let harness = Harness {
+        program: RankProgram {
+            path: programs.rank,
+            // One rank a core: OpenBLAS would start a thread for each in each.
+            env: vec![("OPENBLAS_NUM_THREADS".to_owned(), "1".to_owned())],
+        },
+        cabling: &cabling,
+        build: build_info(&build),
+        interrupted: session.cancel.flag(),
+        progress: Progress::stderr(),
+    };
+    let report =
+        session.unless_interrupted(rail_bench::run(&plan, &harness).map_err(Into::into))?;
+    print!("{}", report.render(args.format));
+    Ok(if report.all_pass() {
+        ExitCode::SUCCESS
+    } else {
+        exit::FAILED.into()
+    })
+}
+
+fn build_info(build: &Build) -> BuildInfo {
+    let inputs = &build.manifest.inputs;
+    BuildInfo {
+        mlx: inputs.mlx.clone(),
+        series: inputs.series.name().to_owned(),
+        tree: inputs.tree.to_string(),
+        patched_tree: inputs.patched_tree.to_string(),
+        key: build.manifest.key.clone(),
+    }
+}

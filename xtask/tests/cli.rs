@@ -1,0 +1,190 @@
+//! The command line as its users meet it. Nothing here builds MLX or leaves the
+//! machine.
+
+use std::{fs, path::Path};
+
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+/// xtask with an empty store of its own.
+fn xtask(store: &TempDir) -> Command {
+    let mut command = Command::cargo_bin("xtask").unwrap();
+    command.env("MLX_RAILS_STORE", store.path());
+    command
+}
+
+/// Runs it, expects exit code 1, and gives what it said on stderr.
+fn refusal(command: &mut Command) -> String {
+    let assert = command.assert().code(1);
+    let output = assert.get_output();
+    assert!(
+        output.stdout.is_empty(),
+        "stdout is for data: {}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn names_all(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is not in:\n{message}");
+    }
+}
+
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder)
+        .map(|mut entries| entries.next().is_none())
+        .unwrap_or(true)
+}
+
+#[test]
+fn help_names_every_verb_and_the_exit_codes() {
+    let store = TempDir::new().unwrap();
+    let output = xtask(&store)
+        .arg("--help")
+        .assert()
+        .code(0)
+        .get_output()
+        .stdout
+        .clone();
+    let help = String::from_utf8(output).unwrap();
+    names_all(
+        &help,
+        &[
+            "bench",
+            "build",
+            "doctor",
+            "fetch",
+            "gc",
+            "patch",
+            "test",
+            "130 interrupted",
+        ],
+    );
+}
+
+#[test]
+fn a_wrong_verb_or_flag_is_the_users() {
+    let store = TempDir::new().unwrap();
+    names_all(&refusal(xtask(&store).arg("bnech")), &["bnech", "bench"]);
+    names_all(
+        &refusal(xtask(&store).args(["build", "--series", "vanilla"])),
+        &["vanilla", "stock", "patched"],
+    );
+    names_all(
+        &refusal(xtask(&store).args(["build", "--jobs", "0"])),
+        &["--jobs", "0"],
+    );
+}
+
+#[test]
+fn an_unknown_pin_is_answered_with_the_known_ones() {
+    let store = TempDir::new().unwrap();
+    for verb in ["fetch", "patch", "build", "bench"] {
+        let message = refusal(xtask(&store).args([verb, "--mlx", "0.0.9"]));
+        names_all(&message, &["0.0.9", "0.31.2"]);
+    }
+}
+
+#[test]
+fn sources_that_are_not_the_pin_leave_no_trace() {
+    let store = TempDir::new().unwrap();
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("CMakeLists.txt"), "project(not-mlx)\n").unwrap();
+    let message = refusal(xtask(&store).args(["fetch", "--source"]).arg(folder.path()));
+    names_all(
+        &message,
+        &[
+            "CMakeLists.txt: content differs",
+            ": missing",
+            "nothing was stored",
+        ],
+    );
+    assert!(is_empty(&store.path().join("sources")));
+    assert!(is_empty(&store.path().join("tmp")));
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_named_with_the_way_out() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("a-file");
+    fs::write(&file, "").unwrap();
+    let source = TempDir::new().unwrap();
+    let mut command = Command::cargo_bin("xtask").unwrap();
+    command
+        .env("MLX_RAILS_STORE", &file)
+        .args(["fetch", "--source"])
+        .arg(source.path());
+    names_all(&refusal(&mut command), &["a-file"]);
+}
+
+#[test]
+fn without_network_and_with_nothing_stored_every_transport_is_accounted_for() {
+    let store = TempDir::new().unwrap();
+    let cargo_home = TempDir::new().unwrap();
+    let message = refusal(
+        xtask(&store)
+            .arg("fetch")
+            .env("CARGO_HOME", cargo_home.path())
+            .env("CARGO_NET_OFFLINE", "true")
+            .env("GIT_ALLOW_PROTOCOL", "file"),
+    );
+    names_all(
+        &message,
+        &["rlx-mlx-sys", "ml-explore/mlx", "--source PATH"],
+    );
+    assert!(is_empty(&store.path().join("sources")));
+}
+
+#[test]
+fn doctor_tells_programs_the_same_as_people() {
+    let store = TempDir::new().unwrap();
+    let json = xtask(&store)
+        .args(["doctor", "--format", "json"])
+        .output()
+        .unwrap()
+        .stdout;
+    let report: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(report["schema"], "mlx-rails/doctor/1");
+    let text = String::from_utf8(xtask(&store).arg("doctor").output().unwrap().stdout).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    assert!(checks.len() >= 8);
+    for check in checks {
+        names_all(&text, &[check["name"].as_str().unwrap()]);
+        let here = check["status"] == "present";
+        assert_eq!(
+            here,
+            check.get("remedy").is_none(),
+            "{check}: what is not there has a remedy"
+        );
+    }
+}
+
+#[test]
+fn a_bench_that_cannot_be_is_refused_before_anything_is_built() {
+    let store = TempDir::new().unwrap();
+    let rig = store.path().join("rig.toml");
+    let two = "[[node]]\nname = \"a\"\n[[node]]\nname = \"b\"\n";
+    let cable = |name: &str, a: &str, b: &str| {
+        format!("[[cable]]\nname = \"{name}\"\nends = [\"{a}\", \"{b}\"]\n")
+    };
+    let with = |cables: String| fs::write(&rig, format!("{two}{cables}")).unwrap();
+    let bench = |arguments: &[&str]| refusal(xtask(&store).arg("bench").args(arguments));
+
+    names_all(&bench(&["--cables", "9"]), &["9"]);
+    names_all(&bench(&["--prompt-tokens", "0"]), &["--prompt-tokens"]);
+    names_all(&bench(&["--gen-tokens", "0"]), &["--gen-tokens"]);
+    names_all(
+        &bench(&["--rig", "/no/such/rig.toml"]),
+        &["/no/such/rig.toml", "--rig"],
+    );
+
+    let path = rig.to_str().unwrap();
+    with(cable("c1", "a:rdma_en5", "z:rdma_en5"));
+    names_all(&bench(&["--rig", path]), &[path, "c1", "z"]);
+    with(cable("c1", "a:rdma_en5", "b:rdma_en5") + &cable("c2", "a:rdma_en5", "b:rdma_en6"));
+    names_all(&bench(&["--rig", path]), &[path, "c2", "rdma_en5"]);
+    fs::write(&rig, "[[node]\n").unwrap();
+    names_all(&bench(&["--rig", path]), &[path]);
+    assert!(is_empty(&store.path().join("builds")));
+}
