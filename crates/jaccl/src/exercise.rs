@@ -4,9 +4,11 @@
 //! what every other put in. Outputs lie between guard zones that differ per rank:
 //! a message that lands in the wrong place cannot look like an intact guard.
 
-use std::time::Instant;
+use std::{fmt::Debug, ops::Add, time::Instant};
 
-use crate::{Dtype, Element, Error, Group, Job, Library, Operation, Reduction, Report, Step};
+use crate::{
+    Config, Dtype, Element, Error, Group, Job, Library, Operation, Reduction, Report, Step,
+};
 
 /// Bytes on either side of an output; a multiple of every element's size.
 const GUARD: usize = 256;
@@ -14,48 +16,38 @@ const GUARD: usize = 256;
 /// Joins the group, does the steps and reports on each. Stops at the first step
 /// that goes wrong, since what follows it proves nothing.
 pub fn run(job: &Job, mut report: impl FnMut(Report)) {
-    match join_and_run(job, &mut report) {
-        Ok(true) => report(Report::Done),
-        Ok(false) => {}
-        Err(error) => report(Report::Error {
+    let last = match join_and_run(job, &mut report) {
+        Ok(Some(fault)) => fault,
+        Ok(None) => Report::Done,
+        Err(error) => Report::Error {
             message: error.to_string(),
-        }),
-    }
+        },
+    };
+    report(last);
 }
 
-fn join_and_run(job: &Job, report: &mut impl FnMut(Report)) -> Result<bool, Error> {
-    let mut group = Library::open(&job.library)?.init(&crate::Config {
+/// Gives the first fault, if there was one.
+fn join_and_run(job: &Job, report: &mut impl FnMut(Report)) -> Result<Option<Report>, Error> {
+    let group = Library::open(&job.library)?.init(&Config {
         rank: job.rank,
         coordinator: job.coordinator.clone(),
         devices: job.devices.clone(),
         prefer_ring: job.prefer_ring,
     })?;
     report(Report::Joined);
-    for (index, step) in job.steps.iter().enumerate() {
-        let outcome = match step.operation {
-            Operation::AllReduce { reduction, dtype } => {
-                all_reduce_of(&mut group, job, step, reduction, dtype)?
+    let mut rank = Rank { group, job };
+    for (step, wanted) in job.steps.iter().enumerate() {
+        let mut nanos = Vec::with_capacity(wanted.repeat as usize);
+        for repetition in 0..wanted.repeat {
+            match rank.perform(wanted, repetition)? {
+                Ok(time) => nanos.push(time),
+                Err(Fault::Wrong(detail)) => return Ok(Some(Report::Wrong { step, detail })),
+                Err(Fault::Overrun(detail)) => return Ok(Some(Report::Overrun { step, detail })),
             }
-            Operation::AllGather => all_gather(&mut group, job, step)?,
-            Operation::Send { from, to } => send(&mut group, job, step, from, to)?,
-        };
-        let failed = outcome.is_err();
-        report(match outcome {
-            Ok(nanos) => Report::Pass { step: index, nanos },
-            Err(Fault::Wrong(detail)) => Report::Wrong {
-                step: index,
-                detail,
-            },
-            Err(Fault::Overrun(detail)) => Report::Overrun {
-                step: index,
-                detail,
-            },
-        });
-        if failed {
-            return Ok(false);
         }
+        report(Report::Pass { step, nanos });
     }
-    Ok(true)
+    Ok(None)
 }
 
 /// What a check found.
@@ -64,11 +56,12 @@ enum Fault {
     Overrun(String),
 }
 
-/// The time each repetition took, or the first fault.
-type Outcome = Result<Vec<u64>, Fault>;
+/// How long an operation took, in nanoseconds, or what was wrong with its result.
+type Outcome = Result<u64, Fault>;
 
 /// Numbers small enough that their sums are exact in every type.
-trait Sample: Element + PartialEq + std::fmt::Debug {
+trait Sample: Element + PartialOrd + Add<Output = Self> + Debug {
+    /// The number, in this type.
     fn of(value: u8) -> Self;
 }
 
@@ -149,135 +142,107 @@ impl<T: Sample> Guarded<T> {
     }
 }
 
-fn all_reduce_of(
-    group: &mut Group,
-    job: &Job,
-    step: &Step,
-    reduction: Reduction,
-    dtype: Dtype,
-) -> Result<Outcome, Error> {
-    match dtype {
-        Dtype::Int8 => all_reduce::<i8>(group, job, step, reduction),
-        Dtype::Int16 => all_reduce::<i16>(group, job, step, reduction),
-        Dtype::Int32 => all_reduce::<i32>(group, job, step, reduction),
-        Dtype::Int64 => all_reduce::<i64>(group, job, step, reduction),
-        Dtype::UInt8 => all_reduce::<u8>(group, job, step, reduction),
-        Dtype::UInt16 => all_reduce::<u16>(group, job, step, reduction),
-        Dtype::UInt32 => all_reduce::<u32>(group, job, step, reduction),
-        Dtype::UInt64 => all_reduce::<u64>(group, job, step, reduction),
-        Dtype::Float32 => all_reduce::<f32>(group, job, step, reduction),
-        Dtype::Float64 => all_reduce::<f64>(group, job, step, reduction),
-        Dtype::Bool | Dtype::Float16 | Dtype::BFloat16 | Dtype::Complex64 => {
-            Err(Error::Unchecked { dtype })
-        }
-    }
+/// This rank, at work.
+struct Rank<'a> {
+    group: Group,
+    job: &'a Job,
 }
 
-fn all_reduce<T: Sample + PartialOrd + std::ops::Add<Output = T>>(
-    group: &mut Group,
-    job: &Job,
-    step: &Step,
-    reduction: Reduction,
-) -> Result<Outcome, Error> {
-    let length = step.bytes / size_of::<T>();
-    let ranks = group.size();
-    repeat(group, job, step, |group, repetition| {
-        let input: Vec<T> = (0..length)
-            .map(|i| small(job.rank, repetition, i))
-            .collect();
-        let mut output = Guarded::new(length, job.rank);
-        let started = Instant::now();
-        match reduction {
-            Reduction::Sum => group.all_sum(&input, output.output())?,
-            Reduction::Max => group.all_max(&input, output.output())?,
-            Reduction::Min => group.all_min(&input, output.output())?,
+impl Rank<'_> {
+    fn perform(&mut self, step: &Step, repetition: u32) -> Result<Outcome, Error> {
+        match step.operation {
+            Operation::AllReduce { reduction, dtype } => {
+                let reduce = match dtype {
+                    Dtype::Int8 => Self::all_reduce::<i8>,
+                    Dtype::Int16 => Self::all_reduce::<i16>,
+                    Dtype::Int32 => Self::all_reduce::<i32>,
+                    Dtype::Int64 => Self::all_reduce::<i64>,
+                    Dtype::UInt8 => Self::all_reduce::<u8>,
+                    Dtype::UInt16 => Self::all_reduce::<u16>,
+                    Dtype::UInt32 => Self::all_reduce::<u32>,
+                    Dtype::UInt64 => Self::all_reduce::<u64>,
+                    Dtype::Float32 => Self::all_reduce::<f32>,
+                    Dtype::Float64 => Self::all_reduce::<f64>,
+                    Dtype::Bool | Dtype::Float16 | Dtype::BFloat16 | Dtype::Complex64 => {
+                        return Err(Error::Unchecked { dtype });
+                    }
+                };
+                reduce(self, reduction, step.bytes, repetition)
+            }
+            Operation::AllGather => self.all_gather(step.bytes, repetition),
+            Operation::Send { from, to } => self.send(from, to, step.bytes, repetition),
         }
-        let nanos = elapsed(started);
+    }
+
+    fn all_reduce<T: Sample>(
+        &mut self,
+        reduction: Reduction,
+        bytes: usize,
+        repetition: u32,
+    ) -> Result<Outcome, Error> {
+        let length = bytes / size_of::<T>();
+        let rank = self.job.rank;
+        let input: Vec<T> = (0..length).map(|i| small(rank, repetition, i)).collect();
+        let mut output = Guarded::new(length, rank);
+        let nanos = self.timed(|group| match reduction {
+            Reduction::Sum => group.all_sum(&input, output.output()),
+            Reduction::Max => group.all_max(&input, output.output()),
+            Reduction::Min => group.all_min(&input, output.output()),
+        })?;
         let combine = |a: T, b: T| match reduction {
             Reduction::Sum => a + b,
-            Reduction::Max => {
-                if b > a {
-                    b
-                } else {
-                    a
-                }
-            }
-            Reduction::Min => {
-                if b < a {
-                    b
-                } else {
-                    a
-                }
-            }
+            Reduction::Max if b > a => b,
+            Reduction::Min if b < a => b,
+            Reduction::Max | Reduction::Min => a,
         };
         let expected = |i| {
-            (1..ranks).fold(small(0, repetition, i), |sum, rank| {
-                combine(sum, small(rank, repetition, i))
-            })
+            (1..self.group.size())
+                .map(|rank| small(rank, repetition, i))
+                .fold(small(0, repetition, i), combine)
         };
         Ok(output.check(expected).map(|()| nanos))
-    })
-}
+    }
 
-fn all_gather(group: &mut Group, job: &Job, step: &Step) -> Result<Outcome, Error> {
-    let ranks = group.size();
-    repeat(group, job, step, |group, repetition| {
-        let input: Vec<u8> = (0..step.bytes)
-            .map(|i| byte(job.rank, repetition, i))
-            .collect();
-        let mut output = Guarded::new(step.bytes * ranks, job.rank);
-        let started = Instant::now();
-        group.all_gather(&input, output.output())?;
-        let nanos = elapsed(started);
-        let expected = |i| byte(i / step.bytes, repetition, i % step.bytes);
+    fn all_gather(&mut self, bytes: usize, repetition: u32) -> Result<Outcome, Error> {
+        let rank = self.job.rank;
+        let input: Vec<u8> = (0..bytes).map(|i| byte(rank, repetition, i)).collect();
+        let mut output = Guarded::new(bytes * self.group.size(), rank);
+        let nanos = self.timed(|group| group.all_gather(&input, output.output()))?;
+        let expected = |i| byte(i / bytes, repetition, i % bytes);
         Ok(output.check(expected).map(|()| nanos))
-    })
-}
+    }
 
-fn send(
-    group: &mut Group,
-    job: &Job,
-    step: &Step,
-    from: usize,
-    to: usize,
-) -> Result<Outcome, Error> {
-    repeat(group, job, step, |group, repetition| {
-        if job.rank == from {
-            let input: Vec<u8> = (0..step.bytes).map(|i| byte(from, repetition, i)).collect();
-            let started = Instant::now();
-            group.send(&input, to)?;
-            Ok(Ok(elapsed(started)))
-        } else if job.rank == to {
-            let mut output = Guarded::new(step.bytes, job.rank);
-            let started = Instant::now();
-            group.recv(output.output(), from)?;
-            let nanos = elapsed(started);
+    fn send(
+        &mut self,
+        from: usize,
+        to: usize,
+        bytes: usize,
+        repetition: u32,
+    ) -> Result<Outcome, Error> {
+        let rank = self.job.rank;
+        if rank == from {
+            let input: Vec<u8> = (0..bytes).map(|i| byte(from, repetition, i)).collect();
+            Ok(Ok(self.timed(|group| group.send(&input, to))?))
+        } else if rank == to {
+            let mut output = Guarded::new(bytes, rank);
+            let nanos = self.timed(|group| group.recv(output.output(), from))?;
             Ok(output.check(|i| byte(from, repetition, i)).map(|()| nanos))
         } else {
-            Ok(Ok(0))
-        }
-    })
-}
-
-fn repeat(
-    group: &mut Group,
-    job: &Job,
-    step: &Step,
-    mut once: impl FnMut(&mut Group, u32) -> Result<Result<u64, Fault>, Error>,
-) -> Result<Outcome, Error> {
-    let mut nanos = Vec::with_capacity(step.repeat as usize);
-    for repetition in 0..step.repeat {
-        if job.synchronise {
-            group.all_sum(&[0_u64], &mut [0_u64])?;
-        }
-        match once(group, repetition)? {
-            Ok(time) => nanos.push(time),
-            Err(fault) => return Ok(Err(fault)),
+            Ok(Ok(self.timed(|_| Ok(()))?))
         }
     }
-    Ok(Ok(nanos))
-}
 
-fn elapsed(started: Instant) -> u64 {
-    u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    /// Runs an operation whose input is ready, after waiting for the other ranks
+    /// to be ready too if the job says so.
+    fn timed(
+        &mut self,
+        operation: impl FnOnce(&mut Group) -> Result<(), Error>,
+    ) -> Result<u64, Error> {
+        if self.job.synchronise {
+            self.group.all_sum(&[0_u64], &mut [0_u64])?;
+        }
+        let started = Instant::now();
+        operation(&mut self.group)?;
+        Ok(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
 }

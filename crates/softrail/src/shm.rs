@@ -1,6 +1,6 @@
 //! The memory that the two ends of a cable share: one file a cable.
 //!
-//! The file is [`Layout`], which is atomics only, followed by the payload ring of
+//! The file is `Layout`, which is atomics only, followed by the payload ring of
 //! every queue pair. All zeros (but for the magic number) is a cable that nobody
 //! uses, so a launcher makes one by making a file; providers only ever map it.
 //!
