@@ -76,3 +76,16 @@ impl Plugged for EmulatedCables {
         self.fabric.cable_bytes()
     }
 }
+
+/// What the reference is plugged into.
+pub(crate) struct NoCables;
+
+impl Plugged for NoCables {
+    fn env(&self, _node: &str) -> Vec<(String, String)> {
+        vec![]
+    }
+
+    fn cable_bytes(&self) -> BTreeMap<String, u64> {
+        BTreeMap::new()
+    }
+}

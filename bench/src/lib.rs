@@ -15,8 +15,10 @@
 pub mod args;
 pub mod cabling;
 pub mod launch;
+mod meter;
 pub mod model;
 pub mod plan;
+mod ports;
 pub mod progress;
 pub mod protocol;
 pub mod report;
@@ -27,5 +29,6 @@ pub mod verdict;
 
 pub use args::BenchArgs;
 pub use plan::Plan;
+pub use ports::NoPort;
 pub use report::{BuildInfo, Report};
 pub use run::{Harness, RunError, run};

@@ -66,13 +66,15 @@ pub struct Quant {
 }
 
 /// A model that has a name.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Preset {
     /// What `--model` takes.
     pub name: &'static str,
     /// What it is for, in a line.
+    #[serde(skip)]
     pub purpose: &'static str,
     /// The shape it stands for.
+    #[serde(flatten)]
     pub spec: ModelSpec,
 }
 

@@ -11,7 +11,7 @@ use rail_matrix::{Rig, RigError};
 use crate::{
     args::BenchArgs,
     launch::Limits,
-    model::ModelSpec,
+    model::Preset,
     report::check_output,
     sweep::{self, Cell, Frames, SweepError},
 };
@@ -40,7 +40,7 @@ pub struct Plan {
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// The model.
-    pub model: ModelSpec,
+    pub model: Preset,
     /// Seeds the weights and the prompt.
     pub seed: u64,
     /// Length of the prompt in tokens.
@@ -102,10 +102,9 @@ impl Plan {
             Some(path) => read_rig(path)?,
             None => Rig::embedded(),
         };
-        let model = args.model.spec;
         let cells = sweep::cells(
             &rig,
-            &model,
+            &args.model.spec,
             &args.strategy,
             &args.backend,
             args.cables.as_ref(),
@@ -117,7 +116,7 @@ impl Plan {
             })?;
         }
         let settings = Settings {
-            model,
+            model: args.model,
             seed: SEED,
             prompt_tokens: args.prompt_tokens,
             generation_tokens: args.gen_tokens,

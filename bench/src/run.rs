@@ -2,7 +2,6 @@
 
 use std::{
     fs, io,
-    net::TcpListener,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
 };
@@ -11,12 +10,14 @@ use rail_matrix::{Matrix, MatrixError, Rig, RigError};
 use tempfile::TempDir;
 
 use crate::{
-    cabling::{Cabling, Plugged},
+    cabling::{Cabling, NoCables, Plugged},
     launch::{LaunchError, Outcome, RankProgram, RankStart, launch},
+    meter::Meter,
     plan::{Plan, Settings},
+    ports::{NoPort, Ports},
     progress::Progress,
-    protocol::{Job, Strategy},
-    report::{BuildInfo, CellReport, Report, SCHEMA, Times},
+    protocol::Job,
+    report::{BuildInfo, CellReport, Report, SCHEMA},
     sweep::{Backend, Cell, Frames},
     verdict::{Judgement, Reference, ReferenceError, Verdict},
 };
@@ -48,19 +49,12 @@ pub enum RunError {
         source: io::Error,
     },
     /// No port for jaccl's coordinator.
-    #[error(
-        "no free port of 127.0.0.1 between {first} and {last} for jaccl's coordinator; end what listens there"
-    )]
-    NoPort {
-        /// First port tried.
-        first: u16,
-        /// Last port tried.
-        last: u16,
-    },
-    /// The rig changed under the plan.
+    #[error(transparent)]
+    NoPort(#[from] NoPort),
+    /// A plan whose rig was changed after it was checked.
     #[error(transparent)]
     Rig(#[from] RigError),
-    /// The rig changed under the plan.
+    /// A plan whose rig was changed after it was checked.
     #[error(transparent)]
     Matrix(#[from] MatrixError),
     /// Ranks could not be started, or the caller asked to stop.
@@ -70,7 +64,7 @@ pub enum RunError {
     #[error("the check of tokens is void: {0}")]
     Reference(#[from] ReferenceError),
     /// The reports could not be written.
-    #[error("cannot write reports to {}: {source}", dir.display())]
+    #[error("cannot write reports to {}: {source}; free some space there", dir.display())]
     Save {
         /// The folder.
         dir: PathBuf,
@@ -113,6 +107,7 @@ pub fn run(plan: &Plan, harness: &Harness) -> Result<Report, RunError> {
         schema: SCHEMA,
         build: harness.build.clone(),
         rig: plan.rig.clone(),
+        model: plan.settings.model,
         cells,
     };
     if let Some(dir) = &plan.output {
@@ -135,39 +130,56 @@ impl Bench<'_> {
         let settings = &self.plan.settings;
         let cell = Cell::REFERENCE;
         self.harness.progress.begin_cell(cell);
+
         let starts = [RankStart {
             job: job(cell, 0, 1, settings),
             env: vec![],
         }];
-        let outcome = self.launch(cell, &starts, scratch()?.path())?;
+        let meter = &mut Meter::new(&NoCables);
+        let outcome = self.launch(cell, &starts, scratch()?.path(), meter)?;
         let reference = Reference::from_outcome(&outcome, settings)?;
+
         let passed = Judgement {
             verdict: Verdict::Pass,
             detail: None,
         };
-        let report = self.report(cell, passed, Some(&outcome), None);
+        let mut report = CellReport::new(cell, settings, passed);
+        report.set_times(&outcome.transcripts[0]);
+        self.harness.progress.end_cell(&report);
         Ok((reference, report))
     }
 
     fn cell(&mut self, cell: Cell, reference: &Reference) -> Result<CellReport, RunError> {
+        let settings = &self.plan.settings;
         self.harness.progress.begin_cell(cell);
+
         let rig = self.plan.rig.with_cables(cell.cables)?;
-        let scratch = scratch()?;
-        let cables = match self.harness.cabling.plug(&rig) {
-            Ok(cables) => cables,
+        let report = match self.harness.cabling.plug(&rig) {
             Err(why) => {
                 let detail = Some(format!("the cables could not be plugged in: {why}"));
                 let judgement = Judgement {
                     verdict: Verdict::Error,
                     detail,
                 };
-                return Ok(self.report(cell, judgement, None, None));
+                CellReport::new(cell, settings, judgement)
+            }
+            Ok(cables) => {
+                let scratch = scratch()?;
+                let starts = self.starts(cell, &rig, &*cables, scratch.path())?;
+                let mut meter = Meter::new(&*cables);
+                let outcome = self.launch(cell, &starts, scratch.path(), &mut meter)?;
+                let judgement = Judgement::of(&outcome, settings, reference);
+                let mut report = CellReport::new(cell, settings, judgement);
+                (report.cable_bytes, report.prefill_cable_bytes) = meter.read();
+                // A cell that ended has all its times, even if its tokens are wrong.
+                if matches!(report.verdict, Verdict::Pass | Verdict::Wrong) {
+                    report.set_times(&outcome.transcripts[0]);
+                }
+                report
             }
         };
-        let starts = self.starts(cell, &rig, &*cables, scratch.path())?;
-        let outcome = self.launch(cell, &starts, scratch.path())?;
-        let judgement = Judgement::of(&outcome, &self.plan.settings, reference);
-        Ok(self.report(cell, judgement, Some(&outcome), Some(&*cables)))
+        self.harness.progress.end_cell(&report);
+        Ok(report)
     }
 
     /// A rank for each node, with the environment that jaccl reads
@@ -181,34 +193,38 @@ impl Bench<'_> {
     ) -> Result<Vec<RankStart>, RunError> {
         let settings = &self.plan.settings;
         let devices = scratch.join("devices.json");
-        write(&devices, &Matrix::from_rig(rig)?.to_jaccl_json())?;
-        let coordinator = format!("127.0.0.1:{}", self.ports.next()?);
+        fs::write(&devices, Matrix::from_rig(rig)?.to_jaccl_json()).map_err(|source| {
+            RunError::Scratch {
+                path: devices.clone(),
+                source,
+            }
+        })?;
 
         let mut shared = vec![
-            ("MLX_IBV_DEVICES", devices.display().to_string()),
-            ("MLX_JACCL_COORDINATOR", coordinator),
+            ("MLX_IBV_DEVICES".to_owned(), devices.display().to_string()),
+            (
+                "MLX_JACCL_COORDINATOR".to_owned(),
+                format!("127.0.0.1:{}", self.ports.take()?),
+            ),
         ];
         // jaccl looks at whether these are set, not at what they say.
         if cell.backend == Backend::Ring {
-            shared.push(("MLX_JACCL_RING", "1".to_owned()));
+            shared.push(("MLX_JACCL_RING".to_owned(), "1".to_owned()));
         }
         if settings.frames == Frames::Big {
-            shared.push(("JACCL_BIG_FRAMES", "1".to_owned()));
+            shared.push(("JACCL_BIG_FRAMES".to_owned(), "1".to_owned()));
         }
-        let start = |(rank, node): (usize, &rail_matrix::Node)| {
+        let nodes = rig.nodes.iter().enumerate();
+        let starts = nodes.map(|(rank, node)| {
             let mut env = cables.env(&node.name);
             env.push(("MLX_RANK".to_owned(), rank.to_string()));
-            env.extend(
-                shared
-                    .iter()
-                    .map(|(name, value)| ((*name).to_owned(), value.clone())),
-            );
+            env.extend(shared.iter().cloned());
             RankStart {
                 job: job(cell, rank, rig.nodes.len(), settings),
                 env,
             }
-        };
-        Ok(rig.nodes.iter().enumerate().map(start).collect())
+        });
+        Ok(starts.collect())
     }
 
     fn launch(
@@ -216,6 +232,7 @@ impl Bench<'_> {
         cell: Cell,
         starts: &[RankStart],
         scratch: &Path,
+        meter: &mut Meter,
     ) -> Result<Outcome, LaunchError> {
         let Harness {
             program,
@@ -231,52 +248,19 @@ impl Bench<'_> {
             limits,
             interrupted,
             |rank, event| {
+                meter.hear(rank, event);
                 progress.hear(cell, rank, event);
             },
         )
     }
-
-    fn report(
-        &self,
-        cell: Cell,
-        judgement: Judgement,
-        outcome: Option<&Outcome>,
-        cables: Option<&dyn Plugged>,
-    ) -> CellReport {
-        let settings = &self.plan.settings;
-        let Judgement { verdict, detail } = judgement;
-        let mut report = CellReport {
-            strategy: cell.strategy,
-            backend: cell.backend,
-            cables: cell.cables,
-            frames: settings.frames,
-            prompt_tokens: settings.prompt_tokens,
-            generation_tokens: settings.generation_tokens,
-            verdict,
-            tokens_match: verdict == Verdict::Pass,
-            ttft_ms: None,
-            prompt_tps: None,
-            generation_tps: None,
-            itl_ms: None,
-            cable_bytes: cables.map(Plugged::cable_bytes).unwrap_or_default(),
-            detail,
-        };
-        // A cell that ended has all its times, even where its tokens are wrong.
-        if let (Verdict::Pass | Verdict::Wrong, Some(outcome)) = (verdict, outcome) {
-            Times::of(&outcome.transcripts[0], settings.prompt_tokens).write_to(&mut report);
-        }
-        self.harness.progress.end_cell(&report);
-        report
-    }
 }
 
 fn job(cell: Cell, rank: usize, ranks: usize, settings: &Settings) -> Job {
-    debug_assert!(cell.strategy != Strategy::Single || ranks == 1);
     Job {
         strategy: cell.strategy,
         rank,
         ranks,
-        model: settings.model,
+        model: settings.model.spec,
         seed: settings.seed,
         prompt_tokens: settings.prompt_tokens,
         generation_tokens: settings.generation_tokens,
@@ -293,66 +277,4 @@ fn scratch() -> Result<TempDir, RunError> {
             path: std::env::temp_dir(),
             source,
         })
-}
-
-fn write(path: &Path, text: &str) -> Result<(), RunError> {
-    fs::write(path, text).map_err(|source| RunError::Scratch {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-/// Ports for coordinators, a new one a cell. Below 32768 the system gives none
-/// away to outgoing connections, so a free one stays free until jaccl listens.
-struct Ports {
-    next: u16,
-}
-
-impl Ports {
-    const FIRST: u16 = 20_000;
-    const LAST: u16 = 32_000;
-
-    /// Begins at a place of this process's own, so that two runs at once do not
-    /// try the same port at the same time.
-    fn new() -> Self {
-        let span = u32::from(Self::LAST - Self::FIRST);
-        let offset = std::process::id().wrapping_mul(37) % span;
-        Self {
-            next: Self::FIRST + offset as u16,
-        }
-    }
-
-    fn next(&mut self) -> Result<u16, RunError> {
-        for _ in Self::FIRST..=Self::LAST {
-            let port = self.next;
-            self.next = if port == Self::LAST {
-                Self::FIRST
-            } else {
-                port + 1
-            };
-            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-                return Ok(port);
-            }
-        }
-        Err(RunError::NoPort {
-            first: Self::FIRST,
-            last: Self::LAST,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_port_in_use_is_passed_over() {
-        let mut ports = Ports::new();
-        let free = ports.next().unwrap();
-        let _held = TcpListener::bind(("127.0.0.1", free)).unwrap();
-        ports.next = free;
-        let other = ports.next().unwrap();
-        assert_ne!(other, free);
-        assert!((Ports::FIRST..=Ports::LAST).contains(&other));
-    }
 }

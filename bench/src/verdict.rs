@@ -195,7 +195,7 @@ impl Reference {
             return Err(ReferenceError::Repetitive { tokens, distinct });
         }
         let margin = least_margin_of(runs).ok_or(ReferenceError::NoMargin)?;
-        let needed = least_margin(settings.model.dtype);
+        let needed = least_margin(settings.model.spec.dtype);
         if margin.is_nan() || margin < needed {
             return Err(ReferenceError::TooClose { margin, needed });
         }

@@ -11,7 +11,7 @@ use rail_bench::{
     verdict::{ReferenceError, Verdict},
 };
 use rail_matrix::Rig;
-use support::{FakeRank, NoCables, SHORT, args, run};
+use support::{FakeRank, PretendCables, SHORT, args, run};
 
 /// The verdict of each cell, as `tp ring-2: hang`.
 fn verdicts(report: &Report) -> Vec<String> {
@@ -24,7 +24,12 @@ fn verdicts(report: &Report) -> Vec<String> {
 
 #[test]
 fn a_run_in_which_all_is_well() {
-    let report = run("-p 128 -g 4 -r 3 --warmup 1", &FakeRank::new(""), &NoCables).unwrap();
+    let report = run(
+        "-p 128 -g 4 -r 3 --warmup 1",
+        &FakeRank::new(""),
+        &PretendCables,
+    )
+    .unwrap();
     assert!(report.all_pass());
     insta::assert_snapshot!("all_well_md", report.render(Format::Md));
     insta::assert_snapshot!("all_well_csv", report.render(Format::Csv));
@@ -36,7 +41,7 @@ fn every_kind_of_failure_is_a_row_and_the_other_cells_go_on() {
         "tp ring-1=wrong;tp ring-2@1=abort;tp ring-3@0=error;pp mesh-1=short;\
          pp ring-2=hang;pp ring-3@1=hang",
     );
-    let report = run(SHORT, &rank, &NoCables).unwrap();
+    let report = run(SHORT, &rank, &PretendCables).unwrap();
     assert!(!report.all_pass());
     assert_eq!(
         verdicts(&report),
@@ -69,7 +74,7 @@ fn every_kind_of_failure_is_a_row_and_the_other_cells_go_on() {
 #[test]
 fn the_json_keeps_the_contract() {
     let line = "-p 8 -g 3 -r 2 --timeout 2 --strategy pp --backend ring --cables 2 --frames big";
-    let report = run(line, &FakeRank::new("pp ring-2@0=exit"), &NoCables).unwrap();
+    let report = run(line, &FakeRank::new("pp ring-2@0=exit"), &PretendCables).unwrap();
     insta::assert_snapshot!("contract_json", report.render(Format::Json));
 }
 
@@ -78,7 +83,7 @@ fn a_single_generated_token_has_a_ttft_and_no_decode() {
     let report = run(
         "-p 8 -g 1 -r 1 --backend mesh",
         &FakeRank::new(""),
-        &NoCables,
+        &PretendCables,
     )
     .unwrap();
     assert!(report.all_pass());
@@ -97,7 +102,7 @@ fn reports_are_written_whole_to_the_output_folder() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("new/folder");
     let line = format!("{SHORT} --backend mesh --output {}", folder.display());
-    let report = run(&line, &FakeRank::new(""), &NoCables).unwrap();
+    let report = run(&line, &FakeRank::new(""), &PretendCables).unwrap();
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
     assert_eq!(read("bench.json"), report.render(Format::Json));
     assert_eq!(read("bench.md"), report.render(Format::Md));
@@ -107,7 +112,7 @@ fn reports_are_written_whole_to_the_output_folder() {
 
 #[test]
 fn a_reference_that_proves_nothing_voids_the_run() {
-    let refuse = |rules: &str| match run(SHORT, &FakeRank::new(rules), &NoCables) {
+    let refuse = |rules: &str| match run(SHORT, &FakeRank::new(rules), &PretendCables) {
         Err(RunError::Reference(error)) => error,
         other => panic!("{rules}: {other:?}"),
     };
@@ -138,7 +143,7 @@ fn cables_that_cannot_be_plugged_in_fail_their_cell_alone() {
             if rig.cables.len() == 2 {
                 Err("no space left".into())
             } else {
-                NoCables.plug(rig)
+                PretendCables.plug(rig)
             }
         }
     }

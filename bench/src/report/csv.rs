@@ -1,11 +1,11 @@
 //! One row a cell.
 
 use super::{CellReport, Report};
-use crate::stats::Summary;
+use crate::{meter::CableBytes, stats::Summary};
 
 const HEADER: &str = "strategy,backend,cables,frames,prompt_tokens,generation_tokens,verdict,\
 tokens_match,ttft_ms_median,ttft_ms_stddev,prompt_tps_median,generation_tps_median,\
-generation_tps_stddev,itl_ms_p50,itl_ms_p90,itl_ms_p99,cable_bytes,detail";
+generation_tps_stddev,itl_ms_p50,itl_ms_p90,itl_ms_p99,cable_bytes,prefill_cable_bytes,detail";
 
 pub(super) fn render(report: &Report) -> String {
     let rows = report.cells.iter().map(row);
@@ -19,11 +19,6 @@ fn row(cell: &CellReport) -> String {
     let median = |summary: &Option<Summary>| number(summary.as_ref().map(|s| s.median));
     let stddev = |summary: &Option<Summary>| number(summary.as_ref().and_then(|s| s.stddev));
     let itl = cell.itl_ms;
-    let bytes: Vec<_> = cell
-        .cable_bytes
-        .iter()
-        .map(|(name, n)| format!("{name}={n}"))
-        .collect();
     let fields = [
         cell.strategy.to_string(),
         cell.backend.to_string(),
@@ -41,10 +36,19 @@ fn row(cell: &CellReport) -> String {
         number(itl.map(|itl| itl.p50)),
         number(itl.map(|itl| itl.p90)),
         number(itl.map(|itl| itl.p99)),
-        bytes.join(";"),
+        bytes(&cell.cable_bytes),
+        bytes(&cell.prefill_cable_bytes),
         cell.detail.clone().unwrap_or_default(),
     ];
     fields.map(quoted).join(",")
+}
+
+fn bytes(bytes: &CableBytes) -> String {
+    let each: Vec<_> = bytes
+        .iter()
+        .map(|(cable, bytes)| format!("{cable}={bytes}"))
+        .collect();
+    each.join(";")
 }
 
 fn number(value: Option<f64>) -> String {

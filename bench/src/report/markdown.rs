@@ -1,17 +1,20 @@
 //! The table for people, and what to know to read it.
 
-use std::fmt::Write;
-
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use rail_matrix::{Cable, units};
 
 use super::{CellReport, Report};
-use crate::{protocol::Strategy, stats::Summary, sweep::Backend, verdict::Verdict};
+use crate::{
+    meter::CableBytes, protocol::Strategy, stats::Summary, sweep::Backend, verdict::Verdict,
+};
 
 /// What stands where there is no figure.
 const NONE: &str = "-";
 
-const COLUMNS: [&str; 12] = [
+/// From here on columns hold figures.
+const FIRST_FIGURE: usize = 3;
+
+const COLUMNS: [&str; 13] = [
     "cell",
     "verdict",
     "tokens",
@@ -24,87 +27,79 @@ const COLUMNS: [&str; 12] = [
     "p90",
     "p99",
     "MB a cable",
+    "prefill MB a cable",
 ];
 
 pub(super) fn render(report: &Report) -> String {
-    let mut text = String::new();
-    heading(&mut text, report);
-    text += &table(report);
-    text.push('\n');
-    failures(&mut text, report);
-    notes(&mut text, report);
-    text
-}
-
-fn heading(text: &mut String, report: &Report) {
-    let build = &report.build;
-    line(text, format_args!("# MLX {}, {}", build.mlx, build.series));
-    line(text, "");
-    line(
-        text,
-        format_args!("Build {}, tree {}.", build.key, build.patched_tree),
-    );
-    let nodes: Vec<_> = report
-        .rig
-        .nodes
-        .iter()
-        .map(|node| node.name.as_str())
+    let sections = [
+        heading(report),
+        table(report),
+        failures(report),
+        notes(report),
+        decode_note(report),
+    ];
+    let told: Vec<_> = sections
+        .into_iter()
+        .filter(|text| !text.is_empty())
         .collect();
-    let cables = report.rig.cables.len();
-    line(
-        text,
-        format_args!(
-            "Nodes {}; {cables} cables{}.",
-            nodes.join(", "),
-            link(&report.rig.cables)
-        ),
-    );
-    if let Some(cell) = report.cells.first() {
-        line(
-            text,
-            format_args!(
-                "Prompt of {} tokens, {} generated, {} frames.",
-                cell.prompt_tokens, cell.generation_tokens, cell.frames
-            ),
-        );
-    }
-    line(text, "");
+    told.join("\n\n") + "\n"
 }
 
-/// The link of the cables when they are all alike.
-fn link(cables: &[Cable]) -> String {
+fn heading(report: &Report) -> String {
+    let Report {
+        build,
+        rig,
+        model,
+        cells,
+        ..
+    } = report;
+    let nodes: Vec<_> = rig.nodes.iter().map(|node| node.name.as_str()).collect();
+    let task = cells.first().map(|cell| {
+        format!(
+            "; a prompt of {} tokens, {} generated, {} frames",
+            cell.prompt_tokens, cell.generation_tokens, cell.frames
+        )
+    });
+    [
+        format!("# MLX {}, {}\n", build.mlx, build.series),
+        format!("- build {}, tree {}", build.key, build.patched_tree),
+        format!("- nodes {}; {}", nodes.join(", "), cables(&rig.cables)),
+        format!("- model {}{}", model.name, task.unwrap_or_default()),
+    ]
+    .join("\n")
+}
+
+/// The cables, with their link when they are all alike.
+fn cables(cables: &[Cable]) -> String {
+    let count = cables.len();
     match cables {
         [first, rest @ ..] if rest.iter().all(|cable| cable.link == first.link) => {
             let rate = units::format_rate(first.link.bytes_per_second);
-            format!(" of {rate} and {}", units::format_time(first.link.latency))
+            let latency = units::format_time(first.link.latency);
+            format!("{count} cables of {rate} and {latency}")
         }
-        _ => String::new(),
+        _ => format!("{count} cables"),
     }
 }
 
 fn table(report: &Report) -> String {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN).set_header(COLUMNS);
-    for (index, column) in table.column_iter_mut().enumerate() {
-        if index >= 3 {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+    for column in table.column_iter_mut().skip(FIRST_FIGURE) {
+        column.set_cell_alignment(CellAlignment::Right);
     }
-    for cell in &report.cells {
-        table.add_row(row(report, cell));
-    }
-    let trimmed = table.lines().map(|line| line.trim_end().to_owned() + "\n");
-    trimmed.collect()
+    table.add_rows(report.cells.iter().map(|cell| row(report, cell)));
+    table.trim_fmt()
 }
 
 fn row(report: &Report, cell: &CellReport) -> [String; COLUMNS.len()] {
     let ttft_gain = report.gain(cell, |cell| Some(1.0 / cell.ttft_ms.as_ref()?.median));
-    let decode_gain = report.gain(cell, |cell| Some(cell.generation_tps.as_ref()?.median));
     let itl = cell.itl_ms;
     let tokens = match cell.verdict {
+        Verdict::Pass if cell.backend == Backend::None => "reference",
         Verdict::Pass => "match",
         Verdict::Wrong => "differ",
-        _ => NONE,
+        Verdict::Hang | Verdict::Crash | Verdict::Error => NONE,
     };
     [
         cell.cell().to_string(),
@@ -112,16 +107,19 @@ fn row(report: &Report, cell: &CellReport) -> [String; COLUMNS.len()] {
         tokens.to_owned(),
         spread(&cell.ttft_ms),
         gain(ttft_gain),
-        cell.prompt_tps
-            .as_ref()
-            .map_or(NONE.to_owned(), |tps| format!("{:.0}", tps.median)),
+        figure(cell.prompt_tps.as_ref().map(|tps| tps.median), 0),
         spread(&cell.generation_tps),
-        gain(decode_gain),
-        figure(itl.map(|itl| itl.p50)),
-        figure(itl.map(|itl| itl.p90)),
-        figure(itl.map(|itl| itl.p99)),
-        megabytes(cell),
+        gain(decode_gain(report, cell)),
+        figure(itl.map(|itl| itl.p50), 2),
+        figure(itl.map(|itl| itl.p90), 2),
+        figure(itl.map(|itl| itl.p99), 2),
+        megabytes(&cell.cable_bytes),
+        megabytes(&cell.prefill_cable_bytes),
     ]
+}
+
+fn decode_gain(report: &Report, cell: &CellReport) -> Option<f64> {
+    report.gain(cell, |cell| Some(cell.generation_tps.as_ref()?.median))
 }
 
 fn spread(summary: &Option<Summary>) -> String {
@@ -144,102 +142,86 @@ fn gain(gain: Option<f64>) -> String {
     gain.map_or(NONE.to_owned(), |gain| format!("{gain:.2}x"))
 }
 
-fn figure(value: Option<f64>) -> String {
-    value.map_or(NONE.to_owned(), |value| format!("{value:.2}"))
+fn figure(value: Option<f64>, decimals: usize) -> String {
+    value.map_or(NONE.to_owned(), |value| format!("{value:.decimals$}"))
 }
 
-/// The bytes of each rail; how far the rails are apart when there are several.
-fn megabytes(cell: &CellReport) -> String {
-    let bytes: Vec<f64> = cell
-        .cable_bytes
-        .values()
-        .map(|&bytes| bytes as f64)
-        .collect();
-    let each: Vec<_> = bytes
-        .iter()
-        .map(|bytes| format!("{:.1}", bytes / 1e6))
-        .collect();
-    let mean = bytes.iter().sum::<f64>() / bytes.len() as f64;
-    let least = bytes.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = bytes.iter().copied().fold(0.0, f64::max);
-    match each.len() {
+/// Each cable's bytes, and how far apart the cables are when there are several.
+fn megabytes(bytes: &CableBytes) -> String {
+    let megabytes: Vec<_> = bytes.values().map(|&bytes| bytes as f64 / 1e6).collect();
+    let each: Vec<_> = megabytes.iter().map(|mb| format!("{mb:.1}")).collect();
+    let each = each.join(" / ");
+    let mean = megabytes.iter().sum::<f64>() / megabytes.len() as f64;
+    let least = megabytes.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = megabytes.iter().copied().fold(0.0, f64::max);
+    match megabytes.len() {
         0 => NONE.to_owned(),
-        1 => each[0].clone(),
-        _ if mean == 0.0 => each.join(" / "),
-        _ => format!(
-            "{} ({:.1} %)",
-            each.join(" / "),
-            100.0 * (most - least) / mean
-        ),
+        2.. if mean > 0.0 => format!("{each} ({:.1} %)", 100.0 * (most - least) / mean),
+        _ => each,
     }
 }
 
-fn failures(text: &mut String, report: &Report) {
-    let mut any = false;
-    for cell in &report.cells {
-        if let Some(detail) = &cell.detail {
-            line(
-                text,
-                format_args!("- **{}: {}**: {detail}", cell.cell(), cell.verdict),
-            );
-            any = true;
-        }
-    }
-    if any {
-        line(text, "");
-    }
+fn failures(report: &Report) -> String {
+    let failed = report.cells.iter().filter_map(|cell| {
+        let why = cell.detail.as_ref()?;
+        Some(format!("- **{}: {}**: {why}", cell.cell(), cell.verdict))
+    });
+    failed.collect::<Vec<_>>().join("\n")
 }
 
-fn notes(text: &mut String, report: &Report) {
-    line(
-        text,
-        "A cell passes when every token of every run on every rank equals the single process's. \
-         TTFT and decode are medians ± sample standard deviation; ITL percentiles are by nearest \
-         rank over all measured runs. Gains are against ring-1 of the same strategy, so that a \
-         change of backend is not taken for the gain of a cable. Cables count both directions, \
-         warm-up included; in brackets how far the rails are apart, of their mean.",
-    );
-    let strategies = |strategy| report.cells.iter().any(|cell| cell.strategy == strategy);
-    if strategies(Strategy::Tp) {
-        line(text, "");
-        line(
-            text,
-            "jaccl sends an all-reduce of up to 64 KiB (32 KiB from MLX 0.32.1) over one cable. \
-             A token's all-reduces are smaller, so TP decode at batch 1 cannot gain from further \
-             cables; prefill can.",
-        );
-    }
-    if let Some(gains) = decode_gains(report) {
-        line(
-            text,
-            format_args!("Measured, decode over the most cables against one: {gains}."),
-        );
-    }
+fn notes(report: &Report) -> String {
+    let ranks = report.rig.nodes.len();
+    format!(
+        "A cell passes when every token of every run on each of the {ranks} ranks equals the \
+         single process's. TTFT and decode are medians ± sample standard deviation, as rank 0 saw \
+         them; ITL percentiles are by nearest rank over all measured runs. Gains are against \
+         ring-1 of the same strategy, so that a change of backend is not taken for the gain of a \
+         cable. MB a cable count both directions over all runs, warm-up included; of prefill, the \
+         measured runs up to their first token. In brackets how far the cables are apart, of their \
+         mean."
+    )
 }
 
-/// The decode gain of each strategy's widest ring.
-fn decode_gains(report: &Report) -> Option<String> {
-    let mut gains = String::new();
-    for strategy in [Strategy::Tp, Strategy::Pp] {
-        let rings = report
-            .cells
-            .iter()
-            .filter(|cell| cell.strategy == strategy && cell.backend == Backend::Ring);
-        let widest = rings
-            .max_by_key(|cell| cell.cables)
-            .filter(|cell| cell.cables > 1);
-        let gain = widest.and_then(|cell| {
-            let gain = report.gain(cell, |c| Some(c.generation_tps.as_ref()?.median))?;
-            Some(format!("{} {gain:.2}x", cell.cell()))
-        });
-        if let Some(gain) = gain {
-            let separator = if gains.is_empty() { "" } else { ", " };
-            gains = gains + separator + &gain;
-        }
+/// Why more cables do not make every decode faster, and what was measured.
+fn decode_note(report: &Report) -> String {
+    /// `RingImpl::all_sum`'s limit for one wire, in bytes, up to MLX 0.32.0.
+    const ONE_WIRE: usize = 64 * 1024;
+
+    let message = report.model.spec.message_bytes();
+    let mut said = Vec::new();
+    let tensor_parallel = report
+        .cells
+        .iter()
+        .any(|cell| cell.strategy == Strategy::Tp);
+    if tensor_parallel && message <= ONE_WIRE {
+        said.push(format!(
+            "A ring's all-reduce of up to 64 KiB (32 KiB from MLX 0.32.1) goes over one cable. TP \
+             decode at batch 1 reduces {message} bytes at a time, so further cables do not speed \
+             it up and the first carries all of it; prefill uses all."
+        ));
     }
-    (!gains.is_empty()).then_some(gains)
+    let gains: Vec<_> = [Strategy::Tp, Strategy::Pp]
+        .into_iter()
+        .filter_map(|strategy| widest_ring(report, strategy))
+        .filter_map(|cell| {
+            Some(format!(
+                "{} {:.2}x",
+                cell.cell(),
+                decode_gain(report, cell)?
+            ))
+        })
+        .collect();
+    if !gains.is_empty() {
+        said.push(format!(
+            "Decode, most cables against one: {}.",
+            gains.join(", ")
+        ));
+    }
+    said.join(" ")
 }
 
-fn line(text: &mut String, content: impl std::fmt::Display) {
-    writeln!(text, "{content}").expect("a string can be written to");
+fn widest_ring(report: &Report, strategy: Strategy) -> Option<&CellReport> {
+    let of_strategy = report.cells.iter().filter(|cell| cell.strategy == strategy);
+    let rings = of_strategy.filter(|cell| cell.backend == Backend::Ring && cell.cables > 1);
+    rings.max_by_key(|cell| cell.cables)
 }

@@ -4,8 +4,6 @@ mod csv;
 mod files;
 mod markdown;
 
-use std::collections::BTreeMap;
-
 use rail_matrix::Rig;
 use serde::Serialize;
 
@@ -13,10 +11,13 @@ pub(crate) use files::check_output;
 
 use crate::{
     launch::Transcript,
+    meter::CableBytes,
+    model::Preset,
+    plan::Settings,
     protocol::Strategy,
     stats::{Percentiles, Summary},
     sweep::{Backend, Cell, Frames},
-    verdict::Verdict,
+    verdict::{Judgement, Verdict},
 };
 
 /// The name and version of the JSON.
@@ -43,6 +44,8 @@ pub struct Report {
     pub build: BuildInfo,
     /// Over which cables.
     pub rig: Rig,
+    /// The model that decoded.
+    pub model: Preset,
     /// The reference, then the cells.
     pub cells: Vec<CellReport>,
 }
@@ -93,12 +96,65 @@ pub struct CellReport {
     /// Milliseconds between tokens, over all measured runs.
     pub itl_ms: Option<Percentiles>,
     /// Bytes that each cable carried, both directions, warm-up included.
-    pub cable_bytes: BTreeMap<String, u64>,
+    pub cable_bytes: CableBytes,
+    /// Those of them that were carried in a measured run before its first
+    /// token. Decode sends small messages, which need not use every cable.
+    pub prefill_cable_bytes: CableBytes,
     /// Why, when the verdict is not pass.
     pub detail: Option<String>,
 }
 
 impl CellReport {
+    /// A judged cell, with nothing measured of it yet.
+    pub(crate) fn new(cell: Cell, settings: &Settings, judgement: Judgement) -> Self {
+        let Judgement { verdict, detail } = judgement;
+        Self {
+            strategy: cell.strategy,
+            backend: cell.backend,
+            cables: cell.cables,
+            frames: settings.frames,
+            prompt_tokens: settings.prompt_tokens,
+            generation_tokens: settings.generation_tokens,
+            verdict,
+            tokens_match: verdict == Verdict::Pass,
+            ttft_ms: None,
+            prompt_tps: None,
+            generation_tps: None,
+            itl_ms: None,
+            cable_bytes: CableBytes::new(),
+            prefill_cable_bytes: CableBytes::new(),
+            detail,
+        }
+    }
+
+    /// Takes the times from a rank's measured runs, which must be whole.
+    pub(crate) fn set_times(&mut self, rank: &Transcript) {
+        let mut ttft = Vec::new();
+        let mut prompt = Vec::new();
+        let mut generation = Vec::new();
+        let mut intervals = Vec::new();
+        for run in rank.runs.iter().filter(|run| !run.warmup) {
+            let (Some(first), Some(last)) = (run.tokens.first(), run.tokens.last()) else {
+                continue;
+            };
+            ttft.push(millis(first.ns));
+            prompt.push(self.prompt_tokens as f64 / seconds(first.ns));
+            if run.tokens.len() > 1 {
+                let after_first = (run.tokens.len() - 1) as f64;
+                generation.push(after_first / seconds(last.ns - first.ns));
+            }
+            intervals.extend(
+                run.tokens
+                    .windows(2)
+                    .map(|pair| millis(pair[1].ns - pair[0].ns)),
+            );
+        }
+        self.ttft_ms = Summary::of(ttft);
+        self.prompt_tps = Summary::of(prompt);
+        self.generation_tps = Summary::of(generation);
+        self.itl_ms = Percentiles::of(&intervals);
+    }
+
     /// The cell it is about.
     pub fn cell(&self) -> Cell {
         Cell {
@@ -129,61 +185,16 @@ impl Report {
     }
 
     /// What a cell gains over its baseline by a figure where more is better.
-    /// None for the reference and where a figure is missing.
+    /// None for the reference, where either did not pass, and where a figure is
+    /// missing.
     fn gain(&self, cell: &CellReport, figure: impl Fn(&CellReport) -> Option<f64>) -> Option<f64> {
         if cell.backend == Backend::None {
             return None;
         }
         let baseline = cell.cell().baseline();
         let base = self.cells.iter().find(|other| other.cell() == baseline)?;
-        Some(figure(cell)? / figure(base)?)
-    }
-}
-
-/// The times of the measured runs, as rank 0 took them.
-#[derive(Debug, Default)]
-pub(crate) struct Times {
-    ttft_ms: Vec<f64>,
-    prompt_tps: Vec<f64>,
-    generation_tps: Vec<f64>,
-    itl_ms: Vec<f64>,
-}
-
-impl Times {
-    pub(crate) fn of(transcript: &Transcript, prompt_tokens: usize) -> Self {
-        let mut times = Self::default();
-        for run in transcript
-            .runs
-            .iter()
-            .filter(|run| run.ended && !run.warmup)
-        {
-            let (Some(first), Some(last)) = (run.tokens.first(), run.tokens.last()) else {
-                continue;
-            };
-            times.ttft_ms.push(millis(first.ns));
-            times
-                .prompt_tps
-                .push(prompt_tokens as f64 / seconds(first.ns));
-            if run.tokens.len() > 1 {
-                let decode = seconds(last.ns - first.ns);
-                times
-                    .generation_tps
-                    .push((run.tokens.len() - 1) as f64 / decode);
-            }
-            times.itl_ms.extend(
-                run.tokens
-                    .windows(2)
-                    .map(|pair| millis(pair[1].ns - pair[0].ns)),
-            );
-        }
-        times
-    }
-
-    pub(crate) fn write_to(self, report: &mut CellReport) {
-        report.itl_ms = Percentiles::of(&self.itl_ms);
-        report.ttft_ms = Summary::of(self.ttft_ms);
-        report.prompt_tps = Summary::of(self.prompt_tps);
-        report.generation_tps = Summary::of(self.generation_tps);
+        let passed = |cell: &CellReport| cell.verdict == Verdict::Pass;
+        (passed(cell) && passed(base)).then(|| Some(figure(cell)? / figure(base)?))?
     }
 }
 
