@@ -58,5 +58,7 @@ fn generate(mlx: &toolchain::build_script::Mlx, header: &Path) {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     bindings
         .write_to_file(out.join("bindings.rs"))
-        .unwrap_or_else(|error| panic!("cannot write bindings.rs below {}: {error}", out.display()));
+        .unwrap_or_else(|error| {
+            panic!("cannot write bindings.rs below {}: {error}", out.display())
+        });
 }

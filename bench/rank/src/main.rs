@@ -1,4 +1,5 @@
-//! `rail-rank --job FILE`: does one rank's part of a job.
+//! `rail-rank --job FILE`: does one rank's part of a job. Ends at once when its
+//! stdin closes, for then the launcher is gone.
 //!
 //! Exit status: 0 after a `done` event, 1 after an `error` event, 2 for a wrong
 //! command line.
@@ -12,7 +13,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
-use rail_bench::protocol::{Event, Job};
+use rail_bench::protocol::{Event, Job, end_with_launcher};
 
 /// One rank of mlx-rails' benchmark. The launcher starts it; it speaks JSON
 /// lines on stdout.
@@ -26,6 +27,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    end_with_launcher();
     let mut stdout = io::stdout().lock();
     match work(&args.job, &mut stdout) {
         Ok(()) => ExitCode::SUCCESS,

@@ -22,9 +22,9 @@ impl Array {
     /// # Errors
     /// `shape` does not have as many elements as `values`.
     pub fn from_slice<T: Element>(values: &[T], shape: &[i32]) -> Result<Self> {
-        let elements = shape
-            .iter()
-            .try_fold(1usize, |product, &length| product.checked_mul(usize::try_from(length).ok()?));
+        let elements = shape.iter().try_fold(1usize, |product, &length| {
+            product.checked_mul(usize::try_from(length).ok()?)
+        });
         if elements != Some(values.len()) {
             return Err(Error::new(format!(
                 "[from_slice] {} values cannot have shape {shape:?}",
@@ -139,7 +139,9 @@ impl Array {
 
     /// A handle without an object, for mlx-c to fill in.
     pub(crate) fn null() -> Self {
-        Self(mlx_array { ctx: std::ptr::null_mut() })
+        Self(mlx_array {
+            ctx: std::ptr::null_mut(),
+        })
     }
 
     pub(crate) fn raw(&self) -> mlx_array {

@@ -34,7 +34,9 @@ pub(crate) fn array(call: impl FnOnce(*mut mlx_array) -> c_int) -> Result<Array>
 }
 
 /// As [`array`], on the default stream.
-pub(crate) fn array_on_stream(call: impl FnOnce(*mut mlx_array, mlx_stream) -> c_int) -> Result<Array> {
+pub(crate) fn array_on_stream(
+    call: impl FnOnce(*mut mlx_array, mlx_stream) -> c_int,
+) -> Result<Array> {
     let stream = Stream::of_default_device()?;
     array(|out| call(out, stream.raw()))
 }
@@ -66,7 +68,12 @@ pub(crate) use op;
 
 /// A handle without an object: mlx-c's "may be null".
 pub(crate) fn optional(array: Option<&Array>) -> mlx_array {
-    array.map_or(mlx_array { ctx: std::ptr::null_mut() }, Array::raw)
+    array.map_or(
+        mlx_array {
+            ctx: std::ptr::null_mut(),
+        },
+        Array::raw,
+    )
 }
 
 /// mlx-c's list of arrays.
@@ -75,7 +82,9 @@ pub(crate) struct ArrayVector(mlx_vector_array);
 impl ArrayVector {
     /// A list without an object, for mlx-c to fill in.
     pub(crate) fn null() -> Self {
-        Self(mlx_vector_array { ctx: std::ptr::null_mut() })
+        Self(mlx_vector_array {
+            ctx: std::ptr::null_mut(),
+        })
     }
 
     /// A list that shares `arrays`.
@@ -85,7 +94,9 @@ impl ArrayVector {
         status(|| {
             // SAFETY: `vector` takes the list that is made; `handles` holds live
             // arrays and outlives the call.
-            unsafe { mlx_sys::mlx_vector_array_set_data(&mut vector.0, handles.as_ptr(), handles.len()) }
+            unsafe {
+                mlx_sys::mlx_vector_array_set_data(&mut vector.0, handles.as_ptr(), handles.len())
+            }
         })?;
         Ok(vector)
     }

@@ -84,7 +84,9 @@ impl Stream {
     }
 
     fn default_of(device: &DeviceHandle) -> Result<Self> {
-        let mut stream = Self(mlx_stream { ctx: std::ptr::null_mut() });
+        let mut stream = Self(mlx_stream {
+            ctx: std::ptr::null_mut(),
+        });
         // SAFETY: live handles; `stream` takes the object that is made.
         check(unsafe { mlx_sys::mlx_get_default_stream(&mut stream.0, device.0) })?;
         if stream.0.ctx.is_null() {

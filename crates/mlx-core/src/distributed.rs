@@ -60,10 +60,16 @@ impl Group {
     /// Without that environment, `strict` decides between an error and a group
     /// of one. MLX remembers either success for the life of the process.
     pub fn init(backend: Backend, strict: bool) -> Result<Self> {
-        let mut group = Self { raw: mlx_distributed_group { ctx: std::ptr::null_mut() } };
+        let mut group = Self {
+            raw: mlx_distributed_group {
+                ctx: std::ptr::null_mut(),
+            },
+        };
         status(|| {
             // SAFETY: `group` takes the object that is made; the name is static.
-            unsafe { mlx_sys::mlx_distributed_init(&mut group.raw, strict, backend.name().as_ptr()) }
+            unsafe {
+                mlx_sys::mlx_distributed_init(&mut group.raw, strict, backend.name().as_ptr())
+            }
         })?;
         Ok(group)
     }
@@ -146,6 +152,9 @@ impl Drop for Group {
 }
 
 fn rank(number: usize) -> Result<c_int> {
-    c_int::try_from(number)
-        .map_err(|_| Error::new(format!("[distributed] {number} is not the number of a rank")))
+    c_int::try_from(number).map_err(|_| {
+        Error::new(format!(
+            "[distributed] {number} is not the number of a rank"
+        ))
+    })
 }

@@ -17,12 +17,15 @@ pub struct Error {
 
 impl Error {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
+        Self {
+            message: message.into(),
+        }
     }
 
     /// The message that [`record`] kept for this thread.
     pub(crate) fn take() -> Self {
-        LAST.take().map_or_else(|| Self::new("MLX failed without a message"), Self::new)
+        LAST.take()
+            .map_or_else(|| Self::new("MLX failed without a message"), Self::new)
     }
 }
 
@@ -48,7 +51,11 @@ pub(crate) fn install_handler() {
 
 /// Turns mlx-c's status into a result.
 pub(crate) fn check(status: c_int) -> Result<()> {
-    if status == 0 { Ok(()) } else { Err(Error::take()) }
+    if status == 0 {
+        Ok(())
+    } else {
+        Err(Error::take())
+    }
 }
 
 unsafe extern "C" fn record(message: *const c_char, _data: *mut c_void) {

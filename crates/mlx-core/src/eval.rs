@@ -71,7 +71,10 @@ mod tests {
         ))?;
         let sum = Array::from_slice(&[1.0f32; 64], &[64])?.sum_axis(0, false)?;
         let error = eval(&[&sum, &unsupported]).unwrap_err();
-        assert!(error.message.starts_with("[BlockMaskedMM::eval]"), "{error}");
+        assert!(
+            error.message.starts_with("[BlockMaskedMM::eval]"),
+            "{error}"
+        );
         assert_eq!(sum.item::<f32>()?, 64.0);
         Ok(())
     }

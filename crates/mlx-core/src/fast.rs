@@ -30,8 +30,19 @@ pub struct Rope {
 impl Rope {
     /// `x` with every row turned by its position.
     pub fn apply(&self, x: &Array, offset: i32) -> Result<Array> {
-        let base = mlx_optional_float { value: self.base, has_value: true };
-        op!(mlx_fast_rope(x.raw(), self.dims, self.traditional, base, 1.0, offset, optional(None),))
+        let base = mlx_optional_float {
+            value: self.base,
+            has_value: true,
+        };
+        op!(mlx_fast_rope(
+            x.raw(),
+            self.dims,
+            self.traditional,
+            base,
+            1.0,
+            offset,
+            optional(None),
+        ))
     }
 }
 

@@ -15,7 +15,12 @@ impl Array {
 
     /// `start`, `start + 1`, ... up to but not including `stop`.
     pub fn arange(start: i32, stop: i32, dtype: Dtype) -> Result<Array> {
-        op!(mlx_arange(f64::from(start), f64::from(stop), 1.0, dtype.raw()))
+        op!(mlx_arange(
+            f64::from(start),
+            f64::from(stop),
+            1.0,
+            dtype.raw()
+        ))
     }
 
     /// Element-wise sum.

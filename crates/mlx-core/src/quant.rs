@@ -39,7 +39,10 @@ impl Scheme {
             )));
         }
         if !Self::BITS.contains(&bits) {
-            return Err(Error::new(format!("[quantize] {bits} bits is not one of {:?}", Self::BITS)));
+            return Err(Error::new(format!(
+                "[quantize] {bits} bits is not one of {:?}",
+                Self::BITS
+            )));
         }
         Ok(Self { group_size, bits })
     }
@@ -55,11 +58,17 @@ impl Scheme {
     }
 
     fn raw_group_size(self) -> mlx_optional_int {
-        mlx_optional_int { value: self.group_size, has_value: true }
+        mlx_optional_int {
+            value: self.group_size,
+            has_value: true,
+        }
     }
 
     fn raw_bits(self) -> mlx_optional_int {
-        mlx_optional_int { value: self.bits, has_value: true }
+        mlx_optional_int {
+            value: self.bits,
+            has_value: true,
+        }
     }
 }
 
@@ -97,7 +106,12 @@ impl QuantizedMatrix {
                 )
             }
         })?;
-        Ok(Self { weight: parts.get(0)?, scales: parts.get(1)?, biases: parts.get(2)?, scheme })
+        Ok(Self {
+            weight: parts.get(0)?,
+            scales: parts.get(1)?,
+            biases: parts.get(2)?,
+            scheme,
+        })
     }
 
     /// `x` times this matrix transposed: (..., columns) to (..., rows).
@@ -116,7 +130,10 @@ impl QuantizedMatrix {
 
     /// The matrix that this one stands for, in the type of the scales.
     pub fn dequantize(&self) -> Result<Array> {
-        let same_dtype = mlx_optional_dtype { value: self.scales.dtype().raw(), has_value: false };
+        let same_dtype = mlx_optional_dtype {
+            value: self.scales.dtype().raw(),
+            has_value: false,
+        };
         op!(mlx_dequantize(
             self.weight.raw(),
             self.scales.raw(),

@@ -23,6 +23,13 @@ impl Key {
 
     /// Normally distributed numbers with mean 0 and the given deviation.
     pub fn normal(&self, shape: &[i32], deviation: f32, dtype: Dtype) -> Result<Array> {
-        op!(mlx_random_normal(shape.as_ptr(), shape.len(), dtype.raw(), 0.0, deviation, self.0.raw(),))
+        op!(mlx_random_normal(
+            shape.as_ptr(),
+            shape.len(),
+            dtype.raw(),
+            0.0,
+            deviation,
+            self.0.raw(),
+        ))
     }
 }

@@ -24,13 +24,26 @@ fn ones(shape: &[i32]) -> Array {
 #[test]
 fn a_mismatch_of_shapes_names_the_operation_and_the_shapes() {
     let text = message(ones(&[2, 3]).matmul(&ones(&[2, 3])));
-    assert!(text.starts_with("[matmul]") && text.contains("(2,3)"), "{text}");
-    assert!(!text.contains(".cpp"), "the origin in mlx-c is noise: {text}");
+    assert!(
+        text.starts_with("[matmul]") && text.contains("(2,3)"),
+        "{text}"
+    );
+    assert!(
+        !text.contains(".cpp"),
+        "the origin in mlx-c is noise: {text}"
+    );
 
     assert!(message(ones(&[2, 3]).add(&ones(&[2, 4]))).contains("(2,4)"));
     assert!(message(ones(&[4]).reshape(&[3])).starts_with("[reshape]"));
     assert!(message(concatenate(&[], 0)).starts_with("[concatenate]"));
-    assert_eq!(ones(&[2]).add(&ones(&[2])).unwrap().to_vec::<f32>().unwrap(), [2.0, 2.0]);
+    assert_eq!(
+        ones(&[2])
+            .add(&ones(&[2]))
+            .unwrap()
+            .to_vec::<f32>()
+            .unwrap(),
+        [2.0, 2.0]
+    );
 }
 
 #[test]
@@ -42,7 +55,11 @@ fn each_thread_gets_its_own_errors() {
                     let text = message(ones(&[1, width]).matmul(&ones(&[1, width])));
                     assert!(text.contains(&format!("(1,{width})")), "{text}");
                     assert_eq!(
-                        ones(&[width]).sum_axis(0, false).unwrap().item::<f32>().unwrap(),
+                        ones(&[width])
+                            .sum_axis(0, false)
+                            .unwrap()
+                            .item::<f32>()
+                            .unwrap(),
                         width as f32
                     );
                 }

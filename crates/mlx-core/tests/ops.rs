@@ -30,7 +30,9 @@ fn product(a: &[f32], b: &[f32], rows: usize, inner: usize, columns: usize) -> V
     let mut out = vec![0.0; rows * columns];
     for r in 0..rows {
         for c in 0..columns {
-            out[r * columns + c] = (0..inner).map(|k| a[r * inner + k] * b[k * columns + c]).sum();
+            out[r * columns + c] = (0..inner)
+                .map(|k| a[r * inner + k] * b[k * columns + c])
+                .sum();
         }
     }
     out
@@ -46,7 +48,10 @@ fn softmax(row: &[f32]) -> Vec<f32> {
 #[test]
 fn elements_survive_the_round_trip() -> Result<()> {
     let array = Array::from_slice(&[1u32, 2, 3, 4, 5, 6], &[2, 3])?;
-    assert_eq!((array.shape(), array.dtype()), ([2, 3].as_slice(), Dtype::Uint32));
+    assert_eq!(
+        (array.shape(), array.dtype()),
+        ([2, 3].as_slice(), Dtype::Uint32)
+    );
     assert_eq!((array.size(), array.nbytes()), (6, 24));
     let copy = array.clone();
     drop(array);
@@ -64,22 +69,36 @@ fn views_are_copied_out_in_row_major_order() -> Result<()> {
     let expected: Vec<i32> = (0..24).map(|i| (i % 6) * 4 + i / 6).collect();
     assert_eq!(turned.shape(), [4, 2, 3]);
     assert_eq!(turned.to_vec::<i32>()?, expected);
-    assert_eq!(array.slice_axis(2, 1, 3)?.slice(&[1, 0, 0], &[2, 3, 1])?.to_vec::<i32>()?, [13, 17, 21]);
+    assert_eq!(
+        array
+            .slice_axis(2, 1, 3)?
+            .slice(&[1, 0, 0], &[2, 3, 1])?
+            .to_vec::<i32>()?,
+        [13, 17, 21]
+    );
     Ok(())
 }
 
 #[test]
 fn element_wise_operations() -> Result<()> {
     let (a, b) = (numbers(12, 1), numbers(4, 2));
-    let (x, y) = (Array::from_slice(&a, &[3, 4])?, Array::from_slice(&b, &[4])?);
-    let expect =
-        |f: fn(f32, f32) -> f32| -> Vec<f32> { a.iter().enumerate().map(|(i, &v)| f(v, b[i % 4])).collect() };
+    let (x, y) = (
+        Array::from_slice(&a, &[3, 4])?,
+        Array::from_slice(&b, &[4])?,
+    );
+    let expect = |f: fn(f32, f32) -> f32| -> Vec<f32> {
+        a.iter().enumerate().map(|(i, &v)| f(v, b[i % 4])).collect()
+    };
     assert_close(&x.add(&y)?.to_vec()?, &expect(|a, b| a + b), 0.0);
     assert_close(&x.subtract(&y)?.to_vec()?, &expect(|a, b| a - b), 0.0);
     assert_close(&x.multiply(&y)?.to_vec()?, &expect(|a, b| a * b), 0.0);
     assert_close(&x.divide(&y)?.to_vec()?, &expect(|a, b| a / b), 1e-6);
     assert_close(&x.abs()?.to_vec()?, &expect(|a, _| a.abs()), 0.0);
-    assert_close(&x.silu()?.to_vec()?, &expect(|a, _| a / (1.0 + (-a).exp())), 1e-6);
+    assert_close(
+        &x.silu()?.to_vec()?,
+        &expect(|a, _| a / (1.0 + (-a).exp())),
+        1e-6,
+    );
     Ok(())
 }
 
@@ -93,10 +112,15 @@ fn reductions_and_choices() -> Result<()> {
     assert_close(&x.sum_axis(-1, false)?.to_vec()?, &sums, 1e-6);
     assert_eq!(x.sum_axis(1, true)?.shape(), [4, 1]);
     assert_close(&[x.mean()?.item()?], &[a.iter().sum::<f32>() / 20.0], 1e-6);
-    assert_eq!(x.max()?.item::<f32>()?, a.iter().copied().fold(f32::MIN, f32::max));
+    assert_eq!(
+        x.max()?.item::<f32>()?,
+        a.iter().copied().fold(f32::MIN, f32::max)
+    );
 
-    let greatest: Vec<u32> =
-        rows.iter().map(|row| (0..5).max_by(|&i, &j| row[i].total_cmp(&row[j])).unwrap() as u32).collect();
+    let greatest: Vec<u32> = rows
+        .iter()
+        .map(|row| (0..5).max_by(|&i, &j| row[i].total_cmp(&row[j])).unwrap() as u32)
+        .collect();
     assert_eq!(x.argmax_axis(-1)?.to_vec::<u32>()?, greatest);
 
     let mut top = x.topk_axis(2, -1)?.slice_axis(0, 1, 2)?.to_vec::<f32>()?;
@@ -113,10 +137,19 @@ fn reductions_and_choices() -> Result<()> {
 #[test]
 fn gathering_and_joining() -> Result<()> {
     let table = Array::arange(0, 12, Dtype::Int32)?.reshape(&[4, 3])?;
-    assert_eq!(table.take_axis(&[3, 0], 0)?.to_vec::<i32>()?, [9, 10, 11, 0, 1, 2]);
-    let joined = concatenate(&[&table.slice_axis(1, 2, 3)?, &table.slice_axis(1, 0, 1)?], 1)?;
+    assert_eq!(
+        table.take_axis(&[3, 0], 0)?.to_vec::<i32>()?,
+        [9, 10, 11, 0, 1, 2]
+    );
+    let joined = concatenate(
+        &[&table.slice_axis(1, 2, 3)?, &table.slice_axis(1, 0, 1)?],
+        1,
+    )?;
     assert_eq!(joined.to_vec::<i32>()?, [2, 0, 5, 3, 8, 6, 11, 9]);
-    assert_eq!(Array::zeros(&[2], Dtype::Float32)?.to_vec::<f32>()?, [0.0, 0.0]);
+    assert_eq!(
+        Array::zeros(&[2], Dtype::Float32)?.to_vec::<f32>()?,
+        [0.0, 0.0]
+    );
     Ok(())
 }
 
@@ -147,12 +180,19 @@ fn rms_normalisation() -> Result<()> {
         .chunks(8)
         .flat_map(|row| {
             let scale = (row.iter().map(|x| x * x).sum::<f32>() / 8.0 + eps).sqrt();
-            row.iter().zip(&w).map(move |(x, w)| x / scale * w).collect::<Vec<_>>()
+            row.iter()
+                .zip(&w)
+                .map(move |(x, w)| x / scale * w)
+                .collect::<Vec<_>>()
         })
         .collect();
     let x = Array::from_slice(&a, &[3, 8])?;
     let weight = Array::from_slice(&w, &[8])?;
-    assert_close(&rms_norm(&x, Some(&weight), eps)?.to_vec()?, &expected, 1e-5);
+    assert_close(
+        &rms_norm(&x, Some(&weight), eps)?.to_vec()?,
+        &expected,
+        1e-5,
+    );
     let unit = rms_norm(&x, None, eps)?.multiply(&weight)?;
     assert_close(&unit.to_vec()?, &expected, 1e-5);
     Ok(())
@@ -171,7 +211,11 @@ fn rope_turns_pairs_by_their_position() -> Result<()> {
             expected[second] = a[first] * angle.sin() + a[second] * angle.cos();
         }
     }
-    let rope = Rope { dims: dims as i32, traditional: false, base };
+    let rope = Rope {
+        dims: dims as i32,
+        traditional: false,
+        base,
+    };
     let x = Array::from_slice(&a, &[1, 1, positions as i32, dims as i32])?;
     assert_close(&rope.apply(&x, offset as i32)?.to_vec()?, &expected, 1e-5);
     Ok(())
@@ -198,21 +242,33 @@ fn grouped_causal_attention() -> Result<()> {
                 })
                 .collect();
             let weights = softmax(&scores);
-            expected.extend(
-                (0..dims).map(|d| (0..seen).map(|key| weights[key] * v[kv + key * dims + d]).sum::<f32>()),
-            );
+            expected.extend((0..dims).map(|d| {
+                (0..seen)
+                    .map(|key| weights[key] * v[kv + key * dims + d])
+                    .sum::<f32>()
+            }));
         }
     }
 
     let array = |values: &[f32], heads: usize, length: usize| {
         Array::from_slice(values, &[1, heads as i32, length as i32, dims as i32])
     };
-    let (q, k, v) = (array(&q, heads, queries)?, array(&k, kv_heads, keys)?, array(&v, kv_heads, keys)?);
+    let (q, k, v) = (
+        array(&q, heads, queries)?,
+        array(&k, kv_heads, keys)?,
+        array(&v, kv_heads, keys)?,
+    );
     let causal = scaled_dot_product_attention(&q, &k, &v, scale, Mask::Causal)?;
     assert_close(&causal.to_vec()?, &expected, 1e-5);
 
     let additive: Vec<f32> = (0..queries * keys)
-        .map(|i| if i % keys > keys - queries + i / keys { f32::NEG_INFINITY } else { 0.0 })
+        .map(|i| {
+            if i % keys > keys - queries + i / keys {
+                f32::NEG_INFINITY
+            } else {
+                0.0
+            }
+        })
         .collect();
     let mask = Array::from_slice(&additive, &[queries as i32, keys as i32])?;
     let masked = scaled_dot_product_attention(&q, &k, &v, scale, Mask::Array(&mask))?;
@@ -249,18 +305,28 @@ fn slices_of_whole_groups_quantise_alike() -> Result<()> {
     let scheme = Scheme::new(32, 4)?;
     let whole = QuantizedMatrix::quantize(&matrix, scheme)?.dequantize()?;
     let part = QuantizedMatrix::quantize(&matrix.slice_axis(1, 64, 128)?, scheme)?.dequantize()?;
-    assert_eq!(part.to_vec::<f32>()?, whole.slice_axis(1, 64, 128)?.to_vec::<f32>()?);
+    assert_eq!(
+        part.to_vec::<f32>()?,
+        whole.slice_axis(1, 64, 128)?.to_vec::<f32>()?
+    );
     Ok(())
 }
 
 #[test]
 fn a_key_decides_what_is_drawn() -> Result<()> {
-    let draw = |seed| Key::new(seed)?.normal(&[64, 64], 2.0, Dtype::Float32)?.to_vec::<f32>();
+    let draw = |seed| {
+        Key::new(seed)?
+            .normal(&[64, 64], 2.0, Dtype::Float32)?
+            .to_vec::<f32>()
+    };
     let first = draw(1)?;
     assert_eq!(first, draw(1)?);
     assert_ne!(first, draw(2)?);
     let mean = first.iter().sum::<f32>() / 4096.0;
     let variance = first.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / 4096.0;
-    assert!(mean.abs() < 0.2 && (variance - 4.0).abs() < 0.5, "mean {mean}, variance {variance}");
+    assert!(
+        mean.abs() < 0.2 && (variance - 4.0).abs() < 0.5,
+        "mean {mean}, variance {variance}"
+    );
     Ok(())
 }
