@@ -18,7 +18,7 @@ use rail_bench::{
     protocol::Strategy,
 };
 use rail_rank::{
-    Session,
+    Choice, Session,
     collective::{Alone, Collective},
     weights::prompt,
 };
@@ -126,21 +126,19 @@ impl Collective for Threaded {
     }
 }
 
-fn generate(strategy: Strategy, spec: &ModelSpec, ranks: impl Collective) -> Result<Vec<u32>> {
+fn generate(strategy: Strategy, spec: &ModelSpec, ranks: impl Collective) -> Result<Vec<Choice>> {
     let seed = 5;
     let mut session = Session::new(strategy, spec, seed, ranks)?;
     session.barrier()?;
-    let mut choice = session.prefill(&prompt(seed, 20, spec.vocab))?;
-    let mut tokens = vec![choice.token];
-    while tokens.len() < 24 {
-        choice = session.decode(choice.token)?;
-        tokens.push(choice.token);
+    let mut choices = vec![session.prefill(&prompt(seed, 20, spec.vocab))?];
+    while choices.len() < 24 {
+        choices.push(session.decode(choices[choices.len() - 1].token)?);
     }
-    Ok(tokens)
+    Ok(choices)
 }
 
-/// The tokens that each rank chooses.
-fn split(strategy: Strategy, spec: &ModelSpec, size: usize) -> Vec<Vec<u32>> {
+/// What each rank chooses.
+fn split(strategy: Strategy, spec: &ModelSpec, size: usize) -> Vec<Vec<Choice>> {
     thread::scope(|scope| {
         let ranks: Vec<_> = Threaded::ranks(size)
             .into_iter()
@@ -150,10 +148,22 @@ fn split(strategy: Strategy, spec: &ModelSpec, size: usize) -> Vec<Vec<u32>> {
     })
 }
 
+/// Demands the tokens of a single process, and margins that differ by no more
+/// than another order of additions explains.
 fn assert_split_alike(strategy: Strategy, spec: &ModelSpec, size: usize) {
+    const ROUNDING: f32 = 1e-5;
     let whole = generate(Strategy::Single, spec, Alone).unwrap();
-    for (rank, tokens) in split(strategy, spec, size).into_iter().enumerate() {
-        assert_eq!(tokens, whole, "rank {rank} of {size}");
+    for (rank, choices) in split(strategy, spec, size).into_iter().enumerate() {
+        for (index, (split, whole)) in choices.iter().zip(&whole).enumerate() {
+            let place = format!("token {index} of rank {rank} of {size}");
+            assert_eq!(split.token, whole.token, "{place}");
+            let difference = (split.margin - whole.margin).abs();
+            assert!(
+                difference < ROUNDING,
+                "{place}: margins differ by {difference}"
+            );
+        }
+        assert_eq!(choices.len(), whole.len());
     }
 }
 
