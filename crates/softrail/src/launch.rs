@@ -41,6 +41,21 @@ pub enum FabricError {
     /// The shared memory of a cable could not be made.
     #[error(transparent)]
     Shm(#[from] ShmError),
+    /// The folder is on a file system that is too full.
+    #[error(
+        "{} has {available} bytes free, and {cables} cables may take {needed}; free some, or name another folder for fabrics",
+        path.display()
+    )]
+    Full {
+        /// The folder.
+        path: PathBuf,
+        /// Bytes free there.
+        available: u64,
+        /// Cables of the rig.
+        cables: usize,
+        /// Bytes that they take when jaccl uses them all.
+        needed: u64,
+    },
     /// The rig makes no sense.
     #[error("the rig cannot be emulated: {0}")]
     Rig(#[from] RigError),
@@ -71,6 +86,7 @@ impl Fabric {
     pub fn create(parent: &Path, rig: &Rig) -> Result<Self, FabricError> {
         rig.check()?;
         sweep(parent);
+        check_room(parent, rig.cables.len())?;
         let folder = tempfile::Builder::new()
             .prefix(PREFIX)
             .tempdir_in(parent)
@@ -185,6 +201,28 @@ pub fn provider_library() -> Result<PathBuf, FabricError> {
             searched: folder.display().to_string(),
         }),
     }
+}
+
+/// Refuses a file system that would run full in the middle of a run: a process
+/// that writes to mapped memory then gets no error but a signal.
+fn check_room(parent: &Path, cables: usize) -> Result<(), FabricError> {
+    let io = |errno: rustix::io::Errno| FabricError::Io {
+        path: parent.to_owned(),
+        source: errno.into(),
+    };
+    let system = rustix::fs::statvfs(parent).map_err(io)?;
+    let available = system.f_bavail.saturating_mul(system.f_frsize);
+    let needed = cables as u64 * SharedCable::USUAL_BYTES;
+    if available < needed {
+        let path = parent.to_owned();
+        return Err(FabricError::Full {
+            path,
+            available,
+            cables,
+            needed,
+        });
+    }
+    Ok(())
 }
 
 fn lock_owner(path: &Path) -> Result<File, FabricError> {

@@ -158,6 +158,10 @@ pub struct SharedCable {
 impl SharedCable {
     const FILE_BYTES: usize = size_of::<Layout>() + 2 * SLOTS * QUEUE_BYTES as usize;
 
+    /// What a cable takes when jaccl uses it: in a ring of two ranks both ends have
+    /// two queue pairs. The rest of the file is never written and takes nothing.
+    pub const USUAL_BYTES: u64 = size_of::<Layout>() as u64 + 2 * 2 * QUEUE_BYTES;
+
     /// Makes the file of an unused cable and maps it.
     ///
     /// # Errors

@@ -510,3 +510,6 @@ impl<'a> Completions<'a> {
         self.filled += 1;
     }
 }
+
+#[cfg(test)]
+mod tests;
