@@ -84,10 +84,10 @@ pub struct Preset {
 const WIDE: ModelSpec = ModelSpec {
     layers: 4,
     hidden: 2048,
-    heads: 8,
+    heads: 4,
     kv_heads: 2,
     head_dim: 64,
-    ffn: 512,
+    ffn: 256,
     vocab: 1024,
     rope_theta: 1_000_000.0,
     rms_eps: 1e-6,
