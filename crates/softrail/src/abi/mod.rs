@@ -61,6 +61,11 @@ unsafe extern "C" fn ibv_get_device_list(count: *mut c_int) -> *mut *mut ibv::ib
         // SAFETY: the application passes null or room for the count.
         unsafe { *count = devices.len() as c_int };
     }
+    device_list(devices)
+}
+
+/// An array of devices, ended by null and owned by the application.
+fn device_list(devices: Vec<config::Device>) -> *mut *mut ibv::ibv_device {
     let list: Vec<*mut ibv::ibv_device> = devices
         .into_iter()
         .map(|device| Arc::into_raw(Device::new(device)).cast_mut().cast())
@@ -352,3 +357,6 @@ fn destination(pair: &QueuePair, attributes: &ibv::ibv_qp_attr) -> Peer {
         Peer::Unreachable
     }
 }
+
+#[cfg(test)]
+mod tests;

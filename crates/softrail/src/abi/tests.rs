@@ -1,0 +1,363 @@
+//! The C interface as a client uses it: by pointers, in real time.
+
+use std::{
+    ffi::CStr,
+    mem,
+    time::{Duration, Instant},
+};
+
+use rail_matrix::Rig;
+
+use super::*;
+use crate::Fabric;
+
+/// An open device with everything that a connection needs.
+struct Client {
+    context: *mut ibv::ibv_context,
+    domain: *mut ibv::ibv_pd,
+    queue: *mut ibv::ibv_cq,
+    pair: *mut ibv::ibv_qp,
+    region: *mut ibv::ibv_mr,
+    memory: Box<[u8; 4096]>,
+}
+
+impl Client {
+    /// Opens the first device of a node.
+    fn open(fabric: &Fabric, node: &str) -> Self {
+        let devices = config::devices(fabric.path(), node).expect("the node's devices");
+        let list = device_list(devices);
+        let mut memory = Box::new([0; 4096]);
+        // SAFETY: each pointer goes to the function that wants it, live.
+        unsafe {
+            let context = ibv_open_device(*list);
+            ibv_free_device_list(list);
+            assert!(!context.is_null());
+            let domain = ibv_alloc_pd(context);
+            let queue = ibv_create_cq(context, 8, ptr::null_mut(), ptr::null_mut(), 0);
+            let pair = ibv_create_qp(domain, &mut wanted(queue));
+            assert!(!pair.is_null());
+            let region = ibv_reg_mr(domain, memory.as_mut_ptr().cast(), memory.len(), 0);
+            Client {
+                context,
+                domain,
+                queue,
+                pair,
+                region,
+                memory,
+            }
+        }
+    }
+
+    fn number(&self) -> u32 {
+        // SAFETY: a live queue pair.
+        unsafe { (*self.pair).qp_num }
+    }
+
+    fn gid(&self, index: c_int) -> ibv::ibv_gid {
+        let mut gid = ibv::ibv_gid { raw: [0; 16] };
+        // SAFETY: a live context and room for a GID.
+        let status = unsafe { ibv_query_gid(self.context, PORT, index, &mut gid) };
+        assert_eq!(status, 0);
+        gid
+    }
+
+    fn modify(&self, attributes: &mut ibv::ibv_qp_attr, mask: u32) -> c_int {
+        // SAFETY: a live queue pair.
+        unsafe { ibv_modify_qp(self.pair, attributes, mask as c_int) }
+    }
+
+    fn initialise(&self) {
+        let mut attributes = attributes(ibv::IBV_QPS_INIT);
+        attributes.port_num = PORT;
+        assert_eq!(
+            self.modify(&mut attributes, ibv::IBV_QP_STATE | ibv::IBV_QP_PORT),
+            0
+        );
+    }
+
+    fn connect(&self, peer: &Client) {
+        self.initialise();
+        let mut ready = attributes(ibv::IBV_QPS_RTR);
+        ready.dest_qp_num = peer.number();
+        ready.ah_attr.is_global = 1;
+        ready.ah_attr.grh.sgid_index = 1;
+        ready.ah_attr.grh.dgid = peer.gid(1);
+        assert_eq!(self.modify(&mut ready, READY_TO_RECEIVE), 0);
+        assert_eq!(
+            self.modify(&mut attributes(ibv::IBV_QPS_RTS), ibv::IBV_QP_STATE),
+            0
+        );
+    }
+
+    fn entry(&self) -> ibv::ibv_sge {
+        ibv::ibv_sge {
+            addr: self.memory.as_ptr() as u64,
+            length: self.memory.len() as u32,
+            // SAFETY: a live memory region.
+            lkey: unsafe { (*self.region).lkey },
+        }
+    }
+
+    fn send(&self, id: u64, opcode: ibv::ibv_wr_opcode) -> c_int {
+        // SAFETY: integers and nullable pointers, for which zero is valid; the
+        // lists live until the call returns.
+        unsafe {
+            let mut entry = self.entry();
+            let mut request: ibv::ibv_send_wr = mem::zeroed();
+            request.wr_id = id;
+            request.sg_list = &mut entry;
+            request.num_sge = 1;
+            request.opcode = opcode;
+            request.send_flags = ibv::IBV_SEND_SIGNALED;
+            let mut bad = ptr::null_mut();
+            let post = (*self.context).ops.post_send.expect("emulated");
+            let errno = post(self.pair, &mut request, &mut bad);
+            assert_eq!(
+                bad,
+                if errno == 0 {
+                    ptr::null_mut()
+                } else {
+                    &raw mut request
+                }
+            );
+            errno
+        }
+    }
+
+    fn receive(&self, id: u64) -> c_int {
+        // SAFETY: as for `send`.
+        unsafe {
+            let mut entry = self.entry();
+            let mut request: ibv::ibv_recv_wr = mem::zeroed();
+            request.wr_id = id;
+            request.sg_list = &mut entry;
+            request.num_sge = 1;
+            let mut bad = ptr::null_mut();
+            let post = (*self.context).ops.post_recv.expect("emulated");
+            post(self.pair, &mut request, &mut bad)
+        }
+    }
+
+    /// The next completion; gives up after a time in which any would have come.
+    fn complete(&self) -> ibv::ibv_wc {
+        let patience = Instant::now() + Duration::from_secs(30);
+        // SAFETY: integers, for which zero is valid.
+        let mut completion: ibv::ibv_wc = unsafe { mem::zeroed() };
+        // SAFETY: a live context.
+        let poll = unsafe { (*self.context).ops.poll_cq }.expect("emulated");
+        // SAFETY: a live completion queue, and room for one completion.
+        while unsafe { poll(self.queue, 1, &mut completion) } == 0 {
+            assert!(Instant::now() < patience, "nothing completed");
+        }
+        completion
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // SAFETY: each pointer goes back to where it came from, users first.
+        unsafe {
+            assert_eq!(
+                ibv_destroy_cq(self.queue),
+                libc::EBUSY,
+                "a queue pair uses it"
+            );
+            assert_eq!(ibv_destroy_qp(self.pair), 0);
+            assert_eq!(ibv_destroy_cq(self.queue), 0);
+            assert_eq!(ibv_dereg_mr(self.region), 0);
+            assert_eq!(ibv_dealloc_pd(self.domain), 0);
+            assert_eq!(ibv_close_device(self.context), 0);
+        }
+    }
+}
+
+/// What jaccl passes when it moves a queue pair to ready-to-receive.
+const READY_TO_RECEIVE: u32 = ibv::IBV_QP_STATE
+    | ibv::IBV_QP_AV
+    | ibv::IBV_QP_PATH_MTU
+    | ibv::IBV_QP_DEST_QPN
+    | ibv::IBV_QP_RQ_PSN;
+
+fn attributes(state: ibv::ibv_qp_state) -> ibv::ibv_qp_attr {
+    // SAFETY: integers, for which zero is valid.
+    let zero: ibv::ibv_qp_attr = unsafe { mem::zeroed() };
+    ibv::ibv_qp_attr {
+        qp_state: state,
+        ..zero
+    }
+}
+
+fn wanted(queue: *mut ibv::ibv_cq) -> ibv::ibv_qp_init_attr {
+    // SAFETY: integers and nullable pointers, for which zero is valid.
+    let mut wanted: ibv::ibv_qp_init_attr = unsafe { mem::zeroed() };
+    wanted.send_cq = queue;
+    wanted.recv_cq = queue;
+    wanted.cap.max_send_wr = 4;
+    wanted.cap.max_recv_wr = 4;
+    wanted.cap.max_send_sge = 1;
+    wanted.cap.max_recv_sge = 1;
+    wanted.qp_type = ibv::IBV_QPT_UC;
+    wanted
+}
+
+fn errno() -> c_int {
+    // SAFETY: this thread's own.
+    unsafe { *libc::__errno_location() }
+}
+
+fn fabric() -> (tempfile::TempDir, Fabric) {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let fabric = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
+    (parent, fabric)
+}
+
+#[test]
+fn a_message_goes_from_one_client_to_another() {
+    let (_parent, fabric) = fabric();
+    let (mut a, b) = (Client::open(&fabric, "a"), Client::open(&fabric, "b"));
+    a.connect(&b);
+    b.connect(&a);
+    a.memory.fill(42);
+    assert_eq!(b.receive(7), 0);
+    assert_eq!(a.send(5, ibv::IBV_WR_SEND), 0);
+
+    let sent = a.complete();
+    assert_eq!(
+        (sent.wr_id, sent.status, sent.opcode),
+        (5, ibv::IBV_WC_SUCCESS, ibv::IBV_WC_SEND)
+    );
+    let received = b.complete();
+    assert_eq!((received.wr_id, received.opcode), (7, ibv::IBV_WC_RECV));
+    assert_eq!((received.byte_len, received.qp_num), (4096, b.number()));
+    assert!(b.memory.iter().all(|byte| *byte == 42));
+    assert_eq!(fabric.cable_bytes()["cable-1"], 4096);
+}
+
+#[test]
+fn without_a_fabric_the_list_is_empty_but_is_one() {
+    let mut count = -1;
+    // SAFETY: room for a count; the list goes back once.
+    unsafe {
+        let list = ibv_get_device_list(&mut count);
+        assert_eq!(errno(), libc::ENODEV);
+        assert!(!list.is_null() && (*list).is_null());
+        ibv_free_device_list(list);
+        ibv_free_device_list(ptr::null_mut());
+    }
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn devices_are_named_as_in_the_rig() {
+    let (_parent, fabric) = fabric();
+    let list = device_list(config::devices(fabric.path(), "b").expect("node b"));
+    // SAFETY: a list of three live devices.
+    unsafe {
+        for (index, name) in ["rdma_en5", "rdma_en6", "rdma_en7"].into_iter().enumerate() {
+            let found = CStr::from_ptr(ibv_get_device_name(*list.add(index)));
+            assert_eq!(found.to_str(), Ok(name));
+        }
+        assert!((*list.add(3)).is_null());
+        ibv_free_device_list(list);
+    }
+}
+
+#[test]
+fn a_port_has_the_gids_that_jaccl_looks_for() {
+    let (_parent, fabric) = fabric();
+    let client = Client::open(&fabric, "a");
+    // SAFETY: plain bytes.
+    let (local, mapped) = unsafe { (client.gid(0).raw, client.gid(1).raw) };
+    assert_eq!(local[..2], [0xfe, 0x80]);
+    assert_eq!(mapped[..12], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]);
+    let mut none = ibv::ibv_gid { raw: [0; 16] };
+    // SAFETY: a live context and room for a GID.
+    let status = unsafe { ibv_query_gid(client.context, PORT, GIDS, &mut none) };
+    assert_ne!(status, 0);
+}
+
+/// The first libibverbs had a structure of 48 bytes, and `ibv_query_port` is the
+/// function that its clients call.
+#[test]
+fn describing_a_port_writes_no_more_than_the_first_version_had() {
+    let (_parent, fabric) = fabric();
+    let client = Client::open(&fabric, "a");
+    let mut bytes = [0xEE_u8; size_of::<ibv::ibv_port_attr>()];
+    // SAFETY: room for the structure, and any bytes make one.
+    let port = unsafe {
+        assert_eq!(
+            ibv_query_port(client.context, PORT, bytes.as_mut_ptr().cast()),
+            0
+        );
+        bytes.as_ptr().cast::<ibv::ibv_port_attr>().read_unaligned()
+    };
+    assert_eq!((port.state, port.gid_tbl_len), (ibv::IBV_PORT_ACTIVE, GIDS));
+    assert!(bytes[48..].iter().all(|byte| *byte == 0xEE));
+    // SAFETY: as above.
+    let wrong = unsafe { ibv_query_port(client.context, 2, bytes.as_mut_ptr().cast()) };
+    assert_eq!(wrong, libc::EINVAL);
+}
+
+#[test]
+fn connecting_without_a_route_is_refused_as_in_the_field() {
+    let (_parent, fabric) = fabric();
+    let client = Client::open(&fabric, "a");
+    client.initialise();
+    let mut ready = attributes(ibv::IBV_QPS_RTR);
+    assert_eq!(
+        client.modify(&mut ready, READY_TO_RECEIVE),
+        libc::EINVAL,
+        "no global route"
+    );
+    ready.ah_attr.is_global = 1;
+    ready.ah_attr.grh.sgid_index = 2;
+    assert_eq!(
+        client.modify(&mut ready, READY_TO_RECEIVE),
+        libc::EINVAL,
+        "no such GID"
+    );
+    let mut send = attributes(ibv::IBV_QPS_RTS);
+    assert_eq!(
+        client.modify(&mut send, ibv::IBV_QP_STATE),
+        libc::EINVAL,
+        "not connected"
+    );
+}
+
+#[test]
+fn what_is_not_emulated_says_so() {
+    let (_parent, fabric) = fabric();
+    let (a, b) = (Client::open(&fabric, "a"), Client::open(&fabric, "b"));
+    a.connect(&b);
+    assert_eq!(a.send(1, ibv::IBV_WR_RDMA_WRITE), libc::EOPNOTSUPP);
+    // SAFETY: live objects; a channel is compared with null and not looked at.
+    unsafe {
+        let notify = (*a.context).ops.req_notify_cq.expect("answers");
+        assert_eq!(notify(a.queue, 0), libc::EOPNOTSUPP);
+        let mut reliable = wanted(a.queue);
+        reliable.qp_type = ibv::IBV_QPT_RC;
+        assert!(ibv_create_qp(a.domain, &mut reliable).is_null());
+        assert_eq!(errno(), libc::EOPNOTSUPP);
+        let channel = ptr::dangling_mut();
+        assert!(ibv_create_cq(a.context, 1, ptr::null_mut(), channel, 0).is_null());
+        assert_eq!(errno(), libc::EOPNOTSUPP);
+    }
+}
+
+#[test]
+fn a_device_runs_out_of_queue_pairs() {
+    let (_parent, fabric) = fabric();
+    let client = Client::open(&fabric, "a");
+    // SAFETY: live objects; every queue pair goes back.
+    unsafe {
+        let more: Vec<_> = (0..crate::shm::SLOTS)
+            .map(|_| ibv_create_qp(client.domain, &mut wanted(client.queue)))
+            .collect();
+        assert_eq!(errno(), libc::ENOMEM);
+        let (refused, made): (Vec<_>, Vec<_>) = more.into_iter().partition(|pair| pair.is_null());
+        assert_eq!(refused.len(), 1);
+        for pair in made {
+            assert_eq!(ibv_destroy_qp(pair), 0);
+        }
+    }
+}
