@@ -225,7 +225,7 @@ mod tests {
     fn a_split_that_does_not_divide_is_refused_by_name() {
         let error = WIDE.check_tensor_split(3).unwrap_err().to_string();
         assert!(
-            error.contains("8 query heads") && error.contains("3 ranks"),
+            error.contains("4 query heads") && error.contains("3 ranks"),
             "{error}"
         );
         assert!(WIDE.check_pipeline_split(5).is_err());
