@@ -3,13 +3,24 @@
 use crate::harness::{Backend, Frames, Group, Verdict, once};
 use jaccl::{Dtype, Operation, Reduction, Step};
 
-/// Lengths around one frame, around a window of two, and around the lengths at
-/// which work is shared among two, three and four wires.
-fn sizes(frame: usize) -> Vec<usize> {
-    let mut sizes = vec![4, 8, 64, 1000, 100_000];
-    for frames in [1, 2, 3, 4, 8] {
-        sizes.extend([frames * frame - 4, frames * frame, frames * frame + 4]);
-    }
+/// jaccl's small frame.
+const FRAME: usize = 4096;
+
+/// Lengths around one frame, around a window of two, and around those at which
+/// two, three and four wires share them; in whole `f32`s.
+fn sizes() -> Vec<usize> {
+    let around = |frames| [frames * FRAME - 4, frames * FRAME, frames * FRAME + 4];
+    let mut sizes: Vec<_> = [1, 2, 3, 4, 8].into_iter().flat_map(around).collect();
+    sizes.extend([4, 8, 64, 1000, 100_000]);
+    sizes
+}
+
+/// Lengths of messages: also those that leave wires without a byte, or one wire
+/// with a frame more than the others.
+fn message_sizes() -> Vec<usize> {
+    let around = |frames| [frames * FRAME - 1, frames * FRAME, frames * FRAME + 1];
+    let mut sizes: Vec<_> = [1, 2, 3, 4, 8].into_iter().flat_map(around).collect();
+    sizes.extend([1, 2, 3, 4, 5, 100_001]);
     sizes
 }
 
@@ -20,25 +31,30 @@ fn all_sum(dtype: Dtype) -> Operation {
     }
 }
 
-/// Every operation that two neighbours need, at every size.
-fn steps(ranks: usize, sizes: &[usize]) -> Vec<Step> {
-    sizes
-        .iter()
-        .flat_map(|&bytes| {
-            [
-                once(all_sum(Dtype::Float32), bytes),
-                once(Operation::AllGather, bytes),
-                once(Operation::Send { from: 0, to: 1 }, bytes),
-                once(
-                    Operation::Send {
-                        from: ranks - 1,
-                        to: 0,
-                    },
-                    bytes,
-                ),
-            ]
-        })
-        .collect()
+/// Every operation at every size, messages between rank 0 and both neighbours.
+fn steps(ranks: usize) -> Vec<Step> {
+    let mut steps = collectives(&sizes());
+    steps.extend(messages(ranks, &message_sizes()));
+    steps
+}
+
+fn collectives(sizes: &[usize]) -> Vec<Step> {
+    let operations = |bytes| {
+        [
+            once(all_sum(Dtype::Float32), bytes),
+            once(Operation::AllGather, bytes),
+        ]
+    };
+    sizes.iter().copied().flat_map(operations).collect()
+}
+
+fn messages(ranks: usize, sizes: &[usize]) -> Vec<Step> {
+    let last = ranks - 1;
+    let there_and_back = |bytes| {
+        [(0, 1), (1, 0), (0, last), (last, 0)]
+            .map(|(from, to)| once(Operation::Send { from, to }, bytes))
+    };
+    sizes.iter().copied().flat_map(there_and_back).collect()
 }
 
 fn expect_pass(group: &Group) {
@@ -48,49 +64,36 @@ fn expect_pass(group: &Group) {
 #[test]
 fn two_ranks_in_a_ring_of_one_to_four_cables() {
     for cables in 1..=4 {
-        expect_pass(&Group::new(
-            2,
-            cables,
-            Backend::Ring,
-            steps(2, &sizes(4096)),
-        ));
+        expect_pass(&Group::new(2, cables, Backend::Ring, steps(2)));
     }
 }
 
 #[test]
 fn two_ranks_in_a_mesh() {
-    expect_pass(&Group::new(2, 1, Backend::Mesh, steps(2, &sizes(4096))));
+    expect_pass(&Group::new(2, 1, Backend::Mesh, steps(2)));
 }
 
 #[test]
 fn three_and_four_ranks_in_a_ring() {
     for (ranks, cables) in [(3, 1), (3, 3), (4, 1), (4, 2)] {
-        expect_pass(&Group::new(
-            ranks,
-            cables,
-            Backend::Ring,
-            steps(ranks, &sizes(4096)),
-        ));
+        expect_pass(&Group::new(ranks, cables, Backend::Ring, steps(ranks)));
     }
 }
 
 #[test]
 fn three_and_four_ranks_in_a_mesh() {
     for ranks in [3, 4] {
-        expect_pass(&Group::new(
-            ranks,
-            1,
-            Backend::Mesh,
-            steps(ranks, &sizes(4096)),
-        ));
+        expect_pass(&Group::new(ranks, 1, Backend::Mesh, steps(ranks)));
     }
 }
 
 #[test]
 fn big_frames_in_ring_and_mesh() {
     let sizes = [8, 4096, 8192, 300_000, 524_288, 1_048_580, 3_000_000];
+    let mut steps = collectives(&sizes);
+    steps.extend(messages(2, &sizes));
     for (cables, backend) in [(1, Backend::Ring), (3, Backend::Ring), (1, Backend::Mesh)] {
-        expect_pass(&Group::new(2, cables, backend, steps(2, &sizes)).frames(Frames::Big));
+        expect_pass(&Group::new(2, cables, backend, steps.clone()).frames(Frames::Big));
     }
 }
 

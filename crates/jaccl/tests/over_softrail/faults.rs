@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::{Backend, Group, Series, Verdict, once};
-use jaccl::Operation;
+use jaccl::{Dtype, Operation, Reduction};
 
 /// Long enough for a loaded machine to do in time what does not hang.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -51,4 +51,40 @@ fn crossed_rails_hang() {
         ..Group::new(2, 2, Backend::Ring, vec![step])
     };
     assert_eq!(group.run().verdict, Verdict::Hang);
+}
+
+/// `MeshImpl::all_reduce` before the fix refills a staging buffer that the peer's
+/// part was not yet added to, as soon as a message needs a third frame.
+#[test]
+fn a_mesh_all_sum_above_two_frames_is_wrong_unless_patched() {
+    let operation = Operation::AllReduce {
+        reduction: Reduction::Sum,
+        dtype: Dtype::Float32,
+    };
+    for ranks in [2, 3] {
+        let patched = Group::new(ranks, 1, Backend::Mesh, vec![once(operation, 100_000)]);
+        assert_eq!(patched.run().verdict, Verdict::Pass);
+        let stock = Group {
+            series: Series::Stock,
+            ..patched
+        };
+        let verdict = stock.run().verdict;
+        assert!(matches!(verdict, Verdict::Wrong(_)), "{verdict:?}");
+    }
+}
+
+/// A process that is not on a node of a fabric has no devices, which this jaccl
+/// does not survive; its user finds the reason on standard error.
+#[test]
+fn without_devices_the_reason_is_told() {
+    let group = Group {
+        on_the_fabric: false,
+        patience: PATIENCE,
+        ..Group::new(2, 1, Backend::Ring, vec![])
+    };
+    let verdict = group.run().verdict;
+    assert!(
+        matches!(&verdict, Verdict::Crash(text) if text.contains("SOFTRAIL_FABRIC is not set")),
+        "{verdict:?}"
+    );
 }

@@ -56,8 +56,14 @@ pub enum Verdict {
     Pass,
     /// After this time some rank was not done.
     Hang,
-    /// A rank said something else.
-    Fault(String),
+    /// A rank got wrong bytes.
+    Wrong(String),
+    /// A rank's memory was written outside of an output.
+    Overrun(String),
+    /// jaccl refused.
+    Error(String),
+    /// A rank ended without a word; this is its standard error.
+    Crash(String),
 }
 
 /// A finished group.
@@ -76,6 +82,8 @@ pub struct Group {
     pub rig: Rig,
     /// Replaces the rig's own matrix, to say what a rig does not.
     pub matrix_json: Option<String>,
+    /// Whether the ranks are told of the fabric.
+    pub on_the_fabric: bool,
     pub patience: Duration,
     pub steps: Vec<Step>,
 }
@@ -90,6 +98,7 @@ impl Group {
             frames: Frames::Small,
             rig: full_rig(ranks, cables),
             matrix_json: None,
+            on_the_fabric: true,
             patience: Duration::from_secs(120),
             steps,
         }
@@ -134,90 +143,96 @@ impl Group {
                     synchronise: false,
                     steps: self.steps.clone(),
                 };
-                Rank::spawn(
-                    &job,
-                    fabric,
-                    &self.rig.nodes[rank].name,
-                    self.frames,
-                    sender.clone(),
-                )
+                Rank::spawn(&job, self.environment(fabric, rank), sender.clone())
             })
             .collect();
         drop(sender);
         let mut done = 0;
         while done < self.rig.nodes.len() {
             match reports.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok((_, Ok(Report::Joined | Report::Pass { .. }))) => {}
-                Ok((_, Ok(Report::Done))) => done += 1,
-                Ok((rank, Ok(other))) => {
-                    return Verdict::Fault(format!("rank {rank}: {}", self.describe(&other)));
+                Ok((_, Word::Report(Report::Joined | Report::Pass { .. }))) => {}
+                Ok((_, Word::Report(Report::Done))) => done += 1,
+                Ok((rank, Word::Report(Report::Wrong { step, detail }))) => {
+                    return Verdict::Wrong(self.place(rank, step, &detail));
                 }
-                Ok((rank, Err(ended))) => return Verdict::Fault(format!("rank {rank}: {ended}")),
+                Ok((rank, Word::Report(Report::Overrun { step, detail }))) => {
+                    return Verdict::Overrun(self.place(rank, step, &detail));
+                }
+                Ok((rank, Word::Report(Report::Error { message }))) => {
+                    return Verdict::Error(format!("rank {rank}: {message}"));
+                }
+                Ok((rank, Word::Silence(errors))) => {
+                    return Verdict::Crash(format!("rank {rank}: {errors}"));
+                }
                 Err(RecvTimeoutError::Timeout) => return Verdict::Hang,
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Verdict::Fault("all ranks ended too soon".to_owned());
+                    unreachable!("the last word of every rank ends the loop")
                 }
             }
         }
         Verdict::Pass
     }
 
-    fn describe(&self, report: &Report) -> String {
-        match report {
-            Report::Wrong { step, .. } | Report::Overrun { step, .. } => {
-                format!("{report:?} in {:?}", self.steps[*step])
-            }
-            _ => format!("{report:?}"),
+    fn place(&self, rank: usize, step: usize, detail: &str) -> String {
+        format!("rank {rank}: {detail}, in {:?}", self.steps[step])
+    }
+
+    fn environment(&self, fabric: &Fabric, rank: usize) -> Vec<(String, String)> {
+        let provider = softrail::provider_library().expect("libsoftrail.so");
+        let mut variables = fabric
+            .provider_env(&provider)
+            .expect("a link to the provider");
+        if self.on_the_fabric {
+            variables.extend(fabric.env(&self.rig.nodes[rank].name));
         }
+        if self.frames == Frames::Big {
+            variables.push(("JACCL_BIG_FRAMES".to_owned(), "1".to_owned()));
+        }
+        variables
     }
 }
 
-/// What a rank said, or how it ended without being done.
-type Word = (usize, Result<Report, String>);
+/// What a launcher hears of a rank.
+enum Word {
+    Report(Report),
+    /// Its output ended before its work did; this is its standard error.
+    Silence(String),
+}
 
-/// A running rank. Dropping it ends the process.
+/// A running rank. Dropping it ends the process, and so does the end of this one,
+/// which closes the rank's standard input.
 struct Rank(Child);
 
 impl Rank {
     fn spawn(
         job: &Job,
-        fabric: &Fabric,
-        node: &str,
-        frames: Frames,
-        words: mpsc::Sender<Word>,
+        environment: Vec<(String, String)>,
+        words: mpsc::Sender<(usize, Word)>,
     ) -> Self {
-        let provider = softrail::provider_library().expect("libsoftrail.so");
         let mut command = Command::new(env!("CARGO_BIN_EXE_jaccl-rank"));
         command
             .arg(serde_json::to_string(job).expect("a job is JSON"))
-            .envs(fabric.env(node))
-            .envs(
-                fabric
-                    .provider_env(&provider)
-                    .expect("a link to the provider"),
-            )
-            .stdin(Stdio::null())
+            .envs(environment)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        if frames == Frames::Big {
-            command.env("JACCL_BIG_FRAMES", "1");
-        }
         let mut child = command.spawn().expect("jaccl-rank starts");
         let output = child.stdout.take().expect("piped");
         let mut errors = child.stderr.take().expect("piped");
         let rank = job.rank;
         thread::spawn(move || {
-            let mut done = false;
+            let mut last = None;
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 let report: Report =
                     serde_json::from_str(&line).expect("jaccl-rank prints reports");
-                done |= report == Report::Done;
-                let _ = words.send((rank, Ok(report)));
+                last = Some(report.clone());
+                // A group that has its verdict no longer listens.
+                let _ = words.send((rank, Word::Report(report)));
             }
-            if !done {
+            if matches!(last, None | Some(Report::Joined | Report::Pass { .. })) {
                 let mut text = String::new();
                 let _ = errors.read_to_string(&mut text);
-                let _ = words.send((rank, Err(format!("ended without being done: {text}"))));
+                let _ = words.send((rank, Word::Silence(text)));
             }
         });
         Rank(child)
