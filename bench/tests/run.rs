@@ -2,7 +2,12 @@
 
 mod support;
 
-use std::{error::Error, fs};
+use std::{
+    error::Error,
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use rail_bench::{
     Report, RunError,
@@ -11,7 +16,7 @@ use rail_bench::{
     verdict::{ReferenceError, Verdict},
 };
 use rail_matrix::Rig;
-use support::{FakeRank, PretendCables, SHORT, args, run};
+use support::{FakeRank, PretendCables, SHORT, args, run, run_until};
 
 /// The verdict of each cell, as `tp ring-2: hang`.
 fn verdicts(report: &Report) -> Vec<String> {
@@ -73,8 +78,14 @@ fn every_kind_of_failure_is_a_row_and_the_other_cells_go_on() {
 
 #[test]
 fn the_json_keeps_the_contract() {
-    let line = "-p 8 -g 3 -r 2 --timeout 2 --strategy pp --backend ring --cables 2 --frames big";
-    let report = run(line, &FakeRank::new("pp ring-2@0=exit"), &PretendCables).unwrap();
+    let line = "-p 8 -g 3 -r 2 --timeout 2 --strategy pp --backend ring --cables 2 --frames big \
+        --model qwen3-tiny";
+    let report = run(
+        line,
+        &FakeRank::new("pp ring-1=wants-big-frames;pp ring-2@0=exit"),
+        &PretendCables,
+    )
+    .unwrap();
     insta::assert_snapshot!("contract_json", report.render(Format::Json));
 }
 
@@ -164,6 +175,28 @@ fn cables_that_cannot_be_plugged_in_fail_their_cell_alone() {
         detail,
         Some("the cables could not be plugged in: no space left")
     );
+}
+
+#[test]
+fn an_interrupted_run_leaves_no_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let rank = FakeRank::new("tp ring-1=hang");
+    let line = format!(
+        "-p 8 -g 4 -r 2 --strategy tp --timeout 60 --output {}",
+        folder.path().display()
+    );
+    let interrupted = AtomicBool::new(false);
+    let error = std::thread::scope(|scope| {
+        let run = scope.spawn(|| run_until(&line, &rank, &PretendCables, &interrupted));
+        // The reference, mesh-1's two ranks, and both ranks that will hang.
+        while rank.started().len() < 5 && !run.is_finished() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        interrupted.store(true, Ordering::Relaxed);
+        run.join().unwrap().unwrap_err()
+    });
+    assert!(error.is_interrupted(), "{error}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -186,3 +186,23 @@ fn signal_name(signal: i32) -> String {
         None => format!("signal {signal}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::configures_jaccl;
+
+    #[test]
+    fn only_what_jaccl_reads_is_kept_from_ranks() {
+        for name in [
+            "JACCL_RING",
+            "JACCL_RANK",
+            "MLX_JACCL_COORDINATOR",
+            "MLX_RANK",
+        ] {
+            assert!(configures_jaccl(name), "{name}");
+        }
+        for name in ["PATH", "MLX_RAILS_STORE", "MLX_DISABLE_COMPILE", "HOME"] {
+            assert!(!configures_jaccl(name), "{name}");
+        }
+    }
+}

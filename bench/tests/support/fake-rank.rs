@@ -21,7 +21,12 @@ fn main() {
     let job = job();
     let cell = cell(&job);
     let behaviour = behaviour(cell, job.rank).unwrap_or_default();
-    if let Err(why) = check_environment(&job, cell) {
+    let big_frames = env::var_os("JACCL_BIG_FRAMES").is_some();
+    let checked = match behaviour.as_str() {
+        "wants-big-frames" if !big_frames => Err("the frames are not big".to_owned()),
+        _ => check_environment(&job, cell),
+    };
+    if let Err(why) = checked {
         say(Event::Error { message: why });
         process::exit(1);
     }

@@ -131,13 +131,22 @@ pub fn build() -> BuildInfo {
 
 /// Runs the bench with fake ranks.
 pub fn run(line: &str, rank: &FakeRank, cabling: &dyn Cabling) -> Result<Report, RunError> {
+    run_until(line, rank, cabling, &AtomicBool::new(false))
+}
+
+/// Runs the bench with fake ranks, to its end or until it is interrupted.
+pub fn run_until(
+    line: &str,
+    rank: &FakeRank,
+    cabling: &dyn Cabling,
+    interrupted: &AtomicBool,
+) -> Result<Report, RunError> {
     let plan = Plan::from_args(&args(line)).unwrap();
-    let interrupted = AtomicBool::new(false);
     let harness = Harness {
         program: rank.program(),
         cabling,
         build: build(),
-        interrupted: &interrupted,
+        interrupted,
         progress: Progress::hidden(),
     };
     let report = rail_bench::run(&plan, &harness);
