@@ -118,7 +118,6 @@ impl Group {
             Matrix::from_rig(&self.rig)
                 .expect("a rig with a matrix")
                 .to_jaccl_json()
-                .to_string()
         });
         std::fs::write(&devices, matrix).expect("written");
         let verdict = self.run_over(&fabric, &devices);
