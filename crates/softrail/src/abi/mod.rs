@@ -10,6 +10,8 @@
 
 mod bindings;
 mod clock;
+mod completions;
+mod memory;
 mod objects;
 mod ops;
 mod queue_pair;
@@ -18,12 +20,13 @@ use std::{
     ffi::{c_char, c_int, c_void},
     net::Ipv4Addr,
     ptr,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bindings as ibv;
+use memory::Regions;
 use objects::{CompletionQueue, Context, Device, MemoryRegion, ProtectionDomain, Qp};
-use queue_pair::{Limits, Peer, Phase, QueuePair, Regions};
+use queue_pair::{Limits, Peer, Phase, QueuePair};
 
 use crate::{config, fabric::QUEUE_BYTES};
 
@@ -33,6 +36,12 @@ const PORT: u8 = 1;
 /// The GIDs of a port: a link-local one as every port has, then the IPv4-mapped
 /// one. jaccl looks for the latter and names index 1 without looking.
 const GIDS: c_int = 2;
+
+/// Nothing panics while it holds a lock, and if it did the state would
+/// still be the best there is to go on with.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Sets `errno` and gives the null pointer that goes with it.
 fn fail<T>(errno: c_int) -> *mut T {

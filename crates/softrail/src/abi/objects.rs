@@ -5,15 +5,18 @@ use std::{
     ffi::{c_char, c_int, c_void},
     mem,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering},
     },
 };
 
 use super::{
     bindings as ibv, clock,
+    completions::Completions,
+    lock,
+    memory::{Region, Regions},
     ops::OPERATIONS,
-    queue_pair::{Completions, QueuePair, Region, Regions},
+    queue_pair::QueuePair,
 };
 use crate::{
     config,
@@ -179,8 +182,8 @@ impl CompletionQueue {
             .retain(|source| !Arc::ptr_eq(&source.pair, pair));
     }
 
-    fn sources(&self) -> std::sync::MutexGuard<'_, Vec<Source>> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sources(&self) -> MutexGuard<'_, Vec<Source>> {
+        lock(&self.sources)
     }
 }
 

@@ -9,9 +9,12 @@ use std::{
 };
 
 use super::{
-    bindings as ibv, clock, fail,
+    bindings as ibv, clock,
+    completions::Completions,
+    fail,
+    memory::Memory,
     objects::{CompletionQueue, Qp},
-    queue_pair::{Completions, Memory, PostError, WorkRequest},
+    queue_pair::{PostError, WorkRequest},
 };
 
 /// The table.

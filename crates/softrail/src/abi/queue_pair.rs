@@ -1,67 +1,25 @@
 //! A queue pair: work requests in, completions out.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    mem::{self, MaybeUninit},
+    collections::VecDeque,
+    mem,
     net::Ipv4Addr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use rail_matrix::ReceiverNotReady;
 
-use super::bindings as ibv;
+use super::{
+    bindings as ibv,
+    completions::Completions,
+    lock,
+    memory::{Memory, Regions},
+};
 use crate::{
     config::Device,
     fabric::{Decision, Fate, QUEUE_BYTES, Sender, Time, decide},
     shm::{SharedCable, Slot, slot_of},
 };
-
-/// The memory regions of a protection domain, by local key.
-#[derive(Debug, Default)]
-pub struct Regions(Mutex<HashMap<u32, Region>>);
-
-/// Registered memory: address and length.
-#[derive(Debug, Clone, Copy)]
-pub struct Region {
-    pub address: u64,
-    pub bytes: u64,
-}
-
-impl Regions {
-    pub fn insert(&self, key: u32, region: Region) {
-        lock(&self.0).insert(key, region);
-    }
-
-    pub fn remove(&self, key: u32) {
-        lock(&self.0).remove(&key);
-    }
-
-    fn covers(&self, memory: &Memory) -> bool {
-        memory.bytes == 0
-            || lock(&self.0).get(&memory.key).is_some_and(|region| {
-                memory.address >= region.address
-                    && memory.address.saturating_add(memory.bytes)
-                        <= region.address.saturating_add(region.bytes)
-            })
-    }
-}
-
-/// A piece of the application's memory, as its work request describes it.
-#[derive(Debug, Clone, Copy)]
-pub struct Memory {
-    pub address: u64,
-    pub bytes: u64,
-    pub key: u32,
-}
-
-impl Memory {
-    /// No memory at all, which needs no registration.
-    pub const EMPTY: Memory = Memory {
-        address: 0,
-        bytes: 0,
-        key: 0,
-    };
-}
 
 /// A send or receive that the application asked for.
 #[derive(Debug, Clone, Copy)]
@@ -154,12 +112,6 @@ struct Receive {
     posted: Time,
 }
 
-/// Nothing panics while it holds a lock here, and if it did the state would
-/// still be the best there is to go on with.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl QueuePair {
     /// A new queue pair, or nothing when the device has no more.
     pub fn create(
@@ -173,8 +125,8 @@ impl QueuePair {
             phase: Phase::Reset,
             peer: None,
             sender: Sender::default(),
-            sends: VecDeque::with_capacity(limits.sends),
-            receives: VecDeque::with_capacity(limits.receives),
+            sends: VecDeque::new(),
+            receives: VecDeque::new(),
         };
         Some(QueuePair {
             number,
@@ -482,32 +434,6 @@ impl QueuePair {
 impl Drop for QueuePair {
     fn drop(&mut self) {
         self.cable.release(self.device.side, self.slot);
-    }
-}
-
-/// The application's array of completions, and how much of it is filled.
-#[derive(Debug)]
-pub struct Completions<'a> {
-    entries: &'a mut [MaybeUninit<ibv::ibv_wc>],
-    filled: usize,
-}
-
-impl<'a> Completions<'a> {
-    pub fn new(entries: &'a mut [MaybeUninit<ibv::ibv_wc>]) -> Self {
-        Completions { entries, filled: 0 }
-    }
-
-    pub fn filled(&self) -> usize {
-        self.filled
-    }
-
-    pub fn is_full(&self) -> bool {
-        self.filled == self.entries.len()
-    }
-
-    fn push(&mut self, completion: ibv::ibv_wc) {
-        self.entries[self.filled].write(completion);
-        self.filled += 1;
     }
 }
 

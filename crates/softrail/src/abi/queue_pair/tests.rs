@@ -1,11 +1,11 @@
 //! Queue pairs on two ends of a cable, in virtual time.
 
-use std::time::Duration;
+use std::{mem::MaybeUninit, time::Duration};
 
 use rail_matrix::Link;
 
 use super::*;
-use crate::{config, launch::Fabric, shm::Side};
+use crate::{abi::memory::Region, config, launch::Fabric, shm::Side};
 
 const LIMITS: Limits = Limits {
     sends: 4,
