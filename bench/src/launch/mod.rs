@@ -238,11 +238,8 @@ impl Running {
     /// so that a rank's death comes before the complaint of a peer about it.
     fn reap(&mut self) {
         for (rank, process) in self.ranks.iter_mut().enumerate() {
-            let fine = match process.exit() {
-                None => true,
-                Some(status) => status.success(),
-            };
-            if !fine && self.failure.is_none() {
+            let died = process.exit().is_some_and(|status| !status.success());
+            if died && self.failure.is_none() {
                 self.failure = Some(Failure {
                     rank,
                     since: Instant::now(),
