@@ -24,12 +24,16 @@ struct Client {
 impl Client {
     /// Opens the first device of a node.
     fn open(fabric: &Fabric, node: &str) -> Self {
+        Self::open_device(fabric, node, 0)
+    }
+
+    fn open_device(fabric: &Fabric, node: &str, device: usize) -> Self {
         let devices = config::devices(fabric.path(), node).expect("the node's devices");
         let list = device_list(devices);
         let mut memory = Box::new([0; 4096]);
         // SAFETY: each pointer goes to the function that wants it, live.
         unsafe {
-            let context = ibv_open_device(*list);
+            let context = ibv_open_device(*list.add(device));
             ibv_free_device_list(list);
             assert!(!context.is_null());
             let domain = ibv_alloc_pd(context);
@@ -138,18 +142,26 @@ impl Client {
         }
     }
 
+    /// What has completed by now, if anything.
+    fn poll(&self) -> Option<ibv::ibv_wc> {
+        // SAFETY: integers, for which zero is valid; a live completion queue, and
+        // room for one completion.
+        unsafe {
+            let mut completion: ibv::ibv_wc = mem::zeroed();
+            let poll = (*self.context).ops.poll_cq.expect("emulated");
+            (poll(self.queue, 1, &mut completion) == 1).then_some(completion)
+        }
+    }
+
     /// The next completion; gives up after a time in which any would have come.
     fn complete(&self) -> ibv::ibv_wc {
         let patience = Instant::now() + Duration::from_secs(30);
-        // SAFETY: integers, for which zero is valid.
-        let mut completion: ibv::ibv_wc = unsafe { mem::zeroed() };
-        // SAFETY: a live context.
-        let poll = unsafe { (*self.context).ops.poll_cq }.expect("emulated");
-        // SAFETY: a live completion queue, and room for one completion.
-        while unsafe { poll(self.queue, 1, &mut completion) } == 0 {
+        loop {
+            if let Some(completion) = self.poll() {
+                return completion;
+            }
             assert!(Instant::now() < patience, "nothing completed");
         }
-        completion
     }
 }
 
@@ -231,6 +243,24 @@ fn a_message_goes_from_one_client_to_another() {
     assert_eq!((received.byte_len, received.qp_num), (4096, b.number()));
     assert!(b.memory.iter().all(|byte| *byte == 42));
     assert_eq!(fabric.cable_bytes()["cable-1"], 4096);
+}
+
+/// Queue pairs of all devices are numbered alike, so only the GID tells that a
+/// message was meant for another cable.
+#[test]
+fn a_message_for_another_cable_does_not_arrive_on_this_one() {
+    let (_parent, fabric) = fabric();
+    let a = Client::open(&fabric, "a");
+    let b = Client::open(&fabric, "b");
+    let other = Client::open_device(&fabric, "b", 1);
+    assert_eq!(b.number(), other.number());
+    a.connect(&other);
+    b.connect(&a);
+    assert_eq!(b.receive(1), 0);
+    assert_eq!(a.send(2, ibv::IBV_WR_SEND), 0);
+    assert_eq!(a.complete().wr_id, 2);
+    std::thread::sleep(Duration::from_millis(5));
+    assert!(b.poll().is_none());
 }
 
 #[test]
