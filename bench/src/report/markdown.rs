@@ -156,7 +156,8 @@ fn megabytes(bytes: &CableBytes) -> String {
     let most = megabytes.iter().copied().fold(0.0, f64::max);
     match megabytes.len() {
         0 => NONE.to_owned(),
-        2.. if mean > 0.0 => format!("{each} ({:.1} %)", 100.0 * (most - least) / mean),
+        // Next to nothing is spread by chance.
+        2.. if mean >= 0.1 => format!("{each} ({:.1} %)", 100.0 * (most - least) / mean),
         _ => each,
     }
 }
