@@ -29,7 +29,7 @@ pub trait Plugged {
 /// and its queue pairs begin at nothing.
 #[derive(Debug, Clone)]
 pub struct Emulated {
-    /// The built provider, `libsoftrail.so`.
+    /// The built provider, `libsoftrail_provider.so`.
     pub provider: PathBuf,
     /// The folder that fabrics are made in.
     pub parent: PathBuf,

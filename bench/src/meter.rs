@@ -1,4 +1,4 @@
-//! How much of a cell's traffic is prefill's.
+//! What each cable carried in the measured runs of a cell.
 
 use std::collections::BTreeMap;
 
@@ -10,47 +10,68 @@ use crate::{
 /// Bytes by cable.
 pub(crate) type CableBytes = BTreeMap<String, u64>;
 
-/// Reads the cables' counters when a measured run begins and at its first
-/// token, as rank 0 tells of them.
+/// Bytes of the measured runs, both directions together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Carried {
+    /// From a run's start to its first token.
+    pub prefill: CableBytes,
+    /// From there to its end. Decode sends small messages, which need not use
+    /// every cable, so that the two say nothing when they are added up.
+    pub decode: CableBytes,
+}
+
+/// Reads the cables' counters when a measured run begins, at its first token and
+/// at its end, as rank 0 tells of them.
 ///
 /// The ranks do not wait for the reading. What they send meanwhile is counted on
 /// the wrong side of the first token, but a token's messages are small beside a
 /// prompt's.
 pub(crate) struct Meter<'a> {
     cables: &'a dyn Plugged,
-    at_start: Option<CableBytes>,
-    prefill: CableBytes,
+    mark: Option<CableBytes>,
+    carried: Carried,
 }
 
 impl<'a> Meter<'a> {
     pub(crate) fn new(cables: &'a dyn Plugged) -> Self {
         Self {
             cables,
-            at_start: None,
-            prefill: CableBytes::new(),
+            mark: None,
+            carried: Carried::default(),
         }
     }
 
     pub(crate) fn hear(&mut self, rank: usize, event: &Event) {
+        if rank != 0 {
+            return;
+        }
+        let now = || self.cables.cable_bytes();
         match event {
-            Event::Phase { phase: Phase::Run } if rank == 0 => {
-                self.at_start = Some(self.cables.cable_bytes());
+            Event::Phase { phase: Phase::Run } => self.mark = Some(now()),
+            Event::Token { index: 0, .. } => {
+                if let Some(mark) = &mut self.mark {
+                    let first = now();
+                    add(&mut self.carried.prefill, mark, &first);
+                    *mark = first;
+                }
             }
-            Event::Token { index: 0, .. } if rank == 0 => {
-                let Some(at_start) = self.at_start.take() else {
-                    return;
-                };
-                for (cable, bytes) in self.cables.cable_bytes() {
-                    let before = at_start.get(&cable).copied().unwrap_or(0);
-                    *self.prefill.entry(cable).or_default() += bytes - before;
+            Event::Run { .. } => {
+                if let Some(mark) = self.mark.take() {
+                    add(&mut self.carried.decode, &mark, &now());
                 }
             }
             _ => {}
         }
     }
 
-    /// All bytes so far, and those of prefill.
-    pub(crate) fn read(self) -> (CableBytes, CableBytes) {
-        (self.cables.cable_bytes(), self.prefill)
+    pub(crate) fn read(self) -> Carried {
+        self.carried
+    }
+}
+
+fn add(sum: &mut CableBytes, before: &CableBytes, after: &CableBytes) {
+    for (cable, bytes) in after {
+        let before = before.get(cable).copied().unwrap_or(0);
+        *sum.entry(cable.clone()).or_default() += bytes - before;
     }
 }

@@ -170,7 +170,7 @@ impl Bench<'_> {
                 let outcome = self.launch(cell, &starts, scratch.path(), &mut meter)?;
                 let judgement = Judgement::of(&outcome, settings, reference);
                 let mut report = CellReport::new(cell, settings, judgement);
-                (report.cable_bytes, report.prefill_cable_bytes) = meter.read();
+                report.set_carried(meter.read());
                 // A cell that ended has all its times, even if its tokens are wrong.
                 if matches!(report.verdict, Verdict::Pass | Verdict::Wrong) {
                     report.set_times(&outcome.transcripts[0]);

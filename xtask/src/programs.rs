@@ -22,7 +22,7 @@ impl Programs {
         let shell = &session.shell;
         let messages = cmd!(
             shell,
-            "cargo build --release --package rail-rank --package softrail --message-format json-render-diagnostics"
+            "cargo build --release --package rail-rank --package softrail-provider --message-format json-render-diagnostics"
         )
         .env(PREFIX_ENV, &build.prefix)
         .quiet()
@@ -35,7 +35,7 @@ impl Programs {
             .collect();
         Ok(Programs {
             rank: executable(&artifacts, "rail-rank")?,
-            provider: shared_library(&artifacts, "softrail")?,
+            provider: shared_library(&artifacts, "softrail_provider")?,
         })
     }
 }

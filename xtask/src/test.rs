@@ -27,7 +27,7 @@ pub fn run(session: &Session, flags: &flags::Test) -> anyhow::Result<ExitCode> {
     };
     // The emulator is loaded at run time, so no test can depend on it for cargo.
     session.unless_interrupted(
-        cmd!(shell, "cargo build --quiet --package softrail")
+        cmd!(shell, "cargo build --package softrail-provider")
             .run()
             .map_err(Into::into),
     )?;

@@ -5,7 +5,7 @@ use crate::{meter::CableBytes, stats::Summary};
 
 const HEADER: &str = "strategy,backend,cables,frames,prompt_tokens,generation_tokens,verdict,\
 tokens_match,ttft_ms_median,ttft_ms_stddev,prompt_tps_median,generation_tps_median,\
-generation_tps_stddev,itl_ms_p50,itl_ms_p90,itl_ms_p99,cable_bytes,prefill_cable_bytes,detail";
+generation_tps_stddev,itl_ms_p50,itl_ms_p90,itl_ms_p99,cable_bytes,decode_cable_bytes,detail";
 
 pub(super) fn render(report: &Report) -> String {
     let rows = report.cells.iter().map(row);
@@ -37,7 +37,7 @@ fn row(cell: &CellReport) -> String {
         number(itl.map(|itl| itl.p90)),
         number(itl.map(|itl| itl.p99)),
         bytes(&cell.cable_bytes),
-        bytes(&cell.prefill_cable_bytes),
+        bytes(&cell.decode_cable_bytes),
         cell.detail.clone().unwrap_or_default(),
     ];
     fields.map(quoted).join(",")

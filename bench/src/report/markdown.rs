@@ -26,8 +26,8 @@ const COLUMNS: [&str; 13] = [
     "ITL ms p50",
     "p90",
     "p99",
-    "MB a cable",
     "prefill MB a cable",
+    "decode MB a cable",
 ];
 
 pub(super) fn render(report: &Report) -> String {
@@ -114,7 +114,7 @@ fn row(report: &Report, cell: &CellReport) -> [String; COLUMNS.len()] {
         figure(itl.map(|itl| itl.p90), 2),
         figure(itl.map(|itl| itl.p99), 2),
         megabytes(&cell.cable_bytes),
-        megabytes(&cell.prefill_cable_bytes),
+        megabytes(&cell.decode_cable_bytes),
     ]
 }
 
@@ -177,9 +177,8 @@ fn notes(report: &Report) -> String {
          single process's. TTFT and decode are medians ± sample standard deviation, as rank 0 saw \
          them; ITL percentiles are by nearest rank over all measured runs. Gains are against \
          ring-1 of the same strategy, so that a change of backend is not taken for the gain of a \
-         cable. MB a cable count both directions over all runs, warm-up included; of prefill, the \
-         measured runs up to their first token. In brackets how far the cables are apart, of their \
-         mean."
+         cable. MB a cable count both directions over the measured runs: prefill up to their first \
+         token, decode from there. In brackets how far the cables are apart, of their mean."
     )
 }
 

@@ -11,7 +11,7 @@ pub(crate) use files::check_output;
 
 use crate::{
     launch::Transcript,
-    meter::CableBytes,
+    meter::{CableBytes, Carried},
     model::Preset,
     plan::Settings,
     protocol::Strategy,
@@ -95,11 +95,11 @@ pub struct CellReport {
     pub generation_tps: Option<Summary>,
     /// Milliseconds between tokens, over all measured runs.
     pub itl_ms: Option<Percentiles>,
-    /// Bytes that each cable carried, both directions, warm-up included.
+    /// Bytes that each cable carried in the prefill of the measured runs, both
+    /// directions. Empty where there is no cable to count or no measured run.
     pub cable_bytes: CableBytes,
-    /// Those of them that were carried in a measured run before its first
-    /// token. Decode sends small messages, which need not use every cable.
-    pub prefill_cable_bytes: CableBytes,
+    /// The same of decode. Its messages are small and need not use every cable.
+    pub decode_cable_bytes: CableBytes,
     /// Why, when the verdict is not pass.
     pub detail: Option<String>,
 }
@@ -122,9 +122,14 @@ impl CellReport {
             generation_tps: None,
             itl_ms: None,
             cable_bytes: CableBytes::new(),
-            prefill_cable_bytes: CableBytes::new(),
+            decode_cable_bytes: CableBytes::new(),
             detail,
         }
+    }
+
+    pub(crate) fn set_carried(&mut self, carried: Carried) {
+        self.cable_bytes = carried.prefill;
+        self.decode_cable_bytes = carried.decode;
     }
 
     /// Takes the times from a rank's measured runs, which must be whole.

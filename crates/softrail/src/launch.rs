@@ -27,6 +27,9 @@ const OWNER_FILE: &str = "owner";
 /// The name under which a client of libibverbs opens it on Linux.
 const LIBRARY: &str = "libibverbs.so.1";
 
+/// What cargo calls the library that `softrail-provider` is.
+const PROVIDER: &str = "libsoftrail_provider.so";
+
 /// A fabric that cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum FabricError {
@@ -60,7 +63,7 @@ pub enum FabricError {
     #[error("the rig cannot be emulated: {0}")]
     Rig(#[from] RigError),
     /// The provider's shared library is not where cargo puts it.
-    #[error("libsoftrail.so is not in {searched}; build it with `cargo build -p softrail`")]
+    #[error("{PROVIDER} is not in {searched}; build it with `cargo build -p softrail-provider`")]
     NoProvider {
         /// Where it was looked for.
         searched: String,
@@ -194,7 +197,7 @@ pub fn provider_library() -> Result<PathBuf, FabricError> {
     })?;
     let folder = exe.parent().unwrap_or(Path::new("."));
     let candidates = [folder.join("deps"), folder.to_owned(), folder.join("..")]
-        .map(|folder| folder.join("libsoftrail.so"));
+        .map(|folder| folder.join(PROVIDER));
     match candidates.iter().find(|path| path.is_file()) {
         Some(path) => Ok(path.clone()),
         None => Err(FabricError::NoProvider {

@@ -1,9 +1,9 @@
 //! Emulated cables: RDMA between processes of one machine.
 //!
-//! Built as a shared library, this crate is a libibverbs that jaccl opens as it
-//! would the real one. Its devices are the ends of the cables of a rig, and each
-//! cable is a file of shared memory that carries bytes no faster than the rig
-//! says. Built as a Rust library, it is what a launcher makes such a rig with:
+//! `softrail-provider` is a libibverbs that jaccl opens as it would the real one.
+//! Its devices are the ends of the cables of a rig, and each cable is a file of
+//! shared memory that carries bytes no faster than the rig says. This crate is
+//! what the provider is made of, and what a launcher makes such a rig with:
 //!
 //! ```no_run
 //! # use rail_matrix::Rig;
@@ -22,9 +22,6 @@
 //!   clock nor I/O.
 //! - [`shm`] lays it out in memory that two processes share.
 //! - [`config`] finds the devices of a process.
-//! - `abi` (Linux) is the C interface. There is no thread behind it: work is done
-//!   inside `ibv_post_send` and `ibv_poll_cq`, with the times that hardware would
-//!   have done it at.
 //!
 //! # Queue pairs
 //! Unreliable connections (UC), because that is what Thunderbolt offers. A queue
@@ -33,8 +30,6 @@
 //! do in the field. A send completes when its last byte has left; it waits longer
 //! only while the receiver's queue of [`fabric::QUEUE_BYTES`] is full.
 
-#[cfg(target_os = "linux")]
-mod abi;
 pub mod config;
 pub mod fabric;
 mod launch;

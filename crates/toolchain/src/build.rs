@@ -21,6 +21,7 @@ use crate::{
     series::Series,
     store::{Kind, sha256},
     tools::{Compiler, Tools, folder_hash, sdk_version},
+    tree::Listing,
 };
 
 /// The oldest macOS whose SDK and deployment target give MLX its jaccl.
@@ -265,19 +266,22 @@ impl Toolchain {
             ..
         } = *request;
         let patched = self.patch(pin, series)?;
-        let source = work.join("mlx");
-        crate::tree::Listing::of_folder(&patched.path)?.sync(&patched.path, &source)?;
+        // Ninja remembers paths: everything it sees is copied to where it will be
+        // for any clone, and only what changed is touched.
+        let source = mirror(&patched.path, work.join("mlx"))?;
+        let recipe = mirror(&self.recipe(), work.join("recipe"))?;
 
         let scratch = self.store.scratch()?;
         let log = scratch.path().join("build.log");
         let kept_log = work.join("build.log");
         let prefix = scratch.path().join("prefix");
         let build = work.join("build");
+        discard_if_moved(&build)?;
 
         let mut configure = Command::new(tools.cmake());
         configure
             .arg("-S")
-            .arg(self.recipe())
+            .arg(recipe)
             .arg("-B")
             .arg(&build)
             .args(["-G", "Ninja"])
@@ -297,7 +301,8 @@ impl Toolchain {
                 configure.arg(definition("RAILS_MLXC_DIR", self.mlx_c(pin, work)?));
             }
             Component::Jaccl => {
-                configure.arg(definition("RAILS_SHIM_DIR", self.shim()));
+                let shim = mirror(&self.shim(), work.join("shim"))?;
+                configure.arg(definition("RAILS_SHIM_DIR", shim));
             }
         }
         if cfg!(target_os = "linux") {
@@ -417,6 +422,25 @@ impl Toolchain {
     fn shim(&self) -> PathBuf {
         self.root.join("crates/jaccl/shim")
     }
+}
+
+/// Makes `to` equal `from` without touching what is equal already.
+fn mirror(from: &Path, to: PathBuf) -> Result<PathBuf> {
+    Listing::of_folder(from)?.sync(from, &to)?;
+    Ok(to)
+}
+
+/// CMake refuses a folder that was configured under another name, as after the
+/// store was moved.
+fn discard_if_moved(build: &Path) -> Result<()> {
+    let Ok(cache) = fs::read_to_string(build.join("CMakeCache.txt")) else {
+        return Ok(());
+    };
+    let home = format!("CMAKE_CACHEFILE_DIR:INTERNAL={}", build.display());
+    if cache.lines().any(|line| line == home) {
+        return Ok(());
+    }
+    fs::remove_dir_all(build).at("remove", build)
 }
 
 fn options(component: Component, sdk: Option<&str>) -> BTreeMap<String, String> {

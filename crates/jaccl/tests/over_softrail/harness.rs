@@ -14,25 +14,19 @@ use std::{
 use jaccl::{Job, Operation, Report, Step};
 use rail_matrix::{Cable, End, Link, Matrix, Node, Rig};
 use softrail::Fabric;
+use toolchain::{DEFAULT_PIN, Toolchain, build::Request};
 
-/// A patch series of the default pin.
-#[derive(Debug, Clone, Copy)]
-pub enum Series {
-    /// Only what makes jaccl build on Linux.
-    Stock,
-    /// Everything.
-    Patched,
-}
+pub use toolchain::series::Series;
 
-/// The shim of a build of jaccl with a series.
+/// The shim of the default pin's jaccl with a series, built first when the store
+/// does not have it.
 pub fn jaccl_build(series: Series) -> PathBuf {
-    let variable = match series {
-        Series::Stock => "MLX_RAILS_JACCL_STOCK",
-        Series::Patched => "MLX_RAILS_JACCL_PATCHED",
+    let build = || -> toolchain::Result<PathBuf> {
+        let toolchain = Toolchain::open()?;
+        let pin = toolchain.pin(DEFAULT_PIN)?;
+        Ok(toolchain.build(&Request::jaccl(&pin, series))?.library())
     };
-    std::env::var_os(variable)
-        .unwrap_or_else(|| panic!("{variable} must name a libjaccl_shim.so"))
-        .into()
+    build().unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// jaccl's two ways of using cables.
@@ -177,7 +171,7 @@ impl Group {
     }
 
     fn environment(&self, fabric: &Fabric, rank: usize) -> Vec<(String, String)> {
-        let provider = softrail::provider_library().expect("libsoftrail.so");
+        let provider = softrail::provider_library().expect("the provider");
         let mut variables = fabric
             .provider_env(&provider)
             .expect("a link to the provider");

@@ -73,7 +73,7 @@ fn errors_name_the_file() {
         "{error}"
     );
 
-    let other = softrail::provider_library().expect("libsoftrail.so");
+    let other = softrail::provider_library().expect("the provider");
     let error = Library::open(&other).err().expect("not jaccl");
     assert!(matches!(error, Error::NotJaccl { .. }), "{error}");
 

@@ -5,7 +5,8 @@ use std::{mem::MaybeUninit, time::Duration};
 use rail_matrix::Link;
 
 use super::*;
-use crate::{abi::memory::Region, config, launch::Fabric, shm::Side};
+use crate::memory::Region;
+use softrail::{Fabric, config, shm::Side};
 
 const LIMITS: Limits = Limits {
     sends: 4,

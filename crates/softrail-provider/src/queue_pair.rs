@@ -15,7 +15,7 @@ use super::{
     lock,
     memory::{Memory, Regions},
 };
-use crate::{
+use softrail::{
     config::Device,
     fabric::{Decision, Fate, QUEUE_BYTES, Sender, Time, decide},
     shm::{SharedCable, Slot, slot_of},

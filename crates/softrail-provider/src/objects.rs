@@ -18,7 +18,7 @@ use super::{
     ops::OPERATIONS,
     queue_pair::QueuePair,
 };
-use crate::{
+use softrail::{
     config,
     shm::{SharedCable, ShmError},
 };

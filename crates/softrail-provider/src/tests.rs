@@ -9,7 +9,7 @@ use std::{
 use rail_matrix::Rig;
 
 use super::*;
-use crate::Fabric;
+use softrail::Fabric;
 
 /// An open device with everything that a connection needs.
 struct Client {
@@ -380,7 +380,7 @@ fn a_device_runs_out_of_queue_pairs() {
     let client = Client::open(&fabric, "a");
     // SAFETY: live objects; every queue pair goes back.
     unsafe {
-        let more: Vec<_> = (0..crate::shm::SLOTS)
+        let more: Vec<_> = (0..softrail::shm::SLOTS)
             .map(|_| ibv_create_qp(client.domain, &mut wanted(client.queue)))
             .collect();
         assert_eq!(errno(), libc::ENOMEM);

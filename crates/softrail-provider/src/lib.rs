@@ -6,6 +6,10 @@
 //! pointer back. Objects share what outlives them (`Arc`), so they may be handed
 //! back in any order. Arguments are trusted as far as libibverbs trusts them:
 //! pointers must be live and of the right kind.
+//!
+//! There is no thread behind it: work is done inside `ibv_post_send` and
+//! `ibv_poll_cq`, with the times that hardware would have done it at.
+#![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
 
 mod bindings;
@@ -28,7 +32,7 @@ use memory::Regions;
 use objects::{CompletionQueue, Context, Device, MemoryRegion, ProtectionDomain, Qp};
 use queue_pair::{Limits, Peer, Phase, QueuePair};
 
-use crate::{config, fabric::QUEUE_BYTES};
+use softrail::{config, fabric::QUEUE_BYTES};
 
 /// Ports are counted from 1, and a cable's end has one.
 const PORT: u8 = 1;

@@ -7,7 +7,7 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
-use crate::fabric::Time;
+use softrail::fabric::Time;
 
 /// Polls in a row that found nothing before the processor is offered to others.
 /// jaccl spins, and with as many ranks as cores a spinning rank keeps its peer
