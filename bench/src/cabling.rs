@@ -20,6 +20,9 @@ pub trait Plugged {
     /// What a rank on this node needs in its environment to use them.
     fn env(&self, node: &str) -> Vec<(String, String)>;
 
+    /// Where rank 0 listens for the others, as `address:port`.
+    fn coordinator(&self) -> String;
+
     /// The bytes that each cable has carried, both directions together. Empty
     /// when they cannot be counted.
     fn cable_bytes(&self) -> BTreeMap<String, u64>;
@@ -72,20 +75,11 @@ impl Plugged for EmulatedCables {
         env
     }
 
+    fn coordinator(&self) -> String {
+        self.fabric.coordinator().to_string()
+    }
+
     fn cable_bytes(&self) -> BTreeMap<String, u64> {
         self.fabric.cable_bytes()
-    }
-}
-
-/// What the reference is plugged into.
-pub(crate) struct NoCables;
-
-impl Plugged for NoCables {
-    fn env(&self, _node: &str) -> Vec<(String, String)> {
-        vec![]
-    }
-
-    fn cable_bytes(&self) -> BTreeMap<String, u64> {
-        BTreeMap::new()
     }
 }

@@ -18,7 +18,6 @@ pub mod launch;
 mod meter;
 pub mod model;
 pub mod plan;
-mod ports;
 pub mod progress;
 pub mod protocol;
 pub mod report;
@@ -29,6 +28,5 @@ pub mod verdict;
 
 pub use args::BenchArgs;
 pub use plan::Plan;
-pub use ports::NoPort;
 pub use report::{BuildInfo, Report};
 pub use run::{Harness, RunError, run};

@@ -10,13 +10,12 @@ use rail_matrix::{Matrix, MatrixError, Rig, RigError};
 use tempfile::TempDir;
 
 use crate::{
-    cabling::{Cabling, NoCables, Plugged},
+    cabling::{Cabling, Plugged},
     launch::{LaunchError, Outcome, RankProgram, RankStart, launch},
     meter::Meter,
     plan::{Plan, Settings},
-    ports::{NoPort, Ports},
     progress::Progress,
-    protocol::Job,
+    protocol::{Event, Job},
     report::{BuildInfo, CellReport, Report, SCHEMA},
     sweep::{Backend, Cell, Frames},
     verdict::{Judgement, Reference, ReferenceError, Verdict},
@@ -48,9 +47,6 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
-    /// No port for jaccl's coordinator.
-    #[error(transparent)]
-    NoPort(#[from] NoPort),
     /// A plan whose rig was changed after it was checked.
     #[error(transparent)]
     Rig(#[from] RigError),
@@ -90,11 +86,7 @@ impl RunError {
 /// When the reference cannot serve, nothing can be started, or the caller asked
 /// to stop.
 pub fn run(plan: &Plan, harness: &Harness) -> Result<Report, RunError> {
-    let mut bench = Bench {
-        plan,
-        harness,
-        ports: Ports::new(),
-    };
+    let bench = Bench { plan, harness };
     harness.progress.begin(plan.cells.len() + 1);
     let (reference, first) = bench.reference()?;
     let mut cells = vec![first];
@@ -122,11 +114,10 @@ pub fn run(plan: &Plan, harness: &Harness) -> Result<Report, RunError> {
 struct Bench<'a> {
     plan: &'a Plan,
     harness: &'a Harness<'a>,
-    ports: Ports,
 }
 
 impl Bench<'_> {
-    fn reference(&mut self) -> Result<(Reference, CellReport), RunError> {
+    fn reference(&self) -> Result<(Reference, CellReport), RunError> {
         let settings = &self.plan.settings;
         let cell = Cell::REFERENCE;
         self.harness.progress.begin_cell(cell);
@@ -135,8 +126,7 @@ impl Bench<'_> {
             job: job(cell, 0, 1, settings),
             env: vec![],
         }];
-        let meter = &mut Meter::new(&NoCables);
-        let outcome = self.launch(cell, &starts, scratch()?.path(), meter)?;
+        let outcome = self.launch(cell, &starts, scratch()?.path(), |_, _| {})?;
         let reference = Reference::from_outcome(&outcome, settings)?;
 
         let passed = Judgement {
@@ -149,7 +139,7 @@ impl Bench<'_> {
         Ok((reference, report))
     }
 
-    fn cell(&mut self, cell: Cell, reference: &Reference) -> Result<CellReport, RunError> {
+    fn cell(&self, cell: Cell, reference: &Reference) -> Result<CellReport, RunError> {
         let settings = &self.plan.settings;
         self.harness.progress.begin_cell(cell);
 
@@ -167,7 +157,9 @@ impl Bench<'_> {
                 let scratch = scratch()?;
                 let starts = self.starts(cell, &rig, &*cables, scratch.path())?;
                 let mut meter = Meter::new(&*cables);
-                let outcome = self.launch(cell, &starts, scratch.path(), &mut meter)?;
+                let outcome = self.launch(cell, &starts, scratch.path(), |rank, event| {
+                    meter.hear(rank, event);
+                })?;
                 let judgement = Judgement::of(&outcome, settings, reference);
                 let mut report = CellReport::new(cell, settings, judgement);
                 report.set_carried(meter.read());
@@ -185,7 +177,7 @@ impl Bench<'_> {
     /// A rank for each node, with the environment that jaccl reads
     /// (`Config::from_env` in `jaccl.cpp`).
     fn starts(
-        &mut self,
+        &self,
         cell: Cell,
         rig: &Rig,
         cables: &dyn Plugged,
@@ -202,10 +194,7 @@ impl Bench<'_> {
 
         let mut shared = vec![
             ("MLX_IBV_DEVICES".to_owned(), devices.display().to_string()),
-            (
-                "MLX_JACCL_COORDINATOR".to_owned(),
-                format!("127.0.0.1:{}", self.ports.take()?),
-            ),
+            ("MLX_JACCL_COORDINATOR".to_owned(), cables.coordinator()),
         ];
         // jaccl looks at whether these are set, not at what they say.
         if cell.backend == Backend::Ring {
@@ -232,7 +221,7 @@ impl Bench<'_> {
         cell: Cell,
         starts: &[RankStart],
         scratch: &Path,
-        meter: &mut Meter,
+        mut listen: impl FnMut(usize, &Event),
     ) -> Result<Outcome, LaunchError> {
         let Harness {
             program,
@@ -248,7 +237,7 @@ impl Bench<'_> {
             limits,
             interrupted,
             |rank, event| {
-                meter.hear(rank, event);
+                listen(rank, event);
                 progress.hear(cell, rank, event);
             },
         )

@@ -215,10 +215,8 @@ fn check_environment(job: &Job, cell: Cell) -> Result<(), String> {
         ));
     }
     let coordinator = is("MLX_JACCL_COORDINATOR").unwrap_or_default();
-    let port = coordinator
-        .strip_prefix("127.0.0.1:")
-        .and_then(|port| port.parse::<u16>().ok());
-    if port.is_none_or(|port| port >= 32768) {
+    let address = coordinator.parse::<std::net::SocketAddrV4>();
+    if !address.is_ok_and(|address| address.ip().is_loopback() && address.port() < 32768) {
         return Err(format!("the coordinator is '{coordinator}'"));
     }
     if let Some(libraries) = is("SOFTRAIL_FABRIC").and(is("LD_LIBRARY_PATH")) {

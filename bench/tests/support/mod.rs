@@ -112,6 +112,10 @@ impl Plugged for Pretended {
         vec![]
     }
 
+    fn coordinator(&self) -> String {
+        "127.0.0.1:20000".into()
+    }
+
     fn cable_bytes(&self) -> BTreeMap<String, u64> {
         self.looks.set(self.looks.get() + 1);
         let each = self.looks.get() * 6_000_000 / self.names.len() as u64;

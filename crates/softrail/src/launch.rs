@@ -5,7 +5,9 @@ use std::{
     collections::BTreeMap,
     env,
     fs::{self, File, TryLockError},
+    hash::{DefaultHasher, Hash, Hasher},
     io,
+    net::{Ipv4Addr, SocketAddrV4},
     path::{Path, PathBuf},
 };
 
@@ -120,6 +122,21 @@ impl Fabric {
     /// The folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Where rank 0 of a job on this fabric may listen for the others.
+    ///
+    /// jaccl shares its port (`SO_REUSEPORT` in `tcp.cpp`), so two jobs that found
+    /// the same one free would both get it and each other's ranks. Every fabric
+    /// therefore has a loopback address to itself, made from its folder's name;
+    /// Linux answers on all of 127.0.0.0/8. The port is below those that the
+    /// system gives to outgoing connections.
+    pub fn coordinator(&self) -> SocketAddrV4 {
+        let mut hasher = DefaultHasher::new();
+        self.path().hash(&mut hasher);
+        let [a, b, c, high, low, ..] = hasher.finish().to_be_bytes();
+        let address = Ipv4Addr::new(127, a.max(1), b, c.clamp(1, 254));
+        SocketAddrV4::new(address, 20_000 + u16::from_be_bytes([high, low]) % 10_000)
     }
 
     /// The variables that put a process on a node of the fabric.

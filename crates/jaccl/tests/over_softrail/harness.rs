@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
@@ -123,7 +122,7 @@ impl Group {
 
     fn run_over(&self, fabric: &Fabric, devices: &Path) -> Verdict {
         let deadline = Instant::now() + self.patience;
-        let coordinator = free_coordinator();
+        let coordinator = fabric.coordinator().to_string();
         let (sender, reports) = mpsc::channel();
         let _ranks: Vec<Rank> = (0..self.rig.nodes.len())
             .map(|rank| {
@@ -237,17 +236,6 @@ impl Drop for Rank {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// A loopback address nobody listens on, below the ports that the system gives
-/// to clients.
-fn free_coordinator() -> String {
-    let seed = std::process::id() as u16 ^ (Instant::now().elapsed().subsec_nanos() as u16);
-    (0..10_000)
-        .map(|step| 20_000 + (seed.wrapping_add(step * 7)) % 12_000)
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .map(|port| format!("127.0.0.1:{port}"))
-        .expect("a free port")
 }
 
 /// A rig in which every two of `ranks` nodes are joined by `cables` cables, fast
