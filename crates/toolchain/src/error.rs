@@ -114,6 +114,13 @@ pub enum Error {
         log: Option<PathBuf>,
     },
 
+    /// A program we ran found no room for its files.
+    #[error("{what} failed, the disk is full; {MAKE_ROOM}")]
+    DiskFull {
+        /// What it was doing, in words.
+        what: String,
+    },
+
     /// The build went through but is not what it must be.
     #[error("the build of MLX {pin} is not usable: {problem}")]
     BadBuild {
@@ -124,7 +131,7 @@ pub enum Error {
     },
 
     /// The file system said no.
-    #[error("cannot {action} {}: {cause}{}", .path.display(), hint(.cause, .path))]
+    #[error("cannot {action} {}: {cause}{}", .path.display(), hint(.cause))]
     Io {
         /// The verb, for example "create".
         action: &'static str,
@@ -173,6 +180,10 @@ impl<T> IoContext<T> for io::Result<T> {
     }
 }
 
+/// What to do about a full disk.
+const MAKE_ROOM: &str = "free about 1.5 GB there, run `cargo xtask gc`, or put the store elsewhere \
+                         with MLX_RAILS_STORE=DIR (and temporary files with TMPDIR=DIR)";
+
 fn list(lines: &[String]) -> String {
     const SHOWN: usize = 20;
     let mut text = lines
@@ -187,16 +198,12 @@ fn list(lines: &[String]) -> String {
     text
 }
 
-fn hint(cause: &io::Error, path: &Path) -> String {
+fn hint(cause: &io::Error) -> String {
     match cause.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "; choose a writable store with MLX_RAILS_STORE=DIR".into()
         }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => format!(
-            "; free space there (a build takes about 1 GB), run `cargo xtask gc`, \
-             or put the store elsewhere with MLX_RAILS_STORE=DIR (now on the disk of {})",
-            path.display()
-        ),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => format!("; {MAKE_ROOM}"),
         _ => String::new(),
     }
 }

@@ -83,6 +83,7 @@ pub(crate) fn run(
         forward(err, sender);
     }
     let mut tail = VecDeque::with_capacity(TAIL);
+    let mut disk_full = false;
     loop {
         match lines.recv_timeout(Duration::from_millis(100)) {
             Ok(text) => {
@@ -90,6 +91,7 @@ pub(crate) fn run(
                     writeln!(file, "{text}").at("write", path)?;
                 }
                 line(&text);
+                disk_full |= text.contains("No space left on device");
                 if tail.len() == TAIL {
                     tail.pop_front();
                 }
@@ -109,6 +111,11 @@ pub(crate) fn run(
     }
     // The terminal's Ctrl-C reaches the child first; its death is not news.
     cancel.check()?;
+    if disk_full {
+        return Err(Error::DiskFull {
+            what: what.to_owned(),
+        });
+    }
     Err(Error::Command {
         what: what.to_owned(),
         status: status.to_string(),
@@ -235,6 +242,21 @@ mod tests {
         assert!(!message.contains("\n1\n"), "{message}");
         let logged = std::fs::read_to_string(&log).unwrap();
         assert!(logged.contains("\n50\n") && logged.contains("broken"));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_other_failures() {
+        let script = "echo 'as: x.o: No space left on device' >&2; exit 1";
+        let error = run(
+            "compiling",
+            &mut sh(script),
+            &Cancel::default(),
+            None,
+            |_| {},
+        )
+        .unwrap_err();
+        assert!(matches!(error, Error::DiskFull { .. }), "{error}");
+        assert!(error.to_string().contains("MLX_RAILS_STORE"), "{error}");
     }
 
     #[test]

@@ -165,6 +165,27 @@ pub(crate) fn pip_version() -> Result<String> {
     })
 }
 
+/// pip says what it could not get, not where else it could look.
+fn with_pip_remedy(error: Error) -> Error {
+    match error {
+        Error::Command {
+            what,
+            status,
+            tail,
+            log,
+        } => Error::Command {
+            what,
+            status,
+            tail: format!(
+                "{tail}\npip asks the index of its configuration; another one is named by \
+                 PIP_INDEX_URL, a folder of wheels by PIP_FIND_LINKS"
+            ),
+            log,
+        },
+        other => other,
+    }
+}
+
 impl Toolchain {
     /// The tool set, installed first when the store does not have it.
     ///
@@ -220,7 +241,8 @@ impl Toolchain {
             &self.cancel,
             None,
             |_| {},
-        )?;
+        )
+        .map_err(with_pip_remedy)?;
         let whole = Tools {
             key: tools.key.clone(),
             root: made.clone(),
