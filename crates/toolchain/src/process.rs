@@ -70,18 +70,18 @@ pub(crate) fn run(
                 .at("open", path)
         })
         .transpose()?;
+    // One pipe for both streams keeps their lines in the order they were written.
+    let (reader, writer) = io::pipe().at("open a pipe for", what)?;
     command
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = spawn(what, command)?;
+        .stderr(writer.try_clone().at("open a pipe for", what)?)
+        .stdout(writer);
+    let spawned = spawn(what, command);
+    // The command keeps its ends; the pipe would never be at its end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = spawned?;
     let (sender, lines) = mpsc::channel();
-    if let Some(out) = child.stdout.take() {
-        forward(out, sender.clone());
-    }
-    if let Some(err) = child.stderr.take() {
-        forward(err, sender);
-    }
+    forward(reader, sender);
     let mut tail = VecDeque::with_capacity(TAIL);
     let mut disk_full = false;
     loop {
