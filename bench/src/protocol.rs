@@ -111,9 +111,10 @@ pub enum Event {
         warmup: bool,
         /// Prompt tokens it prefilled.
         prompt_tokens: usize,
-        /// The least difference between the largest and second largest logit at
-        /// any token: how much rounding it would take to change a token. Absent
-        /// on a rank that has no logits.
+        /// The least margin of any token: by how much its logit exceeded the
+        /// second largest, as a fraction of the greatest magnitude of any logit.
+        /// So much rounding would it take to change a token. Absent on a rank
+        /// that has no logits.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         min_margin: Option<f32>,
     },

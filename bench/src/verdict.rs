@@ -144,8 +144,8 @@ pub enum ReferenceError {
     NoMargin,
     /// A choice so close that rounding could have made it.
     #[error(
-        "the reference chose a token by a margin of {margin:e} in its logits, and below {needed:e} \
-         rounding may choose another; choose another --model, or other --prompt-tokens"
+        "the reference chose a token by a margin of {margin:e} of its greatest logit, and below \
+         {needed:e} rounding may choose another; choose another --model, or other --prompt-tokens"
     )]
     TooClose {
         /// The least margin of its runs.
@@ -155,13 +155,15 @@ pub enum ReferenceError {
     },
 }
 
-/// The least difference between the two largest logits for which another order
-/// of summation cannot be expected to change the token.
+/// The least margin, relative as `min_margin` of [`Event::Run`] is, for which
+/// another order of summation cannot be expected to change the token.
 ///
 /// Splitting a model reorders its sums. Over two ranks in f32 that was seen to
 /// move the margins of the presets by less than 1e-6; ten times that is asked
 /// for. bfloat16 keeps 8 significant bits where f32 keeps 24, so there the same
-/// reordering moves them 2^16 times as far.
+/// reordering moves them 2^16 times as far, and hardly any reference will do.
+///
+/// [`Event::Run`]: crate::protocol::Event::Run
 pub const fn least_margin(dtype: Dtype) -> f32 {
     const F32: f32 = 1e-5;
     match dtype {

@@ -19,8 +19,8 @@ const PP_PREFILL_STEP: usize = 2048;
 pub struct Choice {
     /// The token of the greatest logit, the first of equals.
     pub token: u32,
-    /// The distance to the second greatest, relative to the greatest magnitude
-    /// of any logit.
+    /// By how much its logit exceeds the second greatest, as a fraction of the
+    /// greatest magnitude of any logit.
     pub margin: f32,
 }
 

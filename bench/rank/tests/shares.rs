@@ -16,6 +16,7 @@ use mlx_core::{Array, Dtype, Result};
 use rail_bench::{
     model::{ModelSpec, Quant},
     protocol::Strategy,
+    verdict::least_margin,
 };
 use rail_rank::{
     Choice, Session,
@@ -148,10 +149,11 @@ fn split(strategy: Strategy, spec: &ModelSpec, size: usize) -> Vec<Vec<Choice>> 
     })
 }
 
-/// Demands the tokens of a single process, and margins that differ by no more
-/// than another order of additions explains.
+/// Demands the tokens of a single process, and margins that differ by less than
+/// the launcher asks a reference's to be, so that no other order of additions
+/// could have changed a token.
 fn assert_split_alike(strategy: Strategy, spec: &ModelSpec, size: usize) {
-    const ROUNDING: f32 = 1e-5;
+    let rounding = least_margin(spec.dtype);
     let whole = generate(Strategy::Single, spec, Alone).unwrap();
     for (rank, choices) in split(strategy, spec, size).into_iter().enumerate() {
         for (index, (split, whole)) in choices.iter().zip(&whole).enumerate() {
@@ -159,7 +161,7 @@ fn assert_split_alike(strategy: Strategy, spec: &ModelSpec, size: usize) {
             assert_eq!(split.token, whole.token, "{place}");
             let difference = (split.margin - whole.margin).abs();
             assert!(
-                difference < ROUNDING,
+                difference < rounding,
                 "{place}: margins differ by {difference}"
             );
         }

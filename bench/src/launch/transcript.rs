@@ -22,7 +22,7 @@ pub struct RunRecord {
     pub ended: bool,
     /// Whether it was a warm-up. Known once it ended.
     pub warmup: bool,
-    /// The least difference of the two largest logits, where the rank has them.
+    /// The least margin of any token, as in [`Event::Run`].
     pub min_margin: Option<f32>,
 }
 
