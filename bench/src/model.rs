@@ -137,13 +137,31 @@ impl Preset {
 
 /// A model that cannot be spread over so many ranks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the model's {count} {what} cannot be split evenly over {ranks} ranks; use a rig with fewer nodes, or another --model"
-)]
-pub struct SplitError {
-    what: &'static str,
-    count: usize,
-    ranks: usize,
+pub enum SplitError {
+    /// Tensor parallelism would cut something in pieces of unequal size.
+    #[error(
+        "tp cannot split the model's {count} {what} evenly over {ranks} ranks; \
+         use --strategy pp, a rig with fewer nodes, or another --model"
+    )]
+    Tensor {
+        /// What does not divide.
+        what: &'static str,
+        /// How many the model has.
+        count: usize,
+        /// Ranks to split them over.
+        ranks: usize,
+    },
+    /// Pipeline parallelism would leave a rank without a layer.
+    #[error(
+        "pp needs a layer for each of {ranks} ranks, and the model has {layers}; \
+         use --strategy tp, a rig with fewer nodes, or another --model"
+    )]
+    Pipeline {
+        /// Layers of the model.
+        layers: usize,
+        /// Ranks to spread them over.
+        ranks: usize,
+    },
 }
 
 impl ModelSpec {
@@ -167,7 +185,7 @@ impl ModelSpec {
             .into_iter()
             .find(|(_, count)| !count.is_multiple_of(ranks))
         {
-            Some((what, count)) => Err(SplitError { what, count, ranks }),
+            Some((what, count)) => Err(SplitError::Tensor { what, count, ranks }),
             None => Ok(()),
         }
     }
@@ -178,11 +196,8 @@ impl ModelSpec {
     /// When there are fewer layers than ranks.
     pub fn check_pipeline_split(&self, ranks: usize) -> Result<(), SplitError> {
         if self.layers < ranks {
-            return Err(SplitError {
-                what: "layers",
-                count: self.layers,
-                ranks,
-            });
+            let layers = self.layers;
+            return Err(SplitError::Pipeline { layers, ranks });
         }
         Ok(())
     }
@@ -228,7 +243,12 @@ mod tests {
             error.contains("4 query heads") && error.contains("3 ranks"),
             "{error}"
         );
-        assert!(WIDE.check_pipeline_split(5).is_err());
+        assert!(error.contains("use --strategy pp"), "{error}");
+        let error = WIDE.check_pipeline_split(5).unwrap_err().to_string();
+        assert!(
+            error.contains("5 ranks") && error.contains("has 4"),
+            "{error}"
+        );
     }
 
     #[test]
