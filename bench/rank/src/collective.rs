@@ -5,25 +5,20 @@ use mlx_core::{Array, Dtype, Result, distributed::Group};
 /// The ranks of a job, seen from one of them.
 ///
 /// Messages carry no tags, so all ranks must compute the same operations in the
-/// same order (see [`mlx_core::distributed`]).
+/// same order (see [`mlx_core::distributed`]). Every operation fails with what
+/// MLX reports.
 pub trait Collective {
     /// This rank.
     fn rank(&self) -> usize;
     /// The number of ranks.
     fn size(&self) -> usize;
     /// The element-wise sum of every rank's `x`.
-    ///
-    /// # Errors
-    /// What MLX reports; so for the others.
     fn all_sum(&self, x: &Array) -> Result<Array>;
     /// Every rank's `x`, joined along the first dimension.
-    #[allow(clippy::missing_errors_doc)]
     fn all_gather(&self, x: &Array) -> Result<Array>;
     /// Sends `x` to a rank, when the result is computed.
-    #[allow(clippy::missing_errors_doc)]
     fn send(&self, x: &Array, destination: usize) -> Result<Array>;
     /// What a rank sends.
-    #[allow(clippy::missing_errors_doc)]
     fn recv(&self, shape: &[i32], dtype: Dtype, source: usize) -> Result<Array>;
 }
 
