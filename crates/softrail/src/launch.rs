@@ -4,10 +4,11 @@
 use std::{
     collections::BTreeMap,
     env,
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     hash::{DefaultHasher, Hash, Hasher},
     io,
     net::{Ipv4Addr, SocketAddrV4},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
@@ -99,7 +100,7 @@ impl Fabric {
                 path: parent.to_owned(),
                 source,
             })?;
-        let owner = lock_owner(&folder.path().join(OWNER_FILE))?;
+        let owner = lock_owner(folder.path())?;
         let cables = rig
             .cables
             .iter()
@@ -164,9 +165,7 @@ impl Fabric {
                 source,
             };
             fs::create_dir_all(&folder).map_err(io)?;
-            #[cfg(unix)]
-            std::os::unix::fs::symlink(fs::canonicalize(provider).map_err(io)?, &link)
-                .map_err(io)?;
+            symlink(fs::canonicalize(provider).map_err(io)?, &link).map_err(io)?;
         }
         let mut search = folder.display().to_string();
         if let Some(inherited) = env::var("LD_LIBRARY_PATH")
@@ -201,12 +200,12 @@ pub fn default_parent() -> PathBuf {
     }
 }
 
-/// The shared library of this crate, for [`Fabric::provider_env`]. Cargo puts it
-/// beside, or in `deps` below, the folder of any program that depends on this
-/// crate.
+/// The shared library of `softrail-provider`, for [`Fabric::provider_env`]. Cargo
+/// puts it beside the programs of the same target folder or in `deps` below; a
+/// test program, itself in `deps`, finds it there or one folder up.
 ///
 /// # Errors
-/// When it is in neither place.
+/// When it is in none of these places.
 pub fn provider_library() -> Result<PathBuf, FabricError> {
     let exe = env::current_exe().map_err(|source| FabricError::Io {
         path: "the running program".into(),
@@ -245,21 +244,24 @@ fn check_room(parent: &Path, cables: usize) -> Result<(), FabricError> {
     Ok(())
 }
 
-fn lock_owner(path: &Path) -> Result<File, FabricError> {
+/// Marks a folder as owned. The file has its name only once it is locked, or
+/// another launcher that sweeps meanwhile would take the folder for a dead one's.
+fn lock_owner(folder: &Path) -> Result<File, FabricError> {
+    let path = folder.join(OWNER_FILE);
+    let unlocked = path.with_extension("new");
     let locked = || -> io::Result<File> {
-        let mut file = File::create_new(path)?;
+        let mut file = File::create_new(&unlocked)?;
         file.try_lock()?;
         io::Write::write_all(&mut file, format!("{}\n", std::process::id()).as_bytes())?;
+        fs::rename(&unlocked, &path)?;
         Ok(file)
     };
-    locked().map_err(|source| FabricError::Io {
-        path: path.to_owned(),
-        source,
-    })
+    locked().map_err(|source| FabricError::Io { path, source })
 }
 
-/// Removes the fabrics of launchers that died without removing them. What cannot
-/// be removed is somebody else's, and stays.
+/// Removes the fabrics of launchers that died without removing them: those with
+/// an owner file that nobody has locked. What cannot be removed is somebody
+/// else's, and stays.
 fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else {
         return;
@@ -269,7 +271,7 @@ fn sweep(parent: &Path) {
             continue;
         }
         if let Ok(owner) = File::open(entry.path().join(OWNER_FILE))
-            && !matches!(owner.try_lock(), Err(TryLockError::WouldBlock))
+            && owner.try_lock().is_ok()
         {
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -306,11 +308,14 @@ mod tests {
         let dead = parent.path().join("softrail-dead");
         fs::create_dir(&dead).expect("made");
         fs::write(dead.join(OWNER_FILE), "1\n").expect("written");
+        let unfinished = parent.path().join("softrail-unfinished");
+        fs::create_dir(&unfinished).expect("made");
         let foreign = parent.path().join("other");
         fs::create_dir(&foreign).expect("made");
 
         let _another = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
         assert!(living.path().exists());
+        assert!(unfinished.exists(), "its launcher has yet to lock it");
         assert!(foreign.exists());
         assert!(!dead.exists());
     }
