@@ -83,34 +83,20 @@ unsafe extern "C" fn post_send(
     let now = clock::now();
     // SAFETY: a live queue pair.
     let pair = unsafe { &*pair.cast::<Qp>() };
-    let mut next = first;
-    while !next.is_null() {
-        // SAFETY: the application's list of work requests, ended by null.
-        let request = unsafe { &*next };
-        let posted = if request.opcode != ibv::IBV_WR_SEND
-            || request.send_flags & ibv::IBV_SEND_INLINE != 0
-        {
-            Err(libc::EOPNOTSUPP)
-        } else {
-            // SAFETY: the list holds as many entries as the request says.
-            unsafe { memory(request.sg_list, request.num_sge) }.and_then(|memory| {
-                let signalled = request.send_flags & ibv::IBV_SEND_SIGNALED != 0;
-                let work = WorkRequest {
-                    id: request.wr_id,
-                    memory,
-                    signalled,
-                };
-                pair.inner.post_send(now, work).map_err(errno)
-            })
-        };
-        if let Err(errno) = posted {
-            // SAFETY: the caller's room for the request that failed.
-            unsafe { *bad = next };
-            return errno;
+    let post = |request: &ibv::ibv_send_wr| {
+        if request.opcode != ibv::IBV_WR_SEND || request.send_flags & ibv::IBV_SEND_INLINE != 0 {
+            return Err(libc::EOPNOTSUPP);
         }
-        next = request.next;
-    }
-    0
+        let work = WorkRequest {
+            id: request.wr_id,
+            // SAFETY: the list holds as many entries as the request says.
+            memory: unsafe { memory(request.sg_list, request.num_sge) }?,
+            signalled: request.send_flags & ibv::IBV_SEND_SIGNALED != 0,
+        };
+        pair.inner.post_send(now, work).map_err(errno)
+    };
+    // SAFETY: the application's list and its room for the request that fails.
+    unsafe { post_list(first, bad, |request| request.next, post) }
 }
 
 /// Posts a list of receives of one scatter-gather entry each.
@@ -122,25 +108,41 @@ unsafe extern "C" fn post_recv(
     let now = clock::now();
     // SAFETY: a live queue pair.
     let pair = unsafe { &*pair.cast::<Qp>() };
-    let mut next = first;
-    while !next.is_null() {
-        // SAFETY: the application's list of work requests, ended by null.
-        let request = unsafe { &*next };
-        // SAFETY: the list holds as many entries as the request says.
-        let posted = unsafe { memory(request.sg_list, request.num_sge) }.and_then(|memory| {
-            let work = WorkRequest {
-                id: request.wr_id,
-                memory,
-                signalled: true,
-            };
-            pair.inner.post_receive(now, work).map_err(errno)
-        });
-        if let Err(errno) = posted {
-            // SAFETY: the caller's room for the request that failed.
-            unsafe { *bad = next };
+    let post = |request: &ibv::ibv_recv_wr| {
+        let work = WorkRequest {
+            id: request.wr_id,
+            // SAFETY: the list holds as many entries as the request says.
+            memory: unsafe { memory(request.sg_list, request.num_sge) }?,
+            signalled: true,
+        };
+        pair.inner.post_receive(now, work).map_err(errno)
+    };
+    // SAFETY: the application's list and its room for the request that fails.
+    unsafe { post_list(first, bad, |request| request.next, post) }
+}
+
+/// Posts one work request after another. The first that is not taken ends it:
+/// `bad` then points to that one, and its `errno` is the answer.
+///
+/// # Safety
+/// `first` must begin a list of live requests that `next` leads through and null
+/// ends, and `bad` must be valid for writing.
+unsafe fn post_list<R>(
+    first: *mut R,
+    bad: *mut *mut R,
+    next: impl Fn(&R) -> *mut R,
+    post: impl Fn(&R) -> Result<(), c_int>,
+) -> c_int {
+    let mut current = first;
+    while !current.is_null() {
+        // SAFETY: the caller's promise of a list of live requests.
+        let request = unsafe { &*current };
+        if let Err(errno) = post(request) {
+            // SAFETY: the caller's promise.
+            unsafe { *bad = current };
             return errno;
         }
-        next = request.next;
+        current = next(request);
     }
     0
 }
