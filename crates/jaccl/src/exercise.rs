@@ -180,7 +180,12 @@ impl Rank<'_> {
         bytes: usize,
         repetition: u32,
     ) -> Result<Outcome, Error> {
-        let length = bytes / size_of::<T>();
+        let size = size_of::<T>();
+        if !bytes.is_multiple_of(size) {
+            let dtype = T::DTYPE;
+            return Err(Error::Ragged { bytes, dtype, size });
+        }
+        let length = bytes / size;
         let rank = self.job.rank;
         let input: Vec<T> = (0..length).map(|i| small(rank, repetition, i)).collect();
         let mut output = Guarded::new(length, rank);
