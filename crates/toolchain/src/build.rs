@@ -5,62 +5,27 @@ use std::{
     env, fs,
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    process::Command,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     Toolchain,
-    error::{Error, IoContext, Result},
+    compile::{Compilation, Sources},
+    error::{IoContext, Result},
     fetch::Source,
-    manifest::{Artefact, Inputs, Manifest, SCHEMA},
+    manifest::{Artefact, Component, Inputs, Manifest, SCHEMA},
     pin::Pin,
-    process,
     series::Series,
     store::{Kind, sha256},
-    tools::{Compiler, Tools, folder_hash, sdk_version},
+    tools::{Compiler, folder_hash, sdk_version},
     tree::Listing,
 };
 
 /// The oldest macOS whose SDK and deployment target give MLX its jaccl.
 const MACOS_WITH_JACCL: &str = "26.2";
 
-/// Text that is in jaccl and not in the stub upstream compiles in its place.
-const JACCL_MARK: &[u8] = b"JACCL_IBV_DEVICES";
-
 /// Variables that change what CMake or the compiler does.
 const OBEYED: [&str; 6] = ["CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS"];
-
-/// How much of MLX a build holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Component {
-    /// MLX with jaccl inside, and mlx-c: `lib/libmlxc.so`, static libraries,
-    /// headers.
-    Mlx,
-    /// jaccl alone behind our C shim: `lib/libjaccl_shim.so`.
-    Jaccl,
-}
-
-impl Component {
-    fn name(self) -> &'static str {
-        match self {
-            Component::Mlx => "mlx",
-            Component::Jaccl => "jaccl",
-        }
-    }
-
-    fn library(self) -> &'static str {
-        match (self, cfg!(target_os = "macos")) {
-            (Component::Mlx, false) => "libmlxc.so",
-            (Component::Mlx, true) => "libmlxc.dylib",
-            (Component::Jaccl, false) => "libjaccl_shim.so",
-            (Component::Jaccl, true) => "libjaccl_shim.dylib",
-        }
-    }
-}
 
 /// What to build.
 #[derive(Debug, Clone)]
@@ -126,8 +91,8 @@ impl Toolchain {
     ///
     /// # Errors
     /// Those of [`Toolchain::fetch`], [`Toolchain::patch`] and
-    /// [`Toolchain::tools`]; [`Error::Command`] with the log's place when CMake
-    /// or Ninja fails; [`Error::BadBuild`] when jaccl is not in the result.
+    /// [`Toolchain::tools`]; [`Error::Command`](crate::Error::Command) with the log's place when CMake
+    /// or Ninja fails; [`Error::BadBuild`](crate::Error::BadBuild) when jaccl is not in the result.
     pub fn build(&self, request: &Request<'_>) -> Result<Build> {
         let inputs = self.inputs(request)?;
         if let Some(build) = self.finished(&inputs)? {
@@ -142,13 +107,8 @@ impl Toolchain {
         if let Some(build) = self.finished(&inputs)? {
             return Ok(build);
         }
-        let tools = self.tools()?;
-        self.compile(
-            request,
-            &inputs,
-            &tools,
-            &self.store.root().join("work").join(work_key),
-        )
+        let work = self.store.root().join("work").join(work_key);
+        self.compile(request, inputs, &work)
     }
 
     /// What a build of `request` depends on; needs the patched tree, not the
@@ -225,12 +185,6 @@ impl Toolchain {
 
     /// Holds the inputs against the newest build of the same kind.
     fn why_not_current(&self, inputs: &Inputs) -> String {
-        let what = format!(
-            "MLX {} ({}, {})",
-            inputs.mlx,
-            inputs.series,
-            inputs.component.name()
-        );
         let builds = fs::read_dir(self.store.entry(Kind::Build, ""))
             .into_iter()
             .flatten()
@@ -243,153 +197,55 @@ impl Toolchain {
             })
             .max_by_key(|m| m.finished);
         match newest {
-            None => format!("no build of {what} is in the store yet"),
+            None => format!("no build of {inputs} is in the store yet"),
             Some(m) => format!(
-                "the store's build of {what} is of other inputs: {}",
+                "the store's build of {inputs} is of other inputs: {}",
                 inputs.changes_since(&m.inputs).join(", ")
             ),
         }
     }
 
-    fn compile(
-        &self,
-        request: &Request<'_>,
-        inputs: &Inputs,
-        tools: &Tools,
-        work: &Path,
-    ) -> Result<Build> {
+    fn compile(&self, request: &Request<'_>, inputs: Inputs, work: &Path) -> Result<Build> {
         let started = Instant::now();
-        let Request {
-            pin,
-            series,
-            component,
-            ..
-        } = *request;
-        let patched = self.patch(pin, series)?;
+        let Request { pin, series, .. } = *request;
+        let tools = self.tools()?;
         // Ninja remembers paths: everything it sees is copied to where it will be
         // for any clone, and only what changed is touched.
-        let source = mirror(&patched.path, work.join("mlx"))?;
-        let recipe = mirror(&self.recipe(), work.join("recipe"))?;
-
-        let scratch = self.store.scratch()?;
-        let log = scratch.path().join("build.log");
-        let kept_log = work.join("build.log");
-        let prefix = scratch.path().join("prefix");
-        let build = work.join("build");
-        discard_if_moved(&build)?;
-
-        let mut configure = Command::new(tools.cmake());
-        configure
-            .arg("-S")
-            .arg(recipe)
-            .arg("-B")
-            .arg(&build)
-            .args(["-G", "Ninja"])
-            .arg(definition("CMAKE_MAKE_PROGRAM", tools.ninja()))
-            .arg(definition("CMAKE_CXX_COMPILER", &inputs.compiler.program))
-            .arg(definition("RAILS_MLX_DIR", &source))
-            .arg(definition("RAILS_JSON_DIR", tools.json()))
-            .arg(definition("fmt_DIR", tools.fmt()))
-            .args(
-                inputs
-                    .options
-                    .iter()
-                    .map(|(name, value)| definition(name, value)),
-            );
-        match component {
-            Component::Mlx => {
-                configure.arg(definition("RAILS_MLXC_DIR", self.mlx_c(pin, work)?));
-            }
-            Component::Jaccl => {
-                let shim = mirror(&self.shim(), work.join("shim"))?;
-                configure.arg(definition("RAILS_SHIM_DIR", shim));
-            }
-        }
-        if cfg!(target_os = "linux") {
-            configure.arg(definition("RAILS_OPENBLAS_DIR", tools.openblas()));
-            configure.arg(definition("RAILS_VERBS_DIR", self.verbs()?));
-        }
-
-        let what = format!(
-            "MLX {} ({series}{})",
-            pin.version,
-            if component == Component::Jaccl {
-                ", jaccl only"
-            } else {
-                ""
-            }
-        );
-        let keep_log = |outcome: Result<()>| {
-            outcome.map_err(|error| match error {
-                Error::Command {
-                    what, status, tail, ..
-                } => {
-                    let log = fs::copy(&log, &kept_log).ok().map(|_| kept_log.clone());
-                    Error::Command {
-                        what,
-                        status,
-                        tail,
-                        log,
-                    }
-                }
-                other => other,
-            })
-        };
-        self.progress.step("Configuring", &what);
-        keep_log(process::run(
-            "configuring MLX with CMake",
-            &mut configure,
-            &self.cancel,
-            Some(&log),
-            |_| {},
-        ))?;
-
-        self.progress.step("Building", &what);
-        let mut ninja = Command::new(tools.ninja());
-        ninja.arg("-C").arg(&build).env("NINJA_STATUS", "[%f/%t] ");
-        if let Some(jobs) = request
-            .jobs
-            .or_else(|| std::thread::available_parallelism().ok())
-        {
-            ninja.arg(format!("-j{jobs}"));
-        }
-        keep_log(process::run(
-            "compiling MLX",
-            &mut ninja,
-            &self.cancel,
-            Some(&log),
-            |line| {
-                if let Some((done, total)) = ninja_status(line) {
-                    self.progress.advance(done, total, "compile steps");
-                }
+        let sources = Sources {
+            recipe: mirror(&self.recipe(), work.join("recipe"))?,
+            mlx: mirror(&self.patch(pin, series)?.path, work.join("mlx"))?,
+            companion: match request.component {
+                Component::Mlx => self.mlx_c(pin, work.join("mlx-c"))?,
+                Component::Jaccl => mirror(&self.shim(), work.join("shim"))?,
             },
-        ))?;
-        let mut install = Command::new(tools.cmake());
-        install
-            .arg("--install")
-            .arg(&build)
-            .arg("--prefix")
-            .arg(&prefix);
-        keep_log(process::run(
-            "installing MLX",
-            &mut install,
-            &self.cancel,
-            Some(&log),
-            |_| {},
-        ))?;
-        self.progress.finish();
+            verbs: if cfg!(target_os = "linux") {
+                Some(self.verbs()?)
+            } else {
+                None
+            },
+        };
+        let scratch = self.store.scratch()?;
+        let prefix = scratch.path().join("prefix");
+        let compilation = Compilation {
+            inputs: &inputs,
+            tools: &tools,
+            sources: &sources,
+            folder: &work.join("build"),
+            log: &scratch.path().join("build.log"),
+            progress: &*self.progress,
+            cancel: &self.cancel,
+        };
+        compilation.run(request.jobs, &prefix)?;
 
-        let library = prefix.join("lib").join(component.library());
-        assert_jaccl(&pin.version, &library)?;
         let manifest = Manifest {
             schema: SCHEMA.to_owned(),
             key: inputs.key(),
-            inputs: inputs.clone(),
+            artefacts: artefacts(&prefix)?,
+            inputs,
             seconds: started.elapsed().as_secs(),
             finished: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |d| d.as_secs()),
-            artefacts: artefacts(&prefix)?,
         };
         manifest.save(&scratch.path().join("manifest.json"))?;
         let entry = self
@@ -403,9 +259,8 @@ impl Toolchain {
     }
 
     /// mlx-c includes its headers as `mlx/c/...`; its pinned tree is the `mlx`.
-    fn mlx_c(&self, pin: &Pin, work: &Path) -> Result<PathBuf> {
+    fn mlx_c(&self, pin: &Pin, folder: PathBuf) -> Result<PathBuf> {
         let tree = self.fetch(&pin.mlx_c, &Source::Auto)?;
-        let folder = work.join("mlx-c");
         let link = folder.join("mlx");
         fs::create_dir_all(&folder).at("create", &folder)?;
         if fs::read_link(&link).ok().as_deref() != Some(&tree.path) {
@@ -422,25 +277,6 @@ impl Toolchain {
     fn shim(&self) -> PathBuf {
         self.root.join("crates/jaccl/shim")
     }
-}
-
-/// Makes `to` equal `from` without touching what is equal already.
-fn mirror(from: &Path, to: PathBuf) -> Result<PathBuf> {
-    Listing::of_folder(from)?.sync(from, &to)?;
-    Ok(to)
-}
-
-/// CMake refuses a folder that was configured under another name, as after the
-/// store was moved.
-fn discard_if_moved(build: &Path) -> Result<()> {
-    let Ok(cache) = fs::read_to_string(build.join("CMakeCache.txt")) else {
-        return Ok(());
-    };
-    let home = format!("CMAKE_CACHEFILE_DIR:INTERNAL={}", build.display());
-    if cache.lines().any(|line| line == home) {
-        return Ok(());
-    }
-    fs::remove_dir_all(build).at("remove", build)
 }
 
 fn options(component: Component, sdk: Option<&str>) -> BTreeMap<String, String> {
@@ -478,28 +314,10 @@ fn options(component: Component, sdk: Option<&str>) -> BTreeMap<String, String> 
         .collect()
 }
 
-fn definition(name: &str, value: impl AsRef<Path>) -> std::ffi::OsString {
-    let mut argument = std::ffi::OsString::from(format!("-D{name}="));
-    argument.push(value.as_ref());
-    argument
-}
-
-/// `[12/345] Building ...`
-fn ninja_status(line: &str) -> Option<(u64, u64)> {
-    let (done, total) = line.strip_prefix('[')?.split_once(']')?.0.split_once('/')?;
-    Some((done.parse().ok()?, total.parse().ok()?))
-}
-
-/// Upstream compiles a stub and says nothing when it thinks jaccl unsupported.
-fn assert_jaccl(version: &str, library: &Path) -> Result<()> {
-    let content = fs::read(library).at("read", library)?;
-    let found = content
-        .windows(JACCL_MARK.len())
-        .any(|window| window == JACCL_MARK);
-    found.then_some(()).ok_or_else(|| Error::BadBuild {
-        pin: version.to_owned(),
-        problem: format!("{} has no jaccl in it", library.display()),
-    })
+/// Makes `to` equal `from` without touching what is equal already.
+fn mirror(from: &Path, to: PathBuf) -> Result<PathBuf> {
+    Listing::of_folder(from)?.sync(from, &to)?;
+    Ok(to)
 }
 
 fn artefacts(prefix: &Path) -> Result<Vec<Artefact>> {
@@ -519,19 +337,4 @@ fn artefacts(prefix: &Path) -> Result<Vec<Artefact>> {
     }
     artefacts.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(artefacts)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ninja_status;
-
-    #[test]
-    fn ninja_counts_are_read_and_other_lines_are_not() {
-        assert_eq!(
-            ninja_status("[7/118] Building CXX object x.o"),
-            Some((7, 118))
-        );
-        assert_eq!(ninja_status("ninja: entering directory"), None);
-        assert_eq!(ninja_status("[warning] a/b"), None);
-    }
 }

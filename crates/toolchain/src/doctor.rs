@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     Toolchain,
     error::{Error, IoContext},
+    manifest::{Component, Manifest},
     pin::Pin,
     process,
     series::Series,
@@ -81,7 +82,8 @@ impl Check {
 }
 
 impl Toolchain {
-    /// Looks at the machine and the store; changes nothing and reaches nothing.
+    /// Looks at the machine and the store, and tries whether the store can be
+    /// written; reaches nothing.
     pub fn doctor(&self) -> Vec<Check> {
         let mut checks = vec![
             Check::of(
@@ -165,10 +167,8 @@ impl Toolchain {
         let builds = fs::read_dir(self.store.entry(Kind::Build, "")).ok()?;
         builds
             .flatten()
-            .filter_map(|entry| {
-                crate::manifest::Manifest::load(&entry.path().join("manifest.json")).ok()
-            })
-            .filter(|m| m.inputs.component == crate::build::Component::Mlx)
+            .filter_map(|entry| Manifest::load(&entry.path().join("manifest.json")).ok())
+            .filter(|m| m.inputs.component == Component::Mlx)
             .filter(|m| m.inputs.mlx == version && m.inputs.series == series)
             .max_by_key(|m| m.finished)
             .map(|m| format!("build {}", m.key))

@@ -14,6 +14,7 @@
 
 pub mod build;
 pub mod build_script;
+mod compile;
 pub mod doctor;
 pub mod error;
 pub mod fetch;

@@ -1,11 +1,10 @@
 //! What a build was made from, and what came out.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fmt, fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    build::Component,
     error::{Error, IoContext, Result},
     series::Series,
     store::sha256,
@@ -15,6 +14,37 @@ use crate::{
 
 /// The `schema` of every manifest of this shape.
 pub const SCHEMA: &str = "mlx-rails/build/1";
+
+/// How much of MLX a build holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Component {
+    /// MLX with jaccl inside, and mlx-c: `lib/libmlxc.so`, static libraries,
+    /// headers.
+    Mlx,
+    /// jaccl alone behind our C shim: `lib/libjaccl_shim.so`.
+    Jaccl,
+}
+
+impl Component {
+    /// `mlx` or `jaccl`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Component::Mlx => "mlx",
+            Component::Jaccl => "jaccl",
+        }
+    }
+
+    /// The file name of the shared library that a build is for.
+    pub fn library(self) -> &'static str {
+        match (self, cfg!(target_os = "macos")) {
+            (Component::Mlx, false) => "libmlxc.so",
+            (Component::Mlx, true) => "libmlxc.dylib",
+            (Component::Jaccl, false) => "libjaccl_shim.so",
+            (Component::Jaccl, true) => "libjaccl_shim.dylib",
+        }
+    }
+}
 
 /// Everything that may change a build's bytes. Its hash is the build's key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +135,17 @@ impl Inputs {
             "compiler flags in the environment".into(),
         );
         changes
+    }
+}
+
+/// As people call it: `MLX 0.31.2 (patched)`.
+impl fmt::Display for Inputs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let only = match self.component {
+            Component::Mlx => "",
+            Component::Jaccl => ", jaccl only",
+        };
+        write!(f, "MLX {} ({}{only})", self.mlx, self.series)
     }
 }
 
