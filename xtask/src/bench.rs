@@ -15,9 +15,13 @@ use toolchain::{
 use crate::{exit, flags, programs::Programs, session::Session};
 
 pub fn run(session: &Session, flags: &flags::Bench) -> anyhow::Result<ExitCode> {
-    let args = &flags.args;
+    let mut args = flags.args.clone();
+    let output = args
+        .output
+        .get_or_insert_with(|| session.toolchain.root().join("target/bench"))
+        .clone();
     // Every mistake of the user's comes out before the minutes of a build.
-    let plan = Plan::from_args(args)?;
+    let plan = Plan::from_args(&args)?;
     let pin = session
         .toolchain
         .pin(args.mlx.as_deref().unwrap_or(DEFAULT_PIN))?;
@@ -45,6 +49,10 @@ pub fn run(session: &Session, flags: &flags::Bench) -> anyhow::Result<ExitCode> 
     };
     let report =
         session.unless_interrupted(rail_bench::run(&plan, &harness).map_err(Into::into))?;
+    eprintln!(
+        "bench.json, bench.md and bench.csv are in {}",
+        output.display()
+    );
     print!("{}", report.render(args.format));
     Ok(if report.all_pass() {
         ExitCode::SUCCESS
