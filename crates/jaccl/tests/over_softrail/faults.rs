@@ -73,6 +73,22 @@ fn a_mesh_all_sum_above_two_frames_is_wrong_unless_patched() {
     }
 }
 
+/// Whole elements only: fewer bytes than asked for would pass for all of them.
+#[test]
+fn a_step_that_ends_inside_an_element_is_refused() {
+    let operation = Operation::AllReduce {
+        reduction: Reduction::Sum,
+        dtype: Dtype::Float32,
+    };
+    let verdict = Group::new(2, 1, Backend::Ring, vec![once(operation, 4098)])
+        .run()
+        .verdict;
+    assert!(
+        matches!(&verdict, Verdict::Error(text) if text.contains("4098 bytes")),
+        "{verdict:?}"
+    );
+}
+
 /// A process that is not on a node of a fabric has no devices, which this jaccl
 /// does not survive; its user finds the reason on standard error.
 #[test]
