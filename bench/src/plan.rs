@@ -19,8 +19,8 @@ use crate::{
 /// Seeds the weights and the prompt of every run, so that reports compare.
 const SEED: u64 = 1;
 
-/// What the ranks of a failed cell get to end by themselves. Enough for the
-/// peers' own complaints, which are not reported, to be read past.
+/// What the ranks of a failed cell get to end by themselves, and the failed one's
+/// own words to arrive.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Everything about a run but the machinery that executes it.

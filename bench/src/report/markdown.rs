@@ -1,7 +1,9 @@
 //! The table for people, and what to know to read it.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
-use rail_matrix::{Cable, units};
+use rail_matrix::{Cable, Rig, units};
 
 use super::{CellReport, Report};
 use crate::{
@@ -113,8 +115,8 @@ fn row(report: &Report, cell: &CellReport) -> [String; COLUMNS.len()] {
         figure(itl.map(|itl| itl.p50), 2),
         figure(itl.map(|itl| itl.p90), 2),
         figure(itl.map(|itl| itl.p99), 2),
-        megabytes(&cell.cable_bytes),
-        megabytes(&cell.decode_cable_bytes),
+        megabytes(&report.rig, &cell.cable_bytes),
+        megabytes(&report.rig, &cell.decode_cable_bytes),
     ]
 }
 
@@ -146,20 +148,44 @@ fn figure(value: Option<f64>, decimals: usize) -> String {
     value.map_or(NONE.to_owned(), |value| format!("{value:.decimals$}"))
 }
 
-/// Each cable's bytes, and how far apart the cables are when there are several.
-fn megabytes(bytes: &CableBytes) -> String {
-    let megabytes: Vec<_> = bytes.values().map(|&bytes| bytes as f64 / 1e6).collect();
-    let each: Vec<_> = megabytes.iter().map(|mb| format!("{mb:.1}")).collect();
-    let each = each.join(" / ");
-    let mean = megabytes.iter().sum::<f64>() / megabytes.len() as f64;
-    let least = megabytes.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = megabytes.iter().copied().fold(0.0, f64::max);
-    match megabytes.len() {
-        0 => NONE.to_owned(),
-        // Next to nothing is spread by chance.
-        2.. if mean >= 0.1 => format!("{each} ({:.1} %)", 100.0 * (most - least) / mean),
-        _ => each,
+/// Each cable's bytes, and how far apart those of a pair of nodes are.
+fn megabytes(rig: &Rig, bytes: &CableBytes) -> String {
+    if bytes.is_empty() {
+        return NONE.to_owned();
     }
+    let each: Vec<_> = bytes
+        .values()
+        .map(|&bytes| format!("{:.1}", bytes as f64 / 1e6))
+        .collect();
+    let each = each.join(" / ");
+    match pair_spread(rig, bytes) {
+        Some(spread) => format!("{each} ({:.1} %)", 100.0 * spread),
+        None => each,
+    }
+}
+
+/// How far the cables of a pair of nodes are apart, as a part of their mean, in
+/// the pair where they are farthest. Between pairs there is no telling: the
+/// strategy decides which nodes have anything to say to each other.
+fn pair_spread(rig: &Rig, bytes: &CableBytes) -> Option<f64> {
+    /// Next to nothing is spread by chance.
+    const ENOUGH: f64 = 1e5;
+
+    let mut pairs = BTreeMap::<_, Vec<f64>>::new();
+    for cable in &rig.cables {
+        if let Some(&carried) = bytes.get(&cable.name) {
+            let mut pair = cable.ends.each_ref().map(|end| &end.node);
+            pair.sort();
+            pairs.entry(pair).or_default().push(carried as f64);
+        }
+    }
+    let spreads = pairs.into_values().filter_map(|carried| {
+        let mean = carried.iter().sum::<f64>() / carried.len() as f64;
+        let least = carried.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = carried.iter().copied().fold(0.0, f64::max);
+        (carried.len() > 1 && mean >= ENOUGH).then(|| (most - least) / mean)
+    });
+    spreads.max_by(f64::total_cmp)
 }
 
 fn failures(report: &Report) -> String {
@@ -178,7 +204,8 @@ fn notes(report: &Report) -> String {
          them; ITL percentiles are by nearest rank over all measured runs. Gains are against \
          ring-1 of the same strategy, so that a change of backend is not taken for the gain of a \
          cable. MB a cable count both directions over the measured runs: prefill up to their first \
-         token, decode from there. In brackets how far the cables are apart, of their mean."
+         token, decode from there. In brackets how far the cables of a pair of nodes are apart, of \
+         their mean."
     )
 }
 
@@ -224,4 +251,38 @@ fn widest_ring(report: &Report, strategy: Strategy) -> Option<&CellReport> {
     let of_strategy = report.cells.iter().filter(|cell| cell.strategy == strategy);
     let rings = of_strategy.filter(|cell| cell.backend == Backend::Ring && cell.cables > 1);
     rings.max_by_key(|cell| cell.cables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cables_are_compared_within_their_pair() {
+        let rig = Rig::parse(
+            r#"
+            node = [{ name = "a" }, { name = "b" }, { name = "c" }]
+            cable = [
+                { name = "ab-1", ends = ["a:1", "b:1"] },
+                { name = "ab-2", ends = ["b:2", "a:2"] },
+                { name = "bc-1", ends = ["b:3", "c:1"] },
+                { name = "bc-2", ends = ["b:4", "c:2"] },
+            ]
+            "#,
+        )
+        .unwrap();
+        let carried = |bytes: &[(&str, u64)]| {
+            let bytes = bytes.iter().map(|&(cable, n)| (cable.to_owned(), n));
+            megabytes(&rig, &bytes.collect())
+        };
+        let all = [
+            ("ab-1", 900_000),
+            ("ab-2", 1_100_000),
+            ("bc-1", 0),
+            ("bc-2", 40),
+        ];
+        assert_eq!(carried(&all), "0.9 / 1.1 / 0.0 / 0.0 (20.0 %)");
+        assert_eq!(carried(&[("ab-1", 900_000), ("bc-1", 0)]), "0.9 / 0.0");
+        assert_eq!(carried(&[]), "-");
+    }
 }
