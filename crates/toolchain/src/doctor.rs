@@ -1,6 +1,6 @@
 //! What is present, what is missing, and how to get it.
 
-use std::{env, fs, path::Path, process::Command};
+use std::{env, fs, path::Path};
 
 use serde::Serialize;
 
@@ -9,7 +9,6 @@ use crate::{
     error::{Error, IoContext},
     manifest::{Component, Manifest},
     pin::Pin,
-    process,
     series::Series,
     store::Kind,
     tools::{self, Compiler},
@@ -86,13 +85,10 @@ impl Toolchain {
     /// written; reaches nothing.
     pub fn doctor(&self) -> Vec<Check> {
         let mut checks = vec![
-            Check::of(
-                "git",
-                version("git", "patches are applied by git", "apt-get install git"),
-            ),
+            Check::of("git", tools::git_version()),
             Check::of(
                 "cargo",
-                version("cargo", "sources come through cargo", "https://rustup.rs"),
+                tools::version_of("cargo", "sources come through cargo", "https://rustup.rs"),
             ),
             Check::of(
                 "C++ compiler",
@@ -173,16 +169,6 @@ impl Toolchain {
             .max_by_key(|m| m.finished)
             .map(|m| format!("build {}", m.key))
     }
-}
-
-fn version(program: &'static str, why: &'static str, remedy: &str) -> Result<String, Error> {
-    process::capture(program, Command::new(program).arg("--version"))
-        .map(|v| v.lines().next().unwrap_or_default().to_owned())
-        .map_err(|_| Error::MissingTool {
-            tool: program,
-            why,
-            remedy: remedy.to_owned(),
-        })
 }
 
 fn shared_memory() -> Check {

@@ -22,6 +22,7 @@ use crate::{
     pin::Pin,
     process,
     store::{Kind, sha256},
+    tools::git_version,
     tree::{Listing, ObjectId},
 };
 
@@ -279,10 +280,7 @@ impl Toolchain {
         let scratch = self.store.scratch()?;
         let copy = scratch.path().join("tree");
         Listing::of_folder(tree)?.sync(tree, &copy)?;
-        let git = PatchTree {
-            folder: &copy,
-            base: &pristine,
-        };
+        let git = PatchTree::new(&copy, &pristine)?;
         let patches = self.patches(pin, Series::Patched)?;
         let mut states = Vec::new();
         for (at, patch) in patches.iter().enumerate() {
@@ -312,10 +310,7 @@ impl Toolchain {
         let scratch = self.store.scratch()?;
         let made = scratch.path().join("tree");
         pin.mlx.listing.sync(&pristine.path, &made)?;
-        let git = PatchTree {
-            folder: &made,
-            base: &pristine.path,
-        };
+        let git = PatchTree::new(&made, &pristine.path)?;
         for (done, patch) in patches.iter().enumerate() {
             match git.state(patch, &patches[..done])? {
                 State::Applies => git.apply(patch)?,
@@ -402,7 +397,14 @@ struct PatchTree<'a> {
     base: &'a Path,
 }
 
-impl PatchTree<'_> {
+impl<'a> PatchTree<'a> {
+    /// Makes sure first that there is a git, lest its absence be taken for its
+    /// refusal of a patch.
+    fn new(folder: &'a Path, base: &'a Path) -> Result<Self> {
+        git_version()?;
+        Ok(PatchTree { folder, base })
+    }
+
     fn state(&self, patch: &Patch, before: &[Patch]) -> Result<State> {
         let refused = match self.git_apply(self.folder, patch, &["--check"]) {
             Ok(()) => return Ok(State::Applies),

@@ -142,6 +142,27 @@ impl Compiler {
     }
 }
 
+/// The first line of a program's `--version`, or who installs it.
+pub(crate) fn version_of(
+    program: &'static str,
+    why: &'static str,
+    remedy: &'static str,
+) -> Result<String> {
+    process::capture(program, Command::new(program).arg("--version"))
+        .map(|v| v.lines().next().unwrap_or_default().to_owned())
+        .map_err(|_| Error::MissingTool {
+            tool: program,
+            why,
+            remedy: remedy.to_owned(),
+        })
+}
+
+/// Which git applies patches.
+pub(crate) fn git_version() -> Result<String> {
+    let remedy = "apt-get install git (Debian, Ubuntu), dnf install git (Fedora)";
+    version_of("git", "patches are applied by git", remedy)
+}
+
 /// The Python that runs pip: `MLX_RAILS_PYTHON`, else `python3`.
 pub(crate) fn python() -> String {
     env::var("MLX_RAILS_PYTHON")
@@ -186,6 +207,22 @@ fn with_pip_remedy(error: Error) -> Error {
     }
 }
 
+/// The user's Python when it has pip, else that of an environment made in
+/// `scratch`: distributions leave pip out more often than what makes one.
+fn python_with_pip(scratch: &Path) -> Result<PathBuf> {
+    let python = python();
+    let Err(missing) = pip_version() else {
+        return Ok(python.into());
+    };
+    let environment = scratch.join("venv");
+    let mut venv = Command::new(&python);
+    venv.args(["-m", "venv"]).arg(&environment);
+    match process::capture("making a Python environment", &mut venv) {
+        Ok(_) => Ok(environment.join("bin/python")),
+        Err(_) => Err(missing),
+    }
+}
+
 impl Toolchain {
     /// The tool set, installed first when the store does not have it.
     ///
@@ -205,7 +242,6 @@ impl Toolchain {
         if tools.is_whole() {
             return Ok(tools);
         }
-        pip_version()?;
         self.progress.step(
             "Installing",
             "CMake, Ninja, libclang, OpenBLAS, json, fmt (pip, into the store)",
@@ -214,7 +250,7 @@ impl Toolchain {
         let requirements = scratch.path().join("requirements.txt");
         fs::write(&requirements, REQUIREMENTS).at("write", &requirements)?;
         let made = scratch.path().join("tools");
-        let mut pip = Command::new(python());
+        let mut pip = Command::new(python_with_pip(scratch.path())?);
         pip.args([
             "-m",
             "pip",
