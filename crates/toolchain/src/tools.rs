@@ -251,26 +251,22 @@ impl Toolchain {
         fs::write(&requirements, REQUIREMENTS).at("write", &requirements)?;
         let made = scratch.path().join("tools");
         let mut pip = Command::new(python_with_pip(scratch.path())?);
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-input",
-            "--disable-pip-version-check",
-        ])
-        .args([
-            "--no-deps",
-            "--only-binary=:all:",
-            "--require-hashes",
-            "--no-compile",
-        ])
-        .args(["--root-user-action=ignore", "--requirement"])
-        .arg(&requirements)
-        .arg("--target")
-        .arg(&made)
-        // A user's `pip --user` default contradicts --target.
-        .env("PIP_USER", "0");
+        pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
+            .args([
+                "--no-deps",
+                "--only-binary=:all:",
+                "--require-hashes",
+                "--no-compile",
+            ])
+            .arg("--requirement")
+            .arg(&requirements)
+            .arg("--target")
+            .arg(&made)
+            // By environment, because an older pip refuses options it lacks.
+            .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+            .env("PIP_ROOT_USER_ACTION", "ignore")
+            // A user's `pip --user` default contradicts --target.
+            .env("PIP_USER", "0");
         process::run(
             "installing the build tools with pip",
             &mut pip,
