@@ -7,8 +7,7 @@ fn main() {
     let lib = env::var("DEP_MLX_CORE_LIB").expect("mlx-core publishes DEP_MLX_CORE_LIB");
     println!("cargo::rustc-link-arg=-Wl,-rpath,{lib}");
     if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
-        // RPATH rather than RUNPATH: an LD_LIBRARY_PATH left over in the caller's
-        // environment must not run another MLX than the one that is reported.
+        // RPATH rather than RUNPATH, as `mlx-sys` explains.
         println!("cargo::rustc-link-arg=-Wl,--disable-new-dtags");
     }
 }

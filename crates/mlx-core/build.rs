@@ -10,8 +10,7 @@ fn main() {
     println!("cargo::metadata=lib={lib}");
     println!("cargo::rustc-link-arg=-Wl,-rpath,{lib}");
     if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
-        // RUNPATH rather than RPATH, so that LD_LIBRARY_PATH can name another
-        // build of the same pin.
-        println!("cargo::rustc-link-arg=-Wl,--enable-new-dtags");
+        // RPATH rather than RUNPATH, as `mlx-sys` explains.
+        println!("cargo::rustc-link-arg=-Wl,--disable-new-dtags");
     }
 }

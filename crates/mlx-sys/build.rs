@@ -28,7 +28,7 @@ fn link(prefix: &Path) {
 
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", lib.display());
     if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
-        println!("cargo::rustc-link-arg=-Wl,--enable-new-dtags");
+        println!("cargo::rustc-link-arg=-Wl,--disable-new-dtags");
     }
 }
 

@@ -4,10 +4,7 @@
 //! # The build
 //! The build script asks `toolchain` for a prefix (built first when the store
 //! has none) and links its `lib/libmlxc`, a shared library that holds mlx-c, MLX
-//! and jaccl. One binary can serve several builds of the same MLX release,
-//! because their C interface is the same: the loader takes the folder in
-//! `LD_LIBRARY_PATH` (macOS: `DYLD_LIBRARY_PATH`) before the run path recorded
-//! at link time.
+//! and jaccl.
 //!
 //! # The `DEP_MLX_*` contract
 //! A crate that depends on this one directly finds in its build script:
@@ -19,7 +16,9 @@
 //! | `DEP_MLX_LIB`     | `$PREFIX/lib`, which holds `libmlxc`              |
 //!
 //! Cargo does not hand link arguments on to dependents, so a crate that links
-//! an executable (tests included) adds `DEP_MLX_LIB` to its run path itself.
+//! an executable (tests included) adds `DEP_MLX_LIB` to its run path itself. Ours
+//! do so as RPATH, not RUNPATH: no leftover `LD_LIBRARY_PATH` can then run another
+//! MLX than the one that was linked.
 //!
 //! # Environment
 //! `MLX_RAILS_STORE`, `MLX_RAILS_PREFIX`, `MLX_RAILS_MLX` and
