@@ -33,7 +33,7 @@ pub(crate) fn array(call: impl FnOnce(*mut mlx_array) -> c_int) -> Result<Array>
     Ok(out)
 }
 
-/// As [`array`], on the default stream.
+/// As [`array()`], on the default stream.
 pub(crate) fn array_on_stream(
     call: impl FnOnce(*mut mlx_array, mlx_stream) -> c_int,
 ) -> Result<Array> {

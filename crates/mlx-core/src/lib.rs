@@ -13,7 +13,7 @@
 //!
 //! # Laziness
 //! MLX is lazy: an operation returns at once with a node of a graph, and
-//! [`eval`], [`Array::item`] or [`Array::to_vec`] compute it. Shapes and types
+//! [`eval()`], [`Array::item`] or [`Array::to_vec`] compute it. Shapes and types
 //! are checked when the node is made, so those errors surface at the call that
 //! is wrong.
 //!
@@ -21,7 +21,7 @@
 //! Whatever MLX throws on the calling thread, while a graph is built or while
 //! it is being scheduled, arrives as an [`Error`] with MLX's message.
 //!
-//! Two kinds cannot. On the CPU, [`eval`] only schedules: the work itself runs
+//! Two kinds cannot. On the CPU, [`eval()`] only schedules: the work itself runs
 //! on a thread per stream (`mlx/scheduler.h`, `StreamThread::thread_fn`), which
 //! catches nothing. What throws there, such as a failed send of jaccl or the
 //! LAPACK error of a decomposition, ends the process by `std::terminate`: the
