@@ -119,8 +119,8 @@ pub struct BenchArgs {
     #[arg(long, value_enum, default_value_t, help_heading = "What is told")]
     pub format: Format,
 
-    /// Where bench.json, bench.md and bench.csv are written [default: target/bench
-    /// in the checkout]
+    /// Where bench.json, bench.md and bench.csv are written [default:
+    /// target/bench/PIN-SERIES in the checkout]
     #[arg(long, value_name = "DIR", help_heading = "What is told")]
     pub output: Option<PathBuf>,
 }

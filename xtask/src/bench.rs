@@ -16,19 +16,21 @@ use crate::{exit, flags, programs::Programs, session::Session};
 
 pub fn run(session: &Session, flags: &flags::Bench) -> anyhow::Result<ExitCode> {
     let mut args = flags.args.clone();
-    let output = args
-        .output
-        .get_or_insert_with(|| session.toolchain.root().join("target/bench"))
-        .clone();
-    // Every mistake of the user's comes out before the minutes of a build.
-    let plan = Plan::from_args(&args)?;
-    let pin = session
-        .toolchain
-        .pin(args.mlx.as_deref().unwrap_or(DEFAULT_PIN))?;
+    let version = args.mlx.clone().unwrap_or_else(|| DEFAULT_PIN.to_owned());
     let series = match args.series {
         Wanted::Stock => Series::Stock,
         Wanted::Patched => Series::Patched,
     };
+    let output = args
+        .output
+        .get_or_insert_with(|| {
+            let reports = session.toolchain.root().join("target/bench");
+            reports.join(format!("{version}-{series}"))
+        })
+        .clone();
+    // Every mistake of the user's comes out before the minutes of a build.
+    let pin = session.toolchain.pin(&version)?;
+    let plan = Plan::from_args(&args)?;
     let build = session.toolchain.build(&Request::mlx(&pin, series))?;
     let programs = Programs::compile(session, &build)?;
 
