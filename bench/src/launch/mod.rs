@@ -189,7 +189,11 @@ pub fn launch(
         match heard {
             Ok(line) => job.hear(line, &mut listen),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) if job.all_exited() => break,
+            Err(RecvTimeoutError::Disconnected) if job.all_exited() => {
+                // A rank's pipes close a moment before its exit can be seen.
+                job.reap();
+                break;
+            }
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
         }
         if job.must_end(Instant::now()) {
