@@ -200,7 +200,9 @@ fn list(lines: &[String]) -> String {
 
 fn hint(cause: &io::Error) -> String {
     match cause.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::ReadOnlyFilesystem
+        | io::ErrorKind::NotADirectory => {
             "; choose a writable store with MLX_RAILS_STORE=DIR".into()
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => format!("; {MAKE_ROOM}"),
