@@ -1,0 +1,115 @@
+//! Builds are named by their inputs, and nothing that was changed is reused.
+//! jaccl alone stands for MLX: it takes the same way in half a minute.
+
+use std::{fs, path::Path, process::Command, sync::Arc};
+
+use toolchain::{
+    DEFAULT_PIN, Error, Toolchain,
+    build::Request,
+    manifest::Manifest,
+    process::Cancel,
+    progress::Silent,
+    series::Series,
+    store::{Kind, Store, sha256},
+};
+
+#[test]
+fn a_manifest_tells_what_was_built_and_a_second_build_is_current() {
+    let toolchain = Toolchain::open().unwrap();
+    let pin = toolchain.pin(DEFAULT_PIN).unwrap();
+    let request = Request::jaccl(&pin, Series::Patched);
+    let first = toolchain.build(&request).unwrap();
+    let second = toolchain.build(&request).unwrap();
+    assert!(second.current);
+    assert_eq!(second.manifest, first.manifest);
+    assert_eq!(
+        Manifest::load(&second.manifest_file()).unwrap(),
+        first.manifest
+    );
+
+    let inputs = &second.manifest.inputs;
+    assert_eq!(inputs.key(), second.manifest.key);
+    assert_eq!(inputs.tree, pin.mlx.tree);
+    assert_eq!(inputs.patched_tree, pin.recorded.patched);
+    assert!(
+        inputs
+            .patches
+            .iter()
+            .any(|(name, _)| name == "ring-recv-prefill")
+    );
+    assert!(second.library().is_file());
+    for artefact in &second.manifest.artefacts {
+        let content = fs::read(second.prefix.join(&artefact.path)).unwrap();
+        assert_eq!(sha256(content), artefact.sha256, "{}", artefact.path);
+    }
+}
+
+#[test]
+fn stock_and_patched_are_builds_of_their_own() {
+    let toolchain = Toolchain::open().unwrap();
+    let pin = toolchain.pin(DEFAULT_PIN).unwrap();
+    let build = |series| {
+        toolchain
+            .build(&Request::jaccl(&pin, series))
+            .unwrap()
+            .manifest
+    };
+    let (stock, patched) = (build(Series::Stock), build(Series::Patched));
+    assert_ne!(stock.key, patched.key);
+    assert_eq!(stock.inputs.tree, patched.inputs.tree);
+    let changes = patched.inputs.changes_since(&stock.inputs);
+    assert!(
+        changes.contains(&"patch ring-recv-prefill is new".to_owned()),
+        "{changes:?}"
+    );
+    assert!(
+        !changes.iter().any(|change| change.contains("compiler")),
+        "{changes:?}"
+    );
+}
+
+#[test]
+fn a_build_that_was_changed_is_thrown_away() {
+    let toolchain = Toolchain::open().unwrap();
+    let pin = toolchain.pin(DEFAULT_PIN).unwrap();
+    let request = Request::jaccl(&pin, Series::Patched);
+    let built = toolchain.build(&request).unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |name: &str| {
+        copy_folder(
+            &toolchain.store().root().join(name),
+            &folder.path().join(name),
+        )
+    };
+    copy("sources");
+    copy("series");
+    let entry = format!("builds/{}", built.manifest.key);
+    copy(&entry);
+    let store = Store::at(folder.path());
+    // Anything that would have to be made ends as interrupted.
+    let cancel = Cancel::default();
+    cancel.cancel();
+    let copied = Toolchain::with_store(store.clone()).attended(Arc::new(Silent), cancel);
+    assert!(copied.build(&request).unwrap().current);
+
+    let library = folder
+        .path()
+        .join(&entry)
+        .join("prefix/lib")
+        .join(built.library().file_name().unwrap());
+    fs::write(&library, "not what was built").unwrap();
+    let error = copied.build(&request).unwrap_err();
+    assert!(matches!(error, Error::Interrupted), "{error}");
+    assert!(!store.entry(Kind::Build, &built.manifest.key).exists());
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    let status = Command::new("cp")
+        .arg("-r")
+        .args([from, to])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
