@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::{fs, process::Command};
+use std::fs;
 
 use common::{Checkout, make_executable};
 use toolchain::{Error, fetch::Source};
@@ -108,15 +108,7 @@ fn a_stored_tree_that_was_changed_is_not_trusted() {
 #[test]
 fn a_git_clone_and_an_archive_are_as_good_as_a_folder() {
     let checkout = Checkout::new();
-    let sh = |script: &str| {
-        let status = Command::new("sh")
-            .args(["-ec", script])
-            .current_dir(checkout.path(""))
-            .status()
-            .unwrap();
-        assert!(status.success(), "{script}");
-    };
-    sh("tar czf mlx.tar.gz origin && git -C origin init --quiet");
+    checkout.sh("tar czf mlx.tar.gz origin && git -C origin init --quiet");
     for source in ["origin", "mlx.tar.gz"] {
         let source = Source::Path(checkout.path(source));
         checkout
@@ -131,25 +123,11 @@ fn a_git_clone_and_an_archive_are_as_good_as_a_folder() {
 fn an_upstream_repository_delivers_a_commit() {
     let checkout = Checkout::new();
     let origin = checkout.path("origin");
-    let git = |arguments: &[&str]| {
-        let identity = ["-c", "user.name=t", "-c", "user.email=t@t"];
-        let output = Command::new("git")
-            .args(identity)
-            .args(arguments)
-            .current_dir(&origin)
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    };
-    git(&["init", "--quiet"]);
-    git(&["add", "--all"]);
-    git(&["commit", "--quiet", "--message", "pinned"]);
-    let revision = git(&["rev-parse", "HEAD"]);
+    let revision = checkout.sh(
+        "cd origin && git init --quiet && git add --all \
+         && git -c user.name=t -c user.email=t@t commit --quiet --message pinned && git rev-parse HEAD",
+    );
+    let revision = revision.trim();
     let url = format!("file://{}", origin.display());
     let pin_file = checkout.path("patches/1.2.3/pin.toml");
     let text = fs::read_to_string(&pin_file).unwrap();

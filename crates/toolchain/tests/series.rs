@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::{fs, process::Command};
+use std::fs;
 
 use common::{Checkout, change_line, numbered_lines};
 use toolchain::{
@@ -96,20 +96,7 @@ fn each_of_the_four_states_is_told() {
 fn a_fix_that_upstream_has_in_a_changed_neighbourhood_is_recognised() {
     let checkout = Checkout::new();
     checkout.fetch_origin();
-    let sh = |script: &str| {
-        let output = Command::new("sh")
-            .args(["-ec", script])
-            .current_dir(checkout.path(""))
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let diff = sh(
+    let diff = checkout.sh(
         "cp -r origin made && cd made && git init --quiet && git add . \
                    && sed -i 's/^line 12$/fixed/' mlx/array.cpp && git diff --full-index",
     );

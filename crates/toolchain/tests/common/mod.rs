@@ -6,6 +6,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use tempfile::TempDir;
@@ -50,6 +51,18 @@ impl Checkout {
     pub fn fetch_origin(&self) {
         let origin = Source::Path(self.path("origin"));
         self.toolchain.fetch(&self.pin().mlx, &origin).unwrap();
+    }
+
+    /// Runs a script in the checkout's folder and gives what it printed.
+    pub fn sh(&self, script: &str) -> String {
+        let output = Command::new("sh")
+            .args(["-ec", script])
+            .current_dir(self.root.path())
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{script}: {stderr}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Adds a patch to the end of the series.
