@@ -185,24 +185,36 @@ impl Toolchain {
 
     /// Holds the inputs against the newest build of the same kind.
     fn why_not_current(&self, inputs: &Inputs) -> String {
-        let builds = fs::read_dir(self.store.entry(Kind::Build, ""))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let newest = builds
-            .filter_map(|entry| Manifest::load(&entry.path().join("manifest.json")).ok())
-            .filter(|m| {
-                (&m.inputs.mlx, m.inputs.series, m.inputs.component)
-                    == (&inputs.mlx, inputs.series, inputs.component)
-            })
-            .max_by_key(|m| m.finished);
-        match newest {
+        match self.newest_build(inputs.component, &inputs.mlx, inputs.series) {
             None => format!("no build of {inputs} is in the store yet"),
             Some(m) => format!(
                 "the store's build of {inputs} is of other inputs: {}",
                 inputs.changes_since(&m.inputs).join(", ")
             ),
         }
+    }
+
+    /// What the store's last build of a kind was, whatever its inputs.
+    pub(crate) fn newest_build(
+        &self,
+        component: Component,
+        version: &str,
+        series: Series,
+    ) -> Option<Manifest> {
+        let builds = fs::read_dir(self.store.entry(Kind::Build, "")).ok()?;
+        builds
+            .flatten()
+            .filter_map(|entry| Manifest::load(&entry.path().join("manifest.json")).ok())
+            .filter(|m| {
+                let Inputs {
+                    component: kind,
+                    mlx,
+                    series: patches,
+                    ..
+                } = &m.inputs;
+                (*kind, mlx.as_str(), *patches) == (component, version, series)
+            })
+            .max_by_key(|m| m.finished)
     }
 
     fn compile(&self, request: &Request<'_>, inputs: Inputs, work: &Path) -> Result<Build> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     Toolchain,
     error::{Error, IoContext},
-    manifest::{Component, Manifest},
+    manifest::Component,
     pin::Pin,
     series::Series,
     store::Kind,
@@ -149,25 +149,14 @@ impl Toolchain {
         for series in [Series::Stock, Series::Patched] {
             let name = format!("MLX {version} build ({series})");
             let command = format!("cargo xtask build --mlx {version} --series {series}");
-            checks.push(match self.newest_build(version, series) {
-                Some(key) => Check::present(&name, key),
+            checks.push(match self.newest_build(Component::Mlx, version, series) {
+                Some(m) => Check::present(&name, format!("build {}", m.key)),
                 None => {
                     Check::on_demand(&name, "not built yet, 5 to 10 minutes on 2 cores", &command)
                 }
             });
         }
         checks
-    }
-
-    fn newest_build(&self, version: &str, series: Series) -> Option<String> {
-        let builds = fs::read_dir(self.store.entry(Kind::Build, "")).ok()?;
-        builds
-            .flatten()
-            .filter_map(|entry| Manifest::load(&entry.path().join("manifest.json")).ok())
-            .filter(|m| m.inputs.component == Component::Mlx)
-            .filter(|m| m.inputs.mlx == version && m.inputs.series == series)
-            .max_by_key(|m| m.finished)
-            .map(|m| format!("build {}", m.key))
     }
 }
 

@@ -149,8 +149,10 @@ impl Store {
     /// `dry_run` only counts them.
     ///
     /// # Errors
-    /// When a folder cannot be read or removed.
+    /// When another process is making an entry, whose folders these may be; when
+    /// a folder cannot be read or removed.
     pub fn collect(&self, keep: impl Fn(Kind, &str) -> bool, dry_run: bool) -> Result<u64> {
+        let _locks = self.lock_all()?;
         let mut freed = 0;
         let mut drop_below = |folder: &Path, keep: &dyn Fn(&str) -> bool| -> Result<()> {
             let Ok(entries) = fs::read_dir(folder) else {
@@ -180,6 +182,31 @@ impl Store {
             drop_below(&self.root.join(kind.folder()), &|name| keep(kind, name))?;
         }
         Ok(freed)
+    }
+
+    /// Holds every lock there is, or names the one that somebody else holds.
+    fn lock_all(&self) -> Result<Vec<Lock>> {
+        let Ok(locks) = fs::read_dir(self.root.join("locks")) else {
+            return Ok(Vec::new());
+        };
+        locks
+            .flatten()
+            .map(|entry| {
+                let path = entry.path();
+                let file = File::options().append(true).open(&path).at("open", &path)?;
+                if FileExt::try_lock_exclusive(&file).at("lock", &path)? {
+                    return Ok(Lock { _file: file });
+                }
+                Err(Error::Input {
+                    input: self.root.display().to_string(),
+                    problem: format!(
+                        "another process is making {}",
+                        entry.file_name().to_string_lossy()
+                    ),
+                    remedy: "run this again when it is done".into(),
+                })
+            })
+            .collect()
     }
 }
 

@@ -99,3 +99,13 @@ fn collecting_keeps_what_it_is_told_and_counts_before_it_removes() {
     assert!(!store.entry(Kind::Build, "stale").exists());
     assert_eq!(store.collect(keep, false).unwrap(), 0);
 }
+
+#[test]
+fn nothing_is_collected_while_something_is_made() {
+    let (folder, store) = store();
+    let _making = store.lock("work-x", &Silent, &Cancel::default()).unwrap();
+    fs::create_dir_all(folder.path().join("work/x")).unwrap();
+    let error = store.collect(|_, _| false, false).unwrap_err();
+    assert!(error.to_string().contains("work-x"), "{error}");
+    assert!(folder.path().join("work/x").exists());
+}
