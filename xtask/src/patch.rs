@@ -43,7 +43,7 @@ fn status(
     if flags.format == flags::Format::Json {
         let rows: Vec<_> = states
             .iter()
-            .map(|(patch, state)| json!({"patch": patch.name, "sha256": patch.sha256, "fields": patch.fields, "state": state}))
+            .map(|(patch, state)| json!({"patch": patch.name, "sha256": patch.sha256, "fields": patch.header, "state": state}))
             .collect();
         println!("{}", serde_json::to_string_pretty(&rows)?);
     } else {

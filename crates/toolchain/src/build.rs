@@ -11,8 +11,8 @@ use std::{
 use crate::{
     Toolchain,
     compile::{Compilation, Sources},
-    error::{IoContext, Result},
-    fetch::Source,
+    error::{Error, IoContext, Result},
+    fetch::{Source, SourceTree},
     manifest::{Artefact, Component, Inputs, Manifest, SCHEMA},
     pin::Pin,
     series::Series,
@@ -34,6 +34,9 @@ pub struct Request<'a> {
     pub pin: &'a Pin,
     /// Its patches.
     pub series: Series,
+    /// A fix to take out of the patched series again, by its name: what MLX does
+    /// with all patches but this one.
+    pub without: Option<&'a str>,
     /// How much of it.
     pub component: Component,
     /// Compilers at once; all processors when not given.
@@ -46,6 +49,7 @@ impl<'a> Request<'a> {
         Request {
             pin,
             series,
+            without: None,
             component: Component::Mlx,
             jobs: None,
         }
@@ -117,11 +121,13 @@ impl Toolchain {
         let Request {
             pin,
             series,
+            without,
             component,
             ..
         } = *request;
-        let patched = self.patch(pin, series)?;
-        let patches = self.patches(pin, series)?;
+        let patched = self.tree_of(request)?;
+        let mut patches = self.patches(pin, series)?;
+        patches.retain(|patch| Some(patch.name.as_str()) != without);
         let mut sources = BTreeMap::new();
         let mut recipe = folder_hash(&self.recipe())?;
         match component {
@@ -138,6 +144,7 @@ impl Toolchain {
             component,
             mlx: pin.version.clone(),
             series,
+            without: without.map(str::to_owned),
             tree: pin.mlx.tree,
             patched_tree: patched.tree,
             patches: patches.into_iter().map(|p| (p.name, p.sha256)).collect(),
@@ -152,6 +159,19 @@ impl Toolchain {
                 .filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)))
                 .collect(),
         })
+    }
+
+    /// The tree that a request compiles.
+    fn tree_of(&self, request: &Request<'_>) -> Result<SourceTree> {
+        match (request.without, request.series) {
+            (None, series) => self.patch(request.pin, series),
+            (Some(fix), Series::Patched) => self.patch_without(request.pin, fix),
+            (Some(fix), Series::Stock) => Err(Error::Input {
+                input: fix.to_owned(),
+                problem: "the stock series has no fix that could be left out".into(),
+                remedy: "leave it out of the patched series".into(),
+            }),
+        }
     }
 
     /// The build of these inputs, if the store has it whole.
@@ -185,7 +205,8 @@ impl Toolchain {
 
     /// Holds the inputs against the newest build of the same kind.
     fn why_not_current(&self, inputs: &Inputs) -> String {
-        match self.newest_build(inputs.component, &inputs.mlx, inputs.series) {
+        let without = inputs.without.as_deref();
+        match self.newest_build(inputs.component, &inputs.mlx, inputs.series, without) {
             None => format!("no build of {inputs} is in the store yet"),
             Some(m) => format!(
                 "the store's build of {inputs} is of other inputs: {}",
@@ -194,40 +215,36 @@ impl Toolchain {
         }
     }
 
-    /// What the store's last build of a kind was, whatever its inputs.
+    /// What the store's last build of a kind was, whatever its other inputs.
     pub(crate) fn newest_build(
         &self,
         component: Component,
         version: &str,
         series: Series,
+        without: Option<&str>,
     ) -> Option<Manifest> {
         let builds = fs::read_dir(self.store.entry(Kind::Build, "")).ok()?;
         builds
             .flatten()
             .filter_map(|entry| Manifest::load(&entry.path().join("manifest.json")).ok())
-            .filter(|m| {
-                let Inputs {
-                    component: kind,
-                    mlx,
-                    series: patches,
-                    ..
-                } = &m.inputs;
-                (*kind, mlx.as_str(), *patches) == (component, version, series)
+            .filter(|Manifest { inputs, .. }| {
+                (inputs.component, inputs.mlx.as_str(), inputs.series)
+                    == (component, version, series)
+                    && inputs.without.as_deref() == without
             })
             .max_by_key(|m| m.finished)
     }
 
     fn compile(&self, request: &Request<'_>, inputs: Inputs, work: &Path) -> Result<Build> {
         let started = Instant::now();
-        let Request { pin, series, .. } = *request;
         let tools = self.tools()?;
         // Ninja remembers paths: everything it sees is copied to where it will be
         // for any clone, and only what changed is touched.
         let sources = Sources {
             recipe: mirror(&self.recipe(), work.join("recipe"))?,
-            mlx: mirror(&self.patch(pin, series)?.path, work.join("mlx"))?,
+            mlx: mirror(&self.tree_of(request)?.path, work.join("mlx"))?,
             companion: match request.component {
-                Component::Mlx => self.mlx_c(pin, work.join("mlx-c"))?,
+                Component::Mlx => self.mlx_c(request.pin, work.join("mlx-c"))?,
                 Component::Jaccl => mirror(&self.shim(), work.join("shim"))?,
             },
             verbs: if cfg!(target_os = "linux") {

@@ -149,12 +149,16 @@ impl Toolchain {
         for series in [Series::Stock, Series::Patched] {
             let name = format!("MLX {version} build ({series})");
             let command = format!("cargo xtask build --mlx {version} --series {series}");
-            checks.push(match self.newest_build(Component::Mlx, version, series) {
-                Some(m) => Check::present(&name, format!("build {}", m.key)),
-                None => {
-                    Check::on_demand(&name, "not built yet, 5 to 10 minutes on 2 cores", &command)
-                }
-            });
+            checks.push(
+                match self.newest_build(Component::Mlx, version, series, None) {
+                    Some(m) => Check::present(&name, format!("build {}", m.key)),
+                    None => Check::on_demand(
+                        &name,
+                        "not built yet, 5 to 10 minutes on 2 cores",
+                        &command,
+                    ),
+                },
+            );
         }
         checks
     }

@@ -64,6 +64,17 @@ pub enum Error {
         hunks: Vec<String>,
     },
 
+    /// A patch cannot be taken out of the patched tree again.
+    #[error("{patch} cannot be taken out of the patched MLX {pin}:\n{}\na patch behind it changes the same or neighbouring lines; let one patch hold both changes, or move them apart, so that each can be judged by itself", list(.hunks))]
+    Entangled {
+        /// The patch's name.
+        patch: String,
+        /// The pin's version.
+        pin: String,
+        /// File and line of each hunk git refused.
+        hunks: Vec<String>,
+    },
+
     /// The patched tree is not the one the pin records.
     #[error("series {series} of MLX {pin} gives tree {got}, but {} records {recorded}; if the change is meant, run `cargo xtask patch --mlx {pin} --record` and commit the file", .file.display())]
     Unrecorded {

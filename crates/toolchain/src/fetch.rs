@@ -65,7 +65,7 @@ impl Toolchain {
     /// enters the store; [`Error::Unreachable`] when no transport delivers.
     pub fn fetch(&self, pin: &SourcePin, source: &Source) -> Result<SourceTree> {
         let explicit = matches!(source, Source::Path(_));
-        if !explicit && let Some(stored) = self.stored(pin)? {
+        if !explicit && let Some(stored) = self.stored(pin.tree)? {
             return Ok(stored);
         }
         let _lock = self.store.lock(
@@ -73,7 +73,7 @@ impl Toolchain {
             &*self.progress,
             &self.cancel,
         )?;
-        if !explicit && let Some(stored) = self.stored(pin)? {
+        if !explicit && let Some(stored) = self.stored(pin.tree)? {
             return Ok(stored);
         }
         self.progress.step("Fetching", &pin.name);
@@ -83,25 +83,24 @@ impl Toolchain {
     }
 
     /// The stored tree, hashed anew: a store that rotted is as good as none.
-    fn stored(&self, pin: &SourcePin) -> Result<Option<SourceTree>> {
-        let path = self.store.entry(Kind::Source, &pin.tree.to_string());
+    pub(crate) fn stored(&self, tree: ObjectId) -> Result<Option<SourceTree>> {
+        let path = self.store.entry(Kind::Source, &tree.to_string());
         if !path.is_dir() {
             return Ok(None);
         }
-        let differences = pin.listing.differences(&Listing::of_folder(&path)?);
-        if differences.is_empty() {
-            return Ok(Some(SourceTree {
-                path,
-                tree: pin.tree,
-                current: true,
-            }));
+        if Listing::of_folder(&path)?.tree_id() != tree {
+            self.progress.note(&format!(
+                "the stored tree {} was changed; making it anew",
+                tree.short()
+            ));
+            fs::remove_dir_all(&path).at("remove", &path)?;
+            return Ok(None);
         }
-        self.progress.note(&format!(
-            "the stored {} no longer is what was stored ({}); fetching it again",
-            pin.name, differences[0]
-        ));
-        fs::remove_dir_all(&path).at("remove", &path)?;
-        Ok(None)
+        Ok(Some(SourceTree {
+            path,
+            tree,
+            current: true,
+        }))
     }
 
     fn fetch_from(&self, pin: &SourcePin, source: &Source) -> Result<SourceTree> {

@@ -55,6 +55,9 @@ pub struct Inputs {
     pub mlx: String,
     /// Which patches.
     pub series: Series,
+    /// The fix of the series that was taken out again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without: Option<String>,
     /// The pristine tree.
     pub tree: ObjectId,
     /// The tree that was compiled.
@@ -88,6 +91,7 @@ impl Inputs {
     pub(crate) fn work_key(&self) -> String {
         hash(&Inputs {
             series: Series::Stock,
+            without: None,
             patched_tree: self.tree,
             patches: Vec::new(),
             ..self.clone()
@@ -138,14 +142,18 @@ impl Inputs {
     }
 }
 
-/// As people call it: `MLX 0.31.2 (patched)`.
+/// As people call it: `MLX 0.31.2 (patched)`, `MLX 0.31.2 (patched without
+/// ring-recv-prefill, jaccl only)`.
 impl fmt::Display for Inputs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let only = match self.component {
-            Component::Mlx => "",
-            Component::Jaccl => ", jaccl only",
-        };
-        write!(f, "MLX {} ({}{only})", self.mlx, self.series)
+        write!(f, "MLX {} ({}", self.mlx, self.series)?;
+        if let Some(fix) = &self.without {
+            write!(f, " without {fix}")?;
+        }
+        f.write_str(match self.component {
+            Component::Mlx => ")",
+            Component::Jaccl => ", jaccl only)",
+        })
     }
 }
 

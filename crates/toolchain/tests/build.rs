@@ -69,6 +69,35 @@ fn stock_and_patched_are_builds_of_their_own() {
 }
 
 #[test]
+fn a_build_without_one_fix_says_so() {
+    let toolchain = Toolchain::open().unwrap();
+    let pin = toolchain.pin(DEFAULT_PIN).unwrap();
+    let patched = Request::jaccl(&pin, Series::Patched);
+    let request = Request {
+        without: Some("ring-recv-prefill"),
+        ..patched.clone()
+    };
+    let whole = toolchain.build(&patched).unwrap().manifest.inputs;
+    let inputs = toolchain.build(&request).unwrap().manifest.inputs;
+    assert_eq!(
+        inputs.to_string(),
+        format!("MLX {DEFAULT_PIN} (patched without ring-recv-prefill, jaccl only)")
+    );
+    assert_ne!(inputs.patched_tree, whole.patched_tree);
+    assert_eq!(
+        inputs.changes_since(&whole),
+        ["patch ring-recv-prefill is gone"]
+    );
+
+    let stock = Request {
+        series: Series::Stock,
+        ..request
+    };
+    let error = toolchain.build(&stock).unwrap_err();
+    assert!(error.to_string().contains("ring-recv-prefill"), "{error}");
+}
+
+#[test]
 fn a_build_that_was_changed_is_thrown_away() {
     let toolchain = Toolchain::open().unwrap();
     let pin = toolchain.pin(DEFAULT_PIN).unwrap();

@@ -72,6 +72,97 @@ fn a_changed_patch_is_noticed_until_its_result_is_recorded() {
 }
 
 #[test]
+fn one_fix_can_be_taken_out_of_the_patched_tree() {
+    let checkout = with_series();
+    checkout.add_patch("other", "fix", &change_line(17, "mended"));
+    checkout.toolchain.record(&checkout.pin()).unwrap();
+    let without = |name| checkout.toolchain.patch_without(&checkout.pin(), name);
+    let tree = without("fix").unwrap();
+    assert_eq!(
+        array_cpp(&tree),
+        numbered_lines()
+            .replace("line 4\n", "ported\n")
+            .replace("line 17\n", "mended\n")
+    );
+    assert!(without("fix").unwrap().current);
+
+    let message = without("fox").unwrap_err().to_string();
+    assert!(
+        message.contains("fox") && message.contains("fix, other"),
+        "{message}"
+    );
+    assert!(without("port").is_err(), "a portability patch is no fix");
+}
+
+#[test]
+fn a_fix_whose_lines_another_changes_cannot_be_taken_out() {
+    let checkout = with_series();
+    checkout.add_patch(
+        "again",
+        "fix",
+        &change_line(12, "fixed twice").replace("-line 12", "-fixed"),
+    );
+    checkout.toolchain.record(&checkout.pin()).unwrap();
+    let error = checkout
+        .toolchain
+        .patch_without(&checkout.pin(), "fix")
+        .unwrap_err();
+    let message = error.to_string();
+    assert!(matches!(error, Error::Entangled { .. }), "{message}");
+    assert!(
+        message.contains("fix") && message.contains("mlx/array.cpp:10"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_fix_names_the_selections_that_prove_it() {
+    let checkout = with_series();
+    let proofs = |lines: &str| {
+        let file = checkout.path("patches/1.2.3/fix.patch");
+        let text = fs::read_to_string(&file).unwrap();
+        let start = text
+            .find("X-Verdicts")
+            .unwrap_or(text.find("---\n").unwrap());
+        let end = text.find("---\n").unwrap();
+        let text = format!("{}{lines}{}", &text[..start], &text[end..]);
+        fs::write(&file, text).unwrap();
+        let patches = checkout
+            .toolchain
+            .patches(&checkout.pin(), Series::Patched)
+            .unwrap();
+        patches[1].proofs().map_err(|error| error.to_string())
+    };
+    let two = "X-Verdicts: hang -> pass: --op recv --wires 2,3\n \
+               wrong -> pass: --op all_sum --backend mesh\n";
+    let read = proofs(two).unwrap();
+    assert_eq!(read[0].before, "hang");
+    assert_eq!(read[0].flags, ["--op", "recv", "--wires", "2,3"]);
+    assert_eq!(
+        read[1].to_string(),
+        "wrong -> pass: --op all_sum --backend mesh"
+    );
+
+    for (lines, named) in [
+        ("", "X-Verdicts"),
+        ("X-Verdicts: recv: hang -> pass\n", "line 9"),
+        ("X-Verdicts: stuck -> pass: --op recv\n", "\"stuck\""),
+        ("X-Verdicts: hang -> pass: recv\n", "--op recv"),
+        ("X-Verdicts: hang -> error: --op recv\n", "BEFORE -> pass"),
+        (
+            "X-Verdicts: hang -> pass: --op recv\n hang -> pass: --opp recv\n",
+            "line 10",
+        ),
+    ] {
+        let message = proofs(lines).unwrap_err();
+        assert!(
+            message.contains("fix.patch") && message.contains(named),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn each_of_the_four_states_is_told() {
     let checkout = with_series();
     assert_eq!(states(&checkout), [State::Applies, State::Applies]);

@@ -1,0 +1,118 @@
+//! One patch file: its fields, and what it claims to change.
+
+use std::{fs, path::PathBuf};
+
+use crate::{
+    error::{Error, IoContext, Result},
+    series::{Header, proof, proof::Proof},
+    store::sha256,
+};
+
+/// Why a patch is in the series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Lets jaccl compile and run; changes no behaviour.
+    Portability,
+    /// Changes what a collective does.
+    Fix,
+}
+
+/// One patch file.
+#[derive(Debug, Clone)]
+pub struct Patch {
+    /// The file's name without `.patch`.
+    pub name: String,
+    /// The file.
+    pub file: PathBuf,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// From `X-Class`.
+    pub class: Class,
+    /// The DEP-3 fields.
+    pub header: Header,
+}
+
+/// DEP-3 fields that every patch must carry, and what they are for.
+const REQUIRED: [(&str, &str); 7] = [
+    ("Description", "what it does and why"),
+    (
+        "Origin",
+        "upstream, backport, vendor or other, with a reference",
+    ),
+    ("Bug", "where the defect is described"),
+    ("Forwarded", "where it was sent, no, or not-needed"),
+    (
+        "Applied-Upstream",
+        "the version or change that has it, or no",
+    ),
+    ("Last-Update", "YYYY-MM-DD"),
+    ("X-Class", "portability or fix"),
+];
+
+impl Patch {
+    pub(super) fn load(file: PathBuf) -> Result<Self> {
+        let bytes = fs::read(&file).at("read", &file)?;
+        let header = Header::parse(&String::from_utf8_lossy(&bytes));
+        for (field, meaning) in REQUIRED {
+            if header.get(field).is_empty() {
+                let problem = format!("the DEP-3 field {field} is missing ({meaning})");
+                return Err(Error::malformed(file, problem));
+            }
+        }
+        let class = match header.get("X-Class") {
+            "portability" => Class::Portability,
+            "fix" => Class::Fix,
+            other => {
+                let problem = format!("X-Class is {other:?}; it is portability or fix");
+                return Err(Error::malformed(file, problem));
+            }
+        };
+        Ok(Patch {
+            name: file
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            sha256: sha256(&bytes),
+            file,
+            class,
+            header,
+        })
+    }
+
+    /// The first line of the description.
+    pub fn summary(&self) -> &str {
+        let description = self.header.get("Description");
+        description.lines().next().unwrap_or_default()
+    }
+
+    /// What `X-Verdicts` says a fix changes, one proof a line. What a
+    /// portability patch says there is for people, so it has none.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] with the line that is no proof, or for a fix that
+    /// has none.
+    pub fn proofs(&self) -> Result<Vec<Proof>> {
+        if self.class == Class::Portability {
+            return Ok(Vec::new());
+        }
+        let proofs = self
+            .header
+            .lines(proof::FIELD)
+            .map(|(number, line)| {
+                line.parse().map_err(|problem| {
+                    Error::malformed(&self.file, format!("line {number}: {problem}"))
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        if proofs.is_empty() {
+            let problem = format!(
+                "a fix needs {}, one line a proof: {}",
+                proof::FIELD,
+                proof::FORM
+            );
+            return Err(Error::malformed(&self.file, problem));
+        }
+        Ok(proofs)
+    }
+}

@@ -1,0 +1,68 @@
+//! How patches stand to a tree.
+
+use std::{fmt, path::Path};
+
+use serde::Serialize;
+
+use crate::{
+    Toolchain,
+    error::Result,
+    fetch::Source,
+    pin::Pin,
+    series::{Patch, Series, git::PatchTree},
+    tree::Listing,
+};
+
+/// How a patch stands to a tree that has the patches before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum State {
+    /// Git applies it.
+    Applies,
+    /// The tree has exactly this change.
+    AlreadyApplied,
+    /// The tree has the change, though its neighbourhood differs.
+    AlreadyUpstream,
+    /// Neither; the places git refused.
+    Conflicts {
+        /// `file:line` of each.
+        hunks: Vec<String>,
+    },
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            State::Applies => f.write_str("applies"),
+            State::AlreadyApplied => f.write_str("already applied"),
+            State::AlreadyUpstream => f.write_str("already upstream"),
+            State::Conflicts { hunks } => write!(f, "conflicts at {}", hunks.join(", ")),
+        }
+    }
+}
+
+impl Toolchain {
+    /// How each patch of the whole series stands to the pristine tree at `tree`
+    /// (the pin's own when not given).
+    ///
+    /// # Errors
+    /// When the tree cannot be read or git cannot be run.
+    pub fn patch_states(&self, pin: &Pin, tree: Option<&Path>) -> Result<Vec<(Patch, State)>> {
+        let pristine = self.fetch(&pin.mlx, &Source::Auto)?.path;
+        let tree = tree.unwrap_or(&pristine);
+        let scratch = self.store.scratch()?;
+        let copy = scratch.path().join("tree");
+        Listing::of_folder(tree)?.sync(tree, &copy)?;
+        let git = PatchTree::new(&copy, &pristine)?;
+        let patches = self.patches(pin, Series::Patched)?;
+        let mut states = Vec::new();
+        for (at, patch) in patches.iter().enumerate() {
+            let state = git.state(patch, &patches[..at])?;
+            if state == State::Applies {
+                git.apply(patch)?;
+            }
+            states.push((patch.clone(), state));
+        }
+        Ok(states)
+    }
+}
