@@ -28,6 +28,7 @@ fn full_mesh(ranks: usize) -> Rig {
         nodes,
         cables,
         receiver_not_ready: ReceiverNotReady::Wait,
+        faults: Vec::new(),
     }
 }
 

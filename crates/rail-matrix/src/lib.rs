@@ -58,4 +58,7 @@ mod rig;
 pub mod units;
 
 pub use matrix::{MAX_RAILS, Matrix, MatrixError};
-pub use rig::{Cable, End, Link, Node, ReceiverNotReady, Rig, RigError, RigProblem};
+pub use rig::{
+    Cable, CableFault, DeviceFault, End, Fault, Link, Node, ReceiverNotReady, Rig, RigError,
+    RigProblem,
+};

@@ -1,7 +1,10 @@
 //! Alignment, order, and jaccl's rules, over rigs made at random.
 
 use proptest::prelude::*;
-use rail_matrix::{Cable, End, Link, MAX_RAILS, Matrix, MatrixError, Node, ReceiverNotReady, Rig};
+use rail_matrix::{
+    Cable, CableFault, DeviceFault, End, Fault, Link, MAX_RAILS, Matrix, MatrixError, Node,
+    ReceiverNotReady, Rig,
+};
 
 fn node(rank: usize) -> String {
     format!("node-{rank}")
@@ -37,6 +40,7 @@ fn rig(counts: &[Vec<usize>], shuffle: usize) -> Rig {
         nodes,
         cables,
         receiver_not_ready: ReceiverNotReady::Wait,
+        faults: Vec::new(),
     }
 }
 
@@ -47,6 +51,27 @@ fn rigs() -> impl Strategy<Value = Rig> {
             (prop::collection::vec(row, ranks), 0..12_usize)
         })
         .prop_map(|(counts, shuffle)| rig(&counts, shuffle))
+}
+
+/// Rigs with some of the faults they can have.
+fn broken_rigs() -> impl Strategy<Value = Rig> {
+    rigs().prop_flat_map(|rig| {
+        let cut = rig.cables.iter().map(|cable| Fault::Cable {
+            cable: cable.name.clone(),
+            kind: CableFault::Cut,
+        });
+        let ends = rig.cables.iter().flat_map(|cable| &cable.ends);
+        let broken = ends.flat_map(|end| {
+            DeviceFault::ALL.map(|kind| Fault::Device {
+                device: end.clone(),
+                kind,
+            })
+        });
+        let all: Vec<_> = cut.chain(broken).collect();
+        let count = 0..=all.len().min(5);
+        (Just(rig.clone()), prop::sample::subsequence(all, count))
+            .prop_map(|(rig, faults)| Rig { faults, ..rig })
+    })
 }
 
 /// A rig and the same rig with its cables and their ends listed otherwise.
@@ -106,8 +131,14 @@ proptest! {
     }
 
     #[test]
-    fn a_rig_survives_being_written(rig in rigs()) {
+    fn a_rig_survives_being_written(rig in broken_rigs()) {
         prop_assert_eq!(Rig::parse(&rig.to_toml()).unwrap(), rig);
+    }
+
+    #[test]
+    fn faults_leave_the_matrix_as_it_is(rig in broken_rigs()) {
+        let sound = Rig { faults: Vec::new(), ..rig.clone() };
+        prop_assert_eq!(Matrix::from_rig(&rig).unwrap(), Matrix::from_rig(&sound).unwrap());
     }
 
     #[test]

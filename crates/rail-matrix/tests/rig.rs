@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rail_matrix::{ReceiverNotReady, Rig, RigProblem};
+use rail_matrix::{CableFault, DeviceFault, ReceiverNotReady, Rig, RigProblem};
 
 const TWO_NODES: &str = "[[node]]\nname = \"a\"\n[[node]]\nname = \"b\"\n";
 
@@ -32,6 +32,15 @@ fn a_rig_is_read_whole() {
         name = "right"
         ends = ["mini:rdma_en4", "studio:rdma_en3"]
         bandwidth = "50 MB/s"
+        [[fault]]
+        device = "mini:rdma_en4"
+        kind = "no-gid"
+        [[fault]]
+        device = "mini:rdma_en4"
+        kind = "refusing"
+        [[fault]]
+        cable = "left"
+        kind = "cut"
         "#,
     )
     .unwrap();
@@ -47,6 +56,14 @@ fn a_rig_is_read_whole() {
         right.end_on("studio").unwrap().to_string(),
         "studio:rdma_en3"
     );
+    let broken = |end| rig.device_faults(end).collect::<Vec<_>>();
+    assert_eq!(
+        broken(&right.ends[0]),
+        [DeviceFault::NoGid, DeviceFault::Refusing]
+    );
+    assert_eq!(broken(&right.ends[1]), []);
+    let cut = |name| rig.cable_faults(name).collect::<Vec<_>>();
+    assert_eq!((cut("left"), cut("right")), (vec![CableFault::Cut], vec![]));
 }
 
 #[test]
@@ -89,6 +106,16 @@ fn fewer_cables_are_the_first_by_name_whatever_the_order_in_the_file() {
         .map(|cable| cable.name)
         .collect();
     assert_eq!(names, ["cable-1", "cable-2"]);
+}
+
+#[test]
+fn fewer_cables_have_the_faults_of_what_is_left() {
+    let faults = "[[fault]]\ncable = \"cable-2\"\nkind = \"cut\"\n\
+                  [[fault]]\ndevice = \"b:rdma_en5\"\nkind = \"failing\"\n\
+                  [[fault]]\ndevice = \"b:rdma_en6\"\nkind = \"absent\"\n";
+    let rig = Rig::parse(&(Rig::embedded().to_toml() + faults)).unwrap();
+    assert_eq!(rig.with_cables(3).unwrap().faults, rig.faults);
+    assert_eq!(rig.with_cables(1).unwrap().faults, rig.faults[1..2]);
 }
 
 #[test]
@@ -196,6 +223,36 @@ fn every_mistake_names_its_line_its_thing_and_a_remedy() {
         (
             "[[node]]\nname = \"\"\n".to_owned(),
             "line 5: node 3 has an empty name; give it one, such as \"a\"",
+        ),
+        (
+            two("[[fault]]\ndevice = \"b:en6\"\nkind = \"absent\"\n"),
+            "line 9: a fault is on device 'b:en6', in which no cable of the rig ends; its devices are 'a:en5', 'b:en5'",
+        ),
+        (
+            two("[[fault]]\ndevice = \"en5\"\nkind = \"absent\"\n"),
+            "line 9: a fault is on device 'en5'; write a device as \"node:device\", such as \"a:rdma_en5\"",
+        ),
+        (
+            two("[[fault]]\ncable = \"y\"\nkind = \"cut\"\n"),
+            "line 9: a fault is on cable 'y', which the rig does not have; its cables are 'x'",
+        ),
+        (
+            two("[[fault]]\ndevice = \"b:en5\"\nkind = \"cut\"\n"),
+            "line 10: 'cut' is no fault of a device; the kinds are 'absent', 'no-gid', 'port-down', 'failing', 'refusing'",
+        ),
+        (
+            two("[[fault]]\ncable = \"x\"\nkind = \"absent\"\n"),
+            "line 10: 'absent' is no fault of a cable; the kinds are 'cut'",
+        ),
+        (
+            two("[[fault]]\nkind = \"cut\"\n"),
+            "line 8: a fault is on either a device or a cable; give it one of the two",
+        ),
+        (
+            two(
+                "[[fault]]\ncable = \"x\"\nkind = \"cut\"\n[[fault]]\ncable = \"x\"\nkind = \"cut\"\n",
+            ),
+            "line 12: the fault that cable 'x' is cut is stated twice; remove one of the two",
         ),
     ];
     for (rest, message) in cases {

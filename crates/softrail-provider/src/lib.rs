@@ -32,13 +32,15 @@ use memory::Regions;
 use objects::{CompletionQueue, Context, Device, MemoryRegion, ProtectionDomain, Qp};
 use queue_pair::{Limits, Peer, Phase, QueuePair};
 
+use rail_matrix::DeviceFault;
 use softrail::{config, fabric::QUEUE_BYTES};
 
 /// Ports are counted from 1, and a cable's end has one.
 const PORT: u8 = 1;
 
-/// The GIDs of a port: a link-local one as every port has, then the IPv4-mapped
-/// one. jaccl looks for the latter and names index 1 without looking.
+/// Entries of a port's table of GIDs: a link-local one as every port has, then
+/// the IPv4-mapped one. jaccl looks for the latter and names index 1 without
+/// looking.
 const GIDS: c_int = 2;
 
 /// Nothing panics while it holds a lock, and if it did the state would
@@ -61,20 +63,40 @@ fn mapped_gid(address: Ipv4Addr) -> ibv::ibv_gid {
     }
 }
 
-/// Lists the devices of this process's node, null-terminated. Without a fabric
-/// the list is empty, `errno` is `ENODEV` and standard error says why.
+/// What a device's table of GIDs has at `index`, if anything.
+fn gid_entry(device: &config::Device, index: c_int) -> Option<ibv::ibv_gid> {
+    let mapped = mapped_gid(device.address);
+    match index {
+        0 => {
+            let mut local = mapped;
+            // SAFETY: every variant of the union is 16 plain bytes.
+            unsafe { local.raw[..12].copy_from_slice(&[0xfe, 0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0]) };
+            Some(local)
+        }
+        1 if !device.is(DeviceFault::NoGid) => Some(mapped),
+        _ => None,
+    }
+}
+
+/// Lists the devices of this process's node, null-terminated; a node without
+/// devices has an empty list. Where there is no fabric, the answer is libibverbs'
+/// where the system knows no RDMA: null, and `errno` is `ENOSYS`. Standard error
+/// says why.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn ibv_get_device_list(count: *mut c_int) -> *mut *mut ibv::ibv_device {
-    let devices = config::devices_from_env().unwrap_or_else(|error| {
-        eprintln!("softrail: no RDMA devices: {error}");
-        fail::<c_void>(libc::ENODEV);
-        Vec::new()
-    });
+    let devices = config::devices_from_env();
     if !count.is_null() {
+        let listed = devices.as_ref().map_or(0, Vec::len);
         // SAFETY: the application passes null or room for the count.
-        unsafe { *count = devices.len() as c_int };
+        unsafe { *count = listed as c_int };
     }
-    device_list(devices)
+    match devices {
+        Ok(devices) => device_list(devices),
+        Err(error) => {
+            eprintln!("softrail: no RDMA devices: {error}");
+            fail(libc::ENOSYS)
+        }
+    }
 }
 
 /// An array of devices, ended by null and owned by the application.
@@ -87,11 +109,13 @@ fn device_list(devices: Vec<config::Device>) -> *mut *mut ibv::ibv_device {
     Box::into_raw(list.into_boxed_slice()).cast()
 }
 
-/// Frees a list and those of its devices that were not opened.
+/// Frees a list and those of its devices that were not opened. There must be a
+/// list: libibverbs reads through the null pointer and dies, and so does this.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn ibv_free_device_list(list: *mut *mut ibv::ibv_device) {
     if list.is_null() {
-        return;
+        eprintln!("softrail: ibv_free_device_list was given no list, which libibverbs dies of");
+        std::process::abort();
     }
     let mut length = 0;
     // SAFETY: the list came from `ibv_get_device_list`: a boxed slice of pointers
@@ -143,26 +167,34 @@ unsafe extern "C" fn ibv_close_device(context: *mut ibv::ibv_context) -> c_int {
 /// first libibverbs, so what was appended to it since is left alone.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn ibv_query_port(
-    _context: *mut ibv::ibv_context,
+    context: *mut ibv::ibv_context,
     port: u8,
     attributes: *mut ibv::ibv_port_attr,
 ) -> c_int {
     if port != PORT {
         return libc::EINVAL;
     }
+    // SAFETY: a live context.
+    let context = unsafe { &*context.cast::<Context>() };
     // SAFETY: integers, for which zero is valid.
     let zero: ibv::ibv_port_attr = unsafe { std::mem::zeroed() };
+    // What `ibstat` and others print as LinkUp and Polling.
+    let (state, phys_state) = if context.device.config.is(DeviceFault::PortDown) {
+        (ibv::IBV_PORT_DOWN, 2)
+    } else {
+        (ibv::IBV_PORT_ACTIVE, 5)
+    };
     let port = ibv::ibv_port_attr {
-        state: ibv::IBV_PORT_ACTIVE,
+        state,
         max_mtu: ibv::IBV_MTU_4096,
         active_mtu: ibv::IBV_MTU_4096,
         gid_tbl_len: GIDS,
         max_msg_sz: QUEUE_BYTES as u32,
         pkey_tbl_len: 1,
-        // One lane, as a Thunderbolt link reports itself, and the link is up.
+        // One lane, as a Thunderbolt link reports itself.
         active_width: 1,
         active_speed: 32,
-        phys_state: 5,
+        phys_state,
         link_layer: ibv::IBV_LINK_LAYER_ETHERNET as u8,
         ..zero
     };
@@ -174,6 +206,8 @@ unsafe extern "C" fn ibv_query_port(
     0
 }
 
+/// Reads an entry of the table of GIDs. As in libibverbs, an entry that is empty
+/// is 16 zeros and no error; one beyond the table is -1.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn ibv_query_gid(
     context: *mut ibv::ibv_context,
@@ -181,28 +215,26 @@ unsafe extern "C" fn ibv_query_gid(
     index: c_int,
     gid: *mut ibv::ibv_gid,
 ) -> c_int {
+    if port != PORT || !(0..GIDS).contains(&index) {
+        fail::<c_void>(libc::EINVAL);
+        return -1;
+    }
     // SAFETY: a live context.
-    let address = unsafe { &*context.cast::<Context>() }.device.config.address;
-    let answer = match (port, index) {
-        (PORT, 0) => {
-            let mut raw = mapped_gid(address);
-            // SAFETY: every variant of the union is 16 plain bytes.
-            unsafe { raw.raw[..12].copy_from_slice(&[0xfe, 0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0]) };
-            raw
-        }
-        (PORT, 1) => mapped_gid(address),
-        _ => {
-            fail::<c_void>(libc::EINVAL);
-            return -1;
-        }
-    };
+    let context = unsafe { &*context.cast::<Context>() };
+    let empty = ibv::ibv_gid { raw: [0; 16] };
     // SAFETY: the caller's room for a GID.
-    unsafe { *gid = answer };
+    unsafe { *gid = gid_entry(&context.device.config, index).unwrap_or(empty) };
     0
 }
 
+/// Null with `ENETDOWN` on a port that is down.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn ibv_alloc_pd(context: *mut ibv::ibv_context) -> *mut ibv::ibv_pd {
+    // SAFETY: a live context.
+    let device = &unsafe { &*context.cast::<Context>() }.device.config;
+    if device.is(DeviceFault::PortDown) {
+        return fail(libc::ENETDOWN);
+    }
     let raw = ibv::ibv_pd { context, handle: 0 };
     Box::into_raw(Box::new(ProtectionDomain {
         raw,
@@ -345,7 +377,7 @@ unsafe extern "C" fn ibv_modify_qp(
             let route = &attributes.ah_attr;
             let routed = mask & needed == needed
                 && route.is_global != 0
-                && c_int::from(route.grh.sgid_index) < GIDS;
+                && gid_entry(pair.inner.device(), c_int::from(route.grh.sgid_index)).is_some();
             routed && pair.inner.connect(destination(&pair.inner, attributes))
         }
         ibv::IBV_QPS_RTS => pair.inner.advance(Phase::ReadyToSend),
@@ -362,7 +394,7 @@ unsafe extern "C" fn ibv_modify_qp(
 /// Who is meant: the queue pair of that number, if the GID is the one at the
 /// other end of this queue pair's cable.
 fn destination(pair: &QueuePair, attributes: &ibv::ibv_qp_attr) -> Peer {
-    let reachable = mapped_gid(pair.peer_address());
+    let reachable = mapped_gid(pair.device().peer_address);
     // SAFETY: every variant of the union is 16 plain bytes.
     if unsafe { attributes.ah_attr.grh.dgid.raw == reachable.raw } {
         Peer::Number(attributes.dest_qp_num)

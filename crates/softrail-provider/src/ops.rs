@@ -170,7 +170,7 @@ unsafe fn memory(list: *const ibv::ibv_sge, entries: c_int) -> Result<Memory, c_
 fn errno(error: PostError) -> c_int {
     match error {
         PostError::State => libc::EINVAL,
-        PostError::Full => libc::ENOMEM,
+        PostError::Full | PostError::Refused => libc::ENOMEM,
         PostError::TooLong => libc::EMSGSIZE,
     }
 }

@@ -3,11 +3,10 @@
 use std::{
     collections::VecDeque,
     mem,
-    net::Ipv4Addr,
     sync::{Arc, Mutex},
 };
 
-use rail_matrix::ReceiverNotReady;
+use rail_matrix::{DeviceFault, ReceiverNotReady};
 
 use super::{
     bindings as ibv,
@@ -47,6 +46,8 @@ pub enum PostError {
     Full,
     /// It is longer than the port's longest message.
     TooLong,
+    /// The device takes none.
+    Refused,
 }
 
 /// The states of the specification that make a difference here.
@@ -65,7 +66,7 @@ pub enum Peer {
     /// To the queue pair of this number at the other end of the cable.
     Number(u32),
     /// To an address that is not at the other end of the cable. They leave, and
-    /// nobody there takes them.
+    /// nobody there takes them, as on a cable that is cut.
     Unreachable,
 }
 
@@ -101,9 +102,9 @@ enum Stage {
     Queued { posted: Time },
     /// On the cable; `frame` is its number there when anyone is to receive it.
     Sent { departs: Time, frame: Option<u64> },
-    /// Never sent: its memory is not registered. Fails when its turn comes, and
-    /// until then holds up what was posted after it.
-    Unregistered,
+    /// Never sent. Fails with this status when its turn comes, and until then
+    /// holds up what was posted after it.
+    Failed(ibv::ibv_wc_status),
 }
 
 #[derive(Debug)]
@@ -143,9 +144,9 @@ impl QueuePair {
         self.number
     }
 
-    /// The address at the other end of its cable.
-    pub fn peer_address(&self) -> Ipv4Addr {
-        self.device.peer_address
+    /// The device that it is on.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Moves to another state; false when the specification has no such step.
@@ -186,6 +187,9 @@ impl QueuePair {
 
     /// Takes a send, and puts it on the cable if there is room.
     pub fn post_send(&self, now: Time, request: WorkRequest) -> Result<(), PostError> {
+        if self.device.is(DeviceFault::Refusing) {
+            return Err(PostError::Refused);
+        }
         let mut state = lock(&self.state);
         if !matches!(state.phase, Phase::ReadyToSend | Phase::Error) {
             return Err(PostError::State);
@@ -211,6 +215,9 @@ impl QueuePair {
 
     /// Takes a receive.
     pub fn post_receive(&self, now: Time, request: WorkRequest) -> Result<(), PostError> {
+        if self.device.is(DeviceFault::Refusing) {
+            return Err(PostError::Refused);
+        }
         let mut state = lock(&self.state);
         if state.phase == Phase::Reset {
             return Err(PostError::State);
@@ -237,7 +244,7 @@ impl QueuePair {
             };
             let status = match send.stage {
                 _ if failed => ibv::IBV_WC_WR_FLUSH_ERR,
-                Stage::Unregistered => ibv::IBV_WC_LOC_PROT_ERR,
+                Stage::Failed(status) => status,
                 Stage::Sent { departs, frame } if departs <= now => {
                     match self.verdict(&mut state.sender, now, frame) {
                         Some(status) => status,
@@ -291,16 +298,20 @@ impl QueuePair {
         for send in &mut state.sends {
             let posted = match send.stage {
                 Stage::Sent { .. } => continue,
-                Stage::Unregistered => return,
+                Stage::Failed(_) => return,
                 Stage::Queued { posted } => posted,
             };
             let memory = &send.request.memory;
             if !self.regions.covers(memory) {
-                send.stage = Stage::Unregistered;
+                send.stage = Stage::Failed(ibv::IBV_WC_LOC_PROT_ERR);
+                return;
+            }
+            if self.device.is(DeviceFault::Failing) {
+                send.stage = Stage::Failed(ibv::IBV_WC_RETRY_EXC_ERR);
                 return;
             }
             send.stage = match state.peer {
-                Some(Peer::Number(_)) => {
+                Some(Peer::Number(_)) if !self.device.cut => {
                     let queue = &self.own_slot().queue;
                     let link = &self.device.link;
                     let Some(reservation) =

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rail_matrix::Rig;
+use rail_matrix::{CableFault, End, Fault, Rig};
 
 use super::*;
 use softrail::Fabric;
@@ -65,6 +65,16 @@ impl Client {
         gid
     }
 
+    /// Asks to become ready to receive from a queue pair at `dgid`.
+    fn route_to(&self, peer: u32, dgid: ibv::ibv_gid) -> c_int {
+        let mut ready = attributes(ibv::IBV_QPS_RTR);
+        ready.dest_qp_num = peer;
+        ready.ah_attr.is_global = 1;
+        ready.ah_attr.grh.sgid_index = 1;
+        ready.ah_attr.grh.dgid = dgid;
+        self.modify(&mut ready, READY_TO_RECEIVE)
+    }
+
     fn modify(&self, attributes: &mut ibv::ibv_qp_attr, mask: u32) -> c_int {
         // SAFETY: a live queue pair.
         unsafe { ibv_modify_qp(self.pair, attributes, mask as c_int) }
@@ -81,12 +91,7 @@ impl Client {
 
     fn connect(&self, peer: &Client) {
         self.initialise();
-        let mut ready = attributes(ibv::IBV_QPS_RTR);
-        ready.dest_qp_num = peer.number();
-        ready.ah_attr.is_global = 1;
-        ready.ah_attr.grh.sgid_index = 1;
-        ready.ah_attr.grh.dgid = peer.gid(1);
-        assert_eq!(self.modify(&mut ready, READY_TO_RECEIVE), 0);
+        assert_eq!(self.route_to(peer.number(), peer.gid(1)), 0);
         assert_eq!(
             self.modify(&mut attributes(ibv::IBV_QPS_RTS), ibv::IBV_QP_STATE),
             0
@@ -218,17 +223,40 @@ fn errno() -> c_int {
 }
 
 fn fabric() -> (tempfile::TempDir, Fabric) {
+    fabric_with(vec![])
+}
+
+fn fabric_with(faults: Vec<Fault>) -> (tempfile::TempDir, Fabric) {
+    let rig = Rig {
+        faults,
+        ..Rig::embedded()
+    };
     let parent = tempfile::tempdir().expect("a temporary folder");
-    let fabric = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
+    let fabric = Fabric::create(parent.path(), &rig).expect("a fabric");
     (parent, fabric)
+}
+
+/// A fault of a device of node `a`.
+fn broken(device: &str, kind: DeviceFault) -> Fault {
+    let device = End {
+        node: "a".to_owned(),
+        device: device.to_owned(),
+    };
+    Fault::Device { device, kind }
+}
+
+/// Two clients on the first cable, connected to each other.
+fn connected(fabric: &Fabric) -> [Client; 2] {
+    let [a, b] = ["a", "b"].map(|node| Client::open(fabric, node));
+    a.connect(&b);
+    b.connect(&a);
+    [a, b]
 }
 
 #[test]
 fn a_message_goes_from_one_client_to_another() {
     let (_parent, fabric) = fabric();
-    let (mut a, b) = (Client::open(&fabric, "a"), Client::open(&fabric, "b"));
-    a.connect(&b);
-    b.connect(&a);
+    let [mut a, b] = connected(&fabric);
     a.memory.fill(42);
     assert_eq!(b.receive(7), 0);
     assert_eq!(a.send(5, ibv::IBV_WR_SEND), 0);
@@ -264,32 +292,43 @@ fn a_message_for_another_cable_does_not_arrive_on_this_one() {
 }
 
 #[test]
-fn without_a_fabric_the_list_is_empty_but_is_one() {
+fn without_a_fabric_there_is_no_list() {
     let mut count = -1;
-    // SAFETY: room for a count; the list goes back once.
+    // SAFETY: room for a count.
+    let list = unsafe { ibv_get_device_list(&mut count) };
+    assert!(list.is_null());
+    assert_eq!((count, errno()), (0, libc::ENOSYS));
+}
+
+/// The names on the list that a node of the fabric gets, which must end in null.
+fn listed(fabric: &Fabric, node: &str) -> Vec<String> {
+    let list = device_list(config::devices(fabric.path(), node).expect("a node"));
+    let mut names = Vec::new();
+    // SAFETY: a list of live devices that null ends.
     unsafe {
-        let list = ibv_get_device_list(&mut count);
-        assert_eq!(errno(), libc::ENODEV);
-        assert!(!list.is_null() && (*list).is_null());
+        while !(*list.add(names.len())).is_null() {
+            let name = CStr::from_ptr(ibv_get_device_name(*list.add(names.len())));
+            names.push(name.to_str().expect("as in the rig").to_owned());
+        }
         ibv_free_device_list(list);
-        ibv_free_device_list(ptr::null_mut());
     }
-    assert_eq!(count, 0);
+    names
 }
 
 #[test]
 fn devices_are_named_as_in_the_rig() {
     let (_parent, fabric) = fabric();
-    let list = device_list(config::devices(fabric.path(), "b").expect("node b"));
-    // SAFETY: a list of three live devices.
-    unsafe {
-        for (index, name) in ["rdma_en5", "rdma_en6", "rdma_en7"].into_iter().enumerate() {
-            let found = CStr::from_ptr(ibv_get_device_name(*list.add(index)));
-            assert_eq!(found.to_str(), Ok(name));
-        }
-        assert!((*list.add(3)).is_null());
-        ibv_free_device_list(list);
-    }
+    assert_eq!(listed(&fabric, "b"), ["rdma_en5", "rdma_en6", "rdma_en7"]);
+}
+
+#[test]
+fn absent_devices_are_not_listed_and_a_node_without_any_has_an_empty_list() {
+    let gone = |device: &str| broken(device, DeviceFault::Absent);
+    let (_parent, one) = fabric_with(vec![gone("rdma_en6")]);
+    assert_eq!(listed(&one, "a"), ["rdma_en5", "rdma_en7"]);
+    assert_eq!(listed(&one, "b").len(), 3);
+    let (_parent, all) = fabric_with(["rdma_en5", "rdma_en6", "rdma_en7"].map(gone).into());
+    assert!(listed(&all, "a").is_empty());
 }
 
 #[test]
@@ -390,4 +429,97 @@ fn a_device_runs_out_of_queue_pairs() {
             assert_eq!(ibv_destroy_qp(pair), 0);
         }
     }
+}
+
+/// As on an interface without an IPv4 address: the table is as long as ever, its
+/// second entry is empty, and a route by way of it is refused.
+#[test]
+fn a_port_without_an_ipv4_gid_cannot_be_routed_from() {
+    let (_parent, fabric) = fabric_with(vec![broken("rdma_en5", DeviceFault::NoGid)]);
+    let (a, b) = (Client::open(&fabric, "a"), Client::open(&fabric, "b"));
+    // SAFETY: plain bytes.
+    let (local, mapped) = unsafe { (a.gid(0).raw, a.gid(1).raw) };
+    assert_eq!(local[..2], [0xfe, 0x80]);
+    assert_eq!(mapped, [0; 16]);
+    a.initialise();
+    assert_eq!(a.route_to(b.number(), b.gid(1)), libc::EINVAL);
+}
+
+#[test]
+fn a_port_that_is_down_says_so_and_gives_no_protection_domain() {
+    let (_parent, fabric) = fabric_with(vec![broken("rdma_en6", DeviceFault::PortDown)]);
+    let list = device_list(config::devices(fabric.path(), "a").expect("node a"));
+    // SAFETY: a list of live devices, room for a port, and each object goes back.
+    unsafe {
+        for (index, up) in [(0, true), (1, false)] {
+            let context = ibv_open_device(*list.add(index));
+            let mut port: ibv::ibv_port_attr = mem::zeroed();
+            assert_eq!(ibv_query_port(context, PORT, &mut port), 0);
+            assert_eq!(port.state == ibv::IBV_PORT_ACTIVE, up);
+            let domain = ibv_alloc_pd(context);
+            assert_eq!(!domain.is_null(), up);
+            if up {
+                ibv_dealloc_pd(domain);
+            } else {
+                assert_eq!(errno(), libc::ENETDOWN);
+            }
+            ibv_close_device(context);
+        }
+        ibv_free_device_list(list);
+    }
+}
+
+#[test]
+fn sends_on_a_failing_device_end_in_an_error_and_carry_nothing() {
+    let (_parent, fabric) = fabric_with(vec![broken("rdma_en5", DeviceFault::Failing)]);
+    let [a, b] = connected(&fabric);
+    assert_eq!(b.receive(1), 0);
+    assert_eq!(
+        (a.send(2, ibv::IBV_WR_SEND), a.send(3, ibv::IBV_WR_SEND)),
+        (0, 0)
+    );
+    let ended = [a.complete(), a.complete()].map(|ended| (ended.wr_id, ended.status));
+    assert_eq!(
+        ended,
+        [
+            (2, ibv::IBV_WC_RETRY_EXC_ERR),
+            (3, ibv::IBV_WC_WR_FLUSH_ERR)
+        ]
+    );
+    assert!(b.poll().is_none());
+    assert_eq!(fabric.cable_bytes()["cable-1"], 0);
+}
+
+#[test]
+fn a_failing_device_still_receives() {
+    let (_parent, fabric) = fabric_with(vec![broken("rdma_en5", DeviceFault::Failing)]);
+    let [a, b] = connected(&fabric);
+    assert_eq!((a.receive(1), b.send(2, ibv::IBV_WR_SEND)), (0, 0));
+    let received = a.complete();
+    assert_eq!((received.wr_id, received.status), (1, ibv::IBV_WC_SUCCESS));
+}
+
+#[test]
+fn a_refusing_device_takes_no_work() {
+    let (_parent, fabric) = fabric_with(vec![broken("rdma_en5", DeviceFault::Refusing)]);
+    let [a, b] = connected(&fabric);
+    assert_eq!(a.send(1, ibv::IBV_WR_SEND), libc::ENOMEM);
+    assert_eq!(a.receive(2), libc::ENOMEM);
+    assert_eq!(b.receive(3), 0, "the other end is well");
+}
+
+#[test]
+fn what_is_sent_on_a_cut_cable_leaves_and_does_not_arrive() {
+    let cut = Fault::Cable {
+        cable: "cable-1".to_owned(),
+        kind: CableFault::Cut,
+    };
+    let (_parent, fabric) = fabric_with(vec![cut]);
+    let [a, b] = connected(&fabric);
+    assert_eq!((b.receive(1), a.send(2, ibv::IBV_WR_SEND)), (0, 0));
+    let sent = a.complete();
+    assert_eq!((sent.wr_id, sent.status), (2, ibv::IBV_WC_SUCCESS));
+    assert_eq!(fabric.cable_bytes()["cable-1"], 4096);
+    std::thread::sleep(Duration::from_millis(5));
+    assert!(b.poll().is_none());
 }

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rail_matrix::{Link, ReceiverNotReady, Rig, RigError};
+use rail_matrix::{Cable, CableFault, DeviceFault, Link, ReceiverNotReady, Rig, RigError};
 
 use crate::shm::Side;
 
@@ -73,6 +73,18 @@ pub struct Device {
     pub address: Ipv4Addr,
     /// The address at the other end of the cable.
     pub peer_address: Ipv4Addr,
+    /// What is broken about it. Never [`DeviceFault::Absent`]: an absent device
+    /// is not among a node's.
+    pub faults: Vec<DeviceFault>,
+    /// Whether its cable is cut: frames leave and never arrive.
+    pub cut: bool,
+}
+
+impl Device {
+    /// Whether it is broken in this way.
+    pub fn is(&self, fault: DeviceFault) -> bool {
+        self.faults.contains(&fault)
+    }
 }
 
 /// The devices of this process: those of the node that the environment names.
@@ -86,7 +98,8 @@ pub fn devices_from_env() -> Result<Vec<Device>, ConfigError> {
     devices(&folder, &node.to_string_lossy())
 }
 
-/// The devices of a node of the fabric in `folder`, in the order of the cables.
+/// The devices of a node of the fabric in `folder`, in the order of the cables,
+/// without those that the rig says are absent.
 ///
 /// # Errors
 /// When the rig cannot be read or has no such node.
@@ -112,16 +125,27 @@ pub fn devices(folder: &Path, node: &str) -> Result<Vec<Device>, ConfigError> {
         .flat_map(|(index, cable)| Side::BOTH.map(|side| (index, cable, side)).into_iter());
     Ok(ends
         .filter(|(_, cable, side)| cable.ends[side.index()].node == node)
-        .map(|(index, cable, side)| Device {
-            name: cable.ends[side.index()].device.clone(),
-            cable: cable_file(folder, index),
-            side,
-            link: cable.link,
-            receiver_not_ready: rig.receiver_not_ready,
-            address: address(index, side),
-            peer_address: address(index, side.opposite()),
-        })
+        .map(|(index, cable, side)| device(folder, &rig, (index, cable), side))
+        .filter(|device| !device.is(DeviceFault::Absent))
         .collect())
+}
+
+/// What the cable of this index has at its end on `side`.
+fn device(folder: &Path, rig: &Rig, (index, cable): (usize, &Cable), side: Side) -> Device {
+    let end = &cable.ends[side.index()];
+    Device {
+        name: end.device.clone(),
+        cable: cable_file(folder, index),
+        side,
+        link: cable.link,
+        receiver_not_ready: rig.receiver_not_ready,
+        address: address(index, side),
+        peer_address: address(index, side.opposite()),
+        faults: rig.device_faults(end).collect(),
+        cut: rig.cable_faults(&cable.name).any(|fault| match fault {
+            CableFault::Cut => true,
+        }),
+    }
 }
 
 /// The shared memory of the rig's cable `index`. Cable names may hold anything,
@@ -138,11 +162,17 @@ fn address(cable: usize, side: Side) -> Ipv4Addr {
 
 #[cfg(test)]
 mod tests {
+    use rail_matrix::{End, Fault};
+
     use super::*;
 
     fn fabric() -> tempfile::TempDir {
+        fabric_of(&Rig::embedded())
+    }
+
+    fn fabric_of(rig: &Rig) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::write(folder.path().join(RIG_FILE), Rig::embedded().to_toml()).expect("written");
+        std::fs::write(folder.path().join(RIG_FILE), rig.to_toml()).expect("written");
         folder
     }
 
@@ -159,6 +189,50 @@ mod tests {
             assert_eq!((a.address, a.peer_address), (b.peer_address, b.address));
         }
         assert_ne!(a[0].address, a[1].address);
+    }
+
+    #[test]
+    fn a_device_knows_what_is_broken_about_it_and_an_absent_one_is_not_there() {
+        let mut rig = Rig::embedded();
+        let broken = |device: &str, kind| Fault::Device {
+            device: End {
+                node: "b".to_owned(),
+                device: device.to_owned(),
+            },
+            kind,
+        };
+        rig.faults = vec![
+            broken("rdma_en5", DeviceFault::Absent),
+            broken("rdma_en6", DeviceFault::NoGid),
+            Fault::Cable {
+                cable: "cable-3".to_owned(),
+                kind: CableFault::Cut,
+            },
+        ];
+        let folder = fabric_of(&rig);
+        let told = |node| -> Vec<_> {
+            let devices = devices(folder.path(), node).expect("a node");
+            devices
+                .into_iter()
+                .map(|device| (device.name, device.faults, device.cut))
+                .collect()
+        };
+        let en = |number: u8| format!("rdma_en{number}");
+        assert_eq!(
+            told("a"),
+            [
+                (en(5), vec![], false),
+                (en(6), vec![], false),
+                (en(7), vec![], true)
+            ]
+        );
+        assert_eq!(
+            told("b"),
+            [
+                (en(6), vec![DeviceFault::NoGid], false),
+                (en(7), vec![], true)
+            ]
+        );
     }
 
     #[test]

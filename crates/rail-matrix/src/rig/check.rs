@@ -1,8 +1,11 @@
 //! What every rig must satisfy, however it was made.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Display,
+};
 
-use super::{Cable, Rig, RigError, RigProblem};
+use super::{Cable, Fault, Rig, RigError, RigProblem};
 
 /// The part of a rig that a problem is about. The parser turns it into a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,12 +14,14 @@ pub(super) enum Place {
     Node(usize),
     Cable(usize),
     End(usize, usize),
+    Fault(usize),
 }
 
 impl Rig {
     /// Checks that names are given and unique, that every cable joins two
-    /// different nodes of the rig, that a device has one cable and that no
-    /// cable's bandwidth is zero.
+    /// different nodes of the rig, that a device has one cable, that no cable's
+    /// bandwidth is zero, and that every fault is on a device or cable of the
+    /// rig and stated once.
     ///
     /// # Errors
     /// The first problem in the order of the rig.
@@ -45,6 +50,26 @@ impl Rig {
                     ));
                 }
             }
+        }
+        self.check_faults()
+    }
+
+    fn check_faults(&self) -> Result<(), (Place, RigProblem)> {
+        for (f, fault) in self.faults.iter().enumerate() {
+            let known = self.cables.iter().any(|cable| fault.is_on(cable));
+            let problem = match fault {
+                Fault::Device { device, .. } if !known => RigProblem::FaultOnUnknownDevice {
+                    device: device.to_string(),
+                    known: list(self.cables.iter().flat_map(|cable| &cable.ends)),
+                },
+                Fault::Cable { cable, .. } if !known => RigProblem::FaultOnUnknownCable {
+                    cable: cable.clone(),
+                    known: list(self.cables.iter().map(|cable| &cable.name)),
+                },
+                _ if self.faults[..f].contains(fault) => RigProblem::DuplicateFault(fault.clone()),
+                _ => continue,
+            };
+            return Err((Place::Fault(f), problem));
         }
         Ok(())
     }
@@ -89,11 +114,10 @@ impl Rig {
                 return Err((Place::End(c, e), problem));
             }
             if self.rank(&end.node).is_none() {
-                let names: Vec<_> = self.nodes.iter().map(|n| format!("'{}'", n.name)).collect();
                 let problem = RigProblem::UnknownNode {
                     cable: name.clone(),
                     node: end.node.clone(),
-                    known: names.join(", "),
+                    known: list(self.nodes.iter().map(|node| &node.name)),
                 };
                 return Err((Place::End(c, e), problem));
             }
@@ -111,4 +135,12 @@ impl Rig {
         }
         Ok(())
     }
+}
+
+/// Quoted names after each other, for people.
+pub(super) fn list(names: impl Iterator<Item = impl Display>) -> String {
+    names
+        .map(|name| format!("'{name}'"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -5,7 +5,11 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize, Serializer};
 use toml::Spanned;
 
-use super::{Cable, End, Link, Node, ReceiverNotReady, Rig, RigError, RigProblem, check::Place};
+use super::{
+    Cable, CableFault, DeviceFault, End, Fault, Link, Node, ReceiverNotReady, Rig, RigError,
+    RigProblem,
+    check::{Place, list},
+};
 use crate::units::{self, UnitError};
 
 #[derive(Deserialize)]
@@ -17,6 +21,8 @@ struct RigText {
     node: Vec<Spanned<Node>>,
     #[serde(default)]
     cable: Vec<CableText>,
+    #[serde(default)]
+    fault: Vec<Spanned<FaultText>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -37,6 +43,14 @@ struct CableText {
     latency: Option<Spanned<String>>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FaultText {
+    device: Option<Spanned<String>>,
+    cable: Option<Spanned<String>>,
+    kind: Spanned<String>,
+}
+
 impl Rig {
     /// Reads `rig.toml`.
     ///
@@ -55,6 +69,13 @@ impl Rig {
     /// name = "cable-1"
     /// ends = ["a:rdma_en5", "b:rdma_en5"]
     /// bandwidth = "40 MB/s"            # this cable's own, optional like latency
+    ///
+    /// [[fault]]                        # emulation only, and optional
+    /// device = "b:rdma_en5"            # an end of a cable above
+    /// kind = "no-gid"                  # a DeviceFault: absent, no-gid, port-down, failing, refusing
+    /// [[fault]]
+    /// cable = "cable-1"
+    /// kind = "cut"                     # a CableFault
     /// ```
     ///
     /// # Errors
@@ -70,6 +91,7 @@ impl Rig {
             defaults,
             node,
             cable,
+            fault,
         } = &raw;
 
         let fallback = Link::default();
@@ -86,12 +108,17 @@ impl Rig {
                 .map(|c| source.cable(c, link))
                 .collect::<Result<_, _>>()?,
             receiver_not_ready: defaults.receiver_not_ready,
+            faults: fault
+                .iter()
+                .map(|f| source.fault(f))
+                .collect::<Result<_, _>>()?,
         };
         rig.check_places().map_err(|(place, problem)| match place {
             Place::Rig => problem.into(),
             Place::Node(n) => source.error(node[n].span(), problem),
             Place::Cable(c) => source.error(cable[c].name.span(), problem),
             Place::End(c, e) => source.error(cable[c].ends[e].span(), problem),
+            Place::Fault(f) => source.error(fault[f].get_ref().place(fault[f].span()), problem),
         })?;
         Ok(rig)
     }
@@ -99,6 +126,26 @@ impl Rig {
     /// Writes the rig so that [`Rig::parse`] gives it back.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a rig is tables of strings")
+    }
+}
+
+impl FaultText {
+    /// Where it says what it is on.
+    fn place(&self, otherwise: Range<usize>) -> Range<usize> {
+        let named = self.device.as_ref().or(self.cable.as_ref());
+        named.map_or(otherwise, Spanned::span)
+    }
+}
+
+impl End {
+    /// Reads `node:device`, split at the last colon: a device name never holds
+    /// one, a node's may.
+    fn split(text: &str) -> Option<Self> {
+        let (node, device) = text.rsplit_once(':')?;
+        Some(Self {
+            node: node.to_owned(),
+            device: device.to_owned(),
+        })
     }
 }
 
@@ -133,19 +180,55 @@ impl Source<'_> {
         })
     }
 
-    /// Splits at the last colon: a device name never holds one, a node's may.
     fn end(&self, cable: &str, raw: &Spanned<String>) -> Result<End, RigError> {
-        let text = raw.get_ref();
-        let (node, device) = text.rsplit_once(':').ok_or_else(|| {
+        End::split(raw.get_ref()).ok_or_else(|| {
             let problem = RigProblem::BadEnd {
                 cable: cable.to_owned(),
-                end: text.clone(),
+                end: raw.get_ref().clone(),
             };
             self.error(raw.span(), problem)
-        })?;
-        Ok(End {
-            node: node.to_owned(),
-            device: device.to_owned(),
+        })
+    }
+
+    fn fault(&self, raw: &Spanned<FaultText>) -> Result<Fault, RigError> {
+        let FaultText {
+            device,
+            cable,
+            kind,
+        } = raw.get_ref();
+        match (device, cable) {
+            (Some(device), None) => Ok(Fault::Device {
+                device: End::split(device.get_ref()).ok_or_else(|| {
+                    let problem = RigProblem::FaultOnBadDevice(device.get_ref().clone());
+                    self.error(device.span(), problem)
+                })?,
+                kind: self.kind("device", kind, &DeviceFault::ALL, DeviceFault::name)?,
+            }),
+            (None, Some(cable)) => Ok(Fault::Cable {
+                cable: cable.get_ref().clone(),
+                kind: self.kind("cable", kind, &CableFault::ALL, CableFault::name)?,
+            }),
+            _ => Err(self.error(raw.span(), RigProblem::FaultOnNothing)),
+        }
+    }
+
+    /// The one of `kinds` that goes by this name.
+    fn kind<K: Copy>(
+        &self,
+        of: &'static str,
+        raw: &Spanned<String>,
+        kinds: &[K],
+        name: impl Fn(K) -> &'static str,
+    ) -> Result<K, RigError> {
+        let text = raw.get_ref();
+        let found = kinds.iter().copied().find(|kind| name(*kind) == text);
+        found.ok_or_else(|| {
+            let problem = RigProblem::UnknownFault {
+                of,
+                kind: text.clone(),
+                known: list(kinds.iter().map(|kind| name(*kind))),
+            };
+            self.error(raw.span(), problem)
         })
     }
 
@@ -193,6 +276,8 @@ impl Serialize for Rig {
             defaults: DefaultsShape,
             node: &'a [Node],
             cable: &'a [Cable],
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            fault: &'a [Fault],
         }
         #[derive(Serialize)]
         struct DefaultsShape {
@@ -205,6 +290,7 @@ impl Serialize for Rig {
             defaults,
             node: &self.nodes,
             cable: &self.cables,
+            fault: &self.faults,
         }
         .serialize(serializer)
     }

@@ -1,6 +1,7 @@
 //! Nodes, and the cables between them.
 
 mod check;
+mod fault;
 mod file;
 
 use std::{fmt, time::Duration};
@@ -9,11 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{natural, units::UnitError};
 
+pub use fault::{CableFault, DeviceFault, Fault};
+
 /// Nodes and cables, real or emulated.
 ///
-/// A node's rank is its position in [`nodes`](Self::nodes). The link of a cable
-/// and [`receiver_not_ready`](Self::receiver_not_ready) say how to emulate it
-/// and mean nothing on a real rig.
+/// A node's rank is its position in [`nodes`](Self::nodes). The link of a cable,
+/// [`receiver_not_ready`](Self::receiver_not_ready) and
+/// [`faults`](Self::faults) say how to emulate it and mean nothing on a real rig.
 ///
 /// [`Rig::parse`] only returns rigs that make sense. A rig put together by hand
 /// is checked by whoever takes it, or at once by [`Rig::check`].
@@ -27,6 +30,8 @@ pub struct Rig {
     pub cables: Vec<Cable>,
     /// What an emulated cable does with a message nobody is ready to take.
     pub receiver_not_ready: ReceiverNotReady,
+    /// What is broken when it is emulated.
+    pub faults: Vec<Fault>,
 }
 
 /// A machine.
@@ -207,6 +212,45 @@ pub enum RigProblem {
         "cable '{0}' has a bandwidth of zero and would never deliver; write one such as \"50 MB/s\", or leave the cable out"
     )]
     ZeroBandwidth(String),
+    /// A fault on neither a device nor a cable, or on both.
+    #[error("a fault is on either a device or a cable; give it one of the two")]
+    FaultOnNothing,
+    /// A fault on a device that is not `node:device`.
+    #[error(
+        "a fault is on device '{0}'; write a device as \"node:device\", such as \"a:rdma_en5\""
+    )]
+    FaultOnBadDevice(String),
+    /// A fault on a device that no cable ends in.
+    #[error(
+        "a fault is on device '{device}', in which no cable of the rig ends; its devices are {known}"
+    )]
+    FaultOnUnknownDevice {
+        /// What the fault names.
+        device: String,
+        /// The rig's devices.
+        known: String,
+    },
+    /// A fault on a cable that is not in the rig.
+    #[error("a fault is on cable '{cable}', which the rig does not have; its cables are {known}")]
+    FaultOnUnknownCable {
+        /// What the fault names.
+        cable: String,
+        /// The rig's cables.
+        known: String,
+    },
+    /// A kind of fault that devices or cables do not have.
+    #[error("'{kind}' is no fault of a {of}; the kinds are {known}")]
+    UnknownFault {
+        /// `device` or `cable`.
+        of: &'static str,
+        /// What the fault says.
+        kind: String,
+        /// The kinds there are.
+        known: String,
+    },
+    /// A fault that is stated twice.
+    #[error("the fault that {0} is stated twice; remove one of the two")]
+    DuplicateFault(Fault),
     /// No cables asked for.
     #[error("0 cables a pair were asked for; ask for at least 1")]
     NoCablesAsked,
@@ -254,6 +298,7 @@ impl Rig {
                 })
                 .collect(),
             receiver_not_ready: ReceiverNotReady::default(),
+            faults: Vec::new(),
         }
     }
 
@@ -284,7 +329,8 @@ impl Rig {
             .unwrap_or(0)
     }
 
-    /// The same rig with only the first `count` rails of every joined pair.
+    /// The same rig with only the first `count` rails of every joined pair, and
+    /// the faults of what is left.
     ///
     /// # Errors
     /// When `count` is zero or a joined pair has fewer cables.
@@ -309,9 +355,13 @@ impl Rig {
             }
             kept.extend(cables.into_iter().take(count).cloned());
         }
+        let mut faults = self.faults.clone();
+        faults.retain(|fault| kept.iter().any(|cable| fault.is_on(cable)));
         Ok(Self {
+            nodes: self.nodes.clone(),
             cables: kept,
-            ..self.clone()
+            receiver_not_ready: self.receiver_not_ready,
+            faults,
         })
     }
 
