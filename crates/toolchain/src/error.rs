@@ -22,6 +22,17 @@ pub enum Error {
         patches: PathBuf,
     },
 
+    /// No patch of the pin has this name.
+    #[error("MLX {pin} has no patch {wanted:?} here; there are: {}", .known.join(", "))]
+    UnknownPatch {
+        /// What was asked for.
+        wanted: String,
+        /// The pin's version.
+        pin: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+
     /// A file of ours (pin, listing, series, patch) does not say what it must.
     #[error("{}: {problem}", .file.display())]
     Malformed {
@@ -54,12 +65,34 @@ pub enum Error {
     },
 
     /// A patch of the series neither applies nor is in the tree already.
-    #[error("{patch} does not apply to MLX {pin} after the patches before it:\n{}\nto rebase it: edit a copy of the tree that `cargo xtask patch --mlx {pin} --series stock` prints, and replace the hunk with what `git diff --full-index` shows", list(.hunks))]
+    #[error("{patch} does not apply to MLX {pin} after the patches before it:\n{}\nto rebase it: `cargo xtask patch edit --mlx {pin}` makes a working copy without it; make its change there and run `cargo xtask patch refresh {patch} --mlx {pin}`", list(.hunks))]
     Conflict {
         /// The patch file's name.
         patch: String,
         /// The pin's version.
         pin: String,
+        /// File and line of each hunk git refused.
+        hunks: Vec<String>,
+    },
+
+    /// Edits are in lines that a patch behind the one to refresh changes.
+    #[error("{patch} cannot take these edits: {other}, behind it, changes the same or neighbouring lines:\n{}\ntake the edits into {other} instead, or split them", list(.hunks))]
+    EditsOfAnother {
+        /// The patch that was to take the edits.
+        patch: String,
+        /// The patch behind it.
+        other: String,
+        /// File and line of each hunk git refused.
+        hunks: Vec<String>,
+    },
+
+    /// A patch cannot go because of one behind it.
+    #[error("{patch} cannot be dropped: {other}, behind it, changes the same or neighbouring lines:\n{}\ndrop {other} first, or make it independent of {patch}", list(.hunks))]
+    Needed {
+        /// The patch that was to be dropped.
+        patch: String,
+        /// The patch behind it.
+        other: String,
         /// File and line of each hunk git refused.
         hunks: Vec<String>,
     },

@@ -30,7 +30,7 @@ pub struct Pin {
     pub mlx: SourcePin,
     /// The `mlx/` folder of mlx-c.
     pub mlx_c: SourcePin,
-    /// The tree each series gives.
+    /// The tree each series gives; the pristine one until something is recorded.
     pub recorded: Recorded,
 }
 
@@ -95,7 +95,7 @@ struct PinFile {
     mlx: SourceFile,
     #[serde(rename = "mlx-c")]
     mlx_c: SourceFile,
-    series: Recorded,
+    series: Option<Recorded>,
 }
 
 #[derive(Deserialize)]
@@ -127,6 +127,10 @@ impl Pin {
         let file = folder.join("pin.toml");
         let text = fs::read_to_string(&file).at("read", &file)?;
         let parsed: PinFile = toml::from_str(&text).map_err(|e| Error::malformed(&file, e))?;
+        let pristine = Recorded {
+            stock: parsed.mlx.tree,
+            patched: parsed.mlx.tree,
+        };
         Ok(Pin {
             version: version.to_owned(),
             tag: parsed.tag,
@@ -137,7 +141,7 @@ impl Pin {
                 format!("mlx-c for MLX {version}"),
                 &folder.join("mlx-c.lst"),
             )?,
-            recorded: parsed.series,
+            recorded: parsed.series.unwrap_or(pristine),
             folder,
         })
     }
@@ -147,24 +151,54 @@ impl Pin {
     /// # Errors
     /// When the folder cannot be read.
     pub fn versions(patches: &Path) -> Result<Vec<String>> {
-        let mut versions: Vec<String> = fs::read_dir(patches)
-            .at("read", patches)?
+        let listed = fs::read_dir(patches).map_err(|error| Error::Input {
+            input: patches.display().to_string(),
+            problem: format!("cannot be read ({error})"),
+            remedy: "run `cargo xtask` in a whole checkout of mlx-rails".into(),
+        })?;
+        let mut versions: Vec<String> = listed
             .flatten()
             .filter(|entry| entry.path().join("pin.toml").is_file())
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .collect();
-        versions.sort_by_key(|v| {
-            v.split('.')
-                .map(|n| n.parse::<u32>().unwrap_or(0))
-                .collect::<Vec<_>>()
-        });
+        versions.sort_by_key(|version| numbers(version));
         Ok(versions)
+    }
+
+    /// The pin's file with these trees recorded, when it does not say so yet.
+    pub(crate) fn with_record(
+        &self,
+        stock: ObjectId,
+        patched: ObjectId,
+    ) -> Result<Option<(PathBuf, String)>> {
+        let file = self.file();
+        let before = fs::read_to_string(&file).at("read", &file)?;
+        let record = [("stock", stock), ("patched", patched)];
+        let mut after = before.clone();
+        if !before.lines().any(|line| line.starts_with("stock = ")) {
+            after.push_str("\n[series]\nstock = \npatched = \n");
+        }
+        for (series, tree) in record {
+            let start = format!("{series} = ");
+            let line = |line: &str| match line.starts_with(&start) {
+                true => format!("{start}\"{tree}\"\n"),
+                false => format!("{line}\n"),
+            };
+            after = after.lines().map(line).collect();
+        }
+        Ok((after != before).then_some((file, after)))
     }
 
     /// The pin's file.
     pub fn file(&self) -> PathBuf {
         self.folder.join("pin.toml")
     }
+}
+
+/// The numbers of a version, to compare it by.
+pub(crate) fn numbers(version: &str) -> Vec<u32> {
+    let parts = version.split('.');
+    parts.map(|part| part.parse().unwrap_or(0)).collect()
 }
 
 impl SourcePin {

@@ -1,8 +1,11 @@
 //! Builds are named by their inputs, and nothing that was changed is reused.
 //! jaccl alone stands for MLX: it takes the same way in half a minute.
 
-use std::{fs, path::Path, process::Command, sync::Arc};
+mod common;
 
+use std::{fs, sync::Arc};
+
+use common::copy_folder;
 use toolchain::{
     DEFAULT_PIN, Error, Toolchain,
     build::Request,
@@ -131,14 +134,4 @@ fn a_build_that_was_changed_is_thrown_away() {
     let error = copied.build(&request).unwrap_err();
     assert!(matches!(error, Error::Interrupted), "{error}");
     assert!(!store.entry(Kind::Build, &built.manifest.key).exists());
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to.parent().unwrap()).unwrap();
-    let status = Command::new("cp")
-        .arg("-r")
-        .args([from, to])
-        .status()
-        .unwrap();
-    assert!(status.success());
 }

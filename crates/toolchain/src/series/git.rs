@@ -1,4 +1,4 @@
-//! A working copy that git applies patches to, without being a repository.
+//! git, told nothing by the user's configuration, and what it does to a folder.
 
 use std::{path::Path, process::Command};
 
@@ -91,21 +91,32 @@ fn git_apply(folder: &Path, patch: &Patch, arguments: &[&str]) -> Result<(), Str
     }
 }
 
-fn git(folder: &Path, arguments: &[&str]) -> Command {
+/// A git in `folder` that gives the same for everybody: no configuration but the
+/// repository's own, one author, one date, English messages.
+pub(super) fn git(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("git");
     command
         .args(arguments)
         .current_dir(folder)
-        // A store inside somebody's repository must not be taken for it.
+        // A folder inside somebody's repository must not be taken for it.
         .env("GIT_CEILING_DIRECTORIES", folder.parent().unwrap_or(folder))
-        .env_remove("GIT_DIR")
-        .env_remove("GIT_WORK_TREE")
-        .env_remove("GIT_INDEX_FILE");
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("LC_ALL", "C");
+    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "LANGUAGE"] {
+        command.env_remove(variable);
+    }
+    for who in ["AUTHOR", "COMMITTER"] {
+        command
+            .env(format!("GIT_{who}_NAME"), "mlx-rails")
+            .env(format!("GIT_{who}_EMAIL"), "mlx-rails@localhost")
+            .env(format!("GIT_{who}_DATE"), "2026-01-01T00:00:00Z");
+    }
     command
 }
 
 /// `error: patch failed: mlx/ring.h:42` names a place; a missing file has none.
-fn refused_hunks(stderr: &str) -> Vec<String> {
+pub(super) fn refused_hunks(stderr: &str) -> Vec<String> {
     let places: Vec<String> = stderr
         .lines()
         .filter_map(|l| l.strip_prefix("error: patch failed: "))

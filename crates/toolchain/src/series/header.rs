@@ -1,71 +1,104 @@
 //! The fields at the head of a patch file, as DEP-3 writes them.
 
-use std::collections::BTreeMap;
-
 use serde::{Serialize, Serializer};
 
 /// What ends the fields and starts the diff.
-pub(crate) const SEPARATOR: &str = "---";
+const SEPARATOR: &str = "---";
 
-/// The fields before a diff, by name.
+/// The fields before a diff, in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Header {
-    fields: BTreeMap<String, Field>,
+    pub(super) fields: Vec<Field>,
+    /// Lines that neither are a field nor continue one, by number.
+    pub(super) stray: Vec<usize>,
 }
 
+/// One field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Field {
-    value: String,
+pub(super) struct Field {
+    pub(super) name: String,
+    /// Its lines, joined by newlines.
+    pub(super) value: String,
     /// Its first line in the file, from 1.
-    line: usize,
+    pub(super) line: usize,
 }
 
 impl Header {
     /// Reads the fields of a patch file's text. A line that starts with a space
     /// continues the field above it.
     pub fn parse(text: &str) -> Self {
-        let mut fields: BTreeMap<String, Field> = BTreeMap::new();
-        let mut last = None;
-        for (index, line) in head(text).enumerate() {
-            if let Some(more) = line.strip_prefix(' ') {
-                if let Some(field) = last.as_ref().and_then(|name| fields.get_mut(name)) {
+        let mut header = Header::default();
+        for (number, line) in (1..).zip(split(text).0.lines()) {
+            match (line.strip_prefix(' '), header.fields.last_mut()) {
+                (Some(more), Some(field)) => {
                     field.value.push('\n');
                     field.value.push_str(more);
                 }
-            } else if let Some((name, value)) = line.split_once(':') {
-                let value = value.trim().to_owned();
-                let line = index + 1;
-                fields.insert(name.to_owned(), Field { value, line });
-                last = Some(name.to_owned());
+                (None, _) if line.contains(':') => {
+                    let (name, value) = line.split_once(':').unwrap_or_default();
+                    header.fields.push(Field {
+                        name: name.to_owned(),
+                        value: value.trim().to_owned(),
+                        line: number,
+                    });
+                }
+                _ => header.stray.push(number),
             }
         }
-        Header { fields }
+        header
     }
 
     /// A field's value, its lines joined by newlines; empty when there is none.
     pub fn get(&self, name: &str) -> &str {
-        self.fields.get(name).map_or("", |field| &field.value)
+        self.field(name).map_or("", |field| &field.value)
     }
 
     /// The lines of a field's value with their numbers in the file.
     pub fn lines(&self, name: &str) -> impl Iterator<Item = (usize, &str)> {
-        self.fields
-            .get(name)
+        self.field(name)
             .into_iter()
             .flat_map(|field| (field.line..).zip(field.value.lines()))
+    }
+
+    pub(super) fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
     }
 }
 
 /// As an object of names and values.
 impl Serialize for Header {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.fields.iter().map(|(name, field)| (name, &field.value)))
+        serializer.collect_map(self.fields.iter().map(|f| (&f.name, &f.value)))
     }
 }
 
-/// The lines before the diff.
-fn head(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().take_while(|line| {
-        *line != SEPARATOR && !line.starts_with("--- ") && !line.starts_with("diff ")
-    })
+/// A patch file's text as its head and its diff, without what is between them.
+pub(super) fn split(text: &str) -> (&str, &str) {
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        if line.trim_end() == SEPARATOR {
+            return (&text[..start], &text[start + line.len()..]);
+        }
+        if line.starts_with("--- ") || line.starts_with("diff ") {
+            break;
+        }
+        start += line.len();
+    }
+    text.split_at(start)
+}
+
+/// A patch file's text from its head and its diff.
+pub(super) fn join(head: &str, diff: &str) -> String {
+    format!("{head}{SEPARATOR}\n{diff}")
+}
+
+/// The head with another value in a field of one line.
+pub(super) fn replace(head: &str, name: &str, value: &str) -> String {
+    let start = format!("{name}:");
+    head.lines()
+        .map(|line| match line.starts_with(&start) {
+            true => format!("{start} {value}\n"),
+            false => format!("{line}\n"),
+        })
+        .collect()
 }

@@ -67,14 +67,19 @@ impl Checkout {
 
     /// Adds a patch to the end of the series.
     pub fn add_patch(&self, name: &str, class: &str, diff: &str) {
+        self.write_patch(name, class, diff);
+        let series = self.path(&format!("patches/{VERSION}/series"));
+        let before = fs::read_to_string(&series).unwrap_or_default();
+        fs::write(series, format!("{before}{name}.patch\n")).unwrap();
+    }
+
+    /// Writes a patch's file, and leaves the series as it is.
+    pub fn write_patch(&self, name: &str, class: &str, diff: &str) {
         let header = format!(
             "Description: {name}\n because\nOrigin: vendor, test\nBug: none\nForwarded: no\n\
              Applied-Upstream: no\nLast-Update: 2026-11-22\nX-Class: {class}\n---\n"
         );
         self.write(&format!("patches/{VERSION}/{name}.patch"), &(header + diff));
-        let series = self.path(&format!("patches/{VERSION}/series"));
-        let before = fs::read_to_string(&series).unwrap_or_default();
-        fs::write(series, format!("{before}{name}.patch\n")).unwrap();
     }
 
     /// Every file below the store that is part of an entry.
@@ -123,6 +128,16 @@ pub fn change_line(n: usize, to: &str) -> String {
         n + 1,
         n + 2
     )
+}
+
+pub fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    let status = Command::new("cp")
+        .arg("-r")
+        .args([from, to])
+        .status()
+        .unwrap();
+    assert!(status.success());
 }
 
 pub fn make_executable(path: &Path) {

@@ -1,0 +1,378 @@
+//! What a person does with patches: edit, add, refresh, export, drop.
+//!
+//! Each either leaves `patches/<version>` with a whole series whose trees are
+//! recorded, or as it was.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+use crate::{
+    Toolchain,
+    error::{Error, IoContext, Result},
+    pin::Pin,
+    series::{
+        Class, Series, State,
+        header::{join, replace},
+        order::Order,
+        repository::Repository,
+        snapshot::{SERIES, Snapshot, patch_file},
+        stack::{Layer, Stack, is_name},
+        working_copy::{Import, WorkingCopy},
+    },
+    tree::ObjectId,
+};
+
+/// A working copy that is ready for edits.
+#[derive(Debug)]
+pub struct Editable {
+    /// Where it is.
+    pub folder: PathBuf,
+    /// Patches that did not apply, with why; each waits to be made by hand.
+    pub pending: Vec<(String, State)>,
+}
+
+/// What an export did to `patches/<version>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Exported {
+    /// Files that were written, because they changed.
+    pub written: Vec<PathBuf>,
+    /// Files that were removed.
+    pub removed: Vec<PathBuf>,
+    /// The tree of the stock series.
+    pub stock: ObjectId,
+    /// The tree of the whole series.
+    pub patched: ObjectId,
+}
+
+/// What became of edits.
+#[derive(Debug)]
+pub enum Refreshed {
+    /// They are in the patch files.
+    Exported(Exported),
+    /// They are in the working copy, until these patches that did not apply are
+    /// made too.
+    Pending(Vec<String>),
+}
+
+impl Toolchain {
+    /// A working copy of the patched tree in `folder`: a git repository in which
+    /// each patch is a commit. One that is there already stays as it is.
+    ///
+    /// A patch that does not apply becomes a commit that changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the folder holds something else, or a working copy
+    /// that is older than the patches.
+    pub fn edit_patches(&self, pin: &Pin, folder: &Path) -> Result<Editable> {
+        let folder = std::path::absolute(folder).at("resolve", folder)?;
+        let occupied = fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some());
+        let pending = if occupied {
+            WorkingCopy::open(pin, &folder)?;
+            Vec::new()
+        } else {
+            let Import { skipped, .. } = self.import(pin, &folder)?;
+            skipped
+        };
+        Ok(Editable {
+            folder,
+            pending: pending.into_iter().map(|(p, s)| (p.name, s)).collect(),
+        })
+    }
+
+    /// As [`Toolchain::edit_patches`], with a patch `name` begun on top: a commit
+    /// without changes whose fields are to be filled in.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a name that is taken or cannot be a file's, and those
+    /// of [`Toolchain::edit_patches`].
+    pub fn new_patch(
+        &self,
+        pin: &Pin,
+        name: &str,
+        class: Class,
+        folder: &Path,
+    ) -> Result<Editable> {
+        let refuse = |problem: &str, remedy: String| {
+            Err(Error::Input {
+                input: name.to_owned(),
+                problem: problem.to_owned(),
+                remedy,
+            })
+        };
+        if !is_name(name) {
+            let remedy = "use lower-case words joined by hyphens: ring-recv-prefill".to_owned();
+            return refuse("cannot be a patch's name", remedy);
+        }
+        let taken = "is a patch already";
+        let remedy = format!(
+            "change it: `cargo xtask patch edit --mlx {0}`, then `cargo xtask patch refresh {name} --mlx {0}`",
+            pin.version
+        );
+        if Snapshot::load(&pin.folder)?.patches.contains_key(name) {
+            return refuse(taken, remedy);
+        }
+        let editable = self.edit_patches(pin, folder)?;
+        let mut copy = WorkingCopy::open(pin, &editable.folder)?;
+        if copy.stack.position(name).is_some() {
+            return refuse(taken, remedy);
+        }
+        let mut stack = copy.stack.clone();
+        stack.layers.push(Layer {
+            name: name.to_owned(),
+            head: template(class),
+            tree: stack.top(),
+        });
+        copy.keep(pin, stack)?;
+        Ok(editable)
+    }
+
+    /// Takes the edits of the working copy in `folder` into patch `name`, and
+    /// exports.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPatch`]; [`Error::Input`] when nothing was edited;
+    /// [`Error::EditsOfAnother`] when the edits are in lines of a patch behind it.
+    /// Nothing is changed then.
+    pub fn refresh_patch(&self, pin: &Pin, name: &str, folder: &Path) -> Result<Refreshed> {
+        let folder = std::path::absolute(folder).at("resolve", folder)?;
+        let mut copy = WorkingCopy::open(pin, &folder)?;
+        let position = position(pin, &copy.stack, name)?;
+        let edited = self.edited(&copy)?;
+        if edited == copy.stack.top() {
+            return Err(Error::Input {
+                input: folder.display().to_string(),
+                problem: "nothing in it was edited since its last commit".into(),
+                remedy:
+                    "edit files there; what is committed is taken by `cargo xtask patch export`"
+                        .into(),
+            });
+        }
+        let folded = copy.stack.fold(&copy.repository, position, edited)?;
+        let folded = folded.map_err(|misfit| Error::EditsOfAnother {
+            patch: name.to_owned(),
+            other: misfit.layer,
+            hunks: misfit.places,
+        })?;
+        let mut stack = copy.with_fields(pin, &folded)?;
+        let layer = &mut stack.layers[position];
+        layer.head = replace(&layer.head, "Last-Update", &today());
+        let pending = unmade(&copy, &stack);
+        if !pending.is_empty() {
+            copy.keep(pin, stack)?;
+            return Ok(Refreshed::Pending(pending));
+        }
+        let exported = self.publish(pin, &copy.repository, &stack)?;
+        copy.settle(pin, stack)?;
+        Ok(Refreshed::Exported(exported))
+    }
+
+    /// Writes the series that the commits of the working copy in `folder` are.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there are edits that no commit has, or a patch that
+    /// changes nothing.
+    pub fn export_patches(&self, pin: &Pin, folder: &Path) -> Result<Exported> {
+        let folder = std::path::absolute(folder).at("resolve", folder)?;
+        let mut copy = WorkingCopy::open(pin, &folder)?;
+        let refuse = |problem: String, remedy: String| {
+            Err(Error::Input {
+                input: folder.display().to_string(),
+                problem,
+                remedy,
+            })
+        };
+        if self.edited(&copy)? != copy.stack.top() {
+            return refuse(
+                "it has edits that are in no commit".into(),
+                "take them into a patch with `cargo xtask patch refresh NAME`".into(),
+            );
+        }
+        let stack = copy.with_fields(pin, &copy.stack)?;
+        if let Some(name) = unmade(&copy, &stack).first() {
+            return refuse(
+                format!("patch {name} changes nothing there"),
+                format!("make its change, or `cargo xtask patch drop {name}`"),
+            );
+        }
+        let exported = self.publish(pin, &copy.repository, &stack)?;
+        copy.settle(pin, stack)?;
+        Ok(exported)
+    }
+
+    /// Takes patch `name` out of the series.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPatch`]; [`Error::Needed`] when a patch behind it needs it.
+    /// Nothing is changed then.
+    pub fn drop_patch(&self, pin: &Pin, name: &str) -> Result<Exported> {
+        let scratch = self.store.scratch()?;
+        let Import { copy, skipped } = self.import(pin, &scratch.path().join("copy"))?;
+        let position = position(pin, &copy.stack, name)?;
+        if let Some((patch, state)) = skipped.into_iter().find(|(patch, _)| patch.name != name) {
+            return Err(Error::Conflict {
+                patch: patch.name,
+                pin: pin.version.clone(),
+                hunks: vec![state.to_string()],
+            });
+        }
+        let without = copy.stack.without(&copy.repository, position)?;
+        let stack = without.map_err(|misfit| Error::Needed {
+            patch: name.to_owned(),
+            other: misfit.layer,
+            hunks: misfit.places,
+        })?;
+        self.publish(pin, &copy.repository, &copy.with_fields(pin, &stack)?)
+    }
+
+    /// The tree of the working copy's files, with a word on those it leaves out.
+    fn edited(&self, copy: &WorkingCopy) -> Result<ObjectId> {
+        let hidden = copy.repository.hidden_files()?;
+        if !hidden.is_empty() {
+            self.progress.note(&format!(
+                "left out, because MLX's .gitignore names them: {} (`git add --force` takes one in)",
+                hidden.join(", ")
+            ));
+        }
+        copy.repository.edited_tree()
+    }
+
+    /// Makes the pin's folder hold `stack`, and the pin record its trees. Layers
+    /// that change nothing are left out.
+    fn publish(&self, pin: &Pin, repository: &Repository, stack: &Stack) -> Result<Exported> {
+        let before = Snapshot::load(&pin.folder)?;
+        let after = render(repository, stack, &before)?;
+        let scratch = self.store.scratch()?;
+        let staged = Pin {
+            folder: scratch.path().join("pin"),
+            ..pin.clone()
+        };
+        after.save(&staged.folder)?;
+        let stock = self.apply(&staged, Series::Stock)?.tree;
+        let patched = self.apply(&staged, Series::Patched)?.tree;
+        if patched != stack.top() {
+            let problem = format!(
+                "its patches give tree {patched}, but the commits they are made from {}",
+                stack.top()
+            );
+            return Err(Error::malformed(pin.folder.join(SERIES), problem));
+        }
+
+        let mut written: Vec<(PathBuf, String)> = Vec::new();
+        for (name, text) in &after.patches {
+            if before.patches.get(name) != Some(text) {
+                written.push((pin.folder.join(patch_file(name)), text.clone()));
+            }
+        }
+        if after.series != before.series {
+            written.push((pin.folder.join(SERIES), after.series.clone()));
+        }
+        written.extend(pin.with_record(stock, patched)?);
+        replace_files(&written)?;
+        let gone = before
+            .patches
+            .keys()
+            .filter(|name| !after.patches.contains_key(*name));
+        let removed: Vec<PathBuf> = gone.map(|name| pin.folder.join(patch_file(name))).collect();
+        for file in &removed {
+            fs::remove_file(file).at("remove", file)?;
+        }
+        Ok(Exported {
+            written: written.into_iter().map(|(file, _)| file).collect(),
+            removed,
+            stock,
+            patched,
+        })
+    }
+}
+
+/// The files that a stack is.
+pub(super) fn render(
+    repository: &Repository,
+    stack: &Stack,
+    before: &Snapshot,
+) -> Result<Snapshot> {
+    let mut after = Snapshot::default();
+    let mut files = Vec::new();
+    for (position, layer) in stack.layers.iter().enumerate() {
+        if stack.is_empty(position) {
+            continue;
+        }
+        let diff = repository.diff(stack.tree_before(position), layer.tree)?;
+        after
+            .patches
+            .insert(layer.name.clone(), join(&layer.head, &diff));
+        files.push(patch_file(&layer.name));
+    }
+    let order = Order::parse(&before.series);
+    after.series = match order.files().eq(files.iter()) {
+        true => before.series.clone(),
+        false => order.arranged(&files).to_string(),
+    };
+    Ok(after)
+}
+
+/// Writes all files, then puts each in its place.
+pub(super) fn replace_files(files: &[(PathBuf, String)]) -> Result<()> {
+    let made = |file: &Path| PathBuf::from(format!("{}.new", file.display()));
+    for (file, text) in files {
+        if let Err(error) = fs::write(made(file), text).at("write", file) {
+            for (file, _) in files {
+                let _ = fs::remove_file(made(file));
+            }
+            return Err(error);
+        }
+    }
+    files
+        .iter()
+        .try_for_each(|(file, _)| fs::rename(made(file), file).at("replace", file))
+}
+
+fn position(pin: &Pin, stack: &Stack, name: &str) -> Result<usize> {
+    stack.position(name).ok_or_else(|| Error::UnknownPatch {
+        wanted: name.to_owned(),
+        pin: pin.version.clone(),
+        known: stack.layers.iter().map(|l| l.name.clone()).collect(),
+    })
+}
+
+/// The patches of the series that are still to be made.
+fn unmade(copy: &WorkingCopy, stack: &Stack) -> Vec<String> {
+    let names = stack.layers.iter().map(|layer| &layer.name).enumerate();
+    names
+        .filter(|(at, name)| stack.is_empty(*at) && copy.imported.patches.contains_key(*name))
+        .map(|(_, name)| name.clone())
+        .collect()
+}
+
+/// The fields of a patch that was just begun. `lint` refuses every TODO.
+fn template(class: Class) -> String {
+    let (class, verdicts) = match class {
+        Class::Fix => (
+            "fix",
+            "TODO hang -> pass: --op recv --backend ring --ranks 2",
+        ),
+        Class::Portability => ("portability", "TODO none; what it makes possible"),
+    };
+    format!(
+        "Description: TODO what it does, in one line\n \
+         TODO why: what goes wrong without it, when, and what it costs\n\
+         Origin: vendor, mlx-rails\n\
+         Bug: TODO where the defect is described\n\
+         Forwarded: no\n\
+         Applied-Upstream: no\n\
+         Last-Update: {}\n\
+         X-Class: {class}\n\
+         X-Verdicts: {verdicts}\n",
+        today()
+    )
+}
+
+/// The day, by Greenwich.
+fn today() -> String {
+    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    now.date().to_string()
+}

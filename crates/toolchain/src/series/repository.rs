@@ -1,0 +1,186 @@
+//! Trees and commits of a git repository, and patches as steps between trees.
+
+use std::{fs, io::Write, path::PathBuf, process::Command};
+
+use crate::{
+    error::{Error, IoContext, Result},
+    process,
+    series::git::{git, refused_hunks},
+    tree::ObjectId,
+};
+
+/// A diff as every patch file has it: full blob ids, one line of context.
+const DIFF: [&str; 9] = [
+    "diff",
+    "--full-index",
+    "--binary",
+    "--unified=1",
+    "--no-renames",
+    "--no-color",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--diff-algorithm=myers",
+];
+
+/// Where git refused a patch, `file:line` of each place.
+pub(super) type Places = Vec<String>;
+
+/// One commit, from first to last.
+#[derive(Debug)]
+pub(super) struct Commit {
+    pub(super) tree: ObjectId,
+    pub(super) parents: usize,
+    pub(super) message: String,
+}
+
+/// A repository with a working tree.
+#[derive(Debug)]
+pub(super) struct Repository {
+    pub(super) folder: PathBuf,
+}
+
+impl Repository {
+    /// Makes `folder` a repository.
+    pub(super) fn init(folder: PathBuf) -> Result<Self> {
+        let repository = Repository { folder };
+        repository.run(&["init", "--quiet", "--initial-branch=series"])?;
+        // What git stores is what the pin hashes.
+        repository.run(&["config", "core.autocrlf", "false"])?;
+        Ok(repository)
+    }
+
+    pub(super) fn run(&self, arguments: &[&str]) -> Result<String> {
+        self.capture(&mut git(&self.folder, arguments))
+    }
+
+    /// With an index of ours, so that the user's stays as it is.
+    fn run_aside(&self, arguments: &[&str]) -> Result<String> {
+        self.capture(&mut self.aside(arguments))
+    }
+
+    fn aside(&self, arguments: &[&str]) -> Command {
+        let mut command = git(&self.folder, arguments);
+        command.env("GIT_INDEX_FILE", self.index());
+        command
+    }
+
+    fn index(&self) -> PathBuf {
+        self.folder.join(".git/rails-index")
+    }
+
+    fn capture(&self, command: &mut Command) -> Result<String> {
+        process::capture(&format!("git in {}", self.folder.display()), command)
+    }
+
+    /// The tree of every file in the folder, ignored or not.
+    pub(super) fn tree_of_all_files(&self) -> Result<ObjectId> {
+        self.run(&["add", "--all", "--force"])?;
+        self.id(&self.run(&["write-tree"])?)
+    }
+
+    /// The tree of the folder as it is edited: what is tracked, and what is new
+    /// and not ignored.
+    pub(super) fn edited_tree(&self) -> Result<ObjectId> {
+        let (theirs, ours) = (self.folder.join(".git/index"), self.index());
+        fs::copy(&theirs, &ours).at("copy", &theirs)?;
+        self.run_aside(&["add", "--all"])?;
+        self.id(&self.run_aside(&["write-tree"])?)
+    }
+
+    /// New files that the tree's own `.gitignore` hides from [`Self::edited_tree`].
+    pub(super) fn hidden_files(&self) -> Result<Vec<String>> {
+        let listed = self.run(&[
+            "ls-files",
+            "--others",
+            "--ignored",
+            "--exclude-standard",
+            "--directory",
+        ])?;
+        Ok(listed.lines().map(str::to_owned).collect())
+    }
+
+    /// Every commit up to `HEAD`, oldest first.
+    pub(super) fn history(&self) -> Result<Vec<Commit>> {
+        let log = self.run(&["log", "--reverse", "--topo-order", "--format=%T %P%n%B%x00"])?;
+        log.split('\0')
+            .map(str::trim_start)
+            .filter(|record| !record.is_empty())
+            .map(|record| {
+                let (ids, message) = record.split_once('\n').unwrap_or((record, ""));
+                let mut ids = ids.split_whitespace();
+                Ok(Commit {
+                    tree: self.id(ids.next().unwrap_or_default())?,
+                    parents: ids.count(),
+                    message: message.to_owned(),
+                })
+            })
+            .collect()
+    }
+
+    /// Makes `HEAD` these commits on top of each other, and leaves the working
+    /// tree as it is.
+    pub(super) fn commit(&self, commits: &[(String, ObjectId)]) -> Result<()> {
+        let mut head: Option<String> = None;
+        for (message, tree) in commits {
+            let tree = tree.to_string();
+            let mut arguments = vec!["commit-tree", &tree, "-m", message];
+            if let Some(parent) = &head {
+                arguments.extend(["-p", parent]);
+            }
+            head = Some(self.run(&arguments)?.trim().to_owned());
+        }
+        if let Some(head) = head {
+            self.run(&["update-ref", "HEAD", &head])?;
+            self.run(&["reset", "--quiet"])?;
+        }
+        Ok(())
+    }
+
+    /// What changes from one tree to the other.
+    pub(super) fn diff(&self, from: ObjectId, to: ObjectId) -> Result<String> {
+        let (from, to) = (from.to_string(), to.to_string());
+        self.run(&[&DIFF[..], &[&from, &to]].concat())
+    }
+
+    /// Makes the change between two trees to a third, by a three-way merge.
+    pub(super) fn replay(
+        &self,
+        (from, to): (ObjectId, ObjectId),
+        onto: ObjectId,
+    ) -> Result<Result<ObjectId, Places>> {
+        if from == onto || from == to {
+            return Ok(Ok(if from == onto { to } else { onto }));
+        }
+        let mut change =
+            tempfile::NamedTempFile::new().at("create a file in", std::env::temp_dir())?;
+        let file = change.path().to_path_buf();
+        change
+            .write_all(self.diff(from, to)?.as_bytes())
+            .at("write", &file)?;
+        let apply = |arguments: &[&str]| {
+            self.run_aside(&["read-tree", &onto.to_string()])?;
+            let mut command = self.aside(&["apply", "--cached", "--whitespace=nowarn"]);
+            let output = command.args(arguments).arg(&file).output();
+            let output = output.at("run git in", &self.folder)?;
+            Ok::<_, Error>((
+                output.status.success(),
+                String::from_utf8_lossy(&output.stderr).into_owned(),
+            ))
+        };
+        match apply(&["--3way"])? {
+            (true, _) => Ok(Ok(self.id(&self.run_aside(&["write-tree"])?)?)),
+            // A merge names files; a plain refusal names lines.
+            (false, merged) => match apply(&["--check"])? {
+                (false, refused) => Ok(Err(refused_hunks(&refused))),
+                (true, _) => Ok(Err(refused_hunks(&merged))),
+            },
+        }
+    }
+
+    fn id(&self, printed: &str) -> Result<ObjectId> {
+        printed
+            .trim()
+            .parse()
+            .map_err(|problem: String| Error::malformed(&self.folder, problem))
+    }
+}

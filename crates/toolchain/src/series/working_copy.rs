@@ -1,0 +1,200 @@
+//! A folder in which a series can be edited: one commit a patch.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Toolchain,
+    error::{Error, IoContext, Result},
+    fetch::Source,
+    pin::Pin,
+    series::{
+        Patch, Series, State,
+        git::PatchTree,
+        header::split,
+        repository::Repository,
+        snapshot::Snapshot,
+        stack::{Layer, Stack},
+    },
+};
+
+/// Inside `.git`: the patch files as they were when last read or written.
+const IMPORTED: &str = ".git/rails";
+
+/// A series in a repository of its own.
+#[derive(Debug)]
+pub(super) struct WorkingCopy {
+    pub(super) repository: Repository,
+    pub(super) stack: Stack,
+    /// The patch files it was made from.
+    pub(super) imported: Snapshot,
+}
+
+impl WorkingCopy {
+    /// Reads the working copy in `folder`.
+    ///
+    /// # Errors
+    /// When the folder is none, is one of another MLX, or is older than the
+    /// pin's patches.
+    pub(super) fn open(pin: &Pin, folder: &Path) -> Result<Self> {
+        let refuse = |problem: String, remedy: String| {
+            Err(Error::Input {
+                input: folder.display().to_string(),
+                problem,
+                remedy,
+            })
+        };
+        let kept = folder.join(IMPORTED);
+        if !kept.is_dir() {
+            return refuse(
+                "no working copy of patches is there".into(),
+                format!(
+                    "make one with `cargo xtask patch edit --mlx {} --dir {}`",
+                    pin.version,
+                    folder.display()
+                ),
+            );
+        }
+        let repository = Repository {
+            folder: folder.to_path_buf(),
+        };
+        let stack = Stack::read(&repository)?;
+        if stack.base != pin.mlx.tree {
+            return refuse(
+                format!(
+                    "its first commit is tree {}, not {}",
+                    stack.base, pin.mlx.name
+                ),
+                "name its pin with --mlx, or another folder with --dir".into(),
+            );
+        }
+        let imported = Snapshot::load(&kept)?;
+        let current = Snapshot::load(&pin.folder)?;
+        if let Some(file) = imported.differing_change(&current) {
+            return refuse(
+                format!(
+                    "{} changed since it was made",
+                    pin.folder.join(file).display()
+                ),
+                format!(
+                    "make another with `cargo xtask patch edit --mlx {} --dir OTHER`, and take \
+                     your edits there with `git diff` and `git apply`",
+                    pin.version
+                ),
+            );
+        }
+        Ok(WorkingCopy {
+            repository,
+            stack,
+            imported,
+        })
+    }
+
+    /// Makes the commits `stack`, remembering that the pin's folder says the same.
+    pub(super) fn settle(&mut self, pin: &Pin, stack: Stack) -> Result<()> {
+        self.imported = Snapshot::load(&pin.folder)?;
+        self.imported.save(&self.repository.folder.join(IMPORTED))?;
+        self.keep(pin, stack)
+    }
+
+    /// Makes the commits `stack`.
+    pub(super) fn keep(&mut self, pin: &Pin, stack: Stack) -> Result<()> {
+        stack.write(&self.repository, &pin.mlx.name)?;
+        self.stack = stack;
+        Ok(())
+    }
+
+    /// The layers with the fields that their patch files have: edits of the
+    /// fields are taken from the file or from the commit, whichever has them.
+    pub(super) fn with_fields(&self, pin: &Pin, stack: &Stack) -> Result<Stack> {
+        let current = Snapshot::load(&pin.folder)?;
+        let mut stack = stack.clone();
+        for layer in &mut stack.layers {
+            let (Some(before), Some(file)) =
+                (self.imported.head(&layer.name), current.head(&layer.name))
+            else {
+                continue;
+            };
+            let same = |a: &str, b: &str| a.trim_end() == b.trim_end();
+            if same(&layer.head, before) || same(&layer.head, file) {
+                layer.head = file.to_owned();
+            } else if file != before {
+                return Err(Error::Input {
+                    input: layer.name.clone(),
+                    problem: format!(
+                        "its fields were changed in {} and in the commit of {}",
+                        pin.folder.display(),
+                        self.repository.folder.display()
+                    ),
+                    remedy: "undo one of them".into(),
+                });
+            }
+        }
+        Ok(stack)
+    }
+}
+
+/// A series that was made into a working copy.
+#[derive(Debug)]
+pub(super) struct Import {
+    pub(super) copy: WorkingCopy,
+    /// The patches that did not apply; they are commits that change nothing.
+    pub(super) skipped: Vec<(Patch, State)>,
+}
+
+impl Toolchain {
+    /// Makes a working copy in `folder`, which must not exist or be empty. It
+    /// appears there when it is whole.
+    pub(super) fn import(&self, pin: &Pin, folder: &Path) -> Result<Import> {
+        let pristine = self.fetch(&pin.mlx, &Source::Auto)?;
+        let patches = self.patches(pin, Series::Patched)?;
+        let parent = folder.parent().unwrap_or(folder);
+        fs::create_dir_all(parent).at("create", parent)?;
+        let scratch = tempfile::tempdir_in(parent).at("create a folder in", parent)?;
+        let made = scratch.path().join("tree");
+        pin.mlx.listing.sync(&pristine.path, &made)?;
+        let repository = Repository::init(made.clone())?;
+        let mut stack = Stack {
+            base: repository.tree_of_all_files()?,
+            layers: Vec::new(),
+        };
+        if stack.base != pin.mlx.tree {
+            let problem = format!("git makes tree {} of tree {}", stack.base, pin.mlx.tree);
+            return Err(Error::malformed(&made, problem));
+        }
+        let imported = Snapshot::load(&pin.folder)?;
+        let mut skipped = Vec::new();
+        let tree = PatchTree::new(&made, &pristine.path)?;
+        for (at, patch) in patches.iter().enumerate() {
+            match tree.state(patch, &patches[..at])? {
+                State::Applies => tree.apply(patch)?,
+                other => skipped.push((patch.clone(), other)),
+            }
+            let text = imported.patches.get(&patch.name).map_or("", |text| text);
+            stack.layers.push(Layer {
+                name: patch.name.clone(),
+                head: split(text).0.to_owned(),
+                tree: repository.tree_of_all_files()?,
+            });
+        }
+        let mut copy = WorkingCopy {
+            repository,
+            stack: stack.clone(),
+            imported,
+        };
+        copy.settle(pin, stack)?;
+        fs::rename(&made, folder).at("create", folder)?;
+        copy.repository.folder = folder.to_path_buf();
+        Ok(Import { copy, skipped })
+    }
+}
+
+/// Where a working copy of a pin is when nobody says otherwise.
+impl Toolchain {
+    /// `target/patch/<version>` of the checkout.
+    pub fn working_copy(&self, pin: &Pin) -> PathBuf {
+        self.root.join("target/patch").join(&pin.version)
+    }
+}

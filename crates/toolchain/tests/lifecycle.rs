@@ -1,0 +1,433 @@
+//! The life of a patch: begun, refreshed, exported, dropped, and never half.
+
+mod common;
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use common::{Checkout, change_line, numbered_lines};
+use toolchain::{
+    Error, Toolchain,
+    pin::Pin,
+    series::{Class, Refreshed, Series, State},
+};
+
+/// Everything below `patches/1.2.3`.
+type Files = BTreeMap<String, String>;
+
+fn files(folder: PathBuf) -> Files {
+    fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            (name, fs::read_to_string(entry.path()).unwrap())
+        })
+        .collect()
+}
+
+/// A pin with a series of three, and a working copy of it.
+struct Bench {
+    checkout: Checkout,
+    copy: PathBuf,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let checkout = Checkout::new();
+        checkout.fetch_origin();
+        checkout.write(
+            "patches/1.2.3/series",
+            "# from top to bottom\nport.patch\n\n# fixes\nfirst.patch\nsecond.patch\n",
+        );
+        let patch = |name: &str, class, n, to: &str| {
+            checkout.write_patch(name, class, &change_line(n, to));
+        };
+        patch("port", "portability", 3, "ported");
+        patch("first", "fix", 8, "first");
+        patch("second", "fix", 16, "second");
+        let bench = Bench {
+            copy: checkout.path("copy"),
+            checkout,
+        };
+        bench.toolchain().record(&bench.pin()).unwrap();
+        bench.edit();
+        // As export writes them.
+        bench
+            .toolchain()
+            .export_patches(&bench.pin(), &bench.copy)
+            .unwrap();
+        bench
+    }
+
+    fn toolchain(&self) -> &Toolchain {
+        &self.checkout.toolchain
+    }
+
+    fn pin(&self) -> Pin {
+        self.checkout.pin()
+    }
+
+    fn edit(&self) {
+        self.toolchain()
+            .edit_patches(&self.pin(), &self.copy)
+            .unwrap();
+    }
+
+    fn files(&self) -> Files {
+        files(self.checkout.path("patches/1.2.3"))
+    }
+
+    /// Replaces a line of the working copy's only source.
+    fn replace(&self, from: &str, to: &str) {
+        let file = self.copy.join("mlx/array.cpp");
+        let text = fs::read_to_string(&file).unwrap();
+        let (from, to) = (format!("{from}\n"), format!("{to}\n"));
+        assert!(text.contains(&from), "{from:?} is not in:\n{text}");
+        fs::write(file, text.replace(&from, &to)).unwrap();
+    }
+
+    fn refresh(&self, name: &str) -> toolchain::Result<Refreshed> {
+        self.toolchain()
+            .refresh_patch(&self.pin(), name, &self.copy)
+    }
+
+    /// What the whole series makes of the source.
+    fn patched(&self) -> String {
+        let tree = self
+            .toolchain()
+            .patch(&self.pin(), Series::Patched)
+            .unwrap();
+        fs::read_to_string(tree.path.join("mlx/array.cpp")).unwrap()
+    }
+
+    /// Asserts that this is refused in these words and changes nothing.
+    fn refused<T>(&self, outcome: toolchain::Result<T>, words: &[&str]) {
+        let error = outcome.err().expect("a refusal");
+        assert_eq!(error.exit_code(), 1, "{error}");
+        let message = error.to_string();
+        for word in words {
+            assert!(message.contains(word), "{word:?} is not in:\n{message}");
+        }
+    }
+}
+
+fn diff_of(patch: &str) -> &str {
+    patch.split_once("---\n").unwrap().1
+}
+
+#[test]
+fn a_working_copy_has_one_commit_a_patch_and_exports_to_the_same_bytes() {
+    let bench = Bench::new();
+    let log = bench.checkout.sh("git -C copy log --format='%s %ae %ad'");
+    let subjects: Vec<&str> = log.lines().map(|l| l.split(' ').next().unwrap()).collect();
+    assert_eq!(subjects, ["second", "first", "port", "MLX"]);
+    assert_eq!(bench.checkout.sh("git -C copy status --porcelain"), "");
+    let head = bench.checkout.sh("git -C copy rev-parse HEAD");
+
+    let before = bench.files();
+    let exported = bench
+        .toolchain()
+        .export_patches(&bench.pin(), &bench.copy)
+        .unwrap();
+    assert!(exported.written.is_empty() && exported.removed.is_empty());
+    assert_eq!(bench.files(), before);
+
+    fs::remove_dir_all(&bench.copy).unwrap();
+    bench.edit();
+    assert_eq!(bench.checkout.sh("git -C copy rev-parse HEAD"), head);
+}
+
+#[test]
+fn a_new_patch_is_begun_edited_and_taken_in() {
+    let bench = Bench::new();
+    let (toolchain, pin) = (bench.toolchain(), bench.pin());
+    let before = bench.files();
+    toolchain
+        .new_patch(&pin, "third", Class::Fix, &bench.copy)
+        .unwrap();
+    assert_eq!(bench.files(), before, "begun is not yet in the series");
+
+    bench.replace("line 12", "third");
+    fs::write(bench.copy.join("mlx/new.h"), "int third;\n").unwrap();
+    let Refreshed::Exported(exported) = bench.refresh("third").unwrap() else {
+        panic!("everything is made");
+    };
+    let after = bench.files();
+    assert_eq!(exported.written.len(), 3, "{:?}", exported.written);
+    assert!(after["series"].ends_with("# fixes\nfirst.patch\nsecond.patch\nthird.patch\n"));
+    assert!(after["third.patch"].contains("TODO") && after["third.patch"].contains("+int third;"));
+    assert_eq!(after["first.patch"], before["first.patch"]);
+    assert!(
+        bench.patched().contains("third\n"),
+        "and the trees are recorded"
+    );
+    assert_eq!(bench.checkout.sh("git -C copy status --porcelain"), "");
+}
+
+#[test]
+fn a_refresh_amends_one_patch_and_exports_those_behind_it_whose_context_changed() {
+    let bench = Bench::new();
+    let before = bench.files();
+    // The first line of what `second` has as context.
+    bench.replace("line 1", "first too");
+    bench.refresh("first").unwrap();
+    let after = bench.files();
+    assert!(after["first.patch"].contains("+first too"));
+    assert!(!after["first.patch"].contains("Last-Update: 2026-11-22\n") || today() == "2026-11-22");
+    assert!(after["first.patch"].contains(&format!("Last-Update: {}\n", today())));
+    assert!(after["first.patch"].starts_with("Description: first\n because\n"));
+    assert_eq!(after["port.patch"], before["port.patch"]);
+    assert_eq!(after["series"], before["series"]);
+    assert_ne!(
+        diff_of(&after["second.patch"]),
+        diff_of(&before["second.patch"])
+    );
+    assert!(after["second.patch"].contains("Last-Update: 2026-11-22\n"));
+    let expected = [
+        ("line 1\n", "first too\n"),
+        ("line 3\n", "ported\n"),
+        ("line 8\n", "first\n"),
+        ("line 16\n", "second\n"),
+    ];
+    let expected = expected.iter().fold(numbered_lines(), |text, (from, to)| {
+        text.replacen(from, to, 1)
+    });
+    assert_eq!(bench.patched(), expected);
+}
+
+#[test]
+fn edits_in_the_lines_of_a_later_patch_belong_to_it() {
+    let bench = Bench::new();
+    let before = bench.files();
+    bench.replace("second", "second differently");
+    bench.refused(
+        bench.refresh("first"),
+        &["first", "second", "mlx/array.cpp:1", "into second"],
+    );
+    assert_eq!(bench.files(), before);
+    bench.refresh("second").unwrap();
+    assert!(bench.patched().contains("second differently"));
+}
+
+#[test]
+fn what_cannot_be_refreshed_is_refused_and_nothing_changes() {
+    let bench = Bench::new();
+    let before = bench.files();
+    bench.refused(bench.refresh("first"), &["nothing", "copy"]);
+    bench.replace("line 12", "edited");
+    bench.refused(bench.refresh("frist"), &["frist", "port, first, second"]);
+    let export = bench.toolchain().export_patches(&bench.pin(), &bench.copy);
+    bench.refused(export, &["edits", "refresh"]);
+    let elsewhere = bench.checkout.path("elsewhere");
+    let refresh = bench
+        .toolchain()
+        .refresh_patch(&bench.pin(), "first", &elsewhere);
+    bench.refused(refresh, &["elsewhere", "patch edit", "--dir"]);
+    let begin = |name| {
+        bench
+            .toolchain()
+            .new_patch(&bench.pin(), name, Class::Fix, &bench.copy)
+    };
+    bench.refused(begin("first"), &["first", "already", "refresh"]);
+    bench.refused(begin("../first"), &["../first", "hyphens"]);
+    bench
+        .checkout
+        .sh("git -C copy -c user.name=t -c user.email=t@t commit --quiet --all --message wip");
+    bench.refused(bench.refresh("first"), &["\"wip\"", "git reset --soft"]);
+    assert_eq!(bench.files(), before);
+}
+
+#[test]
+fn patches_that_changed_behind_a_working_copys_back_are_not_overwritten() {
+    let bench = Bench::new();
+    bench
+        .checkout
+        .write_patch("second", "fix", &change_line(16, "by somebody else"));
+    bench.toolchain().record(&bench.pin()).unwrap();
+    let before = bench.files();
+    bench.replace("line 12", "edited");
+    bench.refused(
+        bench.refresh("first"),
+        &["second.patch", "changed", "--dir OTHER"],
+    );
+    assert_eq!(bench.files(), before);
+}
+
+#[test]
+fn fields_may_be_edited_in_the_file_or_in_the_commit() {
+    let bench = Bench::new();
+    let file = bench.checkout.path("patches/1.2.3/first.patch");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("Bug: none", "Bug: in the file")).unwrap();
+    bench.checkout.sh(
+        "cd copy; git -c user.name=t -c user.email=t@t commit --quiet --amend \
+         --message \"$(git log -1 --format=%B | sed 's/Bug: none/Bug: in the commit/')\"",
+    );
+    bench
+        .toolchain()
+        .export_patches(&bench.pin(), &bench.copy)
+        .unwrap();
+    let after = bench.files();
+    assert!(after["first.patch"].contains("Bug: in the file"));
+    assert!(after["second.patch"].contains("Bug: in the commit"));
+}
+
+#[test]
+fn commits_in_another_order_export_to_another_series() {
+    let bench = Bench::new();
+    bench.checkout.sh(
+        "cd copy; export GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t; \
+         second=$(git rev-parse HEAD) first=$(git rev-parse HEAD^); \
+         git reset --quiet --hard HEAD~2; git cherry-pick $second $first",
+    );
+    let tree = bench.patched();
+    bench
+        .toolchain()
+        .export_patches(&bench.pin(), &bench.copy)
+        .unwrap();
+    let series = bench.files()["series"].clone();
+    assert_eq!(
+        series,
+        "# from top to bottom\nport.patch\nsecond.patch\n\n# fixes\nfirst.patch\n"
+    );
+    assert_eq!(bench.patched(), tree);
+}
+
+#[test]
+fn a_dropped_patch_leaves_series_and_disk_and_those_behind_it_still_apply() {
+    let bench = Bench::new();
+    let before = bench.files();
+    let exported = bench.toolchain().drop_patch(&bench.pin(), "first").unwrap();
+    let after = bench.files();
+    assert!(!after.contains_key("first.patch") && exported.removed.len() == 1);
+    assert_eq!(
+        after["series"],
+        "# from top to bottom\nport.patch\nsecond.patch\n"
+    );
+    assert_ne!(
+        diff_of(&after["second.patch"]),
+        diff_of(&before["second.patch"])
+    );
+    assert!(!bench.patched().contains("first\n") && bench.patched().contains("second\n"));
+    bench.refused(
+        bench.toolchain().drop_patch(&bench.pin(), "first"),
+        &["first", "port, second"],
+    );
+}
+
+#[test]
+fn a_patch_that_another_needs_is_not_dropped() {
+    let bench = Bench::new();
+    bench
+        .toolchain()
+        .new_patch(&bench.pin(), "third", Class::Fix, &bench.copy)
+        .unwrap();
+    bench.replace("first", "first and third");
+    bench.refresh("third").unwrap();
+    let before = bench.files();
+    let drop = bench.toolchain().drop_patch(&bench.pin(), "first");
+    assert!(matches!(drop, Err(Error::Needed { .. })));
+    bench.refused(
+        drop,
+        &["first", "third", "mlx/array.cpp:7", "drop third first"],
+    );
+    assert_eq!(bench.files(), before);
+}
+
+#[test]
+fn a_patch_that_no_longer_applies_is_made_again_by_hand() {
+    let bench = Bench::new();
+    for (name, n) in [("first", 8), ("second", 16)] {
+        let elsewhere = change_line(n, name).replace(&format!("line {}\n", n - 1), "moved\n");
+        bench.checkout.write_patch(name, "fix", &elsewhere);
+    }
+    fs::remove_dir_all(&bench.copy).unwrap();
+    let editable = bench
+        .toolchain()
+        .edit_patches(&bench.pin(), &bench.copy)
+        .unwrap();
+    let pending: Vec<_> = editable
+        .pending
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(pending, ["first", "second"]);
+    assert!(
+        matches!(&editable.pending[0].1, State::Conflicts { hunks } if hunks == &["mlx/array.cpp:6"])
+    );
+
+    let before = bench.files();
+    bench.replace("line 8", "first by hand");
+    let Refreshed::Pending(names) = bench.refresh("first").unwrap() else {
+        panic!("second is still to be made");
+    };
+    assert_eq!(names, ["second"]);
+    assert_eq!(bench.files(), before);
+    bench.replace("line 16", "second by hand");
+    assert!(matches!(
+        bench.refresh("second").unwrap(),
+        Refreshed::Exported(_)
+    ));
+    assert!(
+        bench.patched().contains("first by hand\n") && bench.patched().contains("second by hand\n")
+    );
+}
+
+#[test]
+fn a_pin_without_a_series_gets_its_first_patch() {
+    let checkout = Checkout::new();
+    checkout.fetch_origin();
+    let pin_file = checkout.path("patches/1.2.3/pin.toml");
+    let text = fs::read_to_string(&pin_file).unwrap();
+    fs::write(&pin_file, text.split_once("[series]").unwrap().0).unwrap();
+    let toolchain = &checkout.toolchain;
+    assert!(toolchain.patch(&checkout.pin(), Series::Patched).is_ok());
+
+    let copy = checkout.path("copy");
+    toolchain
+        .new_patch(&checkout.pin(), "first", Class::Portability, &copy)
+        .unwrap();
+    fs::write(copy.join("CMakeLists.txt"), "project(mlx CXX)\n").unwrap();
+    toolchain
+        .refresh_patch(&checkout.pin(), "first", &copy)
+        .unwrap();
+    assert_eq!(
+        fs::read_to_string(checkout.path("patches/1.2.3/series")).unwrap(),
+        "first.patch\n"
+    );
+    let stock = toolchain.patch(&checkout.pin(), Series::Stock).unwrap();
+    assert_ne!(stock.tree, checkout.pin().mlx.tree);
+}
+
+#[test]
+fn every_series_of_this_checkout_exports_to_the_bytes_it_has() {
+    let toolchain = Toolchain::open().unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    for version in Pin::versions(&toolchain.patches_folder()).unwrap() {
+        // A copy, since a test must not write into the checkout.
+        let patches = scratch.path().join("patches");
+        let from = toolchain.patches_folder().join(&version);
+        common::copy_folder(&from, &patches.join(&version));
+        let copied = Toolchain::at(scratch.path(), toolchain.store().clone());
+        let pin = copied.pin(&version).unwrap();
+        let copy = scratch.path().join("copy").join(&version);
+        let editable = copied.edit_patches(&pin, &copy).unwrap();
+        assert!(editable.pending.is_empty(), "{:?}", editable.pending);
+        let exported = copied.export_patches(&pin, &copy).unwrap();
+        assert!(
+            exported.written.is_empty() && exported.removed.is_empty(),
+            "exporting {version} changes {:?}",
+            exported.written
+        );
+        assert_eq!(files(from), files(pin.folder));
+    }
+}
+
+/// By a clock nobody here wrote.
+fn today() -> String {
+    let output = std::process::Command::new("date")
+        .args(["-u", "+%F"])
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
