@@ -89,11 +89,12 @@ fn a_step_that_ends_inside_an_element_is_refused() {
     );
 }
 
-/// A process that is not on a node of a fabric has no devices, which this jaccl
+/// A process that is not on a node of a fabric has no devices, which a stock jaccl
 /// does not survive; its user finds the reason on standard error.
 #[test]
 fn without_devices_the_reason_is_told() {
     let group = Group {
+        series: Series::Stock,
         on_the_fabric: false,
         patience: PATIENCE,
         ..Group::new(2, 1, Backend::Ring, vec![])
