@@ -55,6 +55,9 @@ fn code_of(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<toolchain::Error>() {
         return error.exit_code();
     }
-    let of_bench = error.is::<rail_bench::plan::PlanError>() || error.is::<rail_bench::RunError>();
-    if of_bench { FAILED } else { OURS }
+    let foreseen = error.is::<rail_bench::plan::PlanError>()
+        || error.is::<rail_bench::RunError>()
+        || error.is::<rail_verify::run::RunError>()
+        || error.is::<rail_verify::report::WriteError>();
+    if foreseen { FAILED } else { OURS }
 }

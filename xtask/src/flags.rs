@@ -37,6 +37,8 @@ pub enum Verb {
     Patch(Patch),
     /// Run every test, building first what they need
     Test(Test),
+    /// Judge a build of jaccl case by case: which hold, which hang, which are wrong
+    Verify(Box<rail_verify::args::VerifyArgs>),
 }
 
 #[derive(Args)]

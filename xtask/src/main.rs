@@ -17,6 +17,7 @@ mod programs;
 mod session;
 mod terminal;
 mod test;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -43,5 +44,6 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Gc(flags) => gc::run(&session, &flags),
         Verb::Patch(flags) => patch::run(&session, &flags),
         Verb::Test(flags) => test::run(&session, &flags),
+        Verb::Verify(args) => verify::run(&session, &args),
     }
 }

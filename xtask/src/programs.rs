@@ -1,6 +1,6 @@
-//! Compiling the programs of a benchmark and finding out where cargo put them.
+//! Compiling the programs that ranks are, and finding out where cargo put them.
 
-use std::path::PathBuf;
+use std::{ffi::OsStr, path::PathBuf};
 
 use anyhow::Context;
 use serde_json::Value;
@@ -17,27 +17,50 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Optimised, because they are what is measured.
+    /// Compiles what a benchmark runs, against a build of MLX.
     pub fn compile(session: &Session, build: &Build) -> anyhow::Result<Self> {
-        let shell = &session.shell;
-        let messages = cmd!(
-            shell,
-            "cargo build --release --package rail-rank --package softrail-provider --message-format json-render-diagnostics"
-        )
-        .env(PREFIX_ENV, &build.prefix)
-        .quiet()
-        .read();
-        let messages = session.unless_interrupted(messages.context("rail-rank did not compile"))?;
-        let artifacts: Vec<Value> = messages
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .filter(|message: &Value| message["reason"] == "compiler-artifact")
-            .collect();
+        let artifacts = compile(
+            session,
+            &["rail-rank", "softrail-provider"],
+            &[(PREFIX_ENV, build.prefix.as_os_str())],
+        )?;
         Ok(Programs {
             rank: executable(&artifacts, "rail-rank")?,
             provider: shared_library(&artifacts, "softrail_provider")?,
         })
     }
+}
+
+/// Compiles what drives jaccl alone. It links no MLX.
+pub fn of_verify(session: &Session) -> anyhow::Result<rail_verify::group::Programs> {
+    let artifacts = compile(session, &["rail-verify", "softrail-provider"], &[])?;
+    Ok(rail_verify::group::Programs {
+        rank: executable(&artifacts, "jaccl-rank")?,
+        provider: shared_library(&artifacts, "softrail_provider")?,
+    })
+}
+
+/// Optimised, because what runs is measured or waited for.
+fn compile(
+    session: &Session,
+    packages: &[&str],
+    environment: &[(&str, &OsStr)],
+) -> anyhow::Result<Vec<Value>> {
+    let shell = &session.shell;
+    let packages = packages.iter().flat_map(|name| ["--package", *name]);
+    let messages = cmd!(
+        shell,
+        "cargo build --release {packages...} --message-format json-render-diagnostics"
+    )
+    .envs(environment.iter().copied())
+    .quiet()
+    .read();
+    let messages = session.unless_interrupted(messages.context("our programs did not compile"))?;
+    Ok(messages
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .filter(|message: &Value| message["reason"] == "compiler-artifact")
+        .collect())
 }
 
 fn executable(artifacts: &[Value], name: &str) -> anyhow::Result<PathBuf> {

@@ -1,6 +1,7 @@
 // A C interface to jaccl's C++ one, so that one Rust binary can load any build
 // of jaccl at run time. It adds nothing: no checks, no defaults, no recovery,
 // because what is being driven is jaccl itself with whatever defects it has.
+// What only some versions of jaccl have is found out when this is compiled.
 //
 // Every function returns 0, or 1 after a C++ exception whose text is then in
 // `error` (NUL-terminated, cut to `capacity` bytes). No exception leaves here.
@@ -17,6 +18,12 @@
 #include <vector>
 
 #include <nlohmann/json.hpp>
+
+#if __has_include(<execinfo.h>)
+#include <execinfo.h>
+#include <signal.h>
+#include <unistd.h>
+#endif
 
 #include "jaccl/group.h"
 #include "jaccl/jaccl.h"
@@ -75,9 +82,79 @@ int guarded(char* error, size_t capacity, Body&& body) {
   return 1;
 }
 
+template <typename G>
+constexpr bool has_barrier = requires(G& group) { group.barrier(); };
+
+template <typename G>
+constexpr bool has_sum_scatter = requires(G& group) {
+  group.sum_scatter(nullptr, nullptr, size_t{0}, 0);
+};
+
+template <typename G>
+void barrier(G& group) {
+  if constexpr (has_barrier<G>) {
+    group.barrier();
+  } else {
+    throw std::runtime_error("this jaccl has no barrier");
+  }
+}
+
+template <typename G>
+void sum_scatter(
+    G& group,
+    const void* input,
+    void* output,
+    size_t bytes,
+    int dtype) {
+  if constexpr (has_sum_scatter<G>) {
+    group.sum_scatter(input, output, bytes, dtype);
+  } else {
+    throw std::runtime_error("this jaccl has no sum_scatter");
+  }
+}
+
+#if __has_include(<execinfo.h>)
+// Called on a signal. The stack goes to standard error between two marks; a
+// signal other than SIGUSR1 then takes its usual course.
+void trace(int signal) {
+  constexpr char begin[] = "jaccl_shim: stack\n";
+  constexpr char end[] = "jaccl_shim: end of stack\n";
+  void* frames[48];
+  const int depth = backtrace(frames, 48);
+  auto ignored = write(STDERR_FILENO, begin, sizeof(begin) - 1);
+  backtrace_symbols_fd(frames, depth, STDERR_FILENO);
+  ignored = write(STDERR_FILENO, end, sizeof(end) - 1);
+  (void)ignored;
+  if (signal != SIGUSR1) {
+    raise(signal);
+  }
+}
+#endif
+
 } // namespace
 
 extern "C" {
+
+void jaccl_shim_trace_signals() {
+#if __has_include(<execinfo.h>)
+  // The first call may load a library, which a signal handler must not.
+  void* frame;
+  backtrace(&frame, 1);
+  struct sigaction action = {};
+  action.sa_handler = trace;
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGUSR1, &action, nullptr);
+  action.sa_flags = SA_RESETHAND;
+  for (int signal : {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV}) {
+    sigaction(signal, &action, nullptr);
+  }
+#endif
+}
+
+void jaccl_shim_features(int* barrier, int* sum_scatter) {
+  *barrier = has_barrier<jaccl::Group> ? 1 : 0;
+  *sum_scatter = has_sum_scatter<jaccl::Group> ? 1 : 0;
+}
 
 int jaccl_shim_is_available(int* available, char* error, size_t capacity) {
   return guarded(
@@ -177,6 +254,23 @@ int jaccl_shim_all_gather(
   return guarded(error, capacity, [&] {
     group->group->all_gather(input, output, bytes);
   });
+}
+
+int jaccl_shim_sum_scatter(
+    jaccl_shim_group* group,
+    const void* input,
+    void* output,
+    size_t bytes,
+    int dtype,
+    char* error,
+    size_t capacity) {
+  return guarded(error, capacity, [&] {
+    sum_scatter(*group->group, input, output, bytes, dtype);
+  });
+}
+
+int jaccl_shim_barrier(jaccl_shim_group* group, char* error, size_t capacity) {
+  return guarded(error, capacity, [&] { barrier(*group->group); });
 }
 
 int jaccl_shim_send(

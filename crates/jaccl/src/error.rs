@@ -47,7 +47,7 @@ pub enum Error {
         output: usize,
     },
     /// The bytes are not whole elements.
-    #[error("{bytes} bytes are not a whole number of {dtype:?} elements of {size} bytes each")]
+    #[error("{bytes} bytes are not a whole number of {dtype} elements of {size} bytes each")]
     Ragged {
         /// Bytes given.
         bytes: usize,
@@ -57,19 +57,16 @@ pub enum Error {
         size: usize,
     },
     /// The bytes do not begin where an element may.
-    #[error("the {dtype:?} elements begin at an address that is not a multiple of {align}")]
+    #[error("the {dtype} elements begin at an address that is not a multiple of {align}")]
     Misaligned {
         /// The element type.
         dtype: crate::Dtype,
         /// What its addresses are multiples of.
         align: usize,
     },
-    /// [`crate::run`] has no samples of this type.
-    #[error("{dtype:?} elements cannot be checked: Rust has no such type; use another")]
-    Unchecked {
-        /// The element type.
-        dtype: crate::Dtype,
-    },
+    /// An operation before [`Request::Join`](crate::Request::Join).
+    #[error("a rank was asked for an operation before it was told to join a group")]
+    NotJoined,
     /// Not another rank of the group.
     #[error("rank {rank} cannot exchange messages with rank {peer} in a group of {ranks}")]
     Peer {

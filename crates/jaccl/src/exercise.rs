@@ -1,253 +1,242 @@
-//! Runs a [`Job`] and checks every byte that comes out.
-//!
-//! Inputs are a function of rank, repetition and position, so every rank knows
-//! what every other put in. Outputs lie between guard zones that differ per rank:
-//! a message that lands in the wrong place cannot look like an intact guard.
+//! Does what a launcher asks of a rank, and checks every byte that comes out.
 
-use std::{fmt::Debug, ops::Add, time::Instant};
+use std::time::Instant;
 
 use crate::{
-    Config, Dtype, Element, Error, Group, Job, Library, Operation, Reduction, Report, Step,
+    Config, Dtype, Error, Group, Job, Library, Operation, Reduction, Report, Request, Step,
+    guarded::{Fault, Guarded},
+    sample::{self, Source},
 };
 
-/// Bytes on either side of an output; a multiple of every element's size.
-const GUARD: usize = 256;
-
-/// Joins the group, does the steps and reports on each. Stops at the first step
-/// that goes wrong, since what follows it proves nothing.
-pub fn run(job: &Job, mut report: impl FnMut(Report)) {
-    let last = match join_and_run(job, &mut report) {
-        Ok(Some(fault)) => fault,
-        Ok(None) => Report::Done,
-        Err(error) => Report::Error {
-            message: error.to_string(),
-        },
-    };
-    report(last);
+/// Answers requests until one says to leave, there are no more, or something went
+/// wrong, since what follows that proves nothing. Gives whether all was well.
+pub fn serve(requests: impl IntoIterator<Item = Request>, mut report: impl FnMut(Report)) -> bool {
+    let mut group = None;
+    for request in requests {
+        let answer = match request {
+            Request::Join(job) => match join(&job, &mut report) {
+                Ok(joined) => {
+                    group = Some(joined);
+                    Report::Joined
+                }
+                Err(error) => failure(None, &error),
+            },
+            Request::Run(steps) => match &mut group {
+                Some(group) => run(group, &steps),
+                None => failure(None, &Error::NotJoined),
+            },
+            Request::Leave => {
+                drop(group.take());
+                report(Report::Left);
+                return true;
+            }
+        };
+        let well = matches!(answer, Report::Joined | Report::Passed { .. });
+        report(answer);
+        if !well {
+            return false;
+        }
+    }
+    true
 }
 
-/// Gives the first fault, if there was one.
-fn join_and_run(job: &Job, report: &mut impl FnMut(Report)) -> Result<Option<Report>, Error> {
-    let group = Library::open(&job.library)?.init(&Config {
+fn failure(step: Option<usize>, error: &Error) -> Report {
+    Report::Error {
+        step,
+        message: error.to_string(),
+    }
+}
+
+fn join(job: &Job, report: &mut impl FnMut(Report)) -> Result<Group, Error> {
+    let library = Library::open(&job.library)?;
+    library.trace_signals();
+    report(Report::Loaded {
+        available: library.is_available()?,
+        features: library.features(),
+    });
+    library.init(&Config {
         rank: job.rank,
         coordinator: job.coordinator.clone(),
         devices: job.devices.clone(),
         prefer_ring: job.prefer_ring,
-    })?;
-    report(Report::Joined);
-    let mut rank = Rank { group, job };
-    for (step, wanted) in job.steps.iter().enumerate() {
-        let mut nanos = Vec::with_capacity(wanted.repeat as usize);
-        for repetition in 0..wanted.repeat {
-            match rank.perform(wanted, repetition)? {
-                Ok(time) => nanos.push(time),
-                Err(Fault::Wrong(detail)) => return Ok(Some(Report::Wrong { step, detail })),
-                Err(Fault::Overrun(detail)) => return Ok(Some(Report::Overrun { step, detail })),
-            }
-        }
-        report(Report::Pass { step, nanos });
-    }
-    Ok(None)
+    })
 }
 
-/// What a check found.
-enum Fault {
-    Wrong(String),
-    Overrun(String),
+fn run(group: &mut Group, steps: &[Step]) -> Report {
+    let mut nanos = Vec::with_capacity(steps.len());
+    for (index, step) in steps.iter().enumerate() {
+        match perform(group, step) {
+            Ok(Ok(time)) => nanos.push(time),
+            Ok(Err(Fault::Wrong(detail))) => {
+                return Report::Wrong {
+                    step: index,
+                    detail,
+                };
+            }
+            Ok(Err(Fault::Overrun(detail))) => {
+                return Report::Overrun {
+                    step: index,
+                    detail,
+                };
+            }
+            Err(error) => return failure(Some(index), &error),
+        }
+    }
+    Report::Passed { nanos }
 }
 
 /// How long an operation took, in nanoseconds, or what was wrong with its result.
 type Outcome = Result<u64, Fault>;
 
-/// Numbers small enough that their sums are exact in every type.
-trait Sample: Element + PartialOrd + Add<Output = Self> + Debug {
-    /// The number, in this type.
-    fn of(value: u8) -> Self;
+fn perform(group: &mut Group, step: &Step) -> Result<Outcome, Error> {
+    let size = step.dtype.size();
+    if !step.bytes.is_multiple_of(size) {
+        let Step { bytes, dtype, .. } = *step;
+        return Err(Error::Ragged { bytes, dtype, size });
+    }
+    match step.operation {
+        Operation::AllReduce(reduction) => all_reduce(group, step, reduction),
+        Operation::AllGather => all_gather(group, step),
+        Operation::SumScatter => sum_scatter(group, step),
+        Operation::Barrier => Ok(Ok(timed(|| group.barrier())?)),
+        Operation::Send { from, to } => match group.rank() {
+            rank if rank == from => send(group, step, to),
+            rank if rank == to => recv(group, step, from),
+            _ => Ok(Ok(0)),
+        },
+    }
 }
 
-macro_rules! samples {
-    ($($rust:ty),*) => {
-        $(impl Sample for $rust {
-            fn of(value: u8) -> Self {
-                value as $rust
-            }
-        })*
+fn all_reduce(group: &mut Group, step: &Step, reduction: Reduction) -> Result<Outcome, Error> {
+    let Step {
+        bytes, dtype, salt, ..
+    } = *step;
+    let ranks = group.size();
+    let expected = |at: usize, bytes: &mut [u8]| {
+        sample::fill_reduced(dtype, reduction, (ranks, salt), at / dtype.size(), bytes);
     };
-}
-
-samples!(i8, i16, i32, i64, u8, u16, u32, u64, f32, f64);
-
-/// The byte that a rank puts at a position, in 0..=255.
-fn byte(rank: usize, repetition: u32, position: usize) -> u8 {
-    let mixed = (position as u64)
-        .wrapping_add((rank as u64) << 40)
-        .wrapping_add(u64::from(repetition) << 48)
-        .wrapping_add(1)
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 56) as u8
-}
-
-/// A small element for reductions: eight ranks' sum still fits seven bits.
-fn small<T: Sample>(rank: usize, repetition: u32, position: usize) -> T {
-    T::of(byte(rank, repetition, position) % 16)
-}
-
-/// An output between two guard zones.
-struct Guarded<T> {
-    elements: Vec<T>,
-    margin: usize,
-    fill: T,
-}
-
-impl<T: Sample> Guarded<T> {
-    fn new(length: usize, rank: usize) -> Self {
-        let margin = GUARD / size_of::<T>();
-        let fill = T::of(100 + rank as u8);
-        Guarded {
-            elements: vec![fill; length + 2 * margin],
-            margin,
-            fill,
-        }
+    if step.in_place {
+        let mut buffer = own_input(group, step, "buffer", bytes);
+        let nanos = timed(|| group.all_reduce_in_place(reduction, dtype, buffer.bytes_mut()))?;
+        return Ok(checked(&buffer, dtype, expected).map(|()| nanos));
     }
+    let input = own_input(group, step, "input", bytes);
+    let mut output = Guarded::new("output", bytes, group.rank());
+    let nanos = timed(|| group.all_reduce(reduction, dtype, input.bytes(), output.bytes_mut()))?;
+    Ok(unchanged(group, step, &input)
+        .and_then(|()| checked(&output, dtype, expected))
+        .map(|()| nanos))
+}
 
-    fn output(&mut self) -> &mut [T] {
-        let end = self.elements.len() - self.margin;
-        &mut self.elements[self.margin..end]
+fn all_gather(group: &mut Group, step: &Step) -> Result<Outcome, Error> {
+    let Step {
+        bytes, dtype, salt, ..
+    } = *step;
+    let expected = |at: usize, block: &mut [u8]| gathered(step, at, block);
+    let mut output = Guarded::new("output", bytes * group.size(), group.rank());
+    if step.in_place {
+        let own = bytes * group.rank()..bytes * (group.rank() + 1);
+        let rank = group.rank();
+        sample::fill(
+            dtype,
+            Source { rank, salt },
+            0,
+            &mut output.bytes_mut()[own],
+        );
+        let nanos = timed(|| group.all_gather_in_place(output.bytes_mut()))?;
+        return Ok(checked(&output, dtype, expected).map(|()| nanos));
     }
+    let input = own_input(group, step, "input", bytes);
+    let nanos = timed(|| group.all_gather(input.bytes(), output.bytes_mut()))?;
+    Ok(unchanged(group, step, &input)
+        .and_then(|()| checked(&output, dtype, expected))
+        .map(|()| nanos))
+}
 
-    /// Compares the output with what it should be, and the guards with what they
-    /// were.
-    fn check(&self, expected: impl Fn(usize) -> T) -> Result<(), Fault> {
-        let (before, rest) = self.elements.split_at(self.margin);
-        let (output, after) = rest.split_at(rest.len() - self.margin);
-        for (guard, place) in [(before, "before"), (after, "behind")] {
-            if guard.iter().any(|element| *element != self.fill) {
-                return Err(Fault::Overrun(format!(
-                    "bytes {place} the output were written"
-                )));
-            }
-        }
-        match output
-            .iter()
-            .enumerate()
-            .find(|(position, got)| **got != expected(*position))
-        {
-            None => Ok(()),
-            Some((position, got)) => Err(Fault::Wrong(format!(
-                "element {position} of {} is {got:?}, not {:?}",
-                output.len(),
-                expected(position)
-            ))),
-        }
+/// What a gathered output holds from a position on; a block may span ranks.
+fn gathered(step: &Step, mut at: usize, mut block: &mut [u8]) {
+    let Step {
+        bytes, dtype, salt, ..
+    } = *step;
+    while !block.is_empty() {
+        let (rank, within) = (at / bytes, at % bytes);
+        let (part, rest) = block.split_at_mut(block.len().min(bytes - within));
+        sample::fill(dtype, Source { rank, salt }, within / dtype.size(), part);
+        at += part.len();
+        block = rest;
     }
 }
 
-/// This rank, at work.
-struct Rank<'a> {
-    group: Group,
-    job: &'a Job,
+fn sum_scatter(group: &mut Group, step: &Step) -> Result<Outcome, Error> {
+    let Step {
+        bytes, dtype, salt, ..
+    } = *step;
+    let ranks = group.size();
+    let input = own_input(group, step, "input", bytes * ranks);
+    let mut output = Guarded::new("output", bytes, group.rank());
+    let nanos = timed(|| group.sum_scatter(dtype, input.bytes(), output.bytes_mut()))?;
+    let first = bytes * group.rank();
+    let expected = |at: usize, block: &mut [u8]| {
+        let element = (first + at) / dtype.size();
+        sample::fill_reduced(dtype, Reduction::Sum, (ranks, salt), element, block);
+    };
+    Ok(unchanged(group, step, &input)
+        .and_then(|()| checked(&output, dtype, expected))
+        .map(|()| nanos))
 }
 
-impl Rank<'_> {
-    fn perform(&mut self, step: &Step, repetition: u32) -> Result<Outcome, Error> {
-        match step.operation {
-            Operation::AllReduce { reduction, dtype } => {
-                let reduce = match dtype {
-                    Dtype::Int8 => Self::all_reduce::<i8>,
-                    Dtype::Int16 => Self::all_reduce::<i16>,
-                    Dtype::Int32 => Self::all_reduce::<i32>,
-                    Dtype::Int64 => Self::all_reduce::<i64>,
-                    Dtype::UInt8 => Self::all_reduce::<u8>,
-                    Dtype::UInt16 => Self::all_reduce::<u16>,
-                    Dtype::UInt32 => Self::all_reduce::<u32>,
-                    Dtype::UInt64 => Self::all_reduce::<u64>,
-                    Dtype::Float32 => Self::all_reduce::<f32>,
-                    Dtype::Float64 => Self::all_reduce::<f64>,
-                    Dtype::Bool | Dtype::Float16 | Dtype::BFloat16 | Dtype::Complex64 => {
-                        return Err(Error::Unchecked { dtype });
-                    }
-                };
-                reduce(self, reduction, step.bytes, repetition)
-            }
-            Operation::AllGather => self.all_gather(step.bytes, repetition),
-            Operation::Send { from, to } => self.send(from, to, step.bytes, repetition),
-        }
-    }
+fn send(group: &mut Group, step: &Step, to: usize) -> Result<Outcome, Error> {
+    let input = own_input(group, step, "input", step.bytes);
+    let nanos = timed(|| group.send(input.bytes(), to))?;
+    Ok(unchanged(group, step, &input).map(|()| nanos))
+}
 
-    fn all_reduce<T: Sample>(
-        &mut self,
-        reduction: Reduction,
-        bytes: usize,
-        repetition: u32,
-    ) -> Result<Outcome, Error> {
-        let size = size_of::<T>();
-        if !bytes.is_multiple_of(size) {
-            let dtype = T::DTYPE;
-            return Err(Error::Ragged { bytes, dtype, size });
-        }
-        let length = bytes / size;
-        let rank = self.job.rank;
-        let input: Vec<T> = (0..length).map(|i| small(rank, repetition, i)).collect();
-        let mut output = Guarded::new(length, rank);
-        let nanos = self.timed(|group| match reduction {
-            Reduction::Sum => group.all_sum(&input, output.output()),
-            Reduction::Max => group.all_max(&input, output.output()),
-            Reduction::Min => group.all_min(&input, output.output()),
-        })?;
-        let combine = |a: T, b: T| match reduction {
-            Reduction::Sum => a + b,
-            Reduction::Max if b > a => b,
-            Reduction::Min if b < a => b,
-            Reduction::Max | Reduction::Min => a,
-        };
-        let expected = |i| {
-            (1..self.group.size())
-                .map(|rank| small(rank, repetition, i))
-                .fold(small(0, repetition, i), combine)
-        };
-        Ok(output.check(expected).map(|()| nanos))
-    }
+fn recv(group: &mut Group, step: &Step, rank: usize) -> Result<Outcome, Error> {
+    let Step {
+        bytes, dtype, salt, ..
+    } = *step;
+    let mut output = Guarded::new("output", bytes, group.rank());
+    let nanos = timed(|| group.recv(output.bytes_mut(), rank))?;
+    let expected = |at: usize, block: &mut [u8]| {
+        sample::fill(dtype, Source { rank, salt }, at / dtype.size(), block);
+    };
+    Ok(checked(&output, dtype, expected).map(|()| nanos))
+}
 
-    fn all_gather(&mut self, bytes: usize, repetition: u32) -> Result<Outcome, Error> {
-        let rank = self.job.rank;
-        let input: Vec<u8> = (0..bytes).map(|i| byte(rank, repetition, i)).collect();
-        let mut output = Guarded::new(bytes * self.group.size(), rank);
-        let nanos = self.timed(|group| group.all_gather(&input, output.output()))?;
-        let expected = |i| byte(i / bytes, repetition, i % bytes);
-        Ok(output.check(expected).map(|()| nanos))
-    }
+/// What this rank puts in.
+fn own_input(group: &Group, step: &Step, what: &'static str, bytes: usize) -> Guarded {
+    let mut input = Guarded::new(what, bytes, group.rank());
+    sample::fill(step.dtype, own(group, step), 0, input.bytes_mut());
+    input
+}
 
-    fn send(
-        &mut self,
-        from: usize,
-        to: usize,
-        bytes: usize,
-        repetition: u32,
-    ) -> Result<Outcome, Error> {
-        let rank = self.job.rank;
-        if rank == from {
-            let input: Vec<u8> = (0..bytes).map(|i| byte(from, repetition, i)).collect();
-            Ok(Ok(self.timed(|group| group.send(&input, to))?))
-        } else if rank == to {
-            let mut output = Guarded::new(bytes, rank);
-            let nanos = self.timed(|group| group.recv(output.output(), from))?;
-            Ok(output.check(|i| byte(from, repetition, i)).map(|()| nanos))
-        } else {
-            Ok(Ok(self.timed(|_| Ok(()))?))
-        }
+fn own(group: &Group, step: &Step) -> Source {
+    Source {
+        rank: group.rank(),
+        salt: step.salt,
     }
+}
 
-    /// Runs an operation whose input is ready, after waiting for the other ranks
-    /// to be ready too if the job says so.
-    fn timed(
-        &mut self,
-        operation: impl FnOnce(&mut Group) -> Result<(), Error>,
-    ) -> Result<u64, Error> {
-        if self.job.synchronise {
-            self.group.all_sum(&[0_u64], &mut [0_u64])?;
-        }
-        let started = Instant::now();
-        operation(&mut self.group)?;
-        Ok(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX))
-    }
+/// Guards first: a message that ran over explains wrong bytes.
+fn checked(
+    memory: &Guarded,
+    dtype: Dtype,
+    expected: impl Fn(usize, &mut [u8]),
+) -> Result<(), Fault> {
+    memory.check_guards()?;
+    memory.check(dtype, expected)
+}
+
+fn unchanged(group: &Group, step: &Step, input: &Guarded) -> Result<(), Fault> {
+    let source = own(group, step);
+    let size = step.dtype.size();
+    checked(input, step.dtype, |at, block| {
+        sample::fill(step.dtype, source, at / size, block);
+    })
+}
+
+fn timed(operation: impl FnOnce() -> Result<(), Error>) -> Result<u64, Error> {
+    let started = Instant::now();
+    operation()?;
+    Ok(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX))
 }

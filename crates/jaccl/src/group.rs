@@ -1,7 +1,4 @@
-use crate::{
-    Dtype, Element, Error,
-    shim::{RawHandle, bytes_of, bytes_of_mut},
-};
+use crate::{Dtype, Error, shim::RawHandle};
 
 /// How an all-reduce combines the ranks' elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -16,7 +13,7 @@ pub enum Reduction {
 }
 
 /// A rank's membership in a group. It may move between threads; one at a time
-/// may use it.
+/// may use it. Elements are given as bytes, aligned for their type.
 ///
 /// All ranks must call the same operations in the same order with the same
 /// lengths. jaccl does not check that: it hangs, or mixes messages up.
@@ -39,46 +36,8 @@ impl Group {
         self.handle.size()
     }
 
-    /// Adds all ranks' inputs, element by element (`Group::all_sum`).
-    ///
-    /// # Errors
-    /// When the lengths differ or jaccl throws.
-    pub fn all_sum<T: Element>(&mut self, input: &[T], output: &mut [T]) -> Result<(), Error> {
-        self.all_reduce(
-            Reduction::Sum,
-            T::DTYPE,
-            bytes_of(input),
-            bytes_of_mut(output),
-        )
-    }
-
-    /// The largest of all ranks' inputs, element by element (`Group::all_max`).
-    ///
-    /// # Errors
-    /// When the lengths differ or jaccl throws.
-    pub fn all_max<T: Element>(&mut self, input: &[T], output: &mut [T]) -> Result<(), Error> {
-        self.all_reduce(
-            Reduction::Max,
-            T::DTYPE,
-            bytes_of(input),
-            bytes_of_mut(output),
-        )
-    }
-
-    /// The smallest of all ranks' inputs, element by element (`Group::all_min`).
-    ///
-    /// # Errors
-    /// When the lengths differ or jaccl throws.
-    pub fn all_min<T: Element>(&mut self, input: &[T], output: &mut [T]) -> Result<(), Error> {
-        self.all_reduce(
-            Reduction::Min,
-            T::DTYPE,
-            bytes_of(input),
-            bytes_of_mut(output),
-        )
-    }
-
-    /// Reduces elements of any of jaccl's types, given as bytes aligned for them.
+    /// Combines all ranks' inputs, element by element (`Group::all_sum`,
+    /// `all_max`, `all_min`).
     ///
     /// # Errors
     /// When the lengths differ, the bytes are not whole or not aligned elements, or
@@ -91,32 +50,71 @@ impl Group {
         output: &mut [u8],
     ) -> Result<(), Error> {
         expect_length("an all-reduce", input.len(), input.len(), output.len())?;
-        let size = dtype.size();
-        if !input.len().is_multiple_of(size) {
-            return Err(Error::Ragged {
-                bytes: input.len(),
-                dtype,
-                size,
-            });
-        }
-        let align = dtype.align();
-        let aligned =
-            |bytes: &[u8]| bytes.is_empty() || bytes.as_ptr().addr().is_multiple_of(align);
-        if !aligned(input) || !aligned(output) {
-            return Err(Error::Misaligned { dtype, align });
-        }
+        expect_elements(dtype, input)?;
+        expect_elements(dtype, output)?;
         self.handle.reduce(reduction, dtype, input, output)
+    }
+
+    /// As [`all_reduce`](Self::all_reduce), with the input where the output goes.
+    ///
+    /// # Errors
+    /// When the bytes are not whole or not aligned elements, or jaccl throws.
+    pub fn all_reduce_in_place(
+        &mut self,
+        reduction: Reduction,
+        dtype: Dtype,
+        buffer: &mut [u8],
+    ) -> Result<(), Error> {
+        expect_elements(dtype, buffer)?;
+        self.handle.reduce_in_place(reduction, dtype, buffer)
     }
 
     /// Puts all ranks' inputs one after another (`Group::all_gather`).
     ///
     /// # Errors
     /// When the output is not `size()` times the input, or jaccl throws.
-    pub fn all_gather<T: Element>(&mut self, input: &[T], output: &mut [T]) -> Result<(), Error> {
-        let (input, output) = (bytes_of(input), bytes_of_mut(output));
+    pub fn all_gather(&mut self, input: &[u8], output: &mut [u8]) -> Result<(), Error> {
         let expected = input.len() * self.size();
         expect_length("an all-gather", input.len(), expected, output.len())?;
         self.handle.all_gather(input, output)
+    }
+
+    /// As [`all_gather`](Self::all_gather), with the input in this rank's part of
+    /// the output.
+    ///
+    /// # Errors
+    /// When the buffer is not `size()` equal parts, or jaccl throws.
+    pub fn all_gather_in_place(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
+        let part = buffer.len() / self.size();
+        expect_length("an all-gather", part, part * self.size(), buffer.len())?;
+        self.handle.all_gather_in_place(buffer)
+    }
+
+    /// Adds all ranks' inputs and gives each rank its part of the sum
+    /// (`Group::sum_scatter`; MLX 0.32 and later).
+    ///
+    /// # Errors
+    /// When the input is not `size()` times the output, the bytes are not whole or
+    /// not aligned elements, jaccl has no such operation, or it throws.
+    pub fn sum_scatter(
+        &mut self,
+        dtype: Dtype,
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Result<(), Error> {
+        let expected = input.len() / self.size();
+        expect_length("a sum-scatter", input.len(), expected, output.len())?;
+        expect_elements(dtype, output)?;
+        expect_elements(dtype, input)?;
+        self.handle.sum_scatter(dtype, input, output)
+    }
+
+    /// Waits until all ranks have called it (`Group::barrier`; MLX 0.32 and later).
+    ///
+    /// # Errors
+    /// When jaccl has no such operation, or throws.
+    pub fn barrier(&mut self) -> Result<(), Error> {
+        self.handle.barrier()
     }
 
     /// Sends a message to another rank (`Group::send`).
@@ -124,18 +122,18 @@ impl Group {
     /// # Errors
     /// When there is no such other rank, or jaccl throws: in a ring only
     /// neighbours can be reached.
-    pub fn send<T: Element>(&mut self, input: &[T], destination: usize) -> Result<(), Error> {
+    pub fn send(&mut self, input: &[u8], destination: usize) -> Result<(), Error> {
         self.expect_peer(destination)?;
-        self.handle.send(bytes_of(input), destination)
+        self.handle.send(input, destination)
     }
 
     /// Receives a message of exactly the output's length (`Group::recv`).
     ///
     /// # Errors
     /// As for [`send`](Self::send).
-    pub fn recv<T: Element>(&mut self, output: &mut [T], source: usize) -> Result<(), Error> {
+    pub fn recv(&mut self, output: &mut [u8], source: usize) -> Result<(), Error> {
         self.expect_peer(source)?;
-        self.handle.recv(bytes_of_mut(output), source)
+        self.handle.recv(output, source)
     }
 
     fn expect_peer(&self, peer: usize) -> Result<(), Error> {
@@ -162,4 +160,16 @@ fn expect_length(
         expected,
         output,
     })
+}
+
+fn expect_elements(dtype: Dtype, bytes: &[u8]) -> Result<(), Error> {
+    let (size, align) = (dtype.size(), dtype.align());
+    if !bytes.len().is_multiple_of(size) {
+        let bytes = bytes.len();
+        return Err(Error::Ragged { bytes, dtype, size });
+    }
+    if !bytes.is_empty() && !bytes.as_ptr().addr().is_multiple_of(align) {
+        return Err(Error::Misaligned { dtype, align });
+    }
+    Ok(())
 }

@@ -1,14 +1,25 @@
-//! What the program `jaccl-rank` is asked to do, and what it answers.
+//! What a launcher and a rank say to each other.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Dtype, Reduction};
+use crate::{Dtype, Features, Reduction};
 
-/// A rank's whole life: join, do the steps, leave. All ranks of a group get the
-/// same steps.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// What a rank is asked to do. It does one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Load jaccl and join the group. Comes first, and once.
+    Join(Job),
+    /// Do these steps without a word in between. All ranks of a group get the same.
+    Run(Vec<Step>),
+    /// Leave the group and end.
+    Leave,
+}
+
+/// Which group, and as which rank.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// The build of jaccl: its shim.
     pub library: PathBuf,
@@ -20,38 +31,37 @@ pub struct Job {
     pub devices: PathBuf,
     /// Ring rather than mesh, where the matrix allows both.
     pub prefer_ring: bool,
-    /// Wait for all ranks before each operation, so that its time is its own. The
-    /// waiting is an 8-byte all-sum.
-    pub synchronise: bool,
-    /// What to do.
-    pub steps: Vec<Step>,
 }
 
-/// One operation, a number of times.
+/// One operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// Which.
     pub operation: Operation,
-    /// Length of each rank's input.
+    /// What jaccl is told: the length of a rank's input, and for
+    /// [`Operation::SumScatter`] that of its output.
     pub bytes: usize,
-    /// How often.
-    pub repeat: u32,
+    /// Of what the bytes are made.
+    pub dtype: Dtype,
+    /// Whether the input lies where the output goes.
+    pub in_place: bool,
+    /// Makes the data of this step differ from those of others.
+    pub salt: u32,
 }
 
 /// An operation of a group, from the point of view of no rank in particular.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
-    /// An all-reduce.
-    AllReduce {
-        /// How elements are combined.
-        reduction: Reduction,
-        /// Of what type they are. Only types that Rust has ([`crate::Element`]).
-        dtype: Dtype,
-    },
-    /// An all-gather of bytes.
+    /// `all_sum`, `all_max`, `all_min`.
+    AllReduce(Reduction),
+    /// `all_gather`.
     AllGather,
-    /// One rank sends bytes to another; the rest do nothing.
+    /// `sum_scatter`.
+    SumScatter,
+    /// `barrier`. Moves no data.
+    Barrier,
+    /// One rank sends to another; the rest do nothing.
     Send {
         /// The sender.
         from: usize,
@@ -60,38 +70,45 @@ pub enum Operation {
     },
 }
 
-/// What `jaccl-rank` prints, one JSON object a line.
+/// What a rank says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Report {
+    /// jaccl is loaded; joining begins.
+    Loaded {
+        /// Whether it says that RDMA is available.
+        available: bool,
+        /// What it has.
+        features: Features,
+    },
     /// The group is complete.
     Joined,
-    /// A step is over and every byte was right.
-    Pass {
-        /// Its index.
-        step: usize,
-        /// How long each repetition took, in nanoseconds.
+    /// The steps are over and every byte was right.
+    Passed {
+        /// How long each took, in nanoseconds.
         nanos: Vec<u64>,
     },
-    /// A step gave wrong bytes.
+    /// A step gave wrong bytes, or changed its input.
     Wrong {
         /// Its index.
         step: usize,
-        /// Which bytes, and what they should have been.
+        /// The first such byte, and what it should have been.
         detail: String,
     },
-    /// A step wrote outside of its output.
+    /// A step wrote outside of its buffers.
     Overrun {
         /// Its index.
         step: usize,
         /// Where.
         detail: String,
     },
-    /// jaccl refused.
+    /// jaccl refused, in its own words. The group is of no use after it.
     Error {
-        /// In its words.
+        /// The step's index; none while joining.
+        step: Option<usize>,
+        /// The words.
         message: String,
     },
-    /// All steps are over.
-    Done,
+    /// The group is left.
+    Left,
 }

@@ -6,7 +6,7 @@
 //!
 //! ```no_run
 //! # use std::path::Path;
-//! use jaccl::{Config, Library};
+//! use jaccl::{Config, Dtype, Library, Reduction};
 //!
 //! let library = Library::open(Path::new("libjaccl_shim.so"))?;
 //! let mut group = library.init(&Config {
@@ -15,8 +15,7 @@
 //!     devices: "devices.json".into(),
 //!     prefer_ring: true,
 //! })?;
-//! let mut sum = [0.0_f32; 4];
-//! group.all_sum(&[1.0, 2.0, 3.0, 4.0], &mut sum)?;
+//! group.all_reduce_in_place(Reduction::Sum, Dtype::UInt8, &mut [1, 2, 3, 4])?;
 //! # Ok::<(), jaccl::Error>(())
 //! ```
 //!
@@ -25,20 +24,28 @@
 //! peer is gone: run a rank in a process of its own, under a watchdog. A build with
 //! a defect that writes past a buffer does so here too.
 //!
-//! [`run`] exercises a group and checks every byte; the program `jaccl-rank` is a
-//! `main` around it.
+//! [`serve`] does what a launcher asks and checks every byte; rail-verify's program
+//! `jaccl-rank` is a `main` around it.
 
-mod element;
+mod dtype;
 mod error;
 mod exercise;
 mod group;
+mod guarded;
 mod job;
 mod library;
+mod sample;
 mod shim;
 
-pub use element::{Dtype, Element};
+pub use dtype::Dtype;
 pub use error::Error;
-pub use exercise::run;
+pub use exercise::serve;
 pub use group::{Group, Reduction};
-pub use job::{Job, Operation, Report, Step};
-pub use library::{Config, Library, MatrixValidity};
+pub use job::{Job, Operation, Report, Request, Step};
+pub use library::{Config, Features, Library, MatrixValidity};
+
+/// The line before a stack that [`Library::trace_signals`] makes a process write.
+pub const STACK_BEGINS: &str = "jaccl_shim: stack";
+
+/// The line behind it.
+pub const STACK_ENDS: &str = "jaccl_shim: end of stack";

@@ -35,6 +35,15 @@ pub struct MatrixValidity {
     pub mesh: bool,
 }
 
+/// What not every version of jaccl has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Features {
+    /// `Group::barrier`.
+    pub barrier: bool,
+    /// `Group::sum_scatter`.
+    pub sum_scatter: bool,
+}
+
 impl Library {
     /// Opens a build's `libjaccl_shim.so` (or `.dylib`).
     ///
@@ -44,6 +53,19 @@ impl Library {
         Ok(Library {
             shim: Shim::open(path)?,
         })
+    }
+
+    /// What this version of jaccl has.
+    pub fn features(&self) -> Features {
+        self.shim.features()
+    }
+
+    /// From now on `SIGUSR1` makes this process write its stack to standard error,
+    /// and so does a signal that ends it. The lines stand between
+    /// [`STACK_BEGINS`](crate::STACK_BEGINS) and [`STACK_ENDS`](crate::STACK_ENDS).
+    /// Systems without `execinfo.h` leave signals as they are.
+    pub fn trace_signals(&self) {
+        self.shim.trace_signals();
     }
 
     /// Whether jaccl found a libibverbs to work with.

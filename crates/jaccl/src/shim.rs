@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Config, Dtype, Error, MatrixValidity, Reduction};
+use crate::{Config, Dtype, Error, Features, MatrixValidity, Reduction};
 
 /// jaccl's messages are a sentence; this holds several.
 const ERROR_BYTES: usize = 1024;
@@ -31,6 +31,8 @@ type Reduce = unsafe extern "C" fn(
 
 /// The functions, and the library that keeps them loaded.
 struct Functions {
+    trace_signals: unsafe extern "C" fn(),
+    features: unsafe extern "C" fn(*mut c_int, *mut c_int),
     is_available: unsafe extern "C" fn(*mut c_int, *mut c_char, usize) -> c_int,
     check_matrix:
         unsafe extern "C" fn(*const c_char, *mut c_int, *mut c_int, *mut c_char, usize) -> c_int,
@@ -49,6 +51,8 @@ struct Functions {
     all_sum: Reduce,
     all_max: Reduce,
     all_min: Reduce,
+    sum_scatter: Reduce,
+    barrier: unsafe extern "C" fn(*mut RawGroup, *mut c_char, usize) -> c_int,
     all_gather: unsafe extern "C" fn(
         *mut RawGroup,
         *const c_void,
@@ -106,6 +110,8 @@ impl Shim {
                 };
             }
             Functions {
+                trace_signals: function!("trace_signals"),
+                features: function!("features"),
                 is_available: function!("is_available"),
                 check_matrix: function!("check_matrix"),
                 init: function!("init"),
@@ -115,6 +121,8 @@ impl Shim {
                 all_sum: function!("all_sum"),
                 all_max: function!("all_max"),
                 all_min: function!("all_min"),
+                sum_scatter: function!("sum_scatter"),
+                barrier: function!("barrier"),
                 all_gather: function!("all_gather"),
                 send: function!("send"),
                 recv: function!("recv"),
@@ -122,6 +130,21 @@ impl Shim {
             }
         };
         Ok(Shim(Arc::new(functions)))
+    }
+
+    pub fn trace_signals(&self) {
+        // SAFETY: it replaces handlers of signals, which nothing else here sets.
+        unsafe { (self.0.trace_signals)() };
+    }
+
+    pub fn features(&self) -> Features {
+        let (mut barrier, mut sum_scatter) = (0, 0);
+        // SAFETY: the pointers are to live variables.
+        unsafe { (self.0.features)(&mut barrier, &mut sum_scatter) };
+        Features {
+            barrier: barrier != 0,
+            sum_scatter: sum_scatter != 0,
+        }
     }
 
     pub fn is_available(&self) -> Result<bool, Error> {
@@ -203,24 +226,94 @@ impl RawHandle {
         output: &mut [u8],
     ) -> Result<(), Error> {
         assert_eq!(input.len(), output.len(), "a reduction keeps the length");
-        let function = match reduction {
+        let function = self.reduction(reduction);
+        // SAFETY: the group is live and ours alone (`&mut self`), and both slices
+        // have the length given.
+        unsafe {
+            self.call(
+                function,
+                dtype,
+                input.as_ptr(),
+                output.as_mut_ptr(),
+                output.len(),
+            )
+        }
+    }
+
+    /// `buffer` must be whole elements.
+    pub fn reduce_in_place(
+        &mut self,
+        reduction: Reduction,
+        dtype: Dtype,
+        buffer: &mut [u8],
+    ) -> Result<(), Error> {
+        let function = self.reduction(reduction);
+        let start = buffer.as_mut_ptr();
+        // SAFETY: as for `reduce`; jaccl takes an input that is its output.
+        unsafe { self.call(function, dtype, start, start, buffer.len()) }
+    }
+
+    /// `input` must be as long as the outputs of all ranks together.
+    pub fn sum_scatter(
+        &mut self,
+        dtype: Dtype,
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Result<(), Error> {
+        assert_eq!(
+            input.len(),
+            output.len() * self.size(),
+            "a part for every rank"
+        );
+        let function = self.shim.0.sum_scatter;
+        // SAFETY: as for `reduce`; the length that jaccl asks for is the output's,
+        // and the input has one such part for each rank.
+        unsafe {
+            self.call(
+                function,
+                dtype,
+                input.as_ptr(),
+                output.as_mut_ptr(),
+                output.len(),
+            )
+        }
+    }
+
+    fn reduction(&self, reduction: Reduction) -> Reduce {
+        match reduction {
             Reduction::Sum => self.shim.0.all_sum,
             Reduction::Max => self.shim.0.all_max,
             Reduction::Min => self.shim.0.all_min,
-        };
-        // SAFETY: the group is live and ours alone (`&mut self`), and both slices
-        // have the length given.
+        }
+    }
+
+    /// # Safety
+    /// `output` must have `bytes` bytes, and `input` what `function` reads for them.
+    unsafe fn call(
+        &mut self,
+        function: Reduce,
+        dtype: Dtype,
+        input: *const u8,
+        output: *mut u8,
+        bytes: usize,
+    ) -> Result<(), Error> {
+        // SAFETY: the group is live; the caller answers for the memory.
         checked(|text, room| unsafe {
             function(
                 self.group.as_ptr(),
-                input.as_ptr().cast(),
-                output.as_mut_ptr().cast(),
-                input.len(),
+                input.cast(),
+                output.cast(),
+                bytes,
                 dtype as c_int,
                 text,
                 room,
             )
         })
+    }
+
+    pub fn barrier(&mut self) -> Result<(), Error> {
+        // SAFETY: the group is live until `self` is dropped.
+        checked(|text, room| unsafe { (self.shim.0.barrier)(self.group.as_ptr(), text, room) })
     }
 
     /// `output` must be as long as the inputs of all ranks together.
@@ -230,13 +323,34 @@ impl RawHandle {
             output.len(),
             "a part from every rank"
         );
-        // SAFETY: as for `reduce`; the output has room for all parts.
+        // SAFETY: the input has the length given, the output room for all parts.
+        unsafe { self.gather(input.as_ptr(), input.len(), output.as_mut_ptr()) }
+    }
+
+    /// `buffer` must be as many equal parts as there are ranks.
+    pub fn all_gather_in_place(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
+        let part = buffer.len() / self.size();
+        let own = part * self.rank();
+        let start = buffer.as_mut_ptr();
+        // SAFETY: this rank's part lies within the buffer, where jaccl takes it.
+        unsafe { self.gather(start.add(own), part, start) }
+    }
+
+    /// # Safety
+    /// `input` must hold `bytes` bytes and `output` as many from every rank.
+    unsafe fn gather(
+        &mut self,
+        input: *const u8,
+        bytes: usize,
+        output: *mut u8,
+    ) -> Result<(), Error> {
+        // SAFETY: the group is live; the caller answers for the memory.
         checked(|text, room| unsafe {
             (self.shim.0.all_gather)(
                 self.group.as_ptr(),
-                input.as_ptr().cast(),
-                output.as_mut_ptr().cast(),
-                input.len(),
+                input.cast(),
+                output.cast(),
+                bytes,
                 text,
                 room,
             )
@@ -274,16 +388,4 @@ impl Drop for RawHandle {
         // SAFETY: made by `init`, freed once.
         unsafe { (self.shim.0.free)(self.group.as_ptr()) };
     }
-}
-
-/// The bytes of a slice of numbers.
-pub fn bytes_of<T: crate::Element>(slice: &[T]) -> &[u8] {
-    // SAFETY: elements are plain numbers without padding (`Element` is sealed).
-    unsafe { std::slice::from_raw_parts(slice.as_ptr().cast(), size_of_val(slice)) }
-}
-
-/// The bytes of a slice of numbers, to be overwritten.
-pub fn bytes_of_mut<T: crate::Element>(slice: &mut [T]) -> &mut [u8] {
-    // SAFETY: as for `bytes_of`, and every bit pattern is a valid element.
-    unsafe { std::slice::from_raw_parts_mut(slice.as_mut_ptr().cast(), size_of_val(slice)) }
 }

@@ -1,0 +1,258 @@
+//! One case, once, in ranks of its own or in a group that is there already.
+
+use std::{path::Path, sync::atomic::AtomicBool, time::Duration};
+
+use jaccl::{Features, Operation, Reduction, Report, Step};
+
+use crate::{
+    case::{Case, Direction, Op, Setting},
+    group::{End, Ends, Group, GroupError, Programs, Until, finding, standing},
+    sequence,
+    setup::{AFFLICTED, Setup},
+    verdict::{Finding, Verdict},
+};
+
+/// Time that a rank may take for a byte that it makes, moves and compares, beside the
+/// cables: 100 MB/s is a tenth of what the slowest step of it reaches.
+const PER_BYTE: Duration = Duration::from_nanos(10);
+
+/// Joining and leaving in one [`Op::Init`].
+const JOININGS: usize = 5;
+
+/// What a message of a condition has for every wire: two frames, and enough for the
+/// mesh to use several wires (`MESH_MULTI_WIRE_MIN_BYTES` in `mesh_impl.h`).
+const CONDITION_BYTES: usize = 1 << 20;
+
+/// How long silence is borne.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// A first look among other cases; who fails it gets a second chance.
+    Short,
+    /// The last word on a case, alone.
+    Long,
+}
+
+impl Patience {
+    /// The longest silence within a case.
+    fn silence(self, case: &Case) -> Duration {
+        let floor = match self {
+            Patience::Short => Duration::from_millis(400),
+            Patience::Long => Duration::from_millis(1500),
+        };
+        let bytes = case.bytes.max(CONDITION_BYTES) * case.setting.ranks;
+        floor + PER_BYTE * u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
+    /// The longest silence while joining: jaccl itself waits 1, 2 and 4 s between
+    /// attempts to connect (`SideChannel` in `rdma.cpp`).
+    fn joining(self) -> Duration {
+        match self {
+            Patience::Short => Duration::from_secs(6),
+            Patience::Long => Duration::from_secs(10),
+        }
+    }
+}
+
+/// What cases are tried on.
+#[derive(Debug, Clone, Copy)]
+pub struct Bench<'a> {
+    /// The programs.
+    pub programs: &'a Programs,
+    /// The build of jaccl.
+    pub library: &'a Path,
+    /// What it has.
+    pub features: Features,
+    /// Set by the caller, at Ctrl-C.
+    pub interrupted: &'a AtomicBool,
+}
+
+impl<'a> Bench<'a> {
+    /// A case in ranks of its own; nothing when it passes.
+    ///
+    /// # Errors
+    /// When a group cannot be started, or the caller asked to stop.
+    pub fn alone(&self, case: &Case, patience: Patience) -> Result<Option<Finding>, GroupError> {
+        match case.op {
+            Op::Init => self.init(case, patience),
+            op if op.is_condition() => self.condition(case, patience),
+            _ => match self.join(case.setting, patience)? {
+                Ok(mut group) => self.perform(&mut group, case, patience),
+                Err(finding) => Ok(Some(finding)),
+            },
+        }
+    }
+
+    /// A group that has joined, or how it failed to.
+    ///
+    /// # Errors
+    /// As for [`Bench::alone`].
+    pub fn join(
+        &self,
+        setting: Setting,
+        patience: Patience,
+    ) -> Result<Result<Group<'a>, Finding>, GroupError> {
+        let mut group = self.start(&Setup::of(setting))?;
+        let ends = group.joined(patience.joining(), Until::FirstFailure)?;
+        Ok(match finding(&ends) {
+            None => Ok(group),
+            Some(finding) => Err(while_joining(finding)),
+        })
+    }
+
+    fn start(&self, setup: &Setup) -> Result<Group<'a>, GroupError> {
+        Group::start(self.programs, self.library, setup, self.interrupted)
+    }
+
+    /// An operation in a group that has joined.
+    ///
+    /// # Errors
+    /// When the caller asked to stop.
+    pub fn perform(
+        &self,
+        group: &mut Group<'_>,
+        case: &Case,
+        patience: Patience,
+    ) -> Result<Option<Finding>, GroupError> {
+        let steps = match case.op {
+            Op::Sequence => sequence::steps(case, self.features),
+            _ => vec![step(case)],
+        };
+        let ends = group.run(
+            steps.clone(),
+            first(case),
+            patience.silence(case),
+            Until::FirstFailure,
+        )?;
+        let mut finding = finding(&ends);
+        if let Some(finding) = &mut finding
+            && let Some(at) = failed_step(&ends)
+            && steps.len() > 1
+        {
+            let step = &steps[at];
+            finding.detail.push_str(&format!(
+                "; in step {at} of the sequence, {:?} of {} bytes of {}",
+                step.operation, step.bytes, step.dtype
+            ));
+        }
+        Ok(finding)
+    }
+
+    fn init(&self, case: &Case, patience: Patience) -> Result<Option<Finding>, GroupError> {
+        for _ in 0..JOININGS {
+            let group = match self.join(case.setting, patience)? {
+                Ok(group) => group,
+                Err(finding) => return Ok(Some(finding)),
+            };
+            let ends = group.leave(patience.joining())?;
+            if let Some(mut finding) = finding(&ends) {
+                finding.detail.push_str(", while leaving");
+                return Ok(Some(finding));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A condition passes when jaccl refuses in its own words, on every rank that can
+    /// know.
+    fn condition(&self, case: &Case, patience: Patience) -> Result<Option<Finding>, GroupError> {
+        let mut group = self.start(&Setup::of_case(case))?;
+        let joined = group.joined(patience.joining(), Until::All)?;
+        match case.op {
+            Op::NonNeighbour | Op::FailedSend | Op::FailedWire => {
+                if let Some(finding) = finding(&joined) {
+                    return Ok(Some(while_joining(finding)));
+                }
+                self.message_condition(&mut group, case, patience)
+            }
+            Op::NoDevices | Op::NoLibrary if group.available().get(&AFFLICTED) == Some(&true) => {
+                let refused = refusals(&joined, 0..case.setting.ranks);
+                let boast = "rank 1 was told by jaccl that RDMA is available";
+                Ok(refused.or_else(|| Some(Finding::new(Verdict::Wrong, boast))))
+            }
+            Op::BadRank => Ok(refusals(&joined, 0..1)),
+            _ => Ok(refusals(&joined, 0..case.setting.ranks)),
+        }
+    }
+
+    fn message_condition(
+        &self,
+        group: &mut Group<'_>,
+        case: &Case,
+        patience: Patience,
+    ) -> Result<Option<Finding>, GroupError> {
+        let Direction::Pair { from, to } = case.direction else {
+            unreachable!("a condition of a message has a direction");
+        };
+        let limit = patience.silence(case);
+        let steps = vec![Step {
+            bytes: CONDITION_BYTES,
+            ..step(case)
+        }];
+        if case.op == Op::NonNeighbour {
+            let ends = group.run(steps, None, limit, Until::All)?;
+            return Ok(refusals(&ends, [from, to]));
+        }
+        // Over an unreliable connection the receiver cannot know.
+        let ends = group.run(steps, None, limit, Until::FirstFailure)?;
+        Ok(refusals(&ends, [from]))
+    }
+}
+
+fn while_joining(mut finding: Finding) -> Finding {
+    finding.detail.push_str(", while joining");
+    finding
+}
+
+/// What jaccl is asked for in a case that is one operation.
+fn step(case: &Case) -> Step {
+    let operation = match (case.op, case.direction) {
+        (Op::AllSum, _) => Operation::AllReduce(Reduction::Sum),
+        (Op::AllMax, _) => Operation::AllReduce(Reduction::Max),
+        (Op::AllMin, _) => Operation::AllReduce(Reduction::Min),
+        (Op::AllGather, _) => Operation::AllGather,
+        (Op::SumScatter, _) => Operation::SumScatter,
+        (_, Direction::Pair { from, to }) => Operation::Send { from, to },
+        (_, Direction::All) => Operation::Barrier,
+    };
+    Step {
+        operation,
+        bytes: case.bytes,
+        dtype: case.dtype,
+        in_place: case.in_place,
+        salt: 0,
+    }
+}
+
+/// Who begins.
+fn first(case: &Case) -> Option<usize> {
+    match (case.op, case.direction) {
+        (Op::Send, Direction::Pair { from, .. }) => Some(from),
+        (Op::Recv, Direction::Pair { to, .. }) => Some(to),
+        _ => None,
+    }
+}
+
+fn failed_step(ends: &Ends) -> Option<usize> {
+    ends.values().find_map(|end| match end {
+        End::Report(Report::Wrong { step, .. } | Report::Overrun { step, .. }) => Some(*step),
+        End::Report(Report::Error { step, .. }) => *step,
+        _ => None,
+    })
+}
+
+/// What is found if one of the ranks did not refuse in jaccl's own words.
+fn refusals(ends: &Ends, ranks: impl IntoIterator<Item = usize>) -> Option<Finding> {
+    ranks.into_iter().find_map(|rank| match &ends[&rank] {
+        End::Report(Report::Error { message, .. }) if message.starts_with("[jaccl]") => None,
+        End::Report(Report::Error { message, .. }) => Some(Finding::new(
+            Verdict::Error,
+            format!("rank {rank} got an error that is not jaccl's own: {message}"),
+        )),
+        End::Died(how) => Some(Finding::new(Verdict::Crash, format!("rank {rank} {how}"))),
+        End::Waits(_) | End::Abandoned => Some(Finding::new(Verdict::Hang, standing(ends))),
+        End::Report(_) => Some(Finding::new(
+            Verdict::Wrong,
+            format!("rank {rank} reported success where there was none"),
+        )),
+    })
+}

@@ -1,0 +1,396 @@
+//! One point of the sweep, and its names.
+
+use std::{fmt, str::FromStr};
+
+use jaccl::Dtype;
+use serde::{Serialize, Serializer};
+
+/// Ranks that jaccl's mesh takes (`MESH_MAX_PEERS` in `mesh_impl.h`).
+pub const MAX_RANKS: usize = 8;
+
+/// What a case exercises: an operation of jaccl under its own name, or a condition,
+/// which is something amiss that jaccl must answer with an error of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Op {
+    /// A message whose sender is there first.
+    Send,
+    /// A message whose receiver is there first.
+    Recv,
+    /// `all_sum`.
+    AllSum,
+    /// `all_max`.
+    AllMax,
+    /// `all_min`.
+    AllMin,
+    /// `all_gather`.
+    AllGather,
+    /// `sum_scatter`, where the pin has it.
+    SumScatter,
+    /// `barrier`, where the pin has it.
+    Barrier,
+    /// Random operations of random sizes without a pause in between.
+    Sequence,
+    /// Joining and leaving, several times over.
+    Init,
+    /// The matrix names a device that the node does not have.
+    MissingDevice,
+    /// A device has no IPv4-mapped GID.
+    MissingGid,
+    /// A node has no RDMA device at all.
+    NoDevices,
+    /// There is no libibverbs to open.
+    NoLibrary,
+    /// A port is down, so that no protection domain can be had.
+    PortDown,
+    /// The matrix has no device in any cell.
+    NoWires,
+    /// A ring of five wires, of which jaccl takes four.
+    FiveWires,
+    /// A message between ranks that are not neighbours in the ring.
+    NonNeighbour,
+    /// A rank that the matrix does not have.
+    BadRank,
+    /// A send that completes with an error status.
+    FailedSend,
+    /// A wire whose sends and receives are refused when posted; not the last one, so
+    /// that jaccl uses it from a thread of its pool where it has one.
+    FailedWire,
+}
+
+impl Op {
+    /// Every operation and condition.
+    pub const ALL: [Op; 21] = [
+        Op::Send,
+        Op::Recv,
+        Op::AllSum,
+        Op::AllMax,
+        Op::AllMin,
+        Op::AllGather,
+        Op::SumScatter,
+        Op::Barrier,
+        Op::Sequence,
+        Op::Init,
+        Op::MissingDevice,
+        Op::MissingGid,
+        Op::NoDevices,
+        Op::NoLibrary,
+        Op::PortDown,
+        Op::NoWires,
+        Op::FiveWires,
+        Op::NonNeighbour,
+        Op::BadRank,
+        Op::FailedSend,
+        Op::FailedWire,
+    ];
+
+    /// As it is written: jaccl's functions as jaccl has them, conditions with dashes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Op::Send => "send",
+            Op::Recv => "recv",
+            Op::AllSum => "all_sum",
+            Op::AllMax => "all_max",
+            Op::AllMin => "all_min",
+            Op::AllGather => "all_gather",
+            Op::SumScatter => "sum_scatter",
+            Op::Barrier => "barrier",
+            Op::Sequence => "sequence",
+            Op::Init => "init",
+            Op::MissingDevice => "missing-device",
+            Op::MissingGid => "missing-gid",
+            Op::NoDevices => "no-devices",
+            Op::NoLibrary => "no-library",
+            Op::PortDown => "port-down",
+            Op::NoWires => "no-wires",
+            Op::FiveWires => "five-wires",
+            Op::NonNeighbour => "non-neighbour",
+            Op::BadRank => "bad-rank",
+            Op::FailedSend => "failed-send",
+            Op::FailedWire => "failed-wire",
+        }
+    }
+
+    /// Whether jaccl must refuse with an error of its own.
+    pub const fn is_condition(self) -> bool {
+        !matches!(
+            self,
+            Op::Send
+                | Op::Recv
+                | Op::AllSum
+                | Op::AllMax
+                | Op::AllMin
+                | Op::AllGather
+                | Op::SumScatter
+                | Op::Barrier
+                | Op::Sequence
+                | Op::Init
+        )
+    }
+
+    /// Whether it moves data whose length is the case's.
+    pub const fn has_bytes(self) -> bool {
+        matches!(
+            self,
+            Op::Send
+                | Op::Recv
+                | Op::AllSum
+                | Op::AllMax
+                | Op::AllMin
+                | Op::AllGather
+                | Op::SumScatter
+        )
+    }
+
+    /// Whether one rank sends to another.
+    pub const fn is_message(self) -> bool {
+        matches!(self, Op::Send | Op::Recv)
+    }
+
+    /// Whether elements are combined, so that their type matters to jaccl.
+    pub const fn reduces(self) -> bool {
+        matches!(self, Op::AllSum | Op::AllMax | Op::AllMin | Op::SumScatter)
+    }
+}
+
+/// jaccl's two ways of using cables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Backend {
+    /// Every rank connected with every other.
+    Mesh,
+    /// Every rank connected with its two neighbours.
+    Ring,
+}
+
+impl Backend {
+    /// Both.
+    pub const ALL: [Backend; 2] = [Backend::Mesh, Backend::Ring];
+
+    /// `mesh` or `ring`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Backend::Mesh => "mesh",
+            Backend::Ring => "ring",
+        }
+    }
+}
+
+/// jaccl's two frame modes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Frames {
+    /// 4 KiB.
+    Small,
+    /// The largest power of two from 4 to 512 KiB that the message fills.
+    Big,
+}
+
+impl Frames {
+    /// Both.
+    pub const ALL: [Frames; 2] = [Frames::Small, Frames::Big];
+
+    /// `small` or `big`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Frames::Small => "small",
+            Frames::Big => "big",
+        }
+    }
+}
+
+macro_rules! named {
+    ($($type:ty, $what:literal;)*) => {$(
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = String;
+
+            fn from_str(name: &str) -> Result<Self, String> {
+                let known = || Self::ALL.map(Self::name).join(", ");
+                Self::ALL
+                    .into_iter()
+                    .find(|value| value.name() == name)
+                    .ok_or_else(|| format!("unknown {} {name:?}; there are {}", $what, known()))
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.name())
+            }
+        }
+    )*};
+}
+
+named! {
+    Op, "op";
+    Backend, "backend";
+    Frames, "frames";
+}
+
+/// From whom to whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// All ranks take part. Written `all`.
+    All,
+    /// One rank sends to another. Written `0->1`.
+    Pair {
+        /// The sender.
+        from: usize,
+        /// The receiver.
+        to: usize,
+    },
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Direction::All => f.write_str("all"),
+            Direction::Pair { from, to } => write!(f, "{from}->{to}"),
+        }
+    }
+}
+
+impl FromStr for Direction {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let pair = || {
+            let (from, to) = text.split_once("->")?;
+            let (from, to) = (from.trim().parse().ok()?, to.trim().parse().ok()?);
+            (from != to && from < MAX_RANKS && to < MAX_RANKS)
+                .then_some(Direction::Pair { from, to })
+        };
+        match text {
+            "all" => Ok(Direction::All),
+            _ => pair().ok_or_else(|| {
+                format!("{text:?} is no direction; write two ranks, as in 0->1, or all")
+            }),
+        }
+    }
+}
+
+impl Serialize for Direction {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What cases share a group of ranks: how the ranks are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Setting {
+    /// How jaccl uses the cables.
+    pub backend: Backend,
+    /// Ranks.
+    pub ranks: usize,
+    /// Cables between each two of them that jaccl is given.
+    pub wires: usize,
+    /// The frame mode.
+    pub frames: Frames,
+}
+
+/// One point of the sweep. Every field is a flag of `cargo xtask verify`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Case {
+    /// How the ranks are joined.
+    pub setting: Setting,
+    /// What they do.
+    pub op: Op,
+    /// The length that jaccl is told; for [`Op::Sequence`] the longest.
+    pub bytes: usize,
+    /// Of what the bytes are made.
+    pub dtype: Dtype,
+    /// Who sends.
+    pub direction: Direction,
+    /// Whether the input lies where the output goes.
+    pub in_place: bool,
+    /// Which sequence; 0 for everything else.
+    pub seed: u64,
+}
+
+impl Case {
+    /// The flags that select just this case.
+    pub fn flags(&self) -> String {
+        let Case {
+            setting:
+                Setting {
+                    backend,
+                    ranks,
+                    wires,
+                    frames,
+                },
+            op,
+            bytes,
+            dtype,
+            direction,
+            in_place,
+            seed,
+        } = self;
+        let mut flags = format!(
+            "--op {op} --backend {backend} --ranks {ranks} --wires {wires} --bytes {bytes} \
+             --dtype {dtype} --frames {frames} --direction '{direction}' --in-place {in_place}"
+        );
+        if *op == Op::Sequence {
+            flags.push_str(&format!(" --seed {seed}"));
+        }
+        flags
+    }
+}
+
+/// For `--filter` and for people: every field by name.
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Setting {
+            backend,
+            ranks,
+            wires,
+            frames,
+        } = self.setting;
+        write!(f, "{} {backend} ranks={ranks} wires={wires}", self.op)?;
+        if self.op.has_bytes() {
+            write!(f, " bytes={} dtype={}", self.bytes, self.dtype)?;
+        }
+        write!(f, " frames={frames}")?;
+        if let Direction::Pair { .. } = self.direction {
+            write!(f, " direction={}", self.direction)?;
+        }
+        if self.in_place {
+            f.write_str(" in-place=true")?;
+        }
+        if self.op == Op::Sequence {
+            write!(f, " seed={}", self.seed)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_read_back() {
+        for op in Op::ALL {
+            assert_eq!(op.name().parse(), Ok(op));
+        }
+        for text in ["all", "0->1", "3->0"] {
+            let direction: Direction = text.parse().expect("a direction");
+            assert_eq!(direction.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_gets_the_known_ones() {
+        let error = "receive".parse::<Op>().expect_err("no such op");
+        assert!(
+            error.contains("\"receive\"") && error.contains("recv, all_sum"),
+            "{error}"
+        );
+        for text in ["0-1", "1->1", "0->99", "->"] {
+            let error = text.parse::<Direction>().expect_err("no direction");
+            assert!(error.contains("0->1"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! A group of ranks at work: started, asked, listened to, and never left behind.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+use jaccl::{Job, Report, Request, Step};
+use softrail::{Fabric, FabricError};
+
+use crate::{
+    case::{Backend, Frames},
+    process::{Processor, RankProcess, Word},
+    setup::{Setup, Start},
+    verdict::{Finding, Verdict},
+    watchdog::Watchdog,
+};
+
+/// What a group is made of, beside its setup.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// `jaccl-rank`.
+    pub rank: PathBuf,
+    /// The emulated RDMA provider.
+    pub provider: PathBuf,
+}
+
+/// A group that could not be started; nothing of jaccl's.
+#[derive(Debug, thiserror::Error)]
+pub enum GroupError {
+    /// The cables could not be emulated.
+    #[error(transparent)]
+    Fabric(#[from] FabricError),
+    /// The device file could not be written.
+    #[error("cannot write the device file {}: {source}; free some space there", path.display())]
+    Devices {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A process could not be started.
+    #[error("cannot start {} as a rank: {source}", program.display())]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The caller asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// How one rank came out of what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// It answered.
+    Report(Report),
+    /// Its process died, and how.
+    Died(String),
+    /// It did not come back. Where it is in jaccl, if its stack could be had.
+    Waits(Option<String>),
+    /// It was not waited for any longer, because another rank had failed.
+    Abandoned,
+}
+
+/// How all ranks came out, by place in the group.
+pub type Ends = BTreeMap<usize, End>;
+
+/// How often exits, cables and the caller's wish to stop are looked at.
+const TICK: Duration = Duration::from_millis(20);
+
+/// What the others get to fail by themselves once one rank did: what a dead rank's
+/// peers say of it may be heard before its death.
+const GRACE: Duration = Duration::from_millis(150);
+
+/// How far ahead the first party of a message is.
+const HEAD_START: Duration = Duration::from_micros(300);
+
+/// Whom to wait for once a rank has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// A moment longer: one failure settles it.
+    FirstFailure,
+    /// Everybody.
+    All,
+}
+
+/// Ranks that are running. Dropping it ends them and removes their cables.
+pub struct Group<'a> {
+    ranks: Vec<RankProcess>,
+    starts: Vec<Start>,
+    words: Receiver<(usize, Word)>,
+    fabric: Fabric,
+    interrupted: &'a AtomicBool,
+    /// Whether jaccl said on each rank that RDMA is available.
+    available: BTreeMap<usize, bool>,
+    salt: u32,
+}
+
+impl<'a> Group<'a> {
+    /// Starts the processes and tells them to join with the build of jaccl whose shim is
+    /// `library`; [`Group::joined`] waits for that.
+    ///
+    /// # Errors
+    /// When cables, files or processes cannot be made.
+    pub fn start(
+        programs: &Programs,
+        library: &Path,
+        setup: &Setup,
+        interrupted: &'a AtomicBool,
+    ) -> Result<Self, GroupError> {
+        let fabric = Fabric::create(&softrail::default_parent(), &setup.rig)?;
+        let devices = fabric.path().join("devices.json");
+        fs::write(
+            &devices,
+            serde_json::to_vec(&setup.matrix).unwrap_or_default(),
+        )
+        .map_err(|source| GroupError::Devices {
+            path: devices.clone(),
+            source,
+        })?;
+        let (sender, words) = mpsc::channel();
+        let mut group = Group {
+            ranks: Vec::new(),
+            starts: setup.starts.clone(),
+            words,
+            fabric,
+            interrupted,
+            available: BTreeMap::new(),
+            salt: 0,
+        };
+        for (place, start) in setup.starts.iter().enumerate() {
+            let environment = group.environment(programs, setup, *start)?;
+            let process = RankProcess::start(&programs.rank, &environment, place, sender.clone())
+                .map_err(|source| GroupError::Start {
+                program: programs.rank.clone(),
+                source,
+            })?;
+            group.ranks.push(process);
+            group.ranks[place].ask(&Request::Join(Job {
+                library: library.to_owned(),
+                rank: start.rank,
+                coordinator: group.fabric.coordinator().to_string(),
+                devices: devices.clone(),
+                prefer_ring: setup.backend == Backend::Ring,
+            }));
+            if place == 0 && setup.starts.len() > 1 {
+                group.await_listener();
+            }
+        }
+        Ok(group)
+    }
+
+    /// Rank 0 must listen before the others call, or jaccl lets them wait a second. It
+    /// does so at once after it has said that jaccl is loaded; if that is not heard,
+    /// [`Group::joined`] will find out why.
+    fn await_listener(&mut self) {
+        if let Ok((place, word)) = self.words.recv_timeout(Duration::from_secs(10)) {
+            match word {
+                Word::Report(Report::Loaded { available, .. }) => {
+                    self.available.insert(place, available);
+                }
+                // Died at once; its process is still there to be asked.
+                Word::Report(_) | Word::Closed => {}
+            }
+        }
+    }
+
+    fn environment(
+        &self,
+        programs: &Programs,
+        setup: &Setup,
+        start: Start,
+    ) -> Result<Vec<(String, String)>, GroupError> {
+        let mut variables = Vec::new();
+        if start.library {
+            variables.extend(self.fabric.provider_env(&programs.provider)?);
+        }
+        if start.fabric {
+            let node = &setup.rig.nodes[start.rank % setup.rig.nodes.len()];
+            variables.extend(self.fabric.env(&node.name));
+        }
+        if setup.frames == Frames::Big {
+            variables.push(("JACCL_BIG_FRAMES".to_owned(), "1".to_owned()));
+        }
+        Ok(variables)
+    }
+
+    /// Waits until the ranks have joined, or one failed to.
+    ///
+    /// # Errors
+    /// When the caller asked to stop.
+    pub fn joined(&mut self, limit: Duration, until: Until) -> Result<Ends, GroupError> {
+        self.collect(limit, until)
+    }
+
+    /// Whether jaccl said that RDMA is available, on the ranks that loaded it.
+    pub fn available(&self) -> &BTreeMap<usize, bool> {
+        &self.available
+    }
+
+    /// Has all ranks do steps. Those in `first` begin a little earlier.
+    ///
+    /// # Errors
+    /// When the caller asked to stop.
+    pub fn run(
+        &mut self,
+        mut steps: Vec<Step>,
+        first: Option<usize>,
+        limit: Duration,
+        until: Until,
+    ) -> Result<Ends, GroupError> {
+        for step in &mut steps {
+            self.salt += 1;
+            step.salt = self.salt;
+        }
+        let request = Request::Run(steps);
+        if let Some(first) = first {
+            self.ranks[first].ask(&request);
+            std::thread::sleep(HEAD_START);
+        }
+        for (place, rank) in self.ranks.iter_mut().enumerate() {
+            if Some(place) != first {
+                rank.ask(&request);
+            }
+        }
+        self.collect(limit, until)
+    }
+
+    /// Has all ranks leave, and waits for it.
+    ///
+    /// # Errors
+    /// When the caller asked to stop.
+    pub fn leave(mut self, limit: Duration) -> Result<Ends, GroupError> {
+        for rank in &mut self.ranks {
+            rank.ask(&Request::Leave);
+        }
+        self.collect(limit, Until::FirstFailure)
+    }
+
+    fn moved(&self) -> u64 {
+        self.fabric.cable_bytes().values().sum()
+    }
+
+    /// Listens until every rank has come to an end of what it was asked.
+    fn collect(&mut self, limit: Duration, until: Until) -> Result<Ends, GroupError> {
+        let mut ends = Ends::new();
+        let mut watchdog = Watchdog::new(limit, Instant::now(), self.moved());
+        let mut had: Option<Vec<Option<Processor>>> = None;
+        let mut failed: Option<Instant> = None;
+        while ends.len() < self.ranks.len() {
+            if self.interrupted.load(Ordering::Relaxed) {
+                return Err(GroupError::Interrupted);
+            }
+            match self.words.recv_timeout(TICK) {
+                Ok((place, word)) => {
+                    watchdog.hear(Instant::now());
+                    had = None;
+                    if let Some(end) = self.end_of(place, word)
+                        && !ends.contains_key(&place)
+                    {
+                        if !succeeded(&end) {
+                            failed.get_or_insert_with(Instant::now);
+                        }
+                        ends.insert(place, end);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let now = Instant::now();
+                    let quiet = watchdog.quiet(now, self.moved());
+                    let before = had.get_or_insert_with(|| self.processors());
+                    let waiting = |place: &usize| !ends.contains_key(place);
+                    if quiet
+                        && watchdog.expired(
+                            now,
+                            before
+                                .iter()
+                                .copied()
+                                .zip(self.processors())
+                                .enumerate()
+                                .filter(|(place, _)| waiting(place))
+                                .map(|(_, both)| both),
+                        )
+                    {
+                        self.give_up(&mut ends, true);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    unreachable!("a rank's last word comes before its end")
+                }
+            }
+            if until == Until::FirstFailure && failed.is_some_and(|at| at.elapsed() > GRACE) {
+                self.give_up(&mut ends, false);
+            }
+        }
+        Ok(ends)
+    }
+
+    fn processors(&self) -> Vec<Option<Processor>> {
+        self.ranks.iter().map(RankProcess::processor).collect()
+    }
+
+    fn end_of(&mut self, place: usize, word: Word) -> Option<End> {
+        match word {
+            Word::Report(Report::Loaded { available, .. }) => {
+                self.available.insert(place, available);
+                None
+            }
+            Word::Report(report) => Some(End::Report(report)),
+            Word::Closed => Some(End::Died(self.ranks[place].death())),
+        }
+    }
+
+    /// Ends the waiting for whoever is still waited for.
+    fn give_up(&self, ends: &mut Ends, hung: bool) {
+        for (place, rank) in self.ranks.iter().enumerate() {
+            ends.entry(place).or_insert_with(|| match hung {
+                true => End::Waits(rank.place()),
+                false => End::Abandoned,
+            });
+        }
+    }
+
+    /// The rank that a place in the group was told to be.
+    pub fn rank(&self, place: usize) -> usize {
+        self.starts[place].rank
+    }
+}
+
+fn succeeded(end: &End) -> bool {
+    matches!(
+        end,
+        End::Report(Report::Joined | Report::Passed { .. } | Report::Left)
+    )
+}
+
+/// What ends amount to when all should have succeeded: the worst decides, a death
+/// before damage before a refusal before silence, since each explains the next.
+pub fn finding(ends: &Ends) -> Option<Finding> {
+    let first = |wanted: &dyn Fn(&End) -> Option<(Verdict, String)>| {
+        ends.iter().find_map(|(rank, end)| {
+            let (verdict, detail) = wanted(end)?;
+            Some(Finding::new(verdict, format!("rank {rank} {detail}")))
+        })
+    };
+    let died = |end: &End| match end {
+        End::Died(how) => Some((Verdict::Crash, how.clone())),
+        _ => None,
+    };
+    let overrun = |end: &End| match end {
+        End::Report(Report::Overrun { detail, .. }) => {
+            Some((Verdict::Overrun, format!("wrote out of bounds: {detail}")))
+        }
+        _ => None,
+    };
+    let wrong = |end: &End| match end {
+        End::Report(Report::Wrong { detail, .. }) => {
+            Some((Verdict::Wrong, format!("has wrong data: {detail}")))
+        }
+        _ => None,
+    };
+    let error = |end: &End| match end {
+        End::Report(Report::Error { message, .. }) => {
+            Some((Verdict::Error, format!("got an error: {message}")))
+        }
+        _ => None,
+    };
+    let waits = || {
+        ends.values()
+            .any(|end| matches!(end, End::Waits(_)))
+            .then(|| Finding::new(Verdict::Hang, standing(ends)))
+    };
+    first(&died)
+        .or_else(|| first(&overrun))
+        .or_else(|| first(&wrong))
+        .or_else(|| first(&error))
+        .or_else(waits)
+}
+
+/// Where each rank is.
+pub fn standing(ends: &Ends) -> String {
+    let one = |(rank, end): (&usize, &End)| match end {
+        End::Waits(Some(place)) => format!("rank {rank} waits in {place}"),
+        End::Waits(None) => format!("rank {rank} waits"),
+        End::Abandoned => format!("rank {rank} was not waited for"),
+        End::Died(how) => format!("rank {rank} {how}"),
+        End::Report(Report::Error { message, .. }) => format!("rank {rank}: {message}"),
+        End::Report(_) => format!("rank {rank} is done"),
+    };
+    ends.iter().map(one).collect::<Vec<_>>().join("; ")
+}

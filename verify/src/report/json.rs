@@ -1,0 +1,80 @@
+//! Schema `mlx-rails/verify/1`.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    args::Level,
+    case::{Backend, Case, Direction, Frames, Op},
+    run::Outcome,
+    verdict::{Finding, Verdict},
+};
+
+#[derive(Serialize)]
+struct Failure {
+    op: Op,
+    backend: Backend,
+    ranks: usize,
+    wires: usize,
+    bytes: usize,
+    dtype: jaccl::Dtype,
+    frames: Frames,
+    direction: Direction,
+    in_place: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    verdict: Verdict,
+    detail: String,
+    /// The flags of `cargo xtask verify` that run just this.
+    flags: String,
+}
+
+impl Failure {
+    fn new(case: &Case, finding: &Finding) -> Self {
+        Failure {
+            op: case.op,
+            backend: case.setting.backend,
+            ranks: case.setting.ranks,
+            wires: case.setting.wires,
+            bytes: case.bytes,
+            dtype: case.dtype,
+            frames: case.setting.frames,
+            direction: case.direction,
+            in_place: case.in_place,
+            seed: (case.op == Op::Sequence).then_some(case.seed),
+            verdict: finding.verdict,
+            detail: finding.detail.clone(),
+            flags: case.flags(),
+        }
+    }
+}
+
+pub fn report(level: Level, outcomes: &[Outcome]) -> Value {
+    json!({
+        "schema": "mlx-rails/verify/1",
+        "level": level.name(),
+        "variants": outcomes.iter().map(variant).collect::<Vec<_>>(),
+    })
+}
+
+fn variant(outcome: &Outcome) -> Value {
+    let verdicts: serde_json::Map<String, Value> = outcome
+        .count()
+        .into_iter()
+        .map(|(verdict, count)| (verdict.name().to_owned(), count.into()))
+        .collect();
+    let failures: Vec<Failure> = outcome
+        .failures()
+        .map(|(case, finding)| Failure::new(case, finding))
+        .collect();
+    json!({
+        "mlx": outcome.variant.mlx,
+        "series": outcome.variant.series,
+        "cases": outcome.cases.len(),
+        "verdicts": verdicts,
+        "failures": failures,
+        "dismissed": outcome.dismissed.iter().map(Case::flags).collect::<Vec<_>>(),
+        "seconds": outcome.took.as_secs(),
+        "manifest": outcome.variant.manifest,
+    })
+}

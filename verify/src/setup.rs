@@ -1,0 +1,159 @@
+//! What the ranks of a group are given: cables, a matrix, and what is amiss.
+
+use std::time::Duration;
+
+use rail_matrix::{Cable, DeviceFault, End, Fault, Link, Node, Rig};
+
+use crate::case::{Backend, Case, Frames, Op, Setting};
+
+/// Fast enough that a sweep waits for jaccl and not for the emulation.
+const LINK: Link = Link {
+    bytes_per_second: 2_000_000_000,
+    latency: Duration::from_micros(2),
+};
+
+/// The rank that something is amiss with, where it is one.
+pub const AFFLICTED: usize = 1;
+
+/// A process of a group.
+#[derive(Debug, Clone, Copy)]
+pub struct Start {
+    /// The rank that it is told to be.
+    pub rank: usize,
+    /// Whether it finds a libibverbs.
+    pub library: bool,
+    /// Whether it is on the fabric, so that it has devices.
+    pub fabric: bool,
+}
+
+/// A group before it starts.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The cables.
+    pub rig: Rig,
+    /// The devices on each rank towards each other, as jaccl reads them.
+    pub matrix: Vec<Vec<Vec<String>>>,
+    /// What jaccl is told to prefer.
+    pub backend: Backend,
+    /// The frame mode.
+    pub frames: Frames,
+    /// The processes.
+    pub starts: Vec<Start>,
+}
+
+impl Setup {
+    /// A whole group, with nothing amiss.
+    pub fn of(setting: Setting) -> Self {
+        let Setting {
+            backend,
+            ranks,
+            wires,
+            frames,
+        } = setting;
+        let start = |rank| Start {
+            rank,
+            library: true,
+            fabric: true,
+        };
+        Setup {
+            rig: rig(ranks, wires),
+            matrix: matrix(ranks, wires),
+            backend,
+            frames,
+            starts: (0..ranks).map(start).collect(),
+        }
+    }
+
+    /// The group of a case: [`Setup::of`] its setting, with what its condition says.
+    pub fn of_case(case: &Case) -> Self {
+        let mut setup = Setup::of(case.setting);
+        let ranks = case.setting.ranks;
+        match case.op {
+            Op::MissingDevice => setup.break_devices_of(AFFLICTED, DeviceFault::Absent, 1),
+            Op::MissingGid => setup.break_devices_of(AFFLICTED, DeviceFault::NoGid, 1),
+            Op::PortDown => setup.break_devices_of(AFFLICTED, DeviceFault::PortDown, 1),
+            Op::NoDevices => setup.starts[AFFLICTED].fabric = false,
+            Op::NoLibrary => setup.starts[AFFLICTED].library = false,
+            Op::NoWires => setup.matrix = vec![vec![vec![]; ranks]; ranks],
+            Op::BadRank => {
+                setup.starts.truncate(1);
+                setup.starts[0].rank = ranks;
+            }
+            Op::FailedSend => setup.break_devices_of(0, DeviceFault::Failing, usize::MAX),
+            Op::FailedWire => {
+                // Not the last wire: jaccl works that one in the caller's thread.
+                let device = end(0, 1, case.setting.wires - 2);
+                setup.break_device(device, DeviceFault::Refusing);
+            }
+            _ => {}
+        }
+        setup
+    }
+
+    fn break_devices_of(&mut self, rank: usize, kind: DeviceFault, most: usize) {
+        let node = node(rank);
+        let devices: Vec<End> = self
+            .rig
+            .cables
+            .iter()
+            .filter_map(|cable| cable.end_on(&node))
+            .take(most)
+            .cloned()
+            .collect();
+        for device in devices {
+            self.break_device(device, kind);
+        }
+    }
+
+    fn break_device(&mut self, device: End, kind: DeviceFault) {
+        self.rig.faults.push(Fault::Device { device, kind });
+    }
+}
+
+fn node(rank: usize) -> String {
+    format!("node-{rank}")
+}
+
+/// The `wire`-th device on a rank towards another.
+fn device(to: usize, wire: usize) -> String {
+    format!("rdma_{to}_{wire}")
+}
+
+fn end(from: usize, to: usize, wire: usize) -> End {
+    End {
+        node: node(from),
+        device: device(to, wire),
+    }
+}
+
+/// Every two ranks joined by as many cables as there are wires.
+fn rig(ranks: usize, wires: usize) -> Rig {
+    let mut cables = Vec::new();
+    for a in 0..ranks {
+        for b in a + 1..ranks {
+            for wire in 0..wires {
+                cables.push(Cable {
+                    name: format!("cable-{a}-{b}-{wire}"),
+                    ends: [end(a, b, wire), end(b, a, wire)],
+                    link: LINK,
+                });
+            }
+        }
+    }
+    Rig {
+        nodes: (0..ranks).map(|rank| Node { name: node(rank) }).collect(),
+        cables,
+        ..Rig::embedded()
+    }
+}
+
+/// Written down here and not made by rail-matrix, which would refuse five wires.
+fn matrix(ranks: usize, wires: usize) -> Vec<Vec<Vec<String>>> {
+    let cell = |from: usize, to: usize| match from == to {
+        true => vec![],
+        false => (0..wires).map(|wire| device(to, wire)).collect(),
+    };
+    (0..ranks)
+        .map(|from| (0..ranks).map(|to| cell(from, to)).collect())
+        .collect()
+}

@@ -1,0 +1,72 @@
+//! What is said of a case.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How a case ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// All ranks did what was asked and every byte was right; or jaccl refused what it
+    /// must refuse.
+    Pass,
+    /// A rank did not come back, though it had the processor and no byte moved.
+    Hang,
+    /// A byte was not what it should be, or an input was changed, or a rank reported
+    /// success where there was none.
+    Wrong,
+    /// A byte outside of a buffer was written.
+    Overrun,
+    /// A rank's process died.
+    Crash,
+    /// jaccl refused what it must do.
+    Error,
+}
+
+impl Verdict {
+    /// All of them, the good one first.
+    pub const ALL: [Verdict; 6] = [
+        Verdict::Pass,
+        Verdict::Hang,
+        Verdict::Wrong,
+        Verdict::Overrun,
+        Verdict::Crash,
+        Verdict::Error,
+    ];
+
+    /// In small letters.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Hang => "hang",
+            Verdict::Wrong => "wrong",
+            Verdict::Overrun => "overrun",
+            Verdict::Crash => "crash",
+            Verdict::Error => "error",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A case that did not pass: how, and what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Never [`Verdict::Pass`].
+    pub verdict: Verdict,
+    /// One line for people: which rank, what it said, where it waits.
+    pub detail: String,
+}
+
+impl Finding {
+    /// A finding with its detail.
+    pub fn new(verdict: Verdict, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Finding { verdict, detail }
+    }
+}
