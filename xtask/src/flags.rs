@@ -3,7 +3,11 @@
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use toolchain::{DEFAULT_PIN, fetch::Source, series::Series};
+use toolchain::{
+    DEFAULT_PIN,
+    fetch::Source,
+    series::{Class, Series},
+};
 
 /// A patched MLX, built from a verified pin, that uses every cable between two
 /// nodes, and the evidence that it does.
@@ -33,7 +37,7 @@ pub enum Verb {
     Fetch(Fetch),
     /// Free what no current pin needs from the store
     Gc(Gc),
-    /// Apply a pin's patch series, or tell how its patches stand
+    /// Apply a pin's patch series, or work on its patches
     Patch(Patch),
     /// Run every test, building first what they need
     Test(Test),
@@ -41,7 +45,7 @@ pub enum Verb {
     Verify(Box<rail_verify::args::VerifyArgs>),
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct Pin {
     /// The MLX to use: a folder below patches/
     #[arg(long, value_name = "PIN", default_value = DEFAULT_PIN)]
@@ -71,8 +75,21 @@ pub struct Fetch {
     pub source: Source,
 }
 
+/// Without a step, prints the folder of the patched tree. The steps are a patch's
+/// life: `new` begins it in a working copy, `refresh` takes what was edited there
+/// into it, `lint` checks what is to be committed, `--try` tells at the next MLX
+/// whether it is still needed, `drop` ends it. See patches/README.md.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Patch {
+    #[command(subcommand)]
+    pub step: Option<PatchStep>,
+    #[command(flatten)]
+    pub apply: PatchApply,
+}
+
+#[derive(Args)]
+pub struct PatchApply {
     #[command(flatten)]
     pub pin: Pin,
     /// stock (what the platform needs, upstream's behaviour) or patched
@@ -81,13 +98,99 @@ pub struct Patch {
     /// Tell each patch's state instead: applies, already applied, already upstream, conflicts
     #[arg(long)]
     pub status: bool,
-    /// With --status: hold the patches against this pristine tree, not the pin's
-    #[arg(long, value_name = "DIR", requires = "status")]
+    /// Tell what becomes of the nearest other pin's series on this MLX: which patches apply, are
+    /// upstream already or conflict, and the commands that show whether each defect is still there
+    ///
+    /// Exits with 1 when a patch conflicts.
+    #[arg(long = "try", requires = "mlx", conflicts_with = "status")]
+    pub try_nearest: bool,
+    /// With --status or --try: hold the patches against this pristine tree, not the pin's
+    ///
+    /// With --try, --mlx is then the version of the tree; it need be no pin.
+    #[arg(long, value_name = "DIR")]
     pub tree: Option<PathBuf>,
     /// Write what both series give into the pin's file, after a patch was changed on purpose
-    #[arg(long, conflicts_with = "status")]
+    #[arg(long, conflicts_with_all = ["status", "try_nearest"])]
     pub record: bool,
-    /// How --status is printed
+    /// How --status and --try are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Subcommand)]
+pub enum PatchStep {
+    /// Begin a patch in a working copy of the patched tree
+    ///
+    /// The working copy is a git repository in which each patch is one commit. Edit its files,
+    /// then take the edits in with `patch refresh NAME`. patches/ changes only then.
+    New(PatchNew),
+    /// Make a working copy of the patched tree, to change the patches there are
+    ///
+    /// A patch that does not apply becomes a commit that changes nothing: make its change by hand
+    /// and take it in with `patch refresh NAME`.
+    Edit(PatchCopy),
+    /// Take the edits of the working copy into a patch, and export
+    ///
+    /// The patches behind it are exported anew where their context changed, and the trees are
+    /// recorded. The fields of a new patch are to be filled in next, in its file.
+    Refresh(PatchRefresh),
+    /// Write the series that the working copy's commits are
+    ///
+    /// For commits that were reordered, split or reworded there. Exporting what was imported
+    /// changes no byte.
+    Export(PatchCopy),
+    /// Take a patch out of the series
+    ///
+    /// For one that upstream has. Refused, and nothing changed, when a patch behind it needs it.
+    Drop(PatchDrop),
+    /// Check fields, order, form, how the patches apply and come off, and the recorded trees
+    ///
+    /// Tells every problem at once, and exits with 1 when there is one.
+    Lint(PatchLint),
+}
+
+#[derive(Args)]
+pub struct PatchCopy {
+    #[command(flatten)]
+    pub pin: Pin,
+    /// The working copy [default: target/patch/PIN]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct PatchNew {
+    /// What to call it: lower-case words joined by hyphens, ring-recv-prefill
+    pub name: String,
+    /// fix (changes what a collective does) or portability (lets jaccl compile and run)
+    #[arg(long, default_value = "fix")]
+    pub class: Class,
+    #[command(flatten)]
+    pub copy: PatchCopy,
+}
+
+#[derive(Args)]
+pub struct PatchRefresh {
+    /// The patch: one of the series, or one begun with `patch new`
+    pub name: String,
+    #[command(flatten)]
+    pub copy: PatchCopy,
+}
+
+#[derive(Args)]
+pub struct PatchDrop {
+    /// The patch
+    pub name: String,
+    #[command(flatten)]
+    pub pin: Pin,
+}
+
+#[derive(Args)]
+pub struct PatchLint {
+    /// The pin whose patches to check [default: every pin]
+    #[arg(long, value_name = "PIN")]
+    pub mlx: Option<String>,
+    /// How the problems are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

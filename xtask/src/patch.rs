@@ -1,13 +1,36 @@
-//! `cargo xtask patch`: the series on the pin's tree.
+//! `cargo xtask patch`: the series on the pin's tree, and the life of a patch.
+
+mod life;
+mod lint;
+mod trial;
 
 use std::process::ExitCode;
 
 use serde_json::json;
-use toolchain::series::State;
+use toolchain::{pin::Pin, series::State};
 
-use crate::{exit, flags, session::Session};
+use crate::{
+    exit,
+    flags::{self, PatchStep},
+    session::Session,
+};
 
 pub fn run(session: &Session, flags: &flags::Patch) -> anyhow::Result<ExitCode> {
+    match &flags.step {
+        None => apply(session, &flags.apply),
+        Some(PatchStep::New(flags)) => life::new(session, flags),
+        Some(PatchStep::Edit(flags)) => life::edit(session, flags),
+        Some(PatchStep::Refresh(flags)) => life::refresh(session, flags),
+        Some(PatchStep::Export(flags)) => life::export(session, flags),
+        Some(PatchStep::Drop(flags)) => life::drop(session, flags),
+        Some(PatchStep::Lint(flags)) => lint::run(session, flags),
+    }
+}
+
+fn apply(session: &Session, flags: &flags::PatchApply) -> anyhow::Result<ExitCode> {
+    if flags.try_nearest {
+        return trial::run(session, flags);
+    }
     let pin = session.toolchain.pin(&flags.pin.mlx)?;
     if flags.record {
         let (stock, patched) = session.toolchain.record(&pin)?;
@@ -34,11 +57,7 @@ pub fn run(session: &Session, flags: &flags::Patch) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-fn status(
-    session: &Session,
-    pin: &toolchain::pin::Pin,
-    flags: &flags::Patch,
-) -> anyhow::Result<ExitCode> {
+fn status(session: &Session, pin: &Pin, flags: &flags::PatchApply) -> anyhow::Result<ExitCode> {
     let states = session.toolchain.patch_states(pin, flags.tree.as_deref())?;
     if flags.format == flags::Format::Json {
         let rows: Vec<_> = states
@@ -47,11 +66,7 @@ fn status(
             .collect();
         println!("{}", serde_json::to_string_pretty(&rows)?);
     } else {
-        let width = states
-            .iter()
-            .map(|(patch, _)| patch.name.len())
-            .max()
-            .unwrap_or(0);
+        let width = widest(states.iter().map(|(patch, _)| patch.name.as_str()));
         for (patch, state) in &states {
             println!("{:width$}  {state}  ({})", patch.name, patch.summary());
         }
@@ -59,9 +74,17 @@ fn status(
     let conflict = states
         .iter()
         .any(|(_, state)| matches!(state, State::Conflicts { .. }));
-    Ok(if conflict {
-        exit::FAILED.into()
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(failed_if(conflict))
+}
+
+fn failed_if(failed: bool) -> ExitCode {
+    match failed {
+        true => exit::FAILED.into(),
+        false => ExitCode::SUCCESS,
+    }
+}
+
+/// The width of a column of names.
+fn widest<'a>(names: impl Iterator<Item = &'a str>) -> usize {
+    names.map(str::len).max().unwrap_or(0)
 }

@@ -188,3 +188,77 @@ fn a_bench_that_cannot_be_is_refused_before_anything_is_built() {
     names_all(&bench(&["--rig", path]), &[path]);
     assert!(is_empty(&store.path().join("builds")));
 }
+
+#[test]
+fn the_steps_of_a_patch_teach_themselves() {
+    let store = TempDir::new().unwrap();
+    let help = |arguments: &[&str]| {
+        let mut command = xtask(&store);
+        let assert = command.arg("patch").args(arguments).assert().code(0);
+        String::from_utf8(assert.get_output().stdout.clone()).unwrap()
+    };
+    names_all(
+        &help(&["--help"]),
+        &["new", "edit", "refresh", "export", "drop", "lint", "--try"],
+    );
+    names_all(
+        &help(&["new", "--help"]),
+        &["--class", "--dir", "refresh NAME"],
+    );
+    names_all(
+        &help(&["refresh", "--help"]),
+        &["NAME", "--mlx", "--dir", "recorded"],
+    );
+    names_all(&help(&["drop", "--help"]), &["NAME", "upstream", "Refused"]);
+    names_all(&help(&["lint", "--help"]), &["--format", "exits with 1"]);
+}
+
+#[test]
+fn a_step_that_cannot_be_says_what_would_do() {
+    let store = TempDir::new().unwrap();
+    let nowhere = store.path().join("nowhere");
+    let nowhere = nowhere.to_str().unwrap();
+    let patch = |arguments: &[&str]| refusal(xtask(&store).arg("patch").args(arguments));
+
+    names_all(&patch(&["fold"]), &["fold"]);
+    names_all(&patch(&["refresh"]), &["NAME"]);
+    names_all(
+        &patch(&["new", "a-b", "--class", "hack"]),
+        &["hack", "portability"],
+    );
+    names_all(&patch(&["new", "Some Fix"]), &["Some Fix", "hyphens"]);
+    names_all(
+        &patch(&["new", "ring-recv-prefill"]),
+        &["already", "patch refresh"],
+    );
+    for step in ["refresh", "export"] {
+        let name: &[&str] = if step == "refresh" {
+            &["ring-recv-prefill"]
+        } else {
+            &[]
+        };
+        let arguments = [&[step], name, &["--dir", nowhere]].concat();
+        names_all(
+            &patch(&arguments),
+            &[nowhere, "cargo xtask patch edit --mlx 0.31.2"],
+        );
+    }
+    for arguments in [
+        &["new", "a"][..],
+        &["edit"],
+        &["refresh", "a"],
+        &["export"],
+        &["drop", "a"],
+        &["lint"],
+        &["--try"],
+    ] {
+        let arguments = [arguments, &["--mlx", "0.0.9"]].concat();
+        names_all(&patch(&arguments), &["0.0.9", "0.31.2"]);
+    }
+    names_all(&patch(&["--try"]), &["--mlx"]);
+    names_all(
+        &patch(&["--try", "--status", "--mlx", "0.31.2"]),
+        &["--try", "--status"],
+    );
+    assert!(!Path::new(nowhere).exists());
+}

@@ -8,7 +8,10 @@ use crate::{
     fetch::{Source, SourceTree},
     pin::Pin,
     series::{
-        Class, Patch, Series, State, git::PatchTree, lifecycle::replace_files, order::Order,
+        Class, Patch, Series, State,
+        git::{PatchTree, unapply},
+        order::Order,
+        publish::replace_files,
         snapshot::read_series,
     },
     store::{Kind, sha256},
@@ -78,8 +81,7 @@ impl Toolchain {
         let what = format!("{} (patched without {name})", pin.mlx.name);
         self.derive(&key, &what, |folder| {
             Listing::of_folder(&patched.path)?.sync(&patched.path, folder)?;
-            let tree = PatchTree::new(folder, &patched.path)?;
-            tree.unapply(&fix).map_err(|hunks| Error::Entangled {
+            unapply(folder, &fix).map_err(|hunks| Error::Entangled {
                 patch: name.to_owned(),
                 pin: pin.version.clone(),
                 hunks,
@@ -110,14 +112,15 @@ impl Toolchain {
         self.derive(&key, &what, |folder| {
             let pristine = self.fetch(&pin.mlx, &Source::Auto)?;
             pin.mlx.listing.sync(&pristine.path, folder)?;
-            self.apply_all(pin, &patches, &PatchTree::new(folder, &pristine.path)?)
+            let tree = PatchTree::new(folder, &pristine.path, &patches)?;
+            self.apply_all(pin, &patches, &tree)
         })
     }
 
     fn apply_all(&self, pin: &Pin, patches: &[Patch], tree: &PatchTree<'_>) -> Result<()> {
         for (done, patch) in patches.iter().enumerate() {
-            match tree.state(patch, &patches[..done])? {
-                State::Applies => tree.apply(patch)?,
+            match tree.state(done)? {
+                State::Applies => tree.apply(done)?,
                 State::AlreadyApplied | State::AlreadyUpstream => {
                     self.progress
                         .note(&format!("{} is in MLX {} already", patch.name, pin.version));

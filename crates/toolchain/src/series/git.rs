@@ -3,38 +3,48 @@
 use std::{path::Path, process::Command};
 
 use crate::{
-    error::{Error, IoContext, Result},
-    process,
-    series::{Patch, State},
+    error::{Error, Result},
+    series::{Patch, State, origin::Origin},
     tools::git_version,
-    tree::Listing,
 };
 
-/// A folder that git applies patches to.
-pub(crate) struct PatchTree<'a> {
+/// Where git refused a patch, `file:line` of each place.
+pub(super) type Places = Vec<String>;
+
+/// A folder that git applies a series to.
+pub(super) struct PatchTree<'a> {
     folder: &'a Path,
-    /// The tree the patches were made from.
-    base: &'a Path,
+    patches: &'a [Patch],
+    origin: Origin<'a>,
 }
 
 impl<'a> PatchTree<'a> {
+    /// `base` is the tree that the patches were made from.
+    ///
     /// Makes sure first that there is a git, lest its absence be taken for its
     /// refusal of a patch.
-    pub(crate) fn new(folder: &'a Path, base: &'a Path) -> Result<Self> {
+    pub(super) fn new(folder: &'a Path, base: &'a Path, patches: &'a [Patch]) -> Result<Self> {
         git_version()?;
-        Ok(PatchTree { folder, base })
+        Ok(PatchTree {
+            folder,
+            patches,
+            origin: Origin::new(base, patches),
+        })
     }
 
-    /// How `patch` stands to the folder, which has the patches `before` it.
-    pub(crate) fn state(&self, patch: &Patch, before: &[Patch]) -> Result<State> {
+    /// How the patch at `position` stands to the folder, which has those before
+    /// it as far as they apply.
+    pub(super) fn state(&self, position: usize) -> Result<State> {
+        let patch = &self.patches[position];
         let refused = match git_apply(self.folder, patch, &["--check"]) {
             Ok(()) => return Ok(State::Applies),
             Err(refused) => refused,
         };
-        if git_apply(self.folder, patch, &["--check", "--reverse"]).is_ok() {
+        if self.unapplies(position).is_ok() {
             return Ok(State::AlreadyApplied);
         }
-        if self.changes_nothing(patch, before)? {
+        // Plain `--reverse` misses a fix whose neighbourhood changed since.
+        if self.origin.has(self.folder, position)? {
             return Ok(State::AlreadyUpstream);
         }
         Ok(State::Conflicts {
@@ -43,7 +53,8 @@ impl<'a> PatchTree<'a> {
     }
 
     /// Applies a patch that [`State::Applies`].
-    pub(crate) fn apply(&self, patch: &Patch) -> Result<()> {
+    pub(super) fn apply(&self, position: usize) -> Result<()> {
+        let patch = &self.patches[position];
         git_apply(self.folder, patch, &[]).map_err(|tail| Error::Command {
             what: format!("applying {}", patch.name),
             status: "git apply".into(),
@@ -52,31 +63,17 @@ impl<'a> PatchTree<'a> {
         })
     }
 
-    /// Takes a patch out again; the error is the places git refused.
-    pub(crate) fn unapply(&self, patch: &Patch) -> Result<(), Vec<String>> {
-        git_apply(self.folder, patch, &["--reverse"]).map_err(|refused| refused_hunks(&refused))
+    /// Whether a patch can be taken out; the error is the places git refuses.
+    pub(super) fn unapplies(&self, position: usize) -> Result<(), Places> {
+        let patch = &self.patches[position];
+        git_apply(self.folder, patch, &["--check", "--reverse"])
+            .map_err(|refused| refused_hunks(&refused))
     }
+}
 
-    /// Whether a three-way merge of the patch leaves the tree as it is. Plain
-    /// `--reverse` misses a fix whose neighbourhood changed since.
-    fn changes_nothing(&self, patch: &Patch, before: &[Patch]) -> Result<bool> {
-        let scratch = tempfile::tempdir().at("create a folder in", std::env::temp_dir())?;
-        let copy = scratch.path();
-        let run = |arguments: &[&str]| process::capture("git", &mut git(copy, arguments));
-        // The merge looks for the blob the patch was made from: the base with
-        // the patches before it.
-        Listing::of_folder(self.base)?.sync(self.base, copy)?;
-        run(&["init", "--quiet"])?;
-        run(&["add", "--all", "--force"])?;
-        for earlier in before {
-            let _ = git_apply(copy, earlier, &["--index"]);
-        }
-        Listing::of_folder(self.folder)?.sync(self.folder, copy)?;
-        run(&["add", "--all", "--force"])?;
-        let tree = run(&["write-tree"])?;
-        let merged = git_apply(copy, patch, &["--3way", "--index"]);
-        Ok(merged.is_ok() && run(&["write-tree"])? == tree)
-    }
+/// Takes a patch out of a folder again; the error is the places git refused.
+pub(super) fn unapply(folder: &Path, patch: &Patch) -> Result<(), Places> {
+    git_apply(folder, patch, &["--reverse"]).map_err(|refused| refused_hunks(&refused))
 }
 
 /// The error is what git said.
@@ -116,7 +113,7 @@ pub(super) fn git(folder: &Path, arguments: &[&str]) -> Command {
 }
 
 /// `error: patch failed: mlx/ring.h:42` names a place; a missing file has none.
-pub(super) fn refused_hunks(stderr: &str) -> Vec<String> {
+pub(super) fn refused_hunks(stderr: &str) -> Places {
     let places: Vec<String> = stderr
         .lines()
         .filter_map(|l| l.strip_prefix("error: patch failed: "))

@@ -8,18 +8,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
-
 use crate::{
     Toolchain,
     error::{Error, IoContext, Result},
     pin::Pin,
     series::{
-        Class, Series, State,
-        header::{join, replace},
-        order::Order,
-        repository::Repository,
-        snapshot::{SERIES, Snapshot, patch_file},
+        Class, State,
+        header::replace,
+        publish::Exported,
+        snapshot::Snapshot,
         stack::{Layer, Stack, is_name},
         working_copy::{Import, WorkingCopy},
     },
@@ -33,19 +30,6 @@ pub struct Editable {
     pub folder: PathBuf,
     /// Patches that did not apply, with why; each waits to be made by hand.
     pub pending: Vec<(String, State)>,
-}
-
-/// What an export did to `patches/<version>`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Exported {
-    /// Files that were written, because they changed.
-    pub written: Vec<PathBuf>,
-    /// Files that were removed.
-    pub removed: Vec<PathBuf>,
-    /// The tree of the stock series.
-    pub stock: ObjectId,
-    /// The tree of the whole series.
-    pub patched: ObjectId,
 }
 
 /// What became of edits.
@@ -239,96 +223,6 @@ impl Toolchain {
         }
         copy.repository.edited_tree()
     }
-
-    /// Makes the pin's folder hold `stack`, and the pin record its trees. Layers
-    /// that change nothing are left out.
-    fn publish(&self, pin: &Pin, repository: &Repository, stack: &Stack) -> Result<Exported> {
-        let before = Snapshot::load(&pin.folder)?;
-        let after = render(repository, stack, &before)?;
-        let scratch = self.store.scratch()?;
-        let staged = Pin {
-            folder: scratch.path().join("pin"),
-            ..pin.clone()
-        };
-        after.save(&staged.folder)?;
-        let stock = self.apply(&staged, Series::Stock)?.tree;
-        let patched = self.apply(&staged, Series::Patched)?.tree;
-        if patched != stack.top() {
-            let problem = format!(
-                "its patches give tree {patched}, but the commits they are made from {}",
-                stack.top()
-            );
-            return Err(Error::malformed(pin.folder.join(SERIES), problem));
-        }
-
-        let mut written: Vec<(PathBuf, String)> = Vec::new();
-        for (name, text) in &after.patches {
-            if before.patches.get(name) != Some(text) {
-                written.push((pin.folder.join(patch_file(name)), text.clone()));
-            }
-        }
-        if after.series != before.series {
-            written.push((pin.folder.join(SERIES), after.series.clone()));
-        }
-        written.extend(pin.with_record(stock, patched)?);
-        replace_files(&written)?;
-        let gone = before
-            .patches
-            .keys()
-            .filter(|name| !after.patches.contains_key(*name));
-        let removed: Vec<PathBuf> = gone.map(|name| pin.folder.join(patch_file(name))).collect();
-        for file in &removed {
-            fs::remove_file(file).at("remove", file)?;
-        }
-        Ok(Exported {
-            written: written.into_iter().map(|(file, _)| file).collect(),
-            removed,
-            stock,
-            patched,
-        })
-    }
-}
-
-/// The files that a stack is.
-pub(super) fn render(
-    repository: &Repository,
-    stack: &Stack,
-    before: &Snapshot,
-) -> Result<Snapshot> {
-    let mut after = Snapshot::default();
-    let mut files = Vec::new();
-    for (position, layer) in stack.layers.iter().enumerate() {
-        if stack.is_empty(position) {
-            continue;
-        }
-        let diff = repository.diff(stack.tree_before(position), layer.tree)?;
-        after
-            .patches
-            .insert(layer.name.clone(), join(&layer.head, &diff));
-        files.push(patch_file(&layer.name));
-    }
-    let order = Order::parse(&before.series);
-    after.series = match order.files().eq(files.iter()) {
-        true => before.series.clone(),
-        false => order.arranged(&files).to_string(),
-    };
-    Ok(after)
-}
-
-/// Writes all files, then puts each in its place.
-pub(super) fn replace_files(files: &[(PathBuf, String)]) -> Result<()> {
-    let made = |file: &Path| PathBuf::from(format!("{}.new", file.display()));
-    for (file, text) in files {
-        if let Err(error) = fs::write(made(file), text).at("write", file) {
-            for (file, _) in files {
-                let _ = fs::remove_file(made(file));
-            }
-            return Err(error);
-        }
-    }
-    files
-        .iter()
-        .try_for_each(|(file, _)| fs::rename(made(file), file).at("replace", file))
 }
 
 fn position(pin: &Pin, stack: &Stack, name: &str) -> Result<usize> {

@@ -6,16 +6,21 @@
 //! at all; it is part of both series, and inert on macOS.
 
 mod apply;
+mod fields;
 mod git;
 mod header;
 mod lifecycle;
+mod lint;
 mod order;
+mod origin;
 mod patch;
 mod proof;
+mod publish;
 mod repository;
 mod snapshot;
 mod stack;
 mod state;
+mod trial;
 mod working_copy;
 
 use std::{fmt, str::FromStr};
@@ -24,10 +29,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{pin::Pin, tree::ObjectId};
 pub use header::Header;
-pub use lifecycle::{Editable, Exported, Refreshed};
+pub use lifecycle::{Editable, Refreshed};
+pub use lint::Problem;
 pub use patch::{Class, Patch};
 pub use proof::Proof;
+pub use publish::Exported;
 pub use state::State;
+pub use trial::{Check, Trial, Tried};
 
 /// Which patches of a pin are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -1,10 +1,10 @@
 //! One patch file: its fields, and what it claims to change.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, str::FromStr};
 
 use crate::{
     error::{Error, IoContext, Result},
-    series::{Header, proof, proof::Proof},
+    series::{Header, fields::REQUIRED, proof, proof::Proof},
     store::sha256,
 };
 
@@ -32,22 +32,17 @@ pub struct Patch {
     pub header: Header,
 }
 
-/// DEP-3 fields that every patch must carry, and what they are for.
-const REQUIRED: [(&str, &str); 7] = [
-    ("Description", "what it does and why"),
-    (
-        "Origin",
-        "upstream, backport, vendor or other, with a reference",
-    ),
-    ("Bug", "where the defect is described"),
-    ("Forwarded", "where it was sent, no, or not-needed"),
-    (
-        "Applied-Upstream",
-        "the version or change that has it, or no",
-    ),
-    ("Last-Update", "YYYY-MM-DD"),
-    ("X-Class", "portability or fix"),
-];
+impl FromStr for Class {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "portability" => Ok(Class::Portability),
+            "fix" => Ok(Class::Fix),
+            other => Err(format!("X-Class is {other:?}; it is portability or fix")),
+        }
+    }
+}
 
 impl Patch {
     pub(super) fn load(file: PathBuf) -> Result<Self> {
@@ -59,14 +54,10 @@ impl Patch {
                 return Err(Error::malformed(file, problem));
             }
         }
-        let class = match header.get("X-Class") {
-            "portability" => Class::Portability,
-            "fix" => Class::Fix,
-            other => {
-                let problem = format!("X-Class is {other:?}; it is portability or fix");
-                return Err(Error::malformed(file, problem));
-            }
-        };
+        let class = header
+            .get("X-Class")
+            .parse()
+            .map_err(|problem: String| Error::malformed(&file, problem))?;
         Ok(Patch {
             name: file
                 .file_stem()

@@ -1,11 +1,18 @@
 //! Trees and commits of a git repository, and patches as steps between trees.
 
-use std::{fs, io::Write, path::PathBuf, process::Command};
+use std::{
+    env, fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::NamedTempFile;
 
 use crate::{
     error::{Error, IoContext, Result},
     process,
-    series::git::{git, refused_hunks},
+    series::git::{Places, git, refused_hunks},
     tree::ObjectId,
 };
 
@@ -21,9 +28,6 @@ const DIFF: [&str; 9] = [
     "--no-textconv",
     "--diff-algorithm=myers",
 ];
-
-/// Where git refused a patch, `file:line` of each place.
-pub(super) type Places = Vec<String>;
 
 /// One commit, from first to last.
 #[derive(Debug)]
@@ -76,6 +80,19 @@ impl Repository {
     pub(super) fn tree_of_all_files(&self) -> Result<ObjectId> {
         self.run(&["add", "--all", "--force"])?;
         self.id(&self.run(&["write-tree"])?)
+    }
+
+    /// The tree of every file of another folder.
+    pub(super) fn tree_of(&self, folder: &Path) -> Result<ObjectId> {
+        let run = |arguments: &[&str]| {
+            let mut command = self.aside(arguments);
+            command
+                .env("GIT_DIR", self.folder.join(".git"))
+                .env("GIT_WORK_TREE", folder);
+            self.capture(command.current_dir(folder))
+        };
+        run(&["add", "--all", "--force"])?;
+        self.id(&run(&["write-tree"])?)
     }
 
     /// The tree of the folder as it is edited: what is tracked, and what is new
@@ -151,30 +168,39 @@ impl Repository {
         if from == onto || from == to {
             return Ok(Ok(if from == onto { to } else { onto }));
         }
-        let mut change =
-            tempfile::NamedTempFile::new().at("create a file in", std::env::temp_dir())?;
-        let file = change.path().to_path_buf();
+        let mut change = NamedTempFile::new().at("create a file in", env::temp_dir())?;
+        let diff = self.diff(from, to)?;
         change
-            .write_all(self.diff(from, to)?.as_bytes())
-            .at("write", &file)?;
-        let apply = |arguments: &[&str]| {
+            .write_all(diff.as_bytes())
+            .at("write", change.path())?;
+        self.apply_to_index(change.path(), onto, &["--3way"])
+    }
+
+    /// The tree that a patch file makes of another.
+    pub(super) fn apply(&self, patch: &Path, onto: ObjectId) -> Result<Result<ObjectId, Places>> {
+        self.apply_to_index(patch, onto, &[])
+    }
+
+    fn apply_to_index(
+        &self,
+        patch: &Path,
+        onto: ObjectId,
+        how: &[&str],
+    ) -> Result<Result<ObjectId, Places>> {
+        let refusal = |how: &[&str]| {
             self.run_aside(&["read-tree", &onto.to_string()])?;
             let mut command = self.aside(&["apply", "--cached", "--whitespace=nowarn"]);
-            let output = command.args(arguments).arg(&file).output();
+            let output = command.args(how).arg(patch).output();
             let output = output.at("run git in", &self.folder)?;
-            Ok::<_, Error>((
-                output.status.success(),
-                String::from_utf8_lossy(&output.stderr).into_owned(),
-            ))
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            Ok::<_, Error>((!output.status.success()).then_some(said))
         };
-        match apply(&["--3way"])? {
-            (true, _) => Ok(Ok(self.id(&self.run_aside(&["write-tree"])?)?)),
-            // A merge names files; a plain refusal names lines.
-            (false, merged) => match apply(&["--check"])? {
-                (false, refused) => Ok(Err(refused_hunks(&refused))),
-                (true, _) => Ok(Err(refused_hunks(&merged))),
-            },
-        }
+        let Some(refused) = refusal(how)? else {
+            return Ok(Ok(self.id(&self.run_aside(&["write-tree"])?)?));
+        };
+        // A merge names files, a plain refusal lines.
+        let plainly = refusal(&["--check"])?;
+        Ok(Err(refused_hunks(&plainly.unwrap_or(refused))))
     }
 
     fn id(&self, printed: &str) -> Result<ObjectId> {

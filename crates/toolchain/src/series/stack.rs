@@ -9,10 +9,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     error::{Error, Result},
-    series::{
-        header::Header,
-        repository::{Places, Repository},
-    },
+    series::{git::Places, header::Header, repository::Repository},
     tree::ObjectId,
 };
 

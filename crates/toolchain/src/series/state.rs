@@ -53,13 +53,13 @@ impl Toolchain {
         let scratch = self.store.scratch()?;
         let copy = scratch.path().join("tree");
         Listing::of_folder(tree)?.sync(tree, &copy)?;
-        let git = PatchTree::new(&copy, &pristine)?;
         let patches = self.patches(pin, Series::Patched)?;
+        let tree = PatchTree::new(&copy, &pristine, &patches)?;
         let mut states = Vec::new();
         for (at, patch) in patches.iter().enumerate() {
-            let state = git.state(patch, &patches[..at])?;
+            let state = tree.state(at)?;
             if state == State::Applies {
-                git.apply(patch)?;
+                tree.apply(at)?;
             }
             states.push((patch.clone(), state));
         }

@@ -166,10 +166,10 @@ impl Toolchain {
         }
         let imported = Snapshot::load(&pin.folder)?;
         let mut skipped = Vec::new();
-        let tree = PatchTree::new(&made, &pristine.path)?;
+        let tree = PatchTree::new(&made, &pristine.path, &patches)?;
         for (at, patch) in patches.iter().enumerate() {
-            match tree.state(patch, &patches[..at])? {
-                State::Applies => tree.apply(patch)?,
+            match tree.state(at)? {
+                State::Applies => tree.apply(at)?,
                 other => skipped.push((patch.clone(), other)),
             }
             let text = imported.patches.get(&patch.name).map_or("", |text| text);

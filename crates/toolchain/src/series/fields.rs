@@ -1,0 +1,195 @@
+//! What each field of a patch must say.
+
+use std::str::FromStr;
+
+use crate::{
+    pin::numbers,
+    series::{
+        header::{Field, Header},
+        patch::Class,
+        proof::{self, Proof},
+    },
+};
+
+/// DEP-3 fields that every patch must carry, and what they say.
+pub(super) const REQUIRED: [(&str, &str); 7] = [
+    (
+        "Description",
+        "what it does on the first line, then why on lines that start with a space",
+    ),
+    (
+        "Origin",
+        "upstream, backport, vendor or other, a comma, and a reference",
+    ),
+    ("Bug", "where the defect is described"),
+    ("Forwarded", "the URL it was sent to, `no`, or `not-needed`"),
+    (
+        "Applied-Upstream",
+        "the first version that has it and a URL, `0.32.0, https://...`, or `no`",
+    ),
+    ("Last-Update", "the day, YYYY-MM-DD"),
+    ("X-Class", "`portability` or `fix`"),
+];
+
+/// Further fields that a patch may carry.
+const OPTIONAL: [&str; 6] = [
+    proof::FIELD,
+    "Author",
+    "From",
+    "Subject",
+    "Reviewed-by",
+    "Acked-by",
+];
+
+/// A line of a head that will not do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Complaint {
+    pub(super) line: Option<usize>,
+    pub(super) field: Option<String>,
+    pub(super) problem: String,
+    pub(super) remedy: String,
+}
+
+/// Everything that is wrong with the fields of a patch for MLX `version`.
+pub(super) fn complaints(header: &Header, version: &str) -> Vec<Complaint> {
+    let mut found = Vec::new();
+    for (name, meaning) in REQUIRED {
+        if header.field(name).is_none() {
+            found.push(Complaint {
+                line: None,
+                field: Some(name.to_owned()),
+                problem: "is missing".into(),
+                remedy: format!("say {meaning}"),
+            });
+        }
+    }
+    for &line in &header.stray {
+        found.push(Complaint {
+            line: Some(line),
+            field: None,
+            problem: "is neither a field nor continues one".into(),
+            remedy: "write `Name: value`, or start the line with a space".into(),
+        });
+    }
+    for (at, field) in header.fields.iter().enumerate() {
+        let (line, problem, remedy) = match complaint(field, version) {
+            _ if header.fields[..at].iter().any(|f| f.name == field.name) => (
+                field.line,
+                "stands here a second time".into(),
+                "join the two".into(),
+            ),
+            Some((problem, remedy)) => (field.line, problem, remedy),
+            None => continue,
+        };
+        found.push(Complaint {
+            line: Some(line),
+            field: Some(field.name.clone()),
+            problem,
+            remedy,
+        });
+    }
+    if header.get("X-Class") == "fix" {
+        found.extend(unproved(header));
+    }
+    found
+}
+
+/// What is wrong with one field by itself, and what to say instead.
+fn complaint(field: &Field, version: &str) -> Option<(String, String)> {
+    let Field { name, value, .. } = field;
+    let meaning = match REQUIRED.iter().find(|(known, _)| known == name) {
+        Some((_, meaning)) => meaning,
+        None if OPTIONAL.contains(&name.as_str()) => proof::FORM,
+        None => {
+            let known: Vec<_> = REQUIRED.iter().map(|(n, _)| *n).chain(OPTIONAL).collect();
+            return Some((
+                "is no field of a patch".into(),
+                format!("there are {}", known.join(", ")),
+            ));
+        }
+    };
+    let say = format!("say {meaning}");
+    if value.is_empty() {
+        return Some(("is empty".into(), say));
+    }
+    if value.contains("TODO") {
+        return Some(("is still to be filled in".into(), say));
+    }
+    let fits = match name.as_str() {
+        "Description" => value.lines().nth(1).is_some(),
+        "Origin" => is_origin(value),
+        "Forwarded" => ["no", "not-needed"].contains(&value.as_str()) || is_url(value),
+        "Applied-Upstream" => value == "no" || applied(value).is_some(),
+        "Last-Update" => is_day(value),
+        "X-Class" => Class::from_str(value).is_ok(),
+        _ => true,
+    };
+    if !fits {
+        return Some((
+            format!("says {:?}", value.lines().next().unwrap_or("")),
+            say,
+        ));
+    }
+    let since = (name == "Applied-Upstream")
+        .then(|| applied(value))
+        .flatten();
+    since
+        .filter(|since| numbers(since) <= numbers(version))
+        .map(|since| {
+            (
+                format!("says that MLX {since} has it, and this is {version}"),
+                "drop the patch, or name the version that has it".into(),
+            )
+        })
+}
+
+/// The lines of `X-Verdicts` that are no proof, or their absence.
+fn unproved(header: &Header) -> Vec<Complaint> {
+    let complain = |line, problem, remedy: &str| Complaint {
+        line,
+        field: Some(proof::FIELD.to_owned()),
+        problem,
+        remedy: remedy.to_owned(),
+    };
+    let remedy = format!("write one line a proof: {}", proof::FORM);
+    if header.field(proof::FIELD).is_none() {
+        return vec![complain(
+            None,
+            "is missing, and a fix has to prove itself".into(),
+            &remedy,
+        )];
+    }
+    header
+        .lines(proof::FIELD)
+        .filter(|(_, line)| !line.is_empty() && !line.contains("TODO"))
+        .filter_map(|(number, line)| {
+            let problem = Proof::from_str(line).err()?;
+            Some(complain(Some(number), problem, &remedy))
+        })
+        .collect()
+}
+
+fn is_origin(value: &str) -> bool {
+    value.split_once(", ").is_some_and(|(kind, reference)| {
+        ["upstream", "backport", "vendor", "other"].contains(&kind) && !reference.is_empty()
+    })
+}
+
+fn is_url(value: &str) -> bool {
+    let rest = value
+        .strip_prefix("https://")
+        .or_else(|| value.strip_prefix("http://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
+}
+
+/// The version in an `Applied-Upstream` that is not `no`.
+pub(super) fn applied(value: &str) -> Option<&str> {
+    let (version, url) = value.split_once(", ")?;
+    let is_version = version.split('.').all(|part| part.parse::<u32>().is_ok());
+    (is_version && is_url(url)).then_some(version)
+}
+
+fn is_day(value: &str) -> bool {
+    let day = jiff::civil::Date::from_str(value);
+    day.is_ok_and(|day| day.to_string() == value)
+}

@@ -1,0 +1,286 @@
+//! Whether a pin's patches are what this checkout promises of them.
+
+use std::{
+    collections::BTreeSet,
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+use crate::{
+    Toolchain,
+    error::{Error, IoContext, Result},
+    pin::Pin,
+    series::{
+        Header, Patch, Series, State,
+        fields::complaints,
+        git::PatchTree,
+        header::split,
+        order::Order,
+        publish::render,
+        snapshot::{SERIES, Snapshot, patch_file, read_series},
+        working_copy::Import,
+    },
+};
+
+/// Something about a patch that has to change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The file, from the checkout's root.
+    pub file: PathBuf,
+    /// The line, from 1, where there is one.
+    pub line: Option<usize>,
+    /// The field, where it is about one.
+    pub field: Option<String>,
+    /// What is wrong.
+    pub problem: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// `FILE:LINE: FIELD PROBLEM; REMEDY`.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        f.write_str(": ")?;
+        if let Some(field) = &self.field {
+            write!(f, "{field} ")?;
+        }
+        write!(f, "{}; {}", self.problem, self.remedy)
+    }
+}
+
+impl Toolchain {
+    /// Everything that is wrong with a pin's patches: their fields, the order,
+    /// how they apply and come off again, and the recorded trees.
+    ///
+    /// # Errors
+    /// When the sources cannot be had, or a file cannot be read.
+    pub fn lint_patches(&self, pin: &Pin) -> Result<Vec<Problem>> {
+        let folder = pin.folder.strip_prefix(&self.root).unwrap_or(&pin.folder);
+        let mut lint = Lint {
+            pin,
+            folder,
+            problems: Vec::new(),
+        };
+        let series = read_series(&pin.folder)?;
+        let listed: Vec<String> = Order::parse(&series).files().map(str::to_owned).collect();
+        if lint.order(&listed)? {
+            for file in &listed {
+                lint.text(file)?;
+            }
+            self.lint_applying(&mut lint)?;
+        }
+        Ok(lint.problems)
+    }
+
+    /// What only applying the patches shows.
+    fn lint_applying(&self, lint: &mut Lint<'_>) -> Result<()> {
+        let pin = lint.pin;
+        let patches = match self.patches(pin, Series::Patched) {
+            Ok(patches) => patches,
+            // Its fields were complained of; what class it is, nobody knows.
+            Err(Error::Malformed { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let scratch = self.store.scratch()?;
+        let Import { copy, skipped } = self.import(pin, &scratch.path().join("copy"))?;
+        for (patch, state) in &skipped {
+            lint.skipped(patch, state);
+        }
+        if !skipped.is_empty() {
+            return Ok(());
+        }
+        let rendered = render(&copy.repository, &copy.stack, &copy.imported)?;
+        let text = |of: &Snapshot, name: &str| of.patches.get(name).cloned().unwrap_or_default();
+        for Patch { name, .. } in &patches {
+            lint.form(name, &text(&copy.imported, name), &text(&rendered, name));
+        }
+        let folder = &copy.repository.folder;
+        let tree = PatchTree::new(folder, folder, &patches)?;
+        for (at, patch) in patches.iter().enumerate() {
+            if let Err(places) = tree.unapplies(at) {
+                lint.entangled(patch, &places);
+            }
+        }
+        for series in [Series::Stock, Series::Patched] {
+            let made = match self.apply(pin, series) {
+                Ok(made) => made.tree,
+                Err(Error::Conflict { patch, hunks, .. }) => {
+                    lint.dependent(&patch, series, &hunks);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if made != series.recorded(pin) {
+                lint.say(
+                    "pin.toml",
+                    None,
+                    Some(series.name()),
+                    format!(
+                        "records tree {}, but the patches give {made}",
+                        series.recorded(pin)
+                    ),
+                    format!("run `cargo xtask patch --mlx {} --record`", pin.version),
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Lint<'a> {
+    pin: &'a Pin,
+    /// The pin's, from the checkout's root.
+    folder: &'a Path,
+    problems: Vec<Problem>,
+}
+
+impl Lint<'_> {
+    fn say(
+        &mut self,
+        file: &str,
+        line: Option<usize>,
+        field: Option<&str>,
+        problem: String,
+        remedy: String,
+    ) {
+        self.problems.push(Problem {
+            file: self.folder.join(file),
+            line,
+            field: field.map(str::to_owned),
+            problem,
+            remedy,
+        });
+    }
+
+    /// Whether `series` and the patch files are of one mind.
+    fn order(&mut self, listed: &[String]) -> Result<bool> {
+        let folder = &self.pin.folder;
+        let present: BTreeSet<String> = fs::read_dir(folder)
+            .at("read", folder)?
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .filter(|name| name.ends_with(".patch"))
+            .collect();
+        let mut seen = BTreeSet::new();
+        for file in listed {
+            if !present.contains(file) {
+                let remedy = "remove the line, or add the file".to_owned();
+                self.say(
+                    SERIES,
+                    None,
+                    None,
+                    format!("names {file}, which is not there"),
+                    remedy,
+                );
+            }
+            if !seen.insert(file) {
+                let remedy = "remove one of the lines".to_owned();
+                self.say(SERIES, None, None, format!("names {file} twice"), remedy);
+            }
+        }
+        let whole = self.problems.is_empty();
+        for file in present.iter().filter(|file| !listed.contains(file)) {
+            let remedy = "add it to the series, or remove it".to_owned();
+            self.say(file, None, None, format!("is not in {SERIES}"), remedy);
+        }
+        Ok(whole)
+    }
+
+    /// What can be seen in a file by itself.
+    fn text(&mut self, file: &str) -> Result<()> {
+        let path = self.pin.folder.join(file);
+        let text = fs::read_to_string(&path).at("read", &path)?;
+        for found in complaints(&Header::parse(&text), &self.pin.version) {
+            let field = found.field.as_deref();
+            self.say(file, found.line, field, found.problem, found.remedy);
+        }
+        let above = text.lines().count() - split(&text).1.lines().count();
+        for (number, line) in (above + 1..).zip(split(&text).1.lines()) {
+            if line.len() > 1 && line.starts_with('+') && line.ends_with(char::is_whitespace) {
+                let problem = "adds white space at the end of a line".to_owned();
+                self.say(file, Some(number), None, problem, "remove it".into());
+            }
+        }
+        Ok(())
+    }
+
+    fn skipped(&mut self, patch: &Patch, state: &State) {
+        let version = &self.pin.version;
+        let (problem, remedy) = match state {
+            State::Conflicts { hunks } => (
+                format!("does not apply at {}", hunks.join(", ")),
+                format!(
+                    "make its change in the working copy of `cargo xtask patch edit --mlx \
+                     {version}`, then `cargo xtask patch refresh {} --mlx {version}`",
+                    patch.name
+                ),
+            ),
+            _ => (
+                format!("is in MLX {version}, or in the patches before it, already"),
+                format!(
+                    "run `cargo xtask patch drop {} --mlx {version}`",
+                    patch.name
+                ),
+            ),
+        };
+        self.say(&patch_file(&patch.name), None, None, problem, remedy);
+    }
+
+    /// Whether a file is as `export` writes it: full ids, one line of context.
+    fn form(&mut self, name: &str, text: &str, canonical: &str) {
+        if text == canonical {
+            return;
+        }
+        let same = text.lines().zip(canonical.lines());
+        let equal = same.take_while(|(ours, theirs)| ours == theirs).count();
+        let shown = |text: &str| text.lines().nth(equal).unwrap_or("nothing").to_owned();
+        let version = &self.pin.version;
+        self.say(
+            &patch_file(name),
+            Some(equal + 1),
+            None,
+            format!(
+                "has {:?} where an export writes {:?}",
+                shown(text),
+                shown(canonical)
+            ),
+            format!(
+                "run `cargo xtask patch edit --mlx {version}`, then `cargo xtask patch export \
+                 --mlx {version}`"
+            ),
+        );
+    }
+
+    fn entangled(&mut self, patch: &Patch, places: &[String]) {
+        self.say(
+            &patch_file(&patch.name),
+            None,
+            None,
+            format!(
+                "cannot be taken out of the patched tree: a patch behind it changes its lines or \
+                 their neighbours at {}",
+                places.join(", ")
+            ),
+            "let one patch hold both changes, or move them apart".into(),
+        );
+    }
+
+    fn dependent(&mut self, patch: &str, series: Series, places: &[String]) {
+        self.say(
+            &patch_file(patch),
+            None,
+            None,
+            format!(
+                "does not apply in the {series} series at {}, which leaves out the fixes",
+                places.join(", ")
+            ),
+            "put it before the fixes, and make it independent of them".into(),
+        );
+    }
+}

@@ -1,0 +1,146 @@
+//! What becomes of a series on another MLX.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::{
+    Toolchain,
+    error::{Error, Result},
+    fetch::Source,
+    pin::{Pin, numbers},
+    series::{Patch, Proof, State, fields::applied, order::Order, snapshot::read_series},
+};
+
+/// The nearest pin's series, held against an MLX.
+#[derive(Debug, Clone, Serialize)]
+pub struct Trial {
+    /// The MLX that was tried.
+    pub mlx: String,
+    /// The pin whose series it is.
+    pub from: String,
+    /// Each patch, in order.
+    pub patches: Vec<Tried>,
+}
+
+/// How one patch of another pin stands to an MLX.
+#[derive(Debug, Clone, Serialize)]
+pub struct Tried {
+    /// Its name.
+    pub patch: String,
+    /// Applies, already upstream (by its text, or as it says itself), or conflicts.
+    #[serde(flatten)]
+    pub state: State,
+    /// What the patch itself says of upstream.
+    pub applied_upstream: String,
+    /// By behaviour: commands that show whether the defect is still there.
+    pub checks: Vec<Check>,
+}
+
+/// A selection of `cargo xtask verify`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Check {
+    /// The verdict that shows the defect; pass shows that it is gone.
+    pub defect: String,
+    /// The whole command.
+    pub command: String,
+}
+
+impl Tried {
+    fn new(patch: &Patch, state: State, version: &str) -> Result<Self> {
+        let claim = patch.header.get("Applied-Upstream");
+        let has_it = applied(claim).is_some_and(|since| numbers(since) <= numbers(version));
+        let check = |proof: &Proof| Check {
+            defect: proof.before.clone(),
+            command: format!(
+                "cargo xtask verify --mlx {version} --series stock {}",
+                proof.flags.join(" ")
+            ),
+        };
+        Ok(Tried {
+            patch: patch.name.clone(),
+            state: match state {
+                // On a pristine tree, who else would have applied it?
+                State::AlreadyApplied => State::AlreadyUpstream,
+                // Upstream mended it by another change.
+                State::Conflicts { .. } if has_it => State::AlreadyUpstream,
+                other => other,
+            },
+            applied_upstream: claim.to_owned(),
+            checks: patch.proofs()?.iter().map(check).collect(),
+        })
+    }
+}
+
+impl Trial {
+    /// Whether a patch has to be made anew.
+    pub fn has_conflict(&self) -> bool {
+        let conflicts = |tried: &Tried| matches!(tried.state, State::Conflicts { .. });
+        self.patches.iter().any(conflicts)
+    }
+}
+
+impl Toolchain {
+    /// Holds the series of the nearest other pin against the pin `version`; or,
+    /// with the pristine tree of an MLX at `tree`, that of the pin nearest to the
+    /// `version` it is, which need be no pin.
+    ///
+    /// # Errors
+    /// An unknown version without a tree; no pin with a series at all.
+    pub fn try_series(&self, version: &str, tree: Option<&Path>) -> Result<Trial> {
+        let named = tree.is_none();
+        let fetched;
+        let tree = match tree {
+            Some(tree) => tree,
+            None => {
+                fetched = self.fetch(&self.pin(version)?.mlx, &Source::Auto)?;
+                &fetched.path
+            }
+        };
+        let from = self.nearest_series(version, named)?;
+        let states = self.patch_states(&from, Some(tree))?;
+        Ok(Trial {
+            mlx: version.to_owned(),
+            from: from.version,
+            patches: states
+                .into_iter()
+                .map(|(patch, state)| Tried::new(&patch, state, version))
+                .collect::<Result<_>>()?,
+        })
+    }
+
+    /// The pin with patches whose version is next to this one (`another` than it),
+    /// of two equally near the older: what it mends may still be broken.
+    fn nearest_series(&self, version: &str, another: bool) -> Result<Pin> {
+        let patches = self.patches_folder();
+        let mut nearest: Option<String> = None;
+        for candidate in Pin::versions(&patches)? {
+            let has_patches = || {
+                let series = read_series(&patches.join(&candidate))?;
+                Ok::<_, Error>(Order::parse(&series).files().next().is_some())
+            };
+            let nearer = |best: &String| distance(&candidate, version) < distance(best, version);
+            let itself = another && candidate == version;
+            if !itself && nearest.as_ref().is_none_or(nearer) && has_patches()? {
+                nearest = Some(candidate);
+            }
+        }
+        match nearest {
+            Some(nearest) => self.pin(&nearest),
+            None => Err(Error::Input {
+                input: patches.display().to_string(),
+                problem: "no pin there has a series that could be tried".into(),
+                remedy: "begin one with `cargo xtask patch new NAME`".into(),
+            }),
+        }
+    }
+}
+
+/// How far two versions are apart, number by number.
+fn distance(a: &str, b: &str) -> Vec<u32> {
+    let (mut a, mut b) = (numbers(a), numbers(b));
+    let length = a.len().max(b.len());
+    a.resize(length, 0);
+    b.resize(length, 0);
+    a.iter().zip(&b).map(|(a, b)| a.abs_diff(*b)).collect()
+}

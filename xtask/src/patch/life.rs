@@ -1,0 +1,134 @@
+//! The steps that change patches: new, edit, refresh, export, drop.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use toolchain::{
+    Toolchain,
+    pin::Pin,
+    series::{Editable, Exported, Refreshed},
+};
+
+use crate::{
+    flags::{PatchCopy, PatchDrop, PatchNew, PatchRefresh},
+    session::Session,
+};
+
+pub fn new(session: &Session, flags: &PatchNew) -> anyhow::Result<ExitCode> {
+    let at = Place::of(&session.toolchain, &flags.copy)?;
+    let editable = at
+        .toolchain
+        .new_patch(&at.pin, &flags.name, flags.class, &at.folder)?;
+    at.opened(&editable, &flags.name);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn edit(session: &Session, flags: &PatchCopy) -> anyhow::Result<ExitCode> {
+    let at = Place::of(&session.toolchain, flags)?;
+    let editable = at.toolchain.edit_patches(&at.pin, &at.folder)?;
+    at.opened(&editable, "NAME");
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn refresh(session: &Session, flags: &PatchRefresh) -> anyhow::Result<ExitCode> {
+    let at = Place::of(&session.toolchain, &flags.copy)?;
+    match at
+        .toolchain
+        .refresh_patch(&at.pin, &flags.name, &at.folder)?
+    {
+        Refreshed::Exported(exported) => at.exported(&exported),
+        Refreshed::Pending(names) => {
+            eprintln!(
+                "{} has its edits in the working copy; patches/ is unchanged until {} is made too",
+                flags.name,
+                names.join(", ")
+            );
+            at.next("refresh", &names[0]);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn export(session: &Session, flags: &PatchCopy) -> anyhow::Result<ExitCode> {
+    let at = Place::of(&session.toolchain, flags)?;
+    at.exported(&at.toolchain.export_patches(&at.pin, &at.folder)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn drop(session: &Session, flags: &PatchDrop) -> anyhow::Result<ExitCode> {
+    let copy = PatchCopy {
+        pin: flags.pin.clone(),
+        dir: None,
+    };
+    let at = Place::of(&session.toolchain, &copy)?;
+    at.exported(&at.toolchain.drop_patch(&at.pin, &flags.name)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Which patches, and where they are edited.
+struct Place<'a> {
+    toolchain: &'a Toolchain,
+    pin: Pin,
+    folder: PathBuf,
+    /// Flags that name the same place again.
+    flags: String,
+}
+
+impl<'a> Place<'a> {
+    fn of(toolchain: &'a Toolchain, copy: &PatchCopy) -> anyhow::Result<Self> {
+        let pin = toolchain.pin(&copy.pin.mlx)?;
+        let dir = |dir: &PathBuf| format!(" --dir {}", dir.display());
+        Ok(Place {
+            flags: format!(
+                "--mlx {}{}",
+                pin.version,
+                copy.dir.as_ref().map(dir).unwrap_or_default()
+            ),
+            folder: match &copy.dir {
+                Some(dir) => dir.clone(),
+                None => toolchain.working_copy(&pin),
+            },
+            toolchain,
+            pin,
+        })
+    }
+
+    fn opened(&self, editable: &Editable, name: &str) {
+        for (patch, state) in &editable.pending {
+            eprintln!("{patch} {state}: make its change there, then refresh it");
+        }
+        eprintln!("edit the files there, then");
+        self.next("refresh", name);
+        println!("{}", editable.folder.display());
+    }
+
+    fn exported(&self, exported: &Exported) {
+        let shown = |file: &Path| {
+            let root = self.toolchain.root();
+            file.strip_prefix(root)
+                .unwrap_or(file)
+                .display()
+                .to_string()
+        };
+        for file in &exported.written {
+            println!("written {}", shown(file));
+        }
+        for file in &exported.removed {
+            println!("removed {}", shown(file));
+        }
+        if exported.written.is_empty() && exported.removed.is_empty() {
+            eprintln!("patches/{} is current", self.pin.version);
+        }
+        eprintln!(
+            "cargo xtask patch lint --mlx {} tells what is left to do",
+            self.pin.version
+        );
+    }
+
+    /// The command that goes on from here.
+    fn next(&self, step: &str, name: &str) {
+        eprintln!("  cargo xtask patch {step} {name} {}", self.flags);
+    }
+}
