@@ -115,6 +115,11 @@ pub struct BenchArgs {
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds, help_heading = "What is run")]
     pub timeout: Duration,
 
+    /// Measure a rig with a dead or crossed rail too. Otherwise every rail is tried
+    /// first, as `preflight` does, and such a rig is refused
+    #[arg(long, help_heading = "What is run")]
+    pub no_preflight: bool,
+
     /// What to print on stdout
     #[arg(long, value_enum, default_value_t, help_heading = "What is told")]
     pub format: Format,
@@ -151,7 +156,11 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+/// Reads seconds above 0, as 20 or 2.5.
+///
+/// # Errors
+/// What to write instead.
+pub fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|seconds: &f64| *seconds > 0.0);
     seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())

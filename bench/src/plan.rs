@@ -91,6 +91,15 @@ pub enum PlanError {
 }
 
 impl Plan {
+    /// The rig without the cables that no cell uses.
+    ///
+    /// # Errors
+    /// When the rig was changed after it was checked.
+    pub fn used_rig(&self) -> Result<Rig, RigError> {
+        let most = self.cells.iter().map(|cell| cell.cables).max();
+        self.rig.with_cables(most.unwrap_or(1))
+    }
+
     /// Makes the plan that the arguments ask for. Reads the rig and tries the
     /// output folder (making it when it is not there), so that a long run does
     /// not end in a mistake that could have been seen before.
@@ -137,7 +146,11 @@ impl Plan {
     }
 }
 
-fn read_rig(path: &Path) -> Result<Rig, PlanError> {
+/// Reads a rig file.
+///
+/// # Errors
+/// Names the file, and the line of a mistake in it.
+pub fn read_rig(path: &Path) -> Result<Rig, PlanError> {
     let text = fs::read_to_string(path).map_err(|source| PlanError::RigUnreadable {
         path: path.to_owned(),
         source,

@@ -29,6 +29,8 @@ pub struct Harness<'a> {
     pub cabling: &'a dyn Cabling,
     /// The MLX in the rank, for the report.
     pub build: BuildInfo,
+    /// What is known to be amiss with the rig, for the report.
+    pub warnings: Vec<String>,
     /// Set by the caller to stop, as at Ctrl-C.
     pub interrupted: &'a AtomicBool,
     /// Told how far the run is.
@@ -101,6 +103,7 @@ pub fn run(plan: &Plan, harness: &Harness) -> Result<Report, RunError> {
         rig: plan.rig.clone(),
         model: plan.settings.model,
         cells,
+        warnings: harness.warnings.clone(),
     };
     if let Some(dir) = &plan.output {
         report.save(dir).map_err(|source| RunError::Save {

@@ -36,6 +36,7 @@ fn short_and_long_flags_are_those_of_the_contract() {
         (9, 8, 7, 0)
     );
     assert_eq!(long.timeout.as_millis(), 2500);
+    assert!(!long.no_preflight && args("--no-preflight").no_preflight);
     let short = args("-p 9 -g 8 -r 7");
     assert_eq!(
         (short.prompt_tokens, short.gen_tokens, short.repeat),

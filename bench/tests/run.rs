@@ -77,6 +77,18 @@ fn every_kind_of_failure_is_a_row_and_the_other_cells_go_on() {
 }
 
 #[test]
+fn what_is_amiss_with_the_rig_stands_in_the_report() {
+    let mut report = run(SHORT, &FakeRank::new(""), &PretendCables).unwrap();
+    assert!(!report.render(Format::Json).contains("warnings"));
+    report.warnings = vec!["rail 1 is slow".to_owned()];
+    assert!(report.all_pass());
+    let json: serde_json::Value = serde_json::from_str(&report.render(Format::Json)).unwrap();
+    assert_eq!(json["warnings"], serde_json::json!(["rail 1 is slow"]));
+    let text = report.render(Format::Md);
+    assert!(text.contains("\n- **warning**: rail 1 is slow\n"), "{text}");
+}
+
+#[test]
 fn the_json_keeps_the_contract() {
     let line = "-p 8 -g 3 -r 2 --timeout 2 --strategy pp --backend ring --cables 2 --frames big \
         --model qwen3-tiny";

@@ -9,6 +9,9 @@
 //!
 //! What fails is run again alone before it is believed ([`run::Runner`]).
 //!
+//! [`preflight`] is another question, asked of a rig: whether each of its rails is a
+//! cable that carries.
+//!
 //! # Cost
 //! Small cases take as long as their ranks need to be woken, about a millisecond; what
 //! takes time is a hang (two silences of [`attempt::Patience`]) and joining, once for
@@ -20,6 +23,7 @@ pub mod args;
 pub mod attempt;
 pub mod case;
 pub mod group;
+pub mod preflight;
 mod process;
 pub mod progress;
 pub mod report;

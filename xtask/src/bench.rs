@@ -2,13 +2,16 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use rail_bench::{
-    BuildInfo, Harness, Plan, args::Series as Wanted, cabling::Emulated, launch::RankProgram,
-    progress::Progress,
+    BuildInfo, Harness, Plan, RunError, args::Series as Wanted, cabling::Emulated,
+    launch::RankProgram, progress::Progress,
 };
+use rail_verify::preflight::{self, Verdict::Slow};
 use toolchain::{
     DEFAULT_PIN,
     build::{Build, Request},
+    pin::Pin,
     series::Series,
 };
 
@@ -31,6 +34,10 @@ pub fn run(session: &Session, flags: &flags::Bench) -> anyhow::Result<ExitCode> 
     // Every mistake of the user's comes out before the minutes of a build.
     let pin = session.toolchain.pin(&version)?;
     let plan = Plan::from_args(&args)?;
+    let warnings = match args.no_preflight {
+        true => vec![],
+        false => preflight(session, &plan, &pin, series)?,
+    };
     let build = session.toolchain.build(&Request::mlx(&pin, series))?;
     let programs = Programs::compile(session, &build)?;
 
@@ -46,6 +53,7 @@ pub fn run(session: &Session, flags: &flags::Bench) -> anyhow::Result<ExitCode> 
         },
         cabling: &cabling,
         build: build_info(&build),
+        warnings,
         interrupted: session.cancel.flag(),
         progress: Progress::stderr(),
     };
@@ -61,6 +69,25 @@ pub fn run(session: &Session, flags: &flags::Bench) -> anyhow::Result<ExitCode> 
     } else {
         exit::FAILED.into()
     })
+}
+
+/// Refuses a rig with a rail that does not carry; gives what else is to be known of it.
+fn preflight(
+    session: &Session,
+    plan: &Plan,
+    pin: &Pin,
+    series: Series,
+) -> anyhow::Result<Vec<String>> {
+    let rails = preflight::Plan::of_rig(plan.used_rig().map_err(RunError::from)?)?;
+    let report = crate::preflight::check(session, rails, pin, series, crate::preflight::TIMEOUT)?;
+    report
+        .fit()
+        .context("no cell was measured (--no-preflight measures all the same)")?;
+    let warnings = report.findings(&[Slow]);
+    for warning in &warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(warnings)
 }
 
 fn build_info(build: &Build) -> BuildInfo {

@@ -57,6 +57,9 @@ fn code_of(error: &anyhow::Error) -> u8 {
     }
     let foreseen = error.is::<rail_bench::plan::PlanError>()
         || error.is::<rail_bench::RunError>()
+        || error.is::<rail_verify::group::GroupError>()
+        || error.is::<rail_verify::preflight::PlanError>()
+        || error.is::<rail_verify::preflight::Unfit>()
         || error.is::<rail_verify::run::RunError>()
         || error.is::<rail_verify::report::WriteError>();
     if foreseen { FAILED } else { OURS }

@@ -1,8 +1,9 @@
 //! The whole command line.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rail_bench::args::seconds;
 use toolchain::{
     DEFAULT_PIN,
     fetch::Source,
@@ -39,6 +40,8 @@ pub enum Verb {
     Gc(Gc),
     /// Apply a pin's patch series, or work on its patches
     Patch(Patch),
+    /// Try every rail of a matrix by itself: which are ok, dead, crossed or slow
+    Preflight(Preflight),
     /// Run every test, building first what they need
     Test(Test),
     /// Judge a build of jaccl case by case: which hold, which hang, which are wrong
@@ -208,6 +211,33 @@ pub struct Build {
     /// Print the prefix on stdout, for scripts and CMAKE_PREFIX_PATH
     #[arg(long)]
     pub print_prefix: bool,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "Exit codes: 0 every rail is ok; 1 one is dead, crossed or slow, or your input; \
+                  130 interrupted."
+)]
+pub struct Preflight {
+    /// The nodes and cables, as a rig.toml [default: an embedded rig of two nodes and
+    /// three cables of 50 MB/s and 20 us]
+    #[arg(long, value_name = "FILE")]
+    pub rig: Option<PathBuf>,
+    /// The matrix to check, as the JSON that jaccl reads (MLX_IBV_DEVICES); rank i is the
+    /// rig's i-th node [default: the rig's own]
+    #[arg(long, value_name = "FILE")]
+    pub devices: Option<PathBuf>,
+    #[command(flatten)]
+    pub pin: Pin,
+    /// stock or patched; rails are tried one at a time, which stock jaccl can do too
+    #[arg(long, default_value = "patched")]
+    pub series: Series,
+    /// How long a small message may take before the rail counts as silent
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    pub timeout: Duration,
+    /// What to print on stdout
+    #[arg(long, value_enum, default_value_t)]
+    pub format: rail_verify::preflight::Format,
 }
 
 #[derive(Args)]

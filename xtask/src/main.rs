@@ -13,6 +13,7 @@ mod fetch;
 mod flags;
 mod gc;
 mod patch;
+mod preflight;
 mod programs;
 mod session;
 mod terminal;
@@ -43,6 +44,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Fetch(flags) => fetch::run(&session, &flags),
         Verb::Gc(flags) => gc::run(&session, &flags),
         Verb::Patch(flags) => patch::run(&session, &flags),
+        Verb::Preflight(flags) => preflight::run(&session, &flags),
         Verb::Test(flags) => test::run(&session, &flags),
         Verb::Verify(args) => verify::run(&session, &args),
     }

@@ -57,6 +57,7 @@ fn help_names_every_verb_and_the_exit_codes() {
             "fetch",
             "gc",
             "patch",
+            "preflight",
             "test",
             "130 interrupted",
         ],
@@ -80,7 +81,7 @@ fn a_wrong_verb_or_flag_is_the_users() {
 #[test]
 fn an_unknown_pin_is_answered_with_the_known_ones() {
     let store = TempDir::new().unwrap();
-    for verb in ["fetch", "patch", "build", "bench"] {
+    for verb in ["fetch", "patch", "build", "bench", "preflight"] {
         let message = refusal(xtask(&store).args([verb, "--mlx", "0.0.9"]));
         names_all(&message, &["0.0.9", "0.31.2"]);
     }
@@ -261,4 +262,34 @@ fn a_step_that_cannot_be_says_what_would_do() {
         &["--try", "--status"],
     );
     assert!(!Path::new(nowhere).exists());
+}
+
+#[test]
+fn a_preflight_over_no_matrix_of_the_rig_is_refused_before_anything_is_built() {
+    let store = TempDir::new().unwrap();
+    let file = store.path().join("devices.json");
+    let path = file.to_str().unwrap();
+    let preflight = |arguments: &[&str]| refusal(xtask(&store).arg("preflight").args(arguments));
+    let with = |devices: &str| {
+        fs::write(&file, devices).unwrap();
+        preflight(&["--devices", path])
+    };
+
+    names_all(
+        &preflight(&["--rig", "/no/such/rig.toml"]),
+        &["/no/such/rig.toml", "--rig"],
+    );
+    names_all(
+        &preflight(&["--devices", "/no/such.json"]),
+        &["/no/such.json", "--devices"],
+    );
+    names_all(&preflight(&["--timeout", "0"]), &["--timeout"]);
+    names_all(&with("[[]"), &[path, "not a device matrix", "line 1"]);
+    names_all(
+        &with(r#"[[[], ["rdma_en9"]], [["rdma_en5"], []]]"#),
+        &[path, "rdma_en9", "node 'a'", "rdma_en5"],
+    );
+    fs::write(&file, "[[node]]\nname = \"a\"\n").unwrap();
+    names_all(&preflight(&["--rig", path]), &["no rails"]);
+    assert!(is_empty(&store.path().join("builds")));
 }

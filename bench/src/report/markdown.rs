@@ -37,6 +37,7 @@ pub(super) fn render(report: &Report) -> String {
         heading(report),
         table(report),
         failures(report),
+        warnings(report),
         notes(report),
         decode_note(report),
     ];
@@ -194,6 +195,12 @@ fn failures(report: &Report) -> String {
         Some(format!("- **{}: {}**: {why}", cell.cell(), cell.verdict))
     });
     failed.collect::<Vec<_>>().join("\n")
+}
+
+fn warnings(report: &Report) -> String {
+    let warnings = report.warnings.iter();
+    let told = warnings.map(|warning| format!("- **warning**: {warning}"));
+    told.collect::<Vec<_>>().join("\n")
 }
 
 fn notes(report: &Report) -> String {

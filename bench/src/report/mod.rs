@@ -48,6 +48,9 @@ pub struct Report {
     pub model: Preset,
     /// The reference, then the cells.
     pub cells: Vec<CellReport>,
+    /// What is amiss with the rig and stands in its way, such as a slow rail.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// The MLX build that a report is about.

@@ -150,6 +150,7 @@ pub fn run_until(
         program: rank.program(),
         cabling,
         build: build(),
+        warnings: vec![],
         interrupted,
         progress: Progress::hidden(),
     };

@@ -1,0 +1,72 @@
+//! Every rail of a matrix by itself, before work starts.
+//!
+//! A matrix says which devices jaccl pairs, by index; nothing checks that two paired
+//! devices are the two ends of one cable, or that the cable carries. A small all-reduce
+//! does not find out: it goes over one wire, so it passes while the others are crossed,
+//! and the first long message hangs. So each rail is exercised as a group of its own:
+//! two ranks with one device each, over jaccl's mesh, which opens the one wire it is
+//! given.
+//!
+//! 1. Both ranks gather a small message ([`Prober`]). What arrives at either tells each
+//!    direction apart.
+//! 2. Where both arrive, messages long enough for a rate go each way ([`Load`]). A rail
+//!    that seems slow is measured again: a loaded machine is no slow cable.
+//! 3. The ends of rails over which nothing arrives are tried against each other, and
+//!    against devices that the matrix leaves out, to find how they are plugged.
+//!
+//! # Cost
+//! One group a rail, one after the other, since pairs share this machine's cores. With
+//! `s` silent rails and `u` devices left out, step 3 is at most `2 s (s + u)` groups,
+//! each of which waits out the timeout where nothing arrives.
+
+mod plan;
+mod plugs;
+mod probe;
+mod rails;
+mod rate;
+mod report;
+
+pub use plan::{Plan, PlanError};
+pub use probe::{Outcome, Prober, Ranks};
+pub use rails::{Devices, MatrixProblem, Rail, parse_devices};
+pub use rate::{Load, Rates};
+pub use report::{Format, RailReport, Report, SCHEMA, Unfit, Verdict};
+
+use rail_matrix::Rig;
+
+/// How often a rail that seems slow is measured again before it is called slow.
+const SECOND_LOOKS: usize = 3;
+
+/// Exercises every rail and judges it. `tell` hears of each rail that is about to be
+/// tried.
+///
+/// # Errors
+/// The prober's.
+pub fn check<P: Prober>(
+    plan: &Plan,
+    prober: &mut P,
+    mut tell: impl FnMut(&Rail),
+) -> Result<Vec<RailReport>, P::Error> {
+    let Plan { rig, rails } = plan;
+    let mut outcomes = Vec::with_capacity(rails.len());
+    for rail in rails {
+        tell(rail);
+        outcomes.push(measure(rig, rail, prober)?);
+    }
+    for _ in 0..SECOND_LOOKS {
+        for slow in rate::slow(rig, rails, &outcomes) {
+            tell(&rails[slow.rail]);
+            let again = measure(rig, &rails[slow.rail], prober)?;
+            outcomes[slow.rail].look_again(again);
+        }
+    }
+    let mates = plugs::trace(rig, rails, &outcomes, prober)?;
+    Ok(report::judge(rig, rails, &outcomes, &mates))
+}
+
+fn measure<P: Prober>(rig: &Rig, rail: &Rail, prober: &mut P) -> Result<Outcome, P::Error> {
+    prober.probe(rail.ends.each_ref(), Some(Load::for_rail(rig, rail)))
+}
+
+#[cfg(test)]
+mod tests;

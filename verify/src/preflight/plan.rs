@@ -1,0 +1,86 @@
+//! What is to be checked, before anything is built for it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use rail_matrix::{Matrix, MatrixError, Rig};
+
+use super::rails::{Devices, MatrixProblem, Rail, devices_of, parse_devices, rails};
+
+/// A rig and the rails that a matrix has over it.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The cabling as it is.
+    pub rig: Rig,
+    /// The rails of the matrix, pair after pair.
+    pub rails: Vec<Rail>,
+}
+
+/// A matrix that cannot be checked over a rig.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// A device file that cannot be opened.
+    #[error("cannot read the device file {}: {source}; name a file with --devices, or leave it out to use the rig's own matrix", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A device file that is no matrix of the rig.
+    #[error("{}: {source}", path.display())]
+    Devices {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: MatrixProblem,
+    },
+    /// A rig that has no matrix.
+    #[error(transparent)]
+    Rig(#[from] MatrixError),
+    /// A matrix that is none of the rig's, or has no rails.
+    #[error(transparent)]
+    Matrix(#[from] MatrixProblem),
+}
+
+impl Plan {
+    /// The rails of a given matrix, whose rank `i` is the `i`-th node of the rig.
+    ///
+    /// # Errors
+    /// When the matrix is not one for this rig, or has no rails.
+    pub fn new(rig: Rig, matrix: &Devices) -> Result<Self, MatrixProblem> {
+        let rails = rails(&rig, matrix)?;
+        Ok(Plan { rig, rails })
+    }
+
+    /// The rails that the rig itself has.
+    ///
+    /// # Errors
+    /// When the rig has no matrix or no cables.
+    pub fn of_rig(rig: Rig) -> Result<Self, PlanError> {
+        let matrix = devices_of(&Matrix::from_rig(&rig)?);
+        Ok(Self::new(rig, &matrix)?)
+    }
+
+    /// The rails that a jaccl device file has over the rig.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is not a matrix for this rig.
+    pub fn of_device_file(rig: Rig, path: &Path) -> Result<Self, PlanError> {
+        rig.check().map_err(MatrixError::from)?;
+        let text = fs::read_to_string(path).map_err(|source| PlanError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        let matrix = parse_devices(&text);
+        matrix
+            .and_then(|matrix| Self::new(rig, &matrix))
+            .map_err(|source| PlanError::Devices {
+                path: path.to_owned(),
+                source,
+            })
+    }
+}

@@ -1,0 +1,243 @@
+//! Two devices as a group of their own.
+
+use std::{path::Path, sync::atomic::AtomicBool, time::Duration};
+
+use jaccl::{Dtype, Operation, Report, Step};
+use rail_matrix::{End, Rig};
+
+use super::{
+    plugs::whose,
+    rate::{Load, Rates},
+};
+use crate::{
+    case::{Backend, Frames},
+    group::{self, Ends, Group, GroupError, Programs, Until},
+    setup::{Setup, Start},
+};
+
+/// What came of a group of two devices.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Messages arrive both ways, at these rates if they were measured.
+    Carries(Option<Rates>),
+    /// jaccl connected the two, and of what each sent the other not both arrived. Which
+    /// of the two heard the other.
+    Silent([bool; 2]),
+    /// A rank refused, died or got wrong bytes: which devices', and its words.
+    Failed(String),
+}
+
+impl Outcome {
+    /// Whether the two are the ends of one cable.
+    pub fn is_connected(&self) -> bool {
+        match self {
+            Self::Carries(_) => true,
+            Self::Silent(heard) => heard.contains(&true),
+            Self::Failed(_) => false,
+        }
+    }
+
+    /// Whether neither heard the other, though nothing is wrong with either.
+    pub fn is_silent(&self) -> bool {
+        *self == Self::Silent([false, false])
+    }
+
+    /// What was measured.
+    pub fn rates(&self) -> Option<Rates> {
+        match self {
+            Self::Carries(rates) => *rates,
+            Self::Silent(_) | Self::Failed(_) => None,
+        }
+    }
+
+    /// Takes in a second measurement: its rates where they are better, and its failure
+    /// where it failed, since a rail that carries now and then is no rail.
+    pub fn look_again(&mut self, again: Self) {
+        *self = match (self.rates(), again.rates()) {
+            (Some(before), Some(now)) => Self::Carries(Some(before.best(now))),
+            _ => again,
+        };
+    }
+}
+
+/// Something that lets two devices of different nodes talk to each other.
+pub trait Prober {
+    /// Why it could not be tried.
+    type Error;
+
+    /// Has both send a small message, then those of `load` if there is one.
+    ///
+    /// # Errors
+    /// When nothing could be found out; what the devices do wrong is an outcome.
+    fn probe(&mut self, ends: [&End; 2], load: Option<Load>) -> Result<Outcome, Self::Error>;
+}
+
+/// Ranks of a jaccl build, over the emulated rig.
+pub struct Ranks<'a> {
+    /// The rank and the emulator.
+    pub programs: &'a Programs,
+    /// The shim of the build of jaccl.
+    pub library: &'a Path,
+    /// The cabling as it is.
+    pub rig: &'a Rig,
+    /// How long a small message may take to arrive, while the ranks have the processor.
+    pub timeout: Duration,
+    /// Set by the caller to stop, as at Ctrl-C.
+    pub interrupted: &'a AtomicBool,
+}
+
+/// How long joining may take: jaccl itself waits 1, 2 and 4 s between attempts to
+/// connect (`SideChannel` in `rdma.cpp`).
+const JOINING: Duration = Duration::from_secs(10);
+
+/// As short as a message gets; jaccl sends a whole frame for it.
+const GREETING: usize = 8;
+
+impl Prober for Ranks<'_> {
+    type Error = GroupError;
+
+    fn probe(&mut self, ends: [&End; 2], load: Option<Load>) -> Result<Outcome, GroupError> {
+        let setup = setup(self.rig, ends);
+        let mut group = Group::start(self.programs, self.library, &setup, self.interrupted)?;
+        let joined = group.joined(JOINING.max(self.timeout), Until::FirstFailure)?;
+        if let Some(failure) = failure(&joined, ends) {
+            return Ok(failure);
+        }
+        if joined.values().any(waits) {
+            return Ok(Outcome::Failed(format!(
+                "jaccl does not connect {} and {}: {}",
+                whose(ends[0]),
+                whose(ends[1]),
+                group::standing(&joined)
+            )));
+        }
+
+        let greeting = vec![step(Operation::AllGather, GREETING)];
+        let greeted = group.run(greeting, None, self.timeout, Until::All)?;
+        if let Some(failure) = failure(&greeted, ends) {
+            return Ok(failure);
+        }
+        let heard = [0, 1].map(|place| nanos(&greeted, place).is_some());
+        if heard != [true, true] {
+            return Ok(Outcome::Silent(heard));
+        }
+        match load {
+            None => Ok(Outcome::Carries(None)),
+            Some(load) => self.load(&mut group, ends, load),
+        }
+    }
+}
+
+impl Ranks<'_> {
+    fn load(
+        &self,
+        group: &mut Group<'_>,
+        ends: [&End; 2],
+        load: Load,
+    ) -> Result<Outcome, GroupError> {
+        let Load {
+            bytes,
+            repeat,
+            expected,
+        } = load;
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let mut rates = [0.0; 2];
+        for (from, to) in [(0, 1), (1, 0)] {
+            let steps = vec![step(Operation::Send { from, to }, bytes); repeat];
+            // Bytes that move are a sign of life, and a message is several frames.
+            let ended = group.run(steps, None, self.timeout + expected, Until::All)?;
+            if let Some(failure) = failure(&ended, ends) {
+                return Ok(failure);
+            }
+            // The sender's: a receiver that has yet to make its room ready counts that.
+            let Some(fastest) = nanos(&ended, from).and_then(|all| all.iter().min()) else {
+                return Ok(Outcome::Failed(format!(
+                    "short messages arrive, and one of {bytes} bytes from {} to {} does not: {}",
+                    whose(ends[from]),
+                    whose(ends[to]),
+                    group::standing(&ended)
+                )));
+            };
+            rates[from] = bytes as f64 / Duration::from_nanos(*fastest).as_secs_f64();
+        }
+        Ok(Outcome::Carries(Some(Rates(rates))))
+    }
+}
+
+/// Two ranks on the nodes of the two ends. Which node a rank is on goes by the order of
+/// the rig's nodes, and nothing else does.
+fn setup(rig: &Rig, ends: [&End; 2]) -> Setup {
+    let mut rig = rig.clone();
+    rig.nodes.sort_by_key(|node| {
+        let place = ends.iter().position(|end| end.node == node.name);
+        place.unwrap_or(ends.len())
+    });
+    let cell = |end: &End| vec![end.device.clone()];
+    let start = |rank| Start {
+        rank,
+        library: true,
+        fabric: true,
+    };
+    Setup {
+        rig,
+        matrix: vec![vec![vec![], cell(ends[0])], vec![cell(ends[1]), vec![]]],
+        backend: Backend::Mesh,
+        frames: Frames::Big,
+        starts: vec![start(0), start(1)],
+    }
+}
+
+fn step(operation: Operation, bytes: usize) -> Step {
+    Step {
+        operation,
+        bytes,
+        dtype: Dtype::UInt8,
+        in_place: false,
+        salt: 0,
+    }
+}
+
+/// The times of the steps that a rank was asked to do, if it did them all.
+fn nanos(ends: &Ends, place: usize) -> Option<&[u64]> {
+    match ends.get(&place) {
+        Some(group::End::Report(Report::Passed { nanos })) => Some(nanos),
+        _ => None,
+    }
+}
+
+fn waits(end: &group::End) -> bool {
+    matches!(end, group::End::Waits(_) | group::End::Abandoned)
+}
+
+/// What ranks said or did that is neither success nor silence, by device.
+fn failure(ended: &Ends, ends: [&End; 2]) -> Option<Outcome> {
+    let told = ended.iter().filter_map(|(&place, end)| {
+        let words = match end {
+            group::End::Died(how) => format!("the rank {how}"),
+            group::End::Report(Report::Error { message, .. }) => message.clone(),
+            group::End::Report(Report::Wrong { detail, .. }) => format!("wrong data: {detail}"),
+            group::End::Report(Report::Overrun { detail, .. }) => {
+                format!("out of bounds: {detail}")
+            }
+            _ => return None,
+        };
+        let hint = hint(&words).map_or(String::new(), |hint| format!(" ({hint})"));
+        Some(format!("{}: {words}{hint}", whose(ends[place])))
+    });
+    let told: Vec<_> = told.collect();
+    (!told.is_empty()).then(|| Outcome::Failed(told.join("; ")))
+}
+
+/// What jaccl's words have been found to mean in the field.
+fn hint(words: &str) -> Option<&'static str> {
+    const MEANINGS: [(&str, &str); 3] = [
+        (
+            "errno 22",
+            "an interface without an IPv4 address, at either end, or a bridge over it",
+        ),
+        ("errno 60", "the address at the other end cannot be reached"),
+        ("protection domain", "its port is down"),
+    ];
+    let meaning = MEANINGS.iter().find(|(part, _)| words.contains(part));
+    meaning.map(|(_, meaning)| *meaning)
+}

@@ -1,0 +1,268 @@
+//! What was found of each rail, for people and for programs.
+
+use std::fmt;
+
+use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
+use rail_matrix::Rig;
+use serde::Serialize;
+
+use super::{
+    Outcome, Rail,
+    plugs::{Mates, crossing, whose},
+    rate::{self, cable_at},
+};
+
+/// The name and version of the JSON.
+pub const SCHEMA: &str = "mlx-rails/preflight/1";
+
+/// What a report is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// A Markdown table, and what to do
+    #[default]
+    Md,
+    /// One object, schema mlx-rails/preflight/1
+    Json,
+}
+
+/// What is said of a rail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It carries both ways, fast enough.
+    Ok,
+    /// It does not carry, one way or both.
+    Dead,
+    /// Its two devices are on different cables.
+    Crossed,
+    /// It carries less than the rig states, or far less than another of its pair.
+    Slow,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "ok",
+            Self::Dead => "dead",
+            Self::Crossed => "crossed",
+            Self::Slow => "slow",
+        })
+    }
+}
+
+/// What was found of a rail.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RailReport {
+    /// The nodes, lower rank first.
+    pub pair: [String; 2],
+    /// Its place in the cells of the pair, from 0.
+    pub rail: usize,
+    /// The cable that the rig has between its devices; none when they are on different
+    /// ones.
+    pub cable: Option<String>,
+    /// The devices, in the order of the pair.
+    pub devices: [String; 2],
+    /// What is said of it.
+    pub verdict: Verdict,
+    /// Megabytes (10^6) a second, from the first of the pair to the second and back.
+    /// None where nothing was measured.
+    pub mb_per_s: Option<[f64; 2]>,
+    /// Why, when it is not ok, and what to do.
+    pub detail: Option<String>,
+}
+
+/// A rig that is not fit to work on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("this rig does not carry what its matrix says: {}", .0.join("; "))]
+pub struct Unfit(pub Vec<String>);
+
+/// What was found of a matrix.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// The pin of the jaccl that was used, such as `0.31.2`.
+    pub mlx: String,
+    /// `stock` or `patched`.
+    pub series: String,
+    /// The rig that was emulated.
+    pub rig: Rig,
+    /// Every rail of the matrix.
+    pub rails: Vec<RailReport>,
+}
+
+/// Puts together what was found.
+pub(super) fn judge(
+    rig: &Rig,
+    rails: &[Rail],
+    outcomes: &[Outcome],
+    mates: &Mates,
+) -> Vec<RailReport> {
+    let slow = rate::slow(rig, rails, outcomes);
+    let verdict = |at: usize| match &outcomes[at] {
+        Outcome::Carries(_) => match slow.iter().find(|slow| slow.rail == at) {
+            Some(slow) => (Verdict::Slow, Some(slow.why.clone())),
+            None => (Verdict::Ok, None),
+        },
+        Outcome::Failed(why) => (Verdict::Dead, Some(why.clone())),
+        Outcome::Silent(heard) => match crossing(rig, rails, &rails[at], mates) {
+            Some(how) if outcomes[at].is_silent() => (Verdict::Crossed, Some(how)),
+            _ => (Verdict::Dead, Some(silence(rig, &rails[at], *heard))),
+        },
+    };
+    let report = |(at, rail): (usize, &Rail)| {
+        let (verdict, detail) = verdict(at);
+        RailReport {
+            pair: rail.pair.clone(),
+            rail: rail.index,
+            cable: common_cable(rig, rail),
+            devices: rail.ends.each_ref().map(|end| end.device.clone()),
+            verdict,
+            mb_per_s: outcomes[at].rates().map(|rates| rates.0.map(megabytes)),
+            detail,
+        }
+    };
+    rails.iter().enumerate().map(report).collect()
+}
+
+/// To a hundredth, which is more than they are worth.
+fn megabytes(bytes: f64) -> f64 {
+    (bytes / 1e4).round() / 100.0
+}
+
+fn common_cable(rig: &Rig, rail: &Rail) -> Option<String> {
+    let cable = cable_at(rig, &rail.ends[0])?;
+    cable
+        .ends
+        .contains(&rail.ends[1])
+        .then(|| cable.name.clone())
+}
+
+/// Who hears nothing, and where to look.
+fn silence(rig: &Rig, rail: &Rail, heard: [bool; 2]) -> String {
+    let [a, b] = rail.ends.each_ref().map(whose);
+    let cable = match common_cable(rig, rail) {
+        Some(cable) => format!("{cable} and its plugs"),
+        None => "their cables and plugs".to_owned(),
+    };
+    match heard {
+        [true, _] => format!("what {a} sends does not reach {b}, and back it does; look at {a}"),
+        [_, true] => format!("what {b} sends does not reach {a}, and back it does; look at {b}"),
+        _ => format!("nothing arrives between {a} and {b} either way; look at {cable}"),
+    }
+}
+
+impl RailReport {
+    /// Such as `rail 1 between a and b`.
+    fn name(&self) -> String {
+        let [a, b] = &self.pair;
+        format!("rail {} between {a} and {b}", self.rail)
+    }
+}
+
+impl Report {
+    /// What was found, and with which jaccl.
+    pub fn new(mlx: &str, series: &str, rig: Rig, rails: Vec<RailReport>) -> Self {
+        Report {
+            schema: SCHEMA,
+            mlx: mlx.to_owned(),
+            series: series.to_owned(),
+            rig,
+            rails,
+        }
+    }
+
+    /// Whether every rail is ok: what the command's exit status tells.
+    pub fn all_ok(&self) -> bool {
+        self.rails.iter().all(|rail| rail.verdict == Verdict::Ok)
+    }
+
+    /// Whether a job can run over the rails. A slow one carries all the same.
+    ///
+    /// # Errors
+    /// Names what is dead and what is crossed.
+    pub fn fit(&self) -> Result<(), Unfit> {
+        let found = self.findings(&[Verdict::Dead, Verdict::Crossed]);
+        if found.is_empty() {
+            Ok(())
+        } else {
+            Err(Unfit(found))
+        }
+    }
+
+    /// One line for each thing that is wrong with a rail of these verdicts. Two rails
+    /// that are swapped are one thing.
+    pub fn findings(&self, verdicts: &[Verdict]) -> Vec<String> {
+        let mut found = Vec::new();
+        for rail in self
+            .rails
+            .iter()
+            .filter(|rail| verdicts.contains(&rail.verdict))
+        {
+            let Some(detail) = &rail.detail else { continue };
+            let line = match rail.verdict {
+                Verdict::Crossed => detail.clone(),
+                verdict => format!("{} is {verdict}: {detail}", rail.name()),
+            };
+            if !found.contains(&line) {
+                found.push(line);
+            }
+        }
+        found
+    }
+
+    /// The report in a format, with a line break at its end.
+    pub fn render(&self, format: Format) -> String {
+        match format {
+            Format::Json => {
+                serde_json::to_string_pretty(self).expect("a report is plain data") + "\n"
+            }
+            Format::Md => {
+                let verdicts = [Verdict::Dead, Verdict::Crossed, Verdict::Slow];
+                let lines = self
+                    .findings(&verdicts)
+                    .into_iter()
+                    .map(|line| format!("- {line}\n"));
+                let mut text = self.table() + "\n";
+                if !self.all_ok() {
+                    text.push('\n');
+                }
+                text.extend(lines);
+                text
+            }
+        }
+    }
+
+    fn table(&self) -> String {
+        const COLUMNS: [&str; 7] = [
+            "pair",
+            "rail",
+            "devices",
+            "cable",
+            "verdict",
+            "MB/s there",
+            "back",
+        ];
+        let figure = |rail: &RailReport, way: usize| match rail.mb_per_s {
+            Some(rates) => format!("{:.1}", rates[way]),
+            None => "-".to_owned(),
+        };
+        let mut table = Table::new();
+        table.load_style(ASCII_MARKDOWN).set_header(COLUMNS);
+        for column in table.column_iter_mut().skip(5) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table.add_rows(self.rails.iter().map(|rail| {
+            [
+                rail.pair.join(" - "),
+                rail.rail.to_string(),
+                rail.devices.join(" - "),
+                rail.cable.clone().unwrap_or("-".to_owned()),
+                rail.verdict.to_string(),
+                figure(rail, 0),
+                figure(rail, 1),
+            ]
+        }));
+        table.trim_fmt()
+    }
+}

@@ -1,0 +1,168 @@
+//! Real jaccl over emulated rigs with something amiss.
+
+use std::{path::PathBuf, sync::atomic::AtomicBool, time::Duration};
+
+use rail_matrix::Rig;
+use rail_verify::{
+    group::Programs,
+    preflight::{
+        self, Devices, Plan, Ranks, Report,
+        Verdict::{self, Crossed, Dead, Ok as Well, Slow},
+    },
+};
+use toolchain::{DEFAULT_PIN, Toolchain, build::Request, series::Series};
+
+const WRONG: [Verdict; 3] = [Dead, Crossed, Slow];
+
+/// The shim of the default pin's jaccl.
+fn library(series: Series) -> PathBuf {
+    let build = || -> toolchain::Result<PathBuf> {
+        let toolchain = Toolchain::open()?;
+        let pin = toolchain.pin(DEFAULT_PIN)?;
+        Ok(toolchain.build(&Request::jaccl(&pin, series))?.library())
+    };
+    build().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The embedded rig, with its text changed and faults added.
+fn rig(change: impl Fn(String) -> String, faults: &str) -> Rig {
+    Rig::parse(&(change(Rig::embedded().to_toml()) + faults)).expect("a rig")
+}
+
+fn as_it_is(text: String) -> String {
+    text
+}
+
+fn fault(on: &str, kind: &str) -> String {
+    format!("[[fault]]\n{on}\nkind = \"{kind}\"\n")
+}
+
+/// Checks a rig with a matrix, or with its own.
+fn check(rig: Rig, matrix: Option<Devices>, series: Series) -> Report {
+    let plan = match matrix {
+        Some(matrix) => Plan::new(rig, &matrix).expect("a matrix of the rig"),
+        None => Plan::of_rig(rig).expect("a rig with a matrix"),
+    };
+    let programs = Programs {
+        rank: env!("CARGO_BIN_EXE_jaccl-rank").into(),
+        provider: softrail::provider_library().expect("the provider"),
+    };
+    let library = library(series);
+    let mut ranks = Ranks {
+        programs: &programs,
+        library: &library,
+        rig: &plan.rig,
+        timeout: Duration::from_secs(2),
+        interrupted: &AtomicBool::new(false),
+    };
+    let rails = preflight::check(&plan, &mut ranks, |_| {}).expect("groups start");
+    Report::new("0.31.2", series.name(), plan.rig, rails)
+}
+
+fn verdicts(report: &Report) -> Vec<Verdict> {
+    report.rails.iter().map(|rail| rail.verdict).collect()
+}
+
+fn matrix(json: &str) -> Option<Devices> {
+    Some(preflight::parse_devices(json).expect("a matrix"))
+}
+
+#[test]
+fn a_healthy_rig_is_ok_on_stock_and_patched() {
+    for series in [Series::Stock, Series::Patched] {
+        let report = check(rig(as_it_is, ""), None, series);
+        assert!(report.all_ok(), "{:#?}", report.rails);
+        for rates in report.rails.iter().map(|rail| rail.mb_per_s) {
+            let [there, back] = rates.expect("measured");
+            assert!(there <= 50.0 && back <= 50.0, "no faster than the cable");
+        }
+    }
+}
+
+#[test]
+fn swapped_rails_are_found_to_be_swapped() {
+    let crossed = matrix(
+        r#"[[[], ["rdma_en5", "rdma_en6", "rdma_en7"]], [["rdma_en5", "rdma_en7", "rdma_en6"], []]]"#,
+    );
+    let report = check(rig(as_it_is, ""), crossed, Series::Patched);
+    assert_eq!(verdicts(&report), [Well, Crossed, Crossed]);
+    let found = report.findings(&WRONG);
+    assert_eq!(found.len(), 1);
+    for words in [
+        "rails 1 and 2 between a and b are swapped",
+        "a's rdma_en6 is cabled to b's rdma_en6 (cable-2)",
+        "a's rdma_en7 is cabled to b's rdma_en7 (cable-3)",
+    ] {
+        assert!(found[0].contains(words), "{}", found[0]);
+    }
+}
+
+#[test]
+fn a_cut_cable_is_dead() {
+    let report = check(
+        rig(as_it_is, &fault("cable = \"cable-2\"", "cut")),
+        None,
+        Series::Patched,
+    );
+    assert_eq!(verdicts(&report), [Well, Dead, Well]);
+    let detail = report.rails[1].detail.as_deref().expect("why");
+    assert!(detail.contains("look at cable-2"), "{detail}");
+}
+
+#[test]
+fn a_slow_cable_among_faster_ones_is_slow() {
+    let slower = |text: String| {
+        let (before, after) = text.split_once("50 MB/s").expect("a bandwidth");
+        format!("{before}10 MB/s{after}")
+    };
+    let report = check(rig(slower, ""), None, Series::Patched);
+    assert_eq!(verdicts(&report), [Slow, Well, Well]);
+    let detail = report.rails[0].detail.as_deref().expect("why");
+    assert!(detail.contains("the pace of this one"), "{detail}");
+}
+
+#[test]
+fn a_device_that_is_cabled_to_another_node_is_found_there() {
+    let rig = Rig::parse(
+        r#"
+        node = [{ name = "a" }, { name = "b" }, { name = "c" }]
+        cable = [
+            { name = "ab", ends = ["a:en1", "b:en1"] },
+            { name = "astray", ends = ["a:en2", "c:en2"] },
+            { name = "bc", ends = ["b:en2", "c:en1"] },
+        ]
+        "#,
+    )
+    .expect("a rig");
+    let report = check(
+        rig,
+        matrix(
+            r#"[[null, ["en1", "en2"], null], [["en1", "en2"], null, null], [null, null, null]]"#,
+        ),
+        Series::Patched,
+    );
+    assert_eq!(verdicts(&report), [Well, Crossed]);
+    let detail = report.rails[1].detail.as_deref().expect("why");
+    for words in [
+        "a's en2 is cabled to c's en2 (astray)",
+        "b's en2 is cabled to c's en1 (bc)",
+    ] {
+        assert!(detail.contains(words), "{detail}");
+    }
+}
+
+/// Patched jaccl says what is wrong, stock jaccl dies of a device that is not there; the
+/// rail is dead either way, the other is not, and the device is named.
+#[test]
+fn broken_devices_are_dead_and_named() {
+    let kinds = ["absent", "no-gid", "port-down", "refusing", "failing"];
+    let patched = kinds.map(|kind| (Series::Patched, kind));
+    for (series, kind) in patched.into_iter().chain([(Series::Stock, "absent")]) {
+        let broken = rig(as_it_is, &fault("device = \"b:rdma_en6\"", kind));
+        let two = broken.with_cables(2).expect("three cables");
+        let report = check(two, None, series);
+        assert_eq!(verdicts(&report), [Well, Dead], "{series} {kind}");
+        let detail = report.rails[1].detail.as_deref().expect("why");
+        assert!(detail.contains("b's rdma_en6"), "{series} {kind}: {detail}");
+    }
+}
