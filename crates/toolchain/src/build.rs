@@ -95,8 +95,8 @@ impl Toolchain {
     ///
     /// # Errors
     /// Those of [`Toolchain::fetch`], [`Toolchain::patch`] and
-    /// [`Toolchain::tools`]; [`Error::Command`](crate::Error::Command) with the log's place when CMake
-    /// or Ninja fails; [`Error::BadBuild`](crate::Error::BadBuild) when jaccl is not in the result.
+    /// [`Toolchain::tools`]; [`Error::Command`] with the log's place when CMake
+    /// or Ninja fails; [`Error::BadBuild`] when jaccl is not in the result.
     pub fn build(&self, request: &Request<'_>) -> Result<Build> {
         let inputs = self.inputs(request)?;
         if let Some(build) = self.finished(&inputs)? {

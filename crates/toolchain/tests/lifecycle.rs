@@ -2,12 +2,19 @@
 
 mod common;
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use common::{Checkout, change_line, numbered_lines};
 use toolchain::{
     Error, Toolchain,
     pin::Pin,
+    process::Cancel,
+    progress::Progress,
     series::{Class, Refreshed, Series, State},
 };
 
@@ -254,6 +261,93 @@ fn patches_that_changed_behind_a_working_copys_back_are_not_overwritten() {
 }
 
 #[test]
+fn a_working_copy_in_which_nothing_was_done_is_made_anew() {
+    let bench = Bench::new();
+    bench.toolchain().drop_patch(&bench.pin(), "first").unwrap();
+    bench.edit();
+    let log = bench.checkout.sh("git -C copy log --format=%s");
+    assert_eq!(log, "second\nport\nMLX 1.2.3\n");
+
+    bench.replace("line 12", "edited");
+    bench
+        .toolchain()
+        .drop_patch(&bench.pin(), "second")
+        .unwrap();
+    let edit = bench.toolchain().edit_patches(&bench.pin(), &bench.copy);
+    bench.refused(edit, &["second.patch", "changed"]);
+    assert!(bench.checkout.sh("git -C copy diff").contains("+edited"));
+}
+
+#[test]
+fn a_folder_of_something_else_is_left_alone() {
+    let bench = Bench::new();
+    let edit = |folder| {
+        bench
+            .toolchain()
+            .edit_patches(&bench.pin(), &bench.checkout.path(folder))
+    };
+    bench.refused(edit("origin"), &["origin", "no working copy"]);
+    bench
+        .checkout
+        .write("origin/CMakeLists.txt", "project(other)\n");
+    bench
+        .checkout
+        .sh("cd copy; git -c user.name=t -c user.email=t@t commit --quiet --amend --message x");
+    bench.refused(bench.refresh("first"), &["\"x\" is no patch"]);
+    bench.checkout.sh("cd copy; git checkout --quiet --orphan other; git -c user.name=t -c user.email=t@t commit --quiet --message x");
+    bench.refused(
+        bench.refresh("first"),
+        &["first commit is tree", "MLX 1.2.3"],
+    );
+}
+
+#[test]
+fn new_files_that_git_ignores_are_told_and_taken_on_demand() {
+    let bench = Bench::new();
+    bench.checkout.sh("echo lib/ >> copy/.git/info/exclude");
+    bench.checkout.write("copy/lib/new.h", "int here;\n");
+    let notes = Arc::new(Notes::default());
+    let toolchain = bench
+        .toolchain()
+        .clone()
+        .attended(notes.clone(), Cancel::default());
+    let refresh = || toolchain.refresh_patch(&bench.pin(), "second", &bench.copy);
+    bench.refused(refresh(), &["nothing"]);
+    let told = notes.0.lock().unwrap().join("\n");
+    assert!(
+        told.contains("lib/") && told.contains("git add --force"),
+        "{told}"
+    );
+    bench.checkout.sh("git -C copy add --force lib/new.h");
+    refresh().unwrap();
+    assert!(bench.files()["second.patch"].contains("+int here;"));
+}
+
+#[test]
+fn edits_that_leave_nothing_of_a_patch_are_refused() {
+    let bench = Bench::new();
+    bench.replace("second", "line 16");
+    bench.refused(
+        bench.refresh("second"),
+        &["second", "nothing", "patch drop second"],
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_written_leaves_the_others_alone() {
+    let bench = Bench::new();
+    let before = bench.files();
+    bench.replace("line 1", "first too");
+    let blocker = bench.checkout.path("patches/1.2.3/pin.toml.new");
+    fs::create_dir(&blocker).unwrap();
+    bench.refused(bench.refresh("first"), &["pin.toml"]);
+    fs::remove_dir(&blocker).unwrap();
+    assert_eq!(bench.files(), before);
+    bench.refresh("first").unwrap();
+    assert_ne!(bench.files(), before);
+}
+
+#[test]
 fn fields_may_be_edited_in_the_file_or_in_the_commit() {
     let bench = Bench::new();
     let file = bench.checkout.path("patches/1.2.3/first.patch");
@@ -420,6 +514,17 @@ fn every_series_of_this_checkout_exports_to_the_bytes_it_has() {
             exported.written
         );
         assert_eq!(files(from), files(pin.folder));
+    }
+}
+
+/// What a command says beside its steps.
+#[derive(Default)]
+struct Notes(Mutex<Vec<String>>);
+
+impl Progress for Notes {
+    fn step(&self, _: &str, _: &str) {}
+    fn note(&self, text: &str) {
+        self.0.lock().unwrap().push(text.to_owned());
     }
 }
 

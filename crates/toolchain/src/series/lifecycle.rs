@@ -44,7 +44,8 @@ pub enum Refreshed {
 
 impl Toolchain {
     /// A working copy of the patched tree in `folder`: a git repository in which
-    /// each patch is a commit. One that is there already stays as it is.
+    /// each patch is a commit. One that is there already stays as it is, unless
+    /// nothing was done in it and the patches changed since.
     ///
     /// A patch that does not apply becomes a commit that changes nothing.
     ///
@@ -54,13 +55,17 @@ impl Toolchain {
     pub fn edit_patches(&self, pin: &Pin, folder: &Path) -> Result<Editable> {
         let folder = std::path::absolute(folder).at("resolve", folder)?;
         let occupied = fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some());
-        let pending = if occupied {
-            WorkingCopy::open(pin, &folder)?;
-            Vec::new()
-        } else {
-            let Import { skipped, .. } = self.import(pin, &folder)?;
-            skipped
-        };
+        if occupied {
+            if !WorkingCopy::read(pin, &folder)?.is_spent(pin)? {
+                WorkingCopy::open(pin, &folder)?;
+                return Ok(Editable {
+                    folder,
+                    pending: Vec::new(),
+                });
+            }
+            fs::remove_dir_all(&folder).at("remove", &folder)?;
+        }
+        let pending = self.import(pin, &folder)?.skipped;
         Ok(Editable {
             folder,
             pending: pending.into_iter().map(|(p, s)| (p.name, s)).collect(),
@@ -141,6 +146,13 @@ impl Toolchain {
             other: misfit.layer,
             hunks: misfit.places,
         })?;
+        if folded.is_empty(position) {
+            return Err(Error::Input {
+                input: name.to_owned(),
+                problem: "nothing would be left of it with these edits".into(),
+                remedy: format!("to be rid of it, run `cargo xtask patch drop {name}`"),
+            });
+        }
         let mut stack = copy.with_fields(pin, &folded)?;
         let layer = &mut stack.layers[position];
         layer.head = replace(&layer.head, "Last-Update", &today());

@@ -14,6 +14,7 @@ use crate::{
         Patch, Series, State,
         git::PatchTree,
         header::split,
+        publish::render,
         repository::Repository,
         snapshot::Snapshot,
         stack::{Layer, Stack},
@@ -39,6 +40,23 @@ impl WorkingCopy {
     /// When the folder is none, is one of another MLX, or is older than the
     /// pin's patches.
     pub(super) fn open(pin: &Pin, folder: &Path) -> Result<Self> {
+        let copy = Self::read(pin, folder)?;
+        match copy.outdated(pin)? {
+            None => Ok(copy),
+            Some(file) => Err(Error::Input {
+                input: folder.display().to_string(),
+                problem: format!("{} changed since it was made", file.display()),
+                remedy: format!(
+                    "make another with `cargo xtask patch edit --mlx {} --dir OTHER`, and take \
+                     your edits there with `git diff` and `git apply`",
+                    pin.version
+                ),
+            }),
+        }
+    }
+
+    /// As [`WorkingCopy::open`], however old it is.
+    pub(super) fn read(pin: &Pin, folder: &Path) -> Result<Self> {
         let refuse = |problem: String, remedy: String| {
             Err(Error::Input {
                 input: folder.display().to_string(),
@@ -48,13 +66,10 @@ impl WorkingCopy {
         };
         let kept = folder.join(IMPORTED);
         if !kept.is_dir() {
+            let (mlx, dir) = (&pin.version, folder.display());
             return refuse(
                 "no working copy of patches is there".into(),
-                format!(
-                    "make one with `cargo xtask patch edit --mlx {} --dir {}`",
-                    pin.version,
-                    folder.display()
-                ),
+                format!("make one with `cargo xtask patch edit --mlx {mlx} --dir {dir}`"),
             );
         }
         let repository = Repository {
@@ -70,26 +85,30 @@ impl WorkingCopy {
                 "name its pin with --mlx, or another folder with --dir".into(),
             );
         }
-        let imported = Snapshot::load(&kept)?;
-        let current = Snapshot::load(&pin.folder)?;
-        if let Some(file) = imported.differing_change(&current) {
-            return refuse(
-                format!(
-                    "{} changed since it was made",
-                    pin.folder.join(file).display()
-                ),
-                format!(
-                    "make another with `cargo xtask patch edit --mlx {} --dir OTHER`, and take \
-                     your edits there with `git diff` and `git apply`",
-                    pin.version
-                ),
-            );
-        }
         Ok(WorkingCopy {
             repository,
             stack,
-            imported,
+            imported: Snapshot::load(&kept)?,
         })
+    }
+
+    /// The file of the pin's folder that says otherwise than when this was made.
+    fn outdated(&self, pin: &Pin) -> Result<Option<PathBuf>> {
+        let differing = self
+            .imported
+            .differing_change(&Snapshot::load(&pin.folder)?);
+        Ok(differing.map(|file| pin.folder.join(file)))
+    }
+
+    /// Whether it is old and nothing would be lost with it: no edits, no commits,
+    /// no branches or stashes, no files beside the tree.
+    pub(super) fn is_spent(&self, pin: &Pin) -> Result<bool> {
+        let repository = &self.repository;
+        Ok(self.outdated(pin)?.is_some()
+            && repository.run(&["for-each-ref"])?.lines().count() == 1
+            && repository.hidden_files()?.is_empty()
+            && repository.edited_tree()? == self.stack.top()
+            && render(repository, &self.stack, &self.imported)? == self.imported)
     }
 
     /// Makes the commits `stack`, remembering that the pin's folder says the same.
@@ -145,6 +164,12 @@ pub(super) struct Import {
 }
 
 impl Toolchain {
+    /// Where a working copy of the pin is when nobody says otherwise:
+    /// `target/patch/<version>` of the checkout.
+    pub fn working_copy(&self, pin: &Pin) -> PathBuf {
+        self.root.join("target/patch").join(&pin.version)
+    }
+
     /// Makes a working copy in `folder`, which must not exist or be empty. It
     /// appears there when it is whole.
     pub(super) fn import(&self, pin: &Pin, folder: &Path) -> Result<Import> {
@@ -188,13 +213,5 @@ impl Toolchain {
         fs::rename(&made, folder).at("create", folder)?;
         copy.repository.folder = folder.to_path_buf();
         Ok(Import { copy, skipped })
-    }
-}
-
-/// Where a working copy of a pin is when nobody says otherwise.
-impl Toolchain {
-    /// `target/patch/<version>` of the checkout.
-    pub fn working_copy(&self, pin: &Pin) -> PathBuf {
-        self.root.join("target/patch").join(&pin.version)
     }
 }
