@@ -311,7 +311,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// The flags that select just this case.
+    /// The flags that select just this case, as a shell reads them.
     pub fn flags(&self) -> String {
         let Case {
             setting:
@@ -328,9 +328,14 @@ impl Case {
             in_place,
             seed,
         } = self;
+        let direction = match direction {
+            Direction::All => direction.to_string(),
+            // A shell would take the > for its own.
+            Direction::Pair { .. } => format!("'{direction}'"),
+        };
         let mut flags = format!(
             "--op {op} --backend {backend} --ranks {ranks} --wires {wires} --bytes {bytes} \
-             --dtype {dtype} --frames {frames} --direction '{direction}' --in-place {in_place}"
+             --dtype {dtype} --frames {frames} --direction {direction} --in-place {in_place}"
         );
         if *op == Op::Sequence {
             flags.push_str(&format!(" --seed {seed}"));

@@ -1,49 +1,57 @@
 //! Tables for people.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::fmt::Write;
 
-use comfy_table::{Table, presets::ASCII_MARKDOWN};
+use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 
+use super::tally::{self, Kind, Pin, Tally};
 use crate::{
     args::Level,
-    case::Case,
+    case::{Backend, Op},
     run::Outcome,
-    verdict::{Finding, Verdict},
+    verdict::Verdict,
 };
 
-/// Lengths that are listed of a kind of failure.
-const LISTED: usize = 12;
+/// What stands where nothing was tried.
+const NONE: &str = "-";
+
+/// Columns of [`counts`] that name the variant; the others hold figures.
+const NAMES: usize = 3;
 
 pub fn report(level: Level, outcomes: &[Outcome]) -> String {
-    let mut text = String::new();
-    let _ = writeln!(text, "{}", counts(level, outcomes));
+    let mut text = counts(level, outcomes).trim_fmt() + "\n";
+    let failed: Vec<Pin<'_>> = tally::pins(outcomes)
+        .into_iter()
+        .filter(|pin| pin.outcomes.iter().any(|outcome| !outcome.passed()))
+        .collect();
+    for pin in &failed {
+        let _ = writeln!(text, "\n## {}\n\n{}", pin.title(), beside(pin).trim_fmt());
+    }
     for outcome in outcomes {
         failures(&mut text, outcome);
-        if !outcome.dismissed.is_empty() {
-            let _ = writeln!(
-                text,
-                "\n{}: {} cases were silent too long among others and passed alone.",
-                outcome.variant.name(),
-                outcome.dismissed.len()
-            );
-        }
+    }
+    for outcome in outcomes.iter().filter(|one| !one.dismissed.is_empty()) {
+        let _ = writeln!(
+            text,
+            "\n{}: {}",
+            outcome.variant.name(),
+            super::dismissed(outcome)
+        );
     }
     text
 }
 
 /// One line a variant.
 fn counts(level: Level, outcomes: &[Outcome]) -> Table {
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN);
-    let mut header = vec![
-        "mlx".to_owned(),
-        "series".into(),
-        "level".into(),
-        "cases".into(),
-    ];
-    header.extend(Verdict::ALL.map(|verdict| verdict.name().to_owned()));
-    header.push("s".into());
-    table.set_header(header);
+    let mut table = table(
+        ["mlx", "series", "level", "cases"]
+            .into_iter()
+            .chain(Verdict::ALL.map(Verdict::name))
+            .chain(["s"]),
+    );
+    for column in table.column_iter_mut().skip(NAMES) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
     for outcome in outcomes {
         let mut row = vec![
             outcome.variant.mlx.clone(),
@@ -58,57 +66,80 @@ fn counts(level: Level, outcomes: &[Outcome]) -> Table {
     table
 }
 
-/// Failures that differ only in length, dtype, direction and the like are one kind.
-type Kind = (String, Verdict);
+fn table<T: Into<String>>(header: impl IntoIterator<Item = T>) -> Table {
+    let header: Vec<String> = header.into_iter().map(Into::into).collect();
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN).set_header(header);
+    table
+}
 
-fn failures(text: &mut String, outcome: &Outcome) {
-    let mut kinds: BTreeMap<Kind, Vec<(&Case, &Finding)>> = BTreeMap::new();
-    for (case, finding) in outcome.failures() {
-        let kind = (
-            format!("{} {}", case.op, case.setting.backend),
-            finding.verdict,
-        );
-        kinds.entry(kind).or_default().push((case, finding));
+/// The variants of a pin side by side, op by op.
+fn beside(pin: &Pin<'_>) -> Table {
+    let columns: Vec<(Backend, &Outcome)> = Backend::ALL
+        .into_iter()
+        .flat_map(|backend| pin.outcomes.iter().map(move |outcome| (backend, *outcome)))
+        .filter(|(backend, _)| {
+            let of_backend = |outcome: &&Outcome| {
+                let mut cases = outcome.cases.iter();
+                cases.any(|(case, _)| case.setting.backend == *backend)
+            };
+            pin.outcomes.iter().any(of_backend)
+        })
+        .collect();
+    let names = columns
+        .iter()
+        .map(|(backend, outcome)| format!("{backend}, {}", outcome.variant.series));
+    let mut table = table(["op".to_owned()].into_iter().chain(names));
+    for op in Op::ALL {
+        let row: Vec<Option<String>> = columns
+            .iter()
+            .map(|(backend, outcome)| {
+                summary(&Tally::of(&outcome.cases, |case| {
+                    case.op == op && case.setting.backend == *backend
+                }))
+            })
+            .collect();
+        if row.iter().any(Option::is_some) {
+            let cells = row.into_iter().map(|cell| cell.unwrap_or(NONE.to_owned()));
+            table.add_row([op.to_string()].into_iter().chain(cells));
+        }
     }
-    if kinds.is_empty() {
-        return;
-    }
-    let _ = writeln!(text, "\n## {}", outcome.variant.name());
-    for ((what, verdict), failures) in kinds {
-        let (case, finding) = failures[0];
-        let _ = writeln!(
-            text,
-            "\n### {what}: {verdict}, {} cases\n\n{}\n\nFirst: {}\n\n    cargo xtask verify --mlx {} --series {} {}",
-            failures.len(),
-            extent(&failures),
-            finding.detail,
-            outcome.variant.mlx,
-            outcome.variant.series,
-            case.flags(),
-        );
+    table
+}
+
+/// As `12 pass`, or `2 hang of 12`.
+fn summary(tally: &Tally<'_>) -> Option<String> {
+    let cases = tally.cases.len();
+    let failed: Vec<String> = tally
+        .failed()
+        .into_iter()
+        .map(|(verdict, count)| format!("{count} {verdict}"))
+        .collect();
+    match tally.worst()? {
+        Verdict::Pass => Some(format!("{cases} pass")),
+        _ => Some(format!("{} of {cases}", failed.join(", "))),
     }
 }
 
-/// Where a kind of failure was seen.
-fn extent(failures: &[(&Case, &Finding)]) -> String {
-    fn list<T: Ord + ToString>(name: &str, values: impl Iterator<Item = T>) -> String {
-        let values: std::collections::BTreeSet<T> = values.collect();
-        let shown: Vec<String> = values.iter().take(LISTED).map(T::to_string).collect();
-        let more = values.len().saturating_sub(LISTED);
-        let more = if more > 0 {
-            format!(" and {more} more")
-        } else {
-            String::new()
-        };
-        format!("{name} {}{more}", shown.join(", "))
+fn failures(text: &mut String, outcome: &Outcome) {
+    let kinds = tally::kinds(outcome);
+    if kinds.is_empty() {
+        return;
     }
-    let cases = || failures.iter().map(|(case, _)| *case);
-    [
-        list("ranks", cases().map(|case| case.setting.ranks)),
-        list("wires", cases().map(|case| case.setting.wires)),
-        list("frames", cases().map(|case| case.setting.frames)),
-        list("bytes", cases().map(|case| case.bytes)),
-        list("dtypes", cases().map(|case| case.dtype)),
-    ]
-    .join("; ")
+    let _ = writeln!(text, "\n## Failures of {}", outcome.variant.name());
+    for kind in kinds {
+        failure(text, outcome, &kind);
+    }
+}
+
+fn failure(text: &mut String, outcome: &Outcome, kind: &Kind<'_>) {
+    let (case, finding) = kind.failures[0];
+    let _ = writeln!(
+        text,
+        "\n### {}\n\n{}\n\n{}\n\n    {}",
+        kind.title(),
+        kind.extent(),
+        finding.detail,
+        tally::command(&outcome.variant, case),
+    );
 }

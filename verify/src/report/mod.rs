@@ -1,9 +1,18 @@
-//! What is handed over: JSON for programs, tables for people.
+//! What is handed over: JSON for programs, tables and a page for people.
 
+mod html;
 mod json;
 mod markdown;
+mod tally;
 
-use std::{fs, io, path::Path, path::PathBuf};
+use std::{
+    fs::{self, Permissions},
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use tempfile::NamedTempFile;
 
 use crate::{args::Level, run::Outcome};
 
@@ -24,6 +33,13 @@ pub struct WriteError {
     source: io::Error,
 }
 
+impl WriteError {
+    fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| WriteError { path, source }
+    }
+}
+
 impl<'a> Report<'a> {
     /// Of variants that were verified at a level.
     pub fn new(level: Level, outcomes: &'a [Outcome]) -> Self {
@@ -41,27 +57,54 @@ impl<'a> Report<'a> {
         markdown::report(self.level, self.outcomes)
     }
 
-    /// Writes `verify.json`, `verify.md` and `verify.html` into a folder, each under
-    /// its name only when it is whole.
+    /// One page that needs nothing else. Its size grows with the failures, of which it
+    /// lists 200 a kind, and with the lengths at which verdicts change; not with the
+    /// cases.
+    pub fn html(&self) -> String {
+        html::report(self.level, self.outcomes)
+    }
+
+    /// Writes `verify.json`, `verify.md` and `verify.html` into a folder. None is put
+    /// in place before all are whole.
     ///
     /// # Errors
     /// When one of them cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), WriteError> {
-        let at = |path: &Path| {
-            let path = path.to_owned();
-            move |source| WriteError { path, source }
-        };
-        fs::create_dir_all(folder).map_err(at(folder))?;
+        fs::create_dir_all(folder).map_err(WriteError::at(folder))?;
         let files = [
             ("verify.json", self.json() + "\n"),
             ("verify.md", self.markdown()),
+            ("verify.html", self.html()),
         ];
-        for (name, text) in files {
-            let path = folder.join(name);
-            let unfinished = path.with_extension("new");
-            fs::write(&unfinished, text).map_err(at(&unfinished))?;
-            fs::rename(&unfinished, &path).map_err(at(&path))?;
+        let whole = files
+            .into_iter()
+            .map(|(name, text)| {
+                let path = folder.join(name);
+                let file = unnamed(folder, &text).map_err(WriteError::at(&path))?;
+                Ok((file, path))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        for (file, path) in whole {
+            file.persist(&path)
+                .map_err(|error| WriteError::at(&path)(error.error))?;
         }
         Ok(())
     }
+}
+
+/// A whole file that is gone when dropped before it has its name.
+fn unnamed(folder: &Path, text: &str) -> io::Result<NamedTempFile> {
+    let mut file = tempfile::Builder::new()
+        .prefix(".verify-")
+        .permissions(Permissions::from_mode(0o644))
+        .tempfile_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    Ok(file)
+}
+
+/// That hangs did not come again.
+fn dismissed(outcome: &Outcome) -> String {
+    let some = outcome.dismissed.len();
+    let cases = if some == 1 { "case was" } else { "cases were" };
+    format!("{some} {cases} silent too long among others and passed alone.")
 }

@@ -1,0 +1,283 @@
+//! The reports of hand-made outcomes, and the line that runs a failure again.
+
+use std::{collections::HashSet, fs, sync::LazyLock, time::Duration};
+
+use clap::Parser;
+use jaccl::{Dtype, Features};
+use proptest::{prelude::*, sample::Index};
+use rail_verify::{
+    args::{Level, Selection, VerifyArgs},
+    case::{Backend, Case, Direction, Frames, Op, Setting},
+    report::Report,
+    run::{Outcome, Variant},
+    sweep,
+    verdict::{Finding, Verdict},
+};
+
+const EVERYTHING: Features = Features {
+    barrier: true,
+    sum_scatter: true,
+};
+
+static FULL: LazyLock<Vec<Case>> =
+    LazyLock::new(|| sweep::cases(Level::Full, &Selection::default(), EVERYTHING));
+
+/// The command line as `xtask` embeds it.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(flatten)]
+    verify: VerifyArgs,
+}
+
+fn case(op: Op, backend: Backend, wires: usize, bytes: usize) -> Case {
+    let direction = match op.is_message() {
+        true => Direction::Pair { from: 0, to: 1 },
+        false => Direction::All,
+    };
+    let dtype = match op.reduces() {
+        true => Dtype::Float32,
+        false => Dtype::UInt8,
+    };
+    Case {
+        setting: Setting {
+            backend,
+            ranks: 2,
+            wires,
+            frames: Frames::Small,
+        },
+        op,
+        bytes,
+        dtype,
+        direction,
+        in_place: false,
+        seed: u64::from(op == Op::Sequence),
+    }
+}
+
+fn outcome(series: &str, cases: Vec<(Case, Option<Finding>)>) -> Outcome {
+    Outcome {
+        variant: Variant {
+            mlx: "0.31.2".into(),
+            series: series.into(),
+            library: "libjaccl_shim.so".into(),
+            manifest: serde_json::json!({
+                "key": "2e657a81e9722fa011648b684831a6b9",
+                "inputs": {
+                    "component": "jaccl",
+                    "tree": "daeca1f087e8437eb1a00ed96876728a47e5923a",
+                    "patched_tree": "f2ddbc80a5aa8de9453806fa5784a1cfbc6d555c",
+                    "patches": [["jaccl-on-linux", "b990814d"]],
+                    "compiler": {"version": "c++ 12.2.0", "target": "x86_64-linux-gnu"},
+                },
+            }),
+        },
+        cases,
+        dismissed: vec![],
+        took: Duration::from_secs(7),
+    }
+}
+
+/// A receive both ways at lengths around two frames, and some of everything else.
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for wires in [1, 3] {
+        for bytes in [0, 4096, 8191, 8192, 8193, 20_000] {
+            let recv = case(Op::Recv, Backend::Ring, wires, bytes);
+            let back = Direction::Pair { from: 1, to: 0 };
+            cases.push(recv);
+            cases.push(Case {
+                direction: back,
+                ..recv
+            });
+        }
+        cases.push(case(Op::AllSum, Backend::Mesh, wires, 64));
+        cases.push(case(Op::Barrier, Backend::Mesh, wires, 0));
+        cases.push(case(Op::Sequence, Backend::Ring, wires, 100_000));
+    }
+    cases.push(case(Op::Init, Backend::Mesh, 1, 0));
+    cases.push(case(Op::MissingDevice, Backend::Mesh, 1, 0));
+    cases.push(case(Op::MissingDevice, Backend::Ring, 1, 0));
+    cases
+}
+
+fn stock(case: &Case) -> Option<Finding> {
+    let three = case.setting.wires == 3;
+    let (verdict, detail) = match (case.op, case.bytes, case.direction) {
+        (Op::Recv, 8191..=8193, _) if three => (
+            Verdict::Hang,
+            "rank 0 is done; rank 1 waits in jaccl::RingGroup::recv",
+        ),
+        (Op::Recv, 4096, Direction::Pair { from: 1, .. }) if three => (
+            Verdict::Overrun,
+            "rank 0 wrote out of bounds: byte 4096 & on",
+        ),
+        (Op::Sequence, ..) if three => (Verdict::Wrong, "expected \"<b>1</b>\", got 2"),
+        (Op::MissingDevice, ..) => (Verdict::Crash, "rank 1 died of signal 11 (SIGSEGV)"),
+        _ => return None,
+    };
+    Some(Finding::new(verdict, detail))
+}
+
+/// Stock with what is known to fail, patched with nothing but a hang that did not come
+/// again.
+fn outcomes() -> Vec<Outcome> {
+    let stock = cases().into_iter().map(|case| (case, stock(&case)));
+    let patched = cases().into_iter().map(|case| (case, None));
+    let mut patched = outcome("patched", patched.collect());
+    patched.dismissed = vec![case(Op::AllSum, Backend::Mesh, 1, 64)];
+    vec![outcome("stock", stock.collect()), patched]
+}
+
+#[test]
+fn the_json_keeps_the_contract() {
+    let outcomes = outcomes();
+    insta::assert_snapshot!("json", Report::new(Level::Quick, &outcomes).json());
+}
+
+#[test]
+fn the_tables_show_stock_beside_patched_and_one_command_a_kind() {
+    let outcomes = outcomes();
+    insta::assert_snapshot!("markdown", Report::new(Level::Quick, &outcomes).markdown());
+}
+
+#[test]
+fn where_all_passes_the_tables_say_no_more() {
+    let outcomes = &outcomes()[1..];
+    insta::assert_snapshot!("all_pass", Report::new(Level::Full, outcomes).markdown());
+}
+
+#[test]
+fn the_page_shows_every_cell_and_needs_nothing_else() {
+    let outcomes = outcomes();
+    let page = Report::new(Level::Quick, &outcomes).html();
+    for foreign in ["http", "src=", "<script", "<link", "@import", "url("] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+    let (head, body) = page.split_once("</head>").unwrap();
+    assert!(head.contains("prefers-color-scheme: dark") && head.contains("@media print"));
+    // A line a row, cell or section, so that a change is seen where it is.
+    let lines = ["<tr", "<td", "<h", "<section", "<details", "<p"]
+        .into_iter()
+        .fold(body.to_owned(), |text, tag| {
+            text.replace(tag, &format!("\n{tag}"))
+        });
+    insta::assert_snapshot!("html", lines);
+}
+
+#[test]
+fn what_jaccl_says_is_text_on_the_page() {
+    let evil = "<img onerror=\"x\">&'</style>";
+    let cases = vec![(
+        case(Op::Send, Backend::Mesh, 1, 1),
+        Some(Finding::new(Verdict::Error, evil)),
+    )];
+    let mut outcome = outcome("<i>", cases);
+    outcome.variant.manifest = serde_json::json!({ "key": evil });
+    let page = Report::new(Level::Quick, &[outcome]).html();
+    assert!(!page.contains("<img") && !page.contains("<i>"));
+    assert_eq!(page.matches("</style>").count(), 1);
+    assert!(page.contains("&lt;img onerror=&quot;x&quot;&gt;&amp;"));
+}
+
+#[test]
+fn every_link_of_the_page_leads_somewhere() {
+    let outcomes = outcomes();
+    let page = Report::new(Level::Quick, &outcomes).html();
+    let links: HashSet<&str> = page
+        .split("href=\"#")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    assert_eq!(links.len(), 5);
+    for link in links {
+        assert_eq!(page.matches(&format!("id=\"{link}\"")).count(), 1, "{link}");
+    }
+}
+
+/// Two pins, stock and patched; of stock one case in forty fails, in every way there
+/// is, which leaves hardly two neighbouring lengths alike.
+#[test]
+fn the_page_of_a_full_sweep_with_thousands_of_failures_can_be_handed_over() {
+    let detail = "rank 0 is done; rank 1 waits in jaccl::RingGroup::recv, while joining";
+    let failing = |(index, case): (usize, &Case)| {
+        let finding = || Finding::new(Verdict::ALL[1 + index % 5], detail);
+        (*case, (index % 41 == 0).then(finding))
+    };
+    let stock: Vec<_> = FULL.iter().enumerate().map(failing).collect();
+    let patched: Vec<_> = FULL.iter().map(|case| (*case, None)).collect();
+    let outcomes: Vec<Outcome> = ["0.31.2", "0.32.4"]
+        .into_iter()
+        .flat_map(|mlx| {
+            [("stock", &stock), ("patched", &patched)].map(|(series, cases)| {
+                let mut outcome = outcome(series, cases.clone());
+                outcome.variant.mlx = mlx.to_owned();
+                outcome
+            })
+        })
+        .collect();
+    let page = Report::new(Level::Full, &outcomes).html();
+    let cases: usize = outcomes.iter().map(|one| one.cases.len()).sum();
+    let failures: usize = outcomes.iter().map(|one| one.failures().count()).sum();
+    let (bytes, cells) = (page.len(), page.matches("<td").count());
+    let size = format!("{cases} cases, {failures} failures: {bytes} bytes, {cells} cells");
+    println!("{size}");
+    assert!(
+        cases > 100_000 && failures > 1_000 && bytes < 10 << 20,
+        "{size}"
+    );
+}
+
+#[test]
+fn files_are_whole_and_nothing_else_is_left() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("new/folder");
+    let outcomes = outcomes();
+    let report = Report::new(Level::Quick, &outcomes);
+    report.write(&folder).unwrap();
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    assert_eq!(read("verify.json"), report.json() + "\n");
+    assert_eq!(read("verify.md"), report.markdown());
+    assert_eq!(read("verify.html"), report.html());
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 3);
+}
+
+#[test]
+fn a_report_that_cannot_be_written_names_the_place() {
+    let parent = tempfile::tempdir().unwrap();
+    let file = parent.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = Report::new(Level::Quick, &[]).write(&file).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains(&*file.to_string_lossy()) && error.contains("another folder"));
+}
+
+#[test]
+fn a_level_has_no_case_twice() {
+    let distinct: HashSet<&Case> = FULL.iter().collect();
+    assert_eq!(distinct.len(), FULL.len());
+}
+
+/// Splits as a shell does, as far as flags need it.
+fn words(flags: &str) -> impl Iterator<Item = &str> {
+    flags.split(' ').map(|word| {
+        let quoted = word
+            .strip_prefix('\'')
+            .and_then(|word| word.strip_suffix('\''));
+        assert_eq!(quoted.is_some(), word.contains('>'), "{word}");
+        quoted.unwrap_or(word)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// At the level that a line without `--level` has.
+    #[test]
+    fn the_flags_of_a_case_select_it_and_no_other(index: Index) {
+        let case = *index.get(&FULL);
+        let flags = case.flags();
+        let args = Cli::try_parse_from(["verify"].into_iter().chain(words(&flags)));
+        let args = args.map_err(|error| TestCaseError::fail(error.to_string()))?.verify;
+        prop_assert_eq!(sweep::cases(args.level, &args.selection, EVERYTHING), [case]);
+    }
+}
