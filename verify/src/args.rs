@@ -138,6 +138,24 @@ pub struct Selection {
     pub filter: Option<String>,
 }
 
+impl Selection {
+    /// Reads the flags of a selection, as they stand in a patch or in a report.
+    ///
+    /// # Errors
+    /// What is wrong with them, in a few lines.
+    pub fn parse(flags: &[String]) -> Result<Self, String> {
+        #[derive(clap::Parser)]
+        #[command(no_binary_name = true)]
+        struct Flags {
+            #[command(flatten)]
+            selection: Selection,
+        }
+        <Flags as clap::Parser>::try_parse_from(flags)
+            .map(|flags| flags.selection)
+            .map_err(|error| error.to_string())
+    }
+}
+
 fn within(text: &str, what: &str, range: std::ops::RangeInclusive<usize>) -> Result<usize, String> {
     let (least, most) = (*range.start(), *range.end());
     match text.parse() {

@@ -311,6 +311,22 @@ pub struct Case {
 }
 
 impl Case {
+    /// Memory that the ranks need for it together: inputs and outputs.
+    pub fn memory(&self) -> usize {
+        let ranks = self.setting.ranks;
+        let (input, output) = match self.op {
+            Op::AllGather => (1, ranks),
+            Op::SumScatter => (ranks, 1),
+            _ => (1, 1),
+        };
+        let parts = if self.in_place {
+            output
+        } else {
+            input + output
+        };
+        self.bytes.saturating_mul(ranks * parts)
+    }
+
     /// The flags that select just this case, as a shell reads them.
     pub fn flags(&self) -> String {
         let Case {

@@ -26,6 +26,7 @@ pub mod group;
 pub mod preflight;
 mod process;
 pub mod progress;
+pub mod proof;
 pub mod report;
 pub mod run;
 mod sequence;

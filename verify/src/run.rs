@@ -48,6 +48,8 @@ pub struct Outcome {
     pub variant: Variant,
     /// Every case that was run, in order, and what was found if it did not pass.
     pub cases: Vec<(Case, Option<Finding>)>,
+    /// Cases that were left out, for want of memory.
+    pub skipped: Vec<Case>,
     /// Hangs that did not come again when their case was run alone, with more time.
     pub dismissed: Vec<Case>,
     /// How long it took.
@@ -55,6 +57,16 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    fn new(variant: &Variant) -> Self {
+        Outcome {
+            variant: variant.clone(),
+            cases: Vec::new(),
+            skipped: Vec::new(),
+            dismissed: Vec::new(),
+            took: Duration::ZERO,
+        }
+    }
+
     /// How many cases ended in each way.
     pub fn count(&self) -> BTreeMap<Verdict, usize> {
         let mut count = BTreeMap::from(Verdict::ALL.map(|verdict| (verdict, 0)));
@@ -148,6 +160,7 @@ impl Runner<'_> {
             let variant = variant.name();
             return Err(RunError::Nothing { variant });
         }
+        let (cases, skipped) = within_memory(cases);
         self.progress.begin(&variant.name(), cases.len());
         let bench = self.bench(variant, features);
         let settings = by_setting(cases);
@@ -174,10 +187,9 @@ impl Runner<'_> {
         })?;
         self.progress.end();
         let mut outcome = Outcome {
-            variant: variant.clone(),
-            cases: Vec::new(),
-            dismissed: Vec::new(),
+            skipped,
             took: started.elapsed(),
+            ..Outcome::new(variant)
         };
         for done in results
             .into_inner()
@@ -205,12 +217,7 @@ impl Runner<'_> {
         let started = Instant::now();
         let features = jaccl::Library::open(&variant.library)?.features();
         let bench = self.bench(variant, features);
-        let mut outcome = Outcome {
-            variant: variant.clone(),
-            cases: Vec::new(),
-            dismissed: Vec::new(),
-            took: Duration::ZERO,
-        };
+        let mut outcome = Outcome::new(variant);
         self.progress.begin(&variant.name(), 0);
         for seed in seed.. {
             if until.is_some_and(|until| Instant::now() > until) {
@@ -350,6 +357,25 @@ impl Judged {
             dismissed: false,
         }
     }
+}
+
+/// Leaves out what this machine has not the memory for now. Where the system does not
+/// say how much there is, nothing is left out.
+fn within_memory(cases: Vec<Case>) -> (Vec<Case>, Vec<Case>) {
+    let available = available_memory().unwrap_or(usize::MAX);
+    cases
+        .into_iter()
+        .partition(|case| case.memory() < available)
+}
+
+/// `MemAvailable` of `/proc/meminfo`, in bytes.
+fn available_memory() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("MemAvailable:"))?;
+    let kilobytes: usize = line.split_whitespace().nth(1)?.parse().ok()?;
+    kilobytes.checked_mul(1024)
 }
 
 /// Cases come sorted by setting.

@@ -48,6 +48,18 @@ impl Verdict {
     }
 }
 
+impl std::str::FromStr for Verdict {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = || Verdict::ALL.map(Verdict::name).join(", ");
+        Verdict::ALL
+            .into_iter()
+            .find(|verdict| verdict.name() == name)
+            .ok_or_else(|| format!("unknown verdict {name:?}; there are {}", known()))
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

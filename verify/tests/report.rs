@@ -72,6 +72,7 @@ fn outcome(series: &str, cases: Vec<(Case, Option<Finding>)>) -> Outcome {
             }),
         },
         cases,
+        skipped: vec![],
         dismissed: vec![],
         took: Duration::from_secs(7),
     }

@@ -8,17 +8,27 @@ use std::{
 
 use anyhow::Context;
 use rail_verify::{
-    args::{Format, Level, Series as Wanted, VerifyArgs},
+    args::{Format, Level, Selection, Series as Wanted, VerifyArgs},
     group::Programs,
     progress::Progress,
+    proof::{self, Proof},
     report,
     run::{Outcome, Runner, Variant},
+    verdict::Verdict,
 };
-use toolchain::{DEFAULT_PIN, build::Request, pin::Pin, series::Series};
+use toolchain::{
+    DEFAULT_PIN,
+    build::Request,
+    pin::Pin,
+    series::{Class, Patch, Series},
+};
 
 use crate::{exit, programs, session::Session};
 
 pub fn run(session: &Session, args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    if args.each_patch {
+        return each_patch(session, args);
+    }
     let requests = requested(session, args)?;
     let variants = requests
         .iter()
@@ -44,28 +54,30 @@ pub fn run(session: &Session, args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
+fn versions(args: &VerifyArgs) -> Vec<String> {
+    match args.mlx.as_slice() {
+        [] => vec![DEFAULT_PIN.to_owned()],
+        named => named.to_vec(),
+    }
+}
+
 /// Every mistake of the user's comes out before the first build.
 fn requested(session: &Session, args: &VerifyArgs) -> anyhow::Result<Vec<(Pin, Series)>> {
-    let default = [DEFAULT_PIN.to_owned()];
-    let versions = match args.mlx.as_slice() {
-        [] => &default,
-        named => named,
-    };
     let mut requests = Vec::new();
-    for version in versions {
+    for version in versions(args) {
         for series in &args.series {
             let series = match series {
                 Wanted::Stock => Series::Stock,
                 Wanted::Patched => Series::Patched,
             };
-            requests.push((session.toolchain.pin(version)?, series));
+            requests.push((session.toolchain.pin(&version)?, series));
         }
     }
     Ok(requests)
 }
 
 /// Builds what is asked for; jaccl alone takes half a minute.
-pub fn variant(session: &Session, request: &Request<'_>) -> anyhow::Result<Variant> {
+fn variant(session: &Session, request: &Request<'_>) -> anyhow::Result<Variant> {
     let build = session.toolchain.build(request)?;
     let series = match request.without {
         None => request.series.to_string(),
@@ -77,6 +89,99 @@ pub fn variant(session: &Session, request: &Request<'_>) -> anyhow::Result<Varia
         library: build.library(),
         manifest: serde_json::to_value(&build.manifest).context("a manifest is JSON")?,
     })
+}
+
+/// Holds every fix to what its header claims.
+fn each_patch(session: &Session, args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    let mut claims = Vec::new();
+    for version in versions(args) {
+        let pin = session.toolchain.pin(&version)?;
+        let patches = session.toolchain.patches(&pin, Series::Patched)?;
+        claims.extend(claims_of(&pin, &patches, &args.patch)?);
+    }
+    let programs = programs::of_verify(session)?;
+    let progress = Progress::silent();
+    let runner = Runner {
+        programs: &programs,
+        jobs: args.jobs.unwrap_or_else(Runner::usual_jobs),
+        interrupted: session.cancel.flag(),
+        progress: &progress,
+    };
+    let mut proofs = Vec::new();
+    for claim in &claims {
+        let Claim { pin, patch, .. } = claim;
+        eprintln!("proving {patch} of MLX {}", pin.version);
+        let patched = Request::jaccl(pin, Series::Patched);
+        let [without, with] = [Some(patch.as_str()), None].map(|without| {
+            let variant = variant(
+                session,
+                &Request {
+                    without,
+                    ..patched.clone()
+                },
+            )?;
+            let outcome = runner.sweep(&variant, Level::Quick, &claim.selection);
+            session.unless_interrupted(outcome.map_err(Into::into))
+        });
+        proofs.push(Proof::new(
+            (pin.version.clone(), patch.clone()),
+            (claim.before, claim.flags.clone()),
+            &without?,
+            &with?,
+        ));
+    }
+    match args.format {
+        Format::Md => print!("{}", proof::markdown(&proofs)),
+        Format::Json => println!("{}", proof::json(&proofs)),
+    }
+    Ok(match proofs.iter().all(Proof::holds) {
+        true => ExitCode::SUCCESS,
+        false => exit::FAILED.into(),
+    })
+}
+
+/// One line of a patch's `X-Verdicts`.
+struct Claim {
+    pin: Pin,
+    patch: String,
+    before: Verdict,
+    flags: String,
+    selection: Selection,
+}
+
+fn claims_of(pin: &Pin, patches: &[Patch], wanted: &[String]) -> anyhow::Result<Vec<Claim>> {
+    let fixes = || patches.iter().filter(|patch| patch.class == Class::Fix);
+    if let Some(unknown) = wanted
+        .iter()
+        .find(|name| !fixes().any(|p| p.name == **name))
+    {
+        let error = toolchain::Error::UnknownPatch {
+            wanted: unknown.clone(),
+            pin: pin.version.clone(),
+            known: fixes().map(|patch| patch.name.clone()).collect(),
+        };
+        return Err(error.into());
+    }
+    let mut claims = Vec::new();
+    for patch in fixes().filter(|patch| wanted.is_empty() || wanted.contains(&patch.name)) {
+        for proof in patch.proofs()? {
+            let at = || format!("the X-Verdicts of {}: {proof}", patch.file.display());
+            claims.push(Claim {
+                pin: pin.clone(),
+                patch: patch.name.clone(),
+                before: proof
+                    .before
+                    .parse()
+                    .map_err(anyhow::Error::msg)
+                    .with_context(at)?,
+                selection: Selection::parse(&proof.flags)
+                    .map_err(anyhow::Error::msg)
+                    .with_context(at)?,
+                flags: proof.flags.join(" "),
+            });
+        }
+    }
+    Ok(claims)
 }
 
 fn verify(

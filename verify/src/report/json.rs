@@ -73,6 +73,7 @@ fn variant(outcome: &Outcome) -> Value {
         "cases": outcome.cases.len(),
         "verdicts": verdicts,
         "failures": failures,
+        "skipped": outcome.skipped.iter().map(Case::flags).collect::<Vec<_>>(),
         "dismissed": outcome.dismissed.iter().map(Case::flags).collect::<Vec<_>>(),
         "seconds": outcome.took.as_secs(),
         "manifest": outcome.variant.manifest,

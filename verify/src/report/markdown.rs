@@ -30,13 +30,10 @@ pub fn report(level: Level, outcomes: &[Outcome]) -> String {
     for outcome in outcomes {
         failures(&mut text, outcome);
     }
-    for outcome in outcomes.iter().filter(|one| !one.dismissed.is_empty()) {
-        let _ = writeln!(
-            text,
-            "\n{}: {}",
-            outcome.variant.name(),
-            super::dismissed(outcome)
-        );
+    for outcome in outcomes {
+        for note in super::notes(outcome) {
+            let _ = writeln!(text, "\n{}: {note}", outcome.variant.name());
+        }
     }
     text
 }

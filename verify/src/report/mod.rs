@@ -102,9 +102,23 @@ fn unnamed(folder: &Path, text: &str) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// That hangs did not come again.
-fn dismissed(outcome: &Outcome) -> String {
-    let some = outcome.dismissed.len();
-    let cases = if some == 1 { "case was" } else { "cases were" };
-    format!("{some} {cases} silent too long among others and passed alone.")
+/// What the counts do not say: what was not run, and which hangs did not come again.
+fn notes(outcome: &Outcome) -> Vec<String> {
+    let cases = |n: usize| if n == 1 { "case was" } else { "cases were" };
+    let mut notes = Vec::new();
+    let skipped = outcome.skipped.len();
+    if skipped > 0 {
+        let cases = cases(skipped);
+        notes.push(format!(
+            "{skipped} {cases} NOT run, because there was not enough memory."
+        ));
+    }
+    let dismissed = outcome.dismissed.len();
+    if dismissed > 0 {
+        let cases = cases(dismissed);
+        notes.push(format!(
+            "{dismissed} {cases} silent too long among others and passed alone."
+        ));
+    }
+    notes
 }

@@ -27,8 +27,10 @@ pub fn report(level: Level, outcomes: &[Outcome]) -> String {
                 h1 { (title) }
                 p { (outcomes.len() - failed) " of " (outcomes.len()) " variants passed every case." }
                 (counts(outcomes))
-                @for outcome in outcomes.iter().filter(|one| !one.dismissed.is_empty()) {
-                    p { (outcome.variant.name()) ": " (super::dismissed(outcome)) }
+                @for outcome in outcomes {
+                  @for note in super::notes(outcome) {
+                    p { (outcome.variant.name()) ": " (note) }
+                  }
                 }
                 (legend())
                 h2 { "What was tested" }
