@@ -6,7 +6,7 @@ use jaccl::Dtype;
 
 use crate::{
     args::Level,
-    case::{Frames, Op, Setting},
+    case::{Backend, Frames, Op, Setting},
 };
 
 /// `FRAME_SIZE` in `rdma.h`.
@@ -21,12 +21,16 @@ const PIPELINE: usize = 2;
 
 /// Lengths at which jaccl changes its way of working: the ring's use of one wire (32
 /// KiB from MLX 0.32.1, 64 KiB before) and the mesh's (512 KiB), the two steps of the
-/// mesh above 32 KiB with three ranks or more, and its turning into a ring at 8 MiB
-/// (512 KiB of bf16) before MLX 0.32.
-const THRESHOLDS: [usize; 4] = [32 << 10, 64 << 10, 512 << 10, 8 << 20];
+/// mesh above 32 KiB with three ranks or more, and its turning into a ring above 512
+/// KiB of bf16 before MLX 0.32.
+const THRESHOLDS: [usize; 3] = [32 << 10, 64 << 10, 512 << 10];
 
-/// Far above every threshold, and a multiple of nothing.
-const LARGE: usize = 9_437_193;
+/// Where a mesh of three ranks or more reduces as a ring before MLX 0.32, whatever the
+/// dtype (`MeshGroup::all_reduce` in `mesh.cpp`).
+const MESH_TO_RING: usize = 8 << 20;
+
+/// Far above the thresholds, and a multiple of nothing.
+const LARGE: usize = 2_500_003;
 
 /// The lengths of a level for an operation in a setting, ascending, in whole
 /// elements.
@@ -50,7 +54,7 @@ pub fn few(setting: Setting, size: usize) -> Vec<usize> {
         2 * ranks * wires * size - size,
         2 * ranks * wires * FRAME + size,
     ]);
-    lengths.extend(THRESHOLDS[..3].iter().map(|at| at + size));
+    lengths.extend(THRESHOLDS.iter().map(|at| at + size));
     if setting.frames == Frames::Big {
         lengths.push(wires * (FRAME << (FRAME_SIZES - 1)) + size);
     }
@@ -60,10 +64,10 @@ pub fn few(setting: Setting, size: usize) -> Vec<usize> {
 /// Just below, at and just above every boundary.
 fn boundaries(op: Op, setting: Setting, size: usize) -> Vec<usize> {
     let Setting {
+        backend,
         ranks,
         wires,
         frames,
-        ..
     } = setting;
     let mut edges = few(setting, size);
     // A part of a collective is a rank's, or a direction of a rank's.
@@ -87,9 +91,10 @@ fn boundaries(op: Op, setting: Setting, size: usize) -> Vec<usize> {
             edges.extend([FRAME << k, wires * (FRAME << k)]);
         }
         let biggest = FRAME << (FRAME_SIZES - 1);
-        for part in parts {
-            edges.push(part * (PIPELINE + 1) * biggest);
-        }
+        edges.push(wires * (PIPELINE + 1) * biggest);
+    }
+    if op.reduces() && backend == Backend::Mesh && ranks > 2 {
+        edges.push(MESH_TO_RING);
     }
     let around = |edge: usize| [edge.saturating_sub(size), edge, edge + size];
     let mut lengths: Vec<usize> = edges.into_iter().flat_map(around).collect();
@@ -101,7 +106,6 @@ fn boundaries(op: Op, setting: Setting, size: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::Backend;
 
     /// Lengths at which facts were measured: these hang on MLX 0.31.2 as it is.
     #[test]

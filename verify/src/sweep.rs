@@ -264,7 +264,10 @@ fn of_data(
             sizes::lengths(Level::Quick, op, setting, dtype)
         };
         let in_place: &[bool] = match op {
-            Op::AllSum | Op::AllMax | Op::AllMin | Op::AllGather => &[false, true],
+            Op::AllSum | Op::AllGather => &[false, true],
+            // Takes the same way through jaccl as all_sum, for every dtype.
+            Op::AllMax | Op::AllMin if dtype == principal(op) => &[false, true],
+            Op::AllMax | Op::AllMin if !selection.in_place.is_empty() => &[false, true],
             _ => &[false],
         };
         for bytes in lengths {

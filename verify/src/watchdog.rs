@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use crate::process::Processor;
 
-/// A rank that had less than this part of the time was not slow by itself. Several
-/// ranks of a group share a processor.
-const STARVED: f64 = 0.2;
+/// The part of the limit for which a rank must have had a processor. Several ranks of a
+/// group share one, and a rank that waits lets others go first.
+const FAIR: f64 = 0.2;
 
 /// When even a starved rank is called hung, in limits.
 const PATIENCE: u32 = 30;
@@ -59,13 +59,11 @@ impl Watchdog {
         ranks: impl IntoIterator<Item = (Option<Processor>, Option<Processor>)>,
     ) -> bool {
         let silence = now - self.since;
-        let starved =
-            |(before, after): (Option<Processor>, Option<Processor>)| match (before, after) {
-                (Some(before), Some(after)) => {
-                    after.wants && (after.used - before.used).div_duration_f64(silence) < STARVED
-                }
-                _ => false,
-            };
+        let starved = |(before, after): (Option<Processor>, Option<Processor>)| {
+            before.zip(after).is_some_and(|(before, after)| {
+                after.wants && after.used - before.used < self.limit.mul_f64(FAIR)
+            })
+        };
         silence >= self.limit
             && (silence >= self.limit * PATIENCE || !ranks.into_iter().any(starved))
     }
@@ -98,6 +96,7 @@ mod tests {
         let dog = Watchdog::new(LIMIT, start, 0);
         let starved = [(had(5.0, true), had(5.1, true))];
         assert!(!dog.expired(start + 2 * LIMIT, starved));
+        assert!(dog.expired(start + 3 * LIMIT, [(had(5.0, true), had(5.3, true))]));
         assert!(dog.expired(start + PATIENCE * LIMIT, starved));
     }
 

@@ -1,0 +1,153 @@
+//! Which cases there are, as a caller sees it.
+
+use jaccl::{Dtype, Features};
+use rail_verify::{
+    args::{Level, Selection},
+    case::{Backend, Case, Direction, Frames, Op, Setting},
+    sweep::cases,
+};
+
+const EVERYTHING: Features = Features {
+    barrier: true,
+    sum_scatter: true,
+};
+
+fn select(flags: &str) -> Selection {
+    let flags: Vec<String> = flags.split_whitespace().map(str::to_owned).collect();
+    Selection::parse(&flags).expect("a selection")
+}
+
+fn of(level: Level, flags: &str) -> Vec<Case> {
+    cases(level, &select(flags), EVERYTHING)
+}
+
+#[test]
+fn a_level_has_every_op_in_every_setting() {
+    for level in [Level::Quick, Level::Full] {
+        let cases = of(level, "");
+        for op in Op::ALL {
+            assert!(cases.iter().any(|case| case.op == op), "{op} at {level:?}");
+        }
+        for backend in Backend::ALL {
+            for frames in Frames::ALL {
+                for ranks in 2..=4 {
+                    for wires in 1..=4 {
+                        let setting = Setting {
+                            backend,
+                            ranks,
+                            wires,
+                            frames,
+                        };
+                        let of_setting = cases.iter().filter(|case| case.setting == setting);
+                        let mut ops: Vec<Op> = of_setting.map(|case| case.op).collect();
+                        ops.dedup();
+                        for op in &Op::ALL[..9] {
+                            assert!(ops.contains(op), "{op} in {setting:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_full_level_reduces_every_dtype_and_has_the_quick_one_within() {
+    let full = of(Level::Full, "");
+    for dtype in Dtype::ALL {
+        for op in [Op::AllSum, Op::AllMax, Op::AllMin, Op::SumScatter] {
+            let found = full.iter().any(|case| case.op == op && case.dtype == dtype);
+            assert!(found, "{op} of {dtype}");
+        }
+    }
+    for case in of(
+        Level::Quick,
+        "--op send,recv,all_sum,all_gather,sum_scatter",
+    ) {
+        assert!(full.contains(&case), "{case}");
+    }
+}
+
+#[test]
+fn a_selection_of_one_case_is_one_case() {
+    let flags = "--op recv --backend ring --ranks 2 --wires 3 --bytes 12288 --dtype u8 \
+                 --frames small --direction 0->1 --in-place false";
+    let cases = of(Level::Quick, flags);
+    assert_eq!(cases.len(), 1, "{cases:?}");
+    assert_eq!(cases[0].direction, Direction::Pair { from: 0, to: 1 });
+    assert_eq!(cases[0].bytes, 12288);
+}
+
+#[test]
+fn what_a_selection_leaves_out_takes_every_value_of_the_level() {
+    let cases = of(Level::Quick, "--op all_gather --bytes 4096 --wires 2");
+    assert!(
+        cases
+            .iter()
+            .all(|case| case.bytes == 4096 && case.setting.wires == 2)
+    );
+    // Backends, ranks, frame modes, in place or not.
+    assert_eq!(cases.len(), 2 * 3 * 2 * 2);
+}
+
+#[test]
+fn lengths_that_are_no_whole_elements_are_left_out() {
+    assert!(of(Level::Quick, "--op all_sum --dtype f32 --bytes 4097").is_empty());
+    assert!(!of(Level::Quick, "--op all_sum --dtype u8 --bytes 4097").is_empty());
+}
+
+#[test]
+fn words_filter_lines() {
+    let flags = [
+        "--filter".to_owned(),
+        "all_sum ring wires=3 bf16".to_owned(),
+    ];
+    let selection = Selection::parse(&flags).expect("a selection");
+    let cases = cases_with(&selection);
+    assert!(!cases.is_empty());
+    for case in cases {
+        assert_eq!((case.op, case.dtype), (Op::AllSum, Dtype::BFloat16));
+        assert_eq!(case.setting.wires, 3);
+    }
+}
+
+fn cases_with(selection: &Selection) -> Vec<Case> {
+    cases(Level::Full, selection, EVERYTHING)
+}
+
+#[test]
+fn what_jaccl_has_not_is_not_asked_for() {
+    let nothing_new = Features {
+        barrier: false,
+        sum_scatter: false,
+    };
+    let cases = cases(Level::Full, &Selection::default(), nothing_new);
+    let new = |case: &&Case| matches!(case.op, Op::Barrier | Op::SumScatter);
+    assert_eq!(cases.iter().find(new), None);
+}
+
+#[test]
+fn no_case_is_there_twice_and_settings_are_together() {
+    let cases = of(Level::Full, "");
+    let mut seen = std::collections::HashSet::new();
+    for case in &cases {
+        assert!(seen.insert(*case), "{case} twice");
+    }
+    assert!(cases.is_sorted_by_key(|case| case.setting));
+}
+
+#[test]
+fn mistakes_are_told_with_what_would_be_right() {
+    for (flags, part) in [
+        ("--op receive", "recv, all_sum"),
+        ("--dtype float", "bf16"),
+        ("--ranks 1", "from 2 to 8"),
+        ("--wires 6", "from 1 to 5"),
+        ("--direction 0-1", "0->1"),
+        ("--backend torus", "mesh, ring"),
+    ] {
+        let flags: Vec<String> = flags.split_whitespace().map(str::to_owned).collect();
+        let error = Selection::parse(&flags).expect_err("a mistake");
+        assert!(error.contains(part), "{flags:?}: {error}");
+    }
+}
