@@ -1,0 +1,89 @@
+//! Builds, and a runner for them.
+
+use std::{num::NonZeroUsize, path::PathBuf, sync::atomic::AtomicBool};
+
+use rail_verify::{
+    args::{Level, Selection},
+    group::Programs,
+    progress::Progress,
+    run::{Outcome, RunError, Runner, Variant},
+    verdict::Verdict,
+};
+use toolchain::{DEFAULT_PIN, Toolchain, build::Request, series::Series};
+
+/// A pin's jaccl without one of its fixes, built first when the store does not have it.
+pub fn build(version: &str, series: Series, without: Option<&str>) -> Variant {
+    let make = || -> toolchain::Result<PathBuf> {
+        let toolchain = Toolchain::open()?;
+        let pin = toolchain.pin(version)?;
+        let request = Request {
+            without,
+            ..Request::jaccl(&pin, series)
+        };
+        Ok(toolchain.build(&request)?.library())
+    };
+    Variant {
+        mlx: version.to_owned(),
+        series: series.to_string(),
+        library: make().unwrap_or_else(|error| panic!("{error}")),
+        manifest: serde_json::Value::Null,
+    }
+}
+
+/// The default pin's jaccl with all fixes.
+pub fn patched() -> Variant {
+    build(DEFAULT_PIN, Series::Patched, None)
+}
+
+/// The default pin's jaccl as upstream has it.
+pub fn stock() -> Variant {
+    build(DEFAULT_PIN, Series::Stock, None)
+}
+
+pub fn programs() -> Programs {
+    Programs {
+        rank: env!("CARGO_BIN_EXE_jaccl-rank").into(),
+        provider: softrail::provider_library().expect("the provider"),
+    }
+}
+
+pub fn select(flags: &str) -> Selection {
+    let flags: Vec<String> = flags.split_whitespace().map(str::to_owned).collect();
+    Selection::parse(&flags).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Sweeps what flags select of the quick level.
+pub fn sweep(variant: &Variant, flags: &str) -> Outcome {
+    try_sweep(variant, flags, &AtomicBool::new(false)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub fn try_sweep(
+    variant: &Variant,
+    flags: &str,
+    interrupted: &AtomicBool,
+) -> Result<Outcome, RunError> {
+    let runner = Runner {
+        programs: &programs(),
+        jobs: NonZeroUsize::MIN,
+        interrupted,
+        progress: &Progress::silent(),
+    };
+    runner.sweep(variant, Level::Quick, &select(flags))
+}
+
+/// Every case must have passed.
+#[track_caller]
+pub fn expect_pass(outcome: &Outcome) {
+    let failures: Vec<String> = outcome
+        .failures()
+        .map(|(case, finding)| format!("{case}: {}: {}", finding.verdict, finding.detail))
+        .collect();
+    assert!(outcome.passed(), "{failures:#?}");
+}
+
+/// Every case must have ended so.
+#[track_caller]
+pub fn expect_all(outcome: &Outcome, verdict: Verdict) {
+    let count = outcome.count();
+    assert_eq!(count[&verdict], outcome.cases.len(), "{count:?}");
+}

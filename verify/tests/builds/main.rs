@@ -1,0 +1,7 @@
+//! Real builds of jaccl, in real processes, over emulated cables.
+
+mod condition;
+mod ends;
+mod harness;
+mod library;
+mod mutation;
