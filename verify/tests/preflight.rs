@@ -39,6 +39,10 @@ fn fault(on: &str, kind: &str) -> String {
 
 /// Checks a rig with a matrix, or with its own.
 fn check(rig: Rig, matrix: Option<Devices>, series: Series) -> Report {
+    check_within(Duration::from_secs(1), rig, matrix, series)
+}
+
+fn check_within(timeout: Duration, rig: Rig, matrix: Option<Devices>, series: Series) -> Report {
     let plan = match matrix {
         Some(matrix) => Plan::new(rig, &matrix).expect("a matrix of the rig"),
         None => Plan::of_rig(rig).expect("a rig with a matrix"),
@@ -52,7 +56,7 @@ fn check(rig: Rig, matrix: Option<Devices>, series: Series) -> Report {
         programs: &programs,
         library: &library,
         rig: &plan.rig,
-        timeout: Duration::from_secs(2),
+        timeout,
         interrupted: &AtomicBool::new(false),
     };
     let rails = preflight::check(&plan, &mut ranks, |_| {}).expect("groups start");
@@ -119,6 +123,15 @@ fn a_slow_cable_among_faster_ones_is_slow() {
     assert_eq!(verdicts(&report), [Slow, Well, Well]);
     let detail = report.rails[0].detail.as_deref().expect("why");
     assert!(detail.contains("the pace of this one"), "{detail}");
+}
+
+/// A frame takes longer over this cable than the timeout.
+#[test]
+fn a_cable_that_is_stated_to_be_slow_is_given_its_time() {
+    let rig = rig(|text| text.replace("50 MB/s", "10 kB/s"), "");
+    let one = rig.with_cables(1).expect("three cables");
+    let report = check_within(Duration::from_millis(250), one, None, Series::Patched);
+    assert!(report.all_ok(), "{:#?}", report.rails);
 }
 
 #[test]

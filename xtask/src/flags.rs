@@ -232,7 +232,8 @@ pub struct Preflight {
     /// stock or patched; rails are tried one at a time, which stock jaccl can do too
     #[arg(long, default_value = "patched")]
     pub series: Series,
-    /// How long a small message may take before the rail counts as silent
+    /// How much longer than the rig states a message may take before its rail counts as
+    /// silent
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     pub timeout: Duration,
     /// What to print on stdout

@@ -55,8 +55,8 @@ pub fn check(
         interrupted: session.cancel.flag(),
     };
     let terminal = Terminal::default();
-    let checked = preflight::check(&plan, &mut ranks, |rail| {
-        terminal.step("Trying", &rail.to_string());
+    let checked = preflight::check(&plan, &mut ranks, |what| {
+        terminal.step("Trying", what);
     });
     terminal.finish();
     let rails = session.unless_interrupted(checked.map_err(Into::into))?;

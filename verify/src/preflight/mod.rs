@@ -37,35 +37,35 @@ use rail_matrix::Rig;
 /// How often a rail that seems slow is measured again before it is called slow.
 const SECOND_LOOKS: usize = 3;
 
-/// Exercises every rail and judges it. `tell` hears of each rail that is about to be
-/// tried.
+/// Exercises every rail and judges it. `tell` hears what is about to be tried.
 ///
 /// # Errors
 /// The prober's.
 pub fn check<P: Prober>(
     plan: &Plan,
     prober: &mut P,
-    mut tell: impl FnMut(&Rail),
+    mut tell: impl FnMut(&str),
 ) -> Result<Vec<RailReport>, P::Error> {
     let Plan { rig, rails } = plan;
     let mut outcomes = Vec::with_capacity(rails.len());
     for rail in rails {
-        tell(rail);
+        tell(&rail.to_string());
         outcomes.push(measure(rig, rail, prober)?);
     }
     for _ in 0..SECOND_LOOKS {
         for slow in rate::slow(rig, rails, &outcomes) {
-            tell(&rails[slow.rail]);
+            tell(&format!("{} again", rails[slow.rail]));
             let again = measure(rig, &rails[slow.rail], prober)?;
             outcomes[slow.rail].look_again(again);
         }
     }
-    let mates = plugs::trace(rig, rails, &outcomes, prober)?;
+    let mates = plugs::trace(rig, rails, &outcomes, prober, tell)?;
     Ok(report::judge(rig, rails, &outcomes, &mates))
 }
 
 fn measure<P: Prober>(rig: &Rig, rail: &Rail, prober: &mut P) -> Result<Outcome, P::Error> {
-    prober.probe(rail.ends.each_ref(), Some(Load::for_rail(rig, rail)))
+    let ends = rail.ends.each_ref();
+    prober.probe(ends, Some(Load::over(rate::link_between(rig, ends))))
 }
 
 #[cfg(test)]

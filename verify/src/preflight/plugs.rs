@@ -28,6 +28,7 @@ pub(super) fn trace<P: Prober>(
     rails: &[Rail],
     outcomes: &[Outcome],
     prober: &mut P,
+    mut tell: impl FnMut(&str),
 ) -> Result<Mates, P::Error> {
     let rails_that = |wanted: fn(&Outcome) -> bool| {
         let all = rails.iter().zip(outcomes);
@@ -54,6 +55,7 @@ pub(super) fn trace<P: Prober>(
                 if met || taken || other.node == end.node {
                     continue;
                 }
+                tell(&format!("{} with {}", whose(end), whose(other)));
                 if prober.probe([end, other], None)?.is_connected() {
                     mates.join([end, other]);
                 } else {

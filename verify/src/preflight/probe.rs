@@ -7,7 +7,7 @@ use rail_matrix::{End, Rig};
 
 use super::{
     plugs::whose,
-    rate::{Load, Rates},
+    rate::{Load, Rates, link_between, shortest_transit},
 };
 use crate::{
     case::{Backend, Frames},
@@ -80,7 +80,8 @@ pub struct Ranks<'a> {
     pub library: &'a Path,
     /// The cabling as it is.
     pub rig: &'a Rig,
-    /// How long a small message may take to arrive, while the ranks have the processor.
+    /// How much longer than the rig states a message may take, while the ranks have the
+    /// processor and no byte moves.
     pub timeout: Duration,
     /// Set by the caller to stop, as at Ctrl-C.
     pub interrupted: &'a AtomicBool,
@@ -113,7 +114,8 @@ impl Prober for Ranks<'_> {
         }
 
         let greeting = vec![step(Operation::AllGather, GREETING)];
-        let greeted = group.run(greeting, None, self.timeout, Until::All)?;
+        let patience = self.timeout + shortest_transit(link_between(self.rig, ends));
+        let greeted = group.run(greeting, None, patience, Until::All)?;
         if let Some(failure) = failure(&greeted, ends) {
             return Ok(failure);
         }

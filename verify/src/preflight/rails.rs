@@ -22,9 +22,13 @@ pub struct Rail {
 
 impl fmt::Display for Rail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b] = &self.pair;
-        write!(f, "rail {} between {a} and {b}", self.index)
+        f.write_str(&name(self.index, &self.pair))
     }
+}
+
+/// What a rail is called: `rail 1 between a and b`.
+pub(super) fn name(index: usize, [a, b]: &[String; 2]) -> String {
+    format!("rail {index} between {a} and {b}")
 }
 
 /// A device matrix that cannot be checked over a rig.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rail_matrix::{Cable, End, Link, Rig, units};
+use softrail::fabric::serialisation;
 
 use super::{Outcome, Rail};
 
@@ -36,31 +37,35 @@ pub struct Load {
 }
 
 impl Load {
-    /// For a rail whose cable is what the rig states for either of its ends, the
-    /// slower one where they differ.
-    pub fn for_rail(rig: &Rig, rail: &Rail) -> Self {
-        let links = rail
-            .ends
-            .iter()
-            .filter_map(|end| cable_at(rig, end))
-            .map(|cable| cable.link);
-        Self::over(
-            links
-                .min_by_key(|link| link.bytes_per_second)
-                .unwrap_or_default(),
-        )
-    }
-
-    fn over(link: Link) -> Self {
+    /// For a cable.
+    pub fn over(link: Link) -> Self {
         let time = LONG_ENOUGH.max(link.latency * LATENCIES);
         let wanted = link.bytes_per_second as f64 * time.as_secs_f64();
         let bytes = 1 << (wanted as u64).clamp(SHORTEST, LONGEST).ilog2();
         Load {
             bytes,
             repeat: 4,
-            expected: softrail::fabric::serialisation(&link, bytes) + link.latency,
+            expected: transit(link, bytes),
         }
     }
+}
+
+/// From handing over a message to its arrival, at the rate that the rig states.
+fn transit(link: Link, bytes: u64) -> Duration {
+    serialisation(&link, bytes) + link.latency
+}
+
+/// The same for the shortest message there is.
+pub(super) fn shortest_transit(link: Link) -> Duration {
+    transit(link, SHORTEST)
+}
+
+/// What the rig states for the cables at two devices: the slower one, should they be
+/// two.
+pub(super) fn link_between(rig: &Rig, ends: [&End; 2]) -> Link {
+    let cables = ends.into_iter().filter_map(|end| cable_at(rig, end));
+    let slower = cables.min_by_key(|cable| cable.link.bytes_per_second);
+    slower.map(|cable| cable.link).unwrap_or_default()
 }
 
 /// Bytes a second: from the first device of a rail to the second, and back.
@@ -94,47 +99,43 @@ pub(super) fn slow(rig: &Rig, rails: &[Rail], outcomes: &[Outcome]) -> Vec<Slow>
         .enumerate()
         .filter_map(|(rail, outcome)| Some((rail, outcome.rates()?)))
         .collect();
-    let why = |&(at, rates): &(usize, Rates)| {
+    let slow = measured.iter().filter_map(|&(at, rates)| {
         let rail = &rails[at];
         let (sender, rate) = rates.slower();
-        let cable = cable_at(rig, &rail.ends[0])?;
-        let stated = cable.link.bytes_per_second as f64;
-        let way = format!(
-            "{} to {} carries {} MB/s",
-            rail.pair[sender],
-            rail.pair[1 - sender],
-            megabytes(rate)
-        );
-        if rate < OF_STATED * stated {
-            let stated = units::format_rate(cable.link.bytes_per_second);
-            return Some(format!(
-                "{way} of the {stated} that the rig states for {}",
-                cable.name
-            ));
-        }
-        let siblings = measured
-            .iter()
-            .filter(|(other, _)| rails[*other].pair == rail.pair);
-        let (fastest, best) = siblings
-            .map(|(other, rates)| (*other, rates.slower().1))
-            .max_by(|(_, a), (_, b)| a.total_cmp(b))?;
-        (rate < OF_FASTEST * best).then(|| {
-            let (fastest, best) = (rails[fastest].index, megabytes(best));
-            format!(
-                "{way}, and rail {fastest} {best}; jaccl gives every rail of a pair the same share, \
-                 so all go at the pace of this one: leave it out, or replace its cable"
-            )
-        })
-    };
-    measured
-        .iter()
-        .filter_map(|found| {
-            Some(Slow {
-                rail: found.0,
-                why: why(found)?,
-            })
-        })
-        .collect()
+        let less = less_than_stated(rig, rail, rate).or_else(|| {
+            let of_pair = |(other, _): &&(usize, Rates)| rails[*other].pair == rail.pair;
+            let (fastest, best) = measured
+                .iter()
+                .filter(of_pair)
+                .map(|(other, rates)| (&rails[*other], rates.slower().1))
+                .max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+            less_than_fastest(rate, fastest, best)
+        })?;
+        let [from, to] = [&rail.pair[sender], &rail.pair[1 - sender]];
+        let why = format!("{from} to {to} carries {} MB/s{less}", megabytes(rate));
+        Some(Slow { rail: at, why })
+    });
+    slow.collect()
+}
+
+fn less_than_stated(rig: &Rig, rail: &Rail, rate: f64) -> Option<String> {
+    let cable = cable_at(rig, &rail.ends[0])?;
+    let stated = cable.link.bytes_per_second;
+    (rate < OF_STATED * stated as f64).then(|| {
+        let stated = units::format_rate(stated);
+        format!(" of the {stated} that the rig states for {}", cable.name)
+    })
+}
+
+fn less_than_fastest(rate: f64, fastest: &Rail, best: f64) -> Option<String> {
+    (rate < OF_FASTEST * best).then(|| {
+        format!(
+            ", and rail {} {}; jaccl gives every rail of a pair the same share, so all go at the \
+             pace of this one: leave it out, or replace its cable",
+            fastest.index,
+            megabytes(best)
+        )
+    })
 }
 
 /// Megabytes, as people read them.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{
     Outcome, Rail,
     plugs::{Mates, crossing, whose},
+    rails,
     rate::{self, cable_at},
 };
 
@@ -152,14 +153,6 @@ fn silence(rig: &Rig, rail: &Rail, heard: [bool; 2]) -> String {
     }
 }
 
-impl RailReport {
-    /// Such as `rail 1 between a and b`.
-    fn name(&self) -> String {
-        let [a, b] = &self.pair;
-        format!("rail {} between {a} and {b}", self.rail)
-    }
-}
-
 impl Report {
     /// What was found, and with which jaccl.
     pub fn new(mlx: &str, series: &str, rig: Rig, rails: Vec<RailReport>) -> Self {
@@ -202,7 +195,10 @@ impl Report {
             let Some(detail) = &rail.detail else { continue };
             let line = match rail.verdict {
                 Verdict::Crossed => detail.clone(),
-                verdict => format!("{} is {verdict}: {detail}", rail.name()),
+                verdict => {
+                    let name = rails::name(rail.rail, &rail.pair);
+                    format!("{name} is {verdict}: {detail}")
+                }
             };
             if !found.contains(&line) {
                 found.push(line);

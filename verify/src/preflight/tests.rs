@@ -127,6 +127,17 @@ fn two_swapped_rails_are_one_finding_that_names_both_cables() {
 }
 
 #[test]
+fn what_does_not_carry_is_not_fit_and_what_is_slow_is() {
+    let crossed = checked(&mut Played::new(&rig("")), &matrix(&[5, 6], &[6, 5]));
+    let unfit = crossed.fit().expect_err("crossed").to_string();
+    assert!(unfit.contains("rails 0 and 1 between a and b"), "{unfit}");
+    let mut slow = Played::new(&rig(""));
+    slow.rates = vec![("cable-2", vec![1e6])];
+    let slow = checked(&mut slow, &straight());
+    assert_eq!((slow.all_ok(), slow.fit()), (false, Ok(())));
+}
+
+#[test]
 fn rails_that_are_turned_around_are_told_one_by_one() {
     let mut played = Played::new(&rig(""));
     let report = checked(&mut played, &matrix(&[5, 6, 7], &[6, 7, 5]));
