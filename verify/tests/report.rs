@@ -8,7 +8,7 @@ use proptest::{prelude::*, sample::Index};
 use rail_verify::{
     args::{Level, Selection, VerifyArgs},
     case::{Backend, Case, Direction, Frames, Op, Setting},
-    report::Report,
+    report::{Report, check_output},
     run::{Outcome, Variant},
     sweep,
     verdict::{Finding, Verdict},
@@ -247,8 +247,7 @@ fn a_report_that_cannot_be_written_names_the_place() {
     let parent = tempfile::tempdir().unwrap();
     let file = parent.path().join("file");
     fs::write(&file, "").unwrap();
-    let error = Report::new(Level::Quick, &[]).write(&file).unwrap_err();
-    let error = error.to_string();
+    let error = check_output(&file).unwrap_err().to_string();
     assert!(error.contains(&*file.to_string_lossy()) && error.contains("another folder"));
 }
 

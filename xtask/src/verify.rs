@@ -30,6 +30,9 @@ pub fn run(session: &Session, args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         return each_patch(session, args);
     }
     let requests = requested(session, args)?;
+    if let Some(folder) = &args.output {
+        report::check_output(folder)?;
+    }
     let variants = requests
         .iter()
         .map(|(pin, series)| variant(session, &Request::jaccl(pin, *series)))

@@ -70,7 +70,7 @@ impl<'a> Report<'a> {
     /// # Errors
     /// When one of them cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), WriteError> {
-        fs::create_dir_all(folder).map_err(WriteError::at(folder))?;
+        check_output(folder)?;
         let files = [
             ("verify.json", self.json() + "\n"),
             ("verify.md", self.markdown()),
@@ -90,6 +90,18 @@ impl<'a> Report<'a> {
         }
         Ok(())
     }
+}
+
+/// Makes the folder where it is missing and sees that a file can be made in it, so that
+/// a sweep does not end in a report that cannot be written.
+///
+/// # Errors
+/// When it cannot.
+pub fn check_output(folder: &Path) -> Result<(), WriteError> {
+    fs::create_dir_all(folder)
+        .and_then(|()| unnamed(folder, ""))
+        .map(drop)
+        .map_err(WriteError::at(folder))
 }
 
 /// A whole file that is gone when dropped before it has its name.
