@@ -28,9 +28,9 @@ pub fn report(level: Level, outcomes: &[Outcome]) -> String {
                 p { (outcomes.len() - failed) " of " (outcomes.len()) " variants passed every case." }
                 (counts(outcomes))
                 @for outcome in outcomes {
-                  @for note in super::notes(outcome) {
-                    p { (outcome.variant.name()) ": " (note) }
-                  }
+                    @for note in super::notes(outcome) {
+                        p { (outcome.variant.name()) ": " (note) }
+                    }
                 }
                 (legend())
                 h2 { "What was tested" }
