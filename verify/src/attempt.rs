@@ -10,10 +10,11 @@ use crate::{
     sequence,
     setup::{AFFLICTED, Setup},
     verdict::{Finding, Verdict},
+    watchdog::Limit,
 };
 
-/// Time that a rank may take for a byte that it makes, moves and compares, beside the
-/// cables: 100 MB/s is a tenth of what the slowest step of it reaches.
+/// Processor time that a rank may need for a byte that it makes or compares: several
+/// times what an optimised build needs.
 const PER_BYTE: Duration = Duration::from_nanos(10);
 
 /// Joining and leaving in one [`Op::Init`].
@@ -33,22 +34,30 @@ pub enum Patience {
 }
 
 impl Patience {
-    /// The longest silence within a case.
-    fn silence(self, case: &Case) -> Duration {
-        let floor = match self {
+    /// How long silence is borne within a case.
+    fn silence(self, case: &Case) -> Limit {
+        let silence = match self {
             Patience::Short => Duration::from_millis(400),
             Patience::Long => Duration::from_millis(1500),
         };
-        let bytes = case.bytes.max(CONDITION_BYTES) * case.setting.ranks;
-        floor + PER_BYTE * u32::try_from(bytes).unwrap_or(u32::MAX)
+        let longest = case.bytes.max(CONDITION_BYTES);
+        let parts = case.setting.ranks + 1;
+        Limit {
+            silence,
+            work: PER_BYTE.mul_f64((longest * parts) as f64),
+        }
     }
 
-    /// The longest silence while joining: jaccl itself waits 1, 2 and 4 s between
+    /// How long silence is borne while joining: jaccl itself waits 1, 2 and 4 s between
     /// attempts to connect (`SideChannel` in `rdma.cpp`).
-    fn joining(self) -> Duration {
-        match self {
-            Patience::Short => Duration::from_secs(6),
-            Patience::Long => Duration::from_secs(10),
+    fn joining(self) -> Limit {
+        let seconds = match self {
+            Patience::Short => 6,
+            Patience::Long => 10,
+        };
+        Limit {
+            silence: Duration::from_secs(seconds),
+            work: Duration::ZERO,
         }
     }
 }

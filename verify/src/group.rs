@@ -19,7 +19,7 @@ use crate::{
     process::{Processor, RankProcess, Word},
     setup::{Setup, Start},
     verdict::{Finding, Verdict},
-    watchdog::Watchdog,
+    watchdog::{Limit, Watchdog},
 };
 
 /// What a group is made of, beside its setup.
@@ -198,7 +198,7 @@ impl<'a> Group<'a> {
     ///
     /// # Errors
     /// When the caller asked to stop.
-    pub fn joined(&mut self, limit: Duration, until: Until) -> Result<Ends, GroupError> {
+    pub fn joined(&mut self, limit: Limit, until: Until) -> Result<Ends, GroupError> {
         self.collect(limit, until)
     }
 
@@ -215,7 +215,7 @@ impl<'a> Group<'a> {
         &mut self,
         mut steps: Vec<Step>,
         first: Option<usize>,
-        limit: Duration,
+        limit: Limit,
         until: Until,
     ) -> Result<Ends, GroupError> {
         for step in &mut steps {
@@ -239,7 +239,7 @@ impl<'a> Group<'a> {
     ///
     /// # Errors
     /// When the caller asked to stop.
-    pub fn leave(mut self, limit: Duration) -> Result<Ends, GroupError> {
+    pub fn leave(mut self, limit: Limit) -> Result<Ends, GroupError> {
         for rank in &mut self.ranks {
             rank.ask(&Request::Leave);
         }
@@ -251,7 +251,7 @@ impl<'a> Group<'a> {
     }
 
     /// Listens until every rank has come to an end of what it was asked.
-    fn collect(&mut self, limit: Duration, until: Until) -> Result<Ends, GroupError> {
+    fn collect(&mut self, limit: Limit, until: Until) -> Result<Ends, GroupError> {
         let mut ends = Ends::new();
         let mut watchdog = Watchdog::new(limit, Instant::now(), self.moved());
         let mut had: Option<Vec<Option<Processor>>> = None;

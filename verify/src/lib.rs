@@ -35,4 +35,4 @@ mod sizes;
 mod stack;
 pub mod sweep;
 pub mod verdict;
-mod watchdog;
+pub mod watchdog;

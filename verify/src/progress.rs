@@ -1,6 +1,10 @@
 //! Tells a person on a terminal how far the sweep is, and everybody what fails.
 
-use std::{io::IsTerminal, time::Duration};
+use std::{
+    io::IsTerminal,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -9,11 +13,16 @@ use crate::{case::Case, verdict::Finding};
 /// Failures that are told one by one as they come. The report has them all.
 const TOLD: u64 = 10;
 
+/// Between two lines of progress where there is no terminal.
+const INTERVAL: Duration = Duration::from_secs(60);
+
 /// Progress on standard error.
 pub struct Progress {
     bar: ProgressBar,
     failed: ProgressBar,
     terminal: bool,
+    silent: bool,
+    told: Mutex<Instant>,
 }
 
 impl Progress {
@@ -24,10 +33,10 @@ impl Progress {
 
     /// Says nothing.
     pub fn silent() -> Self {
-        let mut progress = Self::over(false);
-        progress.failed = ProgressBar::hidden();
-        progress.failed.set_position(TOLD);
-        progress
+        Progress {
+            silent: true,
+            ..Self::over(false)
+        }
     }
 
     fn over(terminal: bool) -> Self {
@@ -39,6 +48,8 @@ impl Progress {
             bar,
             failed: ProgressBar::hidden(),
             terminal,
+            silent: false,
+            told: Mutex::new(Instant::now()),
         }
     }
 
@@ -55,7 +66,7 @@ impl Progress {
         self.bar.set_length(cases as u64);
         self.bar.set_prefix(variant.to_owned());
         self.bar.enable_steady_tick(Duration::from_millis(200));
-        if !self.terminal && self.failed.position() < TOLD {
+        if !self.terminal && !self.silent {
             eprintln!("verifying {variant}");
         }
     }
@@ -63,10 +74,14 @@ impl Progress {
     /// A case is over.
     pub fn case(&self, case: &Case, finding: Option<&Finding>) {
         self.bar.inc(1);
+        self.tell_now_and_then();
         let Some(finding) = finding else { return };
         self.failed.inc(1);
         let failed = self.failed.position();
         self.bar.set_message(format!("{failed} failed"));
+        if self.silent {
+            return;
+        }
         let line = format!("{:>8}  {case}: {}", finding.verdict, finding.detail);
         match failed {
             ..=TOLD => self.bar.suspend(|| eprintln!("{line}")),
@@ -75,6 +90,17 @@ impl Progress {
                     .suspend(|| eprintln!("          more are counted, and in the report"));
             }
             _ => {}
+        }
+    }
+
+    /// A log shows that the sweep goes on.
+    fn tell_now_and_then(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.terminal && !self.silent && told.elapsed() > INTERVAL {
+            *told = Instant::now();
+            let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
+            let failed = self.failed.position();
+            eprintln!("{done} of {all} cases, {failed} failed");
         }
     }
 

@@ -9,7 +9,7 @@ pub fn place(lines: &[String]) -> Option<String> {
     let end = lines.iter().rposition(|line| line == STACK_ENDS)?;
     let begin = lines[..end].iter().rposition(|line| line == STACK_BEGINS)?;
     let inner = lines[begin + 1..end].iter().find_map(|line| function(line));
-    Some(inner.unwrap_or_else(|| "code without a name".to_owned()))
+    Some(inner.unwrap_or_else(|| "code outside of jaccl".to_owned()))
 }
 
 /// The lines that belong to no stack.

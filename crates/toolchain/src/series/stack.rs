@@ -144,14 +144,17 @@ impl Stack {
         }))
     }
 
-    /// With nothing left of the layer at `position`. `Err` names a layer that
-    /// needs it.
+    /// Without the layer at `position`. `Err` names a layer that needs it.
     pub(super) fn without(
         &self,
         repository: &Repository,
         position: usize,
     ) -> Result<Result<Stack, Misfit>> {
-        self.with_tree(repository, position, self.tree_before(position))
+        let emptied = self.with_tree(repository, position, self.tree_before(position))?;
+        Ok(emptied.map(|mut stack| {
+            stack.layers.remove(position);
+            stack
+        }))
     }
 
     /// With another tree at `position`, and the layers behind it replayed on it.
