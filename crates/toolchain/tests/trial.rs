@@ -15,7 +15,8 @@ fn two_pins() -> Checkout {
         checkout.add_patch(name, "fix", &change_line(line, name));
         let file = checkout.path(&format!("patches/1.2.3/{name}.patch"));
         let text = fs::read_to_string(&file).unwrap();
-        let proof = format!("X-Verdicts: hang -> pass: --op recv --bytes {line}\n---\n");
+        let proof =
+            format!("X-Verdicts: hang -> pass: --op recv --direction 0->1 --bytes {line}\n---\n");
         fs::write(file, text.replacen("---\n", &proof, 1)).unwrap();
     }
     common::copy_folder(
@@ -48,7 +49,7 @@ fn a_pin_without_a_series_is_tried_with_the_nearest() {
     assert_eq!(check.defect, "hang");
     assert_eq!(
         check.command,
-        "cargo xtask verify --mlx 1.3.0 --series stock --op recv --bytes 10"
+        "cargo xtask verify --mlx 1.3.0 --series stock --op recv --direction '0->1' --bytes 10"
     );
 }
 

@@ -15,7 +15,7 @@ pub(crate) const FORM: &str =
 const DEFECTS: [&str; 5] = ["hang", "wrong", "overrun", "crash", "error"];
 
 /// Flags of `cargo xtask verify` that select cases.
-const SELECTORS: [&str; 9] = [
+const SELECTORS: [&str; 10] = [
     "--op",
     "--backend",
     "--ranks",
@@ -25,6 +25,7 @@ const SELECTORS: [&str; 9] = [
     "--frames",
     "--direction",
     "--in-place",
+    "--seed",
 ];
 
 /// A selection of cases that fail without a patch and pass with it.

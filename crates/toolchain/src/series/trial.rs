@@ -46,17 +46,27 @@ pub struct Check {
     pub command: String,
 }
 
+impl Check {
+    fn new(proof: &Proof, version: &str) -> Self {
+        let words = [
+            "cargo", "xtask", "verify", "--mlx", version, "--series", "stock",
+        ];
+        let flags = proof.flags.iter().map(String::as_str);
+        Check {
+            defect: proof.before.clone(),
+            // For a shell, `0->1` would be a redirection.
+            command: shlex::Quoter::new()
+                .allow_nul(true)
+                .join(words.into_iter().chain(flags))
+                .unwrap_or_default(),
+        }
+    }
+}
+
 impl Tried {
     fn new(patch: &Patch, state: State, version: &str) -> Result<Self> {
         let claim = patch.header.get("Applied-Upstream");
         let has_it = applied(claim).is_some_and(|since| numbers(since) <= numbers(version));
-        let check = |proof: &Proof| Check {
-            defect: proof.before.clone(),
-            command: format!(
-                "cargo xtask verify --mlx {version} --series stock {}",
-                proof.flags.join(" ")
-            ),
-        };
         Ok(Tried {
             patch: patch.name.clone(),
             state: match state {
@@ -67,7 +77,11 @@ impl Tried {
                 other => other,
             },
             applied_upstream: claim.to_owned(),
-            checks: patch.proofs()?.iter().map(check).collect(),
+            checks: patch
+                .proofs()?
+                .iter()
+                .map(|proof| Check::new(proof, version))
+                .collect(),
         })
     }
 }
