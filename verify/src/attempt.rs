@@ -51,13 +51,9 @@ impl Patience {
     /// How long silence is borne while joining: jaccl itself waits 1, 2 and 4 s between
     /// attempts to connect (`SideChannel` in `rdma.cpp`).
     fn joining(self) -> Limit {
-        let seconds = match self {
-            Patience::Short => 6,
-            Patience::Long => 10,
-        };
-        Limit {
-            silence: Duration::from_secs(seconds),
-            work: Duration::ZERO,
+        match self {
+            Patience::Short => Duration::from_secs(6).into(),
+            Patience::Long => Duration::from_secs(10).into(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use jaccl::Dtype;
+use jaccl::{Dtype, Features};
 use serde::{Serialize, Serializer};
 
 /// Ranks that jaccl's mesh takes (`MESH_MAX_PEERS` in `mesh_impl.h`).
@@ -125,6 +125,15 @@ impl Op {
                 | Op::Sequence
                 | Op::Init
         )
+    }
+
+    /// Whether a build of jaccl with these features has it.
+    pub const fn is_in(self, features: Features) -> bool {
+        match self {
+            Op::Barrier => features.barrier,
+            Op::SumScatter => features.sum_scatter,
+            _ => true,
+        }
     }
 
     /// Whether it moves data whose length is the case's.

@@ -83,9 +83,9 @@ impl Outcome {
             .filter_map(|(case, finding)| Some((case, finding.as_ref()?)))
     }
 
-    /// Whether every case passed, and there was one.
+    /// Whether every case was run and passed, and there was one.
     pub fn passed(&self) -> bool {
-        !self.cases.is_empty() && self.failures().next().is_none()
+        !self.cases.is_empty() && self.skipped.is_empty() && self.failures().next().is_none()
     }
 }
 
@@ -107,11 +107,14 @@ pub enum RunError {
     Library(#[from] jaccl::Error),
     /// An empty check proves nothing.
     #[error(
-        "the selection leaves no case for {variant}; leave out a flag, or see `cargo xtask verify --help` for what there is"
+        "the selection leaves no case{} for {variant}; leave out a flag, or see `cargo xtask verify --help` for what there is",
+        .op.map(|op| format!(" of {op}")).unwrap_or_default()
     )]
     Nothing {
         /// The variant's name.
         variant: String,
+        /// What was asked for by name, among others that have cases.
+        op: Option<Op>,
     },
 }
 
@@ -156,9 +159,16 @@ impl Runner<'_> {
         let started = Instant::now();
         let features = jaccl::Library::open(&variant.library)?.features();
         let cases = sweep::cases(level, selection, features);
+        let nothing = |op| RunError::Nothing {
+            variant: variant.name(),
+            op,
+        };
         if cases.is_empty() {
-            let variant = variant.name();
-            return Err(RunError::Nothing { variant });
+            return Err(nothing(None));
+        }
+        let mut named = selection.op.iter().filter(|op| op.is_in(features));
+        if let Some(op) = named.find(|op| !cases.iter().any(|case| case.op == **op)) {
+            return Err(nothing(Some(*op)));
         }
         let (cases, skipped) = within_memory(cases);
         self.progress.begin(&variant.name(), cases.len());

@@ -52,11 +52,7 @@ pub fn cases(level: Level, selection: &Selection, features: Features) -> Vec<Cas
     let mut cases: Vec<Case> = Op::ALL
         .into_iter()
         .filter(|op| chosen(&selection.op, op))
-        .filter(|op| match op {
-            Op::Barrier => features.barrier,
-            Op::SumScatter => features.sum_scatter,
-            _ => true,
-        })
+        .filter(|op| op.is_in(features))
         .flat_map(|op| of_op(level, selection, op))
         .filter(|case| selected(selection, case))
         .collect();

@@ -27,6 +27,14 @@ pub struct Limit {
     pub work: Duration,
 }
 
+/// A silence in which no rank has work worth counting.
+impl From<Duration> for Limit {
+    fn from(silence: Duration) -> Self {
+        let work = Duration::ZERO;
+        Limit { silence, work }
+    }
+}
+
 /// Counts the silence.
 #[derive(Debug, Clone, Copy)]
 pub struct Watchdog {

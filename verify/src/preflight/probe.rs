@@ -100,7 +100,7 @@ impl Prober for Ranks<'_> {
     fn probe(&mut self, ends: [&End; 2], load: Option<Load>) -> Result<Outcome, GroupError> {
         let setup = setup(self.rig, ends);
         let mut group = Group::start(self.programs, self.library, &setup, self.interrupted)?;
-        let joined = group.joined(JOINING.max(self.timeout), Until::FirstFailure)?;
+        let joined = group.joined(JOINING.max(self.timeout).into(), Until::FirstFailure)?;
         if let Some(failure) = failure(&joined, ends) {
             return Ok(failure);
         }
@@ -115,7 +115,7 @@ impl Prober for Ranks<'_> {
 
         let greeting = vec![step(Operation::AllGather, GREETING)];
         let patience = self.timeout + shortest_transit(link_between(self.rig, ends));
-        let greeted = group.run(greeting, None, patience, Until::All)?;
+        let greeted = group.run(greeting, None, patience.into(), Until::All)?;
         if let Some(failure) = failure(&greeted, ends) {
             return Ok(failure);
         }
@@ -147,7 +147,7 @@ impl Ranks<'_> {
         for (from, to) in [(0, 1), (1, 0)] {
             let steps = vec![step(Operation::Send { from, to }, bytes); repeat];
             // Bytes that move are a sign of life, and a message is several frames.
-            let ended = group.run(steps, None, self.timeout + expected, Until::All)?;
+            let ended = group.run(steps, None, (self.timeout + expected).into(), Until::All)?;
             if let Some(failure) = failure(&ended, ends) {
                 return Ok(failure);
             }

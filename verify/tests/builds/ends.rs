@@ -14,6 +14,14 @@ fn a_selection_of_nothing_is_an_error() {
     assert!(error.to_string().contains("MLX 0.31.2"), "{error}");
 }
 
+/// Conditions have no bytes, so that asking for both leaves one out.
+#[test]
+fn a_named_op_without_a_case_is_an_error_too() {
+    let selection = "--op recv,init --bytes 64";
+    let error = try_sweep(&patched(), selection, &AtomicBool::new(false)).expect_err("no init");
+    assert!(error.to_string().contains("no case of init"), "{error}");
+}
+
 #[test]
 fn an_interrupted_sweep_says_so() {
     let error = try_sweep(&patched(), "--op all_sum", &AtomicBool::new(true));
