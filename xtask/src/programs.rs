@@ -19,38 +19,41 @@ pub struct Programs {
 impl Programs {
     /// Compiles what a benchmark runs, against a build of MLX.
     pub fn compile(session: &Session, build: &Build) -> anyhow::Result<Self> {
-        let artifacts = compile(
-            session,
-            &["rail-rank", "softrail-provider"],
-            &[(PREFIX_ENV, build.prefix.as_os_str())],
-        )?;
+        let prefix = [(PREFIX_ENV, build.prefix.as_os_str())];
+        let artifacts = compile(session, "rail-rank", &prefix)?;
         Ok(Programs {
             rank: executable(&artifacts, "rail-rank")?,
-            provider: shared_library(&artifacts, "softrail_provider")?,
+            provider: provider(session)?,
         })
     }
 }
 
 /// Compiles what drives jaccl alone. It links no MLX.
 pub fn of_verify(session: &Session) -> anyhow::Result<rail_verify::group::Programs> {
-    let artifacts = compile(session, &["rail-verify", "softrail-provider"], &[])?;
+    let artifacts = compile(session, "rail-verify", &[])?;
     Ok(rail_verify::group::Programs {
         rank: executable(&artifacts, "jaccl-rank")?,
-        provider: shared_library(&artifacts, "softrail_provider")?,
+        provider: provider(session)?,
     })
+}
+
+/// By itself: beside another package its dependencies would have the features that the
+/// other wants, and it has one file for all, so that every verb would compile it anew.
+fn provider(session: &Session) -> anyhow::Result<PathBuf> {
+    let artifacts = compile(session, "softrail-provider", &[])?;
+    shared_library(&artifacts, "softrail_provider")
 }
 
 /// Optimised, because what runs is measured or waited for.
 fn compile(
     session: &Session,
-    packages: &[&str],
+    package: &str,
     environment: &[(&str, &OsStr)],
 ) -> anyhow::Result<Vec<Value>> {
     let shell = &session.shell;
-    let packages = packages.iter().flat_map(|name| ["--package", *name]);
     let messages = cmd!(
         shell,
-        "cargo build --release {packages...} --message-format json-render-diagnostics"
+        "cargo build --release --package {package} --message-format json-render-diagnostics"
     )
     .envs(environment.iter().copied())
     .quiet()
