@@ -134,13 +134,14 @@ fn a_fix_names_the_selections_that_prove_it() {
         patches[1].proofs().map_err(|error| error.to_string())
     };
     let two = "X-Verdicts: hang -> pass: --op recv --wires 2,3\n \
-               wrong -> pass: --op all_sum --backend mesh\n";
+               wrong -> pass: --op send --direction '0->1'\n";
     let read = proofs(two).unwrap();
     assert_eq!(read[0].before, "hang");
     assert_eq!(read[0].flags, ["--op", "recv", "--wires", "2,3"]);
+    assert_eq!(read[1].flags, ["--op", "send", "--direction", "0->1"]);
     assert_eq!(
         read[1].to_string(),
-        "wrong -> pass: --op all_sum --backend mesh"
+        "wrong -> pass: --op send --direction '0->1'"
     );
 
     for (lines, named) in [

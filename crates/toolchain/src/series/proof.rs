@@ -53,7 +53,8 @@ impl FromStr for Proof {
                 DEFECTS.join(", ")
             ));
         }
-        let flags: Vec<String> = flags.split_whitespace().map(str::to_owned).collect();
+        // As a shell would take them: `verify` prints a direction in quotes.
+        let flags = shlex::split(flags).ok_or_else(malformed)?;
         if flags.first().is_none_or(|first| !first.starts_with("--")) {
             return Err(malformed());
         }
@@ -75,6 +76,13 @@ impl FromStr for Proof {
 /// As it stands in the field.
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} -> pass: {}", self.before, self.flags.join(" "))
+        write!(f, "{} -> pass: {}", self.before, for_shell(&self.flags))
     }
+}
+
+/// The words as one line of a shell, in which `0->1` would be a redirection.
+pub(super) fn for_shell<'a>(words: impl IntoIterator<Item = &'a String>) -> String {
+    let words = words.into_iter().map(String::as_str);
+    let joined = shlex::Quoter::new().allow_nul(true).join(words);
+    joined.unwrap_or_default()
 }

@@ -9,7 +9,9 @@ use crate::{
     error::{Error, Result},
     fetch::Source,
     pin::{Pin, numbers},
-    series::{Patch, Proof, State, fields::applied, order::Order, snapshot::read_series},
+    series::{
+        Patch, Proof, State, fields::applied, order::Order, proof::for_shell, snapshot::read_series,
+    },
 };
 
 /// The nearest pin's series, held against an MLX.
@@ -48,17 +50,10 @@ pub struct Check {
 
 impl Check {
     fn new(proof: &Proof, version: &str) -> Self {
-        let words = [
-            "cargo", "xtask", "verify", "--mlx", version, "--series", "stock",
-        ];
-        let flags = proof.flags.iter().map(String::as_str);
+        let flags = for_shell(&proof.flags);
         Check {
             defect: proof.before.clone(),
-            // For a shell, `0->1` would be a redirection.
-            command: shlex::Quoter::new()
-                .allow_nul(true)
-                .join(words.into_iter().chain(flags))
-                .unwrap_or_default(),
+            command: format!("cargo xtask verify --mlx {version} --series stock {flags}"),
         }
     }
 }
