@@ -142,9 +142,9 @@ pub enum PatchStep {
     /// For commits that were reordered, split or reworded there. Exporting what was imported
     /// changes no byte.
     Export(PatchCopy),
-    /// Take a patch out of the series
+    /// Take patches out of the series
     ///
-    /// For one that upstream has. Refused, and nothing changed, when a patch behind it needs it.
+    /// For those that upstream has. Refused, and nothing changed, when a patch behind needs one.
     Drop(PatchDrop),
     /// Check fields, order, form, how the patches apply and come off, and the recorded trees
     ///
@@ -182,8 +182,9 @@ pub struct PatchRefresh {
 
 #[derive(Args)]
 pub struct PatchDrop {
-    /// The patch
-    pub name: String,
+    /// The patches
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
     #[command(flatten)]
     pub pin: Pin,
 }

@@ -210,7 +210,10 @@ fn the_steps_of_a_patch_teach_themselves() {
         &help(&["refresh", "--help"]),
         &["NAME", "--mlx", "--dir", "recorded"],
     );
-    names_all(&help(&["drop", "--help"]), &["NAME", "upstream", "Refused"]);
+    names_all(
+        &help(&["drop", "--help"]),
+        &["<NAME>...", "upstream", "Refused"],
+    );
     names_all(&help(&["lint", "--help"]), &["--format", "exits with 1"]);
 }
 

@@ -15,7 +15,7 @@ use toolchain::{
     pin::Pin,
     process::Cancel,
     progress::Progress,
-    series::{Class, Refreshed, Series, State},
+    series::{Class, Exported, Refreshed, Series, State},
 };
 
 /// Everything below `patches/1.2.3`.
@@ -96,6 +96,11 @@ impl Bench {
     fn refresh(&self, name: &str) -> toolchain::Result<Refreshed> {
         self.toolchain()
             .refresh_patch(&self.pin(), name, &self.copy)
+    }
+
+    fn drop(&self, names: &[&str]) -> toolchain::Result<Exported> {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        self.toolchain().drop_patches(&self.pin(), &names)
     }
 
     /// What the whole series makes of the source.
@@ -263,16 +268,13 @@ fn patches_that_changed_behind_a_working_copys_back_are_not_overwritten() {
 #[test]
 fn a_working_copy_in_which_nothing_was_done_is_made_anew() {
     let bench = Bench::new();
-    bench.toolchain().drop_patch(&bench.pin(), "first").unwrap();
+    bench.drop(&["first"]).unwrap();
     bench.edit();
     let log = bench.checkout.sh("git -C copy log --format=%s");
     assert_eq!(log, "second\nport\nMLX 1.2.3\n");
 
     bench.replace("line 12", "edited");
-    bench
-        .toolchain()
-        .drop_patch(&bench.pin(), "second")
-        .unwrap();
+    bench.drop(&["second"]).unwrap();
     let edit = bench.toolchain().edit_patches(&bench.pin(), &bench.copy);
     bench.refused(edit, &["second.patch", "changed"]);
     assert!(bench.checkout.sh("git -C copy diff").contains("+edited"));
@@ -391,7 +393,7 @@ fn commits_in_another_order_export_to_another_series() {
 fn a_dropped_patch_leaves_series_and_disk_and_those_behind_it_still_apply() {
     let bench = Bench::new();
     let before = bench.files();
-    let exported = bench.toolchain().drop_patch(&bench.pin(), "first").unwrap();
+    let exported = bench.drop(&["first"]).unwrap();
     let after = bench.files();
     assert!(!after.contains_key("first.patch") && exported.removed.len() == 1);
     assert_eq!(
@@ -403,10 +405,25 @@ fn a_dropped_patch_leaves_series_and_disk_and_those_behind_it_still_apply() {
         diff_of(&before["second.patch"])
     );
     assert!(!bench.patched().contains("first\n") && bench.patched().contains("second\n"));
+    bench.refused(bench.drop(&["first"]), &["first", "port, second"]);
+}
+
+#[test]
+fn patches_that_mlx_has_already_are_dropped_together() {
+    let bench = Bench::new();
+    let patched = bench.patched();
+    for (name, n, to) in [("third", 8, "first"), ("fourth", 16, "second")] {
+        bench.checkout.add_patch(name, "fix", &change_line(n, to));
+    }
+    let before = bench.files();
     bench.refused(
-        bench.toolchain().drop_patch(&bench.pin(), "first"),
-        &["first", "port, second"],
+        bench.drop(&["third"]),
+        &["fourth", "already applied", "patch drop third fourth"],
     );
+    assert_eq!(bench.files(), before);
+    bench.drop(&["fourth", "third"]).unwrap();
+    assert!(!bench.files().contains_key("third.patch"));
+    assert_eq!(bench.patched(), patched);
 }
 
 #[test]
@@ -419,7 +436,7 @@ fn a_patch_that_another_needs_is_not_dropped() {
     bench.replace("first", "first and third");
     bench.refresh("third").unwrap();
     let before = bench.files();
-    let drop = bench.toolchain().drop_patch(&bench.pin(), "first");
+    let drop = bench.drop(&["first"]);
     assert!(matches!(drop, Err(Error::Needed { .. })));
     bench.refused(
         drop,

@@ -63,7 +63,7 @@ pub fn drop(session: &Session, flags: &PatchDrop) -> anyhow::Result<ExitCode> {
         dir: None,
     };
     let at = Place::of(&session.toolchain, &copy)?;
-    at.exported(&at.toolchain.drop_patch(&at.pin, &flags.name)?);
+    at.exported(&at.toolchain.drop_patches(&at.pin, &flags.names)?);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -199,29 +199,45 @@ impl Toolchain {
         Ok(exported)
     }
 
-    /// Takes patch `name` out of the series.
+    /// Takes patches out of the series.
     ///
     /// # Errors
-    /// [`Error::UnknownPatch`]; [`Error::Needed`] when a patch behind it needs it.
-    /// Nothing is changed then.
-    pub fn drop_patch(&self, pin: &Pin, name: &str) -> Result<Exported> {
+    /// [`Error::UnknownPatch`]; [`Error::Needed`] when a patch behind one needs it;
+    /// [`Error::Conflict`] or [`Error::Input`] when another does not apply, or is
+    /// in MLX already. Nothing is changed then.
+    pub fn drop_patches(&self, pin: &Pin, names: &[String]) -> Result<Exported> {
         let scratch = self.store.scratch()?;
         let Import { copy, skipped } = self.import(pin, &scratch.path().join("copy"))?;
-        let position = position(pin, &copy.stack, name)?;
-        if let Some((patch, state)) = skipped.into_iter().find(|(patch, _)| patch.name != name) {
-            return Err(Error::Conflict {
+        let mut stack = copy.stack.clone();
+        for name in names {
+            let position = position(pin, &stack, name)?;
+            let without = stack.without(&copy.repository, position)?;
+            stack = without.map_err(|misfit| Error::Needed {
+                patch: name.clone(),
+                other: misfit.layer,
+                hunks: misfit.places,
+            })?;
+        }
+        let mut others = skipped
+            .into_iter()
+            .filter(|(p, _)| !names.contains(&p.name));
+        match others.next() {
+            None => self.publish(pin, &copy.repository, &copy.with_fields(pin, &stack)?),
+            Some((patch, State::Conflicts { hunks })) => Err(Error::Conflict {
                 patch: patch.name,
                 pin: pin.version.clone(),
-                hunks: vec![state.to_string()],
-            });
+                hunks,
+            }),
+            Some((patch, state)) => Err(Error::Input {
+                input: patch.name.clone(),
+                problem: format!("is in the series too, and {state}"),
+                remedy: format!(
+                    "drop both: `cargo xtask patch drop {} {}`",
+                    names.join(" "),
+                    patch.name
+                ),
+            }),
         }
-        let without = copy.stack.without(&copy.repository, position)?;
-        let stack = without.map_err(|misfit| Error::Needed {
-            patch: name.to_owned(),
-            other: misfit.layer,
-            hunks: misfit.places,
-        })?;
-        self.publish(pin, &copy.repository, &copy.with_fields(pin, &stack)?)
     }
 
     /// The tree of the working copy's files, with a word on those it leaves out.
