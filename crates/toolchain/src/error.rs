@@ -23,7 +23,7 @@ pub enum Error {
     },
 
     /// No patch of the pin has this name.
-    #[error("MLX {pin} has no patch {wanted:?} here; there are: {}", .known.join(", "))]
+    #[error("{wanted:?} is none of the patches of MLX {pin} that this can be done with; there {}", match .known.as_slice() { [] => "is none".to_owned(), known => format!("are: {}", known.join(", ")) })]
     UnknownPatch {
         /// What was asked for.
         wanted: String,

@@ -40,6 +40,17 @@ fn the_pinned_tree_is_stored_under_its_id_and_then_current() {
 }
 
 #[test]
+fn outside_of_a_checkout_the_way_in_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = toolchain::store::Store::at(folder.path().join("store"));
+    let error = toolchain::Toolchain::at(folder.path(), store)
+        .pin("1.2.3")
+        .unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    assert!(error.to_string().contains("patches") && error.to_string().contains("checkout"));
+}
+
+#[test]
 fn one_flipped_byte_is_refused_by_name() {
     let checkout = Checkout::new();
     checkout.write(

@@ -125,13 +125,13 @@ fn each_field_says_one_of_what_it_may_say() {
             "drop",
         ),
         (
-            "Update: 2026-11-22",
+            "Update: 2025-03-04",
             "Update: 2026-02-30",
             "fix.patch:7: Last-Update",
             "YYYY-MM-DD",
         ),
         (
-            "Update: 2026-11-22",
+            "Update: 2025-03-04",
             "Update: 22.11.2026",
             "fix.patch:7: Last-Update",
             "YYYY-MM-DD",
@@ -202,7 +202,7 @@ fn what_is_good_in_more_than_one_way_is_left_alone() {
             "Origin: vendor, test",
             "Origin: backport, https://example.org/2",
         ),
-        ("Update: 2026-11-22", "Update: 2024-02-29"),
+        ("Update: 2025-03-04", "Update: 2024-02-29"),
         (
             "--op recv\n",
             "--op recv\n crash -> pass: --op init --ranks 2,3\n",

@@ -200,6 +200,12 @@ fn a_fix_that_upstream_has_in_a_changed_neighbourhood_is_recognised() {
             .replace("line 12\n", "fixed\n"),
     );
     assert_eq!(states(&checkout), [State::AlreadyUpstream]);
+
+    // A merge goes through here too, but it has something to do.
+    let elsewhere = numbered_lines().replace("line 10\n", "line ten\n");
+    checkout.write("origin/mlx/array.cpp", &elsewhere);
+    let hunks = vec!["mlx/array.cpp:9".into()];
+    assert_eq!(states(&checkout), [State::Conflicts { hunks }]);
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Toolchain {
     /// it.
     ///
     /// # Errors
-    /// As [`Toolchain::patch`]; [`Error::Input`] when `name` is no fix of the pin;
+    /// As [`Toolchain::patch`]; [`Error::UnknownPatch`] when `name` is no fix of the pin;
     /// [`Error::Entangled`] when a patch behind it changed its lines.
     pub fn patch_without(&self, pin: &Pin, name: &str) -> Result<SourceTree> {
         let fix = self.fix(pin, name)?;

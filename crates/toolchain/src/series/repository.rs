@@ -16,12 +16,16 @@ use crate::{
     tree::ObjectId,
 };
 
-/// A diff as every patch file has it: full blob ids, one line of context.
-const DIFF: [&str; 9] = [
+/// A diff as every patch file has it: full blob ids, one line of context,
+/// whatever the repository is configured to.
+const DIFF: [&str; 12] = [
     "diff",
     "--full-index",
     "--binary",
     "--unified=1",
+    "--inter-hunk-context=0",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
     "--no-renames",
     "--no-color",
     "--no-ext-diff",

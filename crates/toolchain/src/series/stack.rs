@@ -144,17 +144,14 @@ impl Stack {
         }))
     }
 
-    /// Without the layer at `position`. `Err` names a layer that needs it.
+    /// With nothing left of the layer at `position`. `Err` names a layer that
+    /// needs it.
     pub(super) fn without(
         &self,
         repository: &Repository,
         position: usize,
     ) -> Result<Result<Stack, Misfit>> {
-        let emptied = self.with_tree(repository, position, self.tree_before(position))?;
-        Ok(emptied.map(|mut stack| {
-            stack.layers.remove(position);
-            stack
-        }))
+        self.with_tree(repository, position, self.tree_before(position))
     }
 
     /// With another tree at `position`, and the layers behind it replayed on it.

@@ -77,7 +77,7 @@ impl Checkout {
     pub fn write_patch(&self, name: &str, class: &str, diff: &str) {
         let header = format!(
             "Description: {name}\n because\nOrigin: vendor, test\nBug: none\nForwarded: no\n\
-             Applied-Upstream: no\nLast-Update: 2026-11-22\nX-Class: {class}\n---\n"
+             Applied-Upstream: no\nLast-Update: 2025-03-04\nX-Class: {class}\n---\n"
         );
         self.write(&format!("patches/{VERSION}/{name}.patch"), &(header + diff));
     }
