@@ -274,9 +274,19 @@ fn a_working_copy_in_which_nothing_was_done_is_made_anew() {
 
     bench.replace("line 12", "edited");
     bench.drop(&["second"]).unwrap();
-    let edit = bench.toolchain().edit_patches(&bench.pin(), &bench.copy);
-    bench.refused(edit, &["second.patch", "changed"]);
+    let edit = || bench.toolchain().edit_patches(&bench.pin(), &bench.copy);
+    bench.refused(edit(), &["second.patch", "changed"]);
     assert!(bench.checkout.sh("git -C copy diff").contains("+edited"));
+    bench
+        .checkout
+        .sh("git -C copy -c user.name=t -c user.email=t@t stash");
+    bench.refused(edit(), &["second.patch", "changed"]);
+    bench
+        .checkout
+        .sh("cd copy; git stash drop; echo notes > .git/info/exclude; touch notes");
+    bench.refused(edit(), &["second.patch", "changed"]);
+    fs::remove_file(bench.copy.join("notes")).unwrap();
+    edit().unwrap();
 }
 
 #[test]
