@@ -37,8 +37,8 @@ impl Patience {
     /// How long silence is borne within a case.
     fn silence(self, case: &Case) -> Limit {
         let silence = match self {
-            Patience::Short => Duration::from_millis(400),
-            Patience::Long => Duration::from_millis(1500),
+            Patience::Short => Duration::from_millis(300),
+            Patience::Long => Duration::from_millis(1200),
         };
         let longest = case.bytes.max(CONDITION_BYTES);
         let parts = case.setting.ranks + 1;
@@ -108,7 +108,8 @@ impl<'a> Bench<'a> {
         Group::start(self.programs, self.library, setup, self.interrupted)
     }
 
-    /// An operation in a group that has joined.
+    /// An operation in a group that has joined. After wrong data alone the group is still
+    /// of use.
     ///
     /// # Errors
     /// When the caller asked to stop.

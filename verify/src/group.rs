@@ -103,6 +103,7 @@ pub struct Group<'a> {
     /// Whether jaccl said on each rank that RDMA is available.
     available: BTreeMap<usize, bool>,
     salt: u32,
+    in_step: bool,
 }
 
 impl<'a> Group<'a> {
@@ -136,6 +137,7 @@ impl<'a> Group<'a> {
             interrupted,
             available: BTreeMap::new(),
             salt: 0,
+            in_step: false,
         };
         for (place, start) in setup.starts.iter().enumerate() {
             let environment = group.environment(programs, setup, *start)?;
@@ -301,7 +303,14 @@ impl<'a> Group<'a> {
                 self.give_up(&mut ends, false);
             }
         }
+        self.in_step = ends.values().all(in_step);
         Ok(ends)
+    }
+
+    /// Whether all ranks came back from what they were last asked, with right data or
+    /// wrong.
+    pub fn in_step(&self) -> bool {
+        self.in_step
     }
 
     fn processors(&self) -> Vec<Option<Processor>> {
@@ -340,6 +349,10 @@ fn succeeded(end: &End) -> bool {
         end,
         End::Report(Report::Joined | Report::Passed { .. } | Report::Left)
     )
+}
+
+fn in_step(end: &End) -> bool {
+    succeeded(end) || matches!(end, End::Report(Report::Wrong { .. }))
 }
 
 /// What ends amount to when all should have succeeded: the worst decides, a death

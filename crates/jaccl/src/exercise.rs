@@ -8,8 +8,9 @@ use crate::{
     sample::{self, Source},
 };
 
-/// Answers requests until one says to leave, there are no more, or something went
-/// wrong, since what follows that proves nothing. Gives whether all was well.
+/// Answers requests until one says to leave, there are no more, or jaccl refused or wrote
+/// out of bounds, since what follows that proves nothing. After wrong data the ranks are
+/// still in step. Gives whether it came to its end.
 pub fn serve(requests: impl IntoIterator<Item = Request>, mut report: impl FnMut(Report)) -> bool {
     let mut group = None;
     for request in requests {
@@ -31,9 +32,9 @@ pub fn serve(requests: impl IntoIterator<Item = Request>, mut report: impl FnMut
                 return true;
             }
         };
-        let well = matches!(answer, Report::Joined | Report::Passed { .. });
+        let over = matches!(answer, Report::Overrun { .. } | Report::Error { .. });
         report(answer);
-        if !well {
+        if over {
             return false;
         }
     }
