@@ -20,9 +20,10 @@ pub const OURS: u8 = 2;
 pub fn on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        // A reader that left early (`| head`) is no failure.
+        // A reader of data that left early (`| head`) is no failure. One of progress is,
+        // because the work behind it does not come to its end.
         let text = info.payload().downcast_ref::<String>();
-        if text.is_some_and(|t| t.contains("Broken pipe")) {
+        if text.is_some_and(|t| t.contains("to stdout") && t.contains("Broken pipe")) {
             std::process::exit(0);
         }
         print(info);

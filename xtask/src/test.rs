@@ -5,15 +5,32 @@
 
 use std::process::ExitCode;
 
-use toolchain::{DEFAULT_PIN, build::Request, series::Series};
+use toolchain::{DEFAULT_PIN, build::Request, pin::Pin, series::Series};
 use xshell::cmd;
 
 use crate::{exit, flags, session::Session};
 
+/// Fixes that tests take away, to see that the sweep notices
+/// (`verify/tests/builds/mutation.rs`).
+const TAKEN_AWAY: [&str; 3] = [
+    "ring-recv-prefill",
+    "mesh-all-sum-staging",
+    "ring-all-gather-limits",
+];
+
 pub fn run(session: &Session, flags: &flags::Test) -> anyhow::Result<ExitCode> {
+    for version in Pin::versions(&session.toolchain.patches_folder())? {
+        let pin = session.toolchain.pin(&version)?;
+        for series in [Series::Stock, Series::Patched] {
+            session.toolchain.build(&Request::jaccl(&pin, series))?;
+        }
+    }
     let pin = session.toolchain.pin(DEFAULT_PIN)?;
-    for series in [Series::Stock, Series::Patched] {
-        session.toolchain.build(&Request::jaccl(&pin, series))?;
+    for fix in TAKEN_AWAY {
+        session.toolchain.build(&Request {
+            without: Some(fix),
+            ..Request::jaccl(&pin, Series::Patched)
+        })?;
     }
     session
         .toolchain
