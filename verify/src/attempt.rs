@@ -176,6 +176,8 @@ impl<'a> Bench<'a> {
                 Ok(refused.or_else(|| Some(Finding::new(Verdict::Wrong, boast))))
             }
             Op::BadRank => Ok(refusals(&joined, 0..1)),
+            Op::MissingDevice | Op::MissingGid => Ok(refusals(&joined, 0..case.setting.ranks)
+                .or_else(|| unnamed_cause(&joined, case.op))),
             _ => Ok(refusals(&joined, 0..case.setting.ranks)),
         }
     }
@@ -244,6 +246,24 @@ fn failed_step(ends: &Ends) -> Option<usize> {
         End::Report(Report::Error { step, .. }) => *step,
         _ => None,
     })
+}
+
+/// What is found if the rank that knows the cause did not name it: who reads "errno 22"
+/// cannot mend anything.
+fn unnamed_cause(ends: &Ends, condition: Op) -> Option<Finding> {
+    let cause = match condition {
+        Op::MissingGid => "GID",
+        _ => "device",
+    };
+    match &ends[&AFFLICTED] {
+        End::Report(Report::Error { message, .. }) if !message.contains(cause) => {
+            Some(Finding::new(
+                Verdict::Error,
+                format!("rank {AFFLICTED} got an error that does not name the {cause}: {message}"),
+            ))
+        }
+        _ => None,
+    }
 }
 
 /// What is found if one of the ranks did not refuse in jaccl's own words.
