@@ -98,6 +98,8 @@ pub struct Group<'a> {
     ranks: Vec<RankProcess>,
     starts: Vec<Start>,
     words: Receiver<(usize, Word)>,
+    /// Heard before anybody listened.
+    early: Option<(usize, Word)>,
     fabric: Fabric,
     interrupted: &'a AtomicBool,
     /// Whether jaccl said on each rank that RDMA is available.
@@ -133,6 +135,7 @@ impl<'a> Group<'a> {
             ranks: Vec::new(),
             starts: setup.starts.clone(),
             words,
+            early: None,
             fabric,
             interrupted,
             available: BTreeMap::new(),
@@ -162,18 +165,10 @@ impl<'a> Group<'a> {
     }
 
     /// Rank 0 must listen before the others call, or jaccl lets them wait a second. It
-    /// does so at once after it has said that jaccl is loaded; if that is not heard,
-    /// [`Group::joined`] will find out why.
+    /// does so at once after it has said that jaccl is loaded. Whatever it says is kept
+    /// for [`Group::joined`].
     fn await_listener(&mut self) {
-        if let Ok((place, word)) = self.words.recv_timeout(Duration::from_secs(10)) {
-            match word {
-                Word::Report(Report::Loaded { available, .. }) => {
-                    self.available.insert(place, available);
-                }
-                // Died at once; its process is still there to be asked.
-                Word::Report(_) | Word::Closed => {}
-            }
-        }
+        self.early = self.words.recv_timeout(Duration::from_secs(10)).ok();
     }
 
     fn environment(
@@ -262,7 +257,11 @@ impl<'a> Group<'a> {
             if self.interrupted.load(Ordering::Relaxed) {
                 return Err(GroupError::Interrupted);
             }
-            match self.words.recv_timeout(TICK) {
+            let heard = match self.early.take() {
+                Some(word) => Ok(word),
+                None => self.words.recv_timeout(TICK),
+            };
+            match heard {
                 Ok((place, word)) => {
                     watchdog.hear(Instant::now());
                     had = None;
@@ -276,22 +275,8 @@ impl<'a> Group<'a> {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    let now = Instant::now();
-                    let quiet = watchdog.quiet(now, self.moved());
                     let before = had.get_or_insert_with(|| self.processors());
-                    let waiting = |place: &usize| !ends.contains_key(place);
-                    if quiet
-                        && watchdog.expired(
-                            now,
-                            before
-                                .iter()
-                                .copied()
-                                .zip(self.processors())
-                                .enumerate()
-                                .filter(|(place, _)| waiting(place))
-                                .map(|(_, both)| both),
-                        )
-                    {
+                    if self.hangs(&mut watchdog, before, &ends) {
                         self.give_up(&mut ends, true);
                     }
                 }
@@ -311,6 +296,18 @@ impl<'a> Group<'a> {
     /// wrong.
     pub fn in_step(&self) -> bool {
         self.in_step
+    }
+
+    /// Whether the ranks that are waited for hang. `before` is what they had of the
+    /// processors when the silence began.
+    fn hangs(&self, watchdog: &mut Watchdog, before: &[Option<Processor>], ends: &Ends) -> bool {
+        let now = Instant::now();
+        if !watchdog.quiet(now, self.moved()) {
+            return false;
+        }
+        let both = before.iter().copied().zip(self.processors()).enumerate();
+        let waited_for = both.filter(|(place, _)| !ends.contains_key(place));
+        watchdog.expired(now, waited_for.map(|(_, both)| both))
     }
 
     fn processors(&self) -> Vec<Option<Processor>> {
