@@ -112,19 +112,7 @@ impl Op {
 
     /// Whether jaccl must refuse with an error of its own.
     pub const fn is_condition(self) -> bool {
-        !matches!(
-            self,
-            Op::Send
-                | Op::Recv
-                | Op::AllSum
-                | Op::AllMax
-                | Op::AllMin
-                | Op::AllGather
-                | Op::SumScatter
-                | Op::Barrier
-                | Op::Sequence
-                | Op::Init
-        )
+        !self.has_bytes() && !matches!(self, Op::Barrier | Op::Sequence | Op::Init)
     }
 
     /// Whether a build of jaccl with these features has it.
