@@ -3,13 +3,24 @@
 use cpp_demangle::{DemangleOptions, Symbol};
 use jaccl::{STACK_BEGINS, STACK_ENDS};
 
-/// The innermost function of jaccl on the last stack that was written, if it was
+/// Functions of jaccl that are named of a stack, from the innermost.
+const NAMED: usize = 4;
+
+/// The functions of jaccl on the last stack that was written, innermost first, if it was
 /// written to its end.
 pub fn place(lines: &[String]) -> Option<String> {
     let end = lines.iter().rposition(|line| line == STACK_ENDS)?;
     let begin = lines[..end].iter().rposition(|line| line == STACK_BEGINS)?;
-    let inner = lines[begin + 1..end].iter().find_map(|line| function(line));
-    Some(inner.unwrap_or_else(|| "code outside of jaccl".to_owned()))
+    let mut functions: Vec<String> = lines[begin + 1..end]
+        .iter()
+        .filter_map(|line| function(line))
+        .collect();
+    functions.dedup();
+    functions.truncate(NAMED);
+    Some(match functions.as_slice() {
+        [] => "code outside of jaccl".to_owned(),
+        functions => functions.join(", called by "),
+    })
 }
 
 /// The lines that belong to no stack.
@@ -50,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn the_innermost_function_of_jaccl_is_the_place() {
+    fn the_functions_of_jaccl_are_the_place() {
         let lines = lines(&[
             "terminate called",
             STACK_BEGINS,
@@ -59,7 +70,10 @@ mod tests {
             "/store/libjaccl_shim.so(_ZN5jaccl4initEb+0x52) [0x7f]",
             STACK_ENDS,
         ]);
-        assert_eq!(place(&lines).as_deref(), Some("jaccl::RingGroup::recv"));
+        assert_eq!(
+            place(&lines).as_deref(),
+            Some("jaccl::RingGroup::recv, called by jaccl::init")
+        );
         assert_eq!(without(&lines).collect::<Vec<_>>(), ["terminate called"]);
         assert_eq!(place(&lines[..5]), None, "the stack is not complete");
     }
