@@ -37,8 +37,8 @@ impl Patience {
     /// How long silence is borne within a case.
     fn silence(self, case: &Case) -> Limit {
         let silence = match self {
-            Patience::Short => Duration::from_millis(300),
-            Patience::Long => Duration::from_millis(1200),
+            Patience::Short => Duration::from_millis(200),
+            Patience::Long => Duration::from_millis(600),
         };
         let longest = case.bytes.max(CONDITION_BYTES);
         let parts = case.setting.ranks + 1;

@@ -143,18 +143,40 @@ impl RankProcess {
         errors.iter().cloned().collect()
     }
 
-    /// Processor time used so far, and whether the process would use more if it could:
-    /// fields 14, 15 and 3 of `/proc/PID/stat`. Nothing on systems without it.
+    /// Processor time used so far, and whether one of its threads would use more if it
+    /// could: fields 14, 15 and 3 of `/proc/PID/stat`. Nothing on systems without it.
     pub fn processor(&self) -> Option<Processor> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
-        let (_, fields) = stat.rsplit_once(") ")?;
+        let folder = Path::new("/proc").join(self.child.id().to_string());
+        let stat = Stat::read(&folder)?;
+        let threads = fs::read_dir(folder.join("task")).ok()?;
+        let wants = threads
+            .flatten()
+            .filter_map(|thread| Stat::read(&thread.path()))
+            .any(|thread| thread.runnable);
+        let per_second = rustix::param::clock_ticks_per_second().max(1);
+        Some(Processor {
+            used: Duration::from_millis(stat.ticks * 1000 / per_second),
+            wants,
+        })
+    }
+}
+
+/// What is read of a `stat`.
+struct Stat {
+    ticks: u64,
+    runnable: bool,
+}
+
+impl Stat {
+    fn read(folder: &Path) -> Option<Self> {
+        let text = fs::read_to_string(folder.join("stat")).ok()?;
+        // The name before may hold anything.
+        let (_, fields) = text.rsplit_once(") ")?;
         let fields: Vec<&str> = fields.split(' ').collect();
         let ticks = |index: usize| fields.get(index)?.parse::<u64>().ok();
-        let per_second = rustix::param::clock_ticks_per_second().max(1);
-        let used = ticks(11)? + ticks(12)?;
-        Some(Processor {
-            used: Duration::from_millis(used * 1000 / per_second),
-            wants: fields.first() == Some(&"R"),
+        Some(Stat {
+            ticks: ticks(11)? + ticks(12)?,
+            runnable: fields.first() == Some(&"R"),
         })
     }
 }
