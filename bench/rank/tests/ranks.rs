@@ -35,6 +35,7 @@ fn all_pass(line: &str) -> Report {
         },
         interrupted: &AtomicBool::new(false),
         progress: Progress::hidden(),
+        warnings: vec![],
     };
     let report = rail_bench::run(&plan, &harness).unwrap();
     assert!(report.all_pass(), "{:#?}", report.cells);
