@@ -98,9 +98,11 @@ impl Progress {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.terminal && !self.silent && told.elapsed() > INTERVAL {
             *told = Instant::now();
-            let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
-            let failed = self.failed.position();
-            eprintln!("{done} of {all} cases, {failed} failed");
+            let (done, failed) = (self.bar.position(), self.failed.position());
+            match self.bar.length().unwrap_or(0) {
+                0 => eprintln!("{done} sequences, {failed} failed"),
+                all => eprintln!("{done} of {all} cases, {failed} failed"),
+            }
         }
     }
 
