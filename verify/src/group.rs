@@ -96,7 +96,6 @@ pub enum Until {
 /// Ranks that are running. Dropping it ends them and removes their cables.
 pub struct Group<'a> {
     ranks: Vec<RankProcess>,
-    starts: Vec<Start>,
     words: Receiver<(usize, Word)>,
     /// Heard before anybody listened.
     early: Option<(usize, Word)>,
@@ -133,7 +132,6 @@ impl<'a> Group<'a> {
         let (sender, words) = mpsc::channel();
         let mut group = Group {
             ranks: Vec::new(),
-            starts: setup.starts.clone(),
             words,
             early: None,
             fabric,
@@ -333,11 +331,6 @@ impl<'a> Group<'a> {
                 false => End::Abandoned,
             });
         }
-    }
-
-    /// The rank that a place in the group was told to be.
-    pub fn rank(&self, place: usize) -> usize {
-        self.starts[place].rank
     }
 }
 

@@ -269,11 +269,7 @@ impl Runner<'_> {
             } else {
                 self.judge(bench, &mut group, previous, &case)?
             };
-            if group.is_none() {
-                previous = None;
-            } else {
-                previous = Some(case);
-            }
+            previous = group.is_some().then_some(case);
             self.progress.case(&case, judged.finding.as_ref());
             done.dismissed.extend(judged.dismissed.then_some(case));
             done.cases.push((case, judged.finding));

@@ -48,7 +48,7 @@ pub fn lengths(level: Level, op: Op, setting: Setting, dtype: Dtype) -> Vec<usiz
 }
 
 /// The boundaries that found a defect once, and one length of each kind.
-pub fn few(setting: Setting, size: usize) -> Vec<usize> {
+fn few(setting: Setting, size: usize) -> Vec<usize> {
     let Setting { ranks, wires, .. } = setting;
     let mut lengths = vec![0, size, 3 * size, FRAME, FRAME + size, PIPELINE * FRAME];
     lengths.extend([wires * FRAME, wires * PIPELINE * FRAME + size]);
