@@ -54,11 +54,20 @@
 
 mod matrix;
 mod natural;
+mod plan;
 mod rig;
+mod topology;
 pub mod units;
 
 pub use matrix::{MAX_RAILS, Matrix, MatrixError};
+pub use plan::{
+    Backend, BadVersion, Coordinator, EXACT_ORDER, Jaccl, MAX_NODES, Note, Obstacle, Options, Plan,
+    PlanError, RankOrder, Spare, Variable, plan,
+};
 pub use rig::{
     Cable, CableFault, DeviceFault, End, Fault, Link, Node, ReceiverNotReady, Rig, RigError,
     RigProblem,
+};
+pub use topology::{
+    Address, Network, NodeFacts, NodeId, NodeInfo, PortId, PortInfo, Problem, Topology, Unfit,
 };

@@ -47,12 +47,9 @@ impl Matrix {
     pub fn from_rig(rig: &Rig) -> Result<Self, MatrixError> {
         rig.check()?;
         let ranks = rig.nodes.len();
-        let mut matrix = Self {
-            devices: vec![vec![vec![]; ranks]; ranks],
-            cables: vec![vec![vec![]; ranks]; ranks],
-        };
+        let mut matrix = Self::empty(ranks);
         for (i, here) in rig.nodes.iter().enumerate() {
-            for (j, there) in rig.nodes.iter().enumerate() {
+            for (j, there) in rig.nodes.iter().enumerate().skip(i + 1) {
                 let rails = rig.cables_between(&here.name, &there.name);
                 if rails.len() > MAX_RAILS {
                     let (a, b) = (here.name.clone(), there.name.clone());
@@ -63,15 +60,34 @@ impl Matrix {
                     });
                 }
                 for cable in rails {
-                    let end = cable
-                        .end_on(&here.name)
-                        .expect("a cable between two nodes has an end on each");
-                    matrix.devices[i][j].push(end.device.clone());
-                    matrix.cables[i][j].push(cable.name.clone());
+                    let ends = [here, there].map(|node| {
+                        let end = cable.end_on(&node.name);
+                        &*end
+                            .expect("a cable between two nodes has an end on each")
+                            .device
+                    });
+                    matrix.push((i, j), ends, cable.name.clone());
                 }
             }
         }
         Ok(matrix)
+    }
+
+    /// One without devices.
+    pub(crate) fn empty(ranks: usize) -> Self {
+        Self {
+            devices: vec![vec![vec![]; ranks]; ranks],
+            cables: vec![vec![vec![]; ranks]; ranks],
+        }
+    }
+
+    /// Adds a rail between two ranks: the device on the first, on the second, and the
+    /// cable that joins them.
+    pub(crate) fn push(&mut self, (i, j): (usize, usize), [on_i, on_j]: [&str; 2], cable: String) {
+        self.devices[i][j].push(on_i.to_owned());
+        self.devices[j][i].push(on_j.to_owned());
+        self.cables[i][j].push(cable.clone());
+        self.cables[j][i].push(cable);
     }
 
     /// The number of ranks: rows, and columns.

@@ -1,0 +1,247 @@
+//! Mesh or ring.
+//!
+//! A mesh sends a message to every peer at once, over a cable of its own: one step, and
+//! the whole message on every link. A ring passes parts of it round: `2(n - 1)` steps of
+//! an n-th (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms", 2009). So a
+//! mesh is better for small messages, and a ring where it opens more wires.
+
+use super::{
+    Backend, Note, Obstacle, Options, PlanError, RankOrder, Widths,
+    note::plural,
+    order::{self, Ring},
+    pairs::Pairs,
+};
+
+/// What a cable of unknown rate is taken for when messages are compared: the nominal
+/// rate of Thunderbolt 5.
+const ASSUMED_RATE: u64 = 10_000_000_000;
+
+/// A backend, and how it lays the ranks out.
+pub struct Choice {
+    pub backend: Backend,
+    /// Nodes by rank.
+    pub nodes: Vec<usize>,
+    /// By node, its rank.
+    pub ranks: Vec<usize>,
+    pub rails: usize,
+    ring: Option<Ring>,
+    why: String,
+}
+
+/// Every node with every other.
+struct Mesh {
+    rails: usize,
+    /// Bytes per second of its narrowest link.
+    narrowest: u64,
+}
+
+impl Choice {
+    pub fn of(pairs: &Pairs<'_>, widths: &Widths, options: &Options) -> Result<Self, PlanError> {
+        let ring = || match options.order {
+            RankOrder::Pinned => order::pinned(widths),
+            RankOrder::Widest => order::widest(widths),
+        };
+        let named = |obstacle: Obstacle<usize>| obstacle.map(|node| pairs.name(node).to_owned());
+        let unjoined = |pair: [usize; 2]| pair.map(|node| pairs.name(node).to_owned());
+        match options.backend {
+            Some(Backend::Ring) => match ring() {
+                Ok(ring) => Ok(Self::ring(ring, "asked for".to_owned())),
+                Err(obstacle) => Err(PlanError::NoRing(named(obstacle))),
+            },
+            Some(Backend::Mesh) => match mesh(widths, options) {
+                Ok(mesh) => Ok(Self::mesh(&mesh, widths, None, "asked for".to_owned())),
+                Err(pair) => Err(PlanError::NoMesh {
+                    pair: unjoined(pair),
+                }),
+            },
+            None => match (ring(), mesh(widths, options)) {
+                (Ok(ring), Ok(mesh)) => Ok(better(ring, &mesh, pairs, widths, options)),
+                (Ok(ring), Err(pair)) => {
+                    let [a, b] = unjoined(pair);
+                    let why = format!(
+                        "a mesh needs a cable between every two nodes, and '{a}' and '{b}' have none"
+                    );
+                    Ok(Self::ring(ring, why))
+                }
+                (Err(obstacle), Ok(mesh)) => {
+                    let why = format!("no ring: {}", named(obstacle));
+                    Ok(Self::mesh(&mesh, widths, None, why))
+                }
+                (Err(obstacle), Err(pair)) => Err(PlanError::NoBackend {
+                    ring: named(obstacle),
+                    pair: unjoined(pair),
+                }),
+            },
+        }
+    }
+
+    fn ring(ring: Ring, why: String) -> Self {
+        Self {
+            backend: Backend::Ring,
+            nodes: ring.nodes.clone(),
+            ranks: super::ranks(&ring.nodes),
+            rails: ring.rails,
+            ring: Some(ring),
+            why,
+        }
+    }
+
+    /// In the order of the ring where there is one, so that a later change of backend
+    /// moves no rank.
+    fn mesh(mesh: &Mesh, widths: &Widths, ring: Option<&Ring>, why: String) -> Self {
+        let nodes = ring.map_or_else(|| (0..widths.nodes()).collect(), |ring| ring.nodes.clone());
+        Self {
+            backend: Backend::Mesh,
+            ranks: super::ranks(&nodes),
+            nodes,
+            rails: mesh.rails,
+            ring: None,
+            why,
+        }
+    }
+
+    /// Whether the backend opens devices between these two nodes.
+    pub fn neighbours(&self, (a, b): (usize, usize)) -> bool {
+        let apart = self.ranks[a].abs_diff(self.ranks[b]);
+        self.backend == Backend::Mesh || apart == 1 || apart + 1 == self.nodes.len()
+    }
+
+    pub fn notes(self, pairs: &Pairs<'_>, options: &Options) -> impl Iterator<Item = Note> {
+        let known = pairs.rates_known;
+        let order = self.ring.map(|ring| Note::Order {
+            order: options.order,
+            rails: ring.rails,
+            narrowest: known.then_some(ring.narrowest),
+            at_most: (known && ring.bound > ring.narrowest).then_some(ring.bound),
+        });
+        let backend = Note::Backend {
+            backend: self.backend,
+            why: self.why,
+        };
+        order.into_iter().chain([backend])
+    }
+}
+
+/// The mesh with the number of wires that suits it best, or two nodes that lack a cable.
+fn mesh(widths: &Widths, options: &Options) -> Result<Mesh, [usize; 2]> {
+    let pairs = || (0..widths.nodes()).flat_map(|b| (0..b).map(move |a| (a, b)));
+    if let Some((a, b)) = pairs().find(|&(a, b)| !widths.joined(a, b)) {
+        return Err([a, b]);
+    }
+    let most = if options.jaccl.mesh_opens_several {
+        widths.max_rails()
+    } else {
+        1
+    };
+    let with = |rails| Mesh {
+        rails,
+        narrowest: pairs()
+            .map(|(a, b)| widths.of(a, b, rails))
+            .min()
+            .unwrap_or(0),
+    };
+    let best = (1..=most).map(with).rev().max_by_key(|mesh| mesh.narrowest);
+    Ok(best.expect("at least one rail is allowed"))
+}
+
+/// The faster of the two for the messages of the job, or for large ones.
+fn better(
+    ring: Ring,
+    mesh: &Mesh,
+    pairs: &Pairs<'_>,
+    widths: &Widths,
+    options: &Options,
+) -> Choice {
+    let cost = Cost {
+        ranks: widths.nodes() as f64,
+        scale: if pairs.rates_known {
+            1.0
+        } else {
+            ASSUMED_RATE as f64
+        },
+        options,
+    };
+    let about = format!(
+        "ring of {} {} a link against mesh of {} {} to each peer (MLX {})",
+        ring.rails,
+        plural(ring.rails, "rail"),
+        mesh.rails,
+        plural(mesh.rails, "wire"),
+        options.jaccl.version(),
+    );
+    let (on_ring, on_mesh, measure) = if options.messages.is_empty() {
+        let ring_rate = cost.ring_rate(&ring);
+        let mesh_rate = cost.scale * mesh.narrowest as f64;
+        let measure = format!(
+            "large all-reduces at an estimated {} against {}",
+            gigabytes(ring_rate),
+            gigabytes(mesh_rate)
+        );
+        (1.0 / ring_rate, 1.0 / mesh_rate, measure)
+    } else {
+        let sum = |of: &dyn Fn(f64) -> f64| options.messages.iter().map(|&b| of(b as f64)).sum();
+        let on_ring: f64 = sum(&|bytes| cost.ring(&ring, bytes));
+        let on_mesh: f64 = sum(&|bytes| cost.mesh(mesh, bytes));
+        let measure = format!(
+            "one all-reduce of each size given in an estimated {:.1} us against {:.1} us",
+            on_ring * 1e6,
+            on_mesh * 1e6
+        );
+        (on_ring, on_mesh, measure)
+    };
+    let assumed = if pairs.rates_known {
+        ""
+    } else {
+        ", a cable taken for 80 Gb/s"
+    };
+    let why = format!("{about}: {measure}{assumed}");
+    // A mesh takes fewer steps, so it wins where they are equal.
+    if on_ring < on_mesh {
+        Choice::ring(ring, why)
+    } else {
+        Choice::mesh(mesh, widths, Some(&ring), why)
+    }
+}
+
+/// What an all-reduce costs, in seconds.
+struct Cost<'a> {
+    ranks: f64,
+    /// Bytes per second of a width of one.
+    scale: f64,
+    options: &'a Options,
+}
+
+impl Cost<'_> {
+    fn mesh(&self, mesh: &Mesh, bytes: f64) -> f64 {
+        let spread = bytes >= self.options.jaccl.mesh_spreads_from as f64;
+        self.latency() + bytes / self.rate(mesh.narrowest, mesh.rails, spread)
+    }
+
+    fn ring(&self, ring: &Ring, bytes: f64) -> f64 {
+        let spread = bytes > self.options.jaccl.ring_spreads_above as f64;
+        let part = bytes / self.ranks / self.rate(ring.narrowest, ring.rails, spread);
+        self.steps() * (self.latency() + part)
+    }
+
+    /// Bytes of a large all-reduce a second on a ring.
+    fn ring_rate(&self, ring: &Ring) -> f64 {
+        self.rate(ring.narrowest, ring.rails, true) * self.ranks / self.steps()
+    }
+
+    fn rate(&self, narrowest: u64, rails: usize, spread: bool) -> f64 {
+        let used = if spread { 1 } else { rails };
+        self.scale * narrowest as f64 / used as f64
+    }
+
+    fn steps(&self) -> f64 {
+        2.0 * (self.ranks - 1.0)
+    }
+
+    fn latency(&self) -> f64 {
+        self.options.latency.as_secs_f64()
+    }
+}
+
+fn gigabytes(rate: f64) -> String {
+    format!("{:.3} GB/s", rate / 1e9)
+}

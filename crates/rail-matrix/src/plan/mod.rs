@@ -1,0 +1,179 @@
+//! From a topology to the matrix, the backend and the environment of a job.
+
+mod backend;
+mod note;
+mod options;
+mod order;
+mod pairs;
+mod refusal;
+mod width;
+
+use crate::{Matrix, NodeInfo, Topology, topology::Joined};
+
+use backend::Choice;
+pub use note::{Note, Spare};
+pub use options::{Backend, BadVersion, Jaccl, Options, RankOrder};
+pub use order::{EXACT as EXACT_ORDER, Obstacle};
+use pairs::Pairs;
+pub use refusal::PlanError;
+use width::Widths;
+
+/// The most nodes of a plan. A matrix has a cell for every two of them.
+pub const MAX_NODES: usize = 1024;
+
+/// Everything that a job of jaccl's needs to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What is known of each rank's node.
+    pub nodes: Vec<NodeInfo>,
+    /// The devices of each rank towards each other. Holds what the backend opens and
+    /// nothing else, so that a job started with the wrong backend fails at once.
+    pub matrix: Matrix,
+    /// How the ranks are joined.
+    pub backend: Backend,
+    /// Rails on every link that the backend uses.
+    pub rails: usize,
+    /// Where the ranks meet, when an address of rank 0's node is known.
+    pub coordinator: Option<Coordinator>,
+    /// What was left out, and why the plan is as it is.
+    pub notes: Vec<Note>,
+}
+
+/// Where rank 0 listens and the others go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coordinator {
+    /// An IPv4 address of rank 0's node.
+    pub ip: String,
+    /// A TCP port.
+    pub port: u16,
+}
+
+/// Lays out a job over a topology.
+///
+/// The same topology gives the same plan however its cables, devices and directions are
+/// listed. The order of its *nodes* counts: it is the ranks' where they are pinned, and
+/// decides between rings that are equally wide.
+///
+/// Cost: the cables, and n² for n nodes; for the order of the ranks up to n² 2ⁿ steps
+/// for [`EXACT_ORDER`] nodes and a bounded search beyond.
+///
+/// # Errors
+/// When an option makes no sense, when the description has a [`Problem`](crate::Problem)
+/// and [`Options::strict`] is set, or when the nodes cannot be joined.
+pub fn plan(topology: &Topology, options: &Options) -> Result<Plan, PlanError> {
+    options.check()?;
+    let joined = topology.join();
+    if options.strict && !joined.problems.is_empty() {
+        return Err(PlanError::Problems(joined.problems));
+    }
+    let Joined {
+        cables,
+        usable,
+        problems,
+    } = joined;
+    let mut notes: Vec<_> = problems
+        .into_iter()
+        .map(|problem| Note::LeftOut { problem })
+        .collect();
+
+    let pairs = Pairs::of(topology, &cables, &usable);
+    for (_, node) in topology.nodes().filter(|(id, _)| !usable[id.0]) {
+        notes.push(Note::NodeLeftOut {
+            node: node.name.clone(),
+        });
+    }
+    match pairs.nodes.len() {
+        0 | 1 => {
+            return Err(PlanError::TooFewNodes {
+                has: pairs.nodes.len(),
+            });
+        }
+        nodes if nodes > MAX_NODES => return Err(PlanError::TooManyNodes { has: nodes }),
+        _ => {}
+    }
+    let widths = pairs.widths(options.max_rails);
+    let choice = Choice::of(&pairs, &widths, options)?;
+    let matrix = pairs.matrix(&choice);
+    notes.extend(pairs.spare(&choice, options));
+    let (backend, rails) = (choice.backend, choice.rails);
+    let nodes: Vec<_> = choice
+        .nodes
+        .iter()
+        .map(|&n| topology[pairs.nodes[n]].clone())
+        .collect();
+    notes.extend(choice.notes(&pairs, options));
+
+    let coordinator = Coordinator::of(&nodes[0], options.coordinator_port);
+    if coordinator.is_none() {
+        notes.push(Note::NoCoordinator {
+            node: nodes[0].name.clone(),
+        });
+    }
+    Ok(Plan {
+        nodes,
+        matrix,
+        backend,
+        rails,
+        coordinator,
+        notes,
+    })
+}
+
+/// By node its rank, from the nodes by rank.
+fn ranks(nodes: &[usize]) -> Vec<usize> {
+    let mut ranks = vec![0; nodes.len()];
+    for (rank, &node) in nodes.iter().enumerate() {
+        ranks[node] = rank;
+    }
+    ranks
+}
+
+impl Coordinator {
+    /// The address that other nodes best reach. jaccl takes IPv4 alone.
+    fn of(node: &NodeInfo, port: u16) -> Option<Self> {
+        let ipv4 = |ip: &str| ip.parse::<std::net::Ipv4Addr>().ok();
+        let reachable = node.addresses.iter().filter_map(|address| {
+            let ip = ipv4(&address.ip).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())?;
+            Some((address.network, ip))
+        });
+        let (_, ip) = reachable.min()?;
+        Some(Self {
+            ip: ip.to_string(),
+            port,
+        })
+    }
+}
+
+/// A variable of a rank's environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name, as MLX reads it.
+    pub name: &'static str,
+    /// Its value, or nothing where it must not be set.
+    pub value: Option<String>,
+}
+
+impl Plan {
+    /// What jaccl reads from a rank's environment (`Config::from_env` in `jaccl.cpp`).
+    /// `devices` is where the matrix was written; without a known
+    /// [`coordinator`](Self::coordinator) its variable is left to the caller.
+    ///
+    /// `MLX_JACCL_RING` means ring whatever its value, so for a mesh it must be unset.
+    pub fn environment(&self, rank: usize, devices: &str) -> Vec<Variable> {
+        let variable = |name, value: Option<String>| Variable { name, value };
+        let ring = (self.backend == Backend::Ring).then(|| "1".to_owned());
+        let mut variables = vec![
+            variable("MLX_RANK", Some(rank.to_string())),
+            variable("MLX_IBV_DEVICES", Some(devices.to_owned())),
+            variable("MLX_JACCL_RING", ring),
+        ];
+        if let Some(Coordinator { ip, port }) = &self.coordinator {
+            let ip = if rank == 0 { "0.0.0.0" } else { ip };
+            variables.push(variable(
+                "MLX_JACCL_COORDINATOR",
+                Some(format!("{ip}:{port}")),
+            ));
+        }
+        variables
+    }
+}

@@ -1,0 +1,183 @@
+//! What a plan says besides its matrix.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Backend, RankOrder};
+use crate::{Problem, units};
+
+/// Something that a person should know of a plan. `Display` is a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "note", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Note {
+    /// Something in the description was left out.
+    LeftOut {
+        /// What, and why.
+        problem: Problem,
+    },
+    /// A node takes no part.
+    NodeLeftOut {
+        /// The node.
+        node: String,
+    },
+    /// Cables between two neighbours that the plan does not use.
+    Spare {
+        /// The two nodes.
+        pair: [String; 2],
+        /// The cables, by name.
+        cables: Vec<String>,
+        /// Why they are not used.
+        why: Spare,
+    },
+    /// How the order of the ranks came about.
+    Order {
+        /// Pinned, or chosen.
+        order: RankOrder,
+        /// Rails on each link of the ring.
+        rails: usize,
+        /// Bytes per second of the ring's narrowest link, where rates are known.
+        narrowest: Option<u64>,
+        /// What no ring of these nodes exceeds, where it was searched for and that is
+        /// more than `narrowest`.
+        at_most: Option<u64>,
+    },
+    /// Why the backend is what it is.
+    Backend {
+        /// The one chosen.
+        backend: Backend,
+        /// Why.
+        why: String,
+    },
+    /// Rank 0 has no address that is known, so nobody can be told where it listens.
+    NoCoordinator {
+        /// Rank 0's node.
+        node: String,
+    },
+}
+
+/// Why a cable between two ranks is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "because", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Spare {
+    /// There are more than jaccl opens, or than were asked for.
+    Cap {
+        /// The most there may be.
+        max_rails: usize,
+    },
+    /// Every link has as many rails, and some link has no more cables.
+    EqualCounts {
+        /// As many as the link with the fewest has.
+        rails: usize,
+    },
+    /// Fewer rails without this slower cable are faster than all with it.
+    Slower {
+        /// The rails that are used.
+        rails: usize,
+    },
+    /// The two are no neighbours on the ring.
+    NotNeighbours,
+    /// The mesh of this MLX opens so many wires to each peer.
+    MeshWires {
+        /// How many.
+        wires: usize,
+    },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LeftOut {
+                problem: problem @ Problem::Bridged { .. },
+            } => write!(f, "warning: {problem}"),
+            Self::LeftOut { problem } => write!(f, "left out: {problem}"),
+            Self::NodeLeftOut { node } => write!(f, "node '{node}' takes no part"),
+            Self::Spare {
+                pair: [a, b],
+                cables,
+                why,
+            } => {
+                write!(
+                    f,
+                    "{} between '{a}' and '{b}' not used: {why}",
+                    listed(cables)
+                )
+            }
+            Self::Order {
+                order,
+                rails,
+                narrowest,
+                at_most,
+            } => {
+                let how = match order {
+                    RankOrder::Pinned => "ranks are in the order given",
+                    RankOrder::Widest => "ranks are in the order of the widest ring",
+                };
+                write!(f, "{how}: {rails} {} a link", plural(*rails, "rail"))?;
+                if let Some(narrowest) = narrowest {
+                    write!(f, ", its narrowest {}", units::format_rate(*narrowest))?;
+                }
+                match at_most {
+                    Some(at_most) => write!(
+                        f,
+                        " (found by search; no order of these nodes exceeds {})",
+                        units::format_rate(*at_most)
+                    ),
+                    None => Ok(()),
+                }
+            }
+            Self::Backend { backend, why } => write!(f, "{backend}: {why}"),
+            Self::NoCoordinator { node } => write!(
+                f,
+                "no address of rank 0 (node '{node}') is known; set MLX_JACCL_COORDINATOR to \
+                 ADDRESS:PORT of it yourself"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Spare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cap { max_rails } => write!(f, "a pair gets at most {max_rails} rails"),
+            Self::EqualCounts { rails } => write!(
+                f,
+                "every link has as many rails, and the one with the fewest cables has {rails}"
+            ),
+            Self::Slower { rails } => write!(
+                f,
+                "rails carry equal shares, so {rails} without the slower are faster than all"
+            ),
+            Self::NotNeighbours => f.write_str("the two are no neighbours on the ring"),
+            Self::MeshWires { wires } => write!(
+                f,
+                "the mesh of this MLX opens {wires} {} to each peer",
+                plural(*wires, "wire")
+            ),
+        }
+    }
+}
+
+pub(super) fn plural(count: usize, word: &str) -> String {
+    if count == 1 {
+        word.to_owned()
+    } else {
+        format!("{word}s")
+    }
+}
+
+/// Up to four names, and how many more there are.
+fn listed(names: &[String]) -> String {
+    let shown: Vec<_> = names
+        .iter()
+        .take(4)
+        .map(|name| format!("'{name}'"))
+        .collect();
+    let more = names.len() - shown.len();
+    match more {
+        0 => shown.join(", "),
+        _ => format!("{} and {more} more", shown.join(", ")),
+    }
+}

@@ -1,0 +1,90 @@
+//! Which node becomes which rank: the ring whose narrowest link is widest.
+//!
+//! A ring uses the same number of rails on all its links, and jaccl splits a message
+//! evenly over them, so a link of `k` rails is as wide as `k` times its `k`-th fastest
+//! cable. The best ring is a Hamiltonian cycle, so it is searched for:
+//!
+//! - up to [`EXACT`] nodes exactly, by dynamic programming over sets of nodes;
+//! - beyond by a heuristic ([`search`]), with a bound on what any ring could reach.
+
+mod exact;
+mod obstacle;
+mod search;
+
+use std::cmp::Reverse;
+
+pub use obstacle::Obstacle;
+
+use super::width::Widths;
+
+/// The most nodes for which the best order is found for certain. Takes
+/// O(n² 2ⁿ) steps, some five hundred thousand for 12.
+pub const EXACT: usize = 12;
+
+/// An order of the nodes, as a ring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ring {
+    /// Nodes by rank.
+    pub nodes: Vec<usize>,
+    /// Rails on every link.
+    pub rails: usize,
+    /// Bytes per second of its narrowest link.
+    pub narrowest: u64,
+    /// Bytes per second of all its links.
+    pub total: u128,
+    /// No ring of these nodes has a narrowest link wider than this.
+    pub bound: u64,
+}
+
+/// The ring of the nodes in the order given, with the number of rails that suits it best.
+///
+/// # Errors
+/// When two neighbours are not joined.
+pub fn pinned(widths: &Widths) -> Result<Ring, Obstacle<usize>> {
+    let nodes: Vec<_> = (0..widths.nodes()).collect();
+    let best = (1..=widths.max_rails())
+        .map(|rails| of(&nodes, rails, widths))
+        .max_by_key(|ring| (ring.narrowest, ring.total, Reverse(ring.rails)))
+        .filter(|ring| ring.narrowest > 0);
+    best.ok_or_else(|| obstacle::in_order(&nodes, widths))
+}
+
+/// The widest ring.
+///
+/// # Errors
+/// When no ring can be closed, or none was found.
+pub fn widest(widths: &Widths) -> Result<Ring, Obstacle<usize>> {
+    if widths.nodes() <= 3 {
+        // Two nodes have one link, and three are neighbours in any order.
+        return pinned(widths).map_err(|_| obstacle::of(widths));
+    }
+    let best = if widths.nodes() <= EXACT {
+        exact::widest(widths)
+    } else {
+        search::widest(widths)
+    };
+    best.ok_or_else(|| obstacle::of(widths))
+}
+
+/// These nodes in this order, with so many rails.
+fn of(nodes: &[usize], rails: usize, widths: &Widths) -> Ring {
+    let links = links(nodes).map(|(a, b)| widths.of(a, b, rails));
+    let narrowest = links.clone().min().unwrap_or(0);
+    Ring {
+        nodes: nodes.to_vec(),
+        rails,
+        narrowest,
+        total: links.map(u128::from).sum(),
+        bound: narrowest,
+    }
+}
+
+/// Neighbours of a ring. Two nodes have one link and not two.
+fn links(nodes: &[usize]) -> impl Iterator<Item = (usize, usize)> + Clone {
+    let closing = nodes.len() > 2;
+    let next = nodes
+        .iter()
+        .skip(1)
+        .chain(nodes.first().filter(|_| closing));
+    nodes.iter().copied().zip(next.copied())
+}

@@ -1,0 +1,123 @@
+//! Why there is no plan.
+
+use std::fmt;
+
+use super::{EXACT_ORDER, MAX_NODES, Obstacle, Options};
+use crate::{MAX_RAILS, Problem};
+
+/// A topology that no plan can be made of. `Display` says what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The description has problems, and leaving them out was not allowed.
+    #[error("{}", sentences(.0))]
+    Problems(Vec<Problem>),
+    /// Not a number of rails that jaccl opens.
+    #[error("at most {asked} rails a pair were asked for; jaccl opens 1 to {MAX_RAILS}")]
+    MaxRails {
+        /// What was asked for.
+        asked: usize,
+    },
+    /// One node, or none.
+    #[error(
+        "{has} {} can take part, and a job over cables needs two; add the others to the \
+         description, or see why they were left out", if *has == 1 { "node" } else { "nodes" }
+    )]
+    TooFewNodes {
+        /// The nodes that can take part.
+        has: usize,
+    },
+    /// More nodes than a matrix is made for.
+    #[error("{has} nodes are more than the {MAX_NODES} that a plan can have; plan for fewer")]
+    TooManyNodes {
+        /// The nodes that can take part.
+        has: usize,
+    },
+    /// A ring was asked for.
+    #[error("there is no ring: {0}")]
+    NoRing(Obstacle),
+    /// A mesh was asked for.
+    #[error(
+        "there is no mesh: nodes '{}' and '{}' have no usable cable between them; add one, or \
+         use a ring", pair[0], pair[1]
+    )]
+    NoMesh {
+        /// Two nodes without a cable.
+        pair: [String; 2],
+    },
+    /// Neither backend can join the nodes.
+    #[error(
+        "the nodes cannot be joined. No ring: {ring}. No mesh: nodes '{}' and '{}' have no \
+         usable cable between them", pair[0], pair[1]
+    )]
+    NoBackend {
+        /// Why not as a ring.
+        ring: Obstacle,
+        /// Two nodes without a cable.
+        pair: [String; 2],
+    },
+}
+
+impl Options {
+    pub(super) fn check(&self) -> Result<(), PlanError> {
+        match self.max_rails {
+            1..=MAX_RAILS => Ok(()),
+            asked => Err(PlanError::MaxRails { asked }),
+        }
+    }
+}
+
+fn sentences(problems: &[Problem]) -> String {
+    let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
+    problems.join("\n")
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotJoined(a, b) => write!(
+                f,
+                "nodes '{a}' and '{b}' are neighbours in the order given and have no usable \
+                 cable; add one, or let the order be chosen"
+            ),
+            Self::Apart(groups) => write!(
+                f,
+                "no cable joins {}; add two, or leave nodes out",
+                joined(groups.iter().map(|group| quoted(group)), " with ")
+            ),
+            Self::DeadEnds(nodes) => write!(
+                f,
+                "{} {} one neighbour or none, and a ring passes every node once; add a cable to \
+                 another node",
+                quoted(nodes),
+                if nodes.len() == 1 { "has" } else { "have" }
+            ),
+            Self::Bottleneck { node, groups } => write!(
+                f,
+                "only '{node}' joins {}, and a ring would pass it twice; add a cable between the \
+                 two sides",
+                joined(groups.iter().map(|group| quoted(group)), " with ")
+            ),
+            Self::NoOrder => f.write_str("every order of the nodes was tried; add a cable"),
+            Self::NotFound => write!(
+                f,
+                "none was found among more than {EXACT_ORDER} nodes, where the search is not \
+                 exhaustive; pin an order that you know, or add a cable"
+            ),
+        }
+    }
+}
+
+/// Up to eight names, and how many more there are.
+fn quoted(names: &[String]) -> String {
+    let shown = names.iter().take(8).map(|name| format!("'{name}'"));
+    let shown = joined(shown, ", ");
+    match names.len() {
+        ..=8 => shown,
+        many => format!("{shown} and {} more", many - 8),
+    }
+}
+
+fn joined(parts: impl Iterator<Item = String>, between: &str) -> String {
+    parts.collect::<Vec<_>>().join(between)
+}

@@ -1,0 +1,91 @@
+//! How wide the link between two nodes is, by the number of rails used.
+
+use crate::MAX_RAILS;
+
+/// Bytes per second between every two nodes, by the number of rails.
+#[derive(Debug, Clone)]
+pub struct Widths {
+    nodes: usize,
+    max_rails: usize,
+    /// By pair, lower node first, and rails less one.
+    widths: Vec<[u64; MAX_RAILS]>,
+}
+
+impl Widths {
+    /// From the rates of each pair's cables, fastest first.
+    pub fn new<'a>(
+        nodes: usize,
+        max_rails: usize,
+        pairs: impl Iterator<Item = ((usize, usize), &'a [u64])>,
+    ) -> Self {
+        let mut widths = vec![[0; MAX_RAILS]; nodes * nodes];
+        for ((a, b), rates) in pairs {
+            let mut of_pair = [0; MAX_RAILS];
+            for (k, (width, rate)) in of_pair.iter_mut().zip(rates).take(max_rails).enumerate() {
+                *width = rate.saturating_mul(k as u64 + 1);
+            }
+            widths[a * nodes + b] = of_pair;
+            widths[b * nodes + a] = of_pair;
+        }
+        Self {
+            nodes,
+            max_rails,
+            widths,
+        }
+    }
+
+    /// The number of nodes.
+    pub fn nodes(&self) -> usize {
+        self.nodes
+    }
+
+    /// The most rails a link may use.
+    pub fn max_rails(&self) -> usize {
+        self.max_rails
+    }
+
+    /// Of the link between two nodes with so many rails: zero when it has fewer. Rails
+    /// carry equal shares, so the slowest sets the pace.
+    pub fn of(&self, a: usize, b: usize, rails: usize) -> u64 {
+        self.widths[a * self.nodes + b][rails - 1]
+    }
+
+    /// Whether any cable joins the two.
+    pub fn joined(&self, a: usize, b: usize) -> bool {
+        self.of(a, b, 1) > 0
+    }
+
+    /// Every width there is with so many rails, each once, narrowest first.
+    pub fn distinct(&self, rails: usize) -> Vec<u64> {
+        let widths = self.widths.iter().map(|of_pair| of_pair[rails - 1]);
+        let mut distinct: Vec<_> = widths.filter(|width| *width > 0).collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        distinct
+    }
+
+    /// The graph of the links that are at least so wide.
+    pub fn at_least(&self, width: u64, rails: usize) -> Graph {
+        let near = (0..self.nodes).map(|a| {
+            let wide = |b: &usize| *b != a && self.of(a, *b, rails) >= width.max(1);
+            (0..self.nodes).filter(wide).collect()
+        });
+        Graph {
+            near: near.collect(),
+        }
+    }
+}
+
+/// Who is next to whom.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    /// By node, its neighbours in order.
+    pub near: Vec<Vec<usize>>,
+}
+
+impl Graph {
+    /// Whether two nodes are neighbours.
+    pub fn joined(&self, a: usize, b: usize) -> bool {
+        self.near[a].binary_search(&b).is_ok()
+    }
+}

@@ -1,0 +1,314 @@
+//! What is known of a cabling, whoever told it.
+
+mod join;
+mod problem;
+
+use std::{collections::HashMap, ops::Index};
+
+use crate::{Cable, Rig, RigError};
+
+pub(crate) use join::{Join, Joined};
+pub use problem::{Problem, Unfit};
+
+/// Nodes, their RDMA devices, and which device says it leads to which.
+///
+/// Every description of a cabling (a rig, exo's state, reports of the nodes) becomes
+/// one of these first. It keeps what was said, also where that makes no sense: joining
+/// the two directions into cables, and judging what contradicts itself, is
+/// [`plan`](crate::plan())'s.
+///
+/// ```
+/// use rail_matrix::Topology;
+///
+/// let mut topology = Topology::new();
+/// let (a, b) = (topology.add_node("A"), topology.add_node("B"));
+/// let (here, there) = (topology.port(a, "rdma_en6"), topology.port(b, "rdma_en7"));
+/// topology.sight(here, there); // what A says
+/// topology.sight(there, here); // and what B says: together they are a cable
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Topology {
+    nodes: Vec<NodeInfo>,
+    ports: Vec<PortInfo>,
+    sightings: Vec<Sighting>,
+    cables: Vec<String>,
+    problems: Vec<Problem>,
+    ids: HashMap<String, NodeId>,
+    devices: Vec<HashMap<String, PortId>>,
+}
+
+/// A node of a [`Topology`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub(crate) usize);
+
+/// An RDMA device of a node of a [`Topology`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortId(pub(crate) usize);
+
+/// What is known of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// Unique in the topology: a rig's name, exo's node id, a host name.
+    pub name: String,
+    /// What people call it, where that is not the name.
+    pub label: Option<String>,
+    /// How `ssh` reaches it.
+    pub ssh: Option<String>,
+    /// Where other nodes reach it over IP. Rank 0's is where the coordinator listens.
+    pub addresses: Vec<Address>,
+    /// Whether RDMA is switched on (macOS: `rdma_ctl`).
+    pub rdma_enabled: Option<bool>,
+    /// Whether a Thunderbolt bridge holds its interfaces (macOS: `bridge0`).
+    pub bridged: Option<bool>,
+}
+
+/// An IP address of a node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// The network it is on.
+    pub network: Network,
+    /// Without a port.
+    pub ip: String,
+}
+
+/// Networks a coordinator can be reached over, best first: the order of exo's
+/// `find_ip_prioritised` for RDMA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Network {
+    /// Wired, and not one of the cables.
+    Ethernet,
+    /// Wireless.
+    Wifi,
+    /// Nobody said.
+    #[default]
+    Unknown,
+    /// Called Ethernet, and perhaps a Thunderbolt interface.
+    MaybeEthernet,
+    /// IP over the cables themselves.
+    Thunderbolt,
+}
+
+/// What is known of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortInfo {
+    /// Its node.
+    pub node: NodeId,
+    /// The RDMA device's name, such as `rdma_en5`.
+    pub device: String,
+    /// Line rate of the cable in it, in each direction.
+    pub bytes_per_second: Option<u64>,
+    /// Why it cannot carry RDMA, where it cannot.
+    pub unfit: Option<Unfit>,
+}
+
+/// One device says that its cable ends in another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sighting {
+    pub from: PortId,
+    pub to: PortId,
+    /// Index into the names of cables.
+    pub cable: Option<usize>,
+}
+
+impl Topology {
+    /// One without nodes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a node. Its place among the nodes is its rank where ranks are pinned. A name
+    /// that is there already is a [`Problem`] and gives that node.
+    pub fn add_node(&mut self, name: &str) -> NodeId {
+        if let Some(&id) = self.ids.get(name) {
+            self.report(Problem::DuplicateNode {
+                node: name.to_owned(),
+            });
+            return id;
+        }
+        let id = NodeId(self.nodes.len());
+        if name.is_empty() {
+            self.report(Problem::EmptyNode { position: id.0 + 1 });
+        }
+        self.nodes.push(NodeInfo {
+            name: name.to_owned(),
+            ..NodeInfo::default()
+        });
+        self.devices.push(HashMap::new());
+        self.ids.insert(name.to_owned(), id);
+        id
+    }
+
+    /// The node of this name.
+    pub fn node(&self, name: &str) -> Option<NodeId> {
+        self.ids.get(name).copied()
+    }
+
+    /// What is known of a node, to be added to. Its name cannot be changed.
+    pub fn node_mut(&mut self, id: NodeId) -> NodeFacts<'_> {
+        let NodeInfo {
+            label,
+            ssh,
+            addresses,
+            rdma_enabled,
+            bridged,
+            ..
+        } = &mut self.nodes[id.0];
+        NodeFacts {
+            label,
+            ssh,
+            addresses,
+            rdma_enabled,
+            bridged,
+        }
+    }
+
+    /// The device of this name on a node, which is added if nobody named it yet.
+    pub fn port(&mut self, node: NodeId, device: &str) -> PortId {
+        if let Some(&id) = self.devices[node.0].get(device) {
+            return id;
+        }
+        let id = PortId(self.ports.len());
+        if device.is_empty() {
+            self.report(Problem::EmptyDevice {
+                node: self.nodes[node.0].name.clone(),
+            });
+        }
+        self.ports.push(PortInfo {
+            node,
+            device: device.to_owned(),
+            bytes_per_second: None,
+            unfit: None,
+        });
+        self.devices[node.0].insert(device.to_owned(), id);
+        id
+    }
+
+    /// Sets the line rate of a device, in bytes per second.
+    pub fn set_rate(&mut self, port: PortId, bytes_per_second: u64) {
+        self.ports[port.0].bytes_per_second = Some(bytes_per_second);
+    }
+
+    /// Says why a device cannot carry RDMA.
+    pub fn set_unfit(&mut self, port: PortId, why: Unfit) {
+        self.ports[port.0].unfit = Some(why);
+    }
+
+    /// Adds that `from`'s node says the cable in `from` ends in `to`. Only when `to`'s
+    /// node says the same of `from` is it a cable.
+    pub fn sight(&mut self, from: PortId, to: PortId) {
+        self.sightings.push(Sighting {
+            from,
+            to,
+            cable: None,
+        });
+    }
+
+    /// Adds a cable that is known whole. Cables' names order the rails of a pair.
+    pub fn add_cable(&mut self, name: &str, ends: [PortId; 2]) {
+        let cable = Some(self.cables.len());
+        self.cables.push(name.to_owned());
+        let [a, b] = ends;
+        self.sightings.push(Sighting {
+            from: a,
+            to: b,
+            cable,
+        });
+        self.sightings.push(Sighting {
+            from: b,
+            to: a,
+            cable,
+        });
+    }
+
+    /// Records something in the description that cannot be right.
+    pub fn report(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// The nodes, in the order in which they were added.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = (NodeId, &NodeInfo)> {
+        self.nodes
+            .iter()
+            .enumerate()
+            .map(|(i, node)| (NodeId(i), node))
+    }
+
+    /// The devices, in the order in which they were first named.
+    pub fn ports(&self) -> impl ExactSizeIterator<Item = (PortId, &PortInfo)> {
+        self.ports
+            .iter()
+            .enumerate()
+            .map(|(i, port)| (PortId(i), port))
+    }
+
+    /// What could not be right when it was read.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// The device that a device says its cable ends in, in the order it was said.
+    pub fn sightings(&self) -> impl ExactSizeIterator<Item = (PortId, PortId)> {
+        self.sightings
+            .iter()
+            .map(|sighting| (sighting.from, sighting.to))
+    }
+
+    /// A device as people write it: `node:device`.
+    pub(crate) fn written(&self, port: PortId) -> String {
+        let PortInfo { node, device, .. } = &self[port];
+        format!("{}:{device}", self[*node].name)
+    }
+
+    /// A rig whose cables are known whole and whose node order is the ranks'.
+    ///
+    /// # Errors
+    /// When the rig fails [`Rig::check`].
+    pub fn from_rig(rig: &Rig) -> Result<Self, RigError> {
+        rig.check()?;
+        let mut topology = Self::new();
+        for node in &rig.nodes {
+            topology.add_node(&node.name);
+        }
+        for Cable { name, ends, link } in &rig.cables {
+            let ends = ends.each_ref().map(|end| {
+                let node = topology.ids[&end.node];
+                let port = topology.port(node, &end.device);
+                topology.set_rate(port, link.bytes_per_second);
+                port
+            });
+            topology.add_cable(name, ends);
+        }
+        Ok(topology)
+    }
+}
+
+/// What is known of a node, save its name.
+#[derive(Debug)]
+pub struct NodeFacts<'a> {
+    /// As [`NodeInfo::label`].
+    pub label: &'a mut Option<String>,
+    /// As [`NodeInfo::ssh`].
+    pub ssh: &'a mut Option<String>,
+    /// As [`NodeInfo::addresses`].
+    pub addresses: &'a mut Vec<Address>,
+    /// As [`NodeInfo::rdma_enabled`].
+    pub rdma_enabled: &'a mut Option<bool>,
+    /// As [`NodeInfo::bridged`].
+    pub bridged: &'a mut Option<bool>,
+}
+
+impl Index<NodeId> for Topology {
+    type Output = NodeInfo;
+
+    fn index(&self, id: NodeId) -> &NodeInfo {
+        &self.nodes[id.0]
+    }
+}
+
+impl Index<PortId> for Topology {
+    type Output = PortInfo;
+
+    fn index(&self, id: PortId) -> &PortInfo {
+        &self.ports[id.0]
+    }
+}

@@ -1,0 +1,173 @@
+//! What a description of a cabling can get wrong.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Something in a description that cannot be right, or that RDMA cannot use. Strictly
+/// it refuses the plan; leniently what it names is left out, with a note.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Problem {
+    /// A node without a name.
+    #[error("node {position} has an empty name; give every node a name of its own")]
+    EmptyNode {
+        /// Its place among the nodes, from 1.
+        position: usize,
+    },
+    /// A node that is listed twice.
+    #[error("node '{node}' is listed twice; list it once, or rename one of the two")]
+    DuplicateNode {
+        /// Its name.
+        node: String,
+    },
+    /// A device without a name.
+    #[error("a cable of node '{node}' is on a device without a name; say which device it is in")]
+    EmptyDevice {
+        /// The node.
+        node: String,
+    },
+    /// A cable to a node that the description does not have.
+    #[error(
+        "{from} is said to lead to node '{node}', which is not among the nodes; add that node, or \
+         unplug the cable"
+    )]
+    UnknownNode {
+        /// The end that is known, as `node:device`, or the node.
+        from: String,
+        /// The node that is not.
+        node: String,
+    },
+    /// A cable whose other end no node has: a display, a disk, a node that did not report.
+    #[error(
+        "{from} leads to something that no node here says it is ({peer}); if it is a node, let \
+         it report too"
+    )]
+    UnknownPeer {
+        /// The end that is known, as `node:device`.
+        from: String,
+        /// What is known of the other.
+        peer: String,
+    },
+    /// A cable from a node to itself.
+    #[error(
+        "the cable between {first} and {second} has both ends on one node; a cable joins two nodes"
+    )]
+    BothEndsOnOneNode {
+        /// One end, as `node:device`.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A direction of a cable that is stated twice.
+    #[error("that {from} leads to {to} is said twice; one of the two can go")]
+    Repeated {
+        /// The end that says so, as `node:device`.
+        from: String,
+        /// Where it is said to lead.
+        to: String,
+    },
+    /// A cable that only one end knows of.
+    #[error(
+        "{from} is said to lead to {to}, and {to} says nothing of it; the cable was unplugged, or \
+         the node of {to} has not reported yet: plug it in again, or ask again"
+    )]
+    OneSided {
+        /// The end that says so, as `node:device`.
+        from: String,
+        /// The end that does not.
+        to: String,
+    },
+    /// A cable that one end knows of, and another cable is in that device.
+    #[error(
+        "{from} is said to lead to {to}, but {taken} is the end of {cable}; the first is left \
+         from before the cables were moved: ask the node of {from} again"
+    )]
+    Stale {
+        /// The end that says so, as `node:device`.
+        from: String,
+        /// Where it is said to lead.
+        to: String,
+        /// The one of the two that another cable is in.
+        taken: String,
+        /// That cable.
+        cable: String,
+    },
+    /// Two cables in one device.
+    #[error(
+        "{device} is the end of {cables} cables: {list}; a device carries one cable. Check which \
+         of them is plugged in, and take the others out of the description",
+        cables = cables.len(), list = cables.join(" and ")
+    )]
+    DeviceOnTwoCables {
+        /// The device, as `node:device`.
+        device: String,
+        /// The cables, by name.
+        cables: Vec<String>,
+    },
+    /// A device that cannot carry RDMA.
+    #[error("{device} {why}")]
+    UnfitDevice {
+        /// The device, as `node:device`.
+        device: String,
+        /// Why not, and what to do.
+        why: Unfit,
+    },
+    /// A node without RDMA.
+    #[error(
+        "RDMA is switched off on node '{node}'; switch it on (macOS: `rdma_ctl enable` in \
+         recovery), or leave the node out"
+    )]
+    RdmaDisabled {
+        /// The node.
+        node: String,
+    },
+    /// A node whose Thunderbolt interfaces are bridged.
+    #[error(
+        "a Thunderbolt bridge is active on node '{node}', and queue pairs cannot be connected \
+         through its interfaces (errno 22); remove bridge0 there"
+    )]
+    Bridged {
+        /// The node.
+        node: String,
+    },
+}
+
+/// Why a device cannot carry RDMA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Unfit {
+    /// The link is Thunderbolt 4 or older; RDMA needs Thunderbolt 5.
+    Thunderbolt4 {
+        /// Its speed.
+        gigabits_per_second: u32,
+    },
+    /// The port is down.
+    PortDown,
+    /// The interface has no IPv4 address, so the device has no GID that jaccl takes.
+    NoIpv4,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Thunderbolt4 {
+                gigabits_per_second,
+            } => write!(
+                f,
+                "runs at {gigabits_per_second} Gb/s, and RDMA needs Thunderbolt 5 (80 Gb/s) on \
+                 both ends; check the cable and the ports, or leave it out"
+            ),
+            Self::PortDown => write!(
+                f,
+                "has its port down; check that both ends are plugged in and both nodes are awake"
+            ),
+            Self::NoIpv4 => write!(
+                f,
+                "has no IPv4 address, so no GID that jaccl can use; give its interface one"
+            ),
+        }
+    }
+}
