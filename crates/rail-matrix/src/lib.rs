@@ -69,5 +69,6 @@ pub use rig::{
     RigProblem,
 };
 pub use topology::{
-    Address, Network, NodeFacts, NodeId, NodeInfo, PortId, PortInfo, Problem, Topology, Unfit,
+    Address, Network, NodeFacts, NodeId, NodeInfo, PortId, PortInfo, Problem, SelectError,
+    Topology, Unfit,
 };

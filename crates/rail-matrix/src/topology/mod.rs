@@ -2,6 +2,7 @@
 
 mod join;
 mod problem;
+mod select;
 
 use std::{collections::HashMap, ops::Index};
 
@@ -9,6 +10,7 @@ use crate::{Cable, Rig, RigError};
 
 pub(crate) use join::{Join, Joined};
 pub use problem::{Problem, Unfit};
+pub use select::SelectError;
 
 /// Nodes, their RDMA devices, and which device says it leads to which.
 ///

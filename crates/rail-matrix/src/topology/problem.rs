@@ -134,6 +134,29 @@ pub enum Problem {
     },
 }
 
+impl Problem {
+    /// Whether it names this node, or a device of it.
+    pub(crate) fn is_about(&self, node: &str) -> bool {
+        let on = |device: &str| {
+            let rest = device.strip_prefix(node);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+        };
+        match self {
+            Self::EmptyNode { .. } => false,
+            Self::DuplicateNode { node: name }
+            | Self::EmptyDevice { node: name }
+            | Self::RdmaDisabled { node: name }
+            | Self::Bridged { node: name } => name == node,
+            Self::UnknownNode { from, .. } | Self::UnknownPeer { from, .. } => on(from),
+            Self::DeviceOnTwoCables { device, .. } | Self::UnfitDevice { device, .. } => on(device),
+            Self::BothEndsOnOneNode { first, second } => on(first) || on(second),
+            Self::Repeated { from, to }
+            | Self::OneSided { from, to }
+            | Self::Stale { from, to, .. } => on(from) || on(to),
+        }
+    }
+}
+
 /// Why a device cannot carry RDMA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]

@@ -1,0 +1,70 @@
+//! Some of a topology's nodes.
+
+use rail_matrix::{Options, Problem, RankOrder, SelectError, Topology, Unfit, plan};
+
+/// Three nodes joined pair by pair, `a` and `c` called studio.
+fn triangle() -> Topology {
+    let mut topology = Topology::new();
+    let ids = ["a", "b", "c"].map(|name| topology.add_node(name));
+    for (id, label) in [(ids[0], "studio"), (ids[1], "mini"), (ids[2], "studio")] {
+        *topology.node_mut(id).label = Some(label.to_owned());
+    }
+    for (k, (i, j)) in [(0, 1), (1, 2), (2, 0)].into_iter().enumerate() {
+        let ends = [i, j].map(|node| topology.port(ids[node], &format!("rdma_en{k}")));
+        topology.add_cable(&format!("cable-{k}"), ends);
+    }
+    topology
+}
+
+#[test]
+fn the_order_of_the_names_is_that_of_the_ranks() {
+    let selected = triangle().select(&["c", "mini"]).unwrap();
+    let options = Options {
+        order: RankOrder::Pinned,
+        strict: true,
+        ..Options::default()
+    };
+    let plan = plan(&selected, &options).unwrap();
+    let names: Vec<_> = plan.nodes.iter().map(|node| &*node.name).collect();
+    assert_eq!(names, ["c", "b"]);
+    assert_eq!(plan.matrix.rails(0, 1), ["cable-1"]);
+    assert_eq!(plan.matrix.cell(0, 1), ["rdma_en1"]);
+}
+
+#[test]
+fn what_is_wrong_elsewhere_does_not_concern_them() {
+    let mut topology = triangle();
+    let (a, b) = (topology.node("a").unwrap(), topology.node("b").unwrap());
+    let (on_a, on_b) = (topology.port(a, "rdma_en9"), topology.port(b, "rdma_en9"));
+    let unfit = |device: &str| Problem::UnfitDevice {
+        device: device.to_owned(),
+        why: Unfit::PortDown,
+    };
+    topology.report(unfit("a:rdma_en9"));
+    topology.report(unfit("b:rdma_en9"));
+    topology.report(Problem::EmptyNode { position: 4 });
+    topology.sight(on_a, on_b);
+    let selected = topology.select(&["b", "c"]).unwrap();
+    assert_eq!(
+        selected.problems(),
+        [unfit("b:rdma_en9"), Problem::EmptyNode { position: 4 }]
+    );
+    assert_eq!(selected.sightings().len(), 2);
+}
+
+#[test]
+fn a_name_that_will_not_do_is_told_with_those_that_would() {
+    let refusal = |names: &[&str]| triangle().select(names).unwrap_err().to_string();
+    assert_eq!(
+        refusal(&["a", "d"]),
+        "there is no node 'd'; there are: a (studio), b (mini), c (studio)"
+    );
+    assert_eq!(
+        refusal(&["b", "studio"]),
+        "several nodes are called 'studio': a, c; name the one that is meant"
+    );
+    assert_eq!(
+        triangle().select(&["b", "mini"]).unwrap_err(),
+        SelectError::Repeated { node: "b".into() }
+    );
+}
