@@ -66,7 +66,7 @@ impl Matrix {
                             .expect("a cable between two nodes has an end on each")
                             .device
                     });
-                    matrix.push((i, j), ends, cable.name.clone());
+                    matrix.push([i, j], ends, cable.name.clone());
                 }
             }
         }
@@ -83,7 +83,7 @@ impl Matrix {
 
     /// Adds a rail between two ranks: the device on the first, on the second, and the
     /// cable that joins them.
-    pub(crate) fn push(&mut self, (i, j): (usize, usize), [on_i, on_j]: [&str; 2], cable: String) {
+    pub(crate) fn push(&mut self, [i, j]: [usize; 2], [on_i, on_j]: [&str; 2], cable: String) {
         self.devices[i][j].push(on_i.to_owned());
         self.devices[j][i].push(on_j.to_owned());
         self.cables[i][j].push(cable.clone());

@@ -9,7 +9,7 @@ use super::{
     Backend, Note, Obstacle, Options, PlanError, RankOrder, Widths,
     note::plural,
     order::{self, Ring},
-    pairs::Pairs,
+    pairs::{Pairs, Placed},
 };
 
 /// What a cable of unknown rate is taken for when messages are compared: the nominal
@@ -104,6 +104,11 @@ impl Choice {
     pub fn neighbours(&self, (a, b): (usize, usize)) -> bool {
         let apart = self.ranks[a].abs_diff(self.ranks[b]);
         self.backend == Backend::Mesh || apart == 1 || apart + 1 == self.nodes.len()
+    }
+
+    /// Whether the backend opens a cable's devices.
+    pub fn uses(&self, cable: &Placed) -> bool {
+        cable.place < self.rails && self.neighbours(cable.pair)
     }
 
     pub fn notes(self, pairs: &Pairs<'_>, options: &Options) -> impl Iterator<Item = Note> {

@@ -31,6 +31,11 @@ pub enum Note {
         /// Why they are not used.
         why: Spare,
     },
+    /// Pairs none of whose cables the ring uses, because they are no neighbours on it.
+    NotNeighbours {
+        /// The two nodes of each.
+        pairs: Vec<[String; 2]>,
+    },
     /// How the order of the ranks came about.
     Order {
         /// Pinned, or chosen.
@@ -77,8 +82,6 @@ pub enum Spare {
         /// The rails that are used.
         rails: usize,
     },
-    /// The two are no neighbours on the ring.
-    NotNeighbours,
     /// The mesh of this MLX opens so many wires to each peer.
     MeshWires {
         /// How many.
@@ -103,6 +106,14 @@ impl fmt::Display for Note {
                     f,
                     "{} between '{a}' and '{b}' not used: {why}",
                     listed(cables)
+                )
+            }
+            Self::NotNeighbours { pairs } => {
+                let pairs: Vec<_> = pairs.iter().map(|[a, b]| format!("{a} = {b}")).collect();
+                write!(
+                    f,
+                    "the cables of {} not used: the two are no neighbours on the ring",
+                    listed(&pairs)
                 )
             }
             Self::Order {
@@ -150,7 +161,6 @@ impl fmt::Display for Spare {
                 f,
                 "rails carry equal shares, so {rails} without the slower are faster than all"
             ),
-            Self::NotNeighbours => f.write_str("the two are no neighbours on the ring"),
             Self::MeshWires { wires } => write!(
                 f,
                 "the mesh of this MLX opens {wires} {} to each peer",

@@ -1,5 +1,6 @@
 //! How wide the link between two nodes is, by the number of rails used.
 
+use super::pairs::Placed;
 use crate::MAX_RAILS;
 
 /// Bytes per second between every two nodes, by the number of rails.
@@ -7,25 +8,26 @@ use crate::MAX_RAILS;
 pub struct Widths {
     nodes: usize,
     max_rails: usize,
-    /// By pair, lower node first, and rails less one.
+    /// By pair, both ways round, and rails less one.
     widths: Vec<[u64; MAX_RAILS]>,
 }
 
 impl Widths {
-    /// From the rates of each pair's cables, fastest first.
-    pub fn new<'a>(
-        nodes: usize,
-        max_rails: usize,
-        pairs: impl Iterator<Item = ((usize, usize), &'a [u64])>,
-    ) -> Self {
+    /// Of the links that these cables make.
+    pub fn new(nodes: usize, max_rails: usize, cables: &[Placed]) -> Self {
         let mut widths = vec![[0; MAX_RAILS]; nodes * nodes];
-        for ((a, b), rates) in pairs {
-            let mut of_pair = [0; MAX_RAILS];
-            for (k, (width, rate)) in of_pair.iter_mut().zip(rates).take(max_rails).enumerate() {
-                *width = rate.saturating_mul(k as u64 + 1);
+        for Placed {
+            pair: (a, b),
+            rate,
+            place,
+            ..
+        } in cables
+        {
+            if *place < max_rails {
+                let width = rate.saturating_mul(*place as u64 + 1);
+                widths[a * nodes + b][*place] = width;
+                widths[b * nodes + a][*place] = width;
             }
-            widths[a * nodes + b] = of_pair;
-            widths[b * nodes + a] = of_pair;
         }
         Self {
             nodes,

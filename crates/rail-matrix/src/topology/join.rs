@@ -20,6 +20,8 @@ pub(crate) struct Joined {
 /// A cable that both of its ends agree on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Join {
+    /// In the order of their nodes' names, so that it does not depend on who was listed
+    /// first.
     pub ends: [PortId; 2],
     /// Index into the topology's names of cables.
     pub name: Option<usize>,
@@ -31,6 +33,7 @@ impl Topology {
         let mut problems = self.problems.clone();
         let usable = self.usable_nodes(&mut problems);
         let said = Said::of(self, &mut problems);
+        let places = self.places_by_name();
         let mut both = Vec::with_capacity(self.sightings.len() / 2);
         let mut one_sided = Vec::new();
         for from in (0..self.ports.len()).map(PortId) {
@@ -41,10 +44,9 @@ impl Topology {
                 if !said.leads(to, from) {
                     one_sided.push((from, to));
                 } else if from < to {
-                    both.push(Join {
-                        ends: [from, to],
-                        name,
-                    });
+                    let mut ends = [from, to];
+                    ends.sort_unstable_by_key(|end| places[self[*end].node.0]);
+                    both.push(Join { ends, name });
                 }
             }
         }
@@ -105,17 +107,19 @@ impl Topology {
         one_sided: &[(PortId, PortId)],
         problems: &mut Vec<Problem>,
     ) -> Vec<Join> {
-        let plugged = Plugged::of(&both);
-        let names = |cables: &[(PortId, usize)]| {
-            let name = |(_, cable): &(PortId, usize)| self.cable_name(&both[*cable]);
-            let mut names: Vec<_> = cables.iter().map(name).collect();
+        let plugged = Plugged::of(&both, self.ports.len());
+        let names = |cables: &[usize]| {
+            let names = cables.iter().map(|&cable| self.cable_name(&both[cable]));
+            let mut names: Vec<_> = names.collect();
             names.sort_by(|a, b| natural::compare(a, b));
             names
         };
         for &(from, to) in one_sided {
             let taken = [to, from].into_iter().find_map(|end| {
-                let first = plugged.cables_in(end).first()?;
-                Some((self.written(end), self.cable_name(&both[first.1])))
+                let &[cable] = plugged.cables_in(end) else {
+                    return None;
+                };
+                Some((self.written(end), self.cable_name(&both[cable])))
             });
             let (from, to) = (self.written(from), self.written(to));
             problems.push(match taken {
@@ -128,11 +132,14 @@ impl Topology {
                 None => Problem::OneSided { from, to },
             });
         }
-        for cables in plugged.several() {
-            problems.push(Problem::DeviceOnTwoCables {
-                device: self.written(cables[0].0),
-                cables: names(cables),
-            });
+        for (port, _) in self.ports() {
+            let cables = plugged.cables_in(port);
+            if cables.len() > 1 {
+                problems.push(Problem::DeviceOnTwoCables {
+                    device: self.written(port),
+                    cables: names(cables),
+                });
+            }
         }
         let alone = |join: &Join| {
             join.ends
@@ -147,8 +154,9 @@ impl Topology {
         if let Some(name) = join.name {
             return self.cables[name].clone();
         }
-        let [a, b] = self.ends_in_order(join);
-        let [a, b] = [a, b].map(|port| (&self[self[port].node].name, &self[port].device));
+        let [a, b] = join
+            .ends
+            .map(|port| (&self[self[port].node].name, &self[port].device));
         let mut name = String::with_capacity(a.0.len() + a.1.len() + b.0.len() + b.1.len() + 5);
         for part in [a.0, ":", a.1, " = ", b.0, ":", b.1] {
             name.push_str(part);
@@ -164,22 +172,23 @@ impl Topology {
             (x, y) => y.is_some().cmp(&x.is_some()),
         };
         by_name.then_with(|| {
-            let (x, y) = (self.ends_in_order(x), self.ends_in_order(y));
-            let devices = x.iter().zip(&y);
+            let devices = x.ends.iter().zip(&y.ends);
             devices.fold(Ordering::Equal, |order, (x, y)| {
                 order.then_with(|| natural::compare(&self[*x].device, &self[*y].device))
             })
         })
     }
 
-    /// The two ends, by the names of their nodes.
-    fn ends_in_order(&self, join: &Join) -> [PortId; 2] {
-        let [a, b] = join.ends;
-        let name = |port: PortId| &self[self[port].node].name;
-        match natural::compare(name(a), name(b)) {
-            Ordering::Greater => [b, a],
-            _ => [a, b],
+    /// By node, its place among the names of all.
+    fn places_by_name(&self) -> Vec<usize> {
+        let name = |node: &usize| &*self.nodes[*node].name;
+        let mut nodes: Vec<_> = (0..self.nodes.len()).collect();
+        nodes.sort_by(|a, b| natural::compare(name(a), name(b)));
+        let mut places = vec![0; nodes.len()];
+        for (place, node) in nodes.into_iter().enumerate() {
+            places[node] = place;
         }
+        places
     }
 }
 
@@ -235,33 +244,36 @@ impl Said {
 
 /// Which cables are in which device.
 struct Plugged {
-    /// A device and the index of a cable in it, sorted.
-    ends: Vec<(PortId, usize)>,
+    /// Indices of cables, device by device.
+    cables: Vec<usize>,
+    /// By device, where its cables begin; and where the last's end.
+    starts: Vec<usize>,
 }
 
 impl Plugged {
-    fn of(cables: &[Join]) -> Self {
-        let ends = cables.iter().enumerate();
-        let mut ends: Vec<_> = ends
-            .flat_map(|(c, join)| join.ends.map(|end| (end, c)))
-            .collect();
-        ends.sort_unstable();
-        Self { ends }
+    fn of(cables: &[Join], ports: usize) -> Self {
+        let mut starts = vec![0; ports + 1];
+        for end in cables.iter().flat_map(|join| join.ends) {
+            starts[end.0 + 1] += 1;
+        }
+        for port in 0..ports {
+            starts[port + 1] += starts[port];
+        }
+        let mut next = starts.clone();
+        let mut plugged = vec![0; cables.len() * 2];
+        for (cable, join) in cables.iter().enumerate() {
+            for end in join.ends {
+                plugged[next[end.0]] = cable;
+                next[end.0] += 1;
+            }
+        }
+        Self {
+            cables: plugged,
+            starts,
+        }
     }
 
-    fn cables_in(&self, port: PortId) -> &[(PortId, usize)] {
-        let start = self.ends.partition_point(|end| end.0 < port);
-        let count = self.ends[start..]
-            .iter()
-            .take_while(|end| end.0 == port)
-            .count();
-        &self.ends[start..start + count]
-    }
-
-    /// Devices with more than one cable, as their entries.
-    fn several(&self) -> impl Iterator<Item = &[(PortId, usize)]> {
-        self.ends
-            .chunk_by(|a, b| a.0 == b.0)
-            .filter(|cables| cables.len() > 1)
+    fn cables_in(&self, port: PortId) -> &[usize] {
+        &self.cables[self.starts[port.0]..self.starts[port.0 + 1]]
     }
 }
