@@ -18,7 +18,7 @@ pub struct Pairs<'a> {
 
 /// A cable among those of its pair.
 pub struct Placed {
-    join: Join,
+    pub join: Join,
     /// Positions of the nodes it joins, lower first.
     pub pair: (usize, usize),
     /// Bytes per second.

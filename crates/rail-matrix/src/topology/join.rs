@@ -78,11 +78,10 @@ impl Topology {
     /// Whether a cable between these two could be one.
     fn can_join(&self, from: PortId, to: PortId, problems: &mut Vec<Problem>) -> bool {
         if self[from].node == self[to].node {
-            let (first, second) = (from.min(to), from.max(to));
-            problems.push(Problem::BothEndsOnOneNode {
-                first: self.written(first),
-                second: self.written(second),
-            });
+            let mut ends = [from, to].map(|port| self.written(port));
+            ends.sort_by(|a, b| natural::compare(a, b));
+            let [first, second] = ends;
+            problems.push(Problem::BothEndsOnOneNode { first, second });
             return false;
         }
         let mut fit = true;

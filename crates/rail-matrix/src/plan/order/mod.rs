@@ -10,6 +10,8 @@
 mod exact;
 mod obstacle;
 mod search;
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Reverse;
 
