@@ -55,6 +55,7 @@
 mod matrix;
 mod natural;
 mod plan;
+pub mod read;
 mod rig;
 mod topology;
 pub mod units;

@@ -79,6 +79,19 @@ pub enum Problem {
         /// The end that does not.
         to: String,
     },
+    /// A device that is listed for a rail, and the other node lists none for it.
+    #[error(
+        "{from} is rail {rail} towards node '{node}', which lists no device for rail {rail} back; \
+         list the other end of that cable there, or take {from} out"
+    )]
+    NoOtherEnd {
+        /// The end that is listed, as `node:device`.
+        from: String,
+        /// The other node.
+        node: String,
+        /// Its place in the cell, from 1.
+        rail: usize,
+    },
     /// A cable that one end knows of, and another cable is in that device.
     #[error(
         "{from} is said to lead to {to}, but {taken} is the end of {cable}; the first is left \
@@ -147,6 +160,9 @@ impl Problem {
             | Self::EmptyDevice { node: name }
             | Self::RdmaDisabled { node: name }
             | Self::Bridged { node: name } => name == node,
+            Self::NoOtherEnd {
+                from, node: name, ..
+            } => on(from) || name == node,
             Self::UnknownNode { from, .. } | Self::UnknownPeer { from, .. } => on(from),
             Self::DeviceOnTwoCables { device, .. } | Self::UnfitDevice { device, .. } => on(device),
             Self::BothEndsOnOneNode { first, second } => on(first) || on(second),

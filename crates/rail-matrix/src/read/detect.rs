@@ -1,0 +1,164 @@
+//! What kind of description some bytes are.
+
+use std::fmt;
+
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+
+use super::{Input, JsonError, ReadError, json::Text, text};
+
+/// Tells the kind of a description by its content.
+///
+/// # Errors
+/// When it is none that is known, or cannot be read far enough to tell.
+pub fn detect(bytes: &[u8]) -> Result<Input, ReadError> {
+    let text = text::utf8(bytes)?;
+    let start = text.trim_ascii_start();
+    if start.is_empty() {
+        return Err(ReadError::Empty);
+    }
+    if text.lines().any(begins_rig) {
+        return Ok(Input::Rig);
+    }
+    if text.lines().any(|line| line.starts_with("Hardware Port: ")) {
+        return Ok(Input::Reports);
+    }
+    let shape = shape(bytes)?;
+    if let Some(kind) = shape.kind() {
+        return Ok(kind);
+    }
+    let found = match shape {
+        Shape::Object(_) => "a JSON object with no key of any of them",
+        Shape::List { first: Some(_) } => "a JSON list of objects with no key of any of them",
+        Shape::List { first: None } => "a JSON list, such as a device matrix, which names no nodes",
+        Shape::Other => "neither a JSON object or list nor a TOML with a [[node]]",
+    };
+    Err(ReadError::UnknownKind { found })
+}
+
+/// Whether a line can only be a rig's.
+fn begins_rig(line: &str) -> bool {
+    let line = line.trim_ascii();
+    ["[[node]]", "[[cable]]", "[[fault]]", "[defaults]"]
+        .iter()
+        .any(|header| line.starts_with(header))
+}
+
+/// What a JSON document is on its top level.
+pub(super) enum Shape {
+    Object(Keys),
+    List {
+        /// The keys of its first element, where that is an object.
+        first: Option<Keys>,
+    },
+    /// Neither, or not JSON.
+    Other,
+}
+
+/// The keys of an object that tell a kind.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Keys {
+    /// Of the kind to which the first telling key belongs.
+    kind: Option<Input>,
+    /// Whether there is a `topology`: a whole state of exo's.
+    pub topology: bool,
+}
+
+impl Keys {
+    fn see(&mut self, key: &str) {
+        let kind = match key {
+            "topology" | "connections" | "nodes" => Input::Exo,
+            "hosts" | "ssh" | "rdma" => Input::Hostfile,
+            "SPThunderboltDataType" | "ifname" => Input::Reports,
+            _ => return,
+        };
+        self.topology |= key == "topology";
+        self.kind.get_or_insert(kind);
+    }
+
+    fn see_all<'de, A: MapAccess<'de>>(&mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<Text>()? {
+            self.see(&key);
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}
+
+/// The top level of a JSON document, as far as it can be read: what is wrong further on
+/// is better told by the kind's own parser, which knows what it expected there.
+pub(super) fn shape(bytes: &[u8]) -> Result<Shape, ReadError> {
+    let mut shape = Shape::Other;
+    let mut deserializer = serde_json::Deserializer::from_str(text::utf8(bytes)?);
+    let outcome = deserializer.deserialize_any(TopLevel(&mut shape));
+    match (&shape, outcome) {
+        (shape, Err(error)) if !error.is_data() && shape.kind().is_none() && begins_json(bytes) => {
+            Err(JsonError::new(".".to_owned(), &error).into())
+        }
+        _ => Ok(shape),
+    }
+}
+
+impl Shape {
+    fn kind(&self) -> Option<Input> {
+        match self {
+            Self::Object(keys) | Self::List { first: Some(keys) } => keys.kind,
+            Self::List { first: None } | Self::Other => None,
+        }
+    }
+}
+
+fn begins_json(bytes: &[u8]) -> bool {
+    matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['))
+}
+
+struct TopLevel<'a>(&'a mut Shape);
+
+impl<'de> Visitor<'de> for TopLevel<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object or a list")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        let mut keys = Keys::default();
+        let outcome = keys.see_all(map);
+        *self.0 = Shape::Object(keys);
+        outcome
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let mut first = None;
+        let outcome = list.next_element_seed(First(&mut first));
+        *self.0 = Shape::List { first };
+        outcome?;
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+}
+
+/// Sees the keys of a list's first element, if that is an object.
+struct First<'a>(&'a mut Option<Keys>);
+
+impl<'de> DeserializeSeed<'de> for First<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for First<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        self.0.insert(Keys::default()).see_all(map)
+    }
+}

@@ -1,0 +1,154 @@
+//! JSON with the place of every mistake, borrowing from the text.
+
+use std::{borrow::Cow, collections::HashSet, fmt, marker::PhantomData, ops::Deref};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, Visitor},
+};
+
+use super::{JsonError, ReadError, text};
+
+/// Reads a document.
+pub(crate) fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, ReadError> {
+    let text = text::utf8(bytes)?;
+    if text.trim_ascii().is_empty() {
+        return Err(ReadError::Empty);
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = text::short(&error.path().to_string());
+        JsonError::new(path, &error.into_inner())
+    })?;
+    match deserializer.end() {
+        Ok(()) => Ok(value),
+        Err(error) => Err(JsonError::new(".".to_owned(), &error).into()),
+    }
+}
+
+impl JsonError {
+    pub(super) fn new(path: String, error: &serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        let written = error.to_string();
+        let place = format!(" at line {line} column {column}");
+        let what = written.strip_suffix(&place).unwrap_or(&written);
+        Self {
+            path,
+            place: (line > 0).then_some((line, column)),
+            what: text::short(&in_our_words(what)),
+        }
+    }
+
+    /// What is wrong between several places.
+    pub(super) fn at(path: String, what: String) -> Self {
+        Self {
+            path: text::short(&path),
+            place: None,
+            what: text::short(&what),
+        }
+    }
+}
+
+/// serde names first what it found.
+fn in_our_words(what: &str) -> String {
+    let mismatch = ["invalid type: ", "invalid value: ", "invalid length "]
+        .into_iter()
+        .find_map(|prefix| what.strip_prefix(prefix)?.rsplit_once(", expected "));
+    match mismatch {
+        Some((found, expected)) => format!("expected {expected}, found {}", text::short(found)),
+        None if what.starts_with("recursion limit") => "nested too deep".to_owned(),
+        None if what.starts_with("EOF while") => format!("the JSON is cut off ({what})"),
+        None => what.to_owned(),
+    }
+}
+
+/// A string, which is copied only where it has escapes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Text<'a>(Cow<'a, str>);
+
+impl<'de> From<&'de str> for Text<'de> {
+    fn from(text: &'de str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Text<'_> {
+    fn from(text: String) -> Self {
+        Self(Cow::Owned(text))
+    }
+}
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+        Ok(text.into())
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<'de>, E> {
+        Ok(text.to_owned().into())
+    }
+}
+
+/// An object whose keys are data, in its order. A key that is there twice is an error:
+/// whichever of the two were taken, the other would vanish without a word.
+#[derive(Debug)]
+pub(crate) struct Entries<'a, T>(pub Vec<(Text<'a>, T)>);
+
+impl<T> Default for Entries<'_, T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Entries<'a, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EntriesVisitor(PhantomData))
+    }
+}
+
+struct EntriesVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for EntriesVisitor<T> {
+    type Value = Entries<'de, T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        let mut seen = HashSet::new();
+        while let Some(key) = map.next_key::<Text>()? {
+            if !seen.insert(key.clone()) {
+                let key = text::short(&key);
+                return Err(de::Error::custom(format_args!(
+                    "the key '{key}' is there twice"
+                )));
+            }
+            let value = map.next_value()?;
+            entries.push((key, value));
+        }
+        Ok(Entries(entries))
+    }
+}

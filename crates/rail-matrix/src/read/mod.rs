@@ -1,0 +1,111 @@
+//! From the descriptions that others write to a [`Topology`].
+//!
+//! | [`Input`] | what it is |
+//! |---|---|
+//! | `rig` | a `rig.toml`, as [`Rig::parse`] reads it |
+//! | `exo` | the JSON of exo's `/state` or `/state/topology` |
+//! | `hostfile` | the JSON that `mlx.launch` reads |
+//! | `reports` | what each node's own tools say |
+//!
+//! Unknown fields are ignored in what others define, since those formats grow. A key
+//! that is there twice is an error, as is anything of another type than expected. Text
+//! of any size up to [`MAX_BYTES`] and of any depth is read in time and memory that grow
+//! with its size alone.
+
+mod detect;
+mod error;
+mod exo;
+mod hostfile;
+pub(crate) mod json;
+mod speed;
+mod text;
+
+use std::{fmt, str::FromStr};
+
+pub use error::{JsonError, ReadError};
+
+use crate::{Rig, Topology};
+pub use detect::detect;
+
+/// The most bytes of a description. A full `/state` of a large cluster has a few
+/// hundred thousand.
+pub const MAX_BYTES: usize = 64 << 20;
+
+/// The kinds of description.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// `rig.toml`.
+    Rig,
+    /// exo's `/state` or `/state/topology`.
+    Exo,
+    /// MLX's hostfile.
+    Hostfile,
+    /// What each node's own tools say, which takes several files.
+    Reports,
+}
+
+impl Input {
+    /// Every kind, in the order of their declaration.
+    pub const ALL: [Self; 4] = [Self::Rig, Self::Exo, Self::Hostfile, Self::Reports];
+
+    /// The kind's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rig => "rig",
+            Self::Exo => "exo",
+            Self::Hostfile => "hostfile",
+            Self::Reports => "reports",
+        }
+    }
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Something that is no kind of description.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no kind of description; the kinds are rig, exo, hostfile and reports")]
+pub struct UnknownInput(String);
+
+impl FromStr for Input {
+    type Err = UnknownInput;
+
+    fn from_str(name: &str) -> Result<Self, UnknownInput> {
+        let named = |input: &Self| input.name() == name;
+        let known = Self::ALL.into_iter().find(named);
+        known.ok_or_else(|| UnknownInput(name.to_owned()))
+    }
+}
+
+/// Reads a description of the given kind, or of the one that it is by its content.
+///
+/// ```
+/// use rail_matrix::{Options, plan, read};
+///
+/// let topology = read::read(br#"{
+///     "nodes": ["A", "B"],
+///     "connections": {
+///         "A": {"B": [{"sourceRdmaIface": "rdma_en6", "sinkRdmaIface": "rdma_en7"}]},
+///         "B": {"A": [{"sourceRdmaIface": "rdma_en7", "sinkRdmaIface": "rdma_en6"}]}
+///     }
+/// }"#, None)?;
+/// let plan = plan(&topology, &Options::default())?;
+/// assert_eq!(plan.matrix.cell(0, 1), ["rdma_en6"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// When the bytes are not such a description. The error names the place within it and
+/// what was expected there; the file's name is the caller's to add.
+pub fn read(bytes: &[u8], input: Option<Input>) -> Result<Topology, ReadError> {
+    let input = input.map_or_else(|| detect(bytes), Ok)?;
+    match input {
+        Input::Rig => Ok(Topology::from_rig(&Rig::parse(text::utf8(bytes)?)?)?),
+        Input::Exo => exo::read(bytes),
+        Input::Hostfile => hostfile::read(bytes),
+        Input::Reports => Err(ReadError::OneReport),
+    }
+}

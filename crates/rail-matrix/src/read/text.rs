@@ -1,0 +1,22 @@
+//! Bytes to text, and text that is shown.
+
+use super::{MAX_BYTES, ReadError};
+
+/// The bytes as text.
+pub(super) fn utf8(bytes: &[u8]) -> Result<&str, ReadError> {
+    if bytes.len() > MAX_BYTES {
+        return Err(ReadError::TooLarge { bytes: bytes.len() });
+    }
+    std::str::from_utf8(bytes).map_err(|error| ReadError::NotUtf8 {
+        offset: error.valid_up_to(),
+    })
+}
+
+/// No more of a text than a message can hold.
+pub(super) fn short(text: &str) -> String {
+    const CHARS: usize = 200;
+    match text.char_indices().nth(CHARS) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
