@@ -52,6 +52,7 @@
 //! The crate is pure: text and values in, values out. It reads no file.
 #![forbid(unsafe_code)]
 
+mod counts;
 mod matrix;
 mod natural;
 mod plan;
@@ -59,6 +60,7 @@ pub mod read;
 mod rig;
 mod topology;
 pub mod units;
+pub mod write;
 
 pub use matrix::{MAX_RAILS, Matrix, MatrixError};
 pub use plan::{

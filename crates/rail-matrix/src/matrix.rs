@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::{Rig, RigError};
+use crate::{Backend, Rig, RigError, counts::Counts};
 
 /// The most rails jaccl's ring opens between two ranks. Above it throws.
 pub const MAX_RAILS: usize = 4;
@@ -118,26 +118,22 @@ impl Matrix {
     /// As `Config::is_valid_ring` in `jaccl.cpp`, save that jaccl calls a
     /// matrix of empty cells a ring and this asks for at least one device.
     pub fn is_valid_ring(&self) -> bool {
-        let ranks = self.ranks();
-        if ranks < 2 {
-            return false;
-        }
-        let rails = self.cell(0, 1).len();
-        (1..=MAX_RAILS).contains(&rails)
-            && (0..ranks).all(|rank| {
-                let (left, right) = ((rank + ranks - 1) % ranks, (rank + 1) % ranks);
-                [left, right]
-                    .iter()
-                    .all(|&peer| self.cell(rank, peer).len() == rails)
-            })
+        let counts = Counts::of(&self.devices);
+        counts.is_valid_ring() && (1..=MAX_RAILS).contains(&counts.at(0, 1))
     }
 
     /// Whether jaccl's mesh can run: every rank has a device towards every
     /// other, as `Config::is_valid_mesh` in `jaccl.cpp`. Up to MLX 0.32.1 the
     /// mesh uses the first device of a cell alone.
     pub fn is_valid_mesh(&self) -> bool {
-        let ranks = self.ranks();
-        ranks >= 2 && (0..ranks).all(|i| (0..ranks).all(|j| (i == j) == self.cell(i, j).is_empty()))
+        Counts::of(&self.devices).is_valid_mesh()
+    }
+
+    /// What jaccl makes of the matrix, `MLX_JACCL_RING` being set or not, as `init` in
+    /// `jaccl.cpp`: a ring where one is asked for and valid, else a mesh where that is
+    /// valid, else a ring all the same. Nothing when it forms no group.
+    pub fn backend(&self, ring_variable: bool) -> Option<Backend> {
+        Counts::of(&self.devices).backend(ring_variable)
     }
 
     /// The JSON that jaccl reads from the file named by `MLX_IBV_DEVICES`.

@@ -131,12 +131,7 @@ fn ranks(nodes: &[usize]) -> Vec<usize> {
 impl Coordinator {
     /// The address that other nodes best reach. jaccl takes IPv4 alone.
     fn of(node: &NodeInfo, port: u16) -> Option<Self> {
-        let ipv4 = |ip: &str| ip.parse::<std::net::Ipv4Addr>().ok();
-        let reachable = node.addresses.iter().filter_map(|address| {
-            let ip = ipv4(&address.ip).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())?;
-            Some((address.network, ip))
-        });
-        let (_, ip) = reachable.min()?;
+        let ip = *node.reachable_ipv4().first()?;
         Some(Self {
             ip: ip.to_string(),
             port,

@@ -152,7 +152,11 @@ impl fmt::Display for Note {
 impl fmt::Display for Spare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cap { max_rails } => write!(f, "a pair gets at most {max_rails} rails"),
+            Self::Cap { max_rails } => write!(
+                f,
+                "a pair gets at most {max_rails} {}",
+                plural(*max_rails, "rail")
+            ),
             Self::EqualCounts { rails } => write!(
                 f,
                 "every link has as many rails, and the one with the fewest cables has {rails}"

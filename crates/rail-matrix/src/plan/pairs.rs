@@ -35,7 +35,7 @@ impl<'a> Pairs<'a> {
             position[id.0] = nodes.len();
             nodes.push(id);
         }
-        let rates = || cables.iter().map(|join| rate(topology, join));
+        let rates = || cables.iter().map(|join| topology.rate(join));
         let slowest = rates().flatten().min();
         let placed = cables.iter().zip(rates()).map(|(&join, rate)| {
             let [a, b] = join.ends.map(|end| position[topology[end].node.0]);
@@ -141,10 +141,4 @@ impl<'a> Pairs<'a> {
             _ => Spare::EqualCounts { rails },
         }
     }
-}
-
-/// Of the slower of a cable's two devices, as far as known.
-fn rate(topology: &Topology, join: &Join) -> Option<u64> {
-    let rates = join.ends.map(|end| topology[end].bytes_per_second);
-    rates.into_iter().flatten().min()
 }

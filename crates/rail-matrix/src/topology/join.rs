@@ -163,6 +163,12 @@ impl Topology {
         name
     }
 
+    /// Bytes per second of the slower of a cable's two devices, as far as known.
+    pub(crate) fn rate(&self, join: &Join) -> Option<u64> {
+        let rates = join.ends.map(|end| self[end].bytes_per_second);
+        rates.into_iter().flatten().min()
+    }
+
     /// The order of the rails of a pair: cables with names first, by name as people
     /// count; then by device, on the node whose name comes first.
     pub(crate) fn compare_cables(&self, x: &Join, y: &Join) -> Ordering {

@@ -4,7 +4,7 @@ mod join;
 mod problem;
 mod select;
 
-use std::{collections::HashMap, ops::Index};
+use std::{collections::HashMap, net::Ipv4Addr, ops::Index};
 
 use crate::{Cable, Rig, RigError};
 
@@ -62,6 +62,20 @@ pub struct NodeInfo {
     pub rdma_enabled: Option<bool>,
     /// Whether a Thunderbolt bridge holds its interfaces (macOS: `bridge0`).
     pub bridged: Option<bool>,
+}
+
+impl NodeInfo {
+    /// Its IPv4 addresses that other nodes may reach, the best network's first.
+    pub(crate) fn reachable_ipv4(&self) -> Vec<Ipv4Addr> {
+        let reachable = |address: &Address| {
+            let ip: Ipv4Addr = address.ip.parse().ok()?;
+            (!ip.is_loopback() && !ip.is_unspecified()).then_some((address.network, ip))
+        };
+        let mut reachable: Vec<_> = self.addresses.iter().filter_map(reachable).collect();
+        reachable.sort_unstable();
+        reachable.dedup();
+        reachable.into_iter().map(|(_, ip)| ip).collect()
+    }
 }
 
 /// An IP address of a node.

@@ -1,0 +1,35 @@
+//! The environment of each rank, as lines for `sh`.
+
+use std::{borrow::Cow, fmt::Write as _};
+
+use crate::{Plan, Variable};
+
+/// jaccl takes these before those that MLX names (`Config::from_env` in `jaccl.cpp`).
+const STRONGER: &str = "JACCL_RANK JACCL_IBV_DEVICES JACCL_RING JACCL_COORDINATOR";
+
+pub fn environment(plan: &Plan, devices: &str) -> String {
+    let mut text = String::new();
+    for (rank, node) in plan.nodes.iter().enumerate() {
+        if rank > 0 {
+            text.push('\n');
+        }
+        // A line break in a name would end the comment.
+        let name = node.name.escape_debug();
+        let _ = writeln!(text, "# rank {rank}: {name}\nunset {STRONGER}");
+        for Variable { name, value } in plan.environment(rank, devices) {
+            let _ = match value {
+                Some(value) => writeln!(text, "export {name}={}", quoted(&value)),
+                None => writeln!(text, "unset {name}"),
+            };
+        }
+        if plan.coordinator.is_none() {
+            text.push_str("# MLX_JACCL_COORDINATOR: no address of rank 0 is known\n");
+        }
+    }
+    text
+}
+
+/// For `sh`. A NUL, which no shell can pass, is left out.
+fn quoted(value: &str) -> Cow<'_, str> {
+    shlex::try_quote(value).unwrap_or_else(|_| quoted(&value.replace('\0', "")).into_owned().into())
+}

@@ -1,0 +1,65 @@
+//! The hostfile of `mlx.launch`, as `common.py` and `launch.py` of MLX read it.
+
+use std::net::Ipv4Addr;
+
+use serde::Serialize;
+
+use super::pretty;
+use crate::{Backend, NodeInfo, Plan};
+
+#[derive(Serialize)]
+struct Hostfile<'a> {
+    backend: &'static str,
+    envs: [&'static str; 0],
+    hosts: Vec<Host<'a>>,
+}
+
+#[derive(Serialize)]
+struct Host<'a> {
+    ssh: String,
+    /// The first of rank 0's is the coordinator's.
+    ips: Vec<Ipv4Addr>,
+    rdma: Vec<Cell<'a>>,
+}
+
+/// MLX takes null, a device, or a list of several. 0.31.2 and later want null on the
+/// diagonal.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Cell<'a> {
+    None,
+    One(&'a str),
+    Several(&'a [String]),
+}
+
+pub fn hostfile(plan: &Plan) -> String {
+    let hosts = plan.nodes.iter().enumerate().map(|(rank, node)| {
+        let ips = node.reachable_ipv4();
+        let cell = |peer| match plan.matrix.cell(rank, peer) {
+            [] => Cell::None,
+            [one] => Cell::One(one),
+            several => Cell::Several(several),
+        };
+        Host {
+            ssh: ssh(node, &ips),
+            rdma: (0..plan.nodes.len()).map(cell).collect(),
+            ips,
+        }
+    });
+    pretty(&Hostfile {
+        backend: match plan.backend {
+            Backend::Mesh => "jaccl",
+            Backend::Ring => "jaccl-ring",
+        },
+        envs: [],
+        hosts: hosts.collect(),
+    })
+}
+
+/// How `ssh` reaches a node: as we were told, else by an address; a name need not be one
+/// that the network knows.
+fn ssh(node: &NodeInfo, ips: &[Ipv4Addr]) -> String {
+    let told = node.ssh.clone();
+    told.or_else(|| ips.first().map(Ipv4Addr::to_string))
+        .unwrap_or_else(|| node.name.clone())
+}

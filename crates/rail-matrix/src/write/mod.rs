@@ -1,0 +1,125 @@
+//! A plan as the documents that others read.
+
+mod cabling;
+mod dot;
+mod environment;
+mod exo;
+mod hostfile;
+mod json;
+mod svg;
+mod table;
+
+use std::{fmt, str::FromStr};
+
+use crate::{Plan, Topology};
+
+pub use exo::{DialectError, Exo, ExoError};
+pub use json::SCHEMA;
+
+/// The documents that a plan can be written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// Tables for people, with the plan's notes.
+    Table,
+    /// Everything for programs: ranks, matrix, cables, environment, notes. See [`SCHEMA`].
+    Json,
+    /// The file that jaccl reads (`MLX_IBV_DEVICES`).
+    Jaccl,
+    /// The matrix as exo passes it to its runners.
+    Exo(Exo),
+    /// The hostfile of `mlx.launch`.
+    Hostfile,
+    /// The environment of each rank, as lines for `sh`.
+    Environment,
+    /// Nodes and cables for Graphviz.
+    Dot,
+    /// Nodes and cables as a drawing.
+    Svg,
+}
+
+impl Output {
+    /// Every one there is.
+    pub const ALL: [Self; 10] = [
+        Self::Table,
+        Self::Json,
+        Self::Jaccl,
+        Self::Exo(Exo::Main),
+        Self::Exo(Exo::Pr2160),
+        Self::Exo(Exo::Pr2195),
+        Self::Hostfile,
+        Self::Environment,
+        Self::Dot,
+        Self::Svg,
+    ];
+
+    /// What people call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Json => "json",
+            Self::Jaccl => "jaccl",
+            Self::Exo(exo) => exo.name(),
+            Self::Hostfile => "hostfile",
+            Self::Environment => "env",
+            Self::Dot => "dot",
+            Self::Svg => "svg",
+        }
+    }
+
+    /// Writes a plan for the topology that it was made of. `devices` is where the nodes
+    /// find the matrix that [`Output::Jaccl`] gives. Ends with a line break.
+    ///
+    /// # Errors
+    /// When the document cannot express the plan: only the dialects of exo, whose reader
+    /// decides by itself whether jaccl makes a ring.
+    pub fn write(
+        self,
+        topology: &Topology,
+        plan: &Plan,
+        devices: &str,
+    ) -> Result<String, DialectError> {
+        let mut text = match self {
+            Self::Table => table::table(topology, plan),
+            Self::Json => json::json(topology, plan, devices),
+            Self::Jaccl => plan.matrix.to_jaccl_json(),
+            Self::Exo(exo) => exo.write(plan)?,
+            Self::Hostfile => hostfile::hostfile(plan),
+            Self::Environment => environment::environment(plan, devices),
+            Self::Dot => dot::dot(topology, plan),
+            Self::Svg => svg::svg(topology, plan),
+        };
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        Ok(text)
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Something that is no [`Output`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{asked}' is no output; there are {}", Output::ALL.map(Output::name).join(", "))]
+pub struct UnknownOutput {
+    asked: String,
+}
+
+impl FromStr for Output {
+    type Err = UnknownOutput;
+
+    fn from_str(text: &str) -> Result<Self, UnknownOutput> {
+        let found = Self::ALL.into_iter().find(|output| output.name() == text);
+        found.ok_or_else(|| UnknownOutput {
+            asked: text.to_owned(),
+        })
+    }
+}
+
+/// A document for programs, laid out for people.
+fn pretty(document: &impl serde::Serialize) -> String {
+    serde_json::to_string_pretty(document).expect("names, numbers and lists are JSON")
+}
