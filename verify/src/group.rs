@@ -241,6 +241,12 @@ impl<'a> Group<'a> {
         self.collect(limit, Until::FirstFailure)
     }
 
+    /// How many cables have carried anything.
+    pub fn cables_used(&self) -> usize {
+        let bytes = self.fabric.cable_bytes();
+        bytes.values().filter(|bytes| **bytes > 0).count()
+    }
+
     fn moved(&self) -> u64 {
         self.fabric.cable_bytes().values().sum()
     }

@@ -1,9 +1,13 @@
 //! What the library says without any rank running.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use jaccl::{Config, Error, Library, MatrixValidity};
-use rail_matrix::{Matrix, Rig};
+use proptest::{prelude::*, test_runner::TestRunner};
+use rail_matrix::{Jaccl, Matrix, Options, RankOrder, Rig, Topology, plan};
 use rail_verify::{
     case::{Backend, Frames, Setting},
     setup::Setup,
@@ -60,6 +64,78 @@ fn jaccl_agrees_about_what_is_a_ring_and_what_a_mesh() {
         };
         assert_eq!(validity, ours, "{}", rig.to_toml());
     }
+}
+
+/// Topologies of 2 to 7 nodes with 0 to 5 cables a pair, not all at the same rate.
+fn topologies() -> impl Strategy<Value = Topology> {
+    (2..=7_usize).prop_flat_map(|nodes| {
+        let pairs = (0..nodes).flat_map(|b| (0..b).map(move |a| (a, b)));
+        let pairs: Vec<_> = pairs.collect();
+        let counts = prop::collection::vec((0..=5_usize, 1..4_u64), pairs.len());
+        counts.prop_map(move |counts| {
+            let mut topology = Topology::new();
+            let nodes: Vec<_> = (0..nodes)
+                .map(|n| topology.add_node(&format!("n{n}")))
+                .collect();
+            for (&(a, b), &(count, rate)) in pairs.iter().zip(&counts) {
+                for cable in 0..count {
+                    let ends = [(a, b), (b, a)].map(|(here, there)| {
+                        let port = topology.port(nodes[here], &format!("to-{there}-{cable}"));
+                        topology.set_rate(port, rate * (cable as u64 + 1));
+                        port
+                    });
+                    topology.add_cable(&format!("{a}-{b}-{cable}"), ends);
+                }
+            }
+            topology
+        })
+    })
+}
+
+fn plan_options() -> impl Strategy<Value = Options> {
+    let backend = prop_oneof![
+        Just(None),
+        Just(Some(rail_matrix::Backend::Ring)),
+        Just(Some(rail_matrix::Backend::Mesh))
+    ];
+    let order = prop_oneof![Just(RankOrder::Pinned), Just(RankOrder::Widest)];
+    let mlx = prop_oneof![Just([0, 31, 2]), Just([0, 32, 4])];
+    (backend, order, mlx).prop_map(|(backend, order, mlx)| Options {
+        backend,
+        order,
+        jaccl: Jaccl::of(mlx),
+        ..Options::default()
+    })
+}
+
+/// Whatever rail-matrix plans, jaccl takes for what it is planned as.
+#[test]
+fn jaccl_takes_a_thousand_plans_for_what_they_are() {
+    let (library, file) = (library(), tempfile::NamedTempFile::new().expect("a file"));
+    let planned = AtomicUsize::new(0);
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: 1000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    // Topologies that no ring and no mesh can join have no plan to be held against jaccl.
+    let plans = (topologies(), plan_options()).prop_filter_map("a plan", |(topology, options)| {
+        plan(&topology, &options).ok()
+    });
+    let outcome = runner.run(&plans, |plan| {
+        planned.fetch_add(1, Ordering::Relaxed);
+        std::fs::write(file.path(), plan.matrix.to_jaccl_json()).expect("written");
+        let validity = library.check_matrix(file.path()).expect("a matrix");
+        match plan.backend {
+            rail_matrix::Backend::Ring => prop_assert!(validity.ring),
+            rail_matrix::Backend::Mesh => prop_assert!(validity.mesh),
+        }
+        prop_assert_eq!(validity.ring, plan.matrix.is_valid_ring());
+        prop_assert_eq!(validity.mesh, plan.matrix.is_valid_mesh());
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    assert!(planned.into_inner() >= 1000);
 }
 
 #[test]

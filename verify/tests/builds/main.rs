@@ -1,6 +1,7 @@
 //! Real builds of jaccl, in real processes, over emulated cables.
 
 mod condition;
+mod dialects;
 mod ends;
 mod harness;
 mod library;
