@@ -11,6 +11,7 @@ mod width;
 use crate::{Matrix, NodeInfo, Topology, topology::Joined};
 
 use backend::Choice;
+pub(crate) use note::listed;
 pub use note::{Note, Spare};
 pub use options::{Backend, BadVersion, Jaccl, Options, RankOrder};
 pub use order::{EXACT as EXACT_ORDER, Obstacle};

@@ -183,7 +183,7 @@ pub(super) fn plural(count: usize, word: &str) -> String {
 }
 
 /// Up to four names, and how many more there are.
-fn listed(names: &[String]) -> String {
+pub(crate) fn listed(names: &[String]) -> String {
     let shown: Vec<_> = names
         .iter()
         .take(4)

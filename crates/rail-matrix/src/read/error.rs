@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::MAX_BYTES;
+use super::{MAX_BYTES, ReportKind};
 use crate::{MAX_NODES, RigError};
 
 /// A description that cannot be read. `Display` names the place within it and what was
@@ -50,12 +50,80 @@ pub enum ReadError {
     /// A `rig.toml` that is not as expected.
     #[error(transparent)]
     Rig(#[from] RigError),
+    /// A line of text that is not as expected.
+    #[error("line {line}: {what}")]
+    Line {
+        /// From 1.
+        line: usize,
+        /// What was expected and what was found.
+        what: String,
+    },
+    /// A report of one node that is not as expected.
+    #[error("{host}/{report}: {error}")]
+    Report {
+        /// The node.
+        host: String,
+        /// Which of its reports.
+        report: ReportKind,
+        /// What is wrong with it.
+        error: Box<Self>,
+    },
+    /// A node without a report that is needed.
+    #[error(
+        "of node '{host}' there is no {report}; run `{}` there and give what it prints",
+        report.command()
+    )]
+    MissingReport {
+        /// The node.
+        host: String,
+        /// The report.
+        report: ReportKind,
+    },
+    /// A node of which nothing is known.
+    #[error(
+        "of node '{host}' there is neither {} (macOS) nor {} (Linux); run `{}` or `{}` there and \
+         give what it prints",
+        ReportKind::SystemProfiler, ReportKind::RdmaLink,
+        ReportKind::SystemProfiler.command(), ReportKind::RdmaLink.command()
+    )]
+    NoReports {
+        /// The node.
+        host: String,
+    },
+    /// A Thunderbolt port that no interface belongs to.
+    #[error(
+        "there is no 'Hardware Port: {port}', into which another node is plugged; let both \
+         reports be of the same node and time"
+    )]
+    NoHardwarePort {
+        /// Such as `Thunderbolt 3`.
+        port: String,
+    },
+    /// Two ports of one domain.
+    #[error(
+        "{first} and {second} both say that they are Thunderbolt domain {domain}, which is one \
+         port; give each node once, with reports of its own"
+    )]
+    SharedDomain {
+        /// The domain.
+        domain: String,
+        /// One port, as `node:device`.
+        first: String,
+        /// The other.
+        second: String,
+    },
     /// More nodes than a plan can have.
     #[error("it has {has} nodes, more than the {MAX_NODES} that a plan can have")]
     TooManyNodes {
         /// How many.
         has: usize,
     },
+}
+
+impl ReadError {
+    pub(super) fn line(line: usize, what: String) -> Self {
+        Self::Line { line, what }
+    }
 }
 
 /// A place in a JSON document, and what is wrong there.

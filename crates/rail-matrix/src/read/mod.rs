@@ -5,7 +5,7 @@
 //! | `rig` | a `rig.toml`, as [`Rig::parse`] reads it |
 //! | `exo` | the JSON of exo's `/state` or `/state/topology` |
 //! | `hostfile` | the JSON that `mlx.launch` reads |
-//! | `reports` | what each node's own tools say |
+//! | `reports` | what each node's own tools say; several files, so for [`reports`] |
 //!
 //! Unknown fields are ignored in what others define, since those formats grow. A key
 //! that is there twice is an error, as is anything of another type than expected. Text
@@ -17,6 +17,7 @@ mod error;
 mod exo;
 mod hostfile;
 pub(crate) mod json;
+mod reports;
 mod speed;
 mod text;
 
@@ -26,6 +27,7 @@ pub use error::{JsonError, ReadError};
 
 use crate::{Rig, Topology};
 pub use detect::detect;
+pub use reports::{HostReport, ReportKind, System, reports};
 
 /// The most bytes of a description. A full `/state` of a large cluster has a few
 /// hundred thousand.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::plan::listed;
+
 /// Something in a description that cannot be right, or that RDMA cannot use. Strictly
 /// it refuses the plan; leniently what it names is left out, with a note.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
@@ -49,6 +51,17 @@ pub enum Problem {
         from: String,
         /// What is known of the other.
         peer: String,
+    },
+    /// More than two devices in a subnet, by which a cable is told on Linux.
+    #[error(
+        "{} devices are in the subnet {subnet}: {}; two alone in a subnet are taken for the ends \
+         of a cable, so give every cable a subnet of its own", devices.len(), listed(devices)
+    )]
+    SharedSubnet {
+        /// The subnet, as `address/prefix`.
+        subnet: String,
+        /// The devices, as `node:device`.
+        devices: Vec<String>,
     },
     /// A cable from a node to itself.
     #[error(
@@ -164,6 +177,7 @@ impl Problem {
                 from, node: name, ..
             } => on(from) || name == node,
             Self::UnknownNode { from, .. } | Self::UnknownPeer { from, .. } => on(from),
+            Self::SharedSubnet { devices, .. } => devices.iter().any(|device| on(device)),
             Self::DeviceOnTwoCables { device, .. } | Self::UnfitDevice { device, .. } => on(device),
             Self::BothEndsOnOneNode { first, second } => on(first) || on(second),
             Self::Repeated { from, to }
@@ -185,6 +199,8 @@ pub enum Unfit {
     },
     /// The port is down.
     PortDown,
+    /// The node's RDMA devices do not include it.
+    NotListed,
     /// The interface has no IPv4 address, so the device has no GID that jaccl takes.
     NoIpv4,
 }
@@ -202,6 +218,11 @@ impl fmt::Display for Unfit {
             Self::PortDown => write!(
                 f,
                 "has its port down; check that both ends are plugged in and both nodes are awake"
+            ),
+            Self::NotListed => write!(
+                f,
+                "is not among its node's RDMA devices; check that RDMA is switched on there and \
+                 that the port has it"
             ),
             Self::NoIpv4 => write!(
                 f,

@@ -1,0 +1,140 @@
+//! The reports of macOS that are lines of text.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::{
+    Network,
+    read::{ReadError, text},
+};
+
+/// `networksetup -listallhardwareports`: by interface the name of its port, and back.
+///
+/// ```text
+/// Hardware Port: Thunderbolt 1
+/// Device: en2
+/// Ethernet Address: 36:00:00:00:00:01
+/// ```
+#[derive(Debug, Default)]
+pub struct HardwarePorts<'a> {
+    interfaces: HashMap<&'a str, &'a str>,
+    ports: HashMap<&'a str, &'a str>,
+}
+
+impl<'a> HardwarePorts<'a> {
+    pub fn read(bytes: &'a [u8]) -> Result<Self, ReadError> {
+        let mut read = Self::default();
+        let mut port = None;
+        for (number, line) in numbered(bytes)? {
+            if let Some(name) = line.strip_prefix("Hardware Port:") {
+                port = Some(name.trim());
+            } else if let Some(device) = line.strip_prefix("Device:")
+                && let Some(port) = port.take()
+            {
+                let device = device.trim();
+                if read.interfaces.insert(port, device).is_some() {
+                    return Err(ReadError::line(
+                        number,
+                        format!("the port '{}' is there twice", text::short(port)),
+                    ));
+                }
+                read.ports.insert(device, port);
+            }
+        }
+        if read.interfaces.is_empty() {
+            let what = "expected lines 'Hardware Port: NAME' and 'Device: INTERFACE', found none";
+            return Err(ReadError::line(1, what.to_owned()));
+        }
+        Ok(read)
+    }
+
+    /// The interface of a port.
+    pub fn interface(&self, port: &str) -> Option<&'a str> {
+        self.interfaces.get(port).copied()
+    }
+
+    /// What kind of network an interface is on.
+    pub fn network(&self, interface: &str) -> Network {
+        match self.ports.get(interface) {
+            Some(port) if port.contains("Ethernet") || port.contains("LAN") => Network::Ethernet,
+            Some(&"Wi-Fi") => Network::Wifi,
+            Some(port) if port.starts_with("Thunderbolt") => Network::Thunderbolt,
+            _ => Network::Unknown,
+        }
+    }
+}
+
+/// `ibv_devices`: the devices that it lists below its heading.
+pub fn ibv_devices(bytes: &[u8]) -> Result<Option<HashSet<&str>>, ReadError> {
+    let lines = numbered(bytes)?.map(|(_, line)| line.split_whitespace().next());
+    let listed = lines
+        .flatten()
+        .filter(|name| *name != "device" && !name.starts_with("---"));
+    Ok(Some(listed.collect()))
+}
+
+/// `rdma_ctl status`: `enabled` or `disabled`.
+pub fn rdma_ctl(bytes: &[u8]) -> Result<Option<bool>, ReadError> {
+    let status = text::utf8(bytes)?.to_ascii_lowercase();
+    match (status.contains("enabled"), status.contains("disabled")) {
+        (true, false) => Ok(Some(true)),
+        (false, true) => Ok(Some(false)),
+        _ => {
+            let found = text::short(status.trim());
+            let what = format!("expected 'enabled' or 'disabled', found '{found}'");
+            Err(ReadError::line(1, what))
+        }
+    }
+}
+
+/// An interface of `ifconfig`.
+#[derive(Debug, Default)]
+pub struct Interface<'a> {
+    pub name: &'a str,
+    pub up: bool,
+    pub ipv4: Vec<&'a str>,
+    /// Of a bridge.
+    pub members: Vec<&'a str>,
+}
+
+/// `ifconfig`.
+///
+/// ```text
+/// en2: flags=8863<UP,BROADCAST,RUNNING,SIMPLEX,MULTICAST> mtu 1500
+///         inet 192.0.2.1 netmask 0xfffffffc broadcast 192.0.2.3
+/// ```
+pub fn ifconfig(bytes: &[u8]) -> Result<Vec<Interface<'_>>, ReadError> {
+    let mut interfaces: Vec<Interface> = Vec::new();
+    for (number, line) in numbered(bytes)? {
+        if !line.starts_with(char::is_whitespace) {
+            let Some((name, rest)) = line.split_once(": flags=") else {
+                let found = text::short(line);
+                let what = format!("expected 'INTERFACE: flags=...', found '{found}'");
+                return Err(ReadError::line(number, what));
+            };
+            let flags = rest.split(['<', '>']).nth(1).unwrap_or_default();
+            interfaces.push(Interface {
+                name,
+                up: flags.split(',').any(|flag| flag == "UP"),
+                ..Interface::default()
+            });
+            continue;
+        }
+        let Some(interface) = interfaces.last_mut() else {
+            let what = "expected 'INTERFACE: flags=...' before what belongs to it";
+            return Err(ReadError::line(number, what.to_owned()));
+        };
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (Some("inet"), Some(ip)) => interface.ipv4.push(ip),
+            (Some("member:"), Some(member)) => interface.members.push(member),
+            _ => {}
+        }
+    }
+    Ok(interfaces)
+}
+
+/// The lines that are not blank, from 1.
+pub fn numbered(bytes: &[u8]) -> Result<impl Iterator<Item = (usize, &str)>, ReadError> {
+    let lines = text::utf8(bytes)?.lines().zip(1..);
+    Ok(lines.filter_map(|(line, number)| (!line.trim().is_empty()).then_some((number, line))))
+}

@@ -1,0 +1,103 @@
+//! What each node's own tools say, put together.
+//!
+//! A node knows its own ports and, on macOS, the Thunderbolt domain at the other end of
+//! each cable, which is some other node's port. On Linux nobody knows the other end: two
+//! devices that share an IPv4 subnet with no third are taken for the ends of a cable.
+
+mod kind;
+mod lines;
+mod linux;
+mod mac;
+mod sysfs;
+
+use super::ReadError;
+use crate::{MAX_NODES, NodeId, PortId, Topology};
+
+pub use kind::{ReportKind, System};
+
+/// What the tools of one node said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostReport {
+    /// As `ssh` reaches it.
+    pub name: String,
+    /// What was said, with what said it. Of several of a kind the first counts.
+    pub texts: Vec<(ReportKind, Vec<u8>)>,
+}
+
+/// Puts the reports of all nodes together, in the order of the ranks where those are
+/// pinned.
+///
+/// # Errors
+/// When a report is not what its tool writes, or a node lacks one that tells of its
+/// cables.
+pub fn reports(hosts: &[HostReport]) -> Result<Topology, ReadError> {
+    if hosts.len() > MAX_NODES {
+        return Err(ReadError::TooManyNodes { has: hosts.len() });
+    }
+    let mut topology = Topology::new();
+    let mut domains = mac::Domains::default();
+    let mut subnets = linux::Subnets::default();
+    for host in hosts {
+        let known = topology.node(&host.name).is_some();
+        let node = topology.add_node(&host.name);
+        if known {
+            continue;
+        }
+        *topology.node_mut(node).ssh = Some(host.name.clone());
+        match host.system()? {
+            System::MacOs => mac::read(host, node, &mut topology, &mut domains)?,
+            System::Linux => linux::read(host, node, &mut topology, &mut subnets)?,
+        }
+    }
+    domains.sight(&mut topology);
+    subnets.sight(&mut topology);
+    Ok(topology)
+}
+
+impl HostReport {
+    fn system(&self) -> Result<System, ReadError> {
+        let telling = [System::MacOs, System::Linux];
+        let told = |system: &System| self.text(system.telling()).is_some();
+        let system = telling.into_iter().find(told);
+        system.ok_or_else(|| ReadError::NoReports {
+            host: self.name.clone(),
+        })
+    }
+
+    fn text(&self, kind: ReportKind) -> Option<&[u8]> {
+        let (_, text) = self.texts.iter().find(|(of, _)| *of == kind)?;
+        Some(text)
+    }
+
+    fn needed(&self, kind: ReportKind) -> Result<&[u8], ReadError> {
+        self.text(kind).ok_or_else(|| ReadError::MissingReport {
+            host: self.name.clone(),
+            report: kind,
+        })
+    }
+
+    /// Adds which report an error is in.
+    fn within<T>(&self, kind: ReportKind, outcome: Result<T, ReadError>) -> Result<T, ReadError> {
+        outcome.map_err(|error| ReadError::Report {
+            host: self.name.clone(),
+            report: kind,
+            error: Box::new(error),
+        })
+    }
+
+    /// Reads a report that not every node has.
+    fn optional<'a, T: Default>(
+        &'a self,
+        kind: ReportKind,
+        read: impl FnOnce(&'a [u8]) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let read = self.text(kind).map(read);
+        self.within(kind, read.unwrap_or_else(|| Ok(T::default())))
+    }
+}
+
+/// The device of this name, and how it is written in a message.
+fn port(topology: &mut Topology, node: NodeId, device: &str) -> (PortId, String) {
+    let port = topology.port(node, device);
+    (port, topology.written(port))
+}
