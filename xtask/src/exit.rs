@@ -58,6 +58,12 @@ fn code_of(error: &anyhow::Error) -> u8 {
     }
     let foreseen = error.is::<rail_bench::plan::PlanError>()
         || error.is::<rail_bench::RunError>()
+        || error.is::<rail_matrix::PlanError>()
+        || error.is::<rail_matrix::SelectError>()
+        || error.is::<rail_matrix::read::ReadError>()
+        || error.is::<rail_matrix::write::DialectError>()
+        || error.is::<rail_matrix::write::ExoError>()
+        || error.is::<crate::matrix::InputError>()
         || error.is::<rail_verify::group::GroupError>()
         || error.is::<rail_verify::preflight::PlanError>()
         || error.is::<rail_verify::preflight::Unfit>()

@@ -4,6 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rail_bench::args::seconds;
+use rail_matrix::{Jaccl, read::Input, units::parse_size, write::Output};
 use toolchain::{
     DEFAULT_PIN,
     fetch::Source,
@@ -38,6 +39,8 @@ pub enum Verb {
     Fetch(Fetch),
     /// Free what no current pin needs from the store
     Gc(Gc),
+    /// Make the device matrix of a job from any description of its cabling, or judge one
+    Matrix(Box<Matrix>),
     /// Apply a pin's patch series, or work on its patches
     Patch(Patch),
     /// Try every rail of a matrix by itself: which are ok, dead, crossed or slow
@@ -240,6 +243,123 @@ pub struct Preflight {
     /// What to print on stdout
     #[arg(long, value_enum, default_value_t)]
     pub format: rail_verify::preflight::Format,
+}
+
+/// Joins what both ends of each cable say, takes the order of ranks whose narrowest link is
+/// widest, chooses mesh or ring, and writes a matrix whose k-th entries are the two ends of
+/// one cable. What is left out, and why, is said in the table, and on stderr beside the other
+/// outputs.
+#[derive(Args)]
+#[command(after_help = "\
+Inputs:
+  rig       a rig.toml
+  exo       the JSON of exo's /state or /state/topology: curl HOST:52415/state | ... --from -
+  hostfile  the JSON that mlx.launch reads
+  reports   a folder a node of what its own tools say
+Outputs:
+  table     for people
+  json      ranks, matrix, cables, environment and notes, schema mlx-rails/matrix/1
+  jaccl     the file that jaccl reads (MLX_IBV_DEVICES)
+  exo-main, exo-2160, exo-2195
+            the matrix as exo's main branch, its pull request 2160 or 2195 passes it on. Their
+            readers decide by themselves whether jaccl makes a ring, so the best plan is made
+            that they carry: exo-main gets one rail
+  hostfile  for mlx.launch
+  env       the environment of each rank, for sh
+  dot, svg  nodes, cables and rails, for Graphviz and as a drawing
+
+Exit codes: 0 done, 1 there is no such plan or your input cannot be read.")]
+pub struct Matrix {
+    /// The cabling: a file, or - for stdin [default: an embedded rig of two nodes and three
+    /// cables]
+    #[arg(long, value_name = "FILE|-")]
+    pub from: Option<PathBuf>,
+    /// What it is: auto (told by its content), rig, exo, hostfile or reports
+    #[arg(long, value_name = "KIND", default_value = "auto", value_parser = input_kind)]
+    pub input: InputKind,
+    #[command(flatten)]
+    pub options: MatrixOptions,
+}
+
+/// How to plan, and what to write.
+#[derive(Args)]
+pub struct MatrixOptions {
+    /// What to write on stdout: table, json, jaccl, exo-main, exo-2160, exo-2195, hostfile,
+    /// env, dot or svg
+    #[arg(long, value_name = "KIND", default_value = "table")]
+    pub output: Output,
+    /// These nodes alone, in this order, by name or by label [default: all]
+    #[arg(long, value_name = "A,B,..", value_delimiter = ',')]
+    pub nodes: Vec<String>,
+    /// How nodes become ranks
+    #[arg(long, value_enum, default_value_t)]
+    pub order: Order,
+    /// The most rails between two ranks, 1 to 4
+    #[arg(long, value_name = "N", default_value_t = rail_matrix::MAX_RAILS)]
+    pub max_rails: usize,
+    /// Refuse a description that contradicts itself, rather than leave out what it is about
+    #[arg(long)]
+    pub strict: bool,
+    /// mesh or ring [default: the faster, by --messages or for large ones]
+    #[arg(long, value_enum)]
+    pub backend: Option<Backend>,
+    /// The MLX that reads the matrix; from 0.32.4 a mesh opens several wires
+    #[arg(long, value_name = "VERSION", default_value = toolchain::DEFAULT_PIN)]
+    pub mlx: Jaccl,
+    /// Sizes of the all-reduces of the job, such as 4KiB,16MiB, to choose the backend by
+    #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = parse_size)]
+    pub messages: Vec<u64>,
+    /// Where the nodes will find the matrix, for env and json
+    #[arg(long, value_name = "PATH", default_value = "devices.json")]
+    pub devices: String,
+    /// Where rank 0 listens
+    #[arg(long, value_name = "PORT", default_value_t = rail_matrix::Options::default().coordinator_port)]
+    pub port: u16,
+}
+
+/// Nothing for auto. An alias, because clap takes a plain `Option` for a flag without default.
+pub type InputKind = Option<Input>;
+
+fn input_kind(text: &str) -> Result<InputKind, rail_matrix::read::UnknownInput> {
+    match text {
+        "auto" => Ok(None),
+        kind => kind.parse().map(Some),
+    }
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub enum Order {
+    /// As the widest ring has them
+    #[default]
+    Widest,
+    /// As the nodes are given
+    Pinned,
+}
+
+impl From<Order> for rail_matrix::RankOrder {
+    fn from(order: Order) -> Self {
+        match order {
+            Order::Widest => Self::Widest,
+            Order::Pinned => Self::Pinned,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Backend {
+    /// Every rank with every other
+    Mesh,
+    /// Every rank with its two neighbours
+    Ring,
+}
+
+impl From<Backend> for rail_matrix::Backend {
+    fn from(backend: Backend) -> Self {
+        match backend {
+            Backend::Mesh => Self::Mesh,
+            Backend::Ring => Self::Ring,
+        }
+    }
 }
 
 #[derive(Args)]

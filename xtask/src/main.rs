@@ -12,6 +12,7 @@ mod exit;
 mod fetch;
 mod flags;
 mod gc;
+mod matrix;
 mod patch;
 mod preflight;
 mod programs;
@@ -43,6 +44,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Doctor(flags) => doctor::run(&session, &flags),
         Verb::Fetch(flags) => fetch::run(&session, &flags),
         Verb::Gc(flags) => gc::run(&session, &flags),
+        Verb::Matrix(flags) => matrix::run(&flags),
         Verb::Patch(flags) => patch::run(&session, &flags),
         Verb::Preflight(flags) => preflight::run(&session, &flags),
         Verb::Test(flags) => test::run(&session, &flags),

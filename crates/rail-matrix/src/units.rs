@@ -1,11 +1,11 @@
-//! Bandwidth and latency as people write them in a rig.
+//! Bandwidth, latency and sizes as people write them.
 //!
-//! Prefixes are decimal, as in link rates: 1 MB is 10^6 bytes. `b` is a bit and
-//! `B` a byte, so a Thunderbolt port's `80 Gb/s` is `10 GB/s`.
+//! Prefixes are decimal, as in link rates: 1 MB is 10^6 bytes; only 1 MiB is 2^20. `b` is
+//! a bit and `B` a byte, so a Thunderbolt port's `80 Gb/s` is `10 GB/s`.
 
 use std::time::Duration;
 
-/// A rate or a time that could not be read.
+/// A rate, a size or a time that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{text}' is not a {}; write a number and a unit out of {}, for example \"{}\"",
@@ -41,6 +41,22 @@ static BANDWIDTH: Quantity = Quantity {
     ],
 };
 
+/// Counted in bytes.
+static SIZE: Quantity = Quantity {
+    name: "size",
+    accepted: "B, KiB, MiB, GiB, kB, MB, GB",
+    example: "16MiB",
+    units: &[
+        ("GiB", 1 << 30),
+        ("GB", 1_000_000_000),
+        ("MiB", 1 << 20),
+        ("MB", 1_000_000),
+        ("KiB", 1 << 10),
+        ("kB", 1_000),
+        ("B", 1),
+    ],
+};
+
 /// Counted in nanoseconds.
 static LATENCY: Quantity = Quantity {
     name: "latency",
@@ -62,6 +78,17 @@ static LATENCY: Quantity = Quantity {
 pub fn parse_rate(text: &str) -> Result<u64, UnitError> {
     let bits = BANDWIDTH.parse(text)?;
     Ok((bits / 8.0).round() as u64)
+}
+
+/// Reads a size such as `16MiB`, in bytes. A number alone is bytes.
+///
+/// # Errors
+/// When the number or the unit cannot be read.
+pub fn parse_size(text: &str) -> Result<u64, UnitError> {
+    if let Ok(bytes) = text.trim().parse() {
+        return Ok(bytes);
+    }
+    Ok(SIZE.parse(text)?.round() as u64)
 }
 
 /// Reads a time such as `20 us`.
@@ -145,6 +172,19 @@ mod tests {
         assert_eq!(parse_time("20 us"), Ok(Duration::from_micros(20)));
         assert_eq!(parse_time("20µs"), Ok(Duration::from_micros(20)));
         assert_eq!(parse_time("0.5 ms"), Ok(Duration::from_micros(500)));
+    }
+
+    #[test]
+    fn sizes_are_binary_where_they_say_so_and_bytes_where_they_say_nothing() {
+        assert_eq!(parse_size("4096"), parse_size("4 KiB"));
+        assert_eq!(parse_size("16MiB"), Ok(16 << 20));
+        assert_eq!(parse_size("1.5 MB"), Ok(1_500_000));
+        assert!(
+            parse_size("many")
+                .unwrap_err()
+                .to_string()
+                .contains("16MiB")
+        );
     }
 
     #[test]

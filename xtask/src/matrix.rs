@@ -1,0 +1,52 @@
+//! `cargo xtask matrix`: a matrix from any description of the cabling.
+
+mod input;
+
+use std::process::ExitCode;
+
+use rail_matrix::{Options, Plan, Topology, plan, write::Output};
+
+use crate::flags::{self, MatrixOptions};
+
+pub use input::InputError;
+
+pub fn run(flags: &flags::Matrix) -> anyhow::Result<ExitCode> {
+    let topology = input::topology(flags.from.as_deref(), flags.input)?;
+    print(&topology, &flags.options)
+}
+
+/// Plans, and writes what was asked for: the document on stdout, and what a document for
+/// programs cannot say on stderr.
+pub fn print(topology: &Topology, flags: &MatrixOptions) -> anyhow::Result<ExitCode> {
+    let selected = match &flags.nodes[..] {
+        [] => None,
+        names => Some(topology.select(names)?),
+    };
+    let topology = selected.as_ref().unwrap_or(topology);
+    let plan = planned(topology, flags)?;
+    let document = flags.output.write(topology, &plan, &flags.devices)?;
+    if flags.output != Output::Table {
+        for note in &plan.notes {
+            eprintln!("note: {note}");
+        }
+    }
+    print!("{document}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn planned(topology: &Topology, flags: &MatrixOptions) -> anyhow::Result<Plan> {
+    let options = Options {
+        strict: flags.strict,
+        order: flags.order.into(),
+        max_rails: flags.max_rails,
+        backend: flags.backend.map(Into::into),
+        jaccl: flags.mlx,
+        messages: flags.messages.clone(),
+        coordinator_port: flags.port,
+        ..Options::default()
+    };
+    Ok(match flags.output {
+        Output::Exo(exo) => exo.plan(topology, &options)?,
+        _ => plan(topology, &options)?,
+    })
+}

@@ -1,0 +1,55 @@
+//! Descriptions of a cabling: a file, stdin, or the embedded rig.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use rail_matrix::{
+    Rig, Topology,
+    read::{self, Input, MAX_BYTES},
+};
+
+/// A description that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    #[error("cannot read {}: {source}; name a file, a folder of reports, or - for stdin", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+}
+
+/// The cabling that `from` describes, or the embedded rig's.
+pub fn topology(from: Option<&Path>, input: Option<Input>) -> anyhow::Result<Topology> {
+    let Some(from) = from else {
+        return Ok(Topology::from_rig(&Rig::embedded())?);
+    };
+    let bytes = bytes(from)?;
+    read::read(&bytes, input).with_context(|| named(from))
+}
+
+/// What a file or stdin (`-`) holds, but no more than one byte above what is ever read.
+pub fn bytes(from: &Path) -> Result<Vec<u8>, InputError> {
+    let read = |reader: &mut dyn Read| {
+        let mut bytes = Vec::new();
+        let limit = MAX_BYTES as u64 + 1;
+        reader.take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = match from.to_str() {
+        Some("-") => read(&mut io::stdin().lock()),
+        _ => File::open(from).and_then(|mut file| read(&mut file)),
+    };
+    bytes.map_err(|source| InputError::Unreadable {
+        path: from.to_owned(),
+        source,
+    })
+}
+
+/// What people call a file: stdin has no name of its own.
+pub fn named(from: &Path) -> String {
+    match from.to_str() {
+        Some("-") => "stdin".to_owned(),
+        _ => from.display().to_string(),
+    }
+}

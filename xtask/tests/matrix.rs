@@ -1,0 +1,268 @@
+//! `cargo xtask matrix` as its users meet it.
+
+use std::{fs, path::PathBuf};
+
+use assert_cmd::{Command, assert::Assert};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Two nodes of exo's, their two cables crossed.
+const CROSSED: &str = r#"{
+  "topology": {
+    "nodes": ["12D3-a", "12D3-b"],
+    "connections": {
+      "12D3-a": {"12D3-b": [
+        {"sourceRdmaIface": "rdma_en6", "sinkRdmaIface": "rdma_en7"},
+        {"sourceRdmaIface": "rdma_en7", "sinkRdmaIface": "rdma_en6"}]},
+      "12D3-b": {"12D3-a": [
+        {"sourceRdmaIface": "rdma_en6", "sinkRdmaIface": "rdma_en7"},
+        {"sourceRdmaIface": "rdma_en7", "sinkRdmaIface": "rdma_en6"}]}
+    }
+  },
+  "nodeIdentities": {"12D3-a": {"friendlyName": "studio"}, "12D3-b": {"friendlyName": "mini"}}
+}"#;
+
+/// A folder of files, and an xtask that stands in it.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn matrix(&self, args: &str) -> Command {
+        let mut command = Command::cargo_bin("xtask").unwrap();
+        command
+            .env("MLX_RAILS_STORE", self.0.path().join("store"))
+            .current_dir(self.0.path())
+            .arg("matrix")
+            .args(args.split_whitespace());
+        command
+    }
+
+    /// What it says on stdout and on stderr, when it ends with 0.
+    fn said(&self, args: &str) -> (String, String) {
+        both(&self.matrix(args).assert().code(0))
+    }
+
+    fn json(&self, args: &str) -> Value {
+        serde_json::from_str(&self.said(args).0).unwrap()
+    }
+
+    /// What it says on stderr when it ends with 1, having given no data.
+    fn refusal(&self, args: &str) -> String {
+        let (data, message) = both(&self.matrix(args).assert().code(1));
+        assert_eq!(data, "", "stdout is for data");
+        message
+    }
+}
+
+fn both(assert: &Assert) -> (String, String) {
+    let output = assert.get_output();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+fn names_all(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is not in:\n{message}");
+    }
+}
+
+#[test]
+fn without_a_flag_it_shows_the_embedded_rig_to_people() {
+    let (table, progress) = Place::new().said("");
+    names_all(
+        &table,
+        &[
+            "ring of 2 ranks, 3 rails a link",
+            "| a - b | 2    | rdma_en7 | rdma_en7 | 50 MB/s | cable-3 |",
+            "- ring: ring of 3 rails a link against mesh of 1 wire",
+        ],
+    );
+    assert_eq!(progress, "");
+}
+
+#[test]
+fn machine_outputs_are_data_alone_and_the_notes_go_to_stderr() {
+    let place = Place::new();
+    let (devices, notes) = place.said("--output jaccl --max-rails 2");
+    assert_eq!(
+        devices,
+        "[[[],[\"rdma_en5\",\"rdma_en6\"]],[[\"rdma_en5\",\"rdma_en6\"],[]]]\n"
+    );
+    names_all(
+        &notes,
+        &["note: 'cable-3' between 'a' and 'b' not used: a pair gets at most 2 rails\n"],
+    );
+    for kind in ["json", "hostfile", "exo-2160", "exo-2195"] {
+        place.json(&format!("--output {kind}"));
+    }
+    assert!(place.said("--output svg").0.starts_with("<svg"));
+    assert!(place.said("--output dot").0.starts_with("graph"));
+    assert!(
+        place
+            .said("--output env --devices /tmp/d.json")
+            .0
+            .contains("export MLX_IBV_DEVICES=/tmp/d.json\n")
+    );
+}
+
+#[test]
+fn exos_state_is_recognised_and_its_crossed_cables_aligned() {
+    let place = Place::new();
+    place.file("state.json", CROSSED);
+    let aligned = json!([
+        [[], ["rdma_en6", "rdma_en7"]],
+        [["rdma_en7", "rdma_en6"], []]
+    ]);
+    assert_eq!(place.json("--from state.json --output jaccl"), aligned);
+    let piped = place
+        .matrix("--from - --input exo --output jaccl")
+        .write_stdin(CROSSED)
+        .assert()
+        .code(0);
+    assert_eq!(
+        serde_json::from_str::<Value>(&both(&piped).0).unwrap(),
+        aligned
+    );
+    let one = json!([[null, "rdma_en6"], ["rdma_en7", null]]);
+    assert_eq!(place.json("--from state.json --output exo-main"), one);
+}
+
+#[test]
+fn nodes_are_picked_by_name_or_label_in_the_order_given() {
+    let place = Place::new();
+    place.file("state.json", CROSSED);
+    let json = place.json("--from state.json --nodes mini,12D3-a --output json");
+    assert_eq!(json["ranks"][0]["node"], "12D3-b");
+    assert_eq!(json["ranks"][1]["label"], "studio");
+    names_all(
+        &place.refusal("--from state.json --nodes mini,maxi"),
+        &["error: there is no node 'maxi'", "12D3-b (mini)"],
+    );
+}
+
+#[test]
+fn the_backend_is_asked_for_or_follows_pin_and_messages() {
+    let place = Place::new();
+    let backend = |args: &str| {
+        let json = place.json(&format!("{args} --output json"));
+        (json["backend"].clone(), json["rails"].clone())
+    };
+    let (mesh, ring) = (json!("mesh"), json!("ring"));
+    assert_eq!(backend(""), (ring.clone(), json!(3)));
+    assert_eq!(backend("--messages 4KiB"), (mesh.clone(), json!(1)));
+    assert_eq!(backend("--messages 4KiB,16MiB"), (ring, json!(3)));
+    assert_eq!(backend("--mlx 0.32.4"), (mesh.clone(), json!(3)));
+    assert_eq!(backend("--backend mesh"), (mesh, json!(1)));
+}
+
+#[test]
+fn a_dialect_gets_the_best_plan_that_it_carries() {
+    let place = Place::new();
+    let (matrix, notes) = place.said("--output exo-main");
+    assert_eq!(matrix, "[[null,\"rdma_en5\"],[\"rdma_en5\",null]]\n");
+    names_all(
+        &notes,
+        &["'cable-2', 'cable-3' between 'a' and 'b' not used"],
+    );
+    names_all(
+        &place.refusal("--output exo-main --backend ring"),
+        &[
+            "error: exo-main cannot carry a ring of 1 rail",
+            "plan for a mesh",
+        ],
+    );
+}
+
+#[test]
+fn what_cannot_be_read_is_named_with_its_place() {
+    let place = Place::new();
+    names_all(
+        &place.refusal("--from nowhere.json"),
+        &["error: cannot read nowhere.json: ", "or - for stdin"],
+    );
+    place.file("cut.json", &CROSSED[..200]);
+    names_all(&place.refusal("--from cut.json"), &["error: cut.json: "]);
+    place.file("wrong.json", &CROSSED.replace("\"rdma_en7\"", "7"));
+    names_all(
+        &place.refusal("--from wrong.json"),
+        &[
+            "error: wrong.json: topology.connections.12D3-a.12D3-b[0].sinkRdmaIface",
+            "line 6",
+        ],
+    );
+    place.file(
+        "rig.toml",
+        "[[node]]\nname = \"a\"\n[[cable]]\nname = \"c\"\nends = [\"a\", \"b\"]\n",
+    );
+    names_all(
+        &place.refusal("--from rig.toml"),
+        &["error: rig.toml: line 5"],
+    );
+    names_all(
+        &place.refusal("--from rig.toml --input hostfile"),
+        &["error: rig.toml: "],
+    );
+}
+
+#[test]
+fn what_cannot_be_planned_names_the_nodes() {
+    let place = Place::new();
+    place.file(
+        "rig.toml",
+        r#"
+        node = [{ name = "a" }, { name = "b" }, { name = "c" }]
+        [[cable]]
+        name = "only"
+        ends = ["a:rdma_en5", "b:rdma_en5"]
+        "#,
+    );
+    names_all(
+        &place.refusal("--from rig.toml"),
+        &["error: the nodes cannot be joined", "'c'"],
+    );
+    let stale = CROSSED.replacen(
+        "\"sinkRdmaIface\": \"rdma_en7\"",
+        "\"sinkRdmaIface\": \"rdma_en8\"",
+        1,
+    );
+    place.file("stale.json", &stale);
+    let (_, notes) = place.said("--from stale.json --output jaccl");
+    names_all(
+        &notes,
+        &["note: left out: 12D3-a:rdma_en6 is said to lead to 12D3-b:rdma_en8"],
+    );
+    names_all(
+        &place.refusal("--from stale.json --strict"),
+        &["error: 12D3-a:rdma_en6 is said to lead to 12D3-b:rdma_en8"],
+    );
+}
+
+#[test]
+fn a_wrong_flag_is_answered_with_what_there_is() {
+    let place = Place::new();
+    names_all(
+        &place.refusal("--output yaml"),
+        &["'yaml' is no output", "exo-2160", "hostfile"],
+    );
+    names_all(&place.refusal("--input yaml"), &["'yaml'", "rig", "exo"]);
+    names_all(&place.refusal("--mlx newest"), &["newest", "0.31.2"]);
+    names_all(&place.refusal("--messages big"), &["'big'", "16MiB"]);
+    names_all(
+        &place.refusal("--max-rails 5"),
+        &["error: at most 5 rails a pair", "1 to 4"],
+    );
+    let (help, _) = place.said("--help");
+    names_all(
+        &help,
+        &["/state/topology", "mlx.launch", "Exit codes: 0 done"],
+    );
+}
