@@ -1,18 +1,27 @@
-//! Which memory the application registered.
+//! Which memory the application registered, and what for.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::{
+    collections::HashMap,
+    slice,
+    sync::{Mutex, MutexGuard},
+};
 
-use super::lock;
+use super::{bindings as ibv, lock};
 
-/// The memory regions of a protection domain, by local key.
+/// The memory regions of a protection domain, by key.
 #[derive(Debug, Default)]
 pub struct Regions(Mutex<HashMap<u32, Region>>);
 
-/// Registered memory: address and length.
+/// Registered memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Region {
+    /// Where it is.
+    pub host: u64,
+    /// Where it is said to be by whoever names it.
     pub address: u64,
     pub bytes: u64,
+    /// What it may be used for: `ibv_access_flags`.
+    pub access: u32,
 }
 
 impl Regions {
@@ -24,14 +33,42 @@ impl Regions {
         lock(&self.0).remove(&key);
     }
 
-    /// Whether all of `memory` is registered under its key.
-    pub fn covers(&self, memory: &Memory) -> bool {
-        memory.bytes == 0
-            || lock(&self.0).get(&memory.key).is_some_and(|region| {
-                memory.address >= region.address
-                    && memory.address.saturating_add(memory.bytes)
-                        <= region.address.saturating_add(region.bytes)
-            })
+    /// Keeps every region registered until the answer is dropped.
+    pub fn hold(&self) -> Held<'_> {
+        Held(lock(&self.0))
+    }
+}
+
+/// Regions that nobody can take back meanwhile.
+pub struct Held<'a>(MutexGuard<'a, HashMap<u32, Region>>);
+
+impl Held<'_> {
+    /// Where `memory` is, if all of it is in the region of its key and may be used
+    /// for `access`.
+    pub fn find(&self, memory: &Memory, access: u32) -> Option<Span> {
+        if memory.bytes == 0 {
+            return Some(Span::EMPTY);
+        }
+        let region = self.0.get(&memory.key)?;
+        let offset = memory.address.checked_sub(region.address)?;
+        let inside = offset.checked_add(memory.bytes)? <= region.bytes;
+        let allowed = region.access & access == access;
+        (inside && allowed).then_some(Span {
+            host: region.host + offset,
+            bytes: memory.bytes,
+        })
+    }
+
+    /// The same of every piece.
+    pub fn find_all(&self, pieces: &[Memory], access: u32) -> Option<Spans> {
+        match pieces {
+            [piece] => self.find(piece, access).map(Spans::One),
+            pieces => pieces
+                .iter()
+                .map(|piece| self.find(piece, access))
+                .collect::<Option<_>>()
+                .map(Spans::Many),
+        }
     }
 }
 
@@ -43,11 +80,39 @@ pub struct Memory {
     pub key: u32,
 }
 
-impl Memory {
-    /// No memory at all, which needs no registration.
-    pub const EMPTY: Memory = Memory {
-        address: 0,
-        bytes: 0,
-        key: 0,
-    };
+impl From<&ibv::ibv_sge> for Memory {
+    fn from(entry: &ibv::ibv_sge) -> Self {
+        Memory {
+            address: entry.addr,
+            bytes: u64::from(entry.length),
+            key: entry.lkey,
+        }
+    }
+}
+
+/// Memory of this process.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    pub host: u64,
+    pub bytes: u64,
+}
+
+impl Span {
+    const EMPTY: Span = Span { host: 0, bytes: 0 };
+}
+
+/// Memory of this process, in order. Nearly always one piece.
+#[derive(Debug)]
+pub enum Spans {
+    One(Span),
+    Many(Vec<Span>),
+}
+
+impl Spans {
+    pub fn as_slice(&self) -> &[Span] {
+        match self {
+            Spans::One(span) => slice::from_ref(span),
+            Spans::Many(spans) => spans,
+        }
+    }
 }

@@ -3,20 +3,25 @@
 
 use std::{
     ffi::{c_char, c_int, c_void},
-    mem,
+    io, mem,
+    mem::offset_of,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
 };
 
 use super::{
-    bindings as ibv, clock,
+    bindings as ibv,
+    builder::{self, Builder},
+    clock,
     completions::Completions,
+    engine::Engine,
+    events::{AsyncEvent, EventQueue, Notifier, Wanted},
     lock,
     memory::{Region, Regions},
-    ops::OPERATIONS,
-    queue_pair::QueuePair,
+    ops::{self, OPERATIONS},
+    queue_pair::{Limits, Parts, QueuePair, Transport},
 };
 use softrail::{
     config,
@@ -27,6 +32,9 @@ use softrail::{
 #[repr(C)]
 pub struct Device {
     raw: ibv::ibv_device,
+    /// rdma-core's own libraries ask here whether the device is one of theirs
+    /// (`struct verbs_device`, which is private to them).
+    foreign: [usize; 4],
     pub config: config::Device,
 }
 
@@ -38,7 +46,11 @@ impl Device {
         raw.transport_type = ibv::IBV_TRANSPORT_IB;
         write_name(&mut raw.name, &config.name);
         write_name(&mut raw.dev_name, &config.name);
-        Arc::new(Device { raw, config })
+        Arc::new(Device {
+            raw,
+            foreign: [0; 4],
+            config,
+        })
     }
 }
 
@@ -50,27 +62,64 @@ fn write_name(field: &mut [c_char], name: &str) {
     }
 }
 
-/// An `ibv_context`: a device that is open.
+/// An `ibv_context`: a device that is open. The pointer that the application holds
+/// is to the last field of its first field.
 #[repr(C)]
 pub struct Context {
-    raw: ibv::ibv_context,
+    raw: ibv::verbs_context,
     pub device: Arc<Device>,
     pub cable: Arc<SharedCable>,
+    pub engine: Engine,
+    pub async_events: Arc<EventQueue<AsyncEvent>>,
+}
+
+/// Why a device cannot be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    Cable(ShmError),
+    Events(io::Error),
 }
 
 impl Context {
-    pub fn open(device: Arc<Device>) -> Result<Box<Self>, ShmError> {
-        let cable = Arc::new(SharedCable::open(&device.config.cable)?);
+    pub fn open(device: Arc<Device>) -> Result<Box<Self>, OpenError> {
+        let cable = SharedCable::open(&device.config.cable).map_err(OpenError::Cable)?;
+        let cable = Arc::new(cable);
+        let async_events = Arc::new(EventQueue::new().map_err(OpenError::Events)?);
         // SAFETY: integers, nullable pointers and functions, and a mutex whose
         // static initialiser is zero: zero is valid.
-        let mut raw: ibv::ibv_context = unsafe { mem::zeroed() };
-        raw.device = Arc::as_ptr(&device).cast_mut().cast();
-        raw.ops = OPERATIONS;
-        raw.cmd_fd = -1;
-        raw.async_fd = -1;
-        raw.num_comp_vectors = 1;
-        Ok(Box::new(Context { raw, device, cable }))
+        let mut raw: ibv::verbs_context = unsafe { mem::zeroed() };
+        raw.sz = size_of::<ibv::verbs_context>();
+        ops::extend(&mut raw);
+        let context = &mut raw.context;
+        context.device = Arc::as_ptr(&device).cast_mut().cast();
+        context.ops = OPERATIONS;
+        context.cmd_fd = -1;
+        context.async_fd = async_events.fd();
+        context.num_comp_vectors = 1;
+        // What verbs.h calls __VERBS_ABI_IS_EXTENDED.
+        context.abi_compat = usize::MAX as *mut c_void;
+        let engine = Engine::new(Arc::clone(&cable), device.config.side);
+        Ok(Box::new(Context {
+            raw,
+            device,
+            cable,
+            engine,
+            async_events,
+        }))
     }
+
+    /// The pointer that the application gets, and owns.
+    pub fn into_raw(self: Box<Self>) -> *mut ibv::ibv_context {
+        let context = Box::into_raw(self).cast::<u8>();
+        context.wrapping_add(Self::OFFSET).cast()
+    }
+
+    /// The context behind a pointer from [`into_raw`](Self::into_raw).
+    pub fn behind(context: *mut ibv::ibv_context) -> *mut Self {
+        context.cast::<u8>().wrapping_sub(Self::OFFSET).cast()
+    }
+
+    const OFFSET: usize = offset_of!(ibv::verbs_context, context);
 }
 
 /// An `ibv_pd`.
@@ -88,21 +137,31 @@ pub struct MemoryRegion {
 }
 
 impl MemoryRegion {
-    pub fn register(domain: &ProtectionDomain, address: *mut c_void, bytes: usize) -> Box<Self> {
+    /// Registers `bytes` at `host` as memory that work requests and the other end
+    /// name by `address`.
+    pub fn register(
+        domain: &ProtectionDomain,
+        host: *mut c_void,
+        bytes: usize,
+        address: u64,
+        access: u32,
+    ) -> Box<Self> {
         static NEXT_KEY: AtomicU32 = AtomicU32::new(1);
         let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
         let raw = ibv::ibv_mr {
             context: domain.raw.context,
             pd: (&raw const domain.raw).cast_mut(),
-            addr: address,
+            addr: host,
             length: bytes,
             handle: key,
             lkey: key,
             rkey: key,
         };
         let region = Region {
-            address: address as u64,
+            host: host as u64,
+            address,
             bytes: bytes as u64,
+            access,
         };
         domain.regions.insert(key, region);
         Box::new(MemoryRegion {
@@ -118,12 +177,40 @@ impl Drop for MemoryRegion {
     }
 }
 
+/// An `ibv_comp_channel`.
+#[repr(C)]
+pub struct Channel {
+    raw: ibv::ibv_comp_channel,
+    pub events: Arc<EventQueue<usize>>,
+}
+
+impl Channel {
+    pub fn open(context: *mut ibv::ibv_context) -> io::Result<Box<Self>> {
+        let events = Arc::new(EventQueue::new()?);
+        let raw = ibv::ibv_comp_channel {
+            context,
+            fd: events.fd(),
+            refcnt: 0,
+        };
+        Ok(Box::new(Channel { raw, events }))
+    }
+
+    /// Whether a completion queue tells it of completions.
+    pub fn is_used(&self) -> bool {
+        Arc::strong_count(&self.events) > 1
+    }
+}
+
 /// An `ibv_cq`. It queues nothing: completions stay with the queue pairs until
 /// the application asks for them.
 #[repr(C)]
 pub struct CompletionQueue {
     raw: ibv::ibv_cq,
     sources: Mutex<Vec<Source>>,
+    /// Which source is asked first: each in its turn, or the first would leave the
+    /// others no room in short answers.
+    first: AtomicUsize,
+    notifier: Option<Arc<Notifier>>,
 }
 
 /// A half of a queue pair that reports to a completion queue.
@@ -140,16 +227,26 @@ pub enum Half {
 }
 
 impl CompletionQueue {
-    pub fn new(context: *mut ibv::ibv_context, entries: c_int, user: *mut c_void) -> Box<Self> {
+    pub fn new(
+        context: *mut ibv::ibv_context,
+        entries: c_int,
+        user: *mut c_void,
+        channel: Option<&Channel>,
+    ) -> Box<Self> {
         // SAFETY: integers, nullable pointers, and a mutex and condition variable
         // whose static initialisers are zero: zero is valid.
         let mut raw: ibv::ibv_cq = unsafe { mem::zeroed() };
         raw.context = context;
         raw.cq_context = user;
         raw.cqe = entries;
+        if let Some(channel) = channel {
+            raw.channel = (&raw const channel.raw).cast_mut();
+        }
         Box::new(CompletionQueue {
             raw,
             sources: Mutex::default(),
+            first: AtomicUsize::new(0),
+            notifier: channel.map(|channel| Arc::new(Notifier::new(Arc::clone(&channel.events)))),
         })
     }
 
@@ -157,17 +254,45 @@ impl CompletionQueue {
         !self.sources().is_empty()
     }
 
+    /// What the application chose it to be called in events.
+    pub fn user(&self) -> *mut c_void {
+        self.raw.cq_context
+    }
+
     /// Collects what has completed by now.
     pub fn poll(&self, mut completions: Completions<'_>) -> usize {
         let now = clock::now();
-        for source in &*self.sources() {
+        let sources = self.sources();
+        let first = self.first.load(Ordering::Relaxed) % sources.len().max(1);
+        let (late, early) = sources.split_at(first);
+        for source in early.iter().chain(late) {
             match source.half {
                 Half::Send => source.pair.poll_sends(now, &mut completions),
                 Half::Receive => source.pair.poll_receives(now, &mut completions),
             }
         }
+        self.first.store(first + 1, Ordering::Relaxed);
+        drop(sources);
         clock::polled(completions.filled());
         completions.filled()
+    }
+
+    /// Asks for an event when something completes that has not completed by now.
+    /// False when there is no channel to tell.
+    pub fn notify(&self, wanted: Wanted) -> bool {
+        let Some(notifier) = &self.notifier else {
+            return false;
+        };
+        let now = clock::now();
+        let sources = self.sources();
+        for source in &*sources {
+            source.pair.serve(now);
+        }
+        notifier.arm(wanted);
+        for source in &*sources {
+            source.pair.await_bell();
+        }
+        true
     }
 
     fn attach(&self, pair: &Arc<QueuePair>, half: Half) {
@@ -187,54 +312,116 @@ impl CompletionQueue {
     }
 }
 
-/// An `ibv_qp`. Dropping it takes it from its completion queues.
+impl Drop for CompletionQueue {
+    fn drop(&mut self) {
+        if let Some(notifier) = &self.notifier {
+            let name = (&raw const *self) as usize;
+            notifier.channel().forget(|event| *event == name);
+        }
+    }
+}
+
+/// An `ibv_qp`, which is the first field of the `ibv_qp_ex` at its beginning.
+/// Dropping it takes it from its completion queues.
 #[repr(C)]
 pub struct Qp {
-    pub raw: ibv::ibv_qp,
+    pub raw: ibv::ibv_qp_ex,
     pub inner: Arc<QueuePair>,
+    /// As the application asked for it and was answered.
+    pub wanted: ibv::ibv_qp_init_attr,
+    /// What it was last modified to.
+    pub attributes: ibv::ibv_qp_attr,
+    /// Sends under construction; nothing for a queue pair that was not created for
+    /// that.
+    pub builder: Option<Mutex<Builder>>,
 }
 
 impl Qp {
-    /// Wraps a queue pair and attaches it to the completion queues that `wanted`
-    /// names, which must be live and stay so until this is dropped.
+    /// Makes a queue pair, attached to the completion queues that `wanted` names,
+    /// which must be live and stay so until this is dropped. Nothing when the device
+    /// has no more.
     pub fn new(
         domain: &ProtectionDomain,
         wanted: &ibv::ibv_qp_init_attr,
-        inner: Arc<QueuePair>,
-    ) -> Box<Self> {
-        // SAFETY: as for a completion queue.
-        let mut raw: ibv::ibv_qp = unsafe { mem::zeroed() };
-        raw.context = domain.raw.context;
-        raw.qp_context = wanted.qp_context;
-        raw.pd = (&raw const domain.raw).cast_mut();
-        raw.send_cq = wanted.send_cq;
-        raw.recv_cq = wanted.recv_cq;
-        raw.qp_num = inner.number();
-        raw.handle = inner.number();
-        raw.state = ibv::IBV_QPS_RESET;
-        raw.qp_type = wanted.qp_type;
-        let qp = Box::new(Qp { raw, inner });
-        qp.completion_queue(Half::Send)
-            .attach(&qp.inner, Half::Send);
-        qp.completion_queue(Half::Receive)
-            .attach(&qp.inner, Half::Receive);
-        qp
+        transport: Transport,
+        builder: Option<Builder>,
+    ) -> Option<Box<Self>> {
+        // SAFETY: a protection domain is of a live context, and the application
+        // keeps a completion queue for as long as a queue pair uses it.
+        let (context, send_queue, receive_queue) = unsafe {
+            (
+                &*Context::behind(domain.raw.context),
+                &*wanted.send_cq.cast::<CompletionQueue>(),
+                &*wanted.recv_cq.cast::<CompletionQueue>(),
+            )
+        };
+        let pair = QueuePair::create(Parts {
+            cable: Arc::clone(&context.cable),
+            device: context.device.config.clone(),
+            regions: Arc::clone(&domain.regions),
+            transport,
+            limits: Limits {
+                sends: wanted.cap.max_send_wr as usize,
+                receives: wanted.cap.max_recv_wr as usize,
+                signal_all: wanted.sq_sig_all != 0,
+            },
+            send_events: send_queue.notifier.clone(),
+            receive_events: receive_queue.notifier.clone(),
+            async_events: Arc::clone(&context.async_events),
+        })?;
+        let pair = Arc::new(pair);
+        // SAFETY: integers, nullable pointers and functions, and a mutex and
+        // condition variable whose static initialisers are zero: zero is valid.
+        let (mut raw, attributes): (ibv::ibv_qp_ex, _) = unsafe { mem::zeroed() };
+        if builder.is_some() {
+            builder::fill(&mut raw);
+        }
+        let base = &mut raw.qp_base;
+        base.context = domain.raw.context;
+        base.qp_context = wanted.qp_context;
+        base.pd = (&raw const domain.raw).cast_mut();
+        base.send_cq = wanted.send_cq;
+        base.recv_cq = wanted.recv_cq;
+        base.qp_num = pair.number();
+        base.handle = pair.number();
+        base.state = ibv::IBV_QPS_RESET;
+        base.qp_type = wanted.qp_type;
+        send_queue.attach(&pair, Half::Send);
+        receive_queue.attach(&pair, Half::Receive);
+        context.engine.add(Arc::clone(&pair));
+        let qp = Box::new(Qp {
+            raw,
+            inner: pair,
+            wanted: *wanted,
+            attributes,
+            builder: builder.map(Mutex::new),
+        });
+        qp.inner.set_names(
+            (&raw const *qp) as usize,
+            wanted.send_cq as usize,
+            wanted.recv_cq as usize,
+        );
+        Some(qp)
     }
 
-    fn completion_queue(&self, half: Half) -> &CompletionQueue {
-        let queue = match half {
-            Half::Send => self.raw.send_cq,
-            Half::Receive => self.raw.recv_cq,
-        };
-        // SAFETY: the application keeps a completion queue for as long as a queue
-        // pair uses it, and `ibv_destroy_cq` refuses to free it before.
-        unsafe { &*queue.cast::<CompletionQueue>() }
+    /// The context that it was made in.
+    pub fn context(&self) -> &Context {
+        // SAFETY: the application closes a device after it has destroyed its queue
+        // pairs.
+        unsafe { &*Context::behind(self.raw.qp_base.context) }
     }
 }
 
 impl Drop for Qp {
     fn drop(&mut self) {
-        self.completion_queue(Half::Send).detach(&self.inner);
-        self.completion_queue(Half::Receive).detach(&self.inner);
+        let context = self.context();
+        context.engine.remove(&self.inner);
+        let name = (&raw const *self) as usize;
+        context.async_events.forget(|event| event.object == name);
+        for queue in [self.wanted.send_cq, self.wanted.recv_cq] {
+            // SAFETY: the application keeps a completion queue for as long as a
+            // queue pair uses it, and `ibv_destroy_cq` refuses to free it before.
+            unsafe { &*queue.cast::<CompletionQueue>() }.detach(&self.inner);
+        }
     }
 }

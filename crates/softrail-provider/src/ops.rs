@@ -9,20 +9,22 @@ use std::{
 };
 
 use super::{
-    bindings as ibv, clock,
+    api, bindings as ibv, clock,
     completions::Completions,
+    events::Wanted,
     fail,
-    memory::Memory,
     objects::{CompletionQueue, Qp},
-    queue_pair::{PostError, WorkRequest},
+    queue_pair::PostError,
+    work::{Payload, Pieces, ReceiveRequest, SendRequest},
 };
+use softrail::fabric::{Operation, Remote};
 
 /// The table.
 pub const OPERATIONS: ibv::ibv_context_ops = ibv::ibv_context_ops {
     poll_cq: Some(poll_cq),
     post_send: Some(post_send),
     post_recv: Some(post_recv),
-    req_notify_cq: Some(unsupported::req_notify_cq),
+    req_notify_cq: Some(req_notify_cq),
     post_srq_recv: Some(unsupported::post_srq_recv),
     alloc_mw: Some(unsupported::alloc_mw),
     bind_mw: Some(unsupported::bind_mw),
@@ -53,6 +55,14 @@ pub const OPERATIONS: ibv::ibv_context_ops = ibv::ibv_context_ops {
     _compat_async_event: Some(unsupported::operation),
 };
 
+/// Sets the operations that later versions of `verbs.h` call through the structure
+/// around `ibv_context`. For what is null there they set `EOPNOTSUPP` themselves.
+pub fn extend(context: &mut ibv::verbs_context) {
+    context.query_port = Some(api::query::query_port_whole);
+    context.query_device_ex = Some(api::query::query_device_ex);
+    context.create_qp_ex = Some(api::queue_pair::create_qp_ex);
+}
+
 unsafe extern "C" fn poll_cq(
     queue: *mut ibv::ibv_cq,
     capacity: c_int,
@@ -73,8 +83,22 @@ unsafe extern "C" fn poll_cq(
     c_int::try_from(queue.poll(Completions::new(entries))).unwrap_or(c_int::MAX)
 }
 
-/// Posts a list of sends. Whole messages only: no RDMA, no immediate data, not
-/// inline, one scatter-gather entry.
+/// Asks for an event on the completion channel; `EINVAL` when there is none.
+unsafe extern "C" fn req_notify_cq(queue: *mut ibv::ibv_cq, solicited_only: c_int) -> c_int {
+    let wanted = match solicited_only {
+        0 => Wanted::Everything,
+        _ => Wanted::Solicited,
+    };
+    // SAFETY: a live completion queue.
+    let queue = unsafe { &*queue.cast::<CompletionQueue>() };
+    if queue.notify(wanted) {
+        0
+    } else {
+        libc::EINVAL
+    }
+}
+
+/// Posts a list of sends, writes and reads.
 unsafe extern "C" fn post_send(
     pair: *mut ibv::ibv_qp,
     first: *mut ibv::ibv_send_wr,
@@ -84,22 +108,16 @@ unsafe extern "C" fn post_send(
     // SAFETY: a live queue pair.
     let pair = unsafe { &*pair.cast::<Qp>() };
     let post = |request: &ibv::ibv_send_wr| {
-        if request.opcode != ibv::IBV_WR_SEND || request.send_flags & ibv::IBV_SEND_INLINE != 0 {
-            return Err(libc::EOPNOTSUPP);
-        }
-        let work = WorkRequest {
-            id: request.wr_id,
-            // SAFETY: the list holds as many entries as the request says.
-            memory: unsafe { memory(request.sg_list, request.num_sge) }?,
-            signalled: request.send_flags & ibv::IBV_SEND_SIGNALED != 0,
-        };
-        pair.inner.post_send(now, work).map_err(errno)
+        // SAFETY: the list holds as many entries as the request says, and what is to
+        // be copied at once is the application's memory.
+        let request = unsafe { send_request(request, &pair.wanted.cap) }?;
+        pair.inner.post_send(now, request).map_err(errno)
     };
     // SAFETY: the application's list and its room for the request that fails.
     unsafe { post_list(first, bad, |request| request.next, post) }
 }
 
-/// Posts a list of receives of one scatter-gather entry each.
+/// Posts a list of receives.
 unsafe extern "C" fn post_recv(
     pair: *mut ibv::ibv_qp,
     first: *mut ibv::ibv_recv_wr,
@@ -109,13 +127,14 @@ unsafe extern "C" fn post_recv(
     // SAFETY: a live queue pair.
     let pair = unsafe { &*pair.cast::<Qp>() };
     let post = |request: &ibv::ibv_recv_wr| {
-        let work = WorkRequest {
+        let most = pair.wanted.cap.max_recv_sge;
+        // SAFETY: the list holds as many entries as the request says.
+        let entries = unsafe { entries(request.sg_list, request.num_sge, most) }?;
+        let request = ReceiveRequest {
             id: request.wr_id,
-            // SAFETY: the list holds as many entries as the request says.
-            memory: unsafe { memory(request.sg_list, request.num_sge) }?,
-            signalled: true,
+            scatter: Pieces::new(entries),
         };
-        pair.inner.post_receive(now, work).map_err(errno)
+        pair.inner.post_receive(now, request).map_err(errno)
     };
     // SAFETY: the application's list and its room for the request that fails.
     unsafe { post_list(first, bad, |request| request.next, post) }
@@ -147,29 +166,95 @@ unsafe fn post_list<R>(
     0
 }
 
-/// The memory of a work request; an empty list is an empty message.
+/// What a work request asks for. `EOPNOTSUPP` for atomic operations and for those
+/// that bind or invalidate keys; `EINVAL` for more entries or inline bytes than the
+/// queue pair was created for, and for a read into inline bytes.
 ///
 /// # Safety
-/// `list` must hold `entries` entries.
-unsafe fn memory(list: *const ibv::ibv_sge, entries: c_int) -> Result<Memory, c_int> {
-    match entries {
-        0 => Ok(Memory::EMPTY),
-        1 => {
-            // SAFETY: the caller's promise.
-            let entry = unsafe { &*list };
-            Ok(Memory {
-                address: entry.addr,
-                bytes: u64::from(entry.length),
-                key: entry.lkey,
-            })
-        }
+/// The request must have as many entries as it says, and inline ones must be of
+/// memory that can be read.
+unsafe fn send_request(
+    request: &ibv::ibv_send_wr,
+    cap: &ibv::ibv_qp_cap,
+) -> Result<SendRequest, c_int> {
+    // SAFETY: integers, of which each is valid.
+    let (remote, immediate) = unsafe {
+        let rdma = request.wr.rdma;
+        let remote = Remote {
+            address: rdma.remote_addr,
+            key: rdma.rkey,
+        };
+        (remote, request.__bindgen_anon_1.imm_data)
+    };
+    let (operation, immediate) = match request.opcode {
+        ibv::IBV_WR_SEND => (Operation::Send, None),
+        ibv::IBV_WR_SEND_WITH_IMM => (Operation::Send, Some(immediate)),
+        ibv::IBV_WR_RDMA_WRITE => (Operation::Write(remote), None),
+        ibv::IBV_WR_RDMA_WRITE_WITH_IMM => (Operation::Write(remote), Some(immediate)),
+        ibv::IBV_WR_RDMA_READ => (Operation::Read(remote), None),
+        _ => return Err(libc::EOPNOTSUPP),
+    };
+    // SAFETY: the caller's promise.
+    let entries = unsafe { entries(request.sg_list, request.num_sge, cap.max_send_sge) }?;
+    let has = |flag| request.send_flags & flag != 0;
+    let is_read = request.opcode == ibv::IBV_WR_RDMA_READ;
+    let payload = match has(ibv::IBV_SEND_INLINE) {
+        false => Payload::Pieces(Pieces::new(entries)),
+        true if is_read => return Err(libc::EINVAL),
+        // SAFETY: the caller's promise.
+        true => Payload::Inline(unsafe { inline(entries, cap.max_inline_data) }?),
+    };
+    Ok(SendRequest {
+        id: request.wr_id,
+        payload,
+        operation,
+        immediate,
+        signalled: has(ibv::IBV_SEND_SIGNALED),
+        solicited: has(ibv::IBV_SEND_SOLICITED),
+        fenced: has(ibv::IBV_SEND_FENCE),
+    })
+}
+
+/// The scatter-gather list of a work request.
+///
+/// # Safety
+/// `list` must hold `count` entries.
+unsafe fn entries<'a>(
+    list: *const ibv::ibv_sge,
+    count: c_int,
+    most: u32,
+) -> Result<&'a [ibv::ibv_sge], c_int> {
+    match u32::try_from(count) {
+        Ok(0) => Ok(&[]),
+        // SAFETY: the caller's promise.
+        Ok(count) if count <= most => Ok(unsafe { slice::from_raw_parts(list, count as usize) }),
         _ => Err(libc::EINVAL),
     }
 }
 
-fn errno(error: PostError) -> c_int {
+/// A copy of the memory of these entries, whose keys mean nothing.
+///
+/// # Safety
+/// The memory must be valid for reading.
+unsafe fn inline(entries: &[ibv::ibv_sge], most: u32) -> Result<Box<[u8]>, c_int> {
+    let length: u64 = entries.iter().map(|entry| u64::from(entry.length)).sum();
+    if length > u64::from(most) {
+        return Err(libc::EINVAL);
+    }
+    let mut bytes = Vec::with_capacity(length as usize);
+    for entry in entries.iter().filter(|entry| entry.length > 0) {
+        // SAFETY: the caller's promise.
+        bytes.extend_from_slice(unsafe {
+            slice::from_raw_parts(entry.addr as *const u8, entry.length as usize)
+        });
+    }
+    Ok(bytes.into())
+}
+
+/// How libibverbs says that a work request was not taken.
+pub fn errno(error: PostError) -> c_int {
     match error {
-        PostError::State => libc::EINVAL,
+        PostError::State | PostError::Operation => libc::EINVAL,
         PostError::Full | PostError::Refused => libc::ENOMEM,
         PostError::TooLong => libc::EMSGSIZE,
     }
@@ -181,10 +266,6 @@ mod unsupported {
 
     pub unsafe extern "C" fn operation() -> *mut c_void {
         fail(libc::EOPNOTSUPP)
-    }
-
-    pub unsafe extern "C" fn req_notify_cq(_: *mut ibv::ibv_cq, _: c_int) -> c_int {
-        libc::EOPNOTSUPP
     }
 
     pub unsafe extern "C" fn post_srq_recv(

@@ -1,9 +1,20 @@
 //! A queue pair: work requests in, completions out.
+//!
+//! What it does at a time is done by whoever looks at that time or later: the
+//! application when it posts and polls, or the [engine](super::engine). Both
+//! directions share one lock, which is contended only while both look.
+
+mod receiving;
+mod sending;
 
 use std::{
     collections::VecDeque,
-    mem,
-    sync::{Arc, Mutex},
+    mem, slice,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use rail_matrix::{DeviceFault, ReceiverNotReady};
@@ -11,22 +22,25 @@ use rail_matrix::{DeviceFault, ReceiverNotReady};
 use super::{
     bindings as ibv,
     completions::Completions,
+    events::{AsyncEvent, EventQueue, Notifier},
     lock,
-    memory::{Memory, Regions},
+    memory::Regions,
+    work::{ReceiveRequest, SendRequest},
 };
+use sending::Send;
 use softrail::{
     config::Device,
-    fabric::{Decision, Fate, QUEUE_BYTES, Sender, Time, decide},
+    fabric::{QUEUE_BYTES, Sender, Time},
     shm::{SharedCable, Slot, slot_of},
 };
 
-/// A send or receive that the application asked for.
-#[derive(Debug, Clone, Copy)]
-pub struct WorkRequest {
-    pub id: u64,
-    pub memory: Memory,
-    /// Whether success is worth a completion. Failure always is.
-    pub signalled: bool,
+/// How it is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// UC: sent is sent.
+    Unreliable,
+    /// RC: the other end answers.
+    Reliable,
 }
 
 /// What the application chose when it created the queue pair.
@@ -35,6 +49,19 @@ pub struct Limits {
     pub sends: usize,
     pub receives: usize,
     pub signal_all: bool,
+}
+
+/// What a queue pair is made of.
+pub struct Parts {
+    pub cable: Arc<SharedCable>,
+    pub device: Device,
+    pub regions: Arc<Regions>,
+    pub transport: Transport,
+    pub limits: Limits,
+    /// Those who wait for completions of sends and of receives, if anybody may.
+    pub send_events: Option<Arc<Notifier>>,
+    pub receive_events: Option<Arc<Notifier>>,
+    pub async_events: Arc<EventQueue<AsyncEvent>>,
 }
 
 /// Why a work request was not taken.
@@ -46,6 +73,8 @@ pub enum PostError {
     Full,
     /// It is longer than the port's longest message.
     TooLong,
+    /// Its transport has no such operation.
+    Operation,
     /// The device takes none.
     Refused,
 }
@@ -70,72 +99,80 @@ pub enum Peer {
     Unreachable,
 }
 
-#[derive(Debug)]
+/// How long a reliable queue pair tries.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Patience {
+    /// How long it waits for an answer; for ever when nothing is said.
+    pub answer: Option<Duration>,
+    /// Whether it waits for ever for a receiver that is not ready.
+    pub receiver: bool,
+}
+
 pub struct QueuePair {
     number: u32,
     slot: usize,
-    cable: Arc<SharedCable>,
-    device: Device,
-    regions: Arc<Regions>,
-    limits: Limits,
+    parts: Parts,
+    /// The application's pointers to the queue pair and its completion queues, by
+    /// which events name them.
+    names: Names,
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
+struct Names {
+    pair: AtomicUsize,
+    send_queue: AtomicUsize,
+    receive_queue: AtomicUsize,
+}
+
 struct State {
     phase: Phase,
     peer: Option<Peer>,
+    patience: Patience,
+    /// What the other end may do to memory: `ibv_access_flags`.
+    access: u32,
     sender: Sender,
     sends: VecDeque<Send>,
+    /// How many of the sends, the last ones, are not on the cable yet.
+    queued: usize,
     receives: VecDeque<Receive>,
+    /// Completions that the engine found before the application asked.
+    ended_sends: VecDeque<ibv::ibv_wc>,
+    ended_receives: VecDeque<ibv::ibv_wc>,
+    /// When the other end is woken, if it has not answered by then.
+    nudge: Time,
+    /// Whether a frame was taken since the engine last asked.
+    worked: bool,
 }
 
-#[derive(Debug)]
-struct Send {
-    request: WorkRequest,
-    stage: Stage,
-}
-
-#[derive(Debug)]
-enum Stage {
-    /// With us, for want of room on the queue.
-    Queued { posted: Time },
-    /// On the cable; `frame` is its number there when anyone is to receive it.
-    Sent { departs: Time, frame: Option<u64> },
-    /// Never sent. Fails with this status when its turn comes, and until then
-    /// holds up what was posted after it.
-    Failed(ibv::ibv_wc_status),
-}
-
-#[derive(Debug)]
 struct Receive {
-    request: WorkRequest,
+    request: ReceiveRequest,
     posted: Time,
 }
 
 impl QueuePair {
     /// A new queue pair, or nothing when the device has no more.
-    pub fn create(
-        cable: Arc<SharedCable>,
-        device: Device,
-        regions: Arc<Regions>,
-        limits: Limits,
-    ) -> Option<Self> {
-        let (slot, number) = cable.claim(device.side)?;
+    pub fn create(parts: Parts) -> Option<Self> {
+        let (slot, number) = parts.cable.claim(parts.device.side)?;
         let state = State {
             phase: Phase::Reset,
             peer: None,
+            patience: Patience::default(),
+            access: 0,
             sender: Sender::default(),
             sends: VecDeque::new(),
+            queued: 0,
             receives: VecDeque::new(),
+            ended_sends: VecDeque::new(),
+            ended_receives: VecDeque::new(),
+            nudge: Time::ZERO,
+            worked: false,
         };
         Some(QueuePair {
             number,
             slot,
-            cable,
-            device,
-            regions,
-            limits,
+            parts,
+            names: Names::default(),
             state: Mutex::new(state),
         })
     }
@@ -146,7 +183,32 @@ impl QueuePair {
 
     /// The device that it is on.
     pub fn device(&self) -> &Device {
-        &self.device
+        &self.parts.device
+    }
+
+    /// Tells by which pointers the application knows the queue pair and its
+    /// completion queues.
+    pub fn set_names(&self, pair: usize, send_queue: usize, receive_queue: usize) {
+        self.names.pair.store(pair, Ordering::Relaxed);
+        self.names.send_queue.store(send_queue, Ordering::Relaxed);
+        self.names
+            .receive_queue
+            .store(receive_queue, Ordering::Relaxed);
+    }
+
+    /// Whether it is in the error state, by itself or because it was put there.
+    pub fn has_failed(&self) -> bool {
+        lock(&self.state).phase == Phase::Error
+    }
+
+    /// Says what the other end may do to memory.
+    pub fn allow(&self, access: u32) {
+        lock(&self.state).access = access;
+    }
+
+    /// Says how long it tries.
+    pub fn set_patience(&self, patience: Patience) {
+        lock(&self.state).patience = patience;
     }
 
     /// Moves to another state; false when the specification has no such step.
@@ -164,9 +226,15 @@ impl QueuePair {
         if legal {
             state.phase = next;
         }
+        if matches!(next, Phase::Reset | Phase::Error) {
+            self.own_slot().set_answers(false);
+        }
         if next == Phase::Reset {
             state.sends.clear();
+            state.queued = 0;
             state.receives.clear();
+            state.ended_sends.clear();
+            state.ended_receives.clear();
         }
         legal
     }
@@ -181,54 +249,50 @@ impl QueuePair {
         state.peer = Some(peer);
         if let Peer::Number(number) = peer {
             self.own_slot().connect(number);
+            self.own_slot().set_answers(true);
         }
         true
     }
 
     /// Takes a send, and puts it on the cable if there is room.
-    pub fn post_send(&self, now: Time, request: WorkRequest) -> Result<(), PostError> {
-        if self.device.is(DeviceFault::Refusing) {
-            return Err(PostError::Refused);
-        }
+    pub fn post_send(&self, now: Time, request: SendRequest) -> Result<(), PostError> {
         let mut state = lock(&self.state);
-        if !matches!(state.phase, Phase::ReadyToSend | Phase::Error) {
-            return Err(PostError::State);
-        }
-        if request.memory.bytes > QUEUE_BYTES {
-            return Err(PostError::TooLong);
-        }
-        if state.sends.len() >= self.limits.sends {
-            return Err(PostError::Full);
-        }
-        let signalled = request.signalled || self.limits.signal_all;
-        let request = WorkRequest {
-            signalled,
-            ..request
-        };
-        state.sends.push_back(Send {
-            request,
-            stage: Stage::Queued { posted: now },
-        });
+        self.admit(&state, slice::from_ref(&request))?;
+        self.enqueue(&mut state, now, request);
         self.transmit(&mut state, now);
+        self.stir();
+        Ok(())
+    }
+
+    /// Takes all of these sends, or none.
+    pub fn post_sends(&self, now: Time, requests: Vec<SendRequest>) -> Result<(), PostError> {
+        let mut state = lock(&self.state);
+        self.admit(&state, &requests)?;
+        for request in requests {
+            self.enqueue(&mut state, now, request);
+        }
+        self.transmit(&mut state, now);
+        self.stir();
         Ok(())
     }
 
     /// Takes a receive.
-    pub fn post_receive(&self, now: Time, request: WorkRequest) -> Result<(), PostError> {
-        if self.device.is(DeviceFault::Refusing) {
+    pub fn post_receive(&self, now: Time, request: ReceiveRequest) -> Result<(), PostError> {
+        if self.device().is(DeviceFault::Refusing) {
             return Err(PostError::Refused);
         }
         let mut state = lock(&self.state);
         if state.phase == Phase::Reset {
             return Err(PostError::State);
         }
-        if state.receives.len() >= self.limits.receives {
+        if state.receives.len() >= self.parts.limits.receives {
             return Err(PostError::Full);
         }
         state.receives.push_back(Receive {
             request,
             posted: now,
         });
+        self.stir();
         Ok(())
     }
 
@@ -238,30 +302,10 @@ impl QueuePair {
         let mut state = lock(&self.state);
         self.transmit(&mut state, now);
         while !completions.is_full() {
-            let failed = state.phase == Phase::Error;
-            let Some(send) = state.sends.front() else {
-                return;
-            };
-            let status = match send.stage {
-                _ if failed => ibv::IBV_WC_WR_FLUSH_ERR,
-                Stage::Failed(status) => status,
-                Stage::Sent { departs, frame } if departs <= now => {
-                    match self.verdict(&mut state.sender, now, frame) {
-                        Some(status) => status,
-                        None => return,
-                    }
-                }
-                Stage::Queued { .. } | Stage::Sent { .. } => return,
-            };
-            let Some(Send { request, .. }) = state.sends.pop_front() else {
-                return;
-            };
-            if status != ibv::IBV_WC_SUCCESS {
-                state.phase = Phase::Error;
-            }
-            if request.signalled || status != ibv::IBV_WC_SUCCESS {
-                let bytes = request.memory.bytes as u32;
-                completions.push(self.completion(request.id, status, ibv::IBV_WC_SEND, bytes));
+            let early = state.ended_sends.pop_front();
+            match early.or_else(|| self.next_send(&mut state, now)) {
+                Some(completion) => completions.push(completion),
+                None => return,
             }
         }
     }
@@ -271,149 +315,101 @@ impl QueuePair {
     pub fn poll_receives(&self, now: Time, completions: &mut Completions<'_>) {
         let mut state = lock(&self.state);
         while !completions.is_full() {
-            let (status, bytes) = match state.phase {
-                Phase::Reset | Phase::Init => return,
-                Phase::Error => (ibv::IBV_WC_WR_FLUSH_ERR, 0),
-                Phase::ReadyToReceive | Phase::ReadyToSend => match self.receive(&state, now) {
-                    Some(received) => received,
-                    None => return,
-                },
-            };
-            let Some(Receive { request, .. }) = state.receives.pop_front() else {
-                return;
-            };
-            if status != ibv::IBV_WC_SUCCESS {
-                state.phase = Phase::Error;
+            let early = state.ended_receives.pop_front();
+            let next = || self.next_receive(&mut state, now).map(|(wc, _)| wc);
+            match early.or_else(next) {
+                Some(completion) => completions.push(completion),
+                None => return,
             }
-            completions.push(self.completion(request.id, status, ibv::IBV_WC_RECV, bytes));
         }
     }
 
-    /// Moves queued sends onto the cable while it has room for them.
-    fn transmit(&self, state: &mut State, now: Time) {
-        if state.phase != Phase::ReadyToSend {
-            return;
+    /// Does everything that is to be done by `now`, keeps what has completed for
+    /// the application, and wakes it if it waits for that. Says whether there was
+    /// anything to do, and when there will be for certain.
+    pub fn serve(&self, now: Time) -> (bool, Option<Time>) {
+        let mut state = lock(&self.state);
+        let state = &mut *state;
+        while let Some((completion, worthy)) = self.next_receive(state, now) {
+            state.ended_receives.push_back(completion);
+            if let Some(events) = &self.parts.receive_events {
+                let queue = self.names.receive_queue.load(Ordering::Relaxed);
+                events.completed(queue, worthy);
+            }
         }
-        let direction = &self.cable.end(self.device.side).direction;
-        for send in &mut state.sends {
-            let posted = match send.stage {
-                Stage::Sent { .. } => continue,
-                Stage::Failed(_) => return,
-                Stage::Queued { posted } => posted,
-            };
-            let memory = &send.request.memory;
-            if !self.regions.covers(memory) {
-                send.stage = Stage::Failed(ibv::IBV_WC_LOC_PROT_ERR);
-                return;
+        self.transmit(state, now);
+        while let Some(completion) = self.next_send(state, now) {
+            let failed = completion.status != ibv::IBV_WC_SUCCESS;
+            state.ended_sends.push_back(completion);
+            if let Some(events) = &self.parts.send_events {
+                let queue = self.names.send_queue.load(Ordering::Relaxed);
+                events.completed(queue, failed);
             }
-            if self.device.is(DeviceFault::Failing) {
-                send.stage = Stage::Failed(ibv::IBV_WC_RETRY_EXC_ERR);
-                return;
-            }
-            send.stage = match state.peer {
-                Some(Peer::Number(_)) if !self.device.cut => {
-                    let queue = &self.own_slot().queue;
-                    let link = &self.device.link;
-                    let Some(reservation) =
-                        state
-                            .sender
-                            .reserve(queue, direction, link, now, posted, memory.bytes)
-                    else {
-                        return;
-                    };
-                    // SAFETY: the memory is inside a region that the application
-                    // registered, hence promised to keep; the range was just
-                    // reserved on the queue of a slot that is ours.
-                    unsafe {
-                        self.cable.store(
-                            self.device.side,
-                            self.slot,
-                            reservation.offset,
-                            memory.address as *const u8,
-                            memory.bytes,
-                        );
-                    }
-                    let departs = reservation.transit.departs;
-                    let frame = Some(reservation.frame());
-                    state.sender.publish(queue, reservation);
-                    Stage::Sent { departs, frame }
-                }
-                _ => {
-                    let transit = direction.transmit(&self.device.link, posted, memory.bytes);
-                    Stage::Sent {
-                        departs: transit.departs,
-                        frame: None,
-                    }
-                }
-            };
+        }
+        let armed = self.is_awaited();
+        self.own_slot().set_wants_bell(armed);
+        let sent = armed.then(|| self.next_word(state)).flatten();
+        let next = [self.next_arrival(state, now), sent];
+        let worked = mem::take(&mut state.worked);
+        (worked, next.into_iter().flatten().min())
+    }
+
+    /// Has the other end ring, and the engine look at what came before it did.
+    pub fn await_bell(&self) {
+        self.own_slot().set_wants_bell(true);
+        self.stir();
+    }
+
+    /// Whether somebody sleeps until something completes.
+    fn is_awaited(&self) -> bool {
+        let both = [&self.parts.send_events, &self.parts.receive_events];
+        both.into_iter().flatten().any(|events| events.is_armed())
+    }
+
+    /// Has the engine look at what was posted, if somebody sleeps for it.
+    fn stir(&self) {
+        if self.is_awaited() {
+            self.parts.cable.end(self.device().side).bell.ring();
         }
     }
 
-    /// How a send that has left ends, or nothing while that is unknown.
-    fn verdict(
-        &self,
-        sender: &mut Sender,
-        now: Time,
-        frame: Option<u64>,
-    ) -> Option<ibv::ibv_wc_status> {
-        match (self.device.receiver_not_ready, frame) {
-            (ReceiverNotReady::Error, Some(frame)) => {
-                if !sender.is_settled(&self.own_slot().queue, now, frame) {
-                    return None;
-                }
-                Some(if sender.take_refusal() {
-                    ibv::IBV_WC_RNR_RETRY_EXC_ERR
-                } else {
-                    ibv::IBV_WC_SUCCESS
-                })
-            }
-            _ => Some(ibv::IBV_WC_SUCCESS),
-        }
+    /// Enters the error state.
+    fn fail(&self, state: &mut State) {
+        state.phase = Phase::Error;
+        self.own_slot().set_answers(false);
     }
 
-    /// Fetches the next frame into the oldest receive. Gives that receive's
-    /// status and length, or nothing while there is no frame for it.
-    fn receive(&self, state: &State, now: Time) -> Option<(ibv::ibv_wc_status, u32)> {
-        let Some(Peer::Number(number)) = state.peer else {
+    /// Tells the application what happened to the queue pair by itself.
+    fn report(&self, kind: ibv::ibv_event_type) {
+        let object = self.names.pair.load(Ordering::Relaxed);
+        self.parts.async_events.push(AsyncEvent { kind, object });
+    }
+
+    fn is_reliable(&self) -> bool {
+        self.parts.transport == Transport::Reliable
+    }
+
+    /// Whether a send ends with an answer and not with its departure.
+    fn is_answered(&self) -> bool {
+        self.is_reliable() || self.device().receiver_not_ready == ReceiverNotReady::Error
+    }
+
+    /// The slot of the queue pair that it is connected to.
+    fn peer_slot(&self, peer: Option<Peer>) -> Option<(u32, usize, &Slot)> {
+        let Some(Peer::Number(number)) = peer else {
             return None;
         };
-        let side = self.device.side.opposite();
         let index = slot_of(number);
         let slot = self
+            .parts
             .cable
-            .slot(side, index)
-            .filter(|slot| slot.links(number, self.number))?;
-        let link = &self.device.link;
-        let receive = state.receives.front();
-        loop {
-            let frame = slot.queue.head()?;
-            let posted = receive.map(|receive| receive.posted);
-            match decide(self.device.receiver_not_ready, now, frame.arrives, posted) {
-                Decision::Pending => return None,
-                Decision::Drop => slot.queue.settle(link, frame.arrives, Fate::Taken),
-                Decision::Refuse => slot.queue.settle(link, frame.arrives, Fate::Refused),
-                Decision::Deliver(at) => {
-                    let memory = &receive?.request.memory;
-                    let status = if !self.regions.covers(memory) {
-                        ibv::IBV_WC_LOC_PROT_ERR
-                    } else if frame.bytes > memory.bytes {
-                        ibv::IBV_WC_LOC_LEN_ERR
-                    } else {
-                        let target = memory.address as *mut u8;
-                        // SAFETY: the memory is inside a region that the
-                        // application registered for us to write, and long
-                        // enough; the frame is at the head and not settled.
-                        unsafe {
-                            self.cable
-                                .load(side, index, frame.offset, target, frame.bytes);
-                        }
-                        ibv::IBV_WC_SUCCESS
-                    };
-                    slot.queue.settle(link, at, Fate::Taken);
-                    return Some((status, frame.bytes as u32));
-                }
-            }
-        }
+            .slot(self.device().side.opposite(), index)?;
+        Some((number, index, slot))
+    }
+
+    fn wake_peer(&self) {
+        let side = self.device().side.opposite();
+        self.parts.cable.end(side).bell.ring();
     }
 
     fn completion(
@@ -421,7 +417,7 @@ impl QueuePair {
         id: u64,
         status: ibv::ibv_wc_status,
         opcode: ibv::ibv_wc_opcode,
-        bytes: u32,
+        bytes: u64,
     ) -> ibv::ibv_wc {
         // SAFETY: integers and a union of integers, for which zero is valid.
         let zero: ibv::ibv_wc = unsafe { mem::zeroed() };
@@ -429,22 +425,45 @@ impl QueuePair {
             wr_id: id,
             status,
             opcode,
-            byte_len: bytes,
+            byte_len: bytes as u32,
             qp_num: self.number,
             ..zero
         }
     }
 
     fn own_slot(&self) -> &Slot {
-        self.cable
-            .slot(self.device.side, self.slot)
+        self.parts
+            .cable
+            .slot(self.device().side, self.slot)
             .expect("claimed at creation")
+    }
+
+    /// Whether these requests can be taken.
+    fn admit(&self, state: &State, requests: &[SendRequest]) -> Result<(), PostError> {
+        if self.device().is(DeviceFault::Refusing) {
+            return Err(PostError::Refused);
+        }
+        if !matches!(state.phase, Phase::ReadyToSend | Phase::Error) {
+            return Err(PostError::State);
+        }
+        for request in requests {
+            if request.is_read() && !self.is_reliable() {
+                return Err(PostError::Operation);
+            }
+            if request.payload.bytes() > QUEUE_BYTES {
+                return Err(PostError::TooLong);
+            }
+        }
+        if state.sends.len() + requests.len() > self.parts.limits.sends {
+            return Err(PostError::Full);
+        }
+        Ok(())
     }
 }
 
 impl Drop for QueuePair {
     fn drop(&mut self) {
-        self.cable.release(self.device.side, self.slot);
+        self.parts.cable.release(self.device().side, self.slot);
     }
 }
 

@@ -6,14 +6,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rail_matrix::{CableFault, End, Fault, Rig};
+use rail_matrix::{CableFault, DeviceFault, End, Fault, Rig};
 
-use super::*;
-use softrail::Fabric;
+use super::{
+    api::{completion::*, device::*, events::*, memory::*, query::*, queue_pair::*},
+    bindings as ibv,
+    objects::Context,
+    *,
+};
+use softrail::{Fabric, config};
 
 /// An open device with everything that a connection needs.
 struct Client {
     context: *mut ibv::ibv_context,
+    channel: *mut ibv::ibv_comp_channel,
     domain: *mut ibv::ibv_pd,
     queue: *mut ibv::ibv_cq,
     pair: *mut ibv::ibv_qp,
@@ -28,6 +34,11 @@ impl Client {
     }
 
     fn open_device(fabric: &Fabric, node: &str, device: usize) -> Self {
+        Self::open_kind(fabric, node, device, ibv::IBV_QPT_UC)
+    }
+
+    /// Opens a device for a queue pair of a type.
+    fn open_kind(fabric: &Fabric, node: &str, device: usize, kind: ibv::ibv_qp_type) -> Self {
         let devices = config::devices(fabric.path(), node).expect("the node's devices");
         let list = device_list(devices);
         let mut memory = Box::new([0; 4096]);
@@ -37,18 +48,36 @@ impl Client {
             ibv_free_device_list(list);
             assert!(!context.is_null());
             let domain = ibv_alloc_pd(context);
-            let queue = ibv_create_cq(context, 8, ptr::null_mut(), ptr::null_mut(), 0);
-            let pair = ibv_create_qp(domain, &mut wanted(queue));
+            let channel = ibv_create_comp_channel(context);
+            let queue = ibv_create_cq(context, 8, QUEUE_NAME as *mut _, channel, 0);
+            let mut wanted = wanted(queue);
+            wanted.qp_type = kind;
+            let pair = ibv_create_qp(domain, &mut wanted);
             assert!(!pair.is_null());
-            let region = ibv_reg_mr(domain, memory.as_mut_ptr().cast(), memory.len(), 0);
+            let address = memory.as_mut_ptr().cast();
+            let region = ibv_reg_mr(domain, address, memory.len(), ACCESS as c_int);
             Client {
                 context,
+                channel,
                 domain,
                 queue,
                 pair,
                 region,
                 memory,
             }
+        }
+    }
+
+    /// Replaces the queue pair by one that can be sent on by either way.
+    fn rebuild(&mut self) -> *mut ibv::ibv_qp_ex {
+        let mut wanted = whole(wanted(self.queue), self.domain);
+        // SAFETY: live objects, and the function that the context brings for it.
+        unsafe {
+            assert_eq!(ibv_destroy_qp(self.pair), 0);
+            let context = Context::behind(self.context).cast::<ibv::verbs_context>();
+            let create = (*context).create_qp_ex.expect("offered");
+            self.pair = create(self.context, &mut wanted);
+            ibv_qp_to_qp_ex(self.pair)
         }
     }
 
@@ -83,19 +112,18 @@ impl Client {
     fn initialise(&self) {
         let mut attributes = attributes(ibv::IBV_QPS_INIT);
         attributes.port_num = PORT;
-        assert_eq!(
-            self.modify(&mut attributes, ibv::IBV_QP_STATE | ibv::IBV_QP_PORT),
-            0
-        );
+        attributes.qp_access_flags = ACCESS;
+        assert_eq!(self.modify(&mut attributes, INITIALISED), 0);
     }
 
     fn connect(&self, peer: &Client) {
         self.initialise();
         assert_eq!(self.route_to(peer.number(), peer.gid(1)), 0);
-        assert_eq!(
-            self.modify(&mut attributes(ibv::IBV_QPS_RTS), ibv::IBV_QP_STATE),
-            0
-        );
+        let mut ready = attributes(ibv::IBV_QPS_RTS);
+        ready.timeout = 14;
+        ready.retry_cnt = 7;
+        ready.rnr_retry = 7;
+        assert_eq!(self.modify(&mut ready, READY_TO_SEND), 0);
     }
 
     fn entry(&self) -> ibv::ibv_sge {
@@ -107,7 +135,30 @@ impl Client {
         }
     }
 
+    /// Sends the memory, or writes or reads it at the beginning of `peer`'s.
+    fn one_sided(&self, id: u64, opcode: ibv::ibv_wr_opcode, peer: &Client) -> c_int {
+        self.post(id, opcode, peer.entry())
+    }
+
     fn send(&self, id: u64, opcode: ibv::ibv_wr_opcode) -> c_int {
+        self.post(id, opcode, self.entry())
+    }
+
+    fn send_flagged(&self, id: u64, flags: u32) -> c_int {
+        self.post_flagged(id, ibv::IBV_WR_SEND, self.entry(), flags)
+    }
+
+    fn post(&self, id: u64, opcode: ibv::ibv_wr_opcode, remote: ibv::ibv_sge) -> c_int {
+        self.post_flagged(id, opcode, remote, 0)
+    }
+
+    fn post_flagged(
+        &self,
+        id: u64,
+        opcode: ibv::ibv_wr_opcode,
+        remote: ibv::ibv_sge,
+        flags: u32,
+    ) -> c_int {
         // SAFETY: integers and nullable pointers, for which zero is valid; the
         // lists live until the call returns.
         unsafe {
@@ -117,7 +168,9 @@ impl Client {
             request.sg_list = &mut entry;
             request.num_sge = 1;
             request.opcode = opcode;
-            request.send_flags = ibv::IBV_SEND_SIGNALED;
+            request.wr.rdma.remote_addr = remote.addr;
+            request.wr.rdma.rkey = remote.lkey;
+            request.send_flags = ibv::IBV_SEND_SIGNALED | flags;
             let mut bad = ptr::null_mut();
             let post = (*self.context).ops.post_send.expect("emulated");
             let errno = post(self.pair, &mut request, &mut bad);
@@ -180,7 +233,13 @@ impl Drop for Client {
                 "a queue pair uses it"
             );
             assert_eq!(ibv_destroy_qp(self.pair), 0);
+            assert_eq!(
+                ibv_destroy_comp_channel(self.channel),
+                libc::EBUSY,
+                "a completion queue uses it"
+            );
             assert_eq!(ibv_destroy_cq(self.queue), 0);
+            assert_eq!(ibv_destroy_comp_channel(self.channel), 0);
             assert_eq!(ibv_dereg_mr(self.region), 0);
             assert_eq!(ibv_dealloc_pd(self.domain), 0);
             assert_eq!(ibv_close_device(self.context), 0);
@@ -188,12 +247,30 @@ impl Drop for Client {
     }
 }
 
-/// What jaccl passes when it moves a queue pair to ready-to-receive.
+/// What the application calls its completion queues.
+const QUEUE_NAME: usize = 0x51;
+
+/// What the other end may do.
+const ACCESS: u32 =
+    ibv::IBV_ACCESS_LOCAL_WRITE | ibv::IBV_ACCESS_REMOTE_WRITE | ibv::IBV_ACCESS_REMOTE_READ;
+
+/// What clients pass at each step: jaccl the first ones, those of reliable queue
+/// pairs all.
+const INITIALISED: u32 =
+    ibv::IBV_QP_STATE | ibv::IBV_QP_PKEY_INDEX | ibv::IBV_QP_PORT | ibv::IBV_QP_ACCESS_FLAGS;
 const READY_TO_RECEIVE: u32 = ibv::IBV_QP_STATE
     | ibv::IBV_QP_AV
     | ibv::IBV_QP_PATH_MTU
     | ibv::IBV_QP_DEST_QPN
-    | ibv::IBV_QP_RQ_PSN;
+    | ibv::IBV_QP_RQ_PSN
+    | ibv::IBV_QP_MAX_DEST_RD_ATOMIC
+    | ibv::IBV_QP_MIN_RNR_TIMER;
+const READY_TO_SEND: u32 = ibv::IBV_QP_STATE
+    | ibv::IBV_QP_SQ_PSN
+    | ibv::IBV_QP_TIMEOUT
+    | ibv::IBV_QP_RETRY_CNT
+    | ibv::IBV_QP_RNR_RETRY
+    | ibv::IBV_QP_MAX_QP_RD_ATOMIC;
 
 fn attributes(state: ibv::ibv_qp_state) -> ibv::ibv_qp_attr {
     // SAFETY: integers, for which zero is valid.
@@ -247,7 +324,11 @@ fn broken(device: &str, kind: DeviceFault) -> Fault {
 
 /// Two clients on the first cable, connected to each other.
 fn connected(fabric: &Fabric) -> [Client; 2] {
-    let [a, b] = ["a", "b"].map(|node| Client::open(fabric, node));
+    connected_by(fabric, ibv::IBV_QPT_UC)
+}
+
+fn connected_by(fabric: &Fabric, kind: ibv::ibv_qp_type) -> [Client; 2] {
+    let [a, b] = ["a", "b"].map(|node| Client::open_kind(fabric, node, 0, kind));
     a.connect(&b);
     b.connect(&a);
     [a, b]
@@ -387,7 +468,7 @@ fn connecting_without_a_route_is_refused_as_in_the_field() {
     );
     let mut send = attributes(ibv::IBV_QPS_RTS);
     assert_eq!(
-        client.modify(&mut send, ibv::IBV_QP_STATE),
+        client.modify(&mut send, READY_TO_SEND),
         libc::EINVAL,
         "not connected"
     );
@@ -398,19 +479,251 @@ fn what_is_not_emulated_says_so() {
     let (_parent, fabric) = fabric();
     let (a, b) = (Client::open(&fabric, "a"), Client::open(&fabric, "b"));
     a.connect(&b);
-    assert_eq!(a.send(1, ibv::IBV_WR_RDMA_WRITE), libc::EOPNOTSUPP);
-    // SAFETY: live objects; a channel is compared with null and not looked at.
+    let atomic = ibv::IBV_WR_ATOMIC_FETCH_AND_ADD;
+    assert_eq!(a.send(1, atomic), libc::EOPNOTSUPP);
+    // SAFETY: live objects.
     unsafe {
-        let notify = (*a.context).ops.req_notify_cq.expect("answers");
-        assert_eq!(notify(a.queue, 0), libc::EOPNOTSUPP);
-        let mut reliable = wanted(a.queue);
-        reliable.qp_type = ibv::IBV_QPT_RC;
-        assert!(ibv_create_qp(a.domain, &mut reliable).is_null());
+        let mut datagrams = wanted(a.queue);
+        datagrams.qp_type = ibv::IBV_QPT_UD;
+        assert!(ibv_create_qp(a.domain, &mut datagrams).is_null());
         assert_eq!(errno(), libc::EOPNOTSUPP);
-        let channel = ptr::dangling_mut();
-        assert!(ibv_create_cq(a.context, 1, ptr::null_mut(), channel, 0).is_null());
+        assert!(ibv_qp_to_qp_ex(a.pair).is_null());
+        let on_demand = ibv::IBV_ACCESS_ON_DEMAND as c_int;
+        let address = a.memory.as_ptr().cast_mut().cast();
+        assert!(ibv_reg_mr(a.domain, address, 8, on_demand).is_null());
         assert_eq!(errno(), libc::EOPNOTSUPP);
     }
+    assert!(api::absent::ibv_create_srq().is_null());
+    assert_eq!(errno(), libc::EOPNOTSUPP);
+}
+
+#[test]
+fn memory_that_others_may_write_must_be_writable_here() {
+    let (_parent, fabric) = fabric();
+    let client = Client::open(&fabric, "a");
+    let address = client.memory.as_ptr().cast_mut().cast();
+    let access = ibv::IBV_ACCESS_REMOTE_WRITE as c_int;
+    // SAFETY: a live protection domain and the client's memory.
+    assert!(unsafe { ibv_reg_mr(client.domain, address, 8, access) }.is_null());
+    assert_eq!(errno(), libc::EINVAL);
+}
+
+/// The other end sleeps, or does something else, all the while.
+#[test]
+fn memory_is_written_and_read_without_its_application() {
+    let (_parent, fabric) = fabric();
+    let [a, b] = connected_by(&fabric, ibv::IBV_QPT_RC);
+    let [mut a, mut b] = [a, b];
+    a.memory.fill(42);
+    assert_eq!(a.one_sided(1, ibv::IBV_WR_RDMA_WRITE, &b), 0);
+    let written = a.complete();
+    assert_eq!(
+        (written.wr_id, written.status, written.opcode),
+        (1, ibv::IBV_WC_SUCCESS, ibv::IBV_WC_RDMA_WRITE)
+    );
+    assert!(b.memory.iter().all(|byte| *byte == 42));
+
+    b.memory.fill(7);
+    assert_eq!(a.one_sided(2, ibv::IBV_WR_RDMA_READ, &b), 0);
+    let read = a.complete();
+    assert_eq!((read.wr_id, read.opcode), (2, ibv::IBV_WC_RDMA_READ));
+    assert!(a.memory.iter().all(|byte| *byte == 7));
+}
+
+#[test]
+fn a_reliable_send_is_answered_without_its_receiver_looking() {
+    let (_parent, fabric) = fabric();
+    let [a, b] = connected_by(&fabric, ibv::IBV_QPT_RC);
+    assert_eq!((b.receive(1), a.send(2, ibv::IBV_WR_SEND)), (0, 0));
+    assert_eq!(a.complete().status, ibv::IBV_WC_SUCCESS);
+    assert_eq!(b.poll().map(|wc| wc.wr_id), Some(1));
+}
+
+#[test]
+fn a_violation_is_told_to_both_ends() {
+    let (_parent, fabric) = fabric();
+    let [a, b] = connected_by(&fabric, ibv::IBV_QPT_RC);
+    let mut beyond = b.entry();
+    beyond.addr += 1;
+    assert_eq!(a.post(1, ibv::IBV_WR_RDMA_WRITE, beyond), 0);
+    assert_eq!(a.complete().status, ibv::IBV_WC_REM_ACCESS_ERR);
+    // SAFETY: live objects, and room for the answers; integers and nullable pointers,
+    // for which zero is valid.
+    unsafe {
+        let mut event: ibv::ibv_async_event = mem::zeroed();
+        assert_eq!(ibv_get_async_event(b.context, &mut event), 0);
+        assert_eq!(event.event_type, ibv::IBV_EVENT_QP_ACCESS_ERR);
+        assert_eq!(event.element.qp, b.pair);
+        let (mut attributes, mut wanted) = mem::zeroed();
+        assert_eq!(ibv_query_qp(a.pair, &mut attributes, 0, &mut wanted), 0);
+        assert_eq!(attributes.qp_state, ibv::IBV_QPS_ERR);
+        assert_eq!((attributes.timeout, wanted.cap.max_send_wr), (14, 4));
+    }
+}
+
+/// Polls the channel's descriptor for so long.
+fn has_event(client: &Client, milliseconds: c_int) -> bool {
+    let mut descriptor = libc::pollfd {
+        // SAFETY: a live channel.
+        fd: unsafe { (*client.channel).fd },
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one descriptor.
+    unsafe { libc::poll(&mut descriptor, 1, milliseconds) == 1 }
+}
+
+fn arm(client: &Client, solicited_only: c_int) {
+    // SAFETY: live objects.
+    let errno = unsafe {
+        let notify = (*client.context).ops.req_notify_cq.expect("emulated");
+        notify(client.queue, solicited_only)
+    };
+    assert_eq!(errno, 0);
+}
+
+#[test]
+fn a_sleeper_is_woken_by_what_completes_after_it_asked() {
+    let (_parent, fabric) = fabric();
+    for kind in [ibv::IBV_QPT_UC, ibv::IBV_QPT_RC] {
+        let [a, b] = connected_by(&fabric, kind);
+        arm(&b, 0);
+        assert!(!has_event(&b, 5), "nothing was sent");
+        assert_eq!((b.receive(1), a.send(2, ibv::IBV_WR_SEND)), (0, 0));
+        assert!(has_event(&b, 30_000));
+        let (mut queue, mut name) = (ptr::null_mut(), ptr::null_mut());
+        // SAFETY: a live channel, and room for the answers.
+        let errno = unsafe { ibv_get_cq_event(b.channel, &mut queue, &mut name) };
+        assert_eq!((errno, queue, name as usize), (0, b.queue, QUEUE_NAME));
+        assert_eq!(b.poll().map(|wc| wc.wr_id), Some(1));
+        assert!(!has_event(&b, 5), "one was asked for");
+    }
+}
+
+#[test]
+fn a_sender_that_sleeps_is_woken_when_its_message_has_left() {
+    let (_parent, fabric) = fabric();
+    for kind in [ibv::IBV_QPT_UC, ibv::IBV_QPT_RC] {
+        let [a, b] = connected_by(&fabric, kind);
+        assert_eq!(b.receive(1), 0);
+        arm(&a, 0);
+        assert_eq!(a.send(2, ibv::IBV_WR_SEND), 0);
+        assert!(has_event(&a, 30_000));
+        assert_eq!(a.poll().map(|wc| wc.wr_id), Some(2));
+    }
+}
+
+#[test]
+fn who_waits_for_solicited_messages_sleeps_through_others() {
+    let (_parent, fabric) = fabric();
+    let [a, b] = connected_by(&fabric, ibv::IBV_QPT_UC);
+    assert_eq!((b.receive(1), b.receive(2)), (0, 0));
+    arm(&b, 1);
+    assert_eq!(a.send(3, ibv::IBV_WR_SEND), 0);
+    a.complete();
+    assert!(!has_event(&b, 50));
+    assert_eq!(a.send_flagged(4, ibv::IBV_SEND_SOLICITED), 0);
+    assert!(has_event(&b, 30_000));
+}
+
+#[test]
+fn sends_are_built_piece_by_piece_and_posted_together() {
+    let (_parent, fabric) = fabric();
+    let [mut a, b] = ["a", "b"].map(|node| Client::open(&fabric, node));
+    let ex = a.rebuild();
+    a.connect(&b);
+    b.connect(&a);
+    assert_eq!((b.receive(1), b.receive(2)), (0, 0));
+    let entry = a.entry();
+    // SAFETY: a live queue pair, the functions that it brings for it, and memory of
+    // these lengths.
+    unsafe {
+        (*ex).wr_start.expect("set")(ex);
+        (*ex).wr_id = 5;
+        (*ex).wr_flags = 0;
+        (*ex).wr_send.expect("set")(ex);
+        (*ex).wr_set_sge.expect("set")(ex, entry.lkey, entry.addr, 4);
+        (*ex).wr_id = 6;
+        (*ex).wr_flags = ibv::IBV_SEND_SIGNALED;
+        (*ex).wr_send_imm.expect("set")(ex, 9);
+        (*ex).wr_set_inline_data.expect("set")(ex, [8_u8, 9].as_mut_ptr().cast(), 2);
+        assert_eq!((*ex).wr_complete.expect("set")(ex), 0);
+    }
+    assert_eq!(a.complete().wr_id, 6);
+    let received = [b.complete(), b.complete()];
+    assert_eq!(received.map(|wc| wc.byte_len), [4, 2]);
+    // SAFETY: a union of integers.
+    assert_eq!(unsafe { received[1].__bindgen_anon_1.imm_data }, 9);
+
+    // SAFETY: as above.
+    let status = unsafe {
+        (*ex).wr_start.expect("set")(ex);
+        (*ex).wr_set_sge.expect("set")(ex, entry.lkey, entry.addr, 4);
+        (*ex).wr_complete.expect("set")(ex)
+    };
+    assert_eq!(status, libc::EINVAL, "there was no request to set");
+}
+
+/// The longer description of a queue pair that can be sent on either way.
+fn whole(wanted: ibv::ibv_qp_init_attr, domain: *mut ibv::ibv_pd) -> ibv::ibv_qp_init_attr_ex {
+    // SAFETY: integers and nullable pointers, for which zero is valid.
+    let mut whole: ibv::ibv_qp_init_attr_ex = unsafe { mem::zeroed() };
+    whole.send_cq = wanted.send_cq;
+    whole.recv_cq = wanted.recv_cq;
+    whole.cap = wanted.cap;
+    whole.cap.max_inline_data = 16;
+    whole.qp_type = wanted.qp_type;
+    whole.comp_mask = ibv::IBV_QP_INIT_ATTR_PD | ibv::IBV_QP_INIT_ATTR_SEND_OPS_FLAGS;
+    whole.pd = domain;
+    whole.send_ops_flags = u64::from(ibv::IBV_QP_EX_WITH_SEND | ibv::IBV_QP_EX_WITH_SEND_WITH_IMM);
+    whole
+}
+
+#[test]
+fn the_tables_of_gids_agree() {
+    let (_parent, fabric) = fabric_with(vec![broken("rdma_en5", DeviceFault::NoGid)]);
+    for (node, entries) in [("a", 1), ("b", 2)] {
+        let client = Client::open(&fabric, node);
+        // SAFETY: a live context, and room for the answers; integers and plain bytes,
+        // for which zero is valid.
+        unsafe {
+            let mut table: [ibv::ibv_gid_entry; 4] = mem::zeroed();
+            let size = size_of::<ibv::ibv_gid_entry>();
+            let found = _ibv_query_gid_table(client.context, table.as_mut_ptr(), 4, 0, size);
+            assert_eq!(found, entries);
+            for index in 0..GIDS as u32 {
+                let mut entry: ibv::ibv_gid_entry = mem::zeroed();
+                let port = u32::from(PORT);
+                let status = _ibv_query_gid_ex(client.context, port, index, &mut entry, 0, size);
+                if (index as isize) < entries {
+                    assert_eq!(status, 0);
+                    let same = table[index as usize];
+                    assert_eq!((entry.gid_index, entry.gid_type), (index, same.gid_type));
+                    assert_eq!(entry.gid.raw, same.gid.raw);
+                    assert_eq!(entry.gid.raw, client.gid(index as c_int).raw);
+                } else {
+                    assert_eq!(status, libc::ENODATA);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn steps_without_their_attributes_are_refused() {
+    let (_parent, fabric) = fabric();
+    let reliable = Client::open_kind(&fabric, "a", 0, ibv::IBV_QPT_RC);
+    let mut initial = attributes(ibv::IBV_QPS_INIT);
+    initial.port_num = PORT;
+    let without = INITIALISED & !ibv::IBV_QP_ACCESS_FLAGS;
+    assert_eq!(reliable.modify(&mut initial, without), libc::EINVAL);
+    reliable.initialise();
+    let mut ready = attributes(ibv::IBV_QPS_RTR);
+    ready.ah_attr.is_global = 1;
+    ready.ah_attr.grh.sgid_index = 1;
+    let without = READY_TO_RECEIVE & !ibv::IBV_QP_MIN_RNR_TIMER;
+    assert_eq!(reliable.modify(&mut ready, without), libc::EINVAL);
+    assert_eq!(reliable.modify(&mut ready, READY_TO_RECEIVE), 0);
 }
 
 #[test]

@@ -24,15 +24,19 @@
 //! - [`config`] finds the devices of a process.
 //!
 //! # Queue pairs
-//! Unreliable connections (UC), because that is what Thunderbolt offers. A queue
-//! pair on a cable reaches only queue pairs on that cable's other end. Frames to
-//! any other address leave and arrive nowhere, so crossed rails hang here as they
-//! do in the field. A send completes when its last byte has left; it waits longer
-//! only while the receiver's queue of [`fabric::QUEUE_BYTES`] is full.
+//! Unreliable connections (UC), because that is what Thunderbolt offers, and
+//! reliable ones (RC) for everybody else's programs. A queue pair on a cable
+//! reaches only queue pairs on that cable's other end. Frames to any other address
+//! leave and arrive nowhere, so crossed rails hang here as they do in the field. An
+//! unreliable send completes when its last byte has left; it waits longer only
+//! while the receiver's queue of [`fabric::QUEUE_BYTES`] is full. A reliable one
+//! completes when the other end says so.
 
+mod bell;
 pub mod config;
 pub mod fabric;
 mod launch;
 pub mod shm;
 
+pub use bell::Bell;
 pub use launch::{Fabric, FabricError, default_parent, provider_library};

@@ -15,20 +15,23 @@ use std::{
     io,
     mem::size_of,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
 };
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::process::{Pid, getpid, test_kill_process};
 
-use crate::fabric::{Direction, QUEUE_BYTES, Queue};
+use crate::{
+    bell::Bell,
+    fabric::{Direction, QUEUE_BYTES, Queue},
+};
 
 /// Queue pairs on one end of a cable. About ten a device is what RDMA over
 /// Thunderbolt offers.
 pub const SLOTS: usize = 10;
 
 /// Says what the file is and which layout it has.
-const MAGIC: u64 = u64::from_be_bytes(*b"softrl\x00\x01");
+const MAGIC: u64 = u64::from_be_bytes(*b"softrl\x00\x02");
 
 /// One of the two ends of a cable, in the order in which the rig lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +98,8 @@ struct Layout {
 pub struct EndState {
     /// The direction away from this end.
     pub direction: Direction,
+    /// Wakes the processes at this end.
+    pub bell: Bell,
     slots: [Slot; SLOTS],
 }
 
@@ -108,6 +113,10 @@ pub struct Slot {
     generation: AtomicU32,
     number: AtomicU32,
     peer: AtomicU32,
+    /// Whether it takes frames at all.
+    answers: AtomicU32,
+    /// Whether its process sleeps until something happens to the queue pair.
+    wants_bell: AtomicU32,
     /// What it sends.
     pub queue: Queue,
 }
@@ -117,6 +126,32 @@ impl Slot {
     /// other end.
     pub fn connect(&self, peer: u32) {
         self.peer.store(peer, Ordering::Release);
+    }
+
+    /// Says whether the queue pair answers what reaches it.
+    pub fn set_answers(&self, answers: bool) {
+        self.answers.store(u32::from(answers), Ordering::Release);
+    }
+
+    /// Whether a frame for the queue pair here will be answered some time.
+    pub fn answers(&self) -> bool {
+        let owner = self.owner.load(Ordering::Acquire);
+        self.answers.load(Ordering::Acquire) != 0 && owner != 0 && is_alive(owner)
+    }
+
+    /// Says whether the process of this queue pair is to be woken when something
+    /// happens to it. Whoever turns it on must look for what has happened before.
+    pub fn set_wants_bell(&self, wanted: bool) {
+        self.wants_bell.store(u32::from(wanted), Ordering::SeqCst);
+    }
+
+    /// Whether the process of this queue pair is to be woken for what the caller
+    /// has just written.
+    pub fn wants_bell(&self) -> bool {
+        // What was written must not be found missing by a process that has just
+        // asked to be woken and looks for it once more.
+        fence(Ordering::SeqCst);
+        self.wants_bell.load(Ordering::SeqCst) != 0
     }
 
     /// Whether the queue pair here is `number` and is connected to `peer`.
@@ -253,6 +288,8 @@ impl SharedCable {
         let slot = &slots[index];
         slot.number.store(0, Ordering::Release);
         slot.peer.store(0, Ordering::Relaxed);
+        slot.answers.store(0, Ordering::Relaxed);
+        slot.wants_bell.store(0, Ordering::Relaxed);
         slot.queue.reset();
         // Queue pair numbers have 24 bits, and 0 and 1 are reserved.
         let generation = slot.generation.fetch_add(1, Ordering::Relaxed) % 0xffff + 1;
@@ -266,12 +303,13 @@ impl SharedCable {
         self.end(side).slots[slot].owner.store(0, Ordering::Release);
     }
 
-    /// Copies a frame into the payload ring of a slot, at the offset its
-    /// reservation gave.
+    /// Copies bytes into the payload ring of a slot, at an offset in the range of
+    /// one frame. Ranges wrap around the end of the ring, and so may the offset.
     ///
     /// # Safety
-    /// `source` must be valid for reading `bytes` bytes, the caller must own the
-    /// slot, and the range must be reserved and not yet published.
+    /// `source` must be valid for reading `bytes` bytes, and the range must be the
+    /// caller's: reserved by it and not yet published, or that of a read at the
+    /// head of the queue that it answers.
     pub unsafe fn store(
         &self,
         side: Side,
@@ -280,31 +318,31 @@ impl SharedCable {
         source: *const u8,
         bytes: u64,
     ) {
-        let (head, tail) = split(offset, bytes);
+        let (offset, head, tail) = split(offset, bytes);
         let ring = self.ring(side, slot);
         // SAFETY: `split` keeps both parts inside the ring, which is inside the
         // mapping; nobody else touches a reserved range before it is published,
         // and the mapping never overlaps an application's buffer.
         unsafe {
-            ring.add(offset as usize)
-                .copy_from_nonoverlapping(source, head);
+            ring.add(offset).copy_from_nonoverlapping(source, head);
             ring.copy_from_nonoverlapping(source.add(head), tail);
         }
     }
 
-    /// Copies a frame out of the payload ring of a slot.
+    /// Copies bytes out of the payload ring of a slot, from an offset in the range
+    /// of one frame. Ranges wrap around the end of the ring, and so may the offset.
     ///
     /// # Safety
     /// `target` must be valid for writing `bytes` bytes, and the range must belong
     /// to the frame at the head of that slot's queue, not settled before this
-    /// returns.
+    /// returns, or to a read of the caller's that was answered.
     pub unsafe fn load(&self, side: Side, slot: usize, offset: u64, target: *mut u8, bytes: u64) {
-        let (head, tail) = split(offset, bytes);
+        let (offset, head, tail) = split(offset, bytes);
         let ring = self.ring(side, slot);
         // SAFETY: as in `store`; a published frame is not written again before it
         // is settled.
         unsafe {
-            target.copy_from_nonoverlapping(ring.add(offset as usize), head);
+            target.copy_from_nonoverlapping(ring.add(offset), head);
             target.add(head).copy_from_nonoverlapping(ring, tail);
         }
     }
@@ -322,18 +360,15 @@ impl SharedCable {
     }
 }
 
-/// The parts of a range of the ring before and after it wraps around.
+/// Where a range of the ring begins, and its parts before and after it wraps around.
 ///
 /// # Panics
-/// When the range is longer than the ring: the peer's memory is not trusted to
-/// keep us inside our own.
-fn split(offset: u64, bytes: u64) -> (usize, usize) {
-    assert!(
-        offset < QUEUE_BYTES && bytes <= QUEUE_BYTES,
-        "{bytes} bytes at {offset} of a ring"
-    );
+/// When the range is longer than the ring.
+fn split(offset: u64, bytes: u64) -> (usize, usize, usize) {
+    assert!(bytes <= QUEUE_BYTES, "{bytes} bytes of a ring");
+    let offset = offset % QUEUE_BYTES;
     let head = bytes.min(QUEUE_BYTES - offset);
-    (head as usize, (bytes - head) as usize)
+    (offset as usize, head as usize, (bytes - head) as usize)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use proptest::prelude::*;
 use rail_matrix::{Link, ReceiverNotReady};
 use softrail::fabric::{
-    Decision, Direction, Fate, QUEUE_BYTES, Queue, Sender, Time, decide, serialisation,
+    Decision, Direction, Fate, Message, QUEUE_BYTES, Queue, Sender, Time, decide, serialisation,
 };
 
 /// A queue pair's end of a cable and the receiver at the other, stepped by hand.
@@ -44,11 +44,12 @@ impl Rail {
 
     /// Everything that either side does when it looks at `now`.
     fn look(&mut self, now: Time) {
+        while self.sender.hear(&self.queue, now).is_some() {}
         while let Some(&(posted, bytes)) = self.waiting.front() {
             let (queue, direction, link) = (&self.queue, &self.direction, &self.link);
-            let Some(reservation) = self
-                .sender
-                .reserve(queue, direction, link, now, posted, bytes)
+            let Some(reservation) =
+                self.sender
+                    .reserve(queue, direction, link, posted, Message::send(bytes))
             else {
                 break;
             };
@@ -71,15 +72,16 @@ impl Rail {
                 Decision::Deliver(at) => {
                     self.posted.pop_front();
                     let number = (self.delivered.len() + self.dropped) as u64;
-                    for cell in cells(frame.offset, frame.bytes) {
+                    for cell in cells(frame.offset, frame.message.bytes) {
                         assert_eq!(self.ring[cell], number, "overwritten before it was read");
                     }
-                    self.delivered.push((frame.bytes, at));
-                    self.queue.settle(&self.link, at, Fate::Taken);
+                    self.delivered.push((frame.message.bytes, at));
+                    self.queue.settle(at + self.link.latency, Fate::Taken);
                 }
                 Decision::Drop | Decision::Refuse => {
                     self.dropped += 1;
-                    self.queue.settle(&self.link, frame.arrives, Fate::Taken);
+                    let heard = frame.arrives + self.link.latency;
+                    self.queue.settle(heard, Fate::Taken);
                 }
             }
         }

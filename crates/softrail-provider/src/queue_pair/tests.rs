@@ -5,8 +5,15 @@ use std::{mem::MaybeUninit, time::Duration};
 use rail_matrix::Link;
 
 use super::*;
-use crate::memory::Region;
-use softrail::{Fabric, config, shm::Side};
+use crate::{
+    memory::{Memory, Region},
+    work::{Payload, Pieces},
+};
+use softrail::{
+    Fabric, config,
+    fabric::{Operation, Remote},
+    shm::Side,
+};
 
 const LIMITS: Limits = Limits {
     sends: 4,
@@ -50,13 +57,28 @@ impl Rig {
     }
 
     fn endpoint(&self, side: Side) -> Endpoint {
+        self.endpoint_of(side, Transport::Unreliable)
+    }
+
+    fn endpoint_of(&self, side: Side, transport: Transport) -> Endpoint {
         let device = self.devices[side.index()].clone();
         let cable = Arc::new(SharedCable::open(&device.cable).expect("the fabric's cable"));
         let regions = Arc::new(Regions::default());
-        let pair = QueuePair::create(cable, device, Arc::clone(&regions), LIMITS);
+        let async_events = Arc::new(EventQueue::new().expect("a pipe"));
+        let pair = QueuePair::create(Parts {
+            cable,
+            device,
+            regions: Arc::clone(&regions),
+            transport,
+            limits: LIMITS,
+            send_events: None,
+            receive_events: None,
+            async_events: Arc::clone(&async_events),
+        });
         let mut endpoint = Endpoint {
             pair: pair.expect("a free slot"),
             regions,
+            async_events,
             memory: Vec::new(),
         };
         endpoint.register(64 * 1024);
@@ -65,7 +87,11 @@ impl Rig {
 
     /// Two queue pairs that are ready to send to each other.
     fn connected(&self) -> [Endpoint; 2] {
-        let ends = Side::BOTH.map(|side| self.endpoint(side));
+        self.connected_by(Transport::Unreliable)
+    }
+
+    fn connected_by(&self, transport: Transport) -> [Endpoint; 2] {
+        let ends = Side::BOTH.map(|side| self.endpoint_of(side, transport));
         ends[0].go_ready(Peer::Number(ends[1].pair.number()));
         ends[1].go_ready(Peer::Number(ends[0].pair.number()));
         ends
@@ -76,17 +102,34 @@ impl Rig {
 struct Endpoint {
     pair: QueuePair,
     regions: Arc<Regions>,
+    async_events: Arc<EventQueue<AsyncEvent>>,
     memory: Vec<u8>,
 }
 
 impl Endpoint {
     const KEY: u32 = 9;
 
+    /// What the other end may do to the memory, unless a test says otherwise.
+    const ACCESS: u32 =
+        ibv::IBV_ACCESS_LOCAL_WRITE | ibv::IBV_ACCESS_REMOTE_WRITE | ibv::IBV_ACCESS_REMOTE_READ;
+
     /// Replaces the memory.
     fn register(&mut self, bytes: u64) {
         self.memory = vec![0; bytes as usize];
-        let address = self.memory.as_ptr() as u64;
-        self.regions.insert(Self::KEY, Region { address, bytes });
+        self.permit(Self::ACCESS);
+    }
+
+    /// Registers the memory for these uses.
+    fn permit(&mut self, access: u32) {
+        let host = self.memory.as_ptr() as u64;
+        let region = Region {
+            host,
+            address: host,
+            bytes: self.memory.len() as u64,
+            access,
+        };
+        self.regions.insert(Self::KEY, region);
+        self.pair.allow(Self::ACCESS);
     }
 
     fn go_ready(&self, peer: Peer) {
@@ -95,34 +138,77 @@ impl Endpoint {
         assert!(self.pair.advance(Phase::ReadyToSend));
     }
 
-    fn request(&mut self, id: u64, bytes: u64) -> WorkRequest {
-        let address = self.memory.as_mut_ptr() as u64;
-        let memory = Memory {
-            address,
+    /// The first bytes of the memory.
+    fn piece(&mut self, bytes: u64) -> Memory {
+        Memory {
+            address: self.memory.as_mut_ptr() as u64,
             bytes,
             key: Self::KEY,
-        };
-        WorkRequest {
+        }
+    }
+
+    fn request(&mut self, id: u64, bytes: u64) -> SendRequest {
+        SendRequest {
             id,
-            memory,
+            payload: Payload::Pieces(Pieces::One(self.piece(bytes))),
+            operation: Operation::Send,
+            immediate: None,
             signalled: true,
+            solicited: false,
+            fenced: false,
+        }
+    }
+
+    /// The memory, for the other end.
+    fn remote(&self, offset: u64) -> Remote {
+        Remote {
+            address: self.memory.as_ptr() as u64 + offset,
+            key: Self::KEY,
         }
     }
 
     fn send(&mut self, now: Time, id: u64, bytes: u64) {
         let request = self.request(id, bytes);
+        self.post(now, request);
+    }
+
+    /// A request that moves `bytes` between the beginnings of both memories.
+    fn one_sided(&mut self, now: Time, id: u64, bytes: u64, operation: Operation) {
+        let request = self.request(id, bytes);
+        self.post(
+            now,
+            SendRequest {
+                operation,
+                ..request
+            },
+        );
+    }
+
+    fn post(&self, now: Time, request: SendRequest) {
         self.pair.post_send(now, request).expect("room for a send");
     }
 
     fn receive(&mut self, now: Time, id: u64, bytes: u64) {
-        let request = self.request(id, bytes);
+        let request = self.receive_request(id, bytes);
         self.pair
             .post_receive(now, request)
             .expect("room for a receive");
     }
 
+    fn receive_request(&mut self, id: u64, bytes: u64) -> ReceiveRequest {
+        ReceiveRequest {
+            id,
+            scatter: Pieces::One(self.piece(bytes)),
+        }
+    }
+
     /// Ids and statuses of what has completed by `now`.
     fn poll(&self, now: Time) -> Vec<(u64, ibv::ibv_wc_status)> {
+        let completions = self.completions(now);
+        completions.iter().map(|wc| (wc.wr_id, wc.status)).collect()
+    }
+
+    fn completions(&self, now: Time) -> Vec<ibv::ibv_wc> {
         let mut entries = [const { MaybeUninit::uninit() }; 8];
         let mut completions = Completions::new(&mut entries);
         self.pair.poll_sends(now, &mut completions);
@@ -130,11 +216,8 @@ impl Endpoint {
         let filled = completions.filled();
         entries[..filled]
             .iter()
-            .map(|entry| {
-                // SAFETY: the queue pair wrote as many entries as it counted.
-                let entry = unsafe { entry.assume_init_ref() };
-                (entry.wr_id, entry.status)
-            })
+            // SAFETY: the queue pair wrote as many entries as it counted.
+            .map(|entry| unsafe { entry.assume_init() })
             .collect()
     }
 }
@@ -268,7 +351,7 @@ fn memory_outside_of_a_region_is_not_touched() {
 fn states_and_limits_are_enforced_when_posting() {
     let rig = Rig::new(ReceiverNotReady::Wait);
     let mut end = rig.endpoint(Side::First);
-    let request = end.request(1, 64);
+    let request = end.receive_request(1, 64);
     assert_eq!(end.pair.post_receive(at(0), request), Err(PostError::State));
     assert!(
         !end.pair.advance(Phase::ReadyToSend),
@@ -278,7 +361,270 @@ fn states_and_limits_are_enforced_when_posting() {
     for id in 0..LIMITS.receives as u64 {
         end.receive(at(0), id, 64);
     }
+    let request = end.receive_request(1, 64);
     assert_eq!(end.pair.post_receive(at(0), request), Err(PostError::Full));
     let long = end.request(2, QUEUE_BYTES + 1);
     assert_eq!(end.pair.post_send(at(0), long), Err(PostError::TooLong));
+}
+
+#[test]
+fn a_reliable_send_ends_when_the_other_end_has_answered() {
+    let rig = Rig::new(ReceiverNotReady::Wait);
+    let [mut a, mut b] = rig.connected_by(Transport::Reliable);
+    a.send(at(0), 1, 4000);
+    assert_eq!(a.poll(at(100)), [], "it waits for a receive");
+    b.receive(at(100), 2, 4096);
+    assert_eq!(b.poll(at(100)), [(2, OK)]);
+    assert_eq!(a.poll(at(109)), [], "the answer is on its way");
+    assert_eq!(a.poll(at(110)), [(1, OK)]);
+}
+
+#[test]
+fn a_write_fills_memory_without_a_receive_and_with_one_if_it_brings_a_number() {
+    for transport in [Transport::Unreliable, Transport::Reliable] {
+        let rig = Rig::new(ReceiverNotReady::Wait);
+        let [mut a, mut b] = rig.connected_by(transport);
+        a.memory[..3].copy_from_slice(&[1, 2, 3]);
+        let write = Operation::Write(b.remote(100));
+        a.one_sided(at(0), 1, 3, write);
+        assert_eq!(b.poll(at(100)), []);
+        assert_eq!(b.memory[100..104], [1, 2, 3, 0]);
+        assert_eq!(a.poll(at(200)), [(1, OK)]);
+
+        b.receive(at(200), 2, 0);
+        let request = a.request(3, 2);
+        a.post(
+            at(200),
+            SendRequest {
+                operation: Operation::Write(b.remote(0)),
+                immediate: Some(77),
+                ..request
+            },
+        );
+        let received = b.completions(at(300));
+        assert_eq!(b.memory[..3], [1, 2, 0]);
+        let told = received[0];
+        assert_eq!((told.wr_id, told.byte_len), (2, 2));
+        assert_eq!(told.opcode, ibv::IBV_WC_RECV_RDMA_WITH_IMM);
+        // SAFETY: a union of integers.
+        let immediate = unsafe { told.__bindgen_anon_1.imm_data };
+        assert_eq!((told.wc_flags, immediate), (ibv::IBV_WC_WITH_IMM, 77));
+    }
+}
+
+#[test]
+fn a_read_takes_both_directions_and_the_bytes_only_the_way_back() {
+    let rig = Rig::new(ReceiverNotReady::Wait);
+    let [mut a, mut b] = rig.connected_by(Transport::Reliable);
+    b.memory[..3].copy_from_slice(&[7, 8, 9]);
+    let read = Operation::Read(b.remote(0));
+    a.one_sided(at(0), 1, 4000, read);
+    assert_eq!(b.poll(at(1_000)), [], "the other end learns nothing");
+    assert_eq!(a.poll(at(23)), []);
+    assert_eq!(a.memory[0], 0);
+    assert_eq!(a.poll(at(24)), [(1, OK)]);
+    assert_eq!(a.memory[..4], [7, 8, 9, 0]);
+}
+
+#[test]
+fn a_fenced_send_takes_what_the_read_before_it_brought() {
+    let rig = Rig::new(ReceiverNotReady::Wait);
+    let [mut a, mut b] = rig.connected_by(Transport::Reliable);
+    b.memory[0] = 5;
+    let read = Operation::Read(b.remote(0));
+    a.one_sided(at(0), 1, 1, read);
+    let request = a.request(2, 1);
+    let fenced = SendRequest {
+        operation: Operation::Write(b.remote(1)),
+        fenced: true,
+        ..request
+    };
+    a.post(at(0), fenced);
+    for now in [20, 40, 60, 80] {
+        b.poll(at(now));
+        a.poll(at(now));
+    }
+    assert_eq!(b.memory[..2], [5, 5]);
+}
+
+#[test]
+fn memory_that_was_not_offered_is_neither_written_nor_read() {
+    let write = |b: &Endpoint| Operation::Write(b.remote(0));
+    let read = |b: &Endpoint| Operation::Read(b.remote(0));
+    let beyond = |b: &Endpoint| Operation::Write(b.remote(64 * 1024 - 1));
+    let unknown = |b: &Endpoint| {
+        let address = b.remote(0).address;
+        Operation::Write(Remote { address, key: 1 })
+    };
+    type Attempt<'a> = (&'a dyn Fn(&Endpoint) -> Operation, u32);
+    let attempts: [Attempt<'_>; 4] = [
+        (&write, ibv::IBV_ACCESS_LOCAL_WRITE),
+        (&read, ibv::IBV_ACCESS_LOCAL_WRITE),
+        (&beyond, Endpoint::ACCESS),
+        (&unknown, Endpoint::ACCESS),
+    ];
+    for (operation, access) in attempts {
+        let rig = Rig::new(ReceiverNotReady::Wait);
+        let [mut a, mut b] = rig.connected_by(Transport::Reliable);
+        b.permit(access);
+        a.memory.fill(1);
+        b.receive(at(0), 9, 64);
+        let operation = operation(&b);
+        a.one_sided(at(0), 1, 64, operation);
+        a.send(at(0), 2, 64);
+        let flushed = ibv::IBV_WC_WR_FLUSH_ERR;
+        assert_eq!(b.poll(at(100)), [(9, flushed)]);
+        assert_eq!(
+            a.poll(at(200)),
+            [(1, ibv::IBV_WC_REM_ACCESS_ERR), (2, flushed)]
+        );
+        assert!(b.memory.iter().all(|byte| *byte == 0));
+        let event = b.async_events.next().expect("told");
+        assert_eq!(event.kind, ibv::IBV_EVENT_QP_ACCESS_ERR);
+    }
+}
+
+#[test]
+fn an_unreliable_write_that_is_not_allowed_is_lost_without_a_word() {
+    let rig = Rig::new(ReceiverNotReady::Wait);
+    let [mut a, mut b] = rig.connected();
+    b.permit(ibv::IBV_ACCESS_LOCAL_WRITE);
+    a.memory.fill(1);
+    let write = Operation::Write(b.remote(0));
+    a.one_sided(at(0), 1, 64, write);
+    b.receive(at(0), 2, 64);
+    assert_eq!(b.poll(at(100)), []);
+    assert!(b.memory.iter().all(|byte| *byte == 0));
+    a.send(at(100), 3, 64);
+    assert_eq!(b.poll(at(200)), [(2, OK)]);
+    assert_eq!(a.poll(at(200)), [(1, OK), (3, OK)]);
+}
+
+#[test]
+fn both_ends_of_a_reliable_connection_learn_that_a_receive_was_no_good() {
+    let short: fn(&mut Endpoint) = |b| b.receive(at(0), 1, 63);
+    let unwritable: fn(&mut Endpoint) = |b| {
+        b.permit(0);
+        b.receive(at(0), 1, 64);
+    };
+    let cases = [
+        (short, ibv::IBV_WC_LOC_LEN_ERR, ibv::IBV_WC_REM_INV_REQ_ERR),
+        (unwritable, ibv::IBV_WC_LOC_PROT_ERR, ibv::IBV_WC_REM_OP_ERR),
+    ];
+    for (receive, local, remote) in cases {
+        let rig = Rig::new(ReceiverNotReady::Wait);
+        let [mut a, mut b] = rig.connected_by(Transport::Reliable);
+        receive(&mut b);
+        a.send(at(0), 2, 64);
+        assert_eq!(b.poll(at(100)), [(1, local)]);
+        assert_eq!(a.poll(at(200)), [(2, remote)]);
+    }
+}
+
+/// 7 retries mean for ever, whatever becomes of other senders' frames.
+#[test]
+fn a_reliable_sender_without_a_receiver_fails_or_insists() {
+    for (policy, insists, ends) in [
+        (ReceiverNotReady::Drop, false, true),
+        (ReceiverNotReady::Error, false, true),
+        (ReceiverNotReady::Drop, true, false),
+        (ReceiverNotReady::Wait, false, false),
+    ] {
+        let rig = Rig::new(policy);
+        let [mut a, b] = rig.connected_by(Transport::Reliable);
+        a.pair.set_patience(Patience {
+            answer: None,
+            receiver: insists,
+        });
+        a.send(at(0), 1, 64);
+        assert_eq!(b.poll(at(100)), []);
+        let expected: &[_] = match ends {
+            true => &[(1, ibv::IBV_WC_RNR_RETRY_EXC_ERR)],
+            false => &[],
+        };
+        assert_eq!(a.poll(at(1_000)), expected);
+    }
+}
+
+#[test]
+fn a_reliable_sender_gives_up_on_who_does_not_answer_and_not_on_who_is_slow() {
+    let patience = Patience {
+        answer: Some(Duration::from_micros(500)),
+        receiver: true,
+    };
+    let exceeded = [(1, ibv::IBV_WC_RETRY_EXC_ERR)];
+    let rig = Rig::new(ReceiverNotReady::Wait);
+    let [mut a, b] = rig.connected_by(Transport::Reliable);
+    a.pair.set_patience(patience);
+    a.send(at(0), 1, 64);
+    assert_eq!(a.poll(at(100_000)), [], "there is somebody");
+    drop(b);
+    assert_eq!(a.poll(at(100_000)), exceeded);
+
+    let mut lost = rig.endpoint_of(Side::First, Transport::Reliable);
+    lost.go_ready(Peer::Unreachable);
+    lost.pair.set_patience(patience);
+    lost.send(at(0), 1, 64);
+    assert_eq!(lost.poll(at(500)), []);
+    assert_eq!(lost.poll(at(600)), exceeded);
+}
+
+#[test]
+fn messages_are_gathered_from_pieces_and_scattered_to_others() {
+    let rig = Rig::new(ReceiverNotReady::Wait);
+    let [mut a, mut b] = rig.connected();
+    a.memory[..6].copy_from_slice(&[1, 2, 3, 4, 5, 6]);
+    let piece = |memory: Memory, offset, bytes| Memory {
+        address: memory.address + offset,
+        bytes,
+        ..memory
+    };
+    let (from, to) = (a.piece(0), b.piece(0));
+    let request = a.request(1, 0);
+    let gather = Pieces::Many([piece(from, 4, 2), piece(from, 0, 3)].into());
+    let scatter = Pieces::Many([piece(to, 10, 1), piece(to, 20, 8)].into());
+    let receive = ReceiveRequest { id: 2, scatter };
+    b.pair.post_receive(at(0), receive).expect("room");
+    a.post(
+        at(0),
+        SendRequest {
+            payload: Payload::Pieces(gather),
+            ..request
+        },
+    );
+    let received = b.completions(at(100));
+    assert_eq!((received[0].status, received[0].byte_len), (OK, 5));
+    assert_eq!(b.memory[10..12], [5, 0]);
+    assert_eq!(b.memory[20..25], [6, 1, 2, 3, 0]);
+}
+
+#[test]
+fn inline_bytes_need_no_registration_and_unsignalled_sends_no_completion() {
+    let rig = Rig::new(ReceiverNotReady::Wait);
+    let [mut a, mut b] = rig.connected();
+    b.receive(at(0), 1, 64);
+    let request = a.request(2, 0);
+    a.post(
+        at(0),
+        SendRequest {
+            payload: Payload::Inline([4, 2].into()),
+            signalled: false,
+            ..request
+        },
+    );
+    assert_eq!(b.poll(at(100)), [(1, OK)]);
+    assert_eq!(b.memory[..3], [4, 2, 0]);
+    assert_eq!(a.poll(at(100)), []);
+}
+
+#[test]
+fn an_unreliable_queue_pair_cannot_read() {
+    let rig = Rig::new(ReceiverNotReady::Wait);
+    let [mut a, b] = rig.connected();
+    let request = a.request(1, 64);
+    let read = SendRequest {
+        operation: Operation::Read(b.remote(0)),
+        ..request
+    };
+    assert_eq!(a.pair.post_send(at(0), read), Err(PostError::Operation));
 }

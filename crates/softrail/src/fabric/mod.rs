@@ -11,18 +11,20 @@
 //!   request and the receiver's buffer. It is bounded: what does not fit stays
 //!   with the sender, and its completion is withheld.
 //! - [`decide`] applies the rig's receiver-not-ready policy to a frame that finds no posted
-//!   receive.
+//!   receive. Frames for memory need none.
 //!
 //! Nothing here runs on its own. Events carry the time at which hardware would
 //! have seen them, so a process that looks late gets the same departures and
 //! arrivals as one that looks at once.
 
 mod direction;
+mod message;
 mod queue;
 mod receiver;
 mod time;
 
 pub use direction::{Direction, Transit, serialisation};
-pub use queue::{DEPTH, Fate, Frame, QUEUE_BYTES, Queue, Reservation, Sender};
+pub use message::{Message, Operation, Remote};
+pub use queue::{DEPTH, Fate, Frame, Heard, QUEUE_BYTES, Queue, Reservation, Sender};
 pub use receiver::{Decision, decide};
 pub use time::Time;

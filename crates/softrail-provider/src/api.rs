@@ -1,0 +1,10 @@
+//! The functions of libibverbs, by what they are about.
+
+pub mod absent;
+pub mod completion;
+pub mod device;
+pub mod events;
+pub mod memory;
+pub mod names;
+pub mod query;
+pub mod queue_pair;

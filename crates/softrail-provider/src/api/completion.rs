@@ -1,0 +1,111 @@
+//! Completion queues and the channels that tell of them.
+
+use std::ffi::{c_int, c_uint, c_void};
+
+use crate::{
+    bindings as ibv, fail,
+    objects::{Channel, CompletionQueue, Context},
+    refuse,
+};
+
+/// Makes a completion channel, whose descriptor polls readable while there is an
+/// event.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_create_comp_channel(
+    context: *mut ibv::ibv_context,
+) -> *mut ibv::ibv_comp_channel {
+    match Channel::open(context) {
+        Ok(channel) => Box::into_raw(channel).cast(),
+        Err(error) => fail(error.raw_os_error().unwrap_or(libc::EMFILE)),
+    }
+}
+
+/// Frees a completion channel; `EBUSY` while a completion queue uses it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_destroy_comp_channel(channel: *mut ibv::ibv_comp_channel) -> c_int {
+    // SAFETY: a live channel.
+    if unsafe { &*channel.cast::<Channel>() }.is_used() {
+        return libc::EBUSY;
+    }
+    // SAFETY: from `ibv_create_comp_channel`, given back once.
+    drop(unsafe { Box::from_raw(channel.cast::<Channel>()) });
+    0
+}
+
+/// Makes a completion queue. It never overflows.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_create_cq(
+    context: *mut ibv::ibv_context,
+    entries: c_int,
+    cq_context: *mut c_void,
+    channel: *mut ibv::ibv_comp_channel,
+    vector: c_int,
+) -> *mut ibv::ibv_cq {
+    if entries < 1 || vector != 0 {
+        return fail(libc::EINVAL);
+    }
+    // SAFETY: null or a live channel, and a live context.
+    let (channel, engine) = unsafe {
+        let engine = &(*Context::behind(context)).engine;
+        (channel.cast::<Channel>().as_ref(), engine)
+    };
+    if channel.is_some()
+        && let Err(error) = engine.start()
+    {
+        return fail(error.raw_os_error().unwrap_or(libc::EAGAIN));
+    }
+    Box::into_raw(CompletionQueue::new(context, entries, cq_context, channel)).cast()
+}
+
+/// Changes how many completions a queue says it holds.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_resize_cq(queue: *mut ibv::ibv_cq, entries: c_int) -> c_int {
+    if entries < 1 {
+        return libc::EINVAL;
+    }
+    // SAFETY: a live completion queue.
+    unsafe { (*queue).cqe = entries };
+    0
+}
+
+/// Frees a completion queue, and its events with it; `EBUSY` while a queue pair
+/// uses it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_destroy_cq(queue: *mut ibv::ibv_cq) -> c_int {
+    // SAFETY: a live completion queue.
+    if unsafe { &*queue.cast::<CompletionQueue>() }.is_used() {
+        return libc::EBUSY;
+    }
+    // SAFETY: from `ibv_create_cq`, given back once.
+    drop(unsafe { Box::from_raw(queue.cast::<CompletionQueue>()) });
+    0
+}
+
+/// Waits for an event; -1 with `errno` when a signal comes first, or the
+/// application made the channel's descriptor non-blocking and there is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_get_cq_event(
+    channel: *mut ibv::ibv_comp_channel,
+    queue: *mut *mut ibv::ibv_cq,
+    cq_context: *mut *mut c_void,
+) -> c_int {
+    // SAFETY: a live channel.
+    let channel = unsafe { &*channel.cast::<Channel>() };
+    match channel.events.next() {
+        Ok(name) => {
+            let source = name as *mut CompletionQueue;
+            // SAFETY: a completion queue takes its events with it, so it is live;
+            // the caller's room for the answers.
+            unsafe {
+                queue.write(source.cast());
+                cq_context.write((*source).user());
+            }
+            0
+        }
+        Err(error) => refuse(error.raw_os_error().unwrap_or(libc::EIO)),
+    }
+}
+
+/// Events hold nothing that must be given back.
+#[unsafe(no_mangle)]
+pub extern "C" fn ibv_ack_cq_events(_queue: *mut ibv::ibv_cq, _count: c_uint) {}

@@ -1,0 +1,123 @@
+//! Devices: which there are, opening and closing them.
+
+use std::{
+    ffi::{c_char, c_int},
+    ptr,
+    sync::Arc,
+};
+
+use crate::{
+    bindings as ibv, fail,
+    objects::{Context, Device, OpenError},
+};
+use softrail::{config, shm::Side};
+
+/// Lists the devices of this process's node, null-terminated; a node without
+/// devices has an empty list. Where there is no fabric, the answer is libibverbs'
+/// where the system knows no RDMA: null, and `errno` is `ENOSYS`. Standard error
+/// says why.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_get_device_list(count: *mut c_int) -> *mut *mut ibv::ibv_device {
+    let devices = config::devices_from_env();
+    if !count.is_null() {
+        let listed = devices.as_ref().map_or(0, Vec::len);
+        // SAFETY: the application passes null or room for the count.
+        unsafe { *count = listed as c_int };
+    }
+    match devices {
+        Ok(devices) => device_list(devices),
+        Err(error) => {
+            eprintln!("softrail: no RDMA devices: {error}");
+            fail(libc::ENOSYS)
+        }
+    }
+}
+
+/// An array of devices, ended by null and owned by the application.
+pub fn device_list(devices: Vec<config::Device>) -> *mut *mut ibv::ibv_device {
+    let list: Vec<*mut ibv::ibv_device> = devices
+        .into_iter()
+        .map(|device| Arc::into_raw(Device::new(device)).cast_mut().cast())
+        .chain([ptr::null_mut()])
+        .collect();
+    Box::into_raw(list.into_boxed_slice()).cast()
+}
+
+/// Frees a list and those of its devices that were not opened. There must be a
+/// list: libibverbs reads through the null pointer and dies, and so does this.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_free_device_list(list: *mut *mut ibv::ibv_device) {
+    if list.is_null() {
+        eprintln!("softrail: ibv_free_device_list was given no list, which libibverbs dies of");
+        std::process::abort();
+    }
+    let mut length = 0;
+    // SAFETY: the list came from `ibv_get_device_list`: a boxed slice of pointers
+    // from `Arc::into_raw`, the last of them null, given back once.
+    unsafe {
+        while !(*list.add(length)).is_null() {
+            drop(Arc::from_raw((*list.add(length)).cast::<Device>()));
+            length += 1;
+        }
+        drop(Box::from_raw(ptr::slice_from_raw_parts_mut(
+            list,
+            length + 1,
+        )));
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_get_device_name(device: *mut ibv::ibv_device) -> *const c_char {
+    // SAFETY: a live device, whose name is NUL-terminated.
+    unsafe { (*device).name.as_ptr() }
+}
+
+/// Maps the device's cable. Null with `errno` when that fails.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_open_device(device: *mut ibv::ibv_device) -> *mut ibv::ibv_context {
+    // SAFETY: a device of a list is an `Arc<Device>` that the list holds; this
+    // adds a holder.
+    let device = unsafe {
+        Arc::increment_strong_count(device.cast::<Device>());
+        Arc::from_raw(device.cast::<Device>())
+    };
+    match Context::open(device) {
+        Ok(context) => context.into_raw(),
+        Err(OpenError::Cable(error)) => {
+            eprintln!("softrail: {error}");
+            fail(libc::ENODEV)
+        }
+        Err(OpenError::Events(error)) => fail(error.raw_os_error().unwrap_or(libc::EMFILE)),
+    }
+}
+
+/// Closes a device whose objects were all handed back.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_close_device(context: *mut ibv::ibv_context) -> c_int {
+    // SAFETY: from `ibv_open_device`, given back once.
+    drop(unsafe { Box::from_raw(Context::behind(context)) });
+    0
+}
+
+/// A number that no other device of the rig has, in network byte order: the IPv4
+/// address of the device behind a prefix of locally administered ones.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_get_device_guid(device: *mut ibv::ibv_device) -> u64 {
+    // SAFETY: a live device.
+    guid(&unsafe { &*device.cast::<Device>() }.config)
+}
+
+pub fn guid(device: &config::Device) -> u64 {
+    let [a, b, c, d] = device.address.octets();
+    u64::from_ne_bytes([2, 0, 0, 0, a, b, c, d])
+}
+
+/// A number that no other device of the node has.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_get_device_index(device: *mut ibv::ibv_device) -> c_int {
+    // SAFETY: a live device.
+    let device = &unsafe { &*device.cast::<Device>() }.config;
+    let [_, high, low, _] = device.address.octets();
+    let end = c_int::from(device.side == Side::Second);
+    c_int::from(u16::from_be_bytes([high, low])) * 2 + end
+}

@@ -1,0 +1,33 @@
+//! Asynchronous events.
+
+use std::{ffi::c_int, mem};
+
+use crate::{bindings as ibv, objects::Context, refuse};
+
+/// Waits for an asynchronous event; -1 with `errno` when a signal comes first, or
+/// the application made the context's descriptor non-blocking and there is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_get_async_event(
+    context: *mut ibv::ibv_context,
+    event: *mut ibv::ibv_async_event,
+) -> c_int {
+    // SAFETY: a live context.
+    let context = unsafe { &*Context::behind(context) };
+    match context.async_events.next() {
+        Ok(told) => {
+            // SAFETY: integers and a union of integers and nullable pointers, for
+            // which zero is valid.
+            let mut answer: ibv::ibv_async_event = unsafe { mem::zeroed() };
+            answer.event_type = told.kind;
+            answer.element.qp = told.object as *mut ibv::ibv_qp;
+            // SAFETY: the caller's room for an event.
+            unsafe { event.write(answer) };
+            0
+        }
+        Err(error) => refuse(error.raw_os_error().unwrap_or(libc::EIO)),
+    }
+}
+
+/// Events hold nothing that must be given back.
+#[unsafe(no_mangle)]
+pub extern "C" fn ibv_ack_async_event(_event: *mut ibv::ibv_async_event) {}

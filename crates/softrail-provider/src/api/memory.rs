@@ -1,0 +1,107 @@
+//! Protection domains and the memory registered in them.
+
+use std::{
+    ffi::{c_int, c_void},
+    sync::Arc,
+};
+
+use rail_matrix::DeviceFault;
+
+use crate::{
+    bindings as ibv, fail,
+    memory::Regions,
+    objects::{Context, MemoryRegion, ProtectionDomain},
+};
+
+/// What memory may be registered for.
+const ACCESS: u32 = ibv::IBV_ACCESS_LOCAL_WRITE
+    | ibv::IBV_ACCESS_REMOTE_WRITE
+    | ibv::IBV_ACCESS_REMOTE_READ
+    | ibv::IBV_ACCESS_REMOTE_ATOMIC
+    | ibv::IBV_ACCESS_HUGETLB;
+
+/// Hints, in ten bits, which libibverbs drops where a device does not know them.
+const HINTS: u32 = 0x3ff * ibv::IBV_ACCESS_OPTIONAL_FIRST;
+
+/// Null with `ENETDOWN` on a port that is down.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_alloc_pd(context: *mut ibv::ibv_context) -> *mut ibv::ibv_pd {
+    // SAFETY: a live context.
+    let device = &unsafe { &*Context::behind(context) }.device.config;
+    if device.is(DeviceFault::PortDown) {
+        return fail(libc::ENETDOWN);
+    }
+    let raw = ibv::ibv_pd { context, handle: 0 };
+    Box::into_raw(Box::new(ProtectionDomain {
+        raw,
+        regions: Arc::new(Regions::default()),
+    }))
+    .cast()
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_dealloc_pd(domain: *mut ibv::ibv_pd) -> c_int {
+    // SAFETY: from `ibv_alloc_pd`, given back once.
+    drop(unsafe { Box::from_raw(domain.cast::<ProtectionDomain>()) });
+    0
+}
+
+/// Registers memory.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_reg_mr(
+    domain: *mut ibv::ibv_pd,
+    address: *mut c_void,
+    bytes: usize,
+    access: c_int,
+) -> *mut ibv::ibv_mr {
+    let access = access.cast_unsigned();
+    // SAFETY: a live protection domain.
+    unsafe { ibv_reg_mr_iova2(domain, address, bytes, address as u64, access) }
+}
+
+/// Registers memory that is named by other addresses than its own.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_reg_mr_iova(
+    domain: *mut ibv::ibv_pd,
+    address: *mut c_void,
+    bytes: usize,
+    named: u64,
+    access: c_int,
+) -> *mut ibv::ibv_mr {
+    // SAFETY: a live protection domain.
+    unsafe { ibv_reg_mr_iova2(domain, address, bytes, named, access.cast_unsigned()) }
+}
+
+/// Registers memory. Null with `EINVAL` for none at all, or when the other end
+/// might write what this end may not; `EOPNOTSUPP` for memory windows, memory that
+/// is fetched on demand, and addresses that begin at zero.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_reg_mr_iova2(
+    domain: *mut ibv::ibv_pd,
+    address: *mut c_void,
+    bytes: usize,
+    named: u64,
+    access: u32,
+) -> *mut ibv::ibv_mr {
+    let by_others = ibv::IBV_ACCESS_REMOTE_WRITE | ibv::IBV_ACCESS_REMOTE_ATOMIC;
+    let unfounded = access & by_others != 0 && access & ibv::IBV_ACCESS_LOCAL_WRITE == 0;
+    if address.is_null() || bytes == 0 || unfounded {
+        return fail(libc::EINVAL);
+    }
+    if access & !(ACCESS | HINTS) != 0 {
+        return fail(libc::EOPNOTSUPP);
+    }
+    // SAFETY: a live protection domain.
+    let domain = unsafe { &*domain.cast::<ProtectionDomain>() };
+    Box::into_raw(MemoryRegion::register(
+        domain, address, bytes, named, access,
+    ))
+    .cast()
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_dereg_mr(region: *mut ibv::ibv_mr) -> c_int {
+    // SAFETY: from a function that registers memory, given back once.
+    drop(unsafe { Box::from_raw(region.cast::<MemoryRegion>()) });
+    0
+}

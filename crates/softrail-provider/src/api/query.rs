@@ -1,0 +1,395 @@
+//! What devices and their ports are like.
+
+use std::{
+    ffi::{c_char, c_int},
+    mem::{self, MaybeUninit, offset_of},
+    net::Ipv4Addr,
+    ptr,
+};
+
+use rail_matrix::DeviceFault;
+
+use super::device::guid;
+use crate::{bindings as ibv, objects::Context, refuse, set_errno};
+use softrail::{config, fabric::QUEUE_BYTES, shm::SLOTS};
+
+/// Ports are counted from 1, and a cable's end has one.
+pub const PORT: u8 = 1;
+
+/// Entries of a port's table of GIDs: a link-local one as every port has, then
+/// the IPv4-mapped one. jaccl looks for the latter and names index 1 without
+/// looking.
+pub const GIDS: c_int = 2;
+
+/// Entries of a scatter-gather list.
+pub const SCATTER: u32 = 16;
+
+/// Work requests of a queue pair.
+pub const REQUESTS: u32 = 1 << 14;
+
+/// Bytes that a send may bring along itself.
+pub const INLINE: u32 = 1024;
+
+/// The only partition key: that of the default partition.
+const PARTITION: u16 = 0xffff;
+
+/// The IPv4-mapped GID of an address, `::ffff:a.b.c.d`.
+pub fn mapped_gid(address: Ipv4Addr) -> ibv::ibv_gid {
+    ibv::ibv_gid {
+        raw: address.to_ipv6_mapped().octets(),
+    }
+}
+
+/// What a device's table of GIDs has at `index`, if anything.
+pub fn gid_entry(device: &config::Device, index: c_int) -> Option<ibv::ibv_gid> {
+    let mapped = mapped_gid(device.address);
+    match index {
+        0 => {
+            let mut local = mapped;
+            // SAFETY: every variant of the union is 16 plain bytes.
+            unsafe { local.raw[..12].copy_from_slice(&[0xfe, 0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0]) };
+            Some(local)
+        }
+        1 if !device.is(DeviceFault::NoGid) => Some(mapped),
+        _ => None,
+    }
+}
+
+/// The device of a context.
+///
+/// # Safety
+/// The context must be live, and stay so as long as the answer is used.
+unsafe fn device<'a>(context: *mut ibv::ibv_context) -> &'a config::Device {
+    // SAFETY: the caller's promise.
+    &unsafe { &*Context::behind(context) }.device.config
+}
+
+/// Describes a device. Limits are those of the emulation; what it does not do is 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_query_device(
+    context: *mut ibv::ibv_context,
+    attributes: *mut ibv::ibv_device_attr,
+) -> c_int {
+    // SAFETY: a live context.
+    let device = unsafe { device(context) };
+    // SAFETY: the caller's room for the description.
+    unsafe { attributes.write(describe(device)) };
+    0
+}
+
+/// The same with what was added to the description later, as far as the caller's
+/// structure has room for it. Nothing that was added is offered here.
+pub unsafe extern "C" fn query_device_ex(
+    context: *mut ibv::ibv_context,
+    input: *const ibv::ibv_query_device_ex_input,
+    attributes: *mut ibv::ibv_device_attr_ex,
+    room: usize,
+) -> c_int {
+    // SAFETY: null or the caller's structure.
+    let asked = unsafe { input.as_ref() }.map_or(0, |input| input.comp_mask);
+    if asked != 0 || room < size_of::<ibv::ibv_device_attr>() {
+        return libc::EINVAL;
+    }
+    // SAFETY: a live context.
+    let device = unsafe { device(context) };
+    let known = room.min(size_of::<ibv::ibv_device_attr_ex>());
+    let mut all = MaybeUninit::<ibv::ibv_device_attr_ex>::zeroed();
+    // SAFETY: integers, for which zero is valid, and the caller's room for as many
+    // bytes as it says, more than which are not copied.
+    unsafe {
+        let all = all.assume_init_mut();
+        all.orig_attr = describe(device);
+        all.phys_port_cnt_ex = 1;
+        ptr::write_bytes(attributes.cast::<u8>(), 0, room);
+        ptr::copy_nonoverlapping(ptr::from_ref(all).cast::<u8>(), attributes.cast(), known);
+    }
+    0
+}
+
+fn describe(device: &config::Device) -> ibv::ibv_device_attr {
+    // SAFETY: integers, for which zero is valid.
+    let zero: ibv::ibv_device_attr = unsafe { mem::zeroed() };
+    let mut version = zero.fw_ver;
+    let text = concat!("softrail-", env!("CARGO_PKG_VERSION"));
+    for (target, byte) in version.iter_mut().zip(text.bytes()) {
+        *target = byte as c_char;
+    }
+    ibv::ibv_device_attr {
+        fw_ver: version,
+        node_guid: guid(device),
+        sys_image_guid: guid(device),
+        max_mr_size: u64::MAX,
+        page_size_cap: 4096,
+        max_qp: SLOTS as c_int,
+        max_qp_wr: REQUESTS as c_int,
+        max_sge: SCATTER as c_int,
+        max_sge_rd: SCATTER as c_int,
+        max_cq: 1 << 16,
+        max_cqe: 1 << 22,
+        max_mr: 1 << 20,
+        max_pd: 1 << 16,
+        max_qp_rd_atom: 16,
+        max_res_rd_atom: 16 * SLOTS as c_int,
+        max_qp_init_rd_atom: 16,
+        atomic_cap: ibv::IBV_ATOMIC_NONE,
+        max_pkeys: 1,
+        local_ca_ack_delay: 15,
+        phys_port_cnt: PORT,
+        ..zero
+    }
+}
+
+/// Describes the one port of a device. The caller's structure may be that of the
+/// first libibverbs, so what was appended to it since is left alone.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_query_port(
+    context: *mut ibv::ibv_context,
+    port: u8,
+    attributes: *mut ibv::ibv_port_attr,
+) -> c_int {
+    let first = offset_of!(ibv::ibv_port_attr, port_cap_flags2);
+    // SAFETY: a live context, and the caller's structure, which has at least the
+    // fields before that one.
+    unsafe { query_port_whole(context, port, attributes, first) }
+}
+
+/// Fills the first `room` bytes of the caller's structure.
+pub unsafe extern "C" fn query_port_whole(
+    context: *mut ibv::ibv_context,
+    port: u8,
+    attributes: *mut ibv::ibv_port_attr,
+    room: usize,
+) -> c_int {
+    if port != PORT {
+        return libc::EINVAL;
+    }
+    // SAFETY: a live context.
+    let device = unsafe { device(context) };
+    // SAFETY: integers, for which zero is valid.
+    let zero: ibv::ibv_port_attr = unsafe { mem::zeroed() };
+    // What `ibstat` and others print as LinkUp and Polling.
+    let (state, phys_state) = if device.is(DeviceFault::PortDown) {
+        (ibv::IBV_PORT_DOWN, 2)
+    } else {
+        (ibv::IBV_PORT_ACTIVE, 5)
+    };
+    let port = ibv::ibv_port_attr {
+        state,
+        max_mtu: ibv::IBV_MTU_4096,
+        active_mtu: ibv::IBV_MTU_4096,
+        gid_tbl_len: GIDS,
+        max_msg_sz: QUEUE_BYTES as u32,
+        pkey_tbl_len: 1,
+        // One lane, as a Thunderbolt link reports itself.
+        active_width: 1,
+        active_speed: 32,
+        phys_state,
+        link_layer: ibv::IBV_LINK_LAYER_ETHERNET as u8,
+        ..zero
+    };
+    let known = room.min(size_of::<ibv::ibv_port_attr>());
+    // SAFETY: the caller's structure has as many bytes as it says.
+    unsafe {
+        ptr::copy_nonoverlapping(ptr::from_ref(&port).cast::<u8>(), attributes.cast(), known);
+    }
+    0
+}
+
+/// Reads an entry of the table of GIDs. As in libibverbs, an entry that is empty
+/// is 16 zeros and no error; one beyond the table is -1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_query_gid(
+    context: *mut ibv::ibv_context,
+    port: u8,
+    index: c_int,
+    gid: *mut ibv::ibv_gid,
+) -> c_int {
+    if port != PORT || !(0..GIDS).contains(&index) {
+        return refuse(libc::EINVAL);
+    }
+    // SAFETY: a live context.
+    let device = unsafe { device(context) };
+    let empty = ibv::ibv_gid { raw: [0; 16] };
+    // SAFETY: the caller's room for a GID.
+    unsafe { gid.write(gid_entry(device, index).unwrap_or(empty)) };
+    0
+}
+
+/// Reads an entry of the table of GIDs with what belongs to it; `ENODATA` when it
+/// is empty.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _ibv_query_gid_ex(
+    context: *mut ibv::ibv_context,
+    port: u32,
+    index: u32,
+    entry: *mut ibv::ibv_gid_entry,
+    flags: u32,
+    room: usize,
+) -> c_int {
+    let known = c_int::try_from(index).is_ok_and(|index| index < GIDS);
+    if port != u32::from(PORT) || !known || flags != 0 {
+        return libc::EINVAL;
+    }
+    // SAFETY: a live context.
+    let device = unsafe { device(context) };
+    let Some(found) = whole_entry(device, index) else {
+        return libc::ENODATA;
+    };
+    // SAFETY: the caller's room for as many bytes as it says.
+    unsafe { copy_entry(&found, entry, room) };
+    0
+}
+
+/// Reads all entries of the table of GIDs that are not empty; gives their number,
+/// or less than 0 for an error.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _ibv_query_gid_table(
+    context: *mut ibv::ibv_context,
+    entries: *mut ibv::ibv_gid_entry,
+    most: usize,
+    flags: u32,
+    room: usize,
+) -> isize {
+    if flags != 0 {
+        return -(libc::EINVAL as isize);
+    }
+    // SAFETY: a live context.
+    let device = unsafe { device(context) };
+    let found = (0..GIDS as u32).filter_map(|index| whole_entry(device, index));
+    let mut count = 0;
+    for entry in found.take(most) {
+        // SAFETY: the caller's room for as many entries as it says, each of as many
+        // bytes as it says.
+        unsafe { copy_entry(&entry, entries.byte_add(count * room), room) };
+        count += 1;
+    }
+    count as isize
+}
+
+/// An entry of the table of GIDs with what belongs to it. Its network interface is
+/// not known, because there is none.
+fn whole_entry(device: &config::Device, index: u32) -> Option<ibv::ibv_gid_entry> {
+    Some(ibv::ibv_gid_entry {
+        gid: gid_entry(device, index as c_int)?,
+        gid_index: index,
+        port_num: u32::from(PORT),
+        gid_type: gid_type(index),
+        ndev_ifindex: 0,
+    })
+}
+
+/// The link-local GID is of the first version of RoCE, the mapped one of the second.
+fn gid_type(index: u32) -> u32 {
+    match index {
+        0 => ibv::IBV_GID_TYPE_ROCE_V1,
+        _ => ibv::IBV_GID_TYPE_ROCE_V2,
+    }
+}
+
+/// # Safety
+/// `target` must be valid for writing `room` bytes.
+unsafe fn copy_entry(entry: &ibv::ibv_gid_entry, target: *mut ibv::ibv_gid_entry, room: usize) {
+    let known = room.min(size_of::<ibv::ibv_gid_entry>());
+    // SAFETY: the caller's promise.
+    unsafe { ptr::copy_nonoverlapping(ptr::from_ref(entry).cast::<u8>(), target.cast(), known) };
+}
+
+/// The type of a GID as rdma-core's own tools ask for it: 0 for the first version
+/// of RoCE, 1 for the second.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_query_gid_type(
+    context: *mut ibv::ibv_context,
+    port: u8,
+    index: u32,
+    kind: *mut u32,
+) -> c_int {
+    // SAFETY: a live context.
+    let entry = whole_entry(unsafe { device(context) }, index);
+    let Some(entry) = entry.filter(|_| port == PORT) else {
+        return refuse(libc::EINVAL);
+    };
+    let second = entry.gid_type == ibv::IBV_GID_TYPE_ROCE_V2;
+    // SAFETY: the caller's room for a type.
+    unsafe { kind.write(u32::from(second)) };
+    0
+}
+
+/// Reads an entry of the table of partition keys, in network byte order; -1 for
+/// one beyond the table.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_query_pkey(
+    _context: *mut ibv::ibv_context,
+    port: u8,
+    index: c_int,
+    key: *mut u16,
+) -> c_int {
+    if (port, index) != (PORT, 0) {
+        return refuse(libc::EINVAL);
+    }
+    // SAFETY: the caller's room for a key.
+    unsafe { key.write(PARTITION.to_be()) };
+    0
+}
+
+/// The index of a partition key in the table; -1 when it is not there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_get_pkey_index(
+    _context: *mut ibv::ibv_context,
+    port: u8,
+    key: u16,
+) -> c_int {
+    if port == PORT && key == PARTITION.to_be() {
+        0
+    } else {
+        refuse(libc::EINVAL)
+    }
+}
+
+/// Devices have no folder in `/sys`: an empty path, and no file in it.
+#[unsafe(no_mangle)]
+pub extern "C" fn ibv_get_sysfs_path() -> *const c_char {
+    c"".as_ptr()
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn ibv_read_sysfs_file(
+    _folder: *const c_char,
+    _file: *const c_char,
+    _buffer: *mut c_char,
+    _room: usize,
+) -> c_int {
+    refuse(libc::ENOENT)
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn ibv_read_ibdev_sysfs_file() -> c_int {
+    refuse(libc::ENOENT)
+}
+
+/// Nothing is registered with a kernel, so children of the process change nothing.
+#[unsafe(no_mangle)]
+pub extern "C" fn ibv_fork_init() -> c_int {
+    0
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn ibv_is_fork_initialized() -> ibv::ibv_fork_status {
+    ibv::IBV_FORK_UNNEEDED
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn ibv_dontfork_range() -> c_int {
+    0
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn ibv_dofork_range() -> c_int {
+    0
+}
+
+/// The link layer's address behind a GID, which only senders of datagrams need.
+#[unsafe(no_mangle)]
+pub extern "C" fn ibv_resolve_eth_l2_from_gid() -> c_int {
+    set_errno(libc::EOPNOTSUPP);
+    libc::EOPNOTSUPP
+}

@@ -1,0 +1,280 @@
+//! Queue pairs: making them, and taking them through their states.
+
+use std::{ffi::c_int, time::Duration};
+
+use super::query::{INLINE, PORT, REQUESTS, SCATTER, gid_entry, mapped_gid};
+use crate::{
+    bindings as ibv,
+    builder::{self, Builder},
+    fail,
+    objects::{ProtectionDomain, Qp},
+    queue_pair::{Patience, Peer, Phase, QueuePair, Transport},
+};
+
+/// Makes a queue pair and answers with what it can hold. Null with `EOPNOTSUPP` for
+/// datagrams and other types, and for a shared receive queue; `EINVAL` for more
+/// than the device offers; `ENOMEM` when the device has no more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_create_qp(
+    domain: *mut ibv::ibv_pd,
+    wanted: *mut ibv::ibv_qp_init_attr,
+) -> *mut ibv::ibv_qp {
+    // SAFETY: a live protection domain, and the caller's own description, read and
+    // answered in place.
+    unsafe { create(&*domain.cast(), &mut *wanted, None) }
+}
+
+/// The same with what was added to the description later, of which only the
+/// protection domain and the operations of `ibv_wr_start` are offered.
+pub unsafe extern "C" fn create_qp_ex(
+    _context: *mut ibv::ibv_context,
+    wanted: *mut ibv::ibv_qp_init_attr_ex,
+) -> *mut ibv::ibv_qp {
+    let known = ibv::IBV_QP_INIT_ATTR_PD
+        | ibv::IBV_QP_INIT_ATTR_CREATE_FLAGS
+        | ibv::IBV_QP_INIT_ATTR_SEND_OPS_FLAGS;
+    // SAFETY: the caller's own description.
+    let asked = unsafe { (*wanted).comp_mask };
+    let has = |part| asked & part != 0;
+    if !has(ibv::IBV_QP_INIT_ATTR_PD) {
+        return fail(libc::EINVAL);
+    }
+    // SAFETY: the caller's own description, with the parts that it says it has.
+    let (flags, operations, domain) = unsafe {
+        let flags = has(ibv::IBV_QP_INIT_ATTR_CREATE_FLAGS).then(|| (*wanted).create_flags);
+        let operations =
+            has(ibv::IBV_QP_INIT_ATTR_SEND_OPS_FLAGS).then(|| (*wanted).send_ops_flags);
+        (flags, operations, (*wanted).pd)
+    };
+    let offered = operations.unwrap_or_default() & !builder::OPERATIONS == 0;
+    if asked & !known != 0 || flags.unwrap_or_default() != 0 || !offered {
+        return fail(libc::EOPNOTSUPP);
+    }
+    // SAFETY: a live protection domain, and the caller's own description, which
+    // begins with the shorter one.
+    unsafe {
+        let wanted = &mut *wanted.cast();
+        create(
+            &*domain.cast(),
+            wanted,
+            operations.map(|_| Builder::default()),
+        )
+    }
+}
+
+fn create(
+    domain: &ProtectionDomain,
+    wanted: &mut ibv::ibv_qp_init_attr,
+    builder: Option<Builder>,
+) -> *mut ibv::ibv_qp {
+    let transport = match wanted.qp_type {
+        ibv::IBV_QPT_UC => Transport::Unreliable,
+        ibv::IBV_QPT_RC => Transport::Reliable,
+        _ => return fail(libc::EOPNOTSUPP),
+    };
+    if !wanted.srq.is_null() {
+        return fail(libc::EOPNOTSUPP);
+    }
+    let cap = &wanted.cap;
+    let too_much = cap.max_send_wr.max(cap.max_recv_wr) > REQUESTS
+        || cap.max_send_sge.max(cap.max_recv_sge) > SCATTER
+        || cap.max_inline_data > INLINE;
+    if wanted.send_cq.is_null() || wanted.recv_cq.is_null() || too_much {
+        return fail(libc::EINVAL);
+    }
+    match Qp::new(domain, wanted, transport, builder) {
+        Some(qp) => Box::into_raw(qp).cast(),
+        None => fail(libc::ENOMEM),
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_destroy_qp(pair: *mut ibv::ibv_qp) -> c_int {
+    // SAFETY: from a function that makes queue pairs, given back once, before its
+    // completion queues.
+    drop(unsafe { Box::from_raw(pair.cast::<Qp>()) });
+    0
+}
+
+/// The same queue pair for `ibv_wr_start`; null when it was not created for that.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_qp_to_qp_ex(pair: *mut ibv::ibv_qp) -> *mut ibv::ibv_qp_ex {
+    // SAFETY: a live queue pair.
+    let is_built = unsafe { &*pair.cast::<Qp>() }.builder.is_some();
+    if is_built {
+        pair.cast()
+    } else {
+        fail(libc::EOPNOTSUPP)
+    }
+}
+
+/// Moves a queue pair through its states, with the checks that a rig in the field
+/// has been seen to fail: a queue pair without a global route, or by way of a GID
+/// that the port does not have, is refused with `EINVAL`, and so is a step that the
+/// specification does not have or for which it wants more attributes.
+///
+/// An address that is not at the other end of this cable is *not* refused: a
+/// queue pair cannot know.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_modify_qp(
+    pair: *mut ibv::ibv_qp,
+    attributes: *mut ibv::ibv_qp_attr,
+    mask: c_int,
+) -> c_int {
+    // SAFETY: a live queue pair and the caller's attributes.
+    let (pair, attributes) = unsafe { (&mut *pair.cast::<Qp>(), &*attributes) };
+    let mask = mask.cast_unsigned();
+    if mask & ibv::IBV_QP_STATE != 0 {
+        let errno = step(pair, attributes, mask);
+        if errno != 0 {
+            return errno;
+        }
+        pair.raw.qp_base.state = attributes.qp_state;
+    }
+    if mask & ibv::IBV_QP_ACCESS_FLAGS != 0 {
+        pair.inner.allow(attributes.qp_access_flags);
+    }
+    remember(&mut pair.attributes, attributes, mask);
+    pair.inner.set_patience(patience(&pair.attributes));
+    // What was posted before may go now, or is flushed.
+    pair.context().engine.wake();
+    0
+}
+
+/// Takes one step from state to state.
+fn step(pair: &Qp, attributes: &ibv::ibv_qp_attr, mask: u32) -> c_int {
+    let from = pair.raw.qp_base.state;
+    let is_reliable = pair.wanted.qp_type == ibv::IBV_QPT_RC;
+    let needed = needed(from, attributes.qp_state, is_reliable);
+    if mask & needed != needed {
+        return libc::EINVAL;
+    }
+    let inner = &pair.inner;
+    let done = match attributes.qp_state {
+        ibv::IBV_QPS_RESET => inner.advance(Phase::Reset),
+        ibv::IBV_QPS_INIT => attributes.port_num == PORT && inner.advance(Phase::Init),
+        ibv::IBV_QPS_RTR => {
+            let route = &attributes.ah_attr;
+            let index = c_int::from(route.grh.sgid_index);
+            let is_routed = route.is_global != 0 && gid_entry(inner.device(), index).is_some();
+            // What comes for memory must be served while the application does
+            // something else.
+            if is_routed && let Err(error) = pair.context().engine.start() {
+                return error.raw_os_error().unwrap_or(libc::EAGAIN);
+            }
+            is_routed && inner.connect(destination(inner, attributes))
+        }
+        ibv::IBV_QPS_RTS => inner.advance(Phase::ReadyToSend),
+        ibv::IBV_QPS_ERR => inner.advance(Phase::Error),
+        _ => false,
+    };
+    if done { 0 } else { libc::EINVAL }
+}
+
+/// The attributes that a step must bring, as the InfiniBand specification has it
+/// ("QP transition attributes").
+fn needed(from: ibv::ibv_qp_state, to: ibv::ibv_qp_state, is_reliable: bool) -> u32 {
+    let reliable = |attributes| if is_reliable { attributes } else { 0 };
+    match (from, to) {
+        (ibv::IBV_QPS_RESET, ibv::IBV_QPS_INIT) => {
+            ibv::IBV_QP_PKEY_INDEX | ibv::IBV_QP_PORT | ibv::IBV_QP_ACCESS_FLAGS
+        }
+        (ibv::IBV_QPS_INIT, ibv::IBV_QPS_RTR) => {
+            ibv::IBV_QP_AV
+                | ibv::IBV_QP_PATH_MTU
+                | ibv::IBV_QP_DEST_QPN
+                | ibv::IBV_QP_RQ_PSN
+                | reliable(ibv::IBV_QP_MAX_DEST_RD_ATOMIC | ibv::IBV_QP_MIN_RNR_TIMER)
+        }
+        (ibv::IBV_QPS_RTR, ibv::IBV_QPS_RTS) => {
+            ibv::IBV_QP_SQ_PSN
+                | reliable(
+                    ibv::IBV_QP_TIMEOUT
+                        | ibv::IBV_QP_RETRY_CNT
+                        | ibv::IBV_QP_RNR_RETRY
+                        | ibv::IBV_QP_MAX_QP_RD_ATOMIC,
+                )
+        }
+        _ => 0,
+    }
+}
+
+/// How long a queue pair of these attributes tries. The specification counts the
+/// timeout in powers of two of 4.096 us, with 0 for none, and 7 retries of a
+/// receiver that is not ready as for ever.
+fn patience(attributes: &ibv::ibv_qp_attr) -> Patience {
+    let once = Duration::from_nanos(4096 << attributes.timeout.min(31));
+    let tries = 1 + u32::from(attributes.retry_cnt);
+    Patience {
+        answer: (attributes.timeout != 0).then_some(once * tries),
+        receiver: attributes.rnr_retry == 7,
+    }
+}
+
+/// Who is meant: the queue pair of that number, if the GID is the one at the
+/// other end of this queue pair's cable.
+fn destination(pair: &QueuePair, attributes: &ibv::ibv_qp_attr) -> Peer {
+    let reachable = mapped_gid(pair.device().peer_address);
+    // SAFETY: every variant of the union is 16 plain bytes.
+    if unsafe { attributes.ah_attr.grh.dgid.raw == reachable.raw } {
+        Peer::Number(attributes.dest_qp_num)
+    } else {
+        Peer::Unreachable
+    }
+}
+
+/// Copies the attributes that `mask` names.
+fn remember(kept: &mut ibv::ibv_qp_attr, told: &ibv::ibv_qp_attr, mask: u32) {
+    macro_rules! keep {
+        ($($flag:ident: $($field:ident),+;)*) => {
+            $(if mask & ibv::$flag != 0 { $(kept.$field = told.$field;)+ })*
+        };
+    }
+    keep! {
+        IBV_QP_STATE: qp_state;
+        IBV_QP_ACCESS_FLAGS: qp_access_flags;
+        IBV_QP_PKEY_INDEX: pkey_index;
+        IBV_QP_PORT: port_num;
+        IBV_QP_QKEY: qkey;
+        IBV_QP_AV: ah_attr;
+        IBV_QP_PATH_MTU: path_mtu;
+        IBV_QP_TIMEOUT: timeout;
+        IBV_QP_RETRY_CNT: retry_cnt;
+        IBV_QP_RNR_RETRY: rnr_retry;
+        IBV_QP_RQ_PSN: rq_psn;
+        IBV_QP_MAX_QP_RD_ATOMIC: max_rd_atomic;
+        IBV_QP_ALT_PATH: alt_ah_attr, alt_pkey_index, alt_port_num, alt_timeout;
+        IBV_QP_MIN_RNR_TIMER: min_rnr_timer;
+        IBV_QP_SQ_PSN: sq_psn;
+        IBV_QP_MAX_DEST_RD_ATOMIC: max_dest_rd_atomic;
+        IBV_QP_PATH_MIG_STATE: path_mig_state;
+        IBV_QP_DEST_QPN: dest_qp_num;
+    }
+}
+
+/// Tells the attributes of a queue pair, all of them whatever the mask, and how it
+/// was created.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_query_qp(
+    pair: *mut ibv::ibv_qp,
+    attributes: *mut ibv::ibv_qp_attr,
+    _mask: c_int,
+    wanted: *mut ibv::ibv_qp_init_attr,
+) -> c_int {
+    // SAFETY: a live queue pair, and the caller's room for both answers.
+    unsafe {
+        let pair = &*pair.cast::<Qp>();
+        let state = match pair.inner.has_failed() {
+            true => ibv::IBV_QPS_ERR,
+            false => pair.raw.qp_base.state,
+        };
+        attributes.write(ibv::ibv_qp_attr {
+            qp_state: state,
+            cur_qp_state: state,
+            cap: pair.wanted.cap,
+            ..pair.attributes
+        });
+        wanted.write(pair.wanted);
+    }
+    0
+}

@@ -1,0 +1,139 @@
+//! What is done while the application does not ask: memory is written and read for
+//! the other end, reliable messages are answered, and sleepers are woken.
+//!
+//! A thread of its own for each open device, asleep unless the bell of its end of
+//! the cable rings. A client that polls, such as jaccl, never rings it, and has all
+//! its work done by itself in `ibv_post_send` and `ibv_poll_cq`.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use rustix::thread::sched_yield;
+
+use super::{clock, lock, queue_pair::QueuePair};
+use softrail::{
+    Bell,
+    fabric::Time,
+    shm::{SharedCable, Side},
+};
+
+/// How long it looks for more after the last thing it did: a sender that waits for
+/// each answer is back within this time.
+const LINGER: Duration = Duration::from_micros(100);
+
+/// How long before its time an event is waited for awake: what the system needs to
+/// wake a thread.
+const ALERT: Duration = Duration::from_micros(60);
+
+/// The thread of an open device, which starts when it is first needed and ends
+/// when this is dropped.
+pub struct Engine {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    cable: Arc<SharedCable>,
+    side: Side,
+    pairs: Mutex<Vec<Arc<QueuePair>>>,
+    stop: AtomicBool,
+}
+
+impl Engine {
+    pub fn new(cable: Arc<SharedCable>, side: Side) -> Self {
+        Engine {
+            shared: Arc::new(Shared {
+                cable,
+                side,
+                pairs: Mutex::default(),
+                stop: AtomicBool::new(false),
+            }),
+            thread: Mutex::default(),
+        }
+    }
+
+    /// Starts the thread unless it runs.
+    pub fn start(&self) -> io::Result<()> {
+        let mut thread = lock(&self.thread);
+        if thread.is_none() {
+            let shared = Arc::clone(&self.shared);
+            let builder = thread::Builder::new().name("softrail".to_owned());
+            *thread = Some(builder.spawn(move || shared.run())?);
+        }
+        Ok(())
+    }
+
+    pub fn add(&self, pair: Arc<QueuePair>) {
+        lock(&self.shared.pairs).push(pair);
+    }
+
+    /// Once this returns, the thread does not touch the queue pair any more.
+    pub fn remove(&self, pair: &Arc<QueuePair>) {
+        lock(&self.shared.pairs).retain(|other| !Arc::ptr_eq(other, pair));
+    }
+
+    /// Has the thread look for work.
+    pub fn wake(&self) {
+        self.shared.bell().ring();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        self.wake();
+        if let Some(thread) = lock(&self.thread).take() {
+            // It ends by itself, and one that panicked has ended.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn bell(&self) -> &Bell {
+        &self.cable.end(self.side).bell
+    }
+
+    fn run(&self) {
+        let mut last_work = clock::now();
+        loop {
+            let rings = self.bell().rings();
+            if self.stop.load(Ordering::SeqCst) {
+                return;
+            }
+            let now = clock::now();
+            let (worked, next) = self.serve(now);
+            if worked {
+                last_work = now;
+            }
+            let pause = match next {
+                Some(next) => Some((next - now).saturating_sub(ALERT)),
+                None if now < last_work + LINGER => Some(Duration::ZERO),
+                None => None,
+            };
+            if pause == Some(Duration::ZERO) {
+                sched_yield();
+            } else {
+                self.bell().wait(rings, pause);
+            }
+        }
+    }
+
+    /// Does what is to be done by `now`. Says whether there was anything, and when
+    /// there will be.
+    fn serve(&self, now: Time) -> (bool, Option<Time>) {
+        let pairs = lock(&self.pairs);
+        let served = pairs.iter().map(|pair| pair.serve(now));
+        served.fold((false, None), |(worked, next), (did, then)| {
+            let next = [next, then].into_iter().flatten().min();
+            (worked || did, next)
+        })
+    }
+}

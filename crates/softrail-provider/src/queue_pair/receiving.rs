@@ -1,0 +1,271 @@
+//! From the cable into the application's memory.
+
+use std::sync::atomic::{Ordering, fence};
+
+use rail_matrix::ReceiverNotReady;
+
+use super::{Phase, QueuePair, Receive, State};
+use crate::{
+    bindings as ibv,
+    memory::{Memory, Span},
+};
+use softrail::{
+    fabric::{Decision, Fate, Frame, Operation, Remote, Time, decide},
+    shm::Slot,
+};
+
+/// Whose frame it is.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    slot: &'a Slot,
+    index: usize,
+}
+
+impl QueuePair {
+    /// The next completion of a receive by `now`, and whether it is worth waking
+    /// those who wait for solicited messages only. Frames for memory are served on
+    /// the way.
+    pub(super) fn next_receive(&self, state: &mut State, now: Time) -> Option<(ibv::ibv_wc, bool)> {
+        loop {
+            match state.phase {
+                Phase::Reset | Phase::Init => return None,
+                Phase::Error => {
+                    let Receive { request, .. } = state.receives.pop_front()?;
+                    let flushed = ibv::IBV_WC_WR_FLUSH_ERR;
+                    return Some((
+                        self.completion(request.id, flushed, ibv::IBV_WC_RECV, 0),
+                        true,
+                    ));
+                }
+                Phase::ReadyToReceive | Phase::ReadyToSend => {}
+            }
+            let (number, index, slot) = self.peer_slot(state.peer)?;
+            if !slot.links(number, self.number) {
+                return None;
+            }
+            let origin = Origin { slot, index };
+            let frame = slot.queue.head()?;
+            let at = match self.decide(state, now, &frame) {
+                Decision::Pending => return None,
+                Decision::Drop => {
+                    self.settle(state, origin, frame.arrives, Fate::Taken);
+                    continue;
+                }
+                Decision::Refuse => {
+                    self.settle(state, origin, frame.arrives, Fate::NotReady);
+                    continue;
+                }
+                Decision::Deliver(at) => at,
+            };
+            let fate = match frame.message.operation {
+                Operation::Send => return self.deliver(state, origin, &frame, at),
+                Operation::Read(remote) => {
+                    if self.read(state, origin, &frame, remote) {
+                        continue;
+                    }
+                    Fate::AccessDenied
+                }
+                Operation::Write(remote) if self.write(state, origin, &frame, remote) => {
+                    Fate::Taken
+                }
+                Operation::Write(_) => Fate::AccessDenied,
+            };
+            if fate == Fate::AccessDenied {
+                self.deny(state, origin, at);
+                continue;
+            }
+            self.settle(state, origin, at, fate);
+            if frame.message.immediate.is_some() {
+                let Receive { request, .. } = state.receives.pop_front()?;
+                let opcode = ibv::IBV_WC_RECV_RDMA_WITH_IMM;
+                return Some(self.received(request.id, &frame, opcode));
+            }
+        }
+    }
+
+    /// When the frame at the head arrives, if that is still to come.
+    pub(super) fn next_arrival(&self, state: &State, now: Time) -> Option<Time> {
+        if !matches!(state.phase, Phase::ReadyToReceive | Phase::ReadyToSend) {
+            return None;
+        }
+        let (number, _, slot) = self.peer_slot(state.peer)?;
+        let frame = slot
+            .links(number, self.number)
+            .then(|| slot.queue.head())
+            .flatten()?;
+        (frame.arrives > now).then_some(frame.arrives)
+    }
+
+    fn decide(&self, state: &State, now: Time, frame: &Frame) -> Decision {
+        if !frame.message.uses_receive() {
+            return match frame.arrives {
+                arrives if arrives > now => Decision::Pending,
+                arrives => Decision::Deliver(arrives),
+            };
+        }
+        let policy = match self.device().receiver_not_ready {
+            _ if frame.message.insists => ReceiverNotReady::Wait,
+            // A reliable connection loses nothing without a word.
+            ReceiverNotReady::Drop if self.is_reliable() => ReceiverNotReady::Error,
+            policy => policy,
+        };
+        let posted = state.receives.front().map(|receive| receive.posted);
+        decide(policy, now, frame.arrives, posted)
+    }
+
+    /// Fills the oldest receive, which there is.
+    fn deliver(
+        &self,
+        state: &mut State,
+        origin: Origin<'_>,
+        frame: &Frame,
+        at: Time,
+    ) -> Option<(ibv::ibv_wc, bool)> {
+        let Receive { request, .. } = state.receives.pop_front()?;
+        let regions = self.parts.regions.hold();
+        let target = regions.find_all(request.scatter.as_slice(), ibv::IBV_ACCESS_LOCAL_WRITE);
+        let (status, fate) = match target {
+            None => (ibv::IBV_WC_LOC_PROT_ERR, Fate::Failed),
+            Some(_) if frame.message.bytes > request.scatter.bytes() => {
+                (ibv::IBV_WC_LOC_LEN_ERR, Fate::TooLong)
+            }
+            Some(target) => {
+                self.load(origin, frame.offset, frame.message.bytes, target.as_slice());
+                (ibv::IBV_WC_SUCCESS, Fate::Taken)
+            }
+        };
+        drop(regions);
+        // An unreliable sender hears of no failure.
+        let fate = if self.is_reliable() {
+            fate
+        } else {
+            Fate::Taken
+        };
+        self.settle(state, origin, at, fate);
+        if status != ibv::IBV_WC_SUCCESS {
+            self.fail(state);
+            let bytes = frame.message.bytes;
+            let failed = self.completion(request.id, status, ibv::IBV_WC_RECV, bytes);
+            return Some((failed, true));
+        }
+        Some(self.received(request.id, frame, ibv::IBV_WC_RECV))
+    }
+
+    /// Writes a frame to the memory that it names; false when it may not.
+    fn write(&self, state: &State, origin: Origin<'_>, frame: &Frame, remote: Remote) -> bool {
+        let regions = self.parts.regions.hold();
+        let memory = named(remote, frame);
+        let access = ibv::IBV_ACCESS_REMOTE_WRITE;
+        let target = regions.find(&memory, access);
+        let Some(target) = target.filter(|_| state.access & access != 0) else {
+            return false;
+        };
+        // A client may spin on the last byte, as over the field's devices.
+        if let Some(before) = target.bytes.checked_sub(1) {
+            let last = Span {
+                host: target.host + before,
+                bytes: 1,
+            };
+            self.load(origin, frame.offset, before, &[target]);
+            fence(Ordering::Release);
+            self.load(origin, frame.offset + before, 1, &[last]);
+        }
+        true
+    }
+
+    /// Answers a frame with the memory that it names; false when it may not.
+    fn read(&self, state: &mut State, origin: Origin<'_>, frame: &Frame, remote: Remote) -> bool {
+        let regions = self.parts.regions.hold();
+        let memory = named(remote, frame);
+        let access = ibv::IBV_ACCESS_REMOTE_READ;
+        let source = regions.find(&memory, access);
+        let Some(source) = source.filter(|_| state.access & access != 0) else {
+            return false;
+        };
+        let device = self.device();
+        // SAFETY: the memory is inside a region that the application registered and
+        // that is held; the frame is a read at the head that we answer.
+        unsafe {
+            self.parts.cable.store(
+                device.side.opposite(),
+                origin.index,
+                frame.offset,
+                source.host as *const u8,
+                source.bytes,
+            );
+        }
+        let direction = &self.parts.cable.end(device.side).direction;
+        let transit = direction.transmit(&device.link, frame.arrives, source.bytes);
+        self.inform(state, origin, transit.arrives, Fate::Taken);
+        true
+    }
+
+    /// Refuses a frame the memory that it names. Only a reliable connection does
+    /// not survive that.
+    fn deny(&self, state: &mut State, origin: Origin<'_>, at: Time) {
+        if self.is_reliable() {
+            self.settle(state, origin, at, Fate::AccessDenied);
+            self.fail(state);
+            self.report(ibv::IBV_EVENT_QP_ACCESS_ERR);
+        } else {
+            self.settle(state, origin, at, Fate::Taken);
+        }
+    }
+
+    /// Removes the frame at the head, which met its fate at `at`.
+    fn settle(&self, state: &mut State, origin: Origin<'_>, at: Time, fate: Fate) {
+        let heard = at + self.device().link.latency;
+        self.inform(state, origin, heard, fate);
+    }
+
+    fn inform(&self, state: &mut State, origin: Origin<'_>, heard: Time, fate: Fate) {
+        origin.slot.queue.settle(heard, fate);
+        state.worked = true;
+        if origin.slot.wants_bell() {
+            self.wake_peer();
+        }
+    }
+
+    /// Copies `bytes` of a frame, from `offset` in its sender's ring, into `target`.
+    fn load(&self, origin: Origin<'_>, mut offset: u64, mut bytes: u64, target: &[Span]) {
+        for span in target {
+            let part = span.bytes.min(bytes);
+            // SAFETY: the memory is inside a region that the application registered
+            // for writing and that is held; the frame is at the head and not
+            // settled.
+            unsafe {
+                self.parts.cable.load(
+                    self.device().side.opposite(),
+                    origin.index,
+                    offset,
+                    span.host as *mut u8,
+                    part,
+                );
+            }
+            offset += part;
+            bytes -= part;
+        }
+    }
+
+    /// The completion of a receive that a frame has used up, and whether the frame
+    /// was sent as solicited.
+    fn received(&self, id: u64, frame: &Frame, opcode: ibv::ibv_wc_opcode) -> (ibv::ibv_wc, bool) {
+        let message = &frame.message;
+        let status = ibv::IBV_WC_SUCCESS;
+        let mut completion = self.completion(id, status, opcode, message.bytes);
+        if let Some(immediate) = message.immediate {
+            completion.wc_flags = ibv::IBV_WC_WITH_IMM;
+            completion.__bindgen_anon_1.imm_data = immediate;
+        }
+        (completion, message.solicited)
+    }
+}
+
+/// The memory that a frame names.
+fn named(remote: Remote, frame: &Frame) -> Memory {
+    Memory {
+        address: remote.address,
+        bytes: frame.message.bytes,
+        key: remote.key,
+    }
+}

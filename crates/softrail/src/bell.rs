@@ -1,0 +1,127 @@
+//! Waking a process of the other end of a cable.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering, fence},
+    time::Duration,
+};
+
+/// What a process that waits for work at an end of a cable waits for, in memory
+/// that it shares with those who have work for it. All zeros is a bell that was
+/// never rung.
+///
+/// Ringing is a system call only while somebody sleeps.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct Bell {
+    rings: AtomicU32,
+    asleep: AtomicU32,
+}
+
+impl Bell {
+    /// How often it was rung. Asked before looking for work, so that
+    /// [`wait`](Self::wait) does not sleep through work that comes after.
+    pub fn rings(&self) -> u32 {
+        self.rings.load(Ordering::SeqCst)
+    }
+
+    /// Wakes everybody who waits. What they are to see must be written before.
+    pub fn ring(&self) {
+        self.rings.fetch_add(1, Ordering::SeqCst);
+        if self.asleep.swap(0, Ordering::SeqCst) != 0 {
+            platform::wake(&self.rings);
+        }
+    }
+
+    /// Sleeps until the bell was rung more often than `rings` times, or `timeout`
+    /// is over, or for no reason.
+    pub fn wait(&self, rings: u32, timeout: Option<Duration>) {
+        // A flag and no count: who is killed in its sleep leaves at worst one
+        // system call too many behind.
+        self.asleep.store(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        platform::wait(&self.rings, rings, timeout);
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod platform {
+    use std::{sync::atomic::AtomicU32, time::Duration};
+
+    use rustix::thread::futex;
+
+    pub fn wake(word: &AtomicU32) {
+        // Fails only for a word that is not mapped.
+        let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);
+    }
+
+    pub fn wait(word: &AtomicU32, value: u32, timeout: Option<Duration>) {
+        let timeout = timeout.and_then(|time| time.try_into().ok());
+        // However it ends, the caller looks for work again.
+        let _ = futex::wait(word, futex::Flags::empty(), value, timeout.as_ref());
+    }
+}
+
+/// Where processes cannot wait for each other's memory, they look now and then.
+#[cfg(not(target_os = "linux"))]
+mod platform {
+    use std::{
+        sync::atomic::{AtomicU32, Ordering},
+        thread,
+        time::{Duration, Instant},
+    };
+
+    const PAUSE: Duration = Duration::from_micros(100);
+
+    pub fn wake(_: &AtomicU32) {}
+
+    pub fn wait(word: &AtomicU32, value: u32, timeout: Option<Duration>) {
+        let until = timeout.map(|time| Instant::now() + time);
+        while word.load(Ordering::SeqCst) == value && until.is_none_or(|at| Instant::now() < at) {
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread, time::Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_ring_before_the_wait_is_not_slept_through() {
+        let bell = Bell::default();
+        let rings = bell.rings();
+        bell.ring();
+        bell.wait(rings, None);
+    }
+
+    #[test]
+    fn a_ring_wakes_everybody() {
+        let bell = Bell::default();
+        let rings = bell.rings();
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while bell.rings() == rings {
+                        bell.wait(rings, None);
+                    }
+                });
+            }
+            while bell.asleep.load(Ordering::SeqCst) == 0 {
+                thread::yield_now();
+            }
+            bell.ring();
+        });
+    }
+
+    #[test]
+    fn nobody_waits_longer_than_asked() {
+        let bell = Bell::default();
+        let start = Instant::now();
+        let time = Duration::from_millis(2);
+        while start.elapsed() < time {
+            bell.wait(bell.rings(), Some(time));
+        }
+    }
+}
