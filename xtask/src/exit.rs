@@ -56,7 +56,10 @@ fn code_of(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<toolchain::Error>() {
         return error.exit_code();
     }
-    let foreseen = error.is::<rail_bench::plan::PlanError>()
+    let foreseen = error.is::<crate::rig::UserError>()
+        || error.is::<softrail::FabricError>()
+        || error.is::<softrail::up::UpError>()
+        || error.is::<rail_bench::plan::PlanError>()
         || error.is::<rail_bench::RunError>()
         || error.is::<rail_matrix::PlanError>()
         || error.is::<rail_matrix::SelectError>()

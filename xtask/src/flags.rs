@@ -45,10 +45,47 @@ pub enum Verb {
     Patch(Patch),
     /// Try every rail of a matrix by itself: which are ok, dead, crossed or slow
     Preflight(Preflight),
+    /// Run anybody's program over emulated cables
+    Rig(RigFlags),
     /// Run every test, building first what they need
     Test(Test),
     /// Judge a build of jaccl case by case: which hold, which hang, which are wrong
     Verify(Box<rail_verify::args::VerifyArgs>),
+}
+
+#[derive(Args)]
+pub struct RigFlags {
+    #[command(subcommand)]
+    pub step: RigStep,
+}
+
+#[derive(Subcommand)]
+pub enum RigStep {
+    /// Run a command with the emulator in place: its libibverbs is ours, its devices are the rig's
+    Up(RigUp),
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "Every node of the rig gets a process, or those that --node names. A process finds the \
+                  devices of its node through the loader, so any program that opens libibverbs.so.1 \
+                  will do. In its environment are RIG_NODE, RIG_RANK (from 0), RIG_NODES, RIG_HOST (an \
+                  address of this run alone) and RIG_COORDINATOR (that address with a port).\n\n\
+                  A server and its client:\n  cargo xtask rig up -- sh -c \\\n    'test $RIG_RANK = 0 \
+                  && exec ibv_uc_pingpong; sleep 1; exec ibv_uc_pingpong $RIG_HOST'"
+)]
+pub struct RigUp {
+    /// The cabling, as rig.toml; without it two nodes, a and b, joined by three cables
+    pub rig: Option<PathBuf>,
+    /// Only on this node; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub node: Vec<String>,
+    /// End everything after so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub timeout: Option<Duration>,
+    /// The command, after `--`
+    #[arg(last = true, required = true)]
+    pub command: Vec<String>,
 }
 
 #[derive(Args, Clone)]

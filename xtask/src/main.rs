@@ -16,6 +16,7 @@ mod matrix;
 mod patch;
 mod preflight;
 mod programs;
+mod rig;
 mod session;
 mod terminal;
 mod test;
@@ -47,6 +48,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Matrix(flags) => matrix::run(&flags),
         Verb::Patch(flags) => patch::run(&session, &flags),
         Verb::Preflight(flags) => preflight::run(&session, &flags),
+        Verb::Rig(flags) => rig::run(&session, &flags),
         Verb::Test(flags) => test::run(&session, &flags),
         Verb::Verify(args) => verify::run(&session, &args),
     }

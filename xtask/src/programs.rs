@@ -39,7 +39,7 @@ pub fn of_verify(session: &Session) -> anyhow::Result<rail_verify::group::Progra
 
 /// By itself: beside another package its dependencies would have the features that the
 /// other wants, and it has one file for all, so that every verb would compile it anew.
-fn provider(session: &Session) -> anyhow::Result<PathBuf> {
+pub fn provider(session: &Session) -> anyhow::Result<PathBuf> {
     let artifacts = compile(session, "softrail-provider", &[])?;
     shared_library(&artifacts, "softrail_provider")
 }

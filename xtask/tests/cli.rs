@@ -296,3 +296,15 @@ fn a_preflight_over_no_matrix_of_the_rig_is_refused_before_anything_is_built() {
     names_all(&preflight(&["--rig", path]), &["no rails"]);
     assert!(is_empty(&store.path().join("builds")));
 }
+
+#[test]
+fn a_program_on_no_node_of_the_rig_is_refused_before_anything_is_compiled() {
+    let store = TempDir::new().unwrap();
+    let up = |arguments: &[&str]| refusal(xtask(&store).args(["rig", "up"]).args(arguments));
+    names_all(&up(&["--node", "c", "--", "true"]), &["--node c", "a, b"]);
+    names_all(
+        &up(&["/no/such/rig.toml", "--", "true"]),
+        &["/no/such/rig.toml"],
+    );
+    names_all(&up(&[]), &["<COMMAND>"]);
+}

@@ -37,6 +37,7 @@ pub mod config;
 pub mod fabric;
 mod launch;
 pub mod shm;
+pub mod up;
 
 pub use bell::Bell;
 pub use launch::{Fabric, FabricError, default_parent, provider_library};
