@@ -246,7 +246,8 @@ fn a_hostfiles_cells_claim_cables_by_index() {
         [Problem::NoOtherEnd {
             from: "m1:rdma_en8".into(),
             node: "m2".into(),
-            rail: 3
+            place: 3,
+            back: 2,
         }]
     );
     let (_, first) = topology.nodes().next().unwrap();
@@ -301,7 +302,8 @@ fn what_is_no_text_is_told_with_its_offset() {
     assert_eq!(
         read::read(&vec![b' '; MAX_BYTES + 1], None).unwrap_err(),
         ReadError::TooLarge {
-            bytes: MAX_BYTES + 1
+            bytes: MAX_BYTES + 1,
+            limit: MAX_BYTES
         }
     );
 }

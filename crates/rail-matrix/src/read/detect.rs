@@ -19,11 +19,13 @@ pub fn detect(bytes: &[u8]) -> Result<Input, ReadError> {
     if start.is_empty() {
         return Err(ReadError::Empty);
     }
-    if text.lines().any(begins_rig) {
-        return Ok(Input::Rig);
-    }
-    if text.lines().any(|line| line.starts_with("Hardware Port: ")) {
-        return Ok(Input::Reports);
+    if !start.starts_with('{') {
+        if text.lines().any(begins_rig) {
+            return Ok(Input::Rig);
+        }
+        if text.lines().any(|line| line.starts_with("Hardware Port: ")) {
+            return Ok(Input::Reports);
+        }
     }
     let shape = shape(bytes)?;
     if let Some(kind) = shape.kind() {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{MAX_BYTES, ReportKind};
+use super::ReportKind;
 use crate::{MAX_NODES, RigError};
 
 /// A description that cannot be read. `Display` names the place within it and what was
@@ -10,14 +10,17 @@ use crate::{MAX_NODES, RigError};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// More than [`MAX_BYTES`].
+    /// More than [`MAX_BYTES`](super::MAX_BYTES), or of a rig
+    /// [`MAX_RIG_BYTES`](super::MAX_RIG_BYTES).
     #[error(
-        "{bytes} bytes are more than the {} MiB that a description may have; check that this is \
-         one", MAX_BYTES >> 20
+        "{bytes} bytes are more than the {} MiB that such a description may have; check that \
+         this is one", limit >> 20
     )]
     TooLarge {
         /// How many there are.
         bytes: usize,
+        /// How many there may be.
+        limit: usize,
     },
     /// Not text.
     #[error("byte {offset} is not UTF-8; check that this is the file you mean")]

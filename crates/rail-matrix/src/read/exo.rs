@@ -11,9 +11,9 @@ use std::collections::{BTreeSet, HashMap};
 use super::{
     ReadError,
     detect::{Keys, Shape, shape},
-    json, speed,
+    few_enough, json, speed,
 };
-use crate::{Address, MAX_NODES, Network, NodeId, Problem, Topology};
+use crate::{Address, Network, NodeId, Problem, Topology};
 use document::{Connections, Edge, Snapshot, State};
 
 pub(super) fn read(bytes: &[u8]) -> Result<Topology, ReadError> {
@@ -28,9 +28,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Topology, ReadError> {
 
 fn topology(state: &State) -> Result<Topology, ReadError> {
     let Snapshot { nodes, connections } = &state.topology;
-    if nodes.len() > MAX_NODES {
-        return Err(ReadError::TooManyNodes { has: nodes.len() });
-    }
+    few_enough(nodes.len())?;
     let mut topology = Topology::new();
     for node in nodes {
         topology.add_node(node);

@@ -15,9 +15,10 @@ use serde::{
 use super::{
     JsonError, ReadError,
     detect::{Shape, shape},
+    few_enough,
     json::{self, Text},
 };
-use crate::{Address, MAX_NODES, Network, Problem, Topology};
+use crate::{Address, Network, Problem, Topology};
 
 #[derive(Deserialize)]
 struct Document<'a> {
@@ -75,9 +76,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Topology, ReadError> {
         Shape::List { .. } => (json::parse::<Vec<Host>>(bytes)?, ""),
         Shape::Object { .. } | Shape::Other => (json::parse::<Document>(bytes)?.hosts, "hosts"),
     };
-    if hosts.len() > MAX_NODES {
-        return Err(ReadError::TooManyNodes { has: hosts.len() });
-    }
+    few_enough(hosts.len())?;
     for (i, host) in hosts.iter().enumerate() {
         let cells = host.rdma.len();
         if cells != 0 && cells != hosts.len() {
@@ -103,21 +102,20 @@ fn topology(hosts: &[Host]) -> Topology {
     };
     let nodes: Vec<_> = hosts.iter().map(add).collect();
     for (i, host) in hosts.iter().enumerate() {
-        for (j, cell) in host.rdma.iter().enumerate() {
-            for (k, device) in cell.0.iter().enumerate() {
-                let from = topology.port(nodes[i], device);
-                let there = hosts[j].rdma.get(i).and_then(|cell| cell.0.get(k));
-                match there {
-                    Some(there) => {
-                        let to = topology.port(nodes[j], there);
-                        topology.sight(from, to);
-                    }
-                    None => topology.report(Problem::NoOtherEnd {
-                        from: topology.written(from),
-                        node: hosts[j].ssh.to_string(),
-                        rail: k + 1,
-                    }),
-                }
+        for (j, Cell(here)) in host.rdma.iter().enumerate() {
+            let there = hosts[j].rdma.get(i).map_or(&[][..], |cell| &cell.0);
+            for (here, there) in here.iter().zip(there) {
+                let from = topology.port(nodes[i], here);
+                let to = topology.port(nodes[j], there);
+                topology.sight(from, to);
+            }
+            if let Some(device) = here.get(there.len()) {
+                topology.report(Problem::NoOtherEnd {
+                    from: format!("{}:{}", &*host.ssh, &**device),
+                    node: hosts[j].ssh.to_string(),
+                    place: there.len() + 1,
+                    back: there.len(),
+                });
             }
         }
     }

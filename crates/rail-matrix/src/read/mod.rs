@@ -25,13 +25,18 @@ use std::{fmt, str::FromStr};
 
 pub use error::{JsonError, ReadError};
 
-use crate::{Rig, Topology};
+use crate::{MAX_NODES, Rig, Topology};
 pub use detect::detect;
 pub use reports::{HostReport, ReportKind, System, reports};
 
 /// The most bytes of a description. A full `/state` of a large cluster has a few
 /// hundred thousand.
 pub const MAX_BYTES: usize = 64 << 20;
+
+/// The most bytes of a `rig.toml`: that of 64 nodes, each joined to every other by 4
+/// cables, has less than one MiB. It is less than [`MAX_BYTES`] because a TOML parser takes
+/// up to seventy times the size of its text.
+pub const MAX_RIG_BYTES: usize = 8 << 20;
 
 /// The kinds of description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -105,9 +110,27 @@ impl FromStr for Input {
 pub fn read(bytes: &[u8], input: Option<Input>) -> Result<Topology, ReadError> {
     let input = input.map_or_else(|| detect(bytes), Ok)?;
     match input {
-        Input::Rig => Ok(Topology::from_rig(&Rig::parse(text::utf8(bytes)?)?)?),
+        Input::Rig => rig(bytes),
         Input::Exo => exo::read(bytes),
         Input::Hostfile => hostfile::read(bytes),
         Input::Reports => Err(ReadError::OneReport),
+    }
+}
+
+fn rig(bytes: &[u8]) -> Result<Topology, ReadError> {
+    text::at_most(MAX_RIG_BYTES, bytes)?;
+    let text = text::utf8(bytes)?;
+    if text.trim_ascii().is_empty() {
+        return Err(ReadError::Empty);
+    }
+    let rig = Rig::parse(text)?;
+    few_enough(rig.nodes.len())?;
+    Ok(Topology::from_rig(&rig)?)
+}
+
+fn few_enough(nodes: usize) -> Result<(), ReadError> {
+    match nodes {
+        has if has > MAX_NODES => Err(ReadError::TooManyNodes { has }),
+        _ => Ok(()),
     }
 }

@@ -4,12 +4,18 @@ use super::{MAX_BYTES, ReadError};
 
 /// The bytes as text.
 pub(super) fn utf8(bytes: &[u8]) -> Result<&str, ReadError> {
-    if bytes.len() > MAX_BYTES {
-        return Err(ReadError::TooLarge { bytes: bytes.len() });
-    }
+    at_most(MAX_BYTES, bytes)?;
     std::str::from_utf8(bytes).map_err(|error| ReadError::NotUtf8 {
         offset: error.valid_up_to(),
     })
+}
+
+/// Refuses more bytes than there may be.
+pub(super) fn at_most(limit: usize, bytes: &[u8]) -> Result<(), ReadError> {
+    match bytes.len() {
+        bytes if bytes > limit => Err(ReadError::TooLarge { bytes, limit }),
+        _ => Ok(()),
+    }
 }
 
 /// No more of a text than a message can hold.

@@ -30,11 +30,11 @@ impl Rig {
     }
 
     pub(super) fn check_places(&self) -> Result<(), (Place, RigProblem)> {
-        self.check_nodes()?;
+        let nodes = self.check_nodes()?;
         let mut names = HashSet::new();
         let mut used = HashMap::new();
         for (c, cable) in self.cables.iter().enumerate() {
-            self.check_cable(c, cable)?;
+            self.check_cable(c, cable, &nodes)?;
             if !names.insert(&cable.name) {
                 return Err((
                     Place::Cable(c),
@@ -51,12 +51,16 @@ impl Rig {
                 }
             }
         }
-        self.check_faults()
+        self.check_faults(|fault| match fault {
+            Fault::Device { device, .. } => used.contains_key(device),
+            Fault::Cable { cable, .. } => names.contains(cable),
+        })
     }
 
-    fn check_faults(&self) -> Result<(), (Place, RigProblem)> {
+    fn check_faults(&self, is_known: impl Fn(&Fault) -> bool) -> Result<(), (Place, RigProblem)> {
+        let mut stated = HashSet::new();
         for (f, fault) in self.faults.iter().enumerate() {
-            let known = self.cables.iter().any(|cable| fault.is_on(cable));
+            let known = is_known(fault);
             let problem = match fault {
                 Fault::Device { device, .. } if !known => RigProblem::FaultOnUnknownDevice {
                     device: device.to_string(),
@@ -66,7 +70,7 @@ impl Rig {
                     cable: cable.clone(),
                     known: list(self.cables.iter().map(|cable| &cable.name)),
                 },
-                _ if self.faults[..f].contains(fault) => RigProblem::DuplicateFault(fault.clone()),
+                _ if !stated.insert(fault) => RigProblem::DuplicateFault(fault.clone()),
                 _ => continue,
             };
             return Err((Place::Fault(f), problem));
@@ -74,7 +78,8 @@ impl Rig {
         Ok(())
     }
 
-    fn check_nodes(&self) -> Result<(), (Place, RigProblem)> {
+    /// The names of the nodes.
+    fn check_nodes(&self) -> Result<HashSet<&str>, (Place, RigProblem)> {
         if self.nodes.is_empty() {
             return Err((Place::Rig, RigProblem::NoNodes));
         }
@@ -88,14 +93,19 @@ impl Rig {
                 };
                 return Err((Place::Node(n), problem));
             }
-            if !names.insert(&node.name) {
+            if !names.insert(node.name.as_str()) {
                 return Err((Place::Node(n), RigProblem::DuplicateNode(node.name.clone())));
             }
         }
-        Ok(())
+        Ok(names)
     }
 
-    fn check_cable(&self, c: usize, cable: &Cable) -> Result<(), (Place, RigProblem)> {
+    fn check_cable(
+        &self,
+        c: usize,
+        cable: &Cable,
+        nodes: &HashSet<&str>,
+    ) -> Result<(), (Place, RigProblem)> {
         let name = &cable.name;
         if name.is_empty() {
             let problem = RigProblem::EmptyName {
@@ -113,7 +123,7 @@ impl Rig {
                 };
                 return Err((Place::End(c, e), problem));
             }
-            if self.rank(&end.node).is_none() {
+            if !nodes.contains(end.node.as_str()) {
                 let problem = RigProblem::UnknownNode {
                     cable: name.clone(),
                     node: end.node.clone(),
@@ -137,10 +147,11 @@ impl Rig {
     }
 }
 
-/// Quoted names after each other, for people.
+/// Quoted names after each other, for people: up to twelve, and whether there are more.
 pub(super) fn list(names: impl Iterator<Item = impl Display>) -> String {
-    names
-        .map(|name| format!("'{name}'"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    const SHOWN: usize = 12;
+    let mut names = names.map(|name| format!("'{name}'"));
+    let shown: Vec<_> = names.by_ref().take(SHOWN).collect();
+    let more = if names.next().is_some() { ", ..." } else { "" };
+    shown.join(", ") + more
 }

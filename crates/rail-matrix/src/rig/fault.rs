@@ -11,7 +11,7 @@ use super::{Cable, End, Rig};
 ///
 /// A rig with faults has the matrix of the same rig without: a matrix says how
 /// the cables are plugged in, not whether they work.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// A device is broken. Its cable and the other end are well.
     Device {
@@ -30,7 +30,7 @@ pub enum Fault {
 }
 
 /// How a device is broken: what a client of libibverbs sees of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeviceFault {
     /// `ibv_get_device_list` does not list it.
     Absent,
@@ -46,7 +46,7 @@ pub enum DeviceFault {
 }
 
 /// How a cable is broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CableFault {
     /// Frames leave and never arrive, and nobody is told.
     Cut,

@@ -92,18 +92,20 @@ pub enum Problem {
         /// The end that does not.
         to: String,
     },
-    /// A device that is listed for a rail, and the other node lists none for it.
+    /// More devices listed towards a node than that node lists back.
     #[error(
-        "{from} is rail {rail} towards node '{node}', which lists no device for rail {rail} back; \
-         list the other end of that cable there, or take {from} out"
+        "{from} is device {place} of those towards node '{node}', which lists {back} back; list as \
+         many there, or take out {from} and what follows it"
     )]
     NoOtherEnd {
-        /// The end that is listed, as `node:device`.
+        /// The first without an other end, as `node:device`.
         from: String,
         /// The other node.
         node: String,
-        /// Its place in the cell, from 1.
-        rail: usize,
+        /// Its place among those towards that node, from 1.
+        place: usize,
+        /// How many that node lists.
+        back: usize,
     },
     /// A cable that one end knows of, and another cable is in that device.
     #[error(

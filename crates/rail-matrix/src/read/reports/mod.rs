@@ -10,8 +10,8 @@ mod linux;
 mod mac;
 mod sysfs;
 
-use super::ReadError;
-use crate::{MAX_NODES, NodeId, PortId, Topology};
+use super::{ReadError, few_enough};
+use crate::{NodeId, PortId, Topology};
 
 pub use kind::{ReportKind, System};
 
@@ -31,9 +31,7 @@ pub struct HostReport {
 /// When a report is not what its tool writes, or a node lacks one that tells of its
 /// cables.
 pub fn reports(hosts: &[HostReport]) -> Result<Topology, ReadError> {
-    if hosts.len() > MAX_NODES {
-        return Err(ReadError::TooManyNodes { has: hosts.len() });
-    }
+    few_enough(hosts.len())?;
     let mut topology = Topology::new();
     let mut domains = mac::Domains::default();
     let mut subnets = linux::Subnets::default();
