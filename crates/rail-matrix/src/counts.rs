@@ -17,6 +17,10 @@ impl Counts {
         }
     }
 
+    pub fn ranks(&self) -> usize {
+        self.ranks
+    }
+
     pub fn at(&self, i: usize, j: usize) -> usize {
         self.counts[i * self.ranks + j]
     }

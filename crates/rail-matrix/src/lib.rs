@@ -52,6 +52,7 @@
 //! The crate is pure: text and values in, values out. It reads no file.
 #![forbid(unsafe_code)]
 
+pub mod check;
 mod counts;
 mod matrix;
 mod natural;

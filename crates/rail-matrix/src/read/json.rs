@@ -40,7 +40,7 @@ impl JsonError {
     }
 
     /// What is wrong between several places.
-    pub(super) fn at(path: String, what: String) -> Self {
+    pub(crate) fn at(path: String, what: String) -> Self {
         Self {
             path: text::short(&path),
             place: None,

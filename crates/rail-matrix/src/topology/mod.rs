@@ -199,6 +199,11 @@ impl Topology {
         id
     }
 
+    /// The device of this name on a node, if anybody named it.
+    pub fn find_port(&self, node: NodeId, device: &str) -> Option<PortId> {
+        self.devices[node.0].get(device).copied()
+    }
+
     /// Sets the line rate of a device, in bytes per second.
     pub fn set_rate(&mut self, port: PortId, bytes_per_second: u64) {
         self.ports[port.0].bytes_per_second = Some(bytes_per_second);

@@ -1,0 +1,131 @@
+//! What was found, for people and for programs.
+
+use std::{fmt::Write as _, str::FromStr};
+
+use serde::Serialize;
+
+use super::{Existing, Finding, Verdict};
+use crate::{Backend, Jaccl};
+
+/// The name and version of [`Format::Json`].
+pub const SCHEMA: &str = "mlx-rails/matrix-check/1";
+
+/// What findings are written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// A list for people, in Markdown.
+    #[default]
+    Markdown,
+    /// One object. See [`SCHEMA`].
+    Json,
+}
+
+/// Something that is no [`Format`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no format; there are md and json")]
+pub struct UnknownFormat(String);
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFormat> {
+        match text {
+            "md" => Ok(Self::Markdown),
+            "json" => Ok(Self::Json),
+            other => Err(UnknownFormat(other.to_owned())),
+        }
+    }
+}
+
+/// Writes what was found of some matrices. Ends with a line break.
+pub fn render(format: Format, checked: &[(Existing, Verdict)], jaccl: &Jaccl) -> String {
+    match format {
+        Format::Markdown => {
+            let parts: Vec<_> = checked.iter().map(|(m, v)| markdown(m, v, jaccl)).collect();
+            parts.join("\n")
+        }
+        Format::Json => json(checked, jaccl),
+    }
+}
+
+fn markdown(existing: &Existing, verdict: &Verdict, jaccl: &Jaccl) -> String {
+    let mut text = String::new();
+    if let Some(name) = &existing.name {
+        let _ = writeln!(text, "instance {}\n", name.escape_debug());
+    }
+    let makes = match verdict.backend {
+        Some(backend) => format!("jaccl makes a {backend}"),
+        None => "jaccl makes no group".to_owned(),
+    };
+    let variable = if verdict.ring_variable {
+        "set"
+    } else {
+        "not set"
+    };
+    let _ = writeln!(
+        text,
+        "{} ranks, MLX_JACCL_RING {variable}, MLX {}: {makes}\n",
+        existing.cells.len(),
+        jaccl.version(),
+    );
+    for Finding {
+        outcome,
+        cell,
+        sentence,
+        ..
+    } in &verdict.findings
+    {
+        let at = cell.map_or_else(String::new, |cell| format!(" {cell}"));
+        let _ = writeln!(text, "- {outcome}{at}: {}", one_line(sentence));
+    }
+    if verdict.findings.is_empty() {
+        text.push_str("Every rail is the two ends of one cable, and no cable is left over.\n");
+    }
+    text
+}
+
+/// Names in a sentence may hold anything; a line of the list stays one line.
+fn one_line(sentence: &str) -> String {
+    let escape = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    sentence.chars().map(escape).collect()
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: &'static str,
+    mlx: String,
+    safe: bool,
+    matrices: Vec<Judged<'a>>,
+}
+
+#[derive(Serialize)]
+struct Judged<'a> {
+    instance: Option<&'a str>,
+    nodes: Option<&'a [String]>,
+    ring_variable: bool,
+    /// Null where jaccl forms no group.
+    backend: Option<Backend>,
+    safe: bool,
+    findings: &'a [Finding],
+}
+
+fn json(checked: &[(Existing, Verdict)], jaccl: &Jaccl) -> String {
+    let judged = checked.iter().map(|(existing, verdict)| Judged {
+        instance: existing.name.as_deref(),
+        nodes: existing.nodes.as_deref(),
+        ring_variable: verdict.ring_variable,
+        backend: verdict.backend,
+        safe: verdict.is_safe(),
+        findings: &verdict.findings,
+    });
+    let report = Report {
+        schema: SCHEMA,
+        mlx: jaccl.version(),
+        safe: checked.iter().all(|(_, verdict)| verdict.is_safe()),
+        matrices: judged.collect(),
+    };
+    serde_json::to_string_pretty(&report).expect("names, numbers and lists are JSON") + "\n"
+}
