@@ -63,6 +63,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         || error.is::<rail_bench::RunError>()
         || error.is::<rail_matrix::PlanError>()
         || error.is::<rail_matrix::SelectError>()
+        || error.is::<rail_matrix::check::CheckError>()
         || error.is::<rail_matrix::read::ReadError>()
         || error.is::<rail_matrix::write::DialectError>()
         || error.is::<rail_matrix::write::ExoError>()

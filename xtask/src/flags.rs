@@ -287,7 +287,9 @@ pub struct Preflight {
 /// one cable. What is left out, and why, is said in the table, and on stderr beside the other
 /// outputs.
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Inputs:
   rig       a rig.toml
   exo       the JSON of exo's /state or /state/topology: curl HOST:52415/state | ... --from -
@@ -305,8 +307,17 @@ Outputs:
   env       the environment of each rank, for sh
   dot, svg  nodes, cables and rails, for Graphviz and as a drawing
 
-Exit codes: 0 done, 1 there is no such plan or your input cannot be read.")]
+Exit codes: 0 done, 1 there is no such plan or your input cannot be read."
+)]
 pub struct Matrix {
+    #[command(subcommand)]
+    pub step: Option<MatrixStep>,
+    #[command(flatten)]
+    pub plan: MatrixPlan,
+}
+
+#[derive(Args)]
+pub struct MatrixPlan {
     /// The cabling: a file, or - for stdin [default: an embedded rig of two nodes and three
     /// cables]
     #[arg(long, value_name = "FILE|-")]
@@ -316,6 +327,45 @@ pub struct Matrix {
     pub input: InputKind,
     #[command(flatten)]
     pub options: MatrixOptions,
+}
+
+#[derive(Subcommand)]
+pub enum MatrixStep {
+    /// Judge a matrix that somebody made: what hangs, falls back, fails or is wasted
+    ///
+    /// Reads a jaccl device file, a hostfile of mlx.launch, or exo's /state, every jaccl
+    /// instance of which is judged over the cabling in it: curl HOST:52415/state | cargo xtask
+    /// matrix check -
+    Check(MatrixCheck),
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "Exit codes: 0 it runs, as the backend that is wanted, though it may waste \
+                  cables; 1 something hangs, falls back or fails, or your input cannot be read."
+)]
+pub struct MatrixCheck {
+    /// The matrix, or - for stdin
+    #[arg(value_name = "FILE|-")]
+    pub matrix: PathBuf,
+    /// The cabling as it is, of any kind that `matrix --from` reads. Without one nothing tells
+    /// whether the k-th devices of two cells are the ends of one cable
+    #[arg(long, value_name = "FILE")]
+    pub topology: Option<PathBuf>,
+    /// The node of each row, by name or by label [default: as the matrix's document says, else
+    /// the topology's nodes in their order]
+    #[arg(long, value_name = "A,B,..", value_delimiter = ',')]
+    pub nodes: Vec<String>,
+    /// ring: judge it with MLX_JACCL_RING set; mesh: without [default: as the document's
+    /// reader does, else set if a cell has several devices]
+    #[arg(long, value_enum)]
+    pub backend: Option<Backend>,
+    /// The MLX that reads the matrix
+    #[arg(long, value_name = "VERSION", default_value = toolchain::DEFAULT_PIN)]
+    pub mlx: Jaccl,
+    /// What to print on stdout: md, for people, or json, schema mlx-rails/matrix-check/1
+    #[arg(long, value_name = "md|json", default_value = "md")]
+    pub format: rail_matrix::check::Format,
 }
 
 /// How to plan, and what to write.

@@ -1,18 +1,24 @@
 //! `cargo xtask matrix`: a matrix from any description of the cabling.
 
+mod check;
 mod input;
 
 use std::process::ExitCode;
 
 use rail_matrix::{Options, Plan, Topology, plan, write::Output};
 
-use crate::flags::{self, MatrixOptions};
+use crate::flags::{self, MatrixOptions, MatrixStep};
 
 pub use input::InputError;
 
 pub fn run(flags: &flags::Matrix) -> anyhow::Result<ExitCode> {
-    let topology = input::topology(flags.from.as_deref(), flags.input)?;
-    print(&topology, &flags.options)
+    match &flags.step {
+        Some(MatrixStep::Check(flags)) => check::run(flags),
+        None => {
+            let topology = input::topology(flags.plan.from.as_deref(), flags.plan.input)?;
+            print(&topology, &flags.plan.options)
+        }
+    }
 }
 
 /// Plans, and writes what was asked for: the document on stdout, and what a document for

@@ -247,6 +247,112 @@ fn what_cannot_be_planned_names_the_nodes() {
 }
 
 #[test]
+fn a_matrix_is_checked_over_the_cabling_and_without_one() {
+    let place = Place::new();
+    place.file("state.json", CROSSED);
+    place.file(
+        "sorted.json",
+        r#"[[[],["rdma_en6","rdma_en7"]],[["rdma_en6","rdma_en7"],[]]]"#,
+    );
+    let (alone, _) = place.said("check sorted.json");
+    names_all(
+        &alone,
+        &["jaccl makes a ring", "- note: without a topology"],
+    );
+
+    let over = "check sorted.json --topology state.json --nodes studio,mini";
+    let crossed = place.matrix(over).assert().code(1);
+    names_all(
+        &both(&crossed).0,
+        &[
+            "- hangs (0, 1)[0]: crossed: studio:rdma_en6 is paired with mini:rdma_en6, and its \
+             cable leads to mini:rdma_en7",
+        ],
+    );
+    let json = place
+        .matrix(&format!("{over} --format json --mlx 0.32.4"))
+        .assert()
+        .code(1);
+    let json: Value = serde_json::from_str(&both(&json).0).unwrap();
+    assert_eq!(
+        (&json["safe"], &json["mlx"]),
+        (&json!(false), &json!("0.32.4"))
+    );
+
+    place.file(
+        "aligned.json",
+        &place.said("--from state.json --output jaccl").0,
+    );
+    let (sound, _) = place.said("check aligned.json --topology state.json --backend ring");
+    names_all(&sound, &["Every rail is the two ends of one cable"]);
+}
+
+#[test]
+fn every_jaccl_instance_of_a_live_state_is_checked() {
+    let place = Place::new();
+    let instance = |devices: &str| {
+        format!(
+            r#"{{"MlxJacclInstance": {{"jacclDevices": {devices}, "shardAssignments": {{
+                "nodeToRunner": {{"12D3-a": "r1", "12D3-b": "r0"}},
+                "runnerToShard": {{"r0": {{"TensorShardMetadata": {{"deviceRank": 0}}}},
+                                  "r1": {{"TensorShardMetadata": {{"deviceRank": 1}}}}}}}}}}}}"#
+        )
+    };
+    let state = CROSSED.trim_end().strip_suffix('}').unwrap();
+    let state = format!(
+        r#"{state}, "instances": {{"good": {}, "bad": {}}}}}"#,
+        instance(r#"[[null, "rdma_en7"], ["rdma_en6", null]]"#),
+        instance(r#"[[null, "rdma_en6"], ["rdma_en6", null]]"#)
+    );
+    let mut command = place.matrix("check - --format json");
+    let json = command.write_stdin(state).assert().code(1);
+    let json: Value = serde_json::from_str(&both(&json).0).unwrap();
+    let matrices = json["matrices"].as_array().unwrap();
+    let safe = matrices
+        .iter()
+        .map(|m| (m["instance"].as_str(), m["safe"].as_bool()));
+    assert_eq!(
+        safe.collect::<Vec<_>>(),
+        [(Some("good"), Some(true)), (Some("bad"), Some(false))]
+    );
+    assert_eq!(
+        matrices[1]["findings"][0]["cell"],
+        json!({"from": 0, "to": 1, "rail": 0})
+    );
+}
+
+#[test]
+fn what_cannot_be_checked_names_the_file() {
+    let place = Place::new();
+    place.file("state.json", CROSSED);
+    place.file("cell.json", "[[null, 7]]");
+    place.file(
+        "three.json",
+        r#"[[null,"x","x"],["x",null,"x"],["x","x",null]]"#,
+    );
+    names_all(
+        &place.refusal("check nowhere.json"),
+        &["error: cannot read nowhere.json"],
+    );
+    names_all(
+        &place.refusal("check cell.json"),
+        &["error: cell.json: [0][1]: expected null, a device or a list of devices"],
+    );
+    names_all(
+        &place.refusal("check three.json --topology state.json"),
+        &["error: three.json: the matrix has 3 rows, and there are 2 nodes"],
+    );
+    names_all(
+        &place.refusal("check three.json --topology cell.json"),
+        &["error: cell.json: cannot tell what this is"],
+    );
+    names_all(
+        &place.refusal("check three.json --format yaml"),
+        &["'yaml'", "md", "json"],
+    );
+}
+
+#[test]
 fn a_wrong_flag_is_answered_with_what_there_is() {
     let place = Place::new();
     names_all(
