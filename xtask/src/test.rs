@@ -36,6 +36,10 @@ pub fn run(session: &Session, flags: &flags::Test) -> anyhow::Result<ExitCode> {
         .toolchain
         .build(&Request::mlx(&pin, Series::Patched))?;
 
+    if cfg!(target_os = "linux") {
+        session.toolchain.clients()?;
+    }
+
     let (shell, arguments) = (&session.shell, &flags.cargo_test);
     let selection: &[&str] = if arguments.is_empty() {
         &["--workspace"]

@@ -14,6 +14,7 @@
 
 pub mod build;
 pub mod build_script;
+pub mod clients;
 mod compile;
 pub mod doctor;
 pub mod error;
@@ -136,9 +137,10 @@ impl Toolchain {
             ]);
         }
         let tools = self.tools_if_present().key;
+        let clients = self.clients_key();
         let keep = |kind: Kind, name: &str| match kind {
             Kind::Source => trees.iter().any(|tree| tree.to_string() == name),
-            Kind::Tools => tools == name,
+            Kind::Tools => tools == name || clients == name,
             Kind::Build => {
                 let manifest = self.store.entry(Kind::Build, name).join("manifest.json");
                 Manifest::load(&manifest).is_ok_and(|m| {

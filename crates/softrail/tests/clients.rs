@@ -1,0 +1,217 @@
+//! Programs that nobody here wrote, unmodified, as two processes on the two ends of a
+//! cable.
+#![cfg(target_os = "linux")]
+
+use std::{
+    sync::{OnceLock, atomic::AtomicBool},
+    time::Duration,
+};
+
+use rail_matrix::{Link, Rig};
+use softrail::{
+    Fabric,
+    up::{End, Job, Stream},
+};
+use toolchain::{Toolchain, clients::Clients};
+
+/// Longer than any of them takes where others compile meanwhile.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Has node 1 wait until node 0 listens on this run's port, as `/proc/net/tcp` tells.
+const MEET: &str = r#"
+port=${RIG_COORDINATOR#*:}
+if [ $RIG_RANK = 0 ]; then host=; else
+    host=$RIG_HOST
+    listens=$(printf ':%04X 0*:0000 0A' $port)
+    until grep -q "$listens" /proc/net/tcp /proc/net/tcp6; do sleep 0.02; done
+fi
+"#;
+
+fn clients() -> &'static Clients {
+    static CLIENTS: OnceLock<Clients> = OnceLock::new();
+    CLIENTS.get_or_init(|| {
+        let got = Toolchain::open().and_then(|toolchain| toolchain.clients());
+        got.unwrap_or_else(|error| panic!("{error}"))
+    })
+}
+
+/// What came of a program.
+struct Ran {
+    /// What each node wrote.
+    said: [String; 2],
+    /// What each cable carried.
+    bytes: Vec<u64>,
+}
+
+/// Runs a program on these nodes, node 0 among them, `$port` and `$host` set; it must end well, and the
+/// loader must have nothing to say.
+#[track_caller]
+fn run(nodes: &[usize], program: &str, arguments: &str) -> Ran {
+    let mut rig = Rig::embedded();
+    for cable in &mut rig.cables {
+        cable.link = Link {
+            bytes_per_second: 200_000_000,
+            latency: Duration::from_micros(5),
+        };
+    }
+    let parent = tempfile::tempdir().expect("a folder");
+    let fabric = Fabric::create(parent.path(), &rig).expect("a fabric");
+    let libraries: Vec<_> = clients()
+        .libraries()
+        .iter()
+        .map(|folder| format!(":{}", folder.display()))
+        .collect();
+    let program = clients().program(program);
+    let script = format!(
+        "{MEET}export LD_LIBRARY_PATH=$LD_LIBRARY_PATH{}\nexec {} {arguments}",
+        libraries.concat(),
+        program.display()
+    );
+    let command = ["sh".to_owned(), "-c".to_owned(), script];
+    let job = Job {
+        command: &command,
+        nodes,
+        provider: &softrail::provider_library().expect("the provider"),
+        limit: Some(LIMIT),
+    };
+    let mut said = [String::new(), String::new()];
+    let mut complaints = Vec::new();
+    let ends = fabric
+        .up(
+            &["a", "b"],
+            &job,
+            &AtomicBool::new(false),
+            |node, stream, line| {
+                said[node].extend([line, "\n"]);
+                let of_loader = ["version information", "symbol lookup", "shared librar"];
+                if stream == Stream::Err && of_loader.iter().any(|words| line.contains(words)) {
+                    complaints.push(line.to_owned());
+                }
+            },
+        )
+        .unwrap_or_else(|error| panic!("{error}"));
+    let well: Vec<_> = nodes.iter().map(|node| (*node, End::Code(0))).collect();
+    assert_eq!(ends, well, "{}\n{}", said[0], said[1]);
+    assert!(complaints.is_empty(), "{complaints:?}");
+    Ran {
+        said,
+        bytes: fabric.cable_bytes().into_values().collect(),
+    }
+}
+
+/// Runs one program on both nodes, over the second cable.
+#[track_caller]
+fn pair(program: &str, arguments: &str) -> Ran {
+    let arguments = format!("-d rdma_en6 -p $port {arguments} $host");
+    run(&[0, 1], program, &arguments)
+}
+
+/// 50 round trips of 4096 bytes, whose ends are printed by both.
+#[track_caller]
+fn ping_pong(program: &str, arguments: &str) {
+    let ran = pair(program, &format!("-g 1 -n 50 -c {arguments}"));
+    for said in &ran.said {
+        assert!(said.contains("50 iters in"), "{said}");
+    }
+    assert_eq!(ran.bytes, [0, 2 * 50 * 4096, 0]);
+}
+
+/// perftest's own checks end in its exit code; that it moved what it says it did, and
+/// over this cable, is read from the cable.
+#[track_caller]
+fn perftest(program: &str, arguments: &str, bytes: u64) {
+    let ran = pair(program, &format!("-x 1 -F {arguments}"));
+    assert!(ran.said[1].contains("#iterations"), "{}", ran.said[1]);
+    assert_eq!(ran.bytes, [0, bytes, 0], "{}", ran.said[1]);
+}
+
+#[test]
+fn ibv_devices() {
+    let said = &run(&[0], "ibv_devices", "").said[0];
+    for device in ["rdma_en5", "rdma_en6", "rdma_en7"] {
+        assert!(said.contains(device), "{said}");
+    }
+}
+
+#[test]
+fn ibv_devinfo() {
+    let said = &run(&[0], "ibv_devinfo", "-v").said[0];
+    for line in [
+        "PORT_ACTIVE",
+        "::ffff:10.0.1.1, RoCE v2",
+        "link_layer:\t\tEthernet",
+    ] {
+        assert!(said.contains(line), "{line} is not in {said}");
+    }
+    assert_eq!(said.matches("hca_id:").count(), 3);
+}
+
+#[test]
+fn ibv_uc_pingpong() {
+    ping_pong("ibv_uc_pingpong", "");
+}
+
+#[test]
+fn ibv_uc_pingpong_with_events() {
+    ping_pong("ibv_uc_pingpong", "-e");
+}
+
+#[test]
+fn ibv_rc_pingpong() {
+    ping_pong("ibv_rc_pingpong", "");
+}
+
+#[test]
+fn ibv_rc_pingpong_with_events() {
+    ping_pong("ibv_rc_pingpong", "-e");
+}
+
+#[test]
+fn ibv_rc_pingpong_by_the_other_way_to_send() {
+    ping_pong("ibv_rc_pingpong", "-N");
+}
+
+#[test]
+fn ib_send_bw_over_unreliable_connections() {
+    perftest("ib_send_bw", "-c UC -n 100", 100 * 65536);
+}
+
+#[test]
+fn ib_send_bw_over_reliable_connections() {
+    perftest("ib_send_bw", "-n 100", 100 * 65536);
+}
+
+#[test]
+fn ib_send_bw_over_several_queue_pairs() {
+    perftest("ib_send_bw", "-n 100 -q 4", 4 * 100 * 65536);
+}
+
+#[test]
+fn ib_send_lat_over_unreliable_connections() {
+    perftest("ib_send_lat", "-c UC -n 100", 2 * 100 * 2);
+}
+
+#[test]
+fn ib_send_lat_over_reliable_connections() {
+    perftest("ib_send_lat", "-n 100", 2 * 100 * 2);
+}
+
+#[test]
+fn ib_write_bw() {
+    perftest("ib_write_bw", "-n 100", 100 * 65536);
+}
+
+#[test]
+fn ib_write_lat() {
+    perftest("ib_write_lat", "-n 100", 2 * 100 * 2);
+}
+
+#[test]
+fn ib_read_bw() {
+    perftest("ib_read_bw", "-n 100", 100 * 65536);
+}
+
+#[test]
+fn ib_read_lat() {
+    perftest("ib_read_lat", "-n 100", 100 * 2);
+}
