@@ -294,7 +294,8 @@ Inputs:
   rig       a rig.toml
   exo       the JSON of exo's /state or /state/topology: curl HOST:52415/state | ... --from -
   hostfile  the JSON that mlx.launch reads
-  reports   a folder a node of what its own tools say
+  reports   a folder with a folder a node of what its own tools say, as `discover --save DIR`
+            writes it; its nodes are in the order of their names
 Outputs:
   table     for people
   json      ranks, matrix, cables, environment and notes, schema mlx-rails/matrix/1
@@ -318,9 +319,9 @@ pub struct Matrix {
 
 #[derive(Args)]
 pub struct MatrixPlan {
-    /// The cabling: a file, or - for stdin [default: an embedded rig of two nodes and three
-    /// cables]
-    #[arg(long, value_name = "FILE|-")]
+    /// The cabling: a file, a folder of reports, or - for stdin [default: an embedded rig of two
+    /// nodes and three cables]
+    #[arg(long, value_name = "FILE|DIR|-")]
     pub from: Option<PathBuf>,
     /// What it is: auto (told by its content), rig, exo, hostfile or reports
     #[arg(long, value_name = "KIND", default_value = "auto", value_parser = input_kind)]
@@ -337,6 +338,12 @@ pub enum MatrixStep {
     /// instance of which is judged over the cabling in it: curl HOST:52415/state | cargo xtask
     /// matrix check -
     Check(MatrixCheck),
+    /// Ask the nodes themselves, over ssh, and plan over what they say
+    ///
+    /// Runs on each what tells its cables: on macOS system_profiler and networksetup, and where
+    /// there are ibv_devices, rdma_ctl and ifconfig; on Linux rdma and ip of iproute2, and sysfs.
+    /// Nothing is changed there. `ssh HOST` must log in without asking.
+    Discover(Box<Discover>),
 }
 
 #[derive(Args)]
@@ -350,7 +357,7 @@ pub struct MatrixCheck {
     pub matrix: PathBuf,
     /// The cabling as it is, of any kind that `matrix --from` reads. Without one nothing tells
     /// whether the k-th devices of two cells are the ends of one cable
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE|DIR")]
     pub topology: Option<PathBuf>,
     /// The node of each row, by name or by label [default: as the matrix's document says, else
     /// the topology's nodes in their order]
@@ -366,6 +373,18 @@ pub struct MatrixCheck {
     /// What to print on stdout: md, for people, or json, schema mlx-rails/matrix-check/1
     #[arg(long, value_name = "md|json", default_value = "md")]
     pub format: rail_matrix::check::Format,
+}
+
+#[derive(Args)]
+pub struct Discover {
+    /// The nodes, as ssh reaches them; localhost is asked without ssh
+    #[arg(required = true, value_name = "HOST")]
+    pub hosts: Vec<String>,
+    /// Keep what each node said below DIR, for `matrix --from DIR`
+    #[arg(long, value_name = "DIR")]
+    pub save: Option<PathBuf>,
+    #[command(flatten)]
+    pub options: MatrixOptions,
 }
 
 /// How to plan, and what to write.

@@ -45,7 +45,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Doctor(flags) => doctor::run(&session, &flags),
         Verb::Fetch(flags) => fetch::run(&session, &flags),
         Verb::Gc(flags) => gc::run(&session, &flags),
-        Verb::Matrix(flags) => matrix::run(&flags),
+        Verb::Matrix(flags) => matrix::run(&session, &flags),
         Verb::Patch(flags) => patch::run(&session, &flags),
         Verb::Preflight(flags) => preflight::run(&session, &flags),
         Verb::Rig(flags) => rig::run(&session, &flags),

@@ -1,19 +1,27 @@
 //! `cargo xtask matrix`: a matrix from any description of the cabling.
 
 mod check;
+mod discover;
 mod input;
+mod reports;
 
 use std::process::ExitCode;
 
 use rail_matrix::{Options, Plan, Topology, plan, write::Output};
 
-use crate::flags::{self, MatrixOptions, MatrixStep};
+use crate::{
+    flags::{self, MatrixOptions, MatrixStep},
+    session::Session,
+};
 
+pub use discover::DiscoverError;
 pub use input::InputError;
+pub use reports::SaveError;
 
-pub fn run(flags: &flags::Matrix) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, flags: &flags::Matrix) -> anyhow::Result<ExitCode> {
     match &flags.step {
         Some(MatrixStep::Check(flags)) => check::run(flags),
+        Some(MatrixStep::Discover(flags)) => discover::run(session, flags),
         None => {
             let topology = input::topology(flags.plan.from.as_deref(), flags.plan.input)?;
             print(&topology, &flags.plan.options)

@@ -1,4 +1,4 @@
-//! Descriptions of a cabling: a file, stdin, or the embedded rig.
+//! Descriptions of a cabling: a file, a folder of reports, stdin, or the embedded rig.
 
 use std::{
     fs::File,
@@ -9,14 +9,31 @@ use std::{
 use anyhow::Context;
 use rail_matrix::{
     Rig, Topology,
-    read::{self, Input, MAX_BYTES},
+    read::{self, Input, MAX_BYTES, ReportKind},
 };
+
+use super::reports;
 
 /// A description that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
     #[error("cannot read {}: {source}; name a file, a folder of reports, or - for stdin", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
+    #[error(
+        "{} has no folder of a node; keep what each node's tools say in a folder of its name, \
+         such as {}/HOST/{}, as `matrix discover --save` does",
+        path.display(), path.display(), ReportKind::SystemProfiler
+    )]
+    NoNodes { path: PathBuf },
+}
+
+impl InputError {
+    pub fn unreadable(path: &Path, source: io::Error) -> Self {
+        Self::Unreadable {
+            path: path.to_owned(),
+            source,
+        }
+    }
 }
 
 /// The cabling that `from` describes, or the embedded rig's.
@@ -24,6 +41,9 @@ pub fn topology(from: Option<&Path>, input: Option<Input>) -> anyhow::Result<Top
     let Some(from) = from else {
         return Ok(Topology::from_rig(&Rig::embedded())?);
     };
+    if from.is_dir() && matches!(input, None | Some(Input::Reports)) {
+        return read::reports(&reports::read(from)?).with_context(|| named(from));
+    }
     let bytes = bytes(from)?;
     read::read(&bytes, input).with_context(|| named(from))
 }
@@ -40,10 +60,7 @@ pub fn bytes(from: &Path) -> Result<Vec<u8>, InputError> {
         Some("-") => read(&mut io::stdin().lock()),
         _ => File::open(from).and_then(|mut file| read(&mut file)),
     };
-    bytes.map_err(|source| InputError::Unreadable {
-        path: from.to_owned(),
-        source,
-    })
+    bytes.map_err(|source| InputError::unreadable(from, source))
 }
 
 /// What people call a file: stdin has no name of its own.

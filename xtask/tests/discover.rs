@@ -1,0 +1,294 @@
+//! `cargo xtask matrix discover` over an `ssh` that plays the nodes: it runs what it is
+//! given in a shell, with the tools of that node first in the path.
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::{Path, PathBuf},
+    process, thread,
+    time::Duration,
+};
+
+use assert_cmd::Command;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Refuses to be asked anything that could wait for a person.
+const SSH: &str = r#"#!/bin/sh
+case " $* " in *" -n "*"BatchMode=yes"*"ConnectTimeout="*) ;; *) exit 9 ;; esac
+while [ "$1" != -- ]; do shift; done
+tools="$NODES/$2"
+if ! [ -d "$tools" ]; then
+    echo "ssh: Could not resolve hostname $2: Name or service not known" >&2
+    exit 255
+fi
+PATH="$tools:/usr/bin:/bin" exec sh -c "$3"
+"#;
+
+/// Every tool that is asked for; a node without it fails as a shell does.
+const TOOLS: [&str; 9] = [
+    "uname",
+    "system_profiler",
+    "networksetup",
+    "ibv_devices",
+    "rdma_ctl",
+    "ifconfig",
+    "rdma",
+    "ip",
+    "grep",
+];
+
+struct Nodes(TempDir);
+
+impl Nodes {
+    /// Two Macs and two Linux hosts, of each two with two crossed cables.
+    fn new() -> Self {
+        let nodes = Self(TempDir::new().unwrap());
+        script(&nodes.path("bin"), "ssh", SSH);
+        nodes.mac("studio", ["5A-01", "5A-02"], ["5B-02", "5B-01"]);
+        nodes.mac("mini", ["5B-01", "5B-02"], ["5A-02", "5A-01"]);
+        nodes.linux("one", ["198.51.100.1", "198.51.100.5"]);
+        nodes.linux("two", ["198.51.100.6", "198.51.100.2"]);
+        nodes
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.0.path().join(below)
+    }
+
+    /// What a tool of a node prints.
+    fn tool(&self, node: &str, tool: &str, prints: &str) {
+        let text = format!("#!/bin/sh\ncat <<'END'\n{prints}\nEND\n");
+        script(&self.path("nodes").join(node), tool, &text);
+    }
+
+    fn add(&self, node: &str, uname: &str) {
+        for tool in TOOLS {
+            let missing = format!("#!/bin/sh\necho 'sh: {tool}: not found' >&2\nexit 127\n");
+            script(&self.path("nodes").join(node), tool, &missing);
+        }
+        self.tool(node, "uname", uname);
+    }
+
+    fn mac(&self, node: &str, domains: [&str; 2], peers: [&str; 2]) {
+        let bus = |k: usize| {
+            json!({
+                "domain_uuid_key": domains[k],
+                "device_name_key": "Mac",
+                "receptacle_1_tag": {
+                    "receptacle_id_key": (k + 1).to_string(),
+                    "current_speed_key": "80 Gb/s",
+                    "receptacle_status_key": "receptacle_connected",
+                },
+                "_items": [{"domain_uuid_key": peers[k], "device_name_key": "Mac"}],
+            })
+        };
+        self.add(node, "Darwin");
+        let profile = json!({"SPThunderboltDataType": [bus(0), bus(1)]});
+        self.tool(node, "system_profiler", &profile.to_string());
+        let ports = "Hardware Port: Thunderbolt 1\nDevice: en5\n\n\
+                     Hardware Port: Thunderbolt 2\nDevice: en6";
+        self.tool(node, "networksetup", ports);
+    }
+
+    fn linux(&self, node: &str, ips: [&str; 2]) {
+        let device = |k: usize| {
+            json!({"ifname": format!("mlx5_{k}"), "port": 1, "state": "ACTIVE",
+                   "netdev": format!("enp{k}s0")})
+        };
+        let interface = |k: usize| {
+            json!({"ifname": format!("enp{k}s0"),
+                   "addr_info": [{"family": "inet", "local": ips[k], "prefixlen": 30}]})
+        };
+        self.add(node, "Linux");
+        self.tool(node, "rdma", &json!([device(0), device(1)]).to_string());
+        self.tool(node, "ip", &json!([interface(0), interface(1)]).to_string());
+        let rates = "/sys/class/infiniband/mlx5_0/ports/1/rate:100 Gb/sec (4X EDR)";
+        self.tool(node, "grep", rates);
+    }
+
+    fn matrix(&self, args: &str) -> Command {
+        let mut command = Command::cargo_bin("xtask").unwrap();
+        let path = format!("{}:/usr/bin:/bin", self.path("bin").display());
+        command
+            .env("MLX_RAILS_STORE", self.path("store"))
+            .env("NODES", self.path("nodes"))
+            .env("PATH", path)
+            .current_dir(self.0.path())
+            .arg("matrix")
+            .args(args.split_whitespace());
+        command
+    }
+
+    fn json(&self, args: &str) -> Value {
+        let done = self.matrix(args).assert().code(0);
+        serde_json::from_slice(&done.get_output().stdout).unwrap()
+    }
+
+    fn refusal(&self, args: &str) -> String {
+        let refused = self.matrix(args).assert().code(1);
+        assert!(refused.get_output().stdout.is_empty());
+        String::from_utf8(refused.get_output().stderr.clone()).unwrap()
+    }
+}
+
+fn script(folder: &Path, name: &str, text: &str) {
+    fs::create_dir_all(folder).unwrap();
+    let path = folder.join(name);
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn nodes_are_asked_and_what_they_said_is_kept() {
+    let nodes = Nodes::new();
+    let macs =
+        nodes.json("discover studio mini one two --save said --nodes studio,mini --output jaccl");
+    let on_macs = json!([
+        [[], ["rdma_en6", "rdma_en5"]],
+        [["rdma_en5", "rdma_en6"], []]
+    ]);
+    assert_eq!(macs, on_macs);
+
+    let again = nodes.json("--from said --nodes studio,mini --output jaccl");
+    assert_eq!(again, on_macs);
+    let linux = nodes.json("--from said --nodes one,two --output jaccl");
+    let on_linux = json!([[[], ["mlx5_0", "mlx5_1"]], [["mlx5_1", "mlx5_0"], []]]);
+    assert_eq!(linux, on_linux);
+}
+
+#[test]
+fn reports_of_before_do_not_stay_among_those_of_now() {
+    let nodes = Nodes::new();
+    nodes.tool(
+        "studio",
+        "ibv_devices",
+        "device node\n------ ----\nrdma_en5 0\nrdma_en6 0",
+    );
+    nodes.json("discover studio mini --save said --output jaccl");
+    assert!(nodes.path("said/studio/ibv_devices.txt").exists());
+    nodes.mac("studio", ["5A-01", "5A-02"], ["5B-02", "5B-01"]);
+    nodes.json("discover studio mini --save said --output jaccl");
+    assert!(!nodes.path("said/studio/ibv_devices.txt").exists());
+}
+
+#[test]
+fn tools_that_not_every_node_has_are_done_without_and_named() {
+    let nodes = Nodes::new();
+    let done = nodes.matrix("discover studio mini").assert().code(0);
+    let progress = String::from_utf8_lossy(&done.get_output().stderr).into_owned();
+    assert!(
+        progress.contains("studio has no `ibv_devices`; done without"),
+        "{progress}"
+    );
+}
+
+#[test]
+fn a_node_that_cannot_be_asked_is_named_with_what_to_do() {
+    let nodes = Nodes::new();
+    nodes.add("bsd", "FreeBSD");
+    nodes.add("bare", "Linux");
+    let cases = [
+        (
+            "discover studio nowhere",
+            "cannot reach 'nowhere': ssh: Could not resolve hostname",
+        ),
+        (
+            "discover studio bsd",
+            "'bsd' runs FreeBSD; nodes run macOS (Darwin) or Linux",
+        ),
+        (
+            "discover one bare",
+            "`rdma -j link` failed on 'bare': sh: rdma: not found; install iproute2",
+        ),
+        ("discover one one", "host 'one' is named twice"),
+        ("discover ../one", "'../one' is no host"),
+        (
+            "discover -- -oProxyCommand=x",
+            "'-oProxyCommand=x' is no host",
+        ),
+        ("discover", "HOST"),
+    ];
+    for (args, expected) in cases {
+        let message = nodes.refusal(args);
+        assert!(message.contains(expected), "{message}");
+    }
+    nodes.tool("mini", "system_profiler", "{\"SPThunderboltDataType\": 3}");
+    let message = nodes.refusal("discover studio mini");
+    let expected = "mini/system_profiler.json: SPThunderboltDataType: expected a sequence";
+    assert!(message.contains(expected), "{message}");
+}
+
+#[test]
+fn ctrl_c_ends_it_as_interrupted() {
+    let nodes = Nodes::new();
+    let asked = nodes.path("asked");
+    let waits = format!("#!/bin/sh\n: > '{}'\nexec sleep 60\n", asked.display());
+    script(&nodes.path("nodes/mini"), "uname", &waits);
+    let path = format!("{}:/usr/bin:/bin", nodes.path("bin").display());
+    let mut child = process::Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["matrix", "discover", "studio", "mini"])
+        .env("MLX_RAILS_STORE", nodes.path("store"))
+        .env("NODES", nodes.path("nodes"))
+        .env("PATH", path)
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    while !asked.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        thread::sleep(Duration::from_millis(10));
+    }
+    // As a terminal does: to everything that it started.
+    let group = format!("-{}", child.id());
+    let sent = process::Command::new("kill")
+        .args(["-INT", "--", &group])
+        .status();
+    assert!(sent.unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn without_ssh_the_message_says_so() {
+    let nodes = Nodes::new();
+    fs::remove_file(nodes.path("bin/ssh")).unwrap();
+    let mut command = nodes.matrix("discover studio");
+    command.env("PATH", nodes.path("bin"));
+    let refused = command.assert().code(1);
+    let message = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(message.contains("cannot start ssh"), "{message}");
+}
+
+#[test]
+fn a_folder_that_is_none_of_reports_says_what_it_wants() {
+    let nodes = Nodes::new();
+    let folder = nodes.path("empty");
+    fs::create_dir(&folder).unwrap();
+    let message = nodes.refusal("--from empty");
+    assert!(
+        message.contains("empty/HOST/system_profiler.json"),
+        "{message}"
+    );
+
+    fs::create_dir(folder.join("mini")).unwrap();
+    let message = nodes.refusal("--from empty");
+    assert!(
+        message.contains("of node 'mini' there is neither"),
+        "{message}"
+    );
+
+    let one = nodes.path("one.json");
+    fs::write(one, "{\"SPThunderboltDataType\": []}").unwrap();
+    let message = nodes.refusal("--from one.json");
+    assert!(
+        message.contains("one.json: this is one report of one node"),
+        "{message}"
+    );
+}
+
+#[test]
+fn reports_that_cannot_be_kept_name_the_place() {
+    let nodes = Nodes::new();
+    fs::write(nodes.path("taken"), "").unwrap();
+    let message = nodes.refusal("discover studio mini --save taken");
+    assert!(message.contains("cannot write taken/studio"), "{message}");
+}
