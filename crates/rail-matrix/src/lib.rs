@@ -44,6 +44,7 @@
 //! | at most [`MAX_RAILS`] rails a pair | jaccl's ring throws above four connections (`ring.cpp`) |
 //! | a ring needs the same number of devices in every rank's left and right cell; the other cells are ignored | `Config::is_valid_ring` (`jaccl.cpp`) |
 //! | a mesh needs an empty diagonal and nothing else empty | `Config::is_valid_mesh` (`jaccl.cpp`) |
+//! | a mesh has at most [`MAX_MESH`] ranks | jaccl's mesh throws above eight peers (`mesh.cpp`) |
 //! | cells are written as arrays, `[]` when empty | `parse_devices_json` (`jaccl.cpp`) takes null, a string or an array; an array is right for mesh and ring alike |
 //!
 //! A ring that is asked for but not valid silently becomes a mesh in jaccl, so
@@ -63,10 +64,10 @@ mod topology;
 pub mod units;
 pub mod write;
 
-pub use matrix::{MAX_RAILS, Matrix, MatrixError};
+pub use matrix::{MAX_MESH, MAX_RAILS, Matrix, MatrixError};
 pub use plan::{
-    Backend, BadVersion, Coordinator, EXACT_ORDER, Jaccl, MAX_NODES, Note, Obstacle, Options, Plan,
-    PlanError, RankOrder, Spare, Variable, plan,
+    Backend, BadVersion, Coordinator, EXACT_ORDER, Jaccl, MAX_NODES, MeshObstacle, Note, Obstacle,
+    Options, Plan, PlanError, RankOrder, Spare, Variable, plan,
 };
 pub use rig::{
     Cable, CableFault, DeviceFault, End, Fault, Link, Node, ReceiverNotReady, Rig, RigError,

@@ -7,6 +7,9 @@ use crate::{Backend, Rig, RigError, counts::Counts};
 /// The most rails jaccl's ring opens between two ranks. Above it throws.
 pub const MAX_RAILS: usize = 4;
 
+/// The most ranks of jaccl's mesh (`MESH_MAX_PEERS` in `mesh_impl.h`). Above it throws.
+pub const MAX_MESH: usize = 8;
+
 /// The devices on each rank towards each other rank, aligned by rail: index `k`
 /// of cell `(i, j)` and of cell `(j, i)` are the two ends of one cable.
 #[derive(Debug, Clone, PartialEq, Eq)]

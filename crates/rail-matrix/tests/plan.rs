@@ -218,3 +218,33 @@ fn what_cannot_be_joined_names_the_nodes() {
          description, or see why they were left out"
     );
 }
+
+#[test]
+fn more_ranks_than_a_mesh_joins_become_a_ring() {
+    let names: Vec<_> = ('a'..='i').map(String::from).collect();
+    let joined: Vec<_> = (0..9)
+        .flat_map(|b| (0..b).map(move |a| (a, b)))
+        .map(|(a, b)| format!("{}{b} {}{a}", names[a], names[b]))
+        .collect();
+    let nodes: Vec<_> = names.iter().map(String::as_str).collect();
+    let nine = topology(
+        &nodes,
+        &joined.iter().map(String::as_str).collect::<Vec<_>>(),
+    );
+    let ring = plan(&nine, &Options::default()).unwrap();
+    assert_eq!(ring.backend, Backend::Ring);
+    let mesh = Options {
+        backend: Some(Backend::Mesh),
+        ..Options::default()
+    };
+    assert_eq!(
+        plan(&nine, &mesh).unwrap_err().to_string(),
+        "there is no mesh: jaccl joins at most 8 ranks as a mesh, and there are 9; plan for fewer \
+         nodes, or use a ring"
+    );
+    let eight = nine.select(&nodes[..8]).unwrap();
+    assert_eq!(
+        plan(&eight, &Options::default()).unwrap().backend,
+        Backend::Mesh
+    );
+}

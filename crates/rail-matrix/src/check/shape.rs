@@ -1,10 +1,8 @@
 //! What jaccl makes of a matrix by its shape alone.
 
 use super::{Cell, Existing, Finding, Outcome, Rule};
-use crate::{Backend, MAX_RAILS, counts::Counts};
+use crate::{Backend, MAX_MESH, MAX_RAILS, counts::Counts};
 
-/// The most ranks of a mesh (`MESH_MAX_PEERS` in `mesh_impl.h`).
-const MESH_RANKS: usize = 8;
 /// Findings of one rule: a large matrix of another shape breaks it in every cell.
 const SHOWN: usize = 16;
 
@@ -99,9 +97,9 @@ fn rail_count(counts: &Counts, findings: &mut Vec<Finding>) {
 
 fn mesh_ranks(counts: &Counts, findings: &mut Vec<Finding>) {
     let ranks = counts.ranks();
-    if ranks > MESH_RANKS {
+    if ranks > MAX_MESH {
         let sentence =
-            format!("a mesh of {ranks} ranks; jaccl joins at most {MESH_RANKS} so and refuses");
+            format!("a mesh of {ranks} ranks; jaccl joins at most {MAX_MESH} so and refuses");
         findings.push(finding(Outcome::Fails, Rule::Ranks, None, sentence));
     }
 }

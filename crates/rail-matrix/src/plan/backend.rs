@@ -6,11 +6,12 @@
 //! mesh is better for small messages, and a ring where it opens more wires.
 
 use super::{
-    Backend, Note, Obstacle, Options, PlanError, RankOrder, Widths,
+    Backend, MeshObstacle, Note, Obstacle, Options, PlanError, RankOrder, Widths,
     note::plural,
     order::{self, Ring},
     pairs::{Pairs, Placed},
 };
+use crate::MAX_MESH;
 
 /// What a cable of unknown rate is taken for when messages are compared: the nominal
 /// rate of Thunderbolt 5.
@@ -42,34 +43,26 @@ impl Choice {
             RankOrder::Widest => order::widest(widths),
         };
         let named = |obstacle: Obstacle<usize>| obstacle.map(|node| pairs.name(node).to_owned());
-        let unjoined = |pair: [usize; 2]| pair.map(|node| pairs.name(node).to_owned());
+        let mesh = || mesh(pairs, widths, options);
         match options.backend {
             Some(Backend::Ring) => match ring() {
                 Ok(ring) => Ok(Self::ring(ring, "asked for".to_owned())),
                 Err(obstacle) => Err(PlanError::NoRing(named(obstacle))),
             },
-            Some(Backend::Mesh) => match mesh(widths, options) {
+            Some(Backend::Mesh) => match mesh() {
                 Ok(mesh) => Ok(Self::mesh(&mesh, widths, None, "asked for".to_owned())),
-                Err(pair) => Err(PlanError::NoMesh {
-                    pair: unjoined(pair),
-                }),
+                Err(obstacle) => Err(PlanError::NoMesh(obstacle)),
             },
-            None => match (ring(), mesh(widths, options)) {
+            None => match (ring(), mesh()) {
                 (Ok(ring), Ok(mesh)) => Ok(better(ring, &mesh, pairs, widths, options)),
-                (Ok(ring), Err(pair)) => {
-                    let [a, b] = unjoined(pair);
-                    let why = format!(
-                        "a mesh needs a cable between every two nodes, and '{a}' and '{b}' have none"
-                    );
-                    Ok(Self::ring(ring, why))
-                }
+                (Ok(ring), Err(obstacle)) => Ok(Self::ring(ring, format!("no mesh: {obstacle}"))),
                 (Err(obstacle), Ok(mesh)) => {
                     let why = format!("no ring: {}", named(obstacle));
                     Ok(Self::mesh(&mesh, widths, None, why))
                 }
-                (Err(obstacle), Err(pair)) => Err(PlanError::NoBackend {
-                    ring: named(obstacle),
-                    pair: unjoined(pair),
+                (Err(ring), Err(mesh)) => Err(PlanError::NoBackend {
+                    ring: named(ring),
+                    mesh,
                 }),
             },
         }
@@ -127,11 +120,15 @@ impl Choice {
     }
 }
 
-/// The mesh with the number of wires that suits it best, or two nodes that lack a cable.
-fn mesh(widths: &Widths, options: &Options) -> Result<Mesh, [usize; 2]> {
+/// The mesh with the number of wires that suits it best.
+fn mesh(nodes: &Pairs<'_>, widths: &Widths, options: &Options) -> Result<Mesh, MeshObstacle> {
+    if widths.nodes() > MAX_MESH {
+        return Err(MeshObstacle::TooManyRanks(widths.nodes()));
+    }
     let pairs = || (0..widths.nodes()).flat_map(|b| (0..b).map(move |a| (a, b)));
     if let Some((a, b)) = pairs().find(|&(a, b)| !widths.joined(a, b)) {
-        return Err([a, b]);
+        let [a, b] = [a, b].map(|node| nodes.name(node).to_owned());
+        return Err(MeshObstacle::NotJoined(a, b));
     }
     let most = if options.jaccl.mesh_opens_several {
         widths.max_rails()

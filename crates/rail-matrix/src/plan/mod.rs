@@ -16,7 +16,7 @@ pub use note::{Note, Spare};
 pub use options::{Backend, BadVersion, Jaccl, Options, RankOrder};
 pub use order::{EXACT as EXACT_ORDER, Obstacle};
 use pairs::Pairs;
-pub use refusal::PlanError;
+pub use refusal::{MeshObstacle, PlanError};
 use width::Widths;
 
 /// The most nodes of a plan. A matrix has a cell for every two of them.

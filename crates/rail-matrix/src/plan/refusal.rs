@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{EXACT_ORDER, MAX_NODES, Obstacle, Options};
-use crate::{MAX_RAILS, Problem};
+use crate::{MAX_MESH, MAX_RAILS, Problem};
 
 /// A topology that no plan can be made of. `Display` says what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,25 +37,51 @@ pub enum PlanError {
     #[error("there is no ring: {0}")]
     NoRing(Obstacle),
     /// A mesh was asked for.
-    #[error(
-        "there is no mesh: nodes '{}' and '{}' have no usable cable between them; add one, or \
-         use a ring", pair[0], pair[1]
-    )]
-    NoMesh {
-        /// Two nodes without a cable.
-        pair: [String; 2],
-    },
+    #[error("there is no mesh: {0}; {remedy}, or use a ring", remedy = .0.remedy())]
+    NoMesh(MeshObstacle),
     /// Neither backend can join the nodes.
-    #[error(
-        "the nodes cannot be joined. No ring: {ring}. No mesh: nodes '{}' and '{}' have no \
-         usable cable between them", pair[0], pair[1]
-    )]
+    #[error("the nodes cannot be joined. No ring: {ring}. No mesh: {mesh}")]
     NoBackend {
         /// Why not as a ring.
         ring: Obstacle,
-        /// Two nodes without a cable.
-        pair: [String; 2],
+        /// Why not as a mesh.
+        mesh: MeshObstacle,
     },
+}
+
+/// What stands in the way of a mesh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MeshObstacle {
+    /// Two nodes that no cable joins.
+    NotJoined(String, String),
+    /// More nodes than [`MAX_MESH`].
+    TooManyRanks(usize),
+}
+
+impl MeshObstacle {
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::NotJoined(..) => "add one",
+            Self::TooManyRanks(_) => "plan for fewer nodes",
+        }
+    }
+}
+
+impl fmt::Display for MeshObstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotJoined(a, b) => {
+                write!(f, "nodes '{a}' and '{b}' have no usable cable between them")
+            }
+            Self::TooManyRanks(ranks) => {
+                write!(
+                    f,
+                    "jaccl joins at most {MAX_MESH} ranks as a mesh, and there are {ranks}"
+                )
+            }
+        }
+    }
 }
 
 impl Options {
