@@ -98,6 +98,16 @@ impl Matrix {
         self.devices.len()
     }
 
+    /// Every [`cell`](Self::cell), row by row.
+    pub fn devices(&self) -> &[Vec<Vec<String>>] {
+        &self.devices
+    }
+
+    /// The cables of every cell, row by row, as [`rails`](Self::rails) gives them.
+    pub fn cables(&self) -> &[Vec<Vec<String>>] {
+        &self.cables
+    }
+
     /// The devices on rank `i` towards rank `j`, by rail. Empty on the diagonal
     /// and where no cable is.
     ///

@@ -28,6 +28,12 @@ pub(crate) struct Join {
 }
 
 impl Topology {
+    /// Everything in the description that cannot be right, also what shows only when its
+    /// directions are joined. It is what a plan leaves out, and often why there is none.
+    pub fn contradictions(&self) -> Vec<Problem> {
+        self.join().problems
+    }
+
     /// Joins the two directions of every cable.
     pub(crate) fn join(&self) -> Joined {
         let mut problems = self.problems.clone();
