@@ -51,6 +51,8 @@ pub enum Verb {
     Test(Test),
     /// Judge a build of jaccl case by case: which hold, which hang, which are wrong
     Verify(Box<rail_verify::args::VerifyArgs>),
+    /// Build a Python wheel, and print where it is
+    Wheel(Wheel),
 }
 
 #[derive(Args)]
@@ -480,6 +482,21 @@ pub struct Gc {
     /// Only tell how much would be freed
     #[arg(long)]
     pub dry_run: bool,
+}
+
+#[derive(Args)]
+pub struct Wheel {
+    /// Build the module `rail_matrix`: plans, and drop-ins for exo's function
+    ///
+    /// It is the only wheel yet.
+    #[arg(long)]
+    pub rail_matrix: bool,
+    /// The folder that it is put into
+    #[arg(long, value_name = "DIR", default_value = "dist")]
+    pub out: PathBuf,
+    /// How it is told; json has its SHA-256 and size beside its path
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 #[derive(Args)]

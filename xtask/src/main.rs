@@ -21,6 +21,7 @@ mod session;
 mod terminal;
 mod test;
 mod verify;
+mod wheel;
 
 use std::process::ExitCode;
 
@@ -51,5 +52,6 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Rig(flags) => rig::run(&session, &flags),
         Verb::Test(flags) => test::run(&session, &flags),
         Verb::Verify(args) => verify::run(&session, &args),
+        Verb::Wheel(flags) => wheel::run(&session, &flags),
     }
 }

@@ -39,6 +39,9 @@ pub fn run(session: &Session, flags: &flags::Test) -> anyhow::Result<ExitCode> {
     if cfg!(target_os = "linux") {
         session.toolchain.clients()?;
     }
+    // Its test packs it once more, from what is compiled here.
+    let wheels = session.toolchain.root().join("target/wheels");
+    session.toolchain.rail_matrix_wheel(&wheels)?;
 
     let (shell, arguments) = (&session.shell, &flags.cargo_test);
     let selection: &[&str] = if arguments.is_empty() {

@@ -59,6 +59,7 @@ fn help_names_every_verb_and_the_exit_codes() {
             "patch",
             "preflight",
             "test",
+            "wheel",
             "130 interrupted",
         ],
     );
@@ -307,4 +308,25 @@ fn a_program_on_no_node_of_the_rig_is_refused_before_anything_is_compiled() {
         &["/no/such/rig.toml"],
     );
     names_all(&up(&[]), &["<COMMAND>"]);
+}
+
+#[test]
+fn a_wheel_that_is_not_named_is_told_which_there_is() {
+    let store = TempDir::new().unwrap();
+    let message = refusal(xtask(&store).arg("wheel"));
+    names_all(&message, &["--rail-matrix", "cargo xtask build"]);
+    assert!(is_empty(store.path()));
+}
+
+#[test]
+fn a_wheel_that_has_nowhere_to_go_is_refused_before_anything_is_installed() {
+    let store = TempDir::new().unwrap();
+    let file = store.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let message = refusal(
+        xtask(&store)
+            .args(["wheel", "--rail-matrix", "--out"])
+            .arg(&file),
+    );
+    names_all(&message, &["cannot create", "file"]);
 }

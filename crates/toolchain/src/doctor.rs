@@ -9,6 +9,7 @@ use crate::{
     error::{Error, IoContext},
     manifest::Component,
     pin::Pin,
+    pip,
     series::Series,
     store::Kind,
     tools::{self, Compiler},
@@ -94,9 +95,10 @@ impl Toolchain {
                 "C++ compiler",
                 Compiler::detect().map(|c| format!("{} ({})", c.version, c.target)),
             ),
-            Check::of("pip", tools::pip_version().map(|v| v.trim().to_owned())),
+            Check::of("pip", pip::pip_version().map(|v| v.trim().to_owned())),
             Check::of("store", self.writable_store()),
             self.tool_set(),
+            self.wheel_builder(),
         ];
         match Pin::versions(&self.patches_folder()) {
             Ok(versions) => {
@@ -126,6 +128,18 @@ impl Toolchain {
                 NAME,
                 "pip installs them into the store, about 65 MB",
                 "cargo xtask build",
+            )
+        }
+    }
+
+    fn wheel_builder(&self) -> Check {
+        if self.maturin_is_present() {
+            Check::present("maturin", "packs the rail-matrix wheel")
+        } else {
+            Check::on_demand(
+                "maturin",
+                "pip installs it into the store, about 10 MB",
+                "cargo xtask wheel --rail-matrix",
             )
         }
     }

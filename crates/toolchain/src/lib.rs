@@ -21,12 +21,14 @@ pub mod error;
 pub mod fetch;
 pub mod manifest;
 pub mod pin;
+mod pip;
 pub mod process;
 pub mod progress;
 pub mod series;
 pub mod store;
 pub mod tools;
 pub mod tree;
+pub mod wheel;
 
 use std::{
     path::{Path, PathBuf},
@@ -137,10 +139,10 @@ impl Toolchain {
             ]);
         }
         let tools = self.tools_if_present().key;
-        let clients = self.clients_key();
+        let others = [self.clients_key(), wheel::maturin_set().key];
         let keep = |kind: Kind, name: &str| match kind {
             Kind::Source => trees.iter().any(|tree| tree.to_string() == name),
-            Kind::Tools => tools == name || clients == name,
+            Kind::Tools => name == tools || others.iter().any(|key| key == name),
             Kind::Build => {
                 let manifest = self.store.entry(Kind::Build, name).join("manifest.json");
                 Manifest::load(&manifest).is_ok_and(|m| {

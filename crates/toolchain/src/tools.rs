@@ -1,7 +1,7 @@
 //! The tools of a build: the few a machine must have, and those we install.
 
 use std::{
-    env, fs,
+    env,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Toolchain,
-    error::{Error, IoContext, Result},
+    error::{Error, Result},
+    pip::PipSet,
     process,
-    store::{Kind, sha256},
+    store::Kind,
 };
 
 /// What pip installs, with the hash of every file it may download.
@@ -27,6 +28,13 @@ pub struct Tools {
 }
 
 impl Tools {
+    fn at(key: &str, root: &Path) -> Self {
+        Tools {
+            key: key.to_owned(),
+            root: root.to_owned(),
+        }
+    }
+
     /// The `cmake` program.
     pub fn cmake(&self) -> PathBuf {
         // The script in bin/ would want the Python that installed it.
@@ -163,66 +171,6 @@ pub(crate) fn git_version() -> Result<String> {
     version_of("git", "patches are applied by git", remedy)
 }
 
-/// The Python that runs pip: `MLX_RAILS_PYTHON`, else `python3`.
-pub(crate) fn python() -> String {
-    env::var("MLX_RAILS_PYTHON")
-        .ok()
-        .filter(|p| !p.is_empty())
-        .unwrap_or_else(|| "python3".into())
-}
-
-/// Whether pip answers, and as what.
-pub(crate) fn pip_version() -> Result<String> {
-    process::capture(
-        "asking pip",
-        Command::new(python()).args(["-m", "pip", "--version"]),
-    )
-    .map_err(|_| Error::MissingTool {
-        tool: "pip",
-        why: "CMake, Ninja, libclang and OpenBLAS are installed with it into the store",
-        remedy: "apt-get install python3-pip (Debian, Ubuntu), python3 -m ensurepip (elsewhere), \
-                     or set MLX_RAILS_PYTHON to a Python that has it"
-            .into(),
-    })
-}
-
-/// pip says what it could not get, not where else it could look.
-fn with_pip_remedy(error: Error) -> Error {
-    match error {
-        Error::Command {
-            what,
-            status,
-            tail,
-            log,
-        } => Error::Command {
-            what,
-            status,
-            tail: format!(
-                "{tail}\npip asks the index of its configuration; another one is named by \
-                 PIP_INDEX_URL, a folder of wheels by PIP_FIND_LINKS"
-            ),
-            log,
-        },
-        other => other,
-    }
-}
-
-/// The user's Python when it has pip, else that of an environment made in
-/// `scratch`: distributions leave pip out more often than what makes one.
-fn python_with_pip(scratch: &Path) -> Result<PathBuf> {
-    let python = python();
-    let Err(missing) = pip_version() else {
-        return Ok(python.into());
-    };
-    let environment = scratch.join("venv");
-    let mut venv = Command::new(&python);
-    venv.args(["-m", "venv"]).arg(&environment);
-    match process::capture("making a Python environment", &mut venv) {
-        Ok(_) => Ok(environment.join("bin/python")),
-        Err(_) => Err(missing),
-    }
-}
-
 impl Toolchain {
     /// The tool set, installed first when the store does not have it.
     ///
@@ -231,82 +179,24 @@ impl Toolchain {
     /// have a pinned hash.
     pub fn tools(&self) -> Result<Tools> {
         let tools = self.tools_if_present();
-        if tools.is_whole() {
-            return Ok(tools);
-        }
-        let _lock = self.store.lock(
-            &format!("tools-{}", tools.key),
-            &*self.progress,
-            &self.cancel,
-        )?;
-        if tools.is_whole() {
-            return Ok(tools);
-        }
-        self.progress.step(
-            "Installing",
-            "CMake, Ninja, libclang, OpenBLAS, json, fmt (pip, into the store)",
-        );
-        let scratch = self.store.scratch()?;
-        let requirements = scratch.path().join("requirements.txt");
-        fs::write(&requirements, REQUIREMENTS).at("write", &requirements)?;
-        let made = scratch.path().join("tools");
-        let mut pip = Command::new(python_with_pip(scratch.path())?);
-        pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
-            .args([
-                "--no-deps",
-                "--only-binary=:all:",
-                "--require-hashes",
-                "--no-compile",
-            ])
-            .arg("--requirement")
-            .arg(&requirements)
-            .arg("--target")
-            .arg(&made)
-            // By environment, because an older pip refuses options it lacks.
-            .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
-            .env("PIP_ROOT_USER_ACTION", "ignore")
-            // A user's `pip --user` default contradicts --target.
-            .env("PIP_USER", "0");
-        process::run(
-            "installing the build tools with pip",
-            &mut pip,
-            &self.cancel,
-            None,
-            |_| {},
-        )
-        .map_err(with_pip_remedy)?;
-        let whole = Tools {
-            key: tools.key.clone(),
-            root: made.clone(),
-        }
-        .is_whole();
-        if !whole {
-            return Err(Error::malformed(
-                &made,
-                "pip succeeded, but a tool is not where it should be",
-            ));
-        }
-        if tools.root.exists() {
-            fs::remove_dir_all(&tools.root).at("remove", &tools.root)?;
-        }
-        self.store.publish(Kind::Tools, &tools.key, &made)?;
-        self.progress.finish();
+        let set = set();
+        self.pip_install(&set, |root| Tools::at(&set.key, root).is_whole())?;
         Ok(tools)
     }
 
     /// Where the tool set is or would be.
     pub(crate) fn tools_if_present(&self) -> Tools {
-        let platform = format!("{}-{}", env::consts::OS, env::consts::ARCH);
-        let key = sha256(format!("{platform}\n{REQUIREMENTS}"))[..16].to_owned();
-        Tools {
-            root: self.store.entry(Kind::Tools, &key),
-            key,
-        }
+        let set = set();
+        Tools::at(&set.key, &self.store.entry(Kind::Tools, &set.key))
     }
 
     pub(crate) fn tools_are_present(&self) -> bool {
         self.tools_if_present().is_whole()
     }
+}
+
+fn set() -> PipSet {
+    PipSet::new("CMake, Ninja, libclang, OpenBLAS, json, fmt", REQUIREMENTS)
 }
 
 /// The version of the macOS SDK, on macOS.

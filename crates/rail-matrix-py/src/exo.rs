@@ -1,0 +1,126 @@
+//! Drop-ins for exo's `get_mlx_jaccl_devices_matrix`.
+//!
+//! exo's classes are taken by what they do, not by what they are: nothing of exo is
+//! imported. The ranks are the cycle's, because exo has placed the shards already.
+
+use std::collections::HashSet;
+
+use pyo3::{prelude::*, types::PyList};
+use rail_matrix::{
+    Backend, Note, Options, Plan, RankOrder, Topology,
+    write::{Exo, ExoError},
+};
+
+use crate::{plan::in_shape, refusal, refusal_of};
+
+/// exo main's shape: a device a cell.
+#[pyfunction]
+pub fn get_mlx_jaccl_devices_matrix<'py>(
+    selected_cycle: &Bound<'py, PyAny>,
+    cycle_digraph: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyList>> {
+    // exo asks for all to all, and its callers rely on the refusal.
+    matrix(
+        Exo::Main,
+        Some(Backend::Mesh),
+        selected_cycle,
+        cycle_digraph,
+    )
+}
+
+/// The shape of exo's pull request 2160: a list of devices a cell.
+#[pyfunction]
+pub fn get_mlx_jaccl_devices_matrix_multi<'py>(
+    selected_cycle: &Bound<'py, PyAny>,
+    cycle_digraph: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyList>> {
+    matrix(Exo::Pr2160, None, selected_cycle, cycle_digraph)
+}
+
+fn matrix<'py>(
+    shape: Exo,
+    backend: Option<Backend>,
+    selected_cycle: &Bound<'py, PyAny>,
+    cycle_digraph: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyList>> {
+    let py = selected_cycle.py();
+    let nodes = selected_cycle.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+    if nodes.len() < 2 {
+        // exo's answer for a job that needs no cable.
+        let alone = vec![vec![Vec::new(); nodes.len()]; nodes.len()];
+        return in_shape(py, shape, &alone);
+    }
+    let topology = of_cycle(&nodes, cycle_digraph)?;
+    let options = Options {
+        order: RankOrder::Pinned,
+        backend,
+        ..Options::default()
+    };
+    let plan = py.detach(|| shape.plan(&topology, &options));
+    let plan = plan.map_err(|error| match error {
+        ExoError::Plan(error) => refusal_of(&topology, &error),
+        ExoError::Dialect(error) => refusal(error),
+    })?;
+    warn(py, &plan)?;
+    in_shape(py, shape, plan.matrix.devices())
+}
+
+/// What both ends of every edge between two nodes of the cycle say.
+fn of_cycle(nodes: &[Bound<'_, PyAny>], digraph: &Bound<'_, PyAny>) -> PyResult<Topology> {
+    let mut topology = Topology::new();
+    let mut ids = Vec::with_capacity(nodes.len());
+    let mut seen = HashSet::new();
+    for node in nodes {
+        let name: String = node.extract()?;
+        if !seen.insert(name.clone()) {
+            return Err(refusal(format!(
+                "node '{name}' is in the cycle twice; a node is one rank"
+            )));
+        }
+        ids.push(topology.add_node(&name));
+    }
+    for (source, &from_node) in nodes.iter().zip(&ids) {
+        for (sink, &to_node) in nodes.iter().zip(&ids).filter(|(_, id)| **id != from_node) {
+            let edges = digraph.call_method1("get_all_connections_between", (source, sink))?;
+            for edge in edges.try_iter()? {
+                if let Some([here, there]) = rdma_ifaces(&edge?)? {
+                    let from = topology.port(from_node, &here);
+                    let to = topology.port(to_node, &there);
+                    topology.sight(from, to);
+                }
+            }
+        }
+    }
+    Ok(topology)
+}
+
+/// The devices at both ends of an edge, where it is one of RDMA.
+fn rdma_ifaces(edge: &Bound<'_, PyAny>) -> PyResult<Option<[String; 2]>> {
+    let iface = |name: &str| -> PyResult<Option<String>> {
+        match edge.getattr_opt(name)? {
+            Some(iface) => iface.extract(),
+            None => Ok(None),
+        }
+    };
+    let ends = (iface("source_rdma_iface")?, iface("sink_rdma_iface")?);
+    Ok(match ends {
+        (Some(source), Some(sink)) => Some([source, sink]),
+        _ => None,
+    })
+}
+
+/// Logs what was left out, which the matrix alone does not show.
+fn warn(py: Python<'_>, plan: &Plan) -> PyResult<()> {
+    let left_out = |note: &&Note| matches!(note, Note::LeftOut { .. });
+    let mut notes = plan.notes.iter().filter(left_out).peekable();
+    if notes.peek().is_none() {
+        return Ok(());
+    }
+    let logger = py
+        .import("logging")?
+        .call_method1("getLogger", ("rail_matrix",))?;
+    for note in notes {
+        logger.call_method1("warning", ("%s", note.to_string()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! The Python module `rail_matrix`: the library [`rail_matrix`] for programs that are
+//! written in Python, exo first among them.
+//!
+//! A thin shell. It turns Python's values into a topology and a plan into Python's values;
+//! every rule is the library's. `rail_matrix.pyi` is the interface as Python's tools see
+//! it, and says what each function takes and gives.
+
+mod exo;
+mod plan;
+mod topology;
+
+use pyo3::{create_exception, exceptions::PyValueError, prelude::*};
+use rail_matrix::{Note, PlanError, Topology};
+
+create_exception!(
+    rail_matrix,
+    RailMatrixError,
+    PyValueError,
+    "There is no such plan. The message says why, and what to do about it."
+);
+
+/// An error of the library as Python's. Its sentence is the message.
+fn refusal(error: impl std::fmt::Display) -> PyErr {
+    RailMatrixError::new_err(error.to_string())
+}
+
+/// That there is no plan, and what of the topology could not be taken into it: an end that
+/// was left out is often why.
+fn refusal_of(topology: &Topology, error: &PlanError) -> PyErr {
+    let left_out = match error {
+        PlanError::Problems(_) => Vec::new(),
+        _ => topology.contradictions(),
+    };
+    let lines = left_out
+        .into_iter()
+        .map(|problem| format!("\n{}", Note::LeftOut { problem }));
+    let lines: String = lines.collect();
+    refusal(format!("{error}{lines}"))
+}
+
+#[pymodule(name = "rail_matrix")]
+mod module {
+    #[pymodule_export]
+    use super::{
+        RailMatrixError,
+        exo::{get_mlx_jaccl_devices_matrix, get_mlx_jaccl_devices_matrix_multi},
+        plan::{Plan, plan},
+    };
+}

@@ -1,0 +1,66 @@
+//! What Python may give for a topology.
+
+use pyo3::{
+    exceptions::PyTypeError,
+    prelude::*,
+    types::{PyBytes, PyDict, PyString},
+};
+use rail_matrix::{
+    Topology,
+    read::{self, Input},
+};
+
+use crate::refusal;
+
+/// `(from_node, from_device, to_node, to_device)`: what one end of a cable says.
+type Edge = (String, String, String, String);
+
+/// A document as text or bytes, exo's state as a dict, or edges.
+///
+/// # Errors
+/// `RailMatrixError` when the document makes no sense, `TypeError` for anything else.
+pub fn of(value: &Bound<'_, PyAny>, input: &str) -> PyResult<Topology> {
+    let input = match input {
+        "auto" => None,
+        name => Some(name.parse::<Input>().map_err(refusal)?),
+    };
+    if let Ok(text) = value.cast::<PyString>() {
+        return of_document(text.to_cow()?.as_bytes(), input);
+    }
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        return of_document(bytes.as_bytes(), input);
+    }
+    if value.is_instance_of::<PyDict>() {
+        let json = value.py().import("json")?.call_method1("dumps", (value,))?;
+        return of_document(json.extract::<String>()?.as_bytes(), input);
+    }
+    let edges = value.extract::<Vec<Edge>>().map_err(|_| not_one(value))?;
+    Ok(of_edges(&edges))
+}
+
+fn of_document(bytes: &[u8], input: Option<Input>) -> PyResult<Topology> {
+    read::read(bytes, input).map_err(refusal)
+}
+
+/// Nodes are in the order in which they are first named.
+fn of_edges(edges: &[Edge]) -> Topology {
+    let mut topology = Topology::new();
+    for (from_node, from_device, to_node, to_device) in edges {
+        let [from, to] = [(from_node, from_device), (to_node, to_device)].map(|(name, device)| {
+            let known = topology.node(name);
+            let node = known.unwrap_or_else(|| topology.add_node(name));
+            topology.port(node, device)
+        });
+        topology.sight(from, to);
+    }
+    topology
+}
+
+fn not_one(value: &Bound<'_, PyAny>) -> PyErr {
+    let kind = value.get_type().name();
+    let kind = kind.map_or_else(|_| "something else".to_owned(), |name| name.to_string());
+    PyTypeError::new_err(format!(
+        "topology is a document (str or bytes), exo's state (dict) or a list of edges \
+         (from_node, from_device, to_node, to_device), and this is {kind}"
+    ))
+}

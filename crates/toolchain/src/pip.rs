@@ -1,0 +1,168 @@
+//! What pip installs into the store: pinned packages, each file by its hash.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    Toolchain,
+    error::{Error, IoContext, Result},
+    process,
+    store::{Kind, sha256},
+};
+
+/// Packages that are installed together.
+#[derive(Debug, Clone)]
+pub(crate) struct PipSet {
+    /// What is in it, in words.
+    what: &'static str,
+    /// pip's requirements, with the hash of every file it may download.
+    requirements: &'static str,
+    /// Names the set: its requirements and the platform.
+    pub key: String,
+}
+
+impl PipSet {
+    pub fn new(what: &'static str, requirements: &'static str) -> Self {
+        let platform = format!("{}-{}", env::consts::OS, env::consts::ARCH);
+        let key = sha256(format!("{platform}\n{requirements}"))[..16].to_owned();
+        PipSet {
+            what,
+            requirements,
+            key,
+        }
+    }
+}
+
+impl Toolchain {
+    /// The folder of a set, installed first when it `is_whole` nowhere in the store.
+    ///
+    /// # Errors
+    /// When pip is missing, or cannot reach an index, or a file it gets does not have a
+    /// pinned hash.
+    pub(crate) fn pip_install(
+        &self,
+        set: &PipSet,
+        is_whole: impl Fn(&Path) -> bool,
+    ) -> Result<PathBuf> {
+        let root = self.store.entry(Kind::Tools, &set.key);
+        if is_whole(&root) {
+            return Ok(root);
+        }
+        let _lock =
+            self.store
+                .lock(&format!("tools-{}", set.key), &*self.progress, &self.cancel)?;
+        if is_whole(&root) {
+            return Ok(root);
+        }
+        let what = format!("{} (pip, into the store)", set.what);
+        self.progress.step("Installing", &what);
+        let scratch = self.store.scratch()?;
+        let made = scratch.path().join("tools");
+        self.pip_into(&made, set, scratch.path())?;
+        if !is_whole(&made) {
+            return Err(Error::malformed(
+                &made,
+                "pip succeeded, but a tool is not where it should be",
+            ));
+        }
+        if root.exists() {
+            fs::remove_dir_all(&root).at("remove", &root)?;
+        }
+        self.store.publish(Kind::Tools, &set.key, &made)?;
+        self.progress.finish();
+        Ok(root)
+    }
+
+    fn pip_into(&self, folder: &Path, set: &PipSet, scratch: &Path) -> Result<()> {
+        let requirements = scratch.join("requirements.txt");
+        fs::write(&requirements, set.requirements).at("write", &requirements)?;
+        let mut pip = Command::new(python_with_pip(scratch)?);
+        pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
+            .args([
+                "--no-deps",
+                "--only-binary=:all:",
+                "--require-hashes",
+                "--no-compile",
+            ])
+            .arg("--requirement")
+            .arg(&requirements)
+            .arg("--target")
+            .arg(folder)
+            // By environment, because an older pip refuses options it lacks.
+            .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+            .env("PIP_ROOT_USER_ACTION", "ignore")
+            // A user's `pip --user` default contradicts --target.
+            .env("PIP_USER", "0");
+        process::run(
+            "installing the build tools with pip",
+            &mut pip,
+            &self.cancel,
+            None,
+            |_| {},
+        )
+        .map_err(with_pip_remedy)
+    }
+}
+
+/// The Python that runs pip: `MLX_RAILS_PYTHON`, else `python3`.
+fn python() -> String {
+    env::var("MLX_RAILS_PYTHON")
+        .ok()
+        .filter(|p| !p.is_empty())
+        .unwrap_or_else(|| "python3".into())
+}
+
+/// Whether pip answers, and as what.
+pub(crate) fn pip_version() -> Result<String> {
+    process::capture(
+        "asking pip",
+        Command::new(python()).args(["-m", "pip", "--version"]),
+    )
+    .map_err(|_| Error::MissingTool {
+        tool: "pip",
+        why: "CMake, Ninja, libclang and OpenBLAS are installed with it into the store",
+        remedy: "apt-get install python3-pip (Debian, Ubuntu), python3 -m ensurepip (elsewhere), \
+                     or set MLX_RAILS_PYTHON to a Python that has it"
+            .into(),
+    })
+}
+
+/// pip says what it could not get, not where else it could look.
+fn with_pip_remedy(error: Error) -> Error {
+    match error {
+        Error::Command {
+            what,
+            status,
+            tail,
+            log,
+        } => Error::Command {
+            what,
+            status,
+            tail: format!(
+                "{tail}\npip asks the index of its configuration; another one is named by \
+                 PIP_INDEX_URL, a folder of wheels by PIP_FIND_LINKS"
+            ),
+            log,
+        },
+        other => other,
+    }
+}
+
+/// The user's Python when it has pip, else that of an environment made in
+/// `scratch`: distributions leave pip out more often than what makes one.
+fn python_with_pip(scratch: &Path) -> Result<PathBuf> {
+    let python = python();
+    let Err(missing) = pip_version() else {
+        return Ok(python.into());
+    };
+    let environment = scratch.join("venv");
+    let mut venv = Command::new(&python);
+    venv.args(["-m", "venv"]).arg(&environment);
+    match process::capture("making a Python environment", &mut venv) {
+        Ok(_) => Ok(environment.join("bin/python")),
+        Err(_) => Err(missing),
+    }
+}

@@ -1,0 +1,114 @@
+//! The Python wheel of `rail-matrix`.
+//!
+//! maturin compiles `crates/rail-matrix-py` for every CPython since 3.10 at once (its
+//! stable ABI) and packs it. The same sources and compiler give the same bytes.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    Toolchain,
+    error::{Error, IoContext, Result},
+    pip::PipSet,
+    process,
+    store::{Kind, sha256},
+};
+
+/// maturin, with the hash of every file that pip may download for it.
+const MATURIN: &str = include_str!("../pins/maturin.txt");
+
+/// A wheel that was built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wheel {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The SHA-256 of its bytes, as a lock file wants it.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+impl Toolchain {
+    /// Builds the wheel of `rail-matrix` into `out`, where it appears by rename when it is
+    /// whole. Cargo reaches the network only for crates that it has not fetched yet, pip
+    /// only for a maturin that the store does not have.
+    ///
+    /// # Errors
+    /// When maturin cannot be installed, the module does not compile, or `out` cannot be
+    /// written.
+    pub fn rail_matrix_wheel(&self, out: &Path) -> Result<Wheel> {
+        let out = &std::path::absolute(out).at("resolve", out)?;
+        fs::create_dir_all(out).at("create", out)?;
+        // Beside the wheel's place, because a rename cannot leave a disk.
+        let scratch = tempfile::Builder::new()
+            .prefix(".making-")
+            .tempdir_in(out)
+            .at("create a folder in", out)?;
+        let mut maturin = Command::new(self.maturin()?);
+        maturin
+            .current_dir(&self.root)
+            .args(["build", "--release", "--locked"])
+            .args(["--manifest-path", "crates/rail-matrix-py/Cargo.toml"])
+            .arg("--out")
+            .arg(scratch.path())
+            // The stable ABI needs no interpreter, and which one there is changes nothing.
+            .env("PYO3_NO_PYTHON", "1");
+        self.progress.step("Building", "the rail-matrix wheel");
+        process::run(
+            "building the rail-matrix wheel",
+            &mut maturin,
+            &self.cancel,
+            None,
+            |_| {},
+        )?;
+        self.progress.finish();
+        publish(&only_wheel(scratch.path())?, out)
+    }
+
+    /// Installs maturin when the store does not have it.
+    fn maturin(&self) -> Result<PathBuf> {
+        let root = self.pip_install(&maturin_set(), |root| program(root).is_file())?;
+        Ok(program(&root))
+    }
+
+    /// Whether the store has maturin.
+    pub(crate) fn maturin_is_present(&self) -> bool {
+        program(&self.store.entry(Kind::Tools, &maturin_set().key)).is_file()
+    }
+}
+
+fn program(root: &Path) -> PathBuf {
+    root.join("bin/maturin")
+}
+
+pub(crate) fn maturin_set() -> PipSet {
+    PipSet::new("maturin", MATURIN)
+}
+
+fn only_wheel(folder: &Path) -> Result<PathBuf> {
+    let files = fs::read_dir(folder).at("read", folder)?.flatten();
+    let mut wheels = files
+        .map(|file| file.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "whl"));
+    match (wheels.next(), wheels.next()) {
+        (Some(wheel), None) => Ok(wheel),
+        _ => Err(Error::malformed(
+            folder,
+            "maturin succeeded, but did not leave one wheel",
+        )),
+    }
+}
+
+fn publish(made: &Path, out: &Path) -> Result<Wheel> {
+    let content = fs::read(made).at("read", made)?;
+    let path = out.join(made.file_name().unwrap_or_default());
+    fs::rename(made, &path).at("create", &path)?;
+    Ok(Wheel {
+        path,
+        sha256: sha256(&content),
+        bytes: content.len() as u64,
+    })
+}
