@@ -5,7 +5,7 @@
 //! | `rig` | a `rig.toml`, as [`Rig::parse`] reads it |
 //! | `exo` | the JSON of exo's `/state` or `/state/topology` |
 //! | `hostfile` | the JSON that `mlx.launch` reads |
-//! | `reports` | what each node's own tools say; several files, so for [`reports`] |
+//! | `reports` | what each node's own tools say; several files, so for [`reports()`] |
 //!
 //! Unknown fields are ignored in what others define, since those formats grow. A key
 //! that is there twice is an error, as is anything of another type than expected. Text
