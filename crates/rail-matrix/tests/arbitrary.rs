@@ -3,7 +3,9 @@
 
 use proptest::{collection::vec, prelude::*, sample::select};
 use rail_matrix::{
-    Options, RankOrder, Topology, plan,
+    Backend, Jaccl, Options, RankOrder, Topology,
+    check::{self, Document},
+    plan,
     read::{self, HostReport, Input, ReadError, ReportKind},
 };
 use serde_json::{Value, json};
@@ -51,6 +53,22 @@ const IP_ADDRESS: &str = r#"[
     {"ifname": "enp2s0", "addr_info": [{"family": "inet", "local": "192.0.2.2", "prefixlen": 30}]}
 ]"#;
 
+const DEVICES: &str = r#"[[[], "a", ["b", "c"]], ["a", null, ["d"]], [["c", "b"], "d", []]]"#;
+
+const INSTANCES: &str = r#"{
+    "topology": {"nodes": ["x", "y"], "connections": {
+        "x": {"y": [{"sourceRdmaIface": "a", "sinkRdmaIface": "b"}]},
+        "y": {"x": [{"sourceRdmaIface": "b", "sinkRdmaIface": "a"}]}}},
+    "instances": {"i": {"MlxJacclInstance": {
+        "instanceId": "i",
+        "jacclDevices": [[null, "a"], ["b", null]],
+        "shardAssignments": {
+            "nodeToRunner": {"x": "r", "y": "s"},
+            "runnerToShard": {
+                "r": {"TensorShardMetadata": {"deviceRank": 0}},
+                "s": {"TensorShardMetadata": {"deviceRank": 1}}}}}}}
+}"#;
+
 /// A valid report of each kind.
 fn valid(kind: ReportKind) -> &'static str {
     match kind {
@@ -94,8 +112,35 @@ fn take(outcome: Result<Topology, ReadError>) {
     }
 }
 
-/// As a description of every kind, and as each report of a node that has the others.
+/// Anything that can be done with matrices that somebody made, done.
+fn take_matrices(outcome: Result<Document, ReadError>) {
+    let document = match outcome {
+        Ok(document) => document,
+        Err(error) => return take(Err(error)),
+    };
+    for existing in &document.matrices {
+        for topology in [None, document.topology.as_ref()] {
+            for wanted in [None, Some(Backend::Mesh), Some(Backend::Ring)] {
+                for jaccl in [Jaccl::of([0, 31, 2]), Jaccl::of([0, 32, 4])] {
+                    match check::check(existing, topology, wanted, &jaccl) {
+                        Ok(verdict) => {
+                            let checked = [(existing.clone(), verdict)];
+                            for format in [check::Format::Markdown, check::Format::Json] {
+                                assert!(!check::render(format, &checked, &jaccl).is_empty());
+                            }
+                        }
+                        Err(error) => assert!(!error.to_string().is_empty()),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// As a description of every kind, as matrices, and as each report of a node that has the
+/// others.
 fn take_as_anything(bytes: &[u8]) {
+    take_matrices(check::read(bytes));
     take(read::read(bytes, None));
     for input in Input::ALL {
         take(read::read(bytes, Some(input)));
@@ -127,7 +172,7 @@ fn host(name: &str, replaced: Option<(ReportKind, &[u8])>) -> HostReport {
 
 fn seeds() -> impl Strategy<Value = &'static str> {
     let reports = ReportKind::ALL.map(valid);
-    select([&[EXO, HOSTFILE, RIG][..], &reports].concat())
+    select([&[EXO, HOSTFILE, RIG, DEVICES, INSTANCES][..], &reports].concat())
 }
 
 /// What the parsers give a meaning to, and what nobody expects.
@@ -320,6 +365,9 @@ fn the_valid_documents_are() {
         (RIG, Input::Rig),
     ] {
         assert!(read::read(seed.as_bytes(), Some(input)).is_ok());
+    }
+    for matrices in [HOSTFILE, DEVICES, INSTANCES] {
+        assert!(check::read(matrices.as_bytes()).is_ok());
     }
     for kind in ReportKind::ALL {
         let bytes = valid(kind).as_bytes();

@@ -2,7 +2,7 @@
 //! refused with a short message.
 
 use rail_matrix::{
-    Topology,
+    Jaccl, Topology, check,
     read::{self, HostReport, Input, MAX_BYTES, MAX_RIG_BYTES, ReadError, ReportKind},
 };
 
@@ -149,6 +149,35 @@ fn reports() {
 
 const PORTS: &str = "Hardware Port: Thunderbolt 1\nDevice: en2\n";
 const NO_BUS: &str = r#"{"SPThunderboltDataType": []}"#;
+
+#[test]
+fn matrices() {
+    let verdict = |bytes: &[u8]| {
+        let document = check::read(bytes).unwrap();
+        let existing = document.matrices.into_iter().next().unwrap();
+        let verdict = check::check(&existing, None, None, &Jaccl::default()).unwrap();
+        assert!(!verdict.is_safe());
+        let text = check::render(
+            check::Format::Markdown,
+            &[(existing, verdict)],
+            &Jaccl::default(),
+        );
+        assert!(!text.is_empty());
+    };
+    let cell = |name: fn(usize) -> String| filled(MAX_BYTES, "[[[],[", ",", name, "]],[[],[]]]");
+    verdict(&cell(|i| format!("\"{i}\"")));
+    verdict(&cell(|_| "\"a\"".to_owned()));
+
+    let square = |piece: &str, ranks: usize| {
+        let row = format!("[{}]", vec![piece; ranks].join(","));
+        format!("[{}]", vec![row; ranks].join(",")).into_bytes()
+    };
+    verdict(&square("\"a\"", 1024));
+    let Err(error) = check::read(&square("[]", 4700)) else {
+        panic!("it was taken");
+    };
+    assert!(error.to_string().contains("more than the 1024"));
+}
 
 #[test]
 fn deep() {

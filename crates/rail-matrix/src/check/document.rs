@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt};
 use serde::{
     Deserialize, Deserializer,
     de::{
-        self, IgnoredAny, MapAccess, SeqAccess, Visitor,
+        IgnoredAny, MapAccess, SeqAccess, Visitor,
         value::{MapAccessDeserializer, SeqAccessDeserializer},
     },
 };
@@ -14,6 +14,8 @@ use crate::{
     Topology,
     read::{
         self, Input, JsonError, ReadError,
+        cell::Cell,
+        few_enough,
         json::{Entries, Text, parse},
     },
 };
@@ -53,12 +55,13 @@ pub struct Document {
 /// Reads a jaccl device file, an MLX hostfile, or exo's `/state` or one instance of it.
 ///
 /// # Errors
-/// When it is none of them, or has no matrix.
+/// When it is none of them, has no matrix, or one of more than
+/// [`MAX_NODES`](crate::MAX_NODES) rows.
 pub fn read(bytes: &[u8]) -> Result<Document, ReadError> {
     // jaccl's JSON reader skips it.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let object = match parse(bytes)? {
-        Top::Rows(rows) => return Ok(alone(device_file(rows))),
+        Top::Rows(rows) => return Ok(alone(device_file(rows)?)),
         Top::Object(object) => object,
     };
     if let Some(instance) = object.instance {
@@ -73,7 +76,7 @@ pub fn read(bytes: &[u8]) -> Result<Document, ReadError> {
         });
     }
     if let Some(hosts) = object.hosts {
-        return Ok(alone(hostfile(hosts, object.backend.as_deref())));
+        return Ok(alone(hostfile(hosts, object.backend.as_deref())?));
     }
     let instance = Instance {
         instance_id: object.instance_id,
@@ -90,25 +93,25 @@ fn alone(existing: Existing) -> Document {
     }
 }
 
-fn device_file(rows: Rows) -> Existing {
-    Existing {
-        cells: cells(rows),
+fn device_file(rows: Rows<'_>) -> Result<Existing, ReadError> {
+    Ok(Existing {
+        cells: cells(rows)?,
         ..Existing::default()
-    }
+    })
 }
 
-fn hostfile(hosts: Vec<Host<'_>>, backend: Option<&str>) -> Existing {
+fn hostfile(hosts: Vec<Host<'_>>, backend: Option<&str>) -> Result<Existing, ReadError> {
     let named = |host: &Host<'_>| host.ssh.to_string();
-    Existing {
+    Ok(Existing {
         name: None,
         nodes: Some(hosts.iter().map(named).collect()),
-        cells: cells(hosts.into_iter().map(|host| host.rdma).collect()),
+        cells: cells(hosts.into_iter().map(|host| host.rdma).collect())?,
         ring_variable: match backend {
             Some("jaccl-ring") => Some(true),
             Some("jaccl") => Some(false),
             _ => None,
         },
-    }
+    })
 }
 
 fn existing(instances: Entries<'_, Tagged<'_>>) -> Result<Vec<Existing>, ReadError> {
@@ -144,13 +147,13 @@ impl Instance<'_> {
             name: name.or_else(|| self.instance_id.map(|id| id.to_string())),
             nodes: nodes.transpose()?,
             ring_variable,
-            cells: cells(rows),
+            cells: cells(rows)?,
         })
     }
 }
 
 /// What the exo that writes cells of this kind does: see [`write::Exo`](crate::write::Exo).
-fn ring_variable(rows: &Rows) -> Option<bool> {
+fn ring_variable(rows: &Rows<'_>) -> Option<bool> {
     let all = || rows.iter().flatten();
     let several = all().any(|cell| matches!(cell, Cell::Several(devices) if devices.len() > 1));
     let one = all().any(|cell| matches!(cell, Cell::One(_)));
@@ -180,20 +183,20 @@ impl Shards<'_> {
     }
 }
 
-fn cells(rows: Rows) -> Vec<Vec<Vec<String>>> {
-    let devices = |cell| match cell {
-        Cell::None => vec![],
-        Cell::One(device) => vec![device],
-        Cell::Several(devices) => devices,
+fn cells(rows: Rows<'_>) -> Result<Vec<Vec<Vec<String>>>, ReadError> {
+    few_enough(rows.len())?;
+    let devices = |cell: &Cell<'_>| {
+        let names = cell.devices().iter().map(|device| device.to_string());
+        names.collect()
     };
-    let row = |row: Vec<Cell>| row.into_iter().map(devices).collect();
-    rows.into_iter().map(row).collect()
+    let row = |row: &Vec<Cell<'_>>| row.iter().map(devices).collect();
+    Ok(rows.iter().map(row).collect())
 }
 
-type Rows = Vec<Vec<Cell>>;
+type Rows<'a> = Vec<Vec<Cell<'a>>>;
 
 enum Top<'a> {
-    Rows(Rows),
+    Rows(Rows<'a>),
     Object(Box<Object<'a>>),
 }
 
@@ -209,7 +212,7 @@ struct Object<'a> {
     instance_id: Option<Text<'a>>,
     shard_assignments: Option<Shards<'a>>,
     #[serde(rename = "jacclDevices", alias = "ibvDevices")]
-    devices: Option<Rows>,
+    devices: Option<Rows<'a>>,
     hosts: Option<Vec<Host<'a>>>,
     backend: Option<Text<'a>>,
 }
@@ -228,7 +231,7 @@ struct Instance<'a> {
     instance_id: Option<Text<'a>>,
     shard_assignments: Option<Shards<'a>>,
     #[serde(rename = "jacclDevices", alias = "ibvDevices")]
-    devices: Option<Rows>,
+    devices: Option<Rows<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -251,14 +254,7 @@ struct Host<'a> {
     #[serde(borrow)]
     ssh: Text<'a>,
     #[serde(default)]
-    rdma: Vec<Cell>,
-}
-
-/// A cell in the three forms that `parse_devices_json` in `jaccl.cpp` takes.
-enum Cell {
-    None,
-    One(String),
-    Several(Vec<String>),
+    rdma: Vec<Cell<'a>>,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Top<'a> {
@@ -284,33 +280,5 @@ impl<'de> Visitor<'de> for TopVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, rows: A) -> Result<Self::Value, A::Error> {
         Vec::deserialize(SeqAccessDeserializer::new(rows)).map(Top::Rows)
-    }
-}
-
-impl<'de> Deserialize<'de> for Cell {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CellVisitor)
-    }
-}
-
-struct CellVisitor;
-
-impl<'de> Visitor<'de> for CellVisitor {
-    type Value = Cell;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("null, a device or a list of devices")
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Cell, E> {
-        Ok(Cell::None)
-    }
-
-    fn visit_str<E: de::Error>(self, device: &str) -> Result<Cell, E> {
-        Ok(Cell::One(device.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, devices: A) -> Result<Cell, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(devices)).map(Cell::Several)
     }
 }

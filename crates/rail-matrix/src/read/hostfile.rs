@@ -5,15 +5,11 @@
 //! It says which devices jaccl will pair, so index `k` of cells `(i, j)` and `(j, i)` is
 //! taken for what it claims to be: the two ends of one cable.
 
-use std::fmt;
-
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, SeqAccess, Visitor, value::SeqAccessDeserializer},
-};
+use serde::Deserialize;
 
 use super::{
     JsonError, ReadError,
+    cell::Cell,
     detect::{Shape, shape},
     few_enough,
     json::{self, Text},
@@ -34,41 +30,6 @@ struct Host<'a> {
     ips: Vec<Text<'a>>,
     #[serde(default)]
     rdma: Vec<Cell<'a>>,
-}
-
-/// The devices of a cell.
-struct Cell<'a>(Vec<Text<'a>>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Cell<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CellVisitor)
-    }
-}
-
-struct CellVisitor;
-
-impl<'de> Visitor<'de> for CellVisitor {
-    type Value = Cell<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("null, a device or a list of devices")
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Cell<'de>, E> {
-        Ok(Cell(Vec::new()))
-    }
-
-    fn visit_borrowed_str<E: de::Error>(self, device: &'de str) -> Result<Cell<'de>, E> {
-        Ok(Cell(vec![device.into()]))
-    }
-
-    fn visit_str<E: de::Error>(self, device: &str) -> Result<Cell<'de>, E> {
-        Ok(Cell(vec![device.to_owned().into()]))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, devices: A) -> Result<Cell<'de>, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(devices)).map(Cell)
-    }
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<Topology, ReadError> {
@@ -102,8 +63,9 @@ fn topology(hosts: &[Host]) -> Topology {
     };
     let nodes: Vec<_> = hosts.iter().map(add).collect();
     for (i, host) in hosts.iter().enumerate() {
-        for (j, Cell(here)) in host.rdma.iter().enumerate() {
-            let there = hosts[j].rdma.get(i).map_or(&[][..], |cell| &cell.0);
+        for (j, cell) in host.rdma.iter().enumerate() {
+            let here = cell.devices();
+            let there = hosts[j].rdma.get(i).map_or(&[][..], Cell::devices);
             for (here, there) in here.iter().zip(there) {
                 let from = topology.port(nodes[i], here);
                 let to = topology.port(nodes[j], there);

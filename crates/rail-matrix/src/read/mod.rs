@@ -12,6 +12,7 @@
 //! of any size up to [`MAX_BYTES`] and of any depth is read in time and memory that grow
 //! with its size alone.
 
+pub(crate) mod cell;
 mod detect;
 mod error;
 mod exo;
@@ -128,7 +129,7 @@ fn rig(bytes: &[u8]) -> Result<Topology, ReadError> {
     Ok(Topology::from_rig(&rig)?)
 }
 
-fn few_enough(nodes: usize) -> Result<(), ReadError> {
+pub(crate) fn few_enough(nodes: usize) -> Result<(), ReadError> {
     match nodes {
         has if has > MAX_NODES => Err(ReadError::TooManyNodes { has }),
         _ => Ok(()),
