@@ -221,3 +221,26 @@ fn an_edge_that_one_node_still_states() {
     assert_eq!(run(&rig, &united, Backend::Ring), Hangs("large all_sum"));
     assert_eq!(planned(&rig, 2), Passes { cables: 1 });
 }
+
+/// exo's main branch asks for no ring. Where no mesh is possible jaccl makes one all the
+/// same, so that shape can carry it.
+#[test]
+fn four_nodes_in_a_circle_without_a_ring_asked_for() {
+    let rig = rig(
+        &["a", "b", "c", "d"],
+        &[
+            ("a:en1", "b:en1"),
+            ("b:en2", "c:en1"),
+            ("c:en2", "d:en1"),
+            ("d:en2", "a:en2"),
+        ],
+    );
+    let circle = matrix(&[
+        &["", "en1", "", "en2"],
+        &["en1", "", "en2", ""],
+        &["", "en1", "", "en2"],
+        &["en2", "", "en1", ""],
+    ]);
+    assert_eq!(run(&rig, &circle, Backend::Mesh), Passes { cables: 4 });
+    assert_eq!(planned(&rig, 4), Passes { cables: 4 });
+}
