@@ -43,6 +43,11 @@ pub fn print(topology: &Topology, flags: &MatrixOptions) -> anyhow::Result<ExitC
         for note in &plan.notes {
             eprintln!("note: {note}");
         }
+        if let Output::Exo(exo) = flags.output
+            && let Some(remark) = exo.remark(&plan)
+        {
+            eprintln!("note: {remark}");
+        }
     }
     print!("{document}");
     Ok(ExitCode::SUCCESS)

@@ -173,6 +173,11 @@ fn a_dialect_gets_the_best_plan_that_it_carries() {
         &notes,
         &["'cable-2', 'cable-3' between 'a' and 'b' not used"],
     );
+    let (_, notes) = place.said("--output exo-2195");
+    names_all(
+        &notes,
+        &["whether exo-2195 sets MLX_JACCL_RING is not known here; this ring"],
+    );
     names_all(
         &place.refusal("--output exo-main --backend ring"),
         &[
@@ -341,6 +346,16 @@ fn what_cannot_be_checked_names_the_file() {
     names_all(
         &place.refusal("check three.json --topology state.json"),
         &["error: three.json: the matrix has 3 rows, and there are 2 nodes"],
+    );
+    place.file(
+        "gone.json",
+        r#"{"instanceId": "i1", "jacclDevices": [[null,"x"],["x",null]], "shardAssignments": {
+            "nodeToRunner": {"12D3-a": "r0", "12D3-z": "r1"},
+            "runnerToShard": {"r0": {"T": {"deviceRank": 0}}, "r1": {"T": {"deviceRank": 1}}}}}"#,
+    );
+    names_all(
+        &place.refusal("check gone.json --topology state.json"),
+        &["error: gone.json: instance i1: there is no node '12D3-z'"],
     );
     names_all(
         &place.refusal("check three.json --topology cell.json"),

@@ -5,6 +5,7 @@ use rail_matrix::{
     Backend, Jaccl, Options, Topology, Unfit,
     check::{self, Existing, Finding, Outcome, Rule, Verdict, check},
     plan,
+    write::Exo,
 };
 use serde_json::{Value, json};
 
@@ -684,6 +685,24 @@ proptest! {
         prop_assert!(verdict.is_safe(), "{:?}", verdict.findings);
         let idle = |finding: &&Finding| finding.rule != Rule::Used;
         prop_assert_eq!(verdict.findings.iter().filter(idle).count(), 0);
+    }
+
+    /// A shape carries a plan when exo and jaccl make of it what was planned.
+    #[test]
+    fn what_a_shape_of_exos_carries_is_safe(topology in topologies(), new in any::<bool>()) {
+        let jaccl = Jaccl::of(if new { NEW } else { [0, 31, 2] });
+        let options = Options { jaccl, ..Options::default() };
+        for exo in [Exo::Main, Exo::Pr2160, Exo::Pr2195] {
+            let Ok(plan) = exo.plan(&topology, &options) else { continue };
+            let nodes: Vec<_> = plan.nodes.iter().map(|node| &*node.name).collect();
+            let matrix = serde_json::from_str(&exo.write(&plan).unwrap()).unwrap();
+            let existing = instance(&nodes, &matrix);
+            // Of the last it is not known what its reader does.
+            let wanted = (exo == Exo::Pr2195).then_some(plan.backend);
+            let verdict = check(&existing, Some(&topology), wanted, &jaccl).unwrap();
+            prop_assert_eq!(verdict.backend, Some(plan.backend), "{}", exo);
+            prop_assert!(verdict.is_safe(), "{}: {:?}", exo, verdict.findings);
+        }
     }
 
     #[test]

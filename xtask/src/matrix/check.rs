@@ -1,11 +1,11 @@
 //! `cargo xtask matrix check`: a matrix that somebody else made.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Context;
 use rail_matrix::{
     Topology,
-    check::{self, Document},
+    check::{self, Document, Existing},
 };
 
 use super::input;
@@ -27,7 +27,7 @@ pub fn run(flags: &flags::MatrixCheck) -> anyhow::Result<ExitCode> {
         let wanted = flags.backend.map(Into::into);
         let topology: Option<&Topology> = topology.as_ref();
         let verdict = check::check(&existing, topology, wanted, &flags.mlx)
-            .with_context(|| input::named(&flags.matrix))?;
+            .with_context(|| place(&flags.matrix, &existing))?;
         checked.push((existing, verdict));
     }
     print!("{}", check::render(flags.format, &checked, &flags.mlx));
@@ -36,4 +36,13 @@ pub fn run(flags: &flags::MatrixCheck) -> anyhow::Result<ExitCode> {
     } else {
         exit::FAILED.into()
     })
+}
+
+/// The file, and which of its matrices.
+fn place(file: &Path, existing: &Existing) -> String {
+    let file = input::named(file);
+    match &existing.name {
+        Some(instance) => format!("{file}: instance {instance}"),
+        None => file,
+    }
 }

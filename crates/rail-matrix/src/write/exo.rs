@@ -142,6 +142,20 @@ impl Exo {
         }
     }
 
+    /// What whoever uses the matrix has to see to, where this shape leaves something open.
+    pub fn remark(self, plan: &Plan) -> Option<String> {
+        let set = match plan.backend {
+            Backend::Ring => "set",
+            Backend::Mesh => "not set",
+        };
+        (self == Self::Pr2195).then(|| {
+            format!(
+                "whether {self} sets MLX_JACCL_RING is not known here; this {} needs it {set}",
+                plan.backend
+            )
+        })
+    }
+
     /// The matrix in this shape, as JSON.
     ///
     /// # Errors
