@@ -181,11 +181,8 @@ fn matrices() {
 
 #[test]
 fn deep() {
-    let deep = |opening: &str| {
-        opening
-            .repeat((MAX_BYTES - 100) / opening.len())
-            .into_bytes()
-    };
+    let fill = |opening: &str, limit: usize| opening.repeat(limit / opening.len()).into_bytes();
+    let deep = |opening: &str| fill(opening, MAX_BYTES - 100);
     for opening in [
         "[",
         "{\"hosts\":",
@@ -199,6 +196,10 @@ fn deep() {
         for input in Input::ALL {
             message(read::read(&bytes, Some(input)));
         }
+    }
+    for opening in ["[", "a.", "a=[{", "[[node]]\na=[[["] {
+        let bytes = fill(opening, MAX_RIG_BYTES);
+        message(read::read(&bytes, Some(Input::Rig)));
     }
     let items = deep(r#"{"_items":["#);
     let profile = [br#"{"SPThunderboltDataType":["#, &items[..]].concat();
