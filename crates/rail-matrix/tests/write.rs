@@ -251,7 +251,8 @@ export MLX_JACCL_COORDINATOR=10.0.0.7:32323
     let nowhere = full(&["a", "b"], 1);
     let mesh = plan(&nowhere, &as_backend(Backend::Mesh)).unwrap();
     let lines = written(Output::Environment, &nowhere, &mesh);
-    assert!(lines.contains("\nunset MLX_JACCL_RING\n# MLX_JACCL_COORDINATOR: "));
+    assert!(lines.contains(" JACCL_COORDINATOR MLX_JACCL_RING\nexport MLX_RANK=0\n"));
+    assert!(lines.contains("\n# MLX_JACCL_COORDINATOR: "));
     assert!(!lines.contains("export MLX_JACCL_RING"));
 }
 
@@ -371,6 +372,6 @@ proptest! {
         document(Output::Json, &topology, &plan);
         document(Output::Hostfile, &topology, &plan);
         let lines = written(Output::Environment, &topology, &plan);
-        prop_assert_eq!(lines.lines().count(), 13, "{}", lines);
+        prop_assert_eq!(lines.lines().count(), 11, "{}", lines);
     }
 }

@@ -149,20 +149,30 @@ pub struct Variable {
     pub value: Option<String>,
 }
 
+/// jaccl takes these before those that MLX names.
+const STRONGER: [&str; 4] = [
+    "JACCL_RANK",
+    "JACCL_IBV_DEVICES",
+    "JACCL_RING",
+    "JACCL_COORDINATOR",
+];
+
 impl Plan {
     /// What jaccl reads from a rank's environment (`Config::from_env` in `jaccl.cpp`).
     /// `devices` is where the matrix was written; without a known
     /// [`coordinator`](Self::coordinator) its variable is left to the caller.
     ///
-    /// `MLX_JACCL_RING` means ring whatever its value, so for a mesh it must be unset.
+    /// `MLX_JACCL_RING` means ring whatever its value, so for a mesh it must be unset. The
+    /// names that jaccl takes before MLX's must be unset for both.
     pub fn environment(&self, rank: usize, devices: &str) -> Vec<Variable> {
         let variable = |name, value: Option<String>| Variable { name, value };
         let ring = (self.backend == Backend::Ring).then(|| "1".to_owned());
-        let mut variables = vec![
+        let mut variables = STRONGER.map(|name| variable(name, None)).to_vec();
+        variables.extend([
             variable("MLX_RANK", Some(rank.to_string())),
             variable("MLX_IBV_DEVICES", Some(devices.to_owned())),
             variable("MLX_JACCL_RING", ring),
-        ];
+        ]);
         if let Some(Coordinator { ip, port }) = &self.coordinator {
             let ip = if rank == 0 { "0.0.0.0" } else { ip };
             variables.push(variable(

@@ -4,9 +4,6 @@ use std::{borrow::Cow, fmt::Write as _};
 
 use crate::{Plan, Variable};
 
-/// jaccl takes these before those that MLX names (`Config::from_env` in `jaccl.cpp`).
-const STRONGER: &str = "JACCL_RANK JACCL_IBV_DEVICES JACCL_RING JACCL_COORDINATOR";
-
 pub fn environment(plan: &Plan, devices: &str) -> String {
     let mut text = String::new();
     for (rank, node) in plan.nodes.iter().enumerate() {
@@ -15,12 +12,16 @@ pub fn environment(plan: &Plan, devices: &str) -> String {
         }
         // A line break in a name would end the comment.
         let name = node.name.escape_debug();
-        let _ = writeln!(text, "# rank {rank}: {name}\nunset {STRONGER}");
-        for Variable { name, value } in plan.environment(rank, devices) {
-            let _ = match value {
-                Some(value) => writeln!(text, "export {name}={}", quoted(&value)),
-                None => writeln!(text, "unset {name}"),
-            };
+        let _ = writeln!(text, "# rank {rank}: {name}");
+        let (set, unset): (Vec<_>, Vec<_>) = plan
+            .environment(rank, devices)
+            .into_iter()
+            .partition(|variable| variable.value.is_some());
+        let unset: Vec<_> = unset.iter().map(|variable| variable.name).collect();
+        let _ = writeln!(text, "unset {}", unset.join(" "));
+        for Variable { name, value } in set {
+            let value = value.unwrap_or_default();
+            let _ = writeln!(text, "export {name}={}", quoted(&value));
         }
         if plan.coordinator.is_none() {
             text.push_str("# MLX_JACCL_COORDINATOR: no address of rank 0 is known\n");
