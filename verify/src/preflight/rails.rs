@@ -2,8 +2,7 @@
 
 use std::{collections::HashSet, fmt};
 
-use rail_matrix::{End, Matrix, Rig};
-use serde::Deserialize;
+use rail_matrix::{End, Matrix, Rig, check, read::ReadError};
 
 /// A device matrix as jaccl reads it: `[i][j]` lists the devices on rank `i` towards
 /// rank `j`. Other than a [`Matrix`], it may pair devices that no cable joins.
@@ -35,11 +34,14 @@ pub(super) fn name(index: usize, [a, b]: &[String; 2]) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MatrixProblem {
-    /// Not the JSON that jaccl reads.
+    /// No document with a matrix.
     #[error(
         "not a device matrix: {0}; write a row a rank, in it a cell a rank, in it null, a device or a list of devices, such as [[[],[\"rdma_en5\"]],[[\"rdma_en5\"],[]]]"
     )]
-    Json(String),
+    Document(ReadError),
+    /// A state of exo's with more than one.
+    #[error("there are {0} matrices in it; give the instance that is meant by itself")]
+    Several(usize),
     /// Another number of ranks.
     #[error(
         "the matrix has {rows} rows, and the rig has {nodes} nodes; there is a row for each node, in the rig's order"
@@ -100,27 +102,17 @@ pub enum MatrixProblem {
     Empty,
 }
 
-/// Reads a jaccl device file, as `parse_devices_json` in `jaccl.cpp` does.
+/// Reads the one matrix of a document: a jaccl device file, a hostfile, an instance of
+/// exo's.
 ///
 /// # Errors
-/// When it is not such a file.
+/// When it is no such document, or has several.
 pub fn parse_devices(text: &str) -> Result<Devices, MatrixProblem> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a cell is null, a device or a list of devices")]
-    enum Cell {
-        One(String),
-        Many(Vec<String>),
-        None,
+    let document = check::read(text.as_bytes()).map_err(MatrixProblem::Document)?;
+    match <[_; 1]>::try_from(document.matrices) {
+        Ok([matrix]) => Ok(matrix.cells),
+        Err(several) => Err(MatrixProblem::Several(several.len())),
     }
-    let cells: Vec<Vec<Cell>> =
-        serde_json::from_str(text).map_err(|error| MatrixProblem::Json(error.to_string()))?;
-    let devices = |cell| match cell {
-        Cell::None => vec![],
-        Cell::One(device) => vec![device],
-        Cell::Many(devices) => devices,
-    };
-    let row = |row: Vec<Cell>| row.into_iter().map(devices).collect();
-    Ok(cells.into_iter().map(row).collect())
 }
 
 /// The devices of a rig's own matrix.

@@ -281,10 +281,13 @@ fn matrices_that_are_none_of_this_rig_are_refused_with_what_would_be_right() {
             .to_string()
     };
     let cases = [
-        ("{}", "not a device matrix: invalid type: map"),
+        (
+            "{}",
+            "not a device matrix: expected jacclDevices, or a list of rows",
+        ),
         (
             r#"[[[], [5]], [[], []]]"#,
-            "a cell is null, a device or a list of devices",
+            "not a device matrix: [0][1][0]: expected a string, found integer `5`",
         ),
         ("[[null]]", "the matrix has 1 rows, and the rig has 2 nodes"),
         ("[[null, null], [null]]", "row 1 of the matrix has 1 cells"),

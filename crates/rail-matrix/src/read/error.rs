@@ -144,7 +144,7 @@ impl std::error::Error for JsonError {}
 
 impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path != "." {
+        if !matches!(&*self.path, "." | "") {
             write!(f, "{}: ", self.path)?;
         }
         f.write_str(&self.what)?;
