@@ -58,6 +58,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
     }
     let foreseen = error.is::<crate::rig::UserError>()
         || error.is::<softrail::FabricError>()
+        || error.is::<softrail::live::LiveError>()
         || error.is::<softrail::up::UpError>()
         || error.is::<rail_bench::plan::PlanError>()
         || error.is::<rail_bench::RunError>()

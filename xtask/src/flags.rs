@@ -4,7 +4,12 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rail_bench::args::seconds;
-use rail_matrix::{Jaccl, read::Input, units::parse_size, write::Output};
+use rail_matrix::{
+    DeviceFault, Jaccl,
+    read::Input,
+    units::{parse_rate, parse_size, parse_time},
+    write::Output,
+};
 use toolchain::{
     DEFAULT_PIN,
     fetch::Source,
@@ -33,6 +38,8 @@ pub enum Verb {
     Bench(Box<Bench>),
     /// Build a pin with a series into the store
     Build(Build),
+    /// Watch emulated cables that programs run on, and cut, mend, slow or break them
+    Cable(Cable),
     /// List what is present, what is missing, and how to get it
     Doctor(Doctor),
     /// Fetch a pin's sources into the store and verify every byte
@@ -53,6 +60,102 @@ pub enum Verb {
     Verify(Box<rail_verify::args::VerifyArgs>),
     /// Build a Python wheel, and print where it is
     Wheel(Wheel),
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "A change is seen by what is sent after it, and lasts until it is changed back. Nodes and \
+                  cables are called what the rig calls them."
+)]
+pub struct Cable {
+    #[command(subcommand)]
+    pub step: CableStep,
+    /// The folder of the fabric [default: that of the only one that is up]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub fabric: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub enum CableStep {
+    /// Tell what each direction of each cable has carried and can do
+    Stats(CableStats),
+    /// Have what is sent over a cable leave and never arrive
+    Cut {
+        /// The cable
+        cable: String,
+    },
+    /// Have what is sent over a cable arrive again
+    Mend {
+        /// The cable
+        cable: String,
+    },
+    /// Change a cable's line rate or latency
+    Link(CableLink),
+    /// Break a device, as a rig's [[fault]] does
+    Break(CableFault),
+    /// Undo what `break` did
+    Heal(CableFault),
+}
+
+#[derive(Args)]
+pub struct CableStats {
+    /// What to print on stdout
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TableFormat,
+    /// Again every second, until Ctrl-C or the fabric is gone
+    #[arg(long)]
+    pub watch: bool,
+}
+
+#[derive(Args)]
+#[group(multiple = true)]
+pub struct CableLink {
+    /// The cable
+    pub cable: String,
+    /// Such as "10 MB/s"
+    #[arg(long, value_name = "RATE", value_parser = parse_positive_rate, required_unless_present = "latency")]
+    pub rate: Option<u64>,
+    /// Such as "1 ms"
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub latency: Option<Duration>,
+    /// Only what this device sends [default: both directions]
+    #[arg(long, value_name = "NODE:DEVICE")]
+    pub from: Option<String>,
+}
+
+#[derive(Args)]
+pub struct CableFault {
+    /// The device, as node:device
+    pub device: String,
+    /// no-gid, port-down, failing or refusing
+    #[arg(value_parser = device_fault)]
+    pub kind: DeviceFault,
+}
+
+fn device_fault(name: &str) -> Result<DeviceFault, String> {
+    let kinds = DeviceFault::ALL.into_iter();
+    let live = || kinds.clone().filter(|kind| *kind != DeviceFault::Absent);
+    live().find(|kind| kind.name() == name).ok_or_else(|| {
+        let known: Vec<_> = live().map(DeviceFault::name).collect();
+        format!("the kinds are {}", known.join(", "))
+    })
+}
+
+fn parse_positive_rate(text: &str) -> Result<u64, String> {
+    match parse_rate(text) {
+        Ok(0) => Err("a cable that carries nothing is cut; use `cable cut`".to_owned()),
+        Ok(rate) => Ok(rate),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum TableFormat {
+    /// A Markdown table
+    #[default]
+    Md,
+    /// One object a line, schema mlx-rails/cable-stats/1
+    Json,
 }
 
 #[derive(Args)]

@@ -7,6 +7,7 @@
 
 mod bench;
 mod build;
+mod cable;
 mod doctor;
 mod exit;
 mod fetch;
@@ -43,6 +44,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Bench(flags) => bench::run(&session, &flags),
         Verb::Build(flags) => build::run(&session, &flags),
+        Verb::Cable(flags) => cable::run(&session, &flags),
         Verb::Doctor(flags) => doctor::run(&session, &flags),
         Verb::Fetch(flags) => fetch::run(&session, &flags),
         Verb::Gc(flags) => gc::run(&session, &flags),

@@ -299,6 +299,62 @@ fn a_preflight_over_no_matrix_of_the_rig_is_refused_before_anything_is_built() {
 }
 
 #[test]
+fn cables_of_no_fabric_and_faults_of_no_kind_are_refused() {
+    let store = TempDir::new().unwrap();
+    let cable = |arguments: &[&str]| refusal(xtask(&store).arg("cable").args(arguments));
+    names_all(
+        &cable(&["stats", "--fabric", "/no/such/fabric"]),
+        &["/no/such/fabric/rig.toml"],
+    );
+    names_all(
+        &cable(&["break", "a:rdma_en5", "rust"]),
+        &["'rust'", "no-gid", "port-down"],
+    );
+    names_all(&cable(&["link", "cable-1", "--rate", "0 MB/s"]), &["cut"]);
+    names_all(&cable(&["link", "cable-1"]), &["--rate"]);
+}
+
+#[test]
+fn cables_are_changed_and_told_of_while_they_are_up() {
+    let store = TempDir::new().unwrap();
+    let rig = rail_matrix::Rig::embedded();
+    let fabric = softrail::Fabric::create(store.path(), &rig).unwrap();
+    let cable = |arguments: &[&str]| {
+        let mut command = xtask(&store);
+        command.args(["cable", "--fabric"]).arg(fabric.path());
+        command
+            .args(arguments)
+            .assert()
+            .success()
+            .get_output()
+            .stdout
+            .clone()
+    };
+    cable(&["cut", "cable-2"]);
+    cable(&["break", "a:rdma_en7", "port-down"]);
+    cable(&["link", "cable-1", "--rate", "10 MB/s", "--latency", "1 ms"]);
+    let told: serde_json::Value =
+        serde_json::from_slice(&cable(&["stats", "--format", "json"])).unwrap();
+    assert_eq!(told["schema"], "mlx-rails/cable-stats/1");
+    let directions = told["directions"].as_array().unwrap();
+    assert_eq!(directions.len(), 6);
+    let first = &directions[0];
+    assert_eq!(
+        (&first["bytes_per_second"], &first["latency_ns"]),
+        (&10_000_000.into(), &1_000_000.into())
+    );
+    assert!(
+        directions
+            .iter()
+            .all(|it| it["cut"] == (it["cable"] == "cable-2"))
+    );
+    assert_eq!(directions[4]["faults"], serde_json::json!(["port-down"]));
+    cable(&["mend", "cable-2"]);
+    let table = String::from_utf8(cable(&["stats"])).unwrap();
+    assert!(!table.contains("cut") && table.contains("| cable-1 | a:rdma_en5 | b:rdma_en5 |"));
+}
+
+#[test]
 fn a_program_on_no_node_of_the_rig_is_refused_before_anything_is_compiled() {
     let store = TempDir::new().unwrap();
     let up = |arguments: &[&str]| refusal(xtask(&store).args(["rig", "up"]).args(arguments));

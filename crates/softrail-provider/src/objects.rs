@@ -24,7 +24,7 @@ use super::{
     queue_pair::{Limits, Parts, QueuePair, Transport},
 };
 use softrail::{
-    config,
+    Condition, config,
     shm::{SharedCable, ShmError},
 };
 
@@ -106,6 +106,11 @@ impl Context {
             engine,
             async_events,
         }))
+    }
+
+    /// What the device can do at the moment.
+    pub fn condition(&self) -> &Condition {
+        &self.cable.end(self.device.config.side).condition
     }
 
     /// The pointer that the application gets, and owns.

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use rail_matrix::{DeviceFault, ReceiverNotReady};
+use rail_matrix::{DeviceFault, Link, ReceiverNotReady};
 
 use super::{
     bindings as ibv,
@@ -31,7 +31,7 @@ use sending::Send;
 use softrail::{
     config::Device,
     fabric::{QUEUE_BYTES, Sender, Time},
-    shm::{SharedCable, Slot, slot_of},
+    shm::{EndState, SharedCable, Slot, slot_of},
 };
 
 /// How it is connected.
@@ -278,7 +278,7 @@ impl QueuePair {
 
     /// Takes a receive.
     pub fn post_receive(&self, now: Time, request: ReceiveRequest) -> Result<(), PostError> {
-        if self.device().is(DeviceFault::Refusing) {
+        if self.own_end().condition.is(DeviceFault::Refusing) {
             return Err(PostError::Refused);
         }
         let mut state = lock(&self.state);
@@ -369,7 +369,7 @@ impl QueuePair {
     /// Has the engine look at what was posted, if somebody sleeps for it.
     fn stir(&self) {
         if self.is_awaited() {
-            self.parts.cable.end(self.device().side).bell.ring();
+            self.own_end().bell.ring();
         }
     }
 
@@ -431,6 +431,16 @@ impl QueuePair {
         }
     }
 
+    /// This end of the cable.
+    pub fn own_end(&self) -> &EndState {
+        self.parts.cable.end(self.device().side)
+    }
+
+    /// What the direction away from here can do now.
+    fn link(&self) -> Link {
+        self.own_end().condition.link()
+    }
+
     fn own_slot(&self) -> &Slot {
         self.parts
             .cable
@@ -440,7 +450,7 @@ impl QueuePair {
 
     /// Whether these requests can be taken.
     fn admit(&self, state: &State, requests: &[SendRequest]) -> Result<(), PostError> {
-        if self.device().is(DeviceFault::Refusing) {
+        if self.own_end().condition.is(DeviceFault::Refusing) {
             return Err(PostError::Refused);
         }
         if !matches!(state.phase, Phase::ReadyToSend | Phase::Error) {

@@ -14,7 +14,7 @@ use super::{
     objects::Context,
     *,
 };
-use softrail::{Fabric, config};
+use softrail::{Fabric, config, live::Live};
 
 /// An open device with everything that a connection needs.
 struct Client {
@@ -835,4 +835,63 @@ fn what_is_sent_on_a_cut_cable_leaves_and_does_not_arrive() {
     assert_eq!(fabric.cable_bytes()["cable-1"], 4096);
     std::thread::sleep(Duration::from_millis(5));
     assert!(b.poll().is_none());
+}
+
+#[test]
+fn what_is_broken_and_mended_meanwhile_is_so_for_who_is_connected() {
+    let (_parent, fabric) = fabric();
+    let live = Live::attach(fabric.path()).expect("it is up");
+    let [a, b] = connected(&fabric);
+    assert_eq!((b.receive(1), b.receive(2)), (0, 0));
+    live.set_cut("cable-1", true).expect("a cable");
+    assert_eq!(a.send(3, ibv::IBV_WR_SEND), 0);
+    assert_eq!(a.complete().wr_id, 3);
+    live.set_cut("cable-1", false).expect("a cable");
+    assert_eq!(a.send(4, ibv::IBV_WR_SEND), 0);
+    assert_eq!(b.complete().wr_id, 1, "the first of two to arrive");
+    let counted = &live.counters()[0];
+    assert_eq!((counted.messages, counted.lost), (2, 1));
+
+    let down = |broken| live.set_fault("a:rdma_en5", DeviceFault::PortDown, broken);
+    down(true).expect("a device");
+    // SAFETY: a live context.
+    assert!(unsafe { ibv_alloc_pd(a.context) }.is_null());
+    down(false).expect("a device");
+    live.set_fault("a:rdma_en5", DeviceFault::NoGid, true)
+        .expect("a device");
+    // SAFETY: plain bytes.
+    assert_eq!(unsafe { a.gid(1).raw }, [0; 16]);
+}
+
+/// A reliable sender notices a cable that is pulled; an unreliable one does not.
+#[test]
+fn a_reliable_send_over_a_cable_that_was_cut_fails() {
+    let (_parent, fabric) = fabric();
+    let live = Live::attach(fabric.path()).expect("it is up");
+    let [a, b] = connected_by(&fabric, ibv::IBV_QPT_RC);
+    assert_eq!(b.receive(1), 0);
+    live.set_cut("cable-1", true).expect("a cable");
+    assert_eq!(a.send(2, ibv::IBV_WR_SEND), 0);
+    assert_eq!(a.complete().status, ibv::IBV_WC_RETRY_EXC_ERR);
+}
+
+#[test]
+fn messages_that_wait_for_a_receive_are_counted_and_so_are_those_behind_them() {
+    let (_parent, fabric) = fabric();
+    let live = Live::attach(fabric.path()).expect("it is up");
+    let [a, b] = connected(&fabric);
+    for id in [1, 2] {
+        assert_eq!(a.send(id, ibv::IBV_WR_SEND), 0);
+    }
+    assert_eq!([a.complete().wr_id, a.complete().wr_id], [1, 2]);
+    std::thread::sleep(Duration::from_millis(1));
+    assert_eq!((b.receive(3), b.receive(4)), (0, 0));
+    assert_eq!([b.complete().wr_id, b.complete().wr_id], [3, 4]);
+    let counted = &live.counters()[0];
+    assert_eq!(
+        (counted.from.as_str(), counted.to.as_str()),
+        ("a:rdma_en5", "b:rdma_en5")
+    );
+    assert_eq!((counted.waited, counted.depth, counted.lost), (2, 2, 0));
+    assert_eq!(counted.bytes, 2 * 4096);
 }

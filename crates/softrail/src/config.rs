@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rail_matrix::{Cable, CableFault, DeviceFault, Link, ReceiverNotReady, Rig, RigError};
+use rail_matrix::{Cable, DeviceFault, ReceiverNotReady, Rig, RigError};
 
 use crate::shm::Side;
 
@@ -65,26 +65,12 @@ pub struct Device {
     pub cable: PathBuf,
     /// Which end of the cable it is.
     pub side: Side,
-    /// What the cable can do.
-    pub link: Link,
     /// What becomes of frames nobody is ready for.
     pub receiver_not_ready: ReceiverNotReady,
     /// Its address; the GID is this, IPv4-mapped.
     pub address: Ipv4Addr,
     /// The address at the other end of the cable.
     pub peer_address: Ipv4Addr,
-    /// What is broken about it. Never [`DeviceFault::Absent`]: an absent device
-    /// is not among a node's.
-    pub faults: Vec<DeviceFault>,
-    /// Whether its cable is cut: frames leave and never arrive.
-    pub cut: bool,
-}
-
-impl Device {
-    /// Whether it is broken in this way.
-    pub fn is(&self, fault: DeviceFault) -> bool {
-        self.faults.contains(&fault)
-    }
 }
 
 /// The devices of this process: those of the node that the environment names.
@@ -125,8 +111,11 @@ pub fn devices(folder: &Path, node: &str) -> Result<Vec<Device>, ConfigError> {
         .flat_map(|(index, cable)| Side::BOTH.map(|side| (index, cable, side)).into_iter());
     Ok(ends
         .filter(|(_, cable, side)| cable.ends[side.index()].node == node)
+        .filter(|(_, cable, side)| {
+            let mut faults = rig.device_faults(&cable.ends[side.index()]);
+            !faults.any(|fault| fault == DeviceFault::Absent)
+        })
         .map(|(index, cable, side)| device(folder, &rig, (index, cable), side))
-        .filter(|device| !device.is(DeviceFault::Absent))
         .collect())
 }
 
@@ -137,14 +126,9 @@ fn device(folder: &Path, rig: &Rig, (index, cable): (usize, &Cable), side: Side)
         name: end.device.clone(),
         cable: cable_file(folder, index),
         side,
-        link: cable.link,
         receiver_not_ready: rig.receiver_not_ready,
         address: address(index, side),
         peer_address: address(index, side.opposite()),
-        faults: rig.device_faults(end).collect(),
-        cut: rig.cable_faults(&cable.name).any(|fault| match fault {
-            CableFault::Cut => true,
-        }),
     }
 }
 
@@ -162,7 +146,7 @@ fn address(cable: usize, side: Side) -> Ipv4Addr {
 
 #[cfg(test)]
 mod tests {
-    use rail_matrix::{End, Fault};
+    use rail_matrix::Fault;
 
     use super::*;
 
@@ -192,47 +176,19 @@ mod tests {
     }
 
     #[test]
-    fn a_device_knows_what_is_broken_about_it_and_an_absent_one_is_not_there() {
+    fn an_absent_device_is_not_there() {
         let mut rig = Rig::embedded();
-        let broken = |device: &str, kind| Fault::Device {
-            device: End {
-                node: "b".to_owned(),
-                device: device.to_owned(),
-            },
-            kind,
-        };
-        rig.faults = vec![
-            broken("rdma_en5", DeviceFault::Absent),
-            broken("rdma_en6", DeviceFault::NoGid),
-            Fault::Cable {
-                cable: "cable-3".to_owned(),
-                kind: CableFault::Cut,
-            },
-        ];
+        rig.faults = vec![Fault::Device {
+            device: rig.cables[0].ends[1].clone(),
+            kind: DeviceFault::Absent,
+        }];
         let folder = fabric_of(&rig);
-        let told = |node| -> Vec<_> {
+        let named = |node| -> Vec<_> {
             let devices = devices(folder.path(), node).expect("a node");
-            devices
-                .into_iter()
-                .map(|device| (device.name, device.faults, device.cut))
-                .collect()
+            devices.into_iter().map(|device| device.name).collect()
         };
-        let en = |number: u8| format!("rdma_en{number}");
-        assert_eq!(
-            told("a"),
-            [
-                (en(5), vec![], false),
-                (en(6), vec![], false),
-                (en(7), vec![], true)
-            ]
-        );
-        assert_eq!(
-            told("b"),
-            [
-                (en(6), vec![DeviceFault::NoGid], false),
-                (en(7), vec![], true)
-            ]
-        );
+        assert_eq!(named("a"), ["rdma_en5", "rdma_en6", "rdma_en7"]);
+        assert_eq!(named("b"), ["rdma_en6", "rdma_en7"]);
     }
 
     #[test]

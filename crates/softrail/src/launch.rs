@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rail_matrix::{Rig, RigError};
+use rail_matrix::{Cable, CableFault, Rig, RigError};
 use tempfile::TempDir;
 
 use crate::{
@@ -21,11 +21,11 @@ use crate::{
 };
 
 /// What fabrics' folders are called, before something random.
-const PREFIX: &str = "softrail-";
+pub(crate) const PREFIX: &str = "softrail-";
 
 /// Locked by a launcher for as long as it lives; the system unlocks it however
 /// the launcher ends. The process number inside is for people.
-const OWNER_FILE: &str = "owner";
+pub(crate) const OWNER_FILE: &str = "owner";
 
 /// The name under which a client of libibverbs opens it on Linux.
 const LIBRARY: &str = "libibverbs.so.1";
@@ -107,6 +107,7 @@ impl Fabric {
             .enumerate()
             .map(|(index, cable)| {
                 let shared = SharedCable::create(&cable_file(folder.path(), index))?;
+                condition(rig, cable, &shared);
                 Ok((cable.name.clone(), shared))
             })
             .collect::<Result<_, ShmError>>()?;
@@ -222,6 +223,21 @@ pub fn provider_library() -> Result<PathBuf, FabricError> {
     }
 }
 
+/// Sets both ends of a cable as the rig says.
+fn condition(rig: &Rig, cable: &Cable, shared: &SharedCable) {
+    let cut = rig.cable_faults(&cable.name).any(|fault| match fault {
+        CableFault::Cut => true,
+    });
+    for side in Side::BOTH {
+        let condition = &shared.end(side).condition;
+        condition.set_link(&cable.link);
+        condition.set_cut(cut);
+        for fault in rig.device_faults(&cable.ends[side.index()]) {
+            condition.set(fault, true);
+        }
+    }
+}
+
 /// Refuses a file system that would run full in the middle of a run: a process
 /// that writes to mapped memory then gets no error but a signal.
 fn check_room(parent: &Path, cables: usize) -> Result<(), FabricError> {
@@ -280,6 +296,8 @@ fn sweep(parent: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use rail_matrix::{DeviceFault, Fault};
+
     use super::*;
 
     #[test]
@@ -299,6 +317,33 @@ mod tests {
         );
         drop(fabric);
         assert!(!folder.exists());
+    }
+
+    #[test]
+    fn cables_begin_as_the_rig_says() {
+        let mut rig = Rig::embedded();
+        rig.faults = vec![
+            Fault::Cable {
+                cable: "cable-2".to_owned(),
+                kind: CableFault::Cut,
+            },
+            Fault::Device {
+                device: rig.cables[1].ends[1].clone(),
+                kind: DeviceFault::PortDown,
+            },
+        ];
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let fabric = Fabric::create(parent.path(), &rig).expect("a fabric");
+        for ((_, shared), cable) in fabric.cables.iter().zip(&rig.cables) {
+            let second = cable.name == "cable-2";
+            for side in Side::BOTH {
+                let condition = &shared.end(side).condition;
+                assert_eq!(condition.link(), cable.link);
+                assert_eq!(condition.is_cut(), second);
+                let down = second && side == Side::Second;
+                assert_eq!(condition.is(DeviceFault::PortDown), down);
+            }
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@
 //!   clock nor I/O.
 //! - [`shm`] lays it out in memory that two processes share.
 //! - [`config`] finds the devices of a process.
+//! - [`live`] watches and changes a fabric that is up.
+//! - [`up`] runs programs on its nodes.
 //!
 //! # Queue pairs
 //! Unreliable connections (UC), because that is what Thunderbolt offers, and
@@ -33,11 +35,14 @@
 //! completes when the other end says so.
 
 mod bell;
+mod condition;
 pub mod config;
 pub mod fabric;
 mod launch;
+pub mod live;
 pub mod shm;
 pub mod up;
 
 pub use bell::Bell;
+pub use condition::Condition;
 pub use launch::{Fabric, FabricError, default_parent, provider_library};

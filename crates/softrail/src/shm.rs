@@ -23,7 +23,8 @@ use rustix::process::{Pid, getpid, test_kill_process};
 
 use crate::{
     bell::Bell,
-    fabric::{Direction, QUEUE_BYTES, Queue},
+    condition::Condition,
+    fabric::{Direction, QUEUE_BYTES, Queue, Tally},
 };
 
 /// Queue pairs on one end of a cable. About ten a device is what RDMA over
@@ -31,7 +32,7 @@ use crate::{
 pub const SLOTS: usize = 10;
 
 /// Says what the file is and which layout it has.
-const MAGIC: u64 = u64::from_be_bytes(*b"softrl\x00\x02");
+const MAGIC: u64 = u64::from_be_bytes(*b"softrl\x00\x03");
 
 /// One of the two ends of a cable, in the order in which the rig lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +99,10 @@ struct Layout {
 pub struct EndState {
     /// The direction away from this end.
     pub direction: Direction,
+    /// What became of its frames.
+    pub tally: Tally,
+    /// What that direction, and the device here, can do at the moment.
+    pub condition: Condition,
     /// Wakes the processes at this end.
     pub bell: Bell,
     slots: [Slot; SLOTS],

@@ -27,8 +27,8 @@ const HINTS: u32 = 0x3ff * ibv::IBV_ACCESS_OPTIONAL_FIRST;
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_alloc_pd(context: *mut ibv::ibv_context) -> *mut ibv::ibv_pd {
     // SAFETY: a live context.
-    let device = &unsafe { &*Context::behind(context) }.device.config;
-    if device.is(DeviceFault::PortDown) {
+    let condition = unsafe { &*Context::behind(context) }.condition();
+    if condition.is(DeviceFault::PortDown) {
         return fail(libc::ENETDOWN);
     }
     let raw = ibv::ibv_pd { context, handle: 0 };

@@ -11,7 +11,7 @@ use rail_matrix::DeviceFault;
 
 use super::device::guid;
 use crate::{bindings as ibv, objects::Context, refuse, set_errno};
-use softrail::{config, fabric::QUEUE_BYTES, shm::SLOTS};
+use softrail::{Condition, config, fabric::QUEUE_BYTES, shm::SLOTS};
 
 /// Ports are counted from 1, and a cable's end has one.
 pub const PORT: u8 = 1;
@@ -41,7 +41,11 @@ pub fn mapped_gid(address: Ipv4Addr) -> ibv::ibv_gid {
 }
 
 /// What a device's table of GIDs has at `index`, if anything.
-pub fn gid_entry(device: &config::Device, index: c_int) -> Option<ibv::ibv_gid> {
+pub fn gid_entry(
+    device: &config::Device,
+    condition: &Condition,
+    index: c_int,
+) -> Option<ibv::ibv_gid> {
     let mapped = mapped_gid(device.address);
     match index {
         0 => {
@@ -50,18 +54,25 @@ pub fn gid_entry(device: &config::Device, index: c_int) -> Option<ibv::ibv_gid> 
             unsafe { local.raw[..12].copy_from_slice(&[0xfe, 0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0]) };
             Some(local)
         }
-        1 if !device.is(DeviceFault::NoGid) => Some(mapped),
+        1 if !condition.is(DeviceFault::NoGid) => Some(mapped),
         _ => None,
     }
 }
 
-/// The device of a context.
+impl Context {
+    /// What the table of GIDs has at `index` now, if anything.
+    fn gid(&self, index: c_int) -> Option<ibv::ibv_gid> {
+        gid_entry(&self.device.config, self.condition(), index)
+    }
+}
+
+/// What is behind a context.
 ///
 /// # Safety
 /// The context must be live, and stay so as long as the answer is used.
-unsafe fn device<'a>(context: *mut ibv::ibv_context) -> &'a config::Device {
+unsafe fn opened<'a>(context: *mut ibv::ibv_context) -> &'a Context {
     // SAFETY: the caller's promise.
-    &unsafe { &*Context::behind(context) }.device.config
+    unsafe { &*Context::behind(context) }
 }
 
 /// Describes a device. Limits are those of the emulation; what it does not do is 0.
@@ -71,9 +82,9 @@ pub unsafe extern "C" fn ibv_query_device(
     attributes: *mut ibv::ibv_device_attr,
 ) -> c_int {
     // SAFETY: a live context.
-    let device = unsafe { device(context) };
+    let context = unsafe { opened(context) };
     // SAFETY: the caller's room for the description.
-    unsafe { attributes.write(describe(device)) };
+    unsafe { attributes.write(describe(&context.device.config)) };
     0
 }
 
@@ -91,14 +102,14 @@ pub unsafe extern "C" fn query_device_ex(
         return libc::EINVAL;
     }
     // SAFETY: a live context.
-    let device = unsafe { device(context) };
+    let context = unsafe { opened(context) };
     let known = room.min(size_of::<ibv::ibv_device_attr_ex>());
     let mut all = MaybeUninit::<ibv::ibv_device_attr_ex>::zeroed();
     // SAFETY: integers, for which zero is valid, and the caller's room for as many
     // bytes as it says, more than which are not copied.
     unsafe {
         let all = all.assume_init_mut();
-        all.orig_attr = describe(device);
+        all.orig_attr = describe(&context.device.config);
         all.phys_port_cnt_ex = 1;
         ptr::write_bytes(attributes.cast::<u8>(), 0, room);
         ptr::copy_nonoverlapping(ptr::from_ref(all).cast::<u8>(), attributes.cast(), known);
@@ -164,11 +175,11 @@ pub unsafe extern "C" fn query_port_whole(
         return libc::EINVAL;
     }
     // SAFETY: a live context.
-    let device = unsafe { device(context) };
+    let context = unsafe { opened(context) };
     // SAFETY: integers, for which zero is valid.
     let zero: ibv::ibv_port_attr = unsafe { mem::zeroed() };
     // What `ibstat` and others print as LinkUp and Polling.
-    let (state, phys_state) = if device.is(DeviceFault::PortDown) {
+    let (state, phys_state) = if context.condition().is(DeviceFault::PortDown) {
         (ibv::IBV_PORT_DOWN, 2)
     } else {
         (ibv::IBV_PORT_ACTIVE, 5)
@@ -208,10 +219,10 @@ pub unsafe extern "C" fn ibv_query_gid(
         return refuse(libc::EINVAL);
     }
     // SAFETY: a live context.
-    let device = unsafe { device(context) };
+    let context = unsafe { opened(context) };
     let empty = ibv::ibv_gid { raw: [0; 16] };
     // SAFETY: the caller's room for a GID.
-    unsafe { gid.write(gid_entry(device, index).unwrap_or(empty)) };
+    unsafe { gid.write(context.gid(index).unwrap_or(empty)) };
     0
 }
 
@@ -231,8 +242,8 @@ pub unsafe extern "C" fn _ibv_query_gid_ex(
         return libc::EINVAL;
     }
     // SAFETY: a live context.
-    let device = unsafe { device(context) };
-    let Some(found) = whole_entry(device, index) else {
+    let context = unsafe { opened(context) };
+    let Some(found) = whole_entry(context, index) else {
         return libc::ENODATA;
     };
     // SAFETY: the caller's room for as many bytes as it says.
@@ -254,8 +265,8 @@ pub unsafe extern "C" fn _ibv_query_gid_table(
         return -(libc::EINVAL as isize);
     }
     // SAFETY: a live context.
-    let device = unsafe { device(context) };
-    let found = (0..GIDS as u32).filter_map(|index| whole_entry(device, index));
+    let context = unsafe { opened(context) };
+    let found = (0..GIDS as u32).filter_map(|index| whole_entry(context, index));
     let mut count = 0;
     for entry in found.take(most) {
         // SAFETY: the caller's room for as many entries as it says, each of as many
@@ -268,9 +279,9 @@ pub unsafe extern "C" fn _ibv_query_gid_table(
 
 /// An entry of the table of GIDs with what belongs to it. Its network interface is
 /// not known, because there is none.
-fn whole_entry(device: &config::Device, index: u32) -> Option<ibv::ibv_gid_entry> {
+fn whole_entry(context: &Context, index: u32) -> Option<ibv::ibv_gid_entry> {
     Some(ibv::ibv_gid_entry {
-        gid: gid_entry(device, index as c_int)?,
+        gid: context.gid(index as c_int)?,
         gid_index: index,
         port_num: u32::from(PORT),
         gid_type: gid_type(index),
@@ -304,7 +315,7 @@ pub unsafe extern "C" fn ibv_query_gid_type(
     kind: *mut u32,
 ) -> c_int {
     // SAFETY: a live context.
-    let entry = whole_entry(unsafe { device(context) }, index);
+    let entry = whole_entry(unsafe { opened(context) }, index);
     let Some(entry) = entry.filter(|_| port == PORT) else {
         return refuse(libc::EINVAL);
     };

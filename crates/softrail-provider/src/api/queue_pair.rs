@@ -155,8 +155,10 @@ fn step(pair: &Qp, attributes: &ibv::ibv_qp_attr, mask: u32) -> c_int {
         ibv::IBV_QPS_INIT => attributes.port_num == PORT && inner.advance(Phase::Init),
         ibv::IBV_QPS_RTR => {
             let route = &attributes.ah_attr;
+            let condition = &inner.own_end().condition;
             let index = c_int::from(route.grh.sgid_index);
-            let is_routed = route.is_global != 0 && gid_entry(inner.device(), index).is_some();
+            let is_routed =
+                route.is_global != 0 && gid_entry(inner.device(), condition, index).is_some();
             // What comes for memory must be served while the application does
             // something else.
             if is_routed && let Err(error) = pair.context().engine.start() {

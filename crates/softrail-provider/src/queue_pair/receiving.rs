@@ -10,7 +10,7 @@ use crate::{
     memory::{Memory, Span},
 };
 use softrail::{
-    fabric::{Decision, Fate, Frame, Operation, Remote, Time, decide},
+    fabric::{Decision, Fate, Frame, Operation, Remote, Tally, Time, decide},
     shm::Slot,
 };
 
@@ -48,15 +48,20 @@ impl QueuePair {
             let at = match self.decide(state, now, &frame) {
                 Decision::Pending => return None,
                 Decision::Drop => {
+                    self.tally().count_loss();
                     self.settle(state, origin, frame.arrives, Fate::Taken);
                     continue;
                 }
                 Decision::Refuse => {
+                    self.tally().count_loss();
                     self.settle(state, origin, frame.arrives, Fate::NotReady);
                     continue;
                 }
                 Decision::Deliver(at) => at,
             };
+            if at > frame.arrives {
+                self.tally().count_wait();
+            }
             let fate = match frame.message.operation {
                 Operation::Send => return self.deliver(state, origin, &frame, at),
                 Operation::Read(remote) => {
@@ -194,8 +199,8 @@ impl QueuePair {
                 source.bytes,
             );
         }
-        let direction = &self.parts.cable.end(device.side).direction;
-        let transit = direction.transmit(&device.link, frame.arrives, source.bytes);
+        let (direction, link) = (&self.own_end().direction, self.link());
+        let transit = direction.transmit(&link, frame.arrives, source.bytes);
         self.inform(state, origin, transit.arrives, Fate::Taken);
         true
     }
@@ -214,16 +219,24 @@ impl QueuePair {
 
     /// Removes the frame at the head, which met its fate at `at`.
     fn settle(&self, state: &mut State, origin: Origin<'_>, at: Time, fate: Fate) {
-        let heard = at + self.device().link.latency;
+        let heard = at + self.link().latency;
         self.inform(state, origin, heard, fate);
     }
 
     fn inform(&self, state: &mut State, origin: Origin<'_>, heard: Time, fate: Fate) {
-        origin.slot.queue.settle(heard, fate);
+        let queue = &origin.slot.queue;
+        self.tally().note_depth(queue.depth());
+        queue.settle(heard, fate);
         state.worked = true;
         if origin.slot.wants_bell() {
             self.wake_peer();
         }
+    }
+
+    /// Where the frames that come in are counted.
+    fn tally(&self) -> &Tally {
+        let side = self.device().side.opposite();
+        &self.parts.cable.end(side).tally
     }
 
     /// Copies `bytes` of a frame, from `offset` in its sender's ring, into `target`.

@@ -95,7 +95,8 @@ impl QueuePair {
         let request = &state.sends[index].request;
         let regions = self.parts.regions.hold();
         let source = source(&regions, request)?;
-        if self.device().is(DeviceFault::Failing) {
+        let end = self.own_end();
+        if end.condition.is(DeviceFault::Failing) {
             return Err(ibv::IBV_WC_RETRY_EXC_ERR);
         }
         let message = Message {
@@ -105,9 +106,12 @@ impl QueuePair {
             solicited: request.solicited,
             insists: self.is_reliable() && state.patience.receiver,
         };
-        let (link, side) = (&self.device().link, self.device().side);
-        let direction = &self.parts.cable.end(side).direction;
-        let Some((_, _, peer)) = self.peer_slot(state.peer).filter(|_| !self.device().cut) else {
+        let (link, direction) = (&self.link(), &end.direction);
+        let Some((_, _, peer)) = self
+            .peer_slot(state.peer)
+            .filter(|_| !end.condition.is_cut())
+        else {
+            end.tally.count_loss();
             let transit = direction.transmit(link, posted, message.carried());
             return Ok(Some(Stage::Sent {
                 departs: transit.departs,
@@ -249,7 +253,7 @@ impl QueuePair {
         let is_late = state
             .patience
             .answer
-            .is_some_and(|time| now >= departs + self.device().link.latency + time);
+            .is_some_and(|time| now >= departs + self.link().latency + time);
         let comes = || {
             let peer = self.peer_slot(state.peer);
             frame.is_some()
@@ -270,7 +274,7 @@ impl QueuePair {
         }
         let word = state.sender.next_word(&self.own_slot().queue);
         let nudge = (self.is_reliable() && frame.is_some()).then_some(state.nudge);
-        let late = || Some(departs + self.device().link.latency + state.patience.answer?);
+        let late = || Some(departs + self.link().latency + state.patience.answer?);
         word.or(nudge).or_else(late)
     }
 }

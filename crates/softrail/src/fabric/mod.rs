@@ -7,6 +7,7 @@
 //!
 //! - [`Direction`] serialises frames: one at a time, each for bytes / bandwidth.
 //!   Every queue pair that sends on a cable from the same end shares it.
+//! - [`Tally`] counts what became of its frames.
 //! - [`Queue`] holds the frames of one queue pair between the sender's work
 //!   request and the receiver's buffer. It is bounded: what does not fit stays
 //!   with the sender, and its completion is withheld.
@@ -21,10 +22,12 @@ mod direction;
 mod message;
 mod queue;
 mod receiver;
+mod tally;
 mod time;
 
 pub use direction::{Direction, Transit, serialisation};
 pub use message::{Message, Operation, Remote};
 pub use queue::{DEPTH, Fate, Frame, Heard, QUEUE_BYTES, Queue, Reservation, Sender};
 pub use receiver::{Decision, decide};
+pub use tally::Tally;
 pub use time::Time;

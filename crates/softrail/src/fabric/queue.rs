@@ -138,6 +138,13 @@ impl Queue {
         })
     }
 
+    /// How many frames it holds, for the receiver to ask.
+    pub fn depth(&self) -> u64 {
+        let settled = self.settled.0.load(Ordering::Relaxed);
+        let published = self.published.0.load(Ordering::Relaxed);
+        published.saturating_sub(settled)
+    }
+
     /// Removes the frame at the head. The sender learns of its fate, and has the
     /// room back, at `heard`. The receiver must have copied what it wants before.
     pub fn settle(&self, heard: Time, fate: Fate) {

@@ -1,0 +1,88 @@
+//! What an end of a cable can do at the moment.
+
+use std::{
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use rail_matrix::{DeviceFault, Link};
+
+/// The way out of an end of a cable, and the device in it. A launcher sets it as the
+/// rig says, and anybody may change it while programs run: they look at it whenever
+/// they use it.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct Condition {
+    bytes_per_second: AtomicU64,
+    latency: AtomicU64,
+    cut: AtomicU32,
+    faults: AtomicU32,
+}
+
+impl Condition {
+    /// How fast it is.
+    pub fn link(&self) -> Link {
+        Link {
+            bytes_per_second: self.bytes_per_second.load(Ordering::Relaxed),
+            latency: Duration::from_nanos(self.latency.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Makes it as fast as that, for what is sent from now on.
+    pub fn set_link(&self, link: &Link) {
+        let latency = u64::try_from(link.latency.as_nanos()).unwrap_or(u64::MAX);
+        self.latency.store(latency, Ordering::Relaxed);
+        self.bytes_per_second
+            .store(link.bytes_per_second, Ordering::Relaxed);
+    }
+
+    /// Whether what is sent leaves and never arrives.
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed) != 0
+    }
+
+    /// Cuts or mends it, for what is sent from now on.
+    pub fn set_cut(&self, cut: bool) {
+        self.cut.store(u32::from(cut), Ordering::Relaxed);
+    }
+
+    /// Whether the device is broken in this way.
+    pub fn is(&self, fault: DeviceFault) -> bool {
+        self.faults.load(Ordering::Relaxed) & bit(fault) != 0
+    }
+
+    /// Breaks the device in this way, or heals it.
+    pub fn set(&self, fault: DeviceFault, broken: bool) {
+        if broken {
+            self.faults.fetch_or(bit(fault), Ordering::Relaxed);
+        } else {
+            self.faults.fetch_and(!bit(fault), Ordering::Relaxed);
+        }
+    }
+
+    /// Every way in which the device is broken.
+    pub fn faults(&self) -> impl Iterator<Item = DeviceFault> + '_ {
+        DeviceFault::ALL.into_iter().filter(|fault| self.is(*fault))
+    }
+}
+
+fn bit(fault: DeviceFault) -> u32 {
+    1 << fault as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_come_and_go_by_themselves() {
+        let condition = Condition::default();
+        condition.set(DeviceFault::NoGid, true);
+        condition.set(DeviceFault::PortDown, true);
+        condition.set(DeviceFault::NoGid, false);
+        assert_eq!(
+            condition.faults().collect::<Vec<_>>(),
+            [DeviceFault::PortDown]
+        );
+    }
+}

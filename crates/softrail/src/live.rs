@@ -1,0 +1,405 @@
+//! A fabric that somebody else has launched: what its cables carry, and changing what
+//! they can do while programs run on them.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rail_matrix::{DeviceFault, End, Link, Rig, RigError, units};
+use serde::Serialize;
+
+use crate::{
+    config::{RIG_FILE, cable_file},
+    launch::{OWNER_FILE, PREFIX},
+    shm::{EndState, SharedCable, ShmError, Side},
+};
+
+/// Why a fabric cannot be watched or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LiveError {
+    /// No launcher has one below the folder.
+    #[error(
+        "no fabric is up below {}; start one with `cargo xtask rig up`, or name its folder",
+        parent.display()
+    )]
+    None {
+        /// Where they were looked for.
+        parent: PathBuf,
+    },
+    /// There is more than one to choose from.
+    #[error("several fabrics are up: {}; name the folder of one", list(folders))]
+    Several {
+        /// Their folders.
+        folders: Vec<PathBuf>,
+    },
+    /// The folder is no fabric's.
+    #[error("cannot read the rig of the fabric, {}: {source}", path.display())]
+    Unreadable {
+        /// The rig file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not a rig.
+    #[error("{}: {source}", path.display())]
+    BadRig {
+        /// The rig file.
+        path: PathBuf,
+        /// Why.
+        source: RigError,
+    },
+    /// The memory of a cable cannot be used.
+    #[error(transparent)]
+    Shm(#[from] ShmError),
+    /// The rig has no such cable.
+    #[error("the rig has no cable '{name}'; its cables are {known}")]
+    UnknownCable {
+        /// The name.
+        name: String,
+        /// The rig's cables.
+        known: String,
+    },
+    /// No cable of the rig ends in such a device.
+    #[error("no cable of the rig ends in '{device}'; its devices are {known}")]
+    UnknownDevice {
+        /// As given.
+        device: String,
+        /// The rig's devices, as `node:device`.
+        known: String,
+    },
+    /// A fault that only a rig can state.
+    #[error("a device cannot become {0} while programs have it; state it in the rig")]
+    NotLive(&'static str),
+}
+
+fn list(folders: &[PathBuf]) -> String {
+    let names: Vec<_> = folders.iter().map(|it| it.display().to_string()).collect();
+    names.join(", ")
+}
+
+/// A fabric that is up.
+#[derive(Debug)]
+pub struct Live {
+    folder: PathBuf,
+    rig: Rig,
+    cables: Vec<SharedCable>,
+}
+
+/// What one direction of a cable has done since its launcher made it, and can do now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// The cable.
+    pub cable: String,
+    /// The end that sends, as `node:device`.
+    pub from: String,
+    /// The end that receives.
+    pub to: String,
+    /// Bytes put on the cable.
+    pub bytes: u64,
+    /// Messages put on the cable.
+    pub messages: u64,
+    /// The most messages of a queue pair that were on their way at a time.
+    pub depth: u64,
+    /// Messages that waited for a receive.
+    pub waited: u64,
+    /// Messages that were lost.
+    pub lost: u64,
+    /// Its line rate now.
+    pub bytes_per_second: u64,
+    /// Its latency now.
+    pub latency_ns: u64,
+    /// Whether it is cut now.
+    pub cut: bool,
+    /// How the sending device is broken now, by the names of `rig.toml`.
+    pub faults: Vec<&'static str>,
+}
+
+impl Live {
+    /// The one fabric that is up below `parent`.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub fn only(parent: &Path) -> Result<Self, LiveError> {
+        let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+        let mut folders: Vec<_> = entries
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX))
+            .map(|entry| entry.path())
+            .filter(|folder| is_owned(folder) && folder.join(RIG_FILE).exists())
+            .collect();
+        folders.sort();
+        match &*folders {
+            [] => Err(LiveError::None {
+                parent: parent.to_owned(),
+            }),
+            [folder] => Self::attach(folder),
+            _ => Err(LiveError::Several { folders }),
+        }
+    }
+
+    /// The fabric in a folder.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn attach(folder: &Path) -> Result<Self, LiveError> {
+        let path = folder.join(RIG_FILE);
+        let text = fs::read_to_string(&path).map_err(|source| LiveError::Unreadable {
+            path: path.clone(),
+            source,
+        })?;
+        let rig = Rig::parse(&text).map_err(|source| LiveError::BadRig { path, source })?;
+        let cables = (0..rig.cables.len())
+            .map(|index| SharedCable::open(&cable_file(folder, index)))
+            .collect::<Result<_, _>>()?;
+        Ok(Live {
+            folder: folder.to_owned(),
+            rig,
+            cables,
+        })
+    }
+
+    /// Whether its launcher still lives.
+    pub fn is_up(&self) -> bool {
+        is_owned(&self.folder)
+    }
+
+    /// Both directions of every cable, in the order of the rig.
+    pub fn counters(&self) -> Vec<Counters> {
+        let cables = self.rig.cables.iter().zip(&self.cables);
+        cables
+            .flat_map(|(cable, shared)| {
+                Side::BOTH.map(|side| {
+                    let ends = [side, side.opposite()].map(|side| &cable.ends[side.index()]);
+                    counters(&cable.name, ends, shared.end(side))
+                })
+            })
+            .collect()
+    }
+
+    /// Cuts a cable or mends it, in both directions.
+    ///
+    /// # Errors
+    /// When the rig does not have it.
+    pub fn set_cut(&self, cable: &str, cut: bool) -> Result<(), LiveError> {
+        let shared = self.cable(cable)?;
+        for side in Side::BOTH {
+            shared.end(side).condition.set_cut(cut);
+        }
+        Ok(())
+    }
+
+    /// Changes what a cable can do, in both directions, or only in that away from
+    /// one device.
+    ///
+    /// # Errors
+    /// When the rig does not have the cable, or the cable does not end in the device.
+    pub fn change_link(
+        &self,
+        cable: &str,
+        from: Option<&str>,
+        change: impl Fn(&mut Link),
+    ) -> Result<(), LiveError> {
+        let shared = self.cable(cable)?;
+        let only = from.map(|device| self.end(device)).transpose()?;
+        for side in Side::BOTH {
+            let end = shared.end(side);
+            if only.is_none_or(|only| std::ptr::eq(only, end)) {
+                let mut link = end.condition.link();
+                change(&mut link);
+                end.condition.set_link(&link);
+            }
+        }
+        Ok(())
+    }
+
+    /// Breaks a device, given as `node:device`, or heals it.
+    ///
+    /// # Errors
+    /// When no cable ends in it, or it cannot be broken so while it is used.
+    pub fn set_fault(
+        &self,
+        device: &str,
+        fault: DeviceFault,
+        broken: bool,
+    ) -> Result<(), LiveError> {
+        if fault == DeviceFault::Absent {
+            return Err(LiveError::NotLive(fault.name()));
+        }
+        self.end(device)?.condition.set(fault, broken);
+        Ok(())
+    }
+
+    fn cable(&self, name: &str) -> Result<&SharedCable, LiveError> {
+        let cables = &self.rig.cables;
+        match cables.iter().position(|cable| cable.name == name) {
+            Some(index) => Ok(&self.cables[index]),
+            None => Err(LiveError::UnknownCable {
+                name: name.to_owned(),
+                known: names(cables.iter().map(|cable| cable.name.clone())),
+            }),
+        }
+    }
+
+    fn end(&self, device: &str) -> Result<&EndState, LiveError> {
+        let cables = || self.rig.cables.iter().zip(&self.cables);
+        let mut ends =
+            cables().flat_map(|(cable, shared)| Side::BOTH.map(|side| (cable, shared, side)));
+        let found = ends.find(|(cable, _, side)| cable.ends[side.index()].to_string() == device);
+        match found {
+            Some((_, shared, side)) => Ok(shared.end(side)),
+            None => Err(LiveError::UnknownDevice {
+                device: device.to_owned(),
+                known: names(cables().flat_map(|(cable, _)| cable.ends.iter().map(End::to_string))),
+            }),
+        }
+    }
+}
+
+/// A Markdown table, for people.
+pub fn markdown(counters: &[Counters]) -> String {
+    let mut table = "| cable | from | to | bytes | messages | depth | waited | lost | now |\n\
+                     |---|---|---|---|---|---|---|---|---|\n"
+        .to_owned();
+    for it in counters {
+        let rate = units::format_rate(it.bytes_per_second);
+        let latency = units::format_time(Duration::from_nanos(it.latency_ns));
+        let broken = it.cut.then_some("cut");
+        let broken: Vec<_> = broken
+            .into_iter()
+            .chain(it.faults.iter().copied())
+            .collect();
+        let now = match &*broken {
+            [] => format!("{rate}, {latency}"),
+            broken => format!("{rate}, {latency}; {}", broken.join(", ")),
+        };
+        table += &format!(
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {now} |\n",
+            it.cable, it.from, it.to, it.bytes, it.messages, it.depth, it.waited, it.lost
+        );
+    }
+    table
+}
+
+fn names(names: impl Iterator<Item = String>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}
+
+fn counters(cable: &str, [from, to]: [&End; 2], end: &EndState) -> Counters {
+    let condition = &end.condition;
+    let link = condition.link();
+    Counters {
+        cable: cable.to_owned(),
+        from: from.to_string(),
+        to: to.to_string(),
+        bytes: end.direction.bytes(),
+        messages: end.direction.frames(),
+        depth: end.tally.deepest(),
+        waited: end.tally.waited(),
+        lost: end.tally.lost(),
+        bytes_per_second: link.bytes_per_second,
+        latency_ns: u64::try_from(link.latency.as_nanos()).unwrap_or(u64::MAX),
+        cut: condition.is_cut(),
+        faults: condition.faults().map(DeviceFault::name).collect(),
+    }
+}
+
+/// Whether a launcher lives that has locked the folder.
+fn is_owned(folder: &Path) -> bool {
+    let owner = File::open(folder.join(OWNER_FILE));
+    owner.is_ok_and(|owner| owner.try_lock().is_err())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Fabric;
+
+    #[test]
+    fn the_only_fabric_is_found_and_one_of_several_is_not_guessed() {
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let none = Live::only(parent.path()).expect_err("none is up");
+        assert!(none.to_string().contains("rig up"), "{none}");
+        let first = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
+        let live = Live::only(parent.path()).expect("one is up");
+        assert_eq!(live.counters().len(), 6);
+        assert!(live.is_up());
+        let second = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
+        let several = Live::only(parent.path())
+            .expect_err("two are up")
+            .to_string();
+        for fabric in [&first, &second] {
+            assert!(several.contains(&fabric.path().display().to_string()));
+        }
+        drop(first);
+        assert!(!live.is_up());
+    }
+
+    #[test]
+    fn what_is_changed_is_told() {
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let fabric = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
+        let live = Live::attach(fabric.path()).expect("it is up");
+        live.set_cut("cable-2", true).expect("a cable");
+        let slower = |link: &mut Link| link.bytes_per_second = 7;
+        live.change_link("cable-1", Some("b:rdma_en5"), slower)
+            .expect("a device");
+        live.set_fault("a:rdma_en7", DeviceFault::NoGid, true)
+            .expect("a device");
+        let told: Vec<_> = live
+            .counters()
+            .into_iter()
+            .map(|it| (it.from, it.bytes_per_second == 7, it.cut, it.faults))
+            .collect();
+        let line = |from: &str, slow, cut, faults: &[&'static str]| {
+            (from.to_owned(), slow, cut, faults.to_vec())
+        };
+        assert_eq!(
+            told,
+            [
+                line("a:rdma_en5", false, false, &[]),
+                line("b:rdma_en5", true, false, &[]),
+                line("a:rdma_en6", false, true, &[]),
+                line("b:rdma_en6", false, true, &[]),
+                line("a:rdma_en7", false, false, &["no-gid"]),
+                line("b:rdma_en7", false, false, &[]),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_direction_and_says_what_is_broken() {
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let fabric = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
+        let live = Live::attach(fabric.path()).expect("it is up");
+        live.set_cut("cable-3", true).expect("a cable");
+        let fault = DeviceFault::Failing;
+        live.set_fault("b:rdma_en7", fault, true).expect("a device");
+        let table = markdown(&live.counters());
+        let lines: Vec<_> = table.lines().skip(2).collect();
+        assert_eq!(lines.len(), 6);
+        assert_eq!(
+            lines[0],
+            "| cable-1 | a:rdma_en5 | b:rdma_en5 | 0 | 0 | 0 | 0 | 0 | 50 MB/s, 20 us |"
+        );
+        assert!(lines[5].ends_with("; cut, failing |"), "{}", lines[5]);
+    }
+
+    #[test]
+    fn mistakes_are_told_with_what_would_be_right() {
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let fabric = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
+        let live = Live::attach(fabric.path()).expect("it is up");
+        let cable = live.set_cut("cable-9", true).expect_err("no such cable");
+        assert!(cable.to_string().contains("cable-1, cable-2"), "{cable}");
+        let fault = DeviceFault::NoGid;
+        let device = live
+            .set_fault("rdma_en5", fault, true)
+            .expect_err("no node");
+        assert!(device.to_string().contains("a:rdma_en5"), "{device}");
+        let absent = live.set_fault("a:rdma_en5", DeviceFault::Absent, true);
+        assert!(absent.is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! `cargo xtask cable`: emulated cables while programs run on them.
+
+use std::{process::ExitCode, thread, time::Duration};
+
+use rail_matrix::Link;
+use softrail::live::{Live, markdown};
+
+use crate::{
+    flags::{Cable, CableLink, CableStats, CableStep, TableFormat},
+    session::Session,
+};
+
+/// How often `--watch` looks.
+const PERIOD: Duration = Duration::from_secs(1);
+
+pub fn run(session: &Session, flags: &Cable) -> anyhow::Result<ExitCode> {
+    let live = match &flags.fabric {
+        Some(folder) => Live::attach(folder)?,
+        None => Live::only(&softrail::default_parent())?,
+    };
+    match &flags.step {
+        CableStep::Stats(flags) => stats(session, &live, flags)?,
+        CableStep::Cut { cable } => live.set_cut(cable, true)?,
+        CableStep::Mend { cable } => live.set_cut(cable, false)?,
+        CableStep::Link(flags) => link(&live, flags)?,
+        CableStep::Break(fault) => live.set_fault(&fault.device, fault.kind, true)?,
+        CableStep::Heal(fault) => live.set_fault(&fault.device, fault.kind, false)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn stats(session: &Session, live: &Live, flags: &CableStats) -> anyhow::Result<()> {
+    loop {
+        let counters = live.counters();
+        match flags.format {
+            TableFormat::Md => print!("{}", markdown(&counters)),
+            TableFormat::Json => {
+                let schema = "mlx-rails/cable-stats/1";
+                println!(
+                    "{}",
+                    serde_json::json!({"schema": schema, "directions": counters})
+                );
+            }
+        }
+        if !flags.watch {
+            return Ok(());
+        }
+        thread::sleep(PERIOD);
+        session.cancel.check()?;
+        if !live.is_up() {
+            return Ok(());
+        }
+        if flags.format == TableFormat::Md {
+            println!();
+        }
+    }
+}
+
+fn link(live: &Live, flags: &CableLink) -> anyhow::Result<()> {
+    let change = |link: &mut Link| {
+        link.bytes_per_second = flags.rate.unwrap_or(link.bytes_per_second);
+        link.latency = flags.latency.unwrap_or(link.latency);
+    };
+    live.change_link(&flags.cable, flags.from.as_deref(), change)?;
+    Ok(())
+}
