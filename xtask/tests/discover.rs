@@ -158,6 +158,22 @@ fn nodes_are_asked_and_what_they_said_is_kept() {
 }
 
 #[test]
+fn localhost_is_asked_without_ssh() {
+    let nodes = Nodes::new();
+    let own_tools = nodes.path("nodes/one");
+    let path = format!(
+        "{}:{}:/usr/bin:/bin",
+        own_tools.display(),
+        nodes.path("bin").display()
+    );
+    let mut command = nodes.matrix("discover localhost two --output jaccl");
+    let done = command.env("PATH", path).assert().code(0);
+    let matrix: Value = serde_json::from_slice(&done.get_output().stdout).unwrap();
+    assert_eq!(matrix[0][1], json!(["mlx5_0", "mlx5_1"]));
+    assert_eq!(matrix[1][0], json!(["mlx5_1", "mlx5_0"]));
+}
+
+#[test]
 fn reports_of_before_do_not_stay_among_those_of_now() {
     let nodes = Nodes::new();
     nodes.tool(
