@@ -604,6 +604,11 @@ fn documents_that_are_none_name_the_place() {
         let message = refusal(text);
         assert!(message.contains(place), "{text}: {message}");
     }
+    let devices: Value = (0..1025).map(|_| json!("x")).collect();
+    assert_eq!(
+        refusal(&json!([[null, devices]]).to_string()),
+        "row 0, cell 1: expected at most 1024 devices, found 1025"
+    );
     assert!(
         check::read(b"[[\xff]]")
             .unwrap_err()

@@ -165,8 +165,12 @@ fn matrices() {
         assert!(!text.is_empty());
     };
     let cell = |name: fn(usize) -> String| filled(MAX_BYTES, "[[[],[", ",", name, "]],[[],[]]]");
-    verdict(&cell(|i| format!("\"{i}\"")));
-    verdict(&cell(|_| "\"a\"".to_owned()));
+    let refused = |bytes: &[u8]| {
+        let message = check::read(bytes).unwrap_err().to_string();
+        assert!(message.contains("at most 1024 devices"), "{message}");
+    };
+    refused(&cell(|i| format!("\"{i}\"")));
+    refused(&cell(|_| "\"a\"".to_owned()));
 
     let square = |piece: &str, ranks: usize| {
         let row = format!("[{}]", vec![piece; ranks].join(","));

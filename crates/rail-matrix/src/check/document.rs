@@ -20,6 +20,9 @@ use crate::{
     },
 };
 
+/// The most devices of a cell. jaccl's ring takes four.
+const MAX_DEVICES: usize = 1024;
+
 /// A matrix that somebody made, and what the document says of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Existing {
@@ -185,12 +188,22 @@ impl Shards<'_> {
 
 fn cells(rows: Rows<'_>) -> Result<Vec<Vec<Vec<String>>>, ReadError> {
     few_enough(rows.len())?;
-    let devices = |cell: &Cell<'_>| {
-        let names = cell.devices().iter().map(|device| device.to_string());
-        names.collect()
+    let devices = |i: usize, j: usize, cell: &Cell<'_>| {
+        let names = cell.devices();
+        if names.len() > MAX_DEVICES {
+            let what = format!(
+                "expected at most {MAX_DEVICES} devices, found {}",
+                names.len()
+            );
+            return Err(JsonError::at(format!("row {i}, cell {j}"), what).into());
+        }
+        Ok(names.iter().map(|device| device.to_string()).collect())
     };
-    let row = |row: &Vec<Cell<'_>>| row.iter().map(devices).collect();
-    Ok(rows.iter().map(row).collect())
+    let row = |(i, row): (usize, &Vec<Cell<'_>>)| {
+        let cells = row.iter().enumerate();
+        cells.map(|(j, cell)| devices(i, j, cell)).collect()
+    };
+    rows.iter().enumerate().map(row).collect()
 }
 
 type Rows<'a> = Vec<Vec<Cell<'a>>>;

@@ -88,8 +88,11 @@ pub fn check(
     let counts = Counts::of(&existing.cells);
     let backend = counts.backend(ring_variable);
     shape::judge(&counts, ring_variable, wanted, &mut findings);
-    let Some(made) = backend else {
-        return Ok(verdict(ring_variable, None, findings));
+    // Where jaccl refuses the whole, it opens no device.
+    let fails = |finding: &Finding| finding.outcome == Outcome::Fails;
+    let refused = findings.iter().any(fails);
+    let Some(made) = backend.filter(|_| !refused) else {
+        return Ok(verdict(ring_variable, backend, findings));
     };
     let subject = Subject {
         cells: &existing.cells,
