@@ -7,7 +7,7 @@ mod reports;
 
 use std::process::ExitCode;
 
-use rail_matrix::{Options, Plan, Topology, plan, write::Output};
+use rail_matrix::{Note, Options, Plan, Topology, plan, write::Output};
 
 use crate::{
     flags::{self, MatrixOptions, MatrixStep},
@@ -37,7 +37,14 @@ pub fn print(topology: &Topology, flags: &MatrixOptions) -> anyhow::Result<ExitC
         names => Some(topology.select(names)?),
     };
     let topology = selected.as_ref().unwrap_or(topology);
-    let plan = planned(topology, flags)?;
+    let plan = planned(topology, flags).inspect_err(|_| {
+        // A strict refusal is these.
+        if !flags.strict {
+            for problem in topology.contradictions() {
+                eprintln!("note: {}", Note::LeftOut { problem });
+            }
+        }
+    })?;
     let document = flags.output.write(topology, &plan, &flags.devices)?;
     if flags.output != Output::Table {
         for note in &plan.notes {

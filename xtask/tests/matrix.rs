@@ -249,6 +249,15 @@ fn what_cannot_be_planned_names_the_nodes() {
         &place.refusal("--from stale.json --strict"),
         &["error: 12D3-a:rdma_en6 is said to lead to 12D3-b:rdma_en8"],
     );
+    let one_sided = CROSSED.replacen("\"12D3-b\": {\"12D3-a\"", "\"12D3-b\": {\"12D3-b\"", 1);
+    place.file("one-sided.json", &one_sided);
+    names_all(
+        &place.refusal("--from one-sided.json"),
+        &[
+            "note: left out: 12D3-a:rdma_en6 is said to lead to 12D3-b:rdma_en7",
+            "error: the nodes cannot be joined",
+        ],
+    );
 }
 
 #[test]
