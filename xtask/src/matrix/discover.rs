@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    os::unix::process::ExitStatusExt,
     process::{ExitCode, Output},
     thread,
 };
@@ -13,6 +14,8 @@ use xshell::{Shell, cmd};
 use super::{print, reports};
 use crate::{flags, session::Session, terminal::Terminal};
 
+/// Of every Unix.
+const SIGINT: i32 = 2;
 /// What `ssh` exits with when it, and not what it ran, failed.
 const SSH_FAILED: i32 = 255;
 
@@ -184,6 +187,10 @@ impl<'a> Node<'a> {
         let program = if local { "sh" } else { "ssh" };
         let output = cmd.quiet().ignore_status().output();
         let output = output.map_err(|cause| DiscoverError::NotStarted { program, cause })?;
+        // Ctrl-C goes to the children too, and their end may be seen before our own signal.
+        if output.status.signal() == Some(SIGINT) {
+            self.cancel.cancel();
+        }
         self.cancel.check()?;
         if !local && output.status.code() == Some(SSH_FAILED) {
             let unreachable = DiscoverError::Unreachable {
