@@ -14,6 +14,7 @@ use std::{
     fs::{File, OpenOptions},
     io,
     mem::size_of,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
 };
@@ -27,12 +28,12 @@ use crate::{
     fabric::{Direction, QUEUE_BYTES, Queue, Tally},
 };
 
-/// Queue pairs on one end of a cable. About ten a device is what RDMA over
-/// Thunderbolt offers.
-pub const SLOTS: usize = 10;
+/// Queue pairs on one end of a cable. RDMA over Thunderbolt offers about ten, which is
+/// more than jaccl asks for; other programs want more.
+pub const SLOTS: usize = 64;
 
 /// Says what the file is and which layout it has.
-const MAGIC: u64 = u64::from_be_bytes(*b"softrl\x00\x03");
+const MAGIC: u64 = u64::from_be_bytes(*b"softrl\x00\x04");
 
 /// One of the two ends of a cable, in the order in which the rig lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,6 +219,8 @@ impl SharedCable {
             .read(true)
             .write(true)
             .create_new(true)
+            // Whoever can read it reads what programs send.
+            .mode(0o600)
             .open(path)
             .map_err(fail("create"))?;
         file.set_len(Self::FILE_BYTES as u64)
@@ -445,6 +448,15 @@ mod tests {
             slot.owner.store(child.id(), Ordering::Relaxed);
         }
         assert!(cable.claim(Side::First).is_some());
+    }
+
+    #[test]
+    fn nobody_else_may_open_a_cable() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let (folder, _cable) = cable();
+        let file = std::fs::metadata(folder.path().join("cable")).expect("just made");
+        assert_eq!(file.permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
