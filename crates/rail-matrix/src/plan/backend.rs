@@ -163,40 +163,36 @@ fn better(
         },
         options,
     };
-    let about = format!(
-        "ring of {} {} a link against mesh of {} {} to each peer (MLX {})",
+    let (on_ring, on_mesh, told) = if options.messages.is_empty() {
+        let [ring, mesh] = [cost.ring_rate(&ring), cost.scale * mesh.narrowest as f64];
+        let told = [ring, mesh].map(|rate| format!("{:.3} GB/s", rate / 1e9));
+        (1.0 / ring, 1.0 / mesh, ("large all-reduces reach", told))
+    } else {
+        let sum = |of: &dyn Fn(f64) -> f64| options.messages.iter().map(|&b| of(b as f64)).sum();
+        let on_ring: f64 = sum(&|bytes| cost.ring(&ring, bytes));
+        let on_mesh: f64 = sum(&|bytes| cost.mesh(mesh, bytes));
+        let told = [on_ring, on_mesh].map(|seconds| format!("{:.1} us", seconds * 1e6));
+        (
+            on_ring,
+            on_mesh,
+            ("an all-reduce of each size given takes", told),
+        )
+    };
+    let (what, [of_ring, of_mesh]) = told;
+    let why = format!(
+        "{what} an estimated {of_ring} on a ring of {} {} a link, {of_mesh} on a mesh of {} {} to \
+         each peer (MLX {}{})",
         ring.rails,
         plural(ring.rails, "rail"),
         mesh.rails,
         plural(mesh.rails, "wire"),
         options.jaccl.version(),
+        if pairs.rates_known {
+            ""
+        } else {
+            "; a cable taken for 80 Gb/s"
+        },
     );
-    let (on_ring, on_mesh, measure) = if options.messages.is_empty() {
-        let ring_rate = cost.ring_rate(&ring);
-        let mesh_rate = cost.scale * mesh.narrowest as f64;
-        let measure = format!(
-            "large all-reduces at an estimated {} against {}",
-            gigabytes(ring_rate),
-            gigabytes(mesh_rate)
-        );
-        (1.0 / ring_rate, 1.0 / mesh_rate, measure)
-    } else {
-        let sum = |of: &dyn Fn(f64) -> f64| options.messages.iter().map(|&b| of(b as f64)).sum();
-        let on_ring: f64 = sum(&|bytes| cost.ring(&ring, bytes));
-        let on_mesh: f64 = sum(&|bytes| cost.mesh(mesh, bytes));
-        let measure = format!(
-            "one all-reduce of each size given in an estimated {:.1} us against {:.1} us",
-            on_ring * 1e6,
-            on_mesh * 1e6
-        );
-        (on_ring, on_mesh, measure)
-    };
-    let assumed = if pairs.rates_known {
-        ""
-    } else {
-        ", a cable taken for 80 Gb/s"
-    };
-    let why = format!("{about}: {measure}{assumed}");
     // A mesh takes fewer steps, so it wins where they are equal.
     if on_ring < on_mesh {
         Choice::ring(ring, why)
@@ -242,8 +238,4 @@ impl Cost<'_> {
     fn latency(&self) -> f64 {
         self.options.latency.as_secs_f64()
     }
-}
-
-fn gigabytes(rate: f64) -> String {
-    format!("{:.3} GB/s", rate / 1e9)
 }
