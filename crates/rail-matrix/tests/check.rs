@@ -254,37 +254,34 @@ fn five_cables_between_two_nodes() {
     }
 }
 
-/// a still says that its en6 leads to en7 of b, and both were plugged into c since.
+/// a:en6 was moved from b:en7 to c, and b has not reported since.
 #[test]
 fn an_edge_that_one_node_still_states() {
-    let stale = ("a", "en6", "b", "en7");
-    let cables = [
-        cable("a", "en5", "b", "en5"),
-        cable("a", "en6", "c", "en5"),
-        cable("b", "en7", "c", "en6"),
-    ];
+    let stale = ("b", "en7", "a", "en6");
+    let cables = [cable("a", "en5", "b", "en5"), cable("a", "en6", "c", "en5")];
     let edges = [&[stale], &cables.concat()[..]].concat();
     let nodes = ["a", "b"];
     let main = judged(&nodes, &exo::main(&nodes, &edges), &edges, NEW);
-    assert_eq!(brief(&main.findings), ["hangs (0, 1)[0] RightNode"]);
-    assert_eq!(
-        main.findings[0].sentence,
-        "the cable in 'en6' of 'a' (a:en6 = c:en5) leads to c:en5 and not to 'b': everything \
-         that passes it hangs, from the first message on"
+    assert_eq!(brief(&main.findings), ["hangs (1, 0)[0] Plugged"]);
+    assert!(
+        main.findings[0]
+            .sentence
+            .ends_with("from the first message on")
     );
 
     let old = judged(&nodes, &exo::pr_2160(&nodes, &edges), &edges, [0, 31, 2]);
-    let findings = ["hangs (0, 1)[1] RightNode", "hangs (1, 0)[1] RightNode"];
-    assert_eq!(brief(&old.findings), findings);
-    assert!(old.findings[0].sentence.ends_with(
-        "send, all_gather and all-reduces above 64 KiB hang; smaller all-reduces use rail 0 \
-         alone and pass"
-    ));
+    assert_eq!(brief(&old.findings), ["hangs (0, 1)[1] RightNode"]);
+    assert_eq!(
+        old.findings[0].sentence,
+        "the cable in 'en6' of 'a' (a:en6 = c:en5) leads to c:en5 and not to 'b': send, \
+         all_gather and all-reduces above 64 KiB hang; smaller all-reduces use rail 0 alone and \
+         pass"
+    );
     let new = judged(&nodes, &exo::pr_2160(&nodes, &edges), &edges, NEW);
     assert!(new.findings[0].sentence.contains("above 32 KiB"));
 
     let pr_2195 = judged(&nodes, &exo::pr_2195(&nodes, &edges), &edges, NEW);
-    assert_eq!(brief(&pr_2195.findings), ["hangs (0, 1)[0] RightNode"]);
+    assert_eq!(brief(&pr_2195.findings)[0], "hangs (1, 0)[0] Plugged");
 }
 
 #[test]

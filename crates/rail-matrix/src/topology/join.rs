@@ -40,23 +40,46 @@ impl Topology {
         let usable = self.usable_nodes(&mut problems);
         let said = Said::of(self, &mut problems);
         let places = self.places_by_name();
-        let mut both = Vec::with_capacity(self.sightings.len() / 2);
-        let mut one_sided = Vec::new();
+        let join = |from: PortId, to: PortId, name| {
+            let mut ends = [from, to];
+            ends.sort_unstable_by(|a, b| {
+                let by_node = places[self[*a].node.0].cmp(&places[self[*b].node.0]);
+                by_node.then_with(|| natural::compare(&self[*a].device, &self[*b].device))
+            });
+            Join { ends, name }
+        };
+        let mut cables = Vec::with_capacity(self.sightings.len() / 2);
         for from in (0..self.ports.len()).map(PortId) {
-            for (to, name) in said.by(from) {
-                if !self.can_join(from, to, &mut problems) {
+            let (to, name) = match said.by(from) {
+                [] => continue,
+                [(_, to, name)] => (*to, *name),
+                // Which of them is plugged in cannot be told, and the wrong one hangs.
+                several => {
+                    let names = several.iter().map(|&(_, to, name)| join(from, to, name));
+                    problems.push(self.on_several(from, names));
                     continue;
                 }
-                if !said.leads(to, from) {
-                    one_sided.push((from, to));
-                } else if from < to {
-                    let mut ends = [from, to];
-                    ends.sort_unstable_by_key(|end| places[self[*end].node.0]);
-                    both.push(Join { ends, name });
+            };
+            if !self.can_join(from, to, &mut problems) {
+                continue;
+            }
+            match said.by(to) {
+                &[(_, back, _)] if back == from && from < to => cables.push(join(from, to, name)),
+                answers if answers.iter().any(|(_, back, _)| *back == from) => {}
+                &[(_, other, name)] if said.only(other) == Some(to) => {
+                    problems.push(Problem::Stale {
+                        from: self.written(from),
+                        to: self.written(to),
+                        taken: self.written(to),
+                        cable: self.cable_name(&join(to, other, name)),
+                    });
                 }
+                _ => problems.push(Problem::OneSided {
+                    from: self.written(from),
+                    to: self.written(to),
+                }),
             }
         }
-        let cables = self.one_a_device(both, &one_sided, &mut problems);
         problems.sort_unstable();
         problems.dedup();
         let in_use = |join: &Join| join.ends.iter().all(|&port| usable[self[port].node.0]);
@@ -104,54 +127,13 @@ impl Topology {
         fit
     }
 
-    /// Leaves out every cable of a device that has several: which of them is plugged in
-    /// cannot be told, and the wrong one hangs.
-    fn one_a_device(
-        &self,
-        both: Vec<Join>,
-        one_sided: &[(PortId, PortId)],
-        problems: &mut Vec<Problem>,
-    ) -> Vec<Join> {
-        let plugged = Plugged::of(&both, self.ports.len());
-        let names = |cables: &[usize]| {
-            let names = cables.iter().map(|&cable| self.cable_name(&both[cable]));
-            let mut names: Vec<_> = names.collect();
-            names.sort_by(|a, b| natural::compare(a, b));
-            names
-        };
-        for &(from, to) in one_sided {
-            let taken = [to, from].into_iter().find_map(|end| {
-                let &[cable] = plugged.cables_in(end) else {
-                    return None;
-                };
-                Some((self.written(end), self.cable_name(&both[cable])))
-            });
-            let (from, to) = (self.written(from), self.written(to));
-            problems.push(match taken {
-                Some((taken, cable)) => Problem::Stale {
-                    from,
-                    to,
-                    taken,
-                    cable,
-                },
-                None => Problem::OneSided { from, to },
-            });
+    fn on_several(&self, port: PortId, cables: impl Iterator<Item = Join>) -> Problem {
+        let mut cables: Vec<_> = cables.map(|join| self.cable_name(&join)).collect();
+        cables.sort_by(|a, b| natural::compare(a, b));
+        Problem::DeviceOnTwoCables {
+            device: self.written(port),
+            cables,
         }
-        for (port, _) in self.ports() {
-            let cables = plugged.cables_in(port);
-            if cables.len() > 1 {
-                problems.push(Problem::DeviceOnTwoCables {
-                    device: self.written(port),
-                    cables: names(cables),
-                });
-            }
-        }
-        let alone = |join: &Join| {
-            join.ends
-                .iter()
-                .all(|&end| plugged.cables_in(end).len() == 1)
-        };
-        both.iter().copied().filter(alone).collect()
     }
 
     /// The name a cable was given, or its two ends.
@@ -240,51 +222,16 @@ impl Said {
         Self { entries, of }
     }
 
-    /// Where a device says that it leads.
-    fn by(&self, port: PortId) -> impl Iterator<Item = (PortId, Option<usize>)> {
-        let entries = &self.entries[self.of[port.0].clone()];
-        entries.iter().map(|&(_, to, name)| (to, name))
+    /// What a device says: itself, where it leads, by which name.
+    fn by(&self, port: PortId) -> &[(PortId, PortId, Option<usize>)] {
+        &self.entries[self.of[port.0].clone()]
     }
 
-    /// Whether a device says that it leads to another.
-    fn leads(&self, from: PortId, to: PortId) -> bool {
-        let entries = &self.entries[self.of[from.0].clone()];
-        entries.binary_search_by_key(&to, |entry| entry.1).is_ok()
-    }
-}
-
-/// Which cables are in which device.
-struct Plugged {
-    /// Indices of cables, device by device.
-    cables: Vec<usize>,
-    /// By device, where its cables begin; and where the last's end.
-    starts: Vec<usize>,
-}
-
-impl Plugged {
-    fn of(cables: &[Join], ports: usize) -> Self {
-        let mut starts = vec![0; ports + 1];
-        for end in cables.iter().flat_map(|join| join.ends) {
-            starts[end.0 + 1] += 1;
+    /// Where a device says that it leads, if that is one place.
+    fn only(&self, port: PortId) -> Option<PortId> {
+        match self.by(port) {
+            [(_, to, _)] => Some(*to),
+            _ => None,
         }
-        for port in 0..ports {
-            starts[port + 1] += starts[port];
-        }
-        let mut next = starts.clone();
-        let mut plugged = vec![0; cables.len() * 2];
-        for (cable, join) in cables.iter().enumerate() {
-            for end in join.ends {
-                plugged[next[end.0]] = cable;
-                next[end.0] += 1;
-            }
-        }
-        Self {
-            cables: plugged,
-            starts,
-        }
-    }
-
-    fn cables_in(&self, port: PortId) -> &[usize] {
-        &self.cables[self.starts[port.0]..self.starts[port.0 + 1]]
     }
 }
