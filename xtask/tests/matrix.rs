@@ -83,7 +83,7 @@ fn without_a_flag_it_shows_the_embedded_rig_to_people() {
         &[
             "ring of 2 ranks, 3 rails a link",
             "| a - b | 2    | rdma_en7 | rdma_en7 | 50 MB/s | cable-3 |",
-            "- ring: large all-reduces reach an estimated 0.150 GB/s on a ring of 3 rails a link",
+            "- ring: large all-reduces reach an estimated 150 MB/s on a ring of 3 rails a link",
         ],
     );
     assert_eq!(progress, "");

@@ -112,6 +112,30 @@ pub fn format_rate(bytes_per_second: u64) -> String {
     )
 }
 
+/// Writes a rate for people: three digits, in the largest unit that it has one of.
+pub fn about_rate(bytes_per_second: u64) -> String {
+    let units = BANDWIDTH
+        .units
+        .iter()
+        .filter(|(unit, _)| unit.ends_with("B/s"));
+    let mut units = units.map(|(unit, bits)| (*unit, bits / 8));
+    let (unit, size) = units
+        .find(|(_, size)| bytes_per_second >= *size)
+        .unwrap_or(("B/s", 1));
+    let count = bytes_per_second as f64 / size as f64;
+    let decimals = match count {
+        ..10.0 => 2,
+        10.0..100.0 => 1,
+        _ => 0,
+    };
+    let written = format!("{count:.decimals$}");
+    let written = match decimals {
+        0 => &written,
+        _ => written.trim_end_matches('0').trim_end_matches('.'),
+    };
+    format!("{written} {unit}")
+}
+
 /// Writes a time in the largest unit that loses nothing, to the nanosecond.
 pub fn format_time(time: Duration) -> String {
     let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -165,6 +189,31 @@ mod tests {
         assert_eq!(parse_rate("80 Gb/s"), parse_rate("10 GB/s"));
         assert_eq!(parse_rate("1.5kB/s"), Ok(1_500));
         assert_eq!(parse_rate("0 MB/s"), Ok(0));
+    }
+
+    #[test]
+    fn people_read_three_digits() {
+        let about = [
+            0,
+            999,
+            1_500,
+            50_000_000,
+            22_499_936_000,
+            21_782_992_875,
+            10_000_000_000,
+        ];
+        assert_eq!(
+            about.map(about_rate),
+            [
+                "0 B/s",
+                "999 B/s",
+                "1.5 kB/s",
+                "50 MB/s",
+                "22.5 GB/s",
+                "21.8 GB/s",
+                "10 GB/s"
+            ]
+        );
     }
 
     #[test]

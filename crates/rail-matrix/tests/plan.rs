@@ -248,3 +248,55 @@ fn more_ranks_than_a_mesh_joins_become_a_ring() {
         Backend::Mesh
     );
 }
+
+#[test]
+fn of_many_nodes_too_it_is_known_that_there_is_no_ring() {
+    // Two hubs and three ways between them of four nodes each: a ring would use two.
+    let names: Vec<_> = (0..14).map(|n| char::from(b'a' + n).to_string()).collect();
+    let ways = [
+        ["c", "d", "e", "f"],
+        ["g", "h", "i", "j"],
+        ["k", "l", "m", "n"],
+    ];
+    let cables: Vec<_> = ways
+        .iter()
+        .flat_map(|way| {
+            [&["a"], &way[..], &["b"]]
+                .concat()
+                .windows(2)
+                .map(|pair| [pair[0], pair[1]])
+                .collect::<Vec<_>>()
+        })
+        .enumerate()
+        .map(|(k, [from, to])| format!("{from}{k} {to}{k}"))
+        .collect();
+    let names: Vec<_> = names.iter().map(|name| &**name).collect();
+    let cables: Vec<_> = cables.iter().map(|cable| &**cable).collect();
+    let error = plan(&topology(&names, &cables), &ring()).unwrap_err();
+    assert_eq!(error, PlanError::NoRing(rail_matrix::Obstacle::NoOrder));
+}
+
+#[test]
+fn a_mesh_of_many_ranks_passes_large_messages_round_until_it_learned_better() {
+    let triangle = ["a1 b1", "a2 b2", "b3 c1", "b4 c2", "c3 a3", "c4 a4"];
+    let triangle = topology(&["a", "b", "c"], &triangle);
+    let chosen = |mlx| {
+        let options = Options {
+            jaccl: Jaccl::of(mlx),
+            ..Options::default()
+        };
+        let plan = plan(&triangle, &options).unwrap();
+        (plan.backend, plan.rails)
+    };
+    assert_eq!(chosen([0, 31, 2]), (Backend::Ring, 2));
+    assert_eq!(chosen([0, 32, 4]), (Backend::Mesh, 2));
+}
+
+#[test]
+fn a_rate_of_zero_is_none_that_is_known() {
+    let mut pair = topology(&["a", "b"], &["a1 b1", "a2 b2"]);
+    let a = pair.node("a").unwrap();
+    let port = pair.port(a, "a2");
+    pair.set_rate(port, 0);
+    assert_eq!(plan(&pair, &Options::default()).unwrap().rails, 2);
+}

@@ -68,3 +68,21 @@ fn a_name_that_will_not_do_is_told_with_those_that_would() {
         SelectError::Repeated { node: "b".into() }
     );
 }
+
+#[test]
+fn a_device_on_two_cables_stays_in_doubt_without_the_node_of_the_second() {
+    let mut topology = Topology::new();
+    let nodes = ["A", "B", "C"].map(|name| topology.add_node(name));
+    let [a, b, c] = nodes.map(|node| topology.port(node, "en5"));
+    for (from, to) in [(a, b), (b, a), (a, c), (c, a)] {
+        topology.sight(from, to);
+    }
+    let pair = topology.select(&["A", "B"]).unwrap();
+    let said = [Problem::DeviceOnTwoCables {
+        device: "A:en5".into(),
+        cables: vec!["A:en5 = B:en5".into(), "A:en5 = C:en5".into()],
+    }];
+    assert_eq!(pair.contradictions(), said);
+    assert_eq!(topology.contradictions(), said);
+    assert!(plan(&pair, &Options::default()).is_err());
+}

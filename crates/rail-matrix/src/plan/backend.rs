@@ -1,21 +1,26 @@
 //! Mesh or ring.
 //!
-//! A mesh sends a message to every peer at once, over a cable of its own: one step, and
-//! the whole message on every link. A ring passes parts of it round: `2(n - 1)` steps of
-//! an n-th (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms", 2009). So a
-//! mesh is better for small messages, and a ring where it opens more wires.
+//! A mesh sends a small message to every peer at once, over a cable of its own: one step,
+//! and the whole message on every link. A ring passes parts of it round: `2(n - 1)` steps
+//! of an n-th (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms", 2009), with
+//! more than two ranks in both directions at once. Large messages of more than two ranks
+//! a mesh cuts up too: up to MLX 0.32.1 it passes them round one wire, since 0.32.4 each
+//! rank reduces an n-th and hands it to all (`MeshGroup::all_reduce` in `mesh.cpp`).
 
 use super::{
-    Backend, MeshObstacle, Note, Obstacle, Options, PlanError, RankOrder, Widths,
+    Backend, Jaccl, MeshObstacle, Note, Obstacle, Options, PlanError, RankOrder, Widths,
     note::plural,
     order::{self, Ring},
     pairs::{Pairs, Placed},
 };
-use crate::MAX_MESH;
+use crate::{MAX_MESH, units};
 
 /// What a cable of unknown rate is taken for when messages are compared: the nominal
 /// rate of Thunderbolt 5.
 const ASSUMED_RATE: u64 = 10_000_000_000;
+
+/// A message so large that nothing but the rate counts.
+const LARGE: u64 = 1 << 30;
 
 /// A backend, and how it lays the ranks out.
 pub struct Choice {
@@ -161,21 +166,28 @@ fn better(
         } else {
             ASSUMED_RATE as f64
         },
-        options,
+        jaccl: &options.jaccl,
+        // Of a large message only the bytes count.
+        latency: match options.messages[..] {
+            [] => 0.0,
+            _ => options.latency.as_secs_f64(),
+        },
     };
-    let (on_ring, on_mesh, told) = if options.messages.is_empty() {
-        let [ring, mesh] = [cost.ring_rate(&ring), cost.scale * mesh.narrowest as f64];
-        let told = [ring, mesh].map(|rate| format!("{:.3} GB/s", rate / 1e9));
-        (1.0 / ring, 1.0 / mesh, ("large all-reduces reach", told))
+    let sizes = match &options.messages[..] {
+        [] => &[LARGE][..],
+        sizes => sizes,
+    };
+    let sum = |of: &dyn Fn(f64) -> f64| sizes.iter().map(|&bytes| of(bytes as f64)).sum();
+    let on_ring: f64 = sum(&|bytes| cost.ring(&ring, bytes));
+    let on_mesh: f64 = sum(&|bytes| cost.mesh(mesh, bytes));
+    let told = if options.messages.is_empty() {
+        let rate = |seconds: f64| units::about_rate((LARGE as f64 / seconds) as u64);
+        ("large all-reduces reach", [on_ring, on_mesh].map(rate))
     } else {
-        let sum = |of: &dyn Fn(f64) -> f64| options.messages.iter().map(|&b| of(b as f64)).sum();
-        let on_ring: f64 = sum(&|bytes| cost.ring(&ring, bytes));
-        let on_mesh: f64 = sum(&|bytes| cost.mesh(mesh, bytes));
-        let told = [on_ring, on_mesh].map(|seconds| format!("{:.1} us", seconds * 1e6));
+        let time = |seconds: f64| format!("{:.1} us", seconds * 1e6);
         (
-            on_ring,
-            on_mesh,
-            ("an all-reduce of each size given takes", told),
+            "an all-reduce of each size given takes",
+            [on_ring, on_mesh].map(time),
         )
     };
     let (what, [of_ring, of_mesh]) = told;
@@ -206,36 +218,37 @@ struct Cost<'a> {
     ranks: f64,
     /// Bytes per second of a width of one.
     scale: f64,
-    options: &'a Options,
+    jaccl: &'a Jaccl,
+    /// What one step costs however small it is.
+    latency: f64,
 }
 
 impl Cost<'_> {
     fn mesh(&self, mesh: &Mesh, bytes: f64) -> f64 {
-        let spread = bytes >= self.options.jaccl.mesh_spreads_from as f64;
-        self.latency() + bytes / self.rate(mesh.narrowest, mesh.rails, spread)
+        let spread = bytes >= self.jaccl.mesh_spreads_from as f64;
+        let rate = self.rate(mesh.narrowest, mesh.rails, spread);
+        if self.ranks <= 2.0 || bytes <= self.jaccl.mesh_whole_up_to as f64 {
+            self.latency + bytes / rate
+        } else if self.jaccl.mesh_scatters {
+            2.0 * (self.latency + bytes / self.ranks / rate)
+        } else {
+            self.around(rate, bytes)
+        }
     }
 
     fn ring(&self, ring: &Ring, bytes: f64) -> f64 {
-        let spread = bytes > self.options.jaccl.ring_spreads_above as f64;
-        let part = bytes / self.ranks / self.rate(ring.narrowest, ring.rails, spread);
-        self.steps() * (self.latency() + part)
+        let spread = bytes > self.jaccl.ring_spreads_above as f64;
+        self.around(self.rate(ring.narrowest, ring.rails, spread), bytes)
     }
 
-    /// Bytes of a large all-reduce a second on a ring.
-    fn ring_rate(&self, ring: &Ring) -> f64 {
-        self.rate(ring.narrowest, ring.rails, true) * self.ranks / self.steps()
+    /// Passed round, half of it each way; two ranks have one way.
+    fn around(&self, rate: f64, bytes: f64) -> f64 {
+        let ways = if self.ranks > 2.0 { 2.0 } else { 1.0 };
+        2.0 * (self.ranks - 1.0) * (self.latency + bytes / self.ranks / ways / rate)
     }
 
     fn rate(&self, narrowest: u64, rails: usize, spread: bool) -> f64 {
         let used = if spread { 1 } else { rails };
         self.scale * narrowest as f64 / used as f64
-    }
-
-    fn steps(&self) -> f64 {
-        2.0 * (self.ranks - 1.0)
-    }
-
-    fn latency(&self) -> f64 {
-        self.options.latency.as_secs_f64()
     }
 }

@@ -128,13 +128,13 @@ impl fmt::Display for Note {
                 };
                 write!(f, "{how}: {rails} {} a link", plural(*rails, "rail"))?;
                 if let Some(narrowest) = narrowest {
-                    write!(f, ", its narrowest {}", units::format_rate(*narrowest))?;
+                    write!(f, ", its narrowest {}", units::about_rate(*narrowest))?;
                 }
                 match at_most {
                     Some(at_most) => write!(
                         f,
                         " (found by search; no order of these nodes exceeds {})",
-                        units::format_rate(*at_most)
+                        units::about_rate(*at_most)
                     ),
                     None => Ok(()),
                 }

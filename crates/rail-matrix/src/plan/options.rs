@@ -94,6 +94,13 @@ pub struct Jaccl {
     /// The smallest message, in bytes, that a mesh of several wires spreads over them
     /// (`MESH_MULTI_WIRE_MIN_BYTES` in `mesh.h`).
     pub mesh_spreads_from: u64,
+    /// The largest all-reduce, in bytes, that a mesh of more than two ranks sends whole to
+    /// every peer (`MeshGroup::all_reduce` in `mesh.cpp`; up to 0.32.1 of bfloat16, 8 MiB of
+    /// other types).
+    pub mesh_whole_up_to: u64,
+    /// Whether each rank of such a mesh reduces a part of larger ones and hands it to all,
+    /// or they are passed round one wire.
+    pub mesh_scatters: bool,
     /// The largest all-reduce, in bytes, that a ring sends over one wire (`ring.cpp`).
     pub ring_spreads_above: u64,
 }
@@ -114,6 +121,8 @@ impl Jaccl {
             version,
             mesh_opens_several: version >= [0, 32, 4],
             mesh_spreads_from: 512 * 1024,
+            mesh_whole_up_to: if version >= [0, 32, 4] { 32 } else { 512 } * 1024,
+            mesh_scatters: version >= [0, 32, 4],
             ring_spreads_above: if version >= [0, 32, 1] { 32 } else { 64 } * 1024,
         }
     }

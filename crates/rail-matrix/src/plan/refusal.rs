@@ -124,7 +124,7 @@ impl fmt::Display for Obstacle {
                  two sides",
                 joined(groups.iter().map(|group| quoted(group)), " with ")
             ),
-            Self::NoOrder => f.write_str("every order of the nodes was tried; add a cable"),
+            Self::NoOrder => f.write_str("no order of the nodes closes one; add a cable"),
             Self::NotFound => write!(
                 f,
                 "none was found among more than {EXACT_ORDER} nodes, where the search is not \

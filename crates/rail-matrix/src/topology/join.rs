@@ -40,33 +40,24 @@ impl Topology {
         let usable = self.usable_nodes(&mut problems);
         let said = Said::of(self, &mut problems);
         let places = self.places_by_name();
-        let join = |from: PortId, to: PortId, name| {
-            let mut ends = [from, to];
-            ends.sort_unstable_by(|a, b| {
-                let by_node = places[self[*a].node.0].cmp(&places[self[*b].node.0]);
-                by_node.then_with(|| natural::compare(&self[*a].device, &self[*b].device))
-            });
-            Join { ends, name }
+        let several = self.several(&said, &places);
+        problems.extend(several.into_iter().map(|(_, problem)| problem));
+        let join = |from, to, name| Join {
+            ends: self.in_order(&places, [from, to]),
+            name,
         };
         let mut cables = Vec::with_capacity(self.sightings.len() / 2);
         for from in (0..self.ports.len()).map(PortId) {
-            let (to, name) = match said.by(from) {
-                [] => continue,
-                [(_, to, name)] => (*to, *name),
-                // Which of them is plugged in cannot be told, and the wrong one hangs.
-                several => {
-                    let names = several.iter().map(|&(_, to, name)| join(from, to, name));
-                    problems.push(self.on_several(from, names));
-                    continue;
-                }
+            let &[(_, to, name)] = said.by(from) else {
+                continue;
             };
             if !self.can_join(from, to, &mut problems) {
                 continue;
             }
-            match said.by(to) {
-                &[(_, back, _)] if back == from && from < to => cables.push(join(from, to, name)),
-                answers if answers.iter().any(|(_, back, _)| *back == from) => {}
-                &[(_, other, name)] if said.only(other) == Some(to) => {
+            match *said.by(to) {
+                [(_, back, _)] if back == from && from < to => cables.push(join(from, to, name)),
+                _ if said.leads(to, from) => {}
+                [(_, other, name)] if said.only(other) == Some(to) => {
                     problems.push(Problem::Stale {
                         from: self.written(from),
                         to: self.written(to),
@@ -127,13 +118,40 @@ impl Topology {
         fit
     }
 
-    fn on_several(&self, port: PortId, cables: impl Iterator<Item = Join>) -> Problem {
-        let mut cables: Vec<_> = cables.map(|join| self.cable_name(&join)).collect();
-        cables.sort_by(|a, b| natural::compare(a, b));
-        Problem::DeviceOnTwoCables {
-            device: self.written(port),
-            cables,
-        }
+    /// Of two names of one cable the one that comes first, whichever was listed first.
+    fn first_by_name(&self, a: Option<usize>, b: Option<usize>) -> Option<usize> {
+        let by_name = |x: &usize, y: &usize| natural::compare(&self.cables[*x], &self.cables[*y]);
+        a.into_iter().chain(b).min_by(by_name)
+    }
+
+    /// Devices that say they lead to several places. Which of them is plugged in cannot be
+    /// told, and the wrong one hangs.
+    pub(super) fn on_several_places(&self) -> Vec<(PortId, Problem)> {
+        self.several(&Said::of(self, &mut Vec::new()), &self.places_by_name())
+    }
+
+    fn several(&self, said: &Said, places: &[usize]) -> Vec<(PortId, Problem)> {
+        let ports = (0..self.ports.len()).map(PortId);
+        let several = ports.filter(|port| said.by(*port).len() > 1).map(|port| {
+            let names = said.by(port).iter().map(|&(_, to, name)| {
+                let ends = self.in_order(places, [port, to]);
+                self.cable_name(&Join { ends, name })
+            });
+            let mut cables: Vec<_> = names.collect();
+            cables.sort_by(|a, b| natural::compare(a, b));
+            let device = self.written(port);
+            (port, Problem::DeviceOnTwoCables { device, cables })
+        });
+        several.collect()
+    }
+
+    /// The ends of a cable by their nodes' names; of a loop by the devices'.
+    fn in_order(&self, places: &[usize], mut ends: [PortId; 2]) -> [PortId; 2] {
+        ends.sort_unstable_by(|a, b| {
+            let by_node = places[self[*a].node.0].cmp(&places[self[*b].node.0]);
+            by_node.then_with(|| natural::compare(&self[*a].device, &self[*b].device))
+        });
+        ends
     }
 
     /// The name a cable was given, or its two ends.
@@ -205,7 +223,7 @@ impl Said {
                     from: topology.written(next.0),
                     to: topology.written(next.1),
                 });
-                kept.2 = kept.2.or(next.2);
+                kept.2 = topology.first_by_name(kept.2, next.2);
             }
             repeated
         });
@@ -225,6 +243,13 @@ impl Said {
     /// What a device says: itself, where it leads, by which name.
     fn by(&self, port: PortId) -> &[(PortId, PortId, Option<usize>)] {
         &self.entries[self.of[port.0].clone()]
+    }
+
+    /// Whether a device says that it leads to another.
+    fn leads(&self, from: PortId, to: PortId) -> bool {
+        self.by(from)
+            .binary_search_by_key(&to, |said| said.1)
+            .is_ok()
     }
 
     /// Where a device says that it leads, if that is one place.

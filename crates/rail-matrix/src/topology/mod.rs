@@ -204,9 +204,9 @@ impl Topology {
         self.devices[node.0].get(device).copied()
     }
 
-    /// Sets the line rate of a device, in bytes per second.
+    /// Sets the line rate of a device, in bytes per second. Zero is no rate that is known.
     pub fn set_rate(&mut self, port: PortId, bytes_per_second: u64) {
-        self.ports[port.0].bytes_per_second = Some(bytes_per_second);
+        self.ports[port.0].bytes_per_second = Some(bytes_per_second).filter(|rate| *rate > 0);
     }
 
     /// Says why a device cannot carry RDMA.

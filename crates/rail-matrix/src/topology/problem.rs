@@ -163,28 +163,27 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// Whether it names this node, or a device of it.
-    pub(crate) fn is_about(&self, node: &str) -> bool {
-        let on = |device: &str| {
-            let rest = device.strip_prefix(node);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
-        };
+    /// The nodes that it names, by themselves or with a device.
+    pub(crate) fn about(&self) -> Vec<&str> {
+        // A device has no colon in its name; a node may.
+        let of = |device: &'_ str| device.rfind(':').map_or(device.len(), |colon| colon);
+        let on = |device| -> &str { &device[..of(device)] };
         match self {
-            Self::EmptyNode { .. } => false,
-            Self::DuplicateNode { node: name }
-            | Self::EmptyDevice { node: name }
-            | Self::RdmaDisabled { node: name }
-            | Self::Bridged { node: name } => name == node,
-            Self::NoOtherEnd {
-                from, node: name, ..
-            } => on(from) || name == node,
-            Self::UnknownNode { from, .. } | Self::UnknownPeer { from, .. } => on(from),
-            Self::SharedSubnet { devices, .. } => devices.iter().any(|device| on(device)),
-            Self::DeviceOnTwoCables { device, .. } | Self::UnfitDevice { device, .. } => on(device),
-            Self::BothEndsOnOneNode { first, second } => on(first) || on(second),
+            Self::EmptyNode { .. } => vec![],
+            Self::DuplicateNode { node }
+            | Self::EmptyDevice { node }
+            | Self::RdmaDisabled { node }
+            | Self::Bridged { node } => vec![node],
+            Self::NoOtherEnd { from, node, .. } => vec![on(from), node],
+            Self::UnknownNode { from, .. } | Self::UnknownPeer { from, .. } => vec![on(from)],
+            Self::SharedSubnet { devices, .. } => devices.iter().map(|d| on(d)).collect(),
+            Self::DeviceOnTwoCables { device, .. } | Self::UnfitDevice { device, .. } => {
+                vec![on(device)]
+            }
+            Self::BothEndsOnOneNode { first, second } => vec![on(first), on(second)],
             Self::Repeated { from, to }
             | Self::OneSided { from, to }
-            | Self::Stale { from, to, .. } => on(from) || on(to),
+            | Self::Stale { from, to, .. } => vec![on(from), on(to)],
         }
     }
 }

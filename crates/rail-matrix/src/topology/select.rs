@@ -1,6 +1,6 @@
 //! Some of the nodes, in an order of the caller's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{NodeId, NodeInfo, PortId, Problem, Sighting, Topology};
 
@@ -67,19 +67,32 @@ impl Topology {
                 Some(id)
             })
             .collect();
+        // What shows only beside the nodes that are left out must not be lost with them.
+        let several = self.on_several_places();
+        let mut doubtful = vec![false; self.ports.len()];
+        for (port, _) in &several {
+            doubtful[port.0] = true;
+        }
         let kept = self.sightings.iter().filter_map(|sighting| {
-            Some(Sighting {
-                from: ports[sighting.from.0]?,
-                to: ports[sighting.to.0]?,
-                cable: sighting.cable,
-            })
+            let sound = !doubtful[sighting.from.0] && !doubtful[sighting.to.0];
+            let (from, to) = (ports[sighting.from.0]?, ports[sighting.to.0]?);
+            let cable = sighting.cable;
+            sound.then_some(Sighting { from, to, cable })
         });
         selected.sightings = kept.collect();
+        let left_out = self.nodes().filter(|(id, _)| !position.contains_key(id));
+        let left_out: HashSet<_> = left_out.map(|(_, node)| &*node.name).collect();
         let concerned = |problem: &&Problem| {
-            let about = |id: NodeId| problem.is_about(&self[id].name);
-            position.keys().any(|&id| about(id)) || !self.nodes().any(|(id, _)| about(id))
+            let about = problem.about();
+            about.is_empty() || about.iter().any(|node| !left_out.contains(node))
         };
         selected.problems = self.problems.iter().filter(concerned).cloned().collect();
+        let of_kept = several
+            .into_iter()
+            .filter(|(port, _)| ports[port.0].is_some());
+        selected
+            .problems
+            .extend(of_kept.map(|(_, problem)| problem));
         Ok(selected)
     }
 

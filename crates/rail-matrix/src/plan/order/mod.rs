@@ -58,14 +58,13 @@ pub fn pinned(widths: &Widths) -> Result<Ring, Obstacle<usize>> {
 pub fn widest(widths: &Widths) -> Result<Ring, Obstacle<usize>> {
     if widths.nodes() <= 3 {
         // Two nodes have one link, and three are neighbours in any order.
-        return pinned(widths).map_err(|_| obstacle::of(widths));
+        return pinned(widths).map_err(|_| obstacle::of(widths, Obstacle::NoOrder));
     }
-    let best = if widths.nodes() <= EXACT {
-        exact::widest(widths)
+    if widths.nodes() <= EXACT {
+        exact::widest(widths).ok_or_else(|| obstacle::of(widths, Obstacle::NoOrder))
     } else {
         search::widest(widths)
-    };
-    best.ok_or_else(|| obstacle::of(widths))
+    }
 }
 
 /// These nodes in this order, with so many rails.

@@ -19,7 +19,7 @@ pub enum Obstacle<Node = String> {
         /// The groups that only it joins.
         groups: Vec<Vec<Node>>,
     },
-    /// Every order was tried.
+    /// No order of the nodes is a ring.
     NoOrder,
     /// The search gave up; there may be a ring.
     NotFound,
@@ -50,18 +50,13 @@ pub fn in_order(nodes: &[usize], widths: &Widths) -> Obstacle<usize> {
     Obstacle::NotJoined(a, b)
 }
 
-/// Of the nodes in any order.
-pub fn of(widths: &Widths) -> Obstacle<usize> {
-    let graph = widths.at_least(1, 1);
-    necessary(&graph).unwrap_or(if widths.nodes() <= super::EXACT {
-        Obstacle::NoOrder
-    } else {
-        Obstacle::NotFound
-    })
+/// Of the nodes in any order: a plain reason, or what came of looking for a ring.
+pub fn of(widths: &Widths, otherwise: Obstacle<usize>) -> Obstacle<usize> {
+    necessary(&widths.at_least(1, 1)).unwrap_or(otherwise)
 }
 
 /// A plain reason why no ring can visit every node of a graph, if there is one.
-/// O(nodes x links).
+/// O(nodes + links).
 pub fn necessary(graph: &Graph) -> Option<Obstacle<usize>> {
     let groups = groups_without(graph, None);
     if groups.len() > 1 {
@@ -72,14 +67,55 @@ pub fn necessary(graph: &Graph) -> Option<Obstacle<usize>> {
     if !dead_ends.is_empty() {
         return Some(Obstacle::DeadEnds(dead_ends));
     }
-    nodes.into_iter().find_map(|node| {
-        let groups = groups_without(graph, Some(node));
-        (groups.len() > 1).then_some(Obstacle::Bottleneck { node, groups })
+    cut_node(graph).map(|node| Obstacle::Bottleneck {
+        node,
+        groups: groups_without(graph, Some(node)),
     })
 }
 
+/// The first node without which the others of a joined graph are not joined (Hopcroft and
+/// Tarjan, "Efficient algorithms for graph manipulation", 1973).
+fn cut_node(graph: &Graph) -> Option<usize> {
+    let mut cut = None;
+    let mut found = vec![None; graph.near.len()];
+    // By node, the first that it or what was found from it reaches without the way there.
+    let mut reach = vec![0; graph.near.len()];
+    found[0] = Some(0);
+    let (mut count, mut from_first) = (1, 0);
+    let mut path = vec![(0, graph.near[0].iter())];
+    while let Some((node, open)) = path.last_mut() {
+        let node = *node;
+        match open.next() {
+            Some(&near) => match found[near] {
+                Some(at) => reach[node] = reach[node].min(at),
+                None => {
+                    (found[near], reach[near]) = (Some(count), count);
+                    count += 1;
+                    path.push((near, graph.near[near].iter()));
+                }
+            },
+            None => {
+                path.pop();
+                let Some(&(parent, _)) = path.last() else {
+                    break;
+                };
+                reach[parent] = reach[parent].min(reach[node]);
+                from_first += usize::from(parent == 0);
+                let cuts = match parent {
+                    0 => from_first > 1,
+                    _ => Some(reach[node]) >= found[parent],
+                };
+                if cuts {
+                    cut = Some(cut.map_or(parent, |first: usize| first.min(parent)));
+                }
+            }
+        }
+    }
+    cut
+}
+
 /// The nodes that can reach each other, group by group, as if one node were not there.
-fn groups_without(graph: &Graph, gone: Option<usize>) -> Vec<Vec<usize>> {
+pub(super) fn groups_without(graph: &Graph, gone: Option<usize>) -> Vec<Vec<usize>> {
     let mut seen: Vec<_> = (0..graph.near.len())
         .map(|node| Some(node) == gone)
         .collect();

@@ -8,11 +8,11 @@
 //! the usual ones because a node has few ports, are searched with backtracking up to
 //! [`STEPS`]; where that comes to its end without a ring, there is none.
 //!
-//! Cost: O(log(widths) x (nodes x links + [`STEPS`] x ports of a node)).
+//! Cost: O(log(widths) x (nodes² + links + [`STEPS`] x ports of a node²)).
 
 use std::cmp::Reverse;
 
-use super::{Ring, Widths, obstacle, of};
+use super::{Obstacle, Ring, Widths, obstacle, of};
 use crate::plan::width::Graph;
 
 /// Steps of backtracking before a width is given up.
@@ -30,7 +30,10 @@ enum Outcome {
 }
 
 /// The widest ring that was found, over every number of rails.
-pub fn widest(widths: &Widths) -> Option<Ring> {
+///
+/// # Errors
+/// When none was found, and whether there is any is not known; or when there is none.
+pub fn widest(widths: &Widths) -> Result<Ring, Obstacle<usize>> {
     let mut by_rails: Vec<_> = (1..=widths.max_rails())
         .map(|rails| (rails, widths.distinct(rails)))
         .filter(|(_, distinct)| !distinct.is_empty())
@@ -49,10 +52,14 @@ pub fn widest(widths: &Widths) -> Option<Ring> {
             best = ring;
         }
     }
-    best.map(|ring| Ring {
-        bound: bound.max(ring.narrowest),
-        ..ring
-    })
+    match best {
+        Some(ring) => Ok(Ring {
+            bound: bound.max(ring.narrowest),
+            ..ring
+        }),
+        None if bound == 0 => Err(obstacle::of(widths, Obstacle::NoOrder)),
+        None => Err(obstacle::of(widths, Obstacle::NotFound)),
+    }
 }
 
 /// The widest ring with so many rails, and the most that any could have.
