@@ -430,6 +430,80 @@ fn linux_devices_that_are_no_cable_are_told_why() {
     assert_eq!(sightings(&topology).len(), 2);
 }
 
+/// A node with one device, at an address.
+fn one_device(name: &str, ip: &str, prefix: u8) -> HostReport {
+    let devices = json!([rdma("mlx5_0", "enp1s0", "ACTIVE")]);
+    linux(name, devices, &[("enp1s0", ip, prefix)])
+}
+
+#[test]
+fn devices_with_one_address_are_no_cable() {
+    for prefix in [30, 32] {
+        let hosts = ["node", "node.local"].map(|name| one_device(name, "192.0.2.1", prefix));
+        let topology = topology(&hosts);
+        assert!(sightings(&topology).is_empty());
+        assert_eq!(
+            topology.problems(),
+            [Problem::SharedAddress {
+                address: "192.0.2.1".into(),
+                devices: vec!["node:mlx5_0".into(), "node.local:mlx5_0".into()],
+            }]
+        );
+    }
+}
+
+#[test]
+fn addresses_that_only_their_own_node_reaches_make_no_cable() {
+    let pairs = [("127.0.0.1", "127.0.0.2"), ("0.0.0.0", "0.0.0.1")];
+    for (here, there) in pairs {
+        let topology = topology(&[one_device("a", here, 8), one_device("b", there, 8)]);
+        assert!(sightings(&topology).is_empty());
+        assert!(topology.problems().contains(&Problem::UnfitDevice {
+            device: "a:mlx5_0".into(),
+            why: Unfit::NoIpv4,
+        }));
+        let a = &topology[topology.node("a").unwrap()];
+        assert!(a.addresses.is_empty(), "{:?}", a.addresses);
+    }
+}
+
+#[test]
+fn a_device_without_an_interface_is_told_of() {
+    let devices = json!([
+        {"ifname": "mlx4_0", "port": 1, "state": "ACTIVE"},
+        {"ifname": "mlx4_1", "port": 1, "state": "DOWN"},
+    ]);
+    let topology = topology(&[linux("one", devices, &[])]);
+    assert_eq!(
+        topology.problems(),
+        [Problem::UnfitDevice {
+            device: "one:mlx4_0".into(),
+            why: Unfit::NoInterface,
+        }]
+    );
+    assert_eq!(unfit(&topology, "one:mlx4_1"), Some(Unfit::PortDown));
+}
+
+#[test]
+fn a_rate_of_zero_is_not_known() {
+    let [one, two] = two_linux();
+    let rates = "/sys/class/infiniband/mlx5_0/ports/1/rate:0 Gb/sec (4X SDR)\n";
+    let topology = topology(&[with(one, ReportKind::Rates, rates), two]);
+    let (_, port) = topology.ports().next().unwrap();
+    assert_eq!((&*port.device, port.bytes_per_second), ("mlx5_0", None));
+}
+
+#[test]
+fn ports_that_no_cable_is_in_may_share_a_name() {
+    let [studio, mini] = two_macs();
+    let (_, ports) = &mini.texts[1];
+    let adapter = "Hardware Port: USB 10/100/1000 LAN\nDevice: en";
+    let ports = String::from_utf8_lossy(ports);
+    let ports = format!("{ports}\n{adapter}8\n\n{adapter}9\n");
+    let mini = with(mini, ReportKind::Networksetup, &ports);
+    assert_eq!(sightings(&topology(&[studio, mini])).len(), 4);
+}
+
 #[test]
 fn mistakes_are_told_with_node_report_and_place() {
     let [studio, mini] = two_macs();

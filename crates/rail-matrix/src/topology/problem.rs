@@ -63,6 +63,18 @@ pub enum Problem {
         /// The devices, as `node:device`.
         devices: Vec<String>,
     },
+    /// Devices with one IPv4 address, by which a cable is told on Linux.
+    #[error(
+        "{} all have the address {address}, so they are one device or cannot reach each other; \
+         give each node once, and every device an address of its own",
+        listed(devices)
+    )]
+    SharedAddress {
+        /// The address.
+        address: String,
+        /// The devices, as `node:device`.
+        devices: Vec<String>,
+    },
     /// A cable from a node to itself.
     #[error(
         "the cable between {first} and {second} has both ends on one node; a cable joins two nodes"
@@ -176,7 +188,9 @@ impl Problem {
             | Self::Bridged { node } => vec![node],
             Self::NoOtherEnd { from, node, .. } => vec![on(from), node],
             Self::UnknownNode { from, .. } | Self::UnknownPeer { from, .. } => vec![on(from)],
-            Self::SharedSubnet { devices, .. } => devices.iter().map(|d| on(d)).collect(),
+            Self::SharedSubnet { devices, .. } | Self::SharedAddress { devices, .. } => {
+                devices.iter().map(|d| on(d)).collect()
+            }
             Self::DeviceOnTwoCables { device, .. } | Self::UnfitDevice { device, .. } => {
                 vec![on(device)]
             }
@@ -202,8 +216,11 @@ pub enum Unfit {
     PortDown,
     /// The node's RDMA devices do not include it.
     NotListed,
-    /// The interface has no IPv4 address, so the device has no GID that jaccl takes.
+    /// The interface has no IPv4 address that another node reaches, so the device has no
+    /// GID that serves jaccl.
     NoIpv4,
+    /// The device has no network interface, so it has no GID that jaccl takes.
+    NoInterface,
 }
 
 impl fmt::Display for Unfit {
@@ -227,7 +244,13 @@ impl fmt::Display for Unfit {
             ),
             Self::NoIpv4 => write!(
                 f,
-                "has no IPv4 address, so no GID that jaccl can use; give its interface one"
+                "has no IPv4 address that another node reaches, so no GID that jaccl can use; give \
+                 its interface one"
+            ),
+            Self::NoInterface => write!(
+                f,
+                "has no network interface, so no GID that jaccl can use; bring its interface up, or \
+                 leave it out"
             ),
         }
     }

@@ -18,6 +18,8 @@ use crate::{
 pub struct HardwarePorts<'a> {
     interfaces: HashMap<&'a str, &'a str>,
     ports: HashMap<&'a str, &'a str>,
+    /// Ports of one name, with the line of the second.
+    repeated: HashMap<&'a str, usize>,
 }
 
 impl<'a> HardwarePorts<'a> {
@@ -32,10 +34,7 @@ impl<'a> HardwarePorts<'a> {
             {
                 let device = device.trim();
                 if read.interfaces.insert(port, device).is_some() {
-                    return Err(ReadError::line(
-                        number,
-                        format!("the port '{}' is there twice", text::short(port)),
-                    ));
+                    read.repeated.entry(port).or_insert(number);
                 }
                 read.ports.insert(device, port);
             }
@@ -47,9 +46,16 @@ impl<'a> HardwarePorts<'a> {
         Ok(read)
     }
 
-    /// The interface of a port.
-    pub fn interface(&self, port: &str) -> Option<&'a str> {
-        self.interfaces.get(port).copied()
+    /// The interface of a port. Other ports than those of cables, such as those of two
+    /// equal adapters, may share a name.
+    pub fn interface(&self, port: &str) -> Result<Option<&'a str>, ReadError> {
+        match self.repeated.get(port) {
+            Some(line) => {
+                let what = format!("the port '{}' is there twice", text::short(port));
+                Err(ReadError::line(*line, what))
+            }
+            None => Ok(self.interfaces.get(port).copied()),
+        }
     }
 
     /// What kind of network an interface is on.

@@ -47,9 +47,9 @@ struct InterfaceAddress<'a> {
     prefix: Option<u8>,
 }
 
-/// The devices in every subnet.
+/// The devices in every subnet, with their addresses there.
 #[derive(Default)]
-pub struct Subnets(BTreeMap<(Ipv4Addr, u8), BTreeSet<PortId>>);
+pub struct Subnets(BTreeMap<(Ipv4Addr, u8), BTreeSet<(PortId, Ipv4Addr)>>);
 
 pub fn read(
     host: &HostReport,
@@ -65,24 +65,23 @@ pub fn read(
 
     let mut ipv4 = addresses(&interfaces);
     for link in links.iter().filter(|link| link.port.unwrap_or(1) == 1) {
-        let Some(netdev) = &link.netdev else {
-            continue;
-        };
         let (port, device) = super::port(topology, node, &link.device);
         if let Some(&rate) = rates.get(&*link.device) {
             topology.set_rate(port, rate);
         }
         let up = link.state.as_deref().is_none_or(|state| state == "ACTIVE");
-        let own = ipv4.remove(&**netdev).unwrap_or_default();
-        match (up, own.is_empty()) {
-            (false, _) => topology.set_unfit(port, Unfit::PortDown),
+        let own = link.netdev.as_ref().and_then(|name| ipv4.remove(&**name));
+        let own = own.unwrap_or_default();
+        if !up {
+            topology.set_unfit(port, Unfit::PortDown);
+        } else if own.is_empty() {
             // Without an address nothing says that there is a cable, so nobody else would
             // tell that this device is left out.
-            (true, true) => topology.report(Problem::UnfitDevice {
-                device,
-                why: Unfit::NoIpv4,
-            }),
-            (true, false) => {}
+            let why = match link.netdev {
+                Some(_) => Unfit::NoIpv4,
+                None => Unfit::NoInterface,
+            };
+            topology.report(Problem::UnfitDevice { device, why });
         }
         for (ip, prefix) in own {
             topology.node_mut(node).addresses.push(Address {
@@ -94,8 +93,7 @@ pub fn read(
     }
     for (name, own) in &ipv4 {
         let network = network(name);
-        let addresses = own.iter().filter(|(ip, _)| !ip.is_loopback());
-        let addresses = addresses.map(|(ip, _)| Address {
+        let addresses = own.iter().map(|(ip, _)| Address {
             network,
             ip: ip.to_string(),
         });
@@ -104,7 +102,8 @@ pub fn read(
     Ok(())
 }
 
-/// By interface, its IPv4 addresses with the length of their prefix.
+/// By interface, its IPv4 addresses that another node may reach, with the length of their
+/// prefix.
 fn addresses<'a>(interfaces: &'a [Interface]) -> BTreeMap<&'a str, Vec<(Ipv4Addr, u8)>> {
     let mut addresses: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for interface in interfaces {
@@ -114,7 +113,9 @@ fn addresses<'a>(interfaces: &'a [Interface]) -> BTreeMap<&'a str, Vec<(Ipv4Addr
         let ipv4 = interface.addresses.iter().filter_map(|address| {
             let inet = address.family.as_deref() == Some("inet");
             let local = address.local.as_deref().filter(|_| inet)?;
-            Some((local.parse().ok()?, address.prefix.unwrap_or(32).min(32)))
+            let ip: Ipv4Addr = local.parse().ok()?;
+            let reachable = !ip.is_loopback() && !ip.is_unspecified();
+            reachable.then(|| (ip, address.prefix.unwrap_or(32).min(32)))
         });
         addresses.entry(name).or_default().extend(ipv4);
     }
@@ -176,14 +177,22 @@ impl Subnets {
     fn add(&mut self, ip: Ipv4Addr, prefix: u8, port: PortId) {
         let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
         let network = Ipv4Addr::from_bits(ip.to_bits() & mask);
-        self.0.entry((network, prefix)).or_default().insert(port);
+        self.0
+            .entry((network, prefix))
+            .or_default()
+            .insert((port, ip));
     }
 
-    /// Says of every two devices with a subnet of their own that they lead to each other.
+    /// Says of every two devices with a subnet of their own that they lead to each other,
+    /// unless they have one address: a node that was asked under two names has.
     pub fn sight(&self, topology: &mut Topology) {
         let mut sighted = BTreeSet::new();
-        for ((network, prefix), ports) in &self.0 {
-            let ports: Vec<_> = ports.iter().copied().collect();
+        for ((network, prefix), members) in &self.0 {
+            if report_shared(members, topology) {
+                continue;
+            }
+            let mut ports: Vec<_> = members.iter().map(|(port, _)| *port).collect();
+            ports.dedup();
             let subnet = || format!("{network}/{prefix}");
             match *ports {
                 [a, b] if sighted.insert((a, b)) => {
@@ -205,4 +214,20 @@ impl Subnets {
             }
         }
     }
+}
+
+/// Reports every address that several devices have, and says whether any has.
+fn report_shared(members: &BTreeSet<(PortId, Ipv4Addr)>, topology: &mut Topology) -> bool {
+    let mut by_address: BTreeMap<Ipv4Addr, Vec<PortId>> = BTreeMap::new();
+    for (port, ip) in members {
+        by_address.entry(*ip).or_default().push(*port);
+    }
+    by_address.retain(|_, ports| ports.len() > 1);
+    for (ip, ports) in &by_address {
+        topology.report(Problem::SharedAddress {
+            address: ip.to_string(),
+            devices: ports.iter().map(|port| topology.written(*port)).collect(),
+        });
+    }
+    !by_address.is_empty()
 }

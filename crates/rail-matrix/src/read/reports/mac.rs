@@ -178,13 +178,11 @@ impl<'a> Mac<'a> {
             };
         };
         let port = format!("Thunderbolt {id}");
-        match self.hardware.interface(&port) {
-            None if has_peers => self.host.within(
-                ReportKind::Networksetup,
-                Err(ReadError::NoHardwarePort { port }),
-            ),
-            interface => Ok(interface),
-        }
+        let interface = match self.hardware.interface(&port) {
+            Ok(None) if has_peers => Err(ReadError::NoHardwarePort { port }),
+            interface => interface,
+        };
+        self.host.within(ReportKind::Networksetup, interface)
     }
 
     /// Whether a port can carry RDMA, and how fast.

@@ -6,17 +6,18 @@ use super::lines::numbered;
 use crate::read::{ReadError, text};
 
 /// By device its rate in bytes per second, of lines such as
-/// `/sys/class/infiniband/mlx5_0/ports/1/rate:100 Gb/sec (4X EDR)`.
+/// `/sys/class/infiniband/mlx5_0/ports/1/rate:100 Gb/sec (4X EDR)`. A port without a link
+/// says 0, which tells nothing.
 pub fn rates(bytes: &[u8]) -> Result<HashMap<&str, u64>, ReadError> {
-    numbered(bytes)?
-        .map(|(number, line)| {
-            rate(line).ok_or_else(|| {
-                let found = text::short(line);
-                let what = format!("expected 'PATH/rate:NUMBER Gb/sec ...', found '{found}'");
-                ReadError::line(number, what)
-            })
+    let rates = numbered(bytes)?.map(|(number, line)| {
+        rate(line).ok_or_else(|| {
+            let found = text::short(line);
+            let what = format!("expected 'PATH/rate:NUMBER Gb/sec ...', found '{found}'");
+            ReadError::line(number, what)
         })
-        .collect()
+    });
+    let known = rates.filter(|rate| !matches!(rate, Ok((_, 0))));
+    known.collect()
 }
 
 fn rate(line: &str) -> Option<(&str, u64)> {
