@@ -231,7 +231,7 @@ fn a_node_that_cannot_be_asked_is_named_with_what_to_do() {
     }
     nodes.tool("mini", "system_profiler", "{\"SPThunderboltDataType\": 3}");
     let message = nodes.refusal("discover studio mini");
-    let expected = "mini/system_profiler.json: SPThunderboltDataType: expected a sequence";
+    let expected = "mini/system_profiler.json: SPThunderboltDataType: expected a list";
     assert!(message.contains(expected), "{message}");
 }
 

@@ -61,6 +61,13 @@ fn exo() {
         "]}",
     );
     assert!(message(read::read(&nodes, None)).contains("more than the 1024"));
+
+    // Every edge is a problem that repeats the name of its source.
+    let name = "n".repeat(MAX_BYTES / 4);
+    let before = format!(r#"{{"nodes":["{name}"],"connections":{{"{name}":{{"gone":["#);
+    let problems = filled(MAX_BYTES, &before, ",", edge, "]}}}");
+    let refused = message(read::read(&problems, None));
+    assert!(refused.starts_with("nodes[0]: expected a string of at most 512 bytes"));
 }
 
 #[test]

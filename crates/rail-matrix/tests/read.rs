@@ -192,7 +192,7 @@ fn mistakes_in_exo_are_told_with_their_place() {
     let cases = [
         (
             with(r#"{"sourceRdmaIface": "rdma_en5", "sinkRdmaIface": 7}"#),
-            "connections.A.B[0].sinkRdmaIface: expected a string, found integer `7` (line 2, ",
+            "connections.A.B[0].sinkRdmaIface: expected a string, found 7 (line 2, ",
         ),
         (
             with(r#"{"sourceRdmaIface": "rdma_en5"}"#),
@@ -207,8 +207,20 @@ fn mistakes_in_exo_are_told_with_their_place() {
             "connections: the key 'A' is there twice",
         ),
         (
+            with(r#"[null, "rdma_en5", "rdma_en6"]"#),
+            "connections.A.B[0]: expected an object, found a list",
+        ),
+        (
+            r#"{"nodes": [], "connections": [["A", "B"]]}"#.to_owned(),
+            "connections[0]: expected a list of 3, found 2",
+        ),
+        (
+            r#"{"topology": {"nodes": [], "connections": {}}, "nodeRdmaCtl": {"A": {"enabled": 1.5}}}"#.to_owned(),
+            "nodeRdmaCtl.A.enabled: expected true or false, found 1.5",
+        ),
+        (
             r#"{"topology": {"nodes": {}, "connections": {}}}"#.to_owned(),
-            "topology.nodes: expected a sequence, found map",
+            "topology.nodes: expected a list, found an object",
         ),
         (
             r#"{"topology": {"nodes": []}}"#.to_owned(),
@@ -269,7 +281,7 @@ fn mistakes_in_a_hostfile_are_told_with_their_place() {
     let cases = [
         (
             r#"{"hosts": [{"ssh": "a", "rdma": [null, 7]}]}"#,
-            "hosts[0].rdma[1]: expected null, a device or a list of devices, found integer `7`",
+            "hosts[0].rdma[1]: expected null, a device or a list of devices, found 7",
         ),
         (
             r#"{"hosts": [{"ssh": "a", "rdma": [null, ["b", null]]}]}"#,
@@ -278,6 +290,10 @@ fn mistakes_in_a_hostfile_are_told_with_their_place() {
         (
             r#"[{"ssh": "a", "rdma": [null]}, {"ssh": "b"}]"#,
             "[0].rdma: expected 2 cells, one a host, found 1",
+        ),
+        (
+            r#"{"hosts": [["a", [], []]]}"#,
+            "hosts[0]: expected an object, found a list",
         ),
         (
             r#"[{"ssh": "a"}, {"rdma": []}]"#,
@@ -306,6 +322,56 @@ fn what_is_no_text_is_told_with_its_offset() {
             limit: MAX_BYTES
         }
     );
+}
+
+#[test]
+fn a_name_has_at_most_512_bytes() {
+    let cases = [
+        (512, r#"[{"ssh": "NAME", "rdma": ["NAME"]}]"#, None),
+        (513, r#"[{"ssh": "NAME"}]"#, Some("[0].ssh")),
+        (
+            513,
+            r#"[{"ssh": "a", "rdma": ["NAME"]}]"#,
+            Some("[0].rdma[0]"),
+        ),
+        (
+            513,
+            r#"{"nodes": [], "connections": {"A": {"NAME": []}}}"#,
+            Some("connections.A.nnn"),
+        ),
+        // What has no meaning here may be of any length.
+        (
+            1000,
+            r#"{"NAME": "NAME", "hosts": [{"ssh": "a", "NAME": "NAME"}]}"#,
+            None,
+        ),
+    ];
+    for (bytes, pattern, place) in cases {
+        let text = pattern.replace("NAME", &"n".repeat(bytes));
+        match place {
+            None => _ = read(&text),
+            Some(place) => {
+                let message = refusal(&text);
+                assert!(message.starts_with(place), "{message}");
+                let what = ": expected a string of at most 512 bytes, found one of 513";
+                assert!(message.contains(what), "{message}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped() {
+    let documents = [
+        "[[node]]\nname = 'a'\n",
+        EXO,
+        HOSTFILE,
+        r#"[{"ssh": "m1"}]"#,
+    ];
+    for text in documents {
+        let marked = format!("\u{feff}{text}");
+        assert_eq!(sightings(&read(&marked)), sightings(&read(text)));
+    }
 }
 
 #[test]

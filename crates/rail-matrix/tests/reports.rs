@@ -522,7 +522,7 @@ fn mistakes_are_told_with_node_report_and_place() {
                 ReportKind::SystemProfiler,
                 r#"{"SPThunderboltDataType": [{"_items": 3}]}"#,
             ),
-            "mini/system_profiler.json: SPThunderboltDataType[0]._items: expected a sequence, found integer `3`",
+            "mini/system_profiler.json: SPThunderboltDataType[0]._items: expected a list, found 3",
         ),
         (
             mac("mini", &[no_receptacle]),
@@ -553,6 +553,25 @@ fn mistakes_are_told_with_node_report_and_place() {
             "mini/ifconfig.txt: line 1: expected 'INTERFACE: flags=...', found 'en0: up'",
         ),
         (
+            with(mini.clone(), ReportKind::IbvDevices, &"x".repeat(513)),
+            "mini/ibv_devices.txt: line 1: expected at most 512 bytes, found 513",
+        ),
+        (
+            HostReport {
+                name: "m".repeat(513),
+                ..mini.clone()
+            },
+            "the name of node 'mmmm",
+        ),
+        (
+            with(
+                mini.clone(),
+                ReportKind::SystemProfiler,
+                r#"{"SPThunderboltDataType": [["5A"]]}"#,
+            ),
+            "mini/system_profiler.json: SPThunderboltDataType[0]: expected an object, found a list",
+        ),
+        (
             without(&mini, ReportKind::Networksetup),
             "of node 'mini' there is no networksetup.txt; run `networksetup -listallhardwareports`",
         ),
@@ -570,7 +589,7 @@ fn mistakes_are_told_with_node_report_and_place() {
         ),
         (
             with(one.clone(), ReportKind::IpAddress, r#"[{"ifname": 7}]"#),
-            "one/ip_address.json: [0].ifname: expected a string, found integer `7`",
+            "one/ip_address.json: [0].ifname: expected a string, found 7",
         ),
         (
             with(one.clone(), ReportKind::Rates, "fast"),

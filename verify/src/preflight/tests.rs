@@ -287,7 +287,7 @@ fn matrices_that_are_none_of_this_rig_are_refused_with_what_would_be_right() {
         ),
         (
             r#"[[[], [5]], [[], []]]"#,
-            "not a device matrix: [0][1][0]: expected a string, found integer `5`",
+            "not a device matrix: [0][1][0]: expected a string, found 5",
         ),
         ("[[null]]", "the matrix has 1 rows, and the rig has 2 nodes"),
         ("[[null, null], [null]]", "row 1 of the matrix has 1 cells"),

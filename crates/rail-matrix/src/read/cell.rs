@@ -51,11 +51,11 @@ impl<'de> Visitor<'de> for CellVisitor {
     }
 
     fn visit_borrowed_str<E: de::Error>(self, device: &'de str) -> Result<Cell<'de>, E> {
-        Ok(Cell::One(device.into()))
+        Text::of(device).map(Cell::One)
     }
 
     fn visit_str<E: de::Error>(self, device: &str) -> Result<Cell<'de>, E> {
-        Ok(Cell::One(device.to_owned().into()))
+        Text::of(device.to_owned()).map(Cell::One)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, devices: A) -> Result<Cell<'de>, A::Error> {

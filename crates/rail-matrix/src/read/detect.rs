@@ -3,11 +3,11 @@
 use std::fmt;
 
 use serde::{
-    Deserializer,
+    Deserialize, Deserializer,
     de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{Input, JsonError, ReadError, json::Text, text};
+use super::{Input, JsonError, ReadError, text};
 
 /// Tells the kind of a description by its content.
 ///
@@ -59,6 +59,22 @@ pub(super) enum Shape {
     Other,
 }
 
+/// A key, as far as it tells a kind.
+#[derive(Deserialize)]
+#[serde(field_identifier)]
+enum Key {
+    #[serde(rename = "topology")]
+    State,
+    #[serde(rename = "connections", alias = "nodes")]
+    Topology,
+    #[serde(rename = "hosts", alias = "ssh", alias = "rdma")]
+    Hostfile,
+    #[serde(rename = "SPThunderboltDataType", alias = "ifname")]
+    Report,
+    #[serde(other)]
+    Other,
+}
+
 /// The keys of an object that tell a kind.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Keys {
@@ -69,19 +85,19 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    fn see(&mut self, key: &str) {
+    fn see(&mut self, key: &Key) {
         let kind = match key {
-            "topology" | "connections" | "nodes" => Input::Exo,
-            "hosts" | "ssh" | "rdma" => Input::Hostfile,
-            "SPThunderboltDataType" | "ifname" => Input::Reports,
-            _ => return,
+            Key::State | Key::Topology => Input::Exo,
+            Key::Hostfile => Input::Hostfile,
+            Key::Report => Input::Reports,
+            Key::Other => return,
         };
-        self.topology |= key == "topology";
+        self.topology |= matches!(key, Key::State);
         self.kind.get_or_insert(kind);
     }
 
     fn see_all<'de, A: MapAccess<'de>>(&mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<Text>()? {
+        while let Some(key) = map.next_key()? {
             self.see(&key);
             map.next_value::<IgnoredAny>()?;
         }
@@ -92,11 +108,12 @@ impl Keys {
 /// The top level of a JSON document, as far as it can be read: what is wrong further on
 /// is better told by the kind's own parser, which knows what it expected there.
 pub(super) fn shape(bytes: &[u8]) -> Result<Shape, ReadError> {
+    let text = text::utf8(bytes)?;
     let mut shape = Shape::Other;
-    let mut deserializer = serde_json::Deserializer::from_str(text::utf8(bytes)?);
+    let mut deserializer = serde_json::Deserializer::from_str(text);
     let outcome = deserializer.deserialize_any(TopLevel(&mut shape));
     match (&shape, outcome) {
-        (shape, Err(error)) if !error.is_data() && shape.kind().is_none() && begins_json(bytes) => {
+        (shape, Err(error)) if !error.is_data() && shape.kind().is_none() && begins_json(text) => {
             Err(JsonError::new(".".to_owned(), &error).into())
         }
         _ => Ok(shape),
@@ -112,8 +129,8 @@ impl Shape {
     }
 }
 
-fn begins_json(bytes: &[u8]) -> bool {
-    matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['))
+fn begins_json(text: &str) -> bool {
+    text.trim_ascii_start().starts_with(['{', '['])
 }
 
 struct TopLevel<'a>(&'a mut Shape);

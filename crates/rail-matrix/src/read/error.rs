@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::ReportKind;
+use super::{MAX_NAME_BYTES, ReportKind};
 use crate::{MAX_NODES, RigError};
 
 /// A description that cannot be read. `Display` names the place within it and what was
@@ -70,6 +70,17 @@ pub enum ReadError {
         report: ReportKind,
         /// What is wrong with it.
         error: Box<Self>,
+    },
+    /// A node with a name of more than [`MAX_NAME_BYTES`].
+    #[error(
+        "the name of node '{host}' has {bytes} bytes, more than the {MAX_NAME_BYTES} that a name \
+         may have; give it a shorter one"
+    )]
+    LongName {
+        /// How the name begins.
+        host: String,
+        /// How many there are.
+        bytes: usize,
     },
     /// A node without a report that is needed.
     #[error(

@@ -11,23 +11,25 @@ use std::collections::{BTreeSet, HashMap};
 use super::{
     ReadError,
     detect::{Keys, Shape, shape},
-    few_enough, json, speed,
+    few_enough,
+    json::{self, Object},
+    speed,
 };
 use crate::{Address, Network, NodeId, Problem, Topology};
 use document::{Connections, Edge, Snapshot, State};
 
 pub(super) fn read(bytes: &[u8]) -> Result<Topology, ReadError> {
     let whole = matches!(shape(bytes)?, Shape::Object(Keys { topology: true, .. }));
-    let state = if whole {
+    let Object(state) = if whole {
         json::parse(bytes)?
     } else {
-        State::of(json::parse(bytes)?)
+        Object(State::of(json::parse(bytes)?))
     };
     topology(&state)
 }
 
 fn topology(state: &State) -> Result<Topology, ReadError> {
-    let Snapshot { nodes, connections } = &state.topology;
+    let Snapshot { nodes, connections } = &*state.topology;
     few_enough(nodes.len())?;
     let mut topology = Topology::new();
     for node in nodes {

@@ -12,14 +12,14 @@ use super::{
     cell::Cell,
     detect::{Shape, shape},
     few_enough,
-    json::{self, Text},
+    json::{self, Object, Text},
 };
 use crate::{Address, Network, Problem, Topology};
 
 #[derive(Deserialize)]
 struct Document<'a> {
     #[serde(borrow)]
-    hosts: Vec<Host<'a>>,
+    hosts: Vec<Object<Host<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -34,8 +34,11 @@ struct Host<'a> {
 
 pub(super) fn read(bytes: &[u8]) -> Result<Topology, ReadError> {
     let (hosts, root) = match shape(bytes)? {
-        Shape::List { .. } => (json::parse::<Vec<Host>>(bytes)?, ""),
-        Shape::Object { .. } | Shape::Other => (json::parse::<Document>(bytes)?.hosts, "hosts"),
+        Shape::List { .. } => (json::parse::<Vec<Object<Host>>>(bytes)?, ""),
+        Shape::Object { .. } | Shape::Other => {
+            let Object(document) = json::parse::<Object<Document>>(bytes)?;
+            (document.hosts, "hosts")
+        }
     };
     few_enough(hosts.len())?;
     for (i, host) in hosts.iter().enumerate() {
@@ -48,9 +51,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Topology, ReadError> {
     Ok(topology(&hosts))
 }
 
-fn topology(hosts: &[Host]) -> Topology {
+fn topology(hosts: &[Object<Host>]) -> Topology {
     let mut topology = Topology::new();
-    let add = |host: &Host| {
+    let add = |host: &Object<Host>| {
         let id = topology.add_node(&host.ssh);
         let facts = topology.node_mut(id);
         *facts.ssh = Some(host.ssh.to_string());

@@ -4,10 +4,10 @@ use std::{borrow::Cow, collections::HashSet, fmt, marker::PhantomData, ops::Dere
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, MapAccess, Visitor},
+    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{JsonError, ReadError, text};
+use super::{JsonError, MAX_NAME_BYTES, ReadError, text, words};
 
 /// Reads a document.
 pub(crate) fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, ReadError> {
@@ -35,7 +35,7 @@ impl JsonError {
         Self {
             path,
             place: (line > 0).then_some((line, column)),
-            what: text::short(&in_our_words(what)),
+            what: text::short(&words::ours(what)),
         }
     }
 
@@ -49,20 +49,7 @@ impl JsonError {
     }
 }
 
-/// serde names first what it found.
-fn in_our_words(what: &str) -> String {
-    let mismatch = ["invalid type: ", "invalid value: ", "invalid length "]
-        .into_iter()
-        .find_map(|prefix| what.strip_prefix(prefix)?.rsplit_once(", expected "));
-    match mismatch {
-        Some((found, expected)) => format!("expected {expected}, found {}", text::short(found)),
-        None if what.starts_with("recursion limit") => "nested too deep".to_owned(),
-        None if what.starts_with("EOF while") => format!("the JSON is cut off ({what})"),
-        None => what.to_owned(),
-    }
-}
-
-/// A string, which is copied only where it has escapes.
+/// A string of at most [`MAX_NAME_BYTES`], which is copied only where it has escapes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Text<'a>(Cow<'a, str>);
 
@@ -72,9 +59,15 @@ impl<'de> From<&'de str> for Text<'de> {
     }
 }
 
-impl From<String> for Text<'_> {
-    fn from(text: String) -> Self {
-        Self(Cow::Owned(text))
+impl<'a> Text<'a> {
+    pub fn of<E: de::Error>(text: impl Into<Cow<'a, str>>) -> Result<Self, E> {
+        let text = text.into();
+        match text.len() {
+            bytes if bytes > MAX_NAME_BYTES => Err(E::custom(format_args!(
+                "expected a string of at most {MAX_NAME_BYTES} bytes, found one of {bytes}"
+            ))),
+            _ => Ok(Self(text)),
+        }
     }
 }
 
@@ -102,11 +95,44 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 
     fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
-        Ok(text.into())
+        Text::of(text)
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<'de>, E> {
-        Ok(text.to_owned().into())
+        Text::of(text.to_owned())
+    }
+}
+
+/// What is an object's keys and nothing else. Alone a derived reader also takes the list of
+/// their values, in the order of its fields.
+#[derive(Debug)]
+pub(crate) struct Object<T>(pub T);
+
+impl<T> Deref for Object<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
     }
 }
 

@@ -10,7 +10,8 @@
 //! Unknown fields are ignored in what others define, since those formats grow. A key
 //! that is there twice is an error, as is anything of another type than expected. Text
 //! of any size up to [`MAX_BYTES`] and of any depth is read in time and memory that grow
-//! with its size alone.
+//! with its size alone: what a [`Problem`](crate::Problem) may repeat has at most
+//! [`MAX_NAME_BYTES`].
 
 pub(crate) mod cell;
 mod detect;
@@ -21,6 +22,7 @@ pub(crate) mod json;
 mod reports;
 mod speed;
 mod text;
+mod words;
 
 use std::{fmt, str::FromStr};
 
@@ -38,6 +40,10 @@ pub const MAX_BYTES: usize = 64 << 20;
 /// cables, has less than one MiB. It is less than [`MAX_BYTES`] because a TOML parser takes
 /// up to seventy times the size of its text.
 pub const MAX_RIG_BYTES: usize = 8 << 20;
+
+/// The most bytes of a name, or of any other string that is read from a description other
+/// than a `rig.toml`, and of a line of a report.
+pub const MAX_NAME_BYTES: usize = 512;
 
 /// The kinds of description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

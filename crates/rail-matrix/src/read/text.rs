@@ -2,12 +2,13 @@
 
 use super::{MAX_BYTES, ReadError};
 
-/// The bytes as text.
+/// The bytes as text, without the mark with which some editors begin it.
 pub(super) fn utf8(bytes: &[u8]) -> Result<&str, ReadError> {
     at_most(MAX_BYTES, bytes)?;
-    std::str::from_utf8(bytes).map_err(|error| ReadError::NotUtf8 {
+    let text = std::str::from_utf8(bytes).map_err(|error| ReadError::NotUtf8 {
         offset: error.valid_up_to(),
-    })
+    })?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 /// Refuses more bytes than there may be.

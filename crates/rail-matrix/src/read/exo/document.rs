@@ -10,29 +10,29 @@ use serde::{
     },
 };
 
-use crate::read::json::{Entries, Text};
+use crate::read::json::{Entries, Object, Text};
 
 /// `/state`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State<'a> {
     #[serde(borrow)]
-    pub topology: Snapshot<'a>,
+    pub topology: Object<Snapshot<'a>>,
     #[serde(default)]
-    pub node_identities: Entries<'a, Identity<'a>>,
+    pub node_identities: Entries<'a, Object<Identity<'a>>>,
     #[serde(default)]
-    pub node_network: Entries<'a, NodeNetwork<'a>>,
+    pub node_network: Entries<'a, Object<NodeNetwork<'a>>>,
     #[serde(default)]
-    pub node_thunderbolt: Entries<'a, Thunderbolt<'a>>,
+    pub node_thunderbolt: Entries<'a, Object<Thunderbolt<'a>>>,
     #[serde(default)]
-    pub node_rdma_ctl: Entries<'a, Switch>,
+    pub node_rdma_ctl: Entries<'a, Object<Switch>>,
     #[serde(default)]
-    pub node_thunderbolt_bridge: Entries<'a, Switch>,
+    pub node_thunderbolt_bridge: Entries<'a, Object<Switch>>,
 }
 
 impl<'a> State<'a> {
     /// One of which only the topology is known.
-    pub fn of(topology: Snapshot<'a>) -> Self {
+    pub fn of(topology: Object<Snapshot<'a>>) -> Self {
         Self {
             topology,
             node_identities: Entries::default(),
@@ -79,7 +79,7 @@ pub struct Identity<'a> {
 #[derive(Deserialize)]
 pub struct NodeNetwork<'a> {
     #[serde(borrow, default)]
-    pub interfaces: Vec<Interface<'a>>,
+    pub interfaces: Vec<Object<Interface<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -93,7 +93,7 @@ pub struct Interface<'a> {
 #[derive(Deserialize)]
 pub struct Thunderbolt<'a> {
     #[serde(borrow, default)]
-    pub interfaces: Vec<ThunderboltInterface<'a>>,
+    pub interfaces: Vec<Object<ThunderboltInterface<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -137,7 +137,7 @@ impl<'de> Visitor<'de> for ConnectionsVisitor {
 #[serde(rename_all = "camelCase")]
 struct EdgeText<'a> {
     #[serde(borrow)]
-    sink_multiaddr: Option<Multiaddr<'a>>,
+    sink_multiaddr: Option<Object<Multiaddr<'a>>>,
     source_rdma_iface: Option<Text<'a>>,
     sink_rdma_iface: Option<Text<'a>>,
 }
@@ -150,7 +150,7 @@ struct Multiaddr<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Edge<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let edge = EdgeText::deserialize(deserializer)?;
+        let Object(edge) = Object::<EdgeText>::deserialize(deserializer)?;
         let missing = |field| Err(de::Error::missing_field(field));
         match (edge.source_rdma_iface, edge.sink_rdma_iface) {
             (Some(source), Some(sink)) => Ok(Self::Rdma { source, sink }),

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::{
     Network,
-    read::{ReadError, text},
+    read::{MAX_NAME_BYTES, ReadError, text},
 };
 
 /// `networksetup -listallhardwareports`: by interface the name of its port, and back.
@@ -139,8 +139,14 @@ pub fn ifconfig(bytes: &[u8]) -> Result<Vec<Interface<'_>>, ReadError> {
     Ok(interfaces)
 }
 
-/// The lines that are not blank, from 1.
+/// The lines that are not blank, from 1. A name is within one, and so is none too long.
 pub fn numbered(bytes: &[u8]) -> Result<impl Iterator<Item = (usize, &str)>, ReadError> {
     let lines = text::utf8(bytes)?.lines().zip(1..);
+    let too_long = |(line, _): &(&str, usize)| line.len() > MAX_NAME_BYTES;
+    if let Some((line, number)) = lines.clone().find(too_long) {
+        let bytes = line.len();
+        let what = format!("expected at most {MAX_NAME_BYTES} bytes, found {bytes}");
+        return Err(ReadError::line(number, what));
+    }
     Ok(lines.filter_map(|(line, number)| (!line.trim().is_empty()).then_some((number, line))))
 }

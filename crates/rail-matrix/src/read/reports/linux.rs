@@ -13,7 +13,7 @@ use crate::{
     Address, Network, NodeId, PortId, Problem, Topology, Unfit,
     read::{
         ReadError,
-        json::{self, Text},
+        json::{self, Object, Text},
         text,
     },
 };
@@ -35,7 +35,7 @@ struct Interface<'a> {
     #[serde(borrow, rename = "ifname")]
     name: Option<Text<'a>>,
     #[serde(default, rename = "addr_info")]
-    addresses: Vec<InterfaceAddress<'a>>,
+    addresses: Vec<Object<InterfaceAddress<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -60,7 +60,7 @@ pub fn read(
     let kind = ReportKind::RdmaLink;
     let links = host.within(kind, links(host.needed(kind)?))?;
     let kind = ReportKind::IpAddress;
-    let interfaces: Vec<Interface> = host.within(kind, json::parse(host.needed(kind)?))?;
+    let interfaces: Vec<Object<Interface>> = host.within(kind, json::parse(host.needed(kind)?))?;
     let rates = host.optional(ReportKind::Rates, sysfs::rates)?;
 
     let mut ipv4 = addresses(&interfaces);
@@ -104,7 +104,7 @@ pub fn read(
 
 /// By interface, its IPv4 addresses that another node may reach, with the length of their
 /// prefix.
-fn addresses<'a>(interfaces: &'a [Interface]) -> BTreeMap<&'a str, Vec<(Ipv4Addr, u8)>> {
+fn addresses<'a>(interfaces: &'a [Object<Interface>]) -> BTreeMap<&'a str, Vec<(Ipv4Addr, u8)>> {
     let mut addresses: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for interface in interfaces {
         let Some(name) = &interface.name else {
@@ -135,8 +135,9 @@ fn network(interface: &str) -> Network {
 
 /// The JSON of `rdma -j link`, or the lines of `rdma link`.
 fn links(bytes: &[u8]) -> Result<Vec<Link<'_>>, ReadError> {
-    if bytes.trim_ascii_start().first() == Some(&b'[') {
-        return json::parse(bytes);
+    if text::utf8(bytes)?.trim_ascii_start().starts_with('[') {
+        let links: Vec<Object<Link>> = json::parse(bytes)?;
+        return Ok(links.into_iter().map(|Object(link)| link).collect());
     }
     numbered(bytes)?
         .map(|(number, line)| {

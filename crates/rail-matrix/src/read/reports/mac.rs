@@ -13,7 +13,7 @@ use crate::{
     Address, NodeId, PortId, Problem, Topology, Unfit,
     read::{
         JsonError, ReadError,
-        json::{self, Text},
+        json::{self, Object, Text},
         speed,
     },
 };
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Deserialize)]
 struct Profile<'a> {
     #[serde(borrow, rename = "SPThunderboltDataType")]
-    buses: Vec<Bus<'a>>,
+    buses: Vec<Object<Bus<'a>>>,
 }
 
 /// A Thunderbolt controller, which has one port on the Macs that have RDMA.
@@ -33,9 +33,9 @@ struct Bus<'a> {
     #[serde(rename = "device_name_key")]
     device_name: Option<Text<'a>>,
     #[serde(rename = "receptacle_1_tag")]
-    receptacle: Option<Receptacle<'a>>,
+    receptacle: Option<Object<Receptacle<'a>>>,
     #[serde(default, rename = "_items")]
-    items: Vec<Item<'a>>,
+    items: Vec<Object<Item<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -57,7 +57,7 @@ struct Item<'a> {
     #[serde(rename = "device_name_key")]
     device_name: Option<Text<'a>>,
     #[serde(default, rename = "_items")]
-    items: Vec<Self>,
+    items: Vec<Object<Self>>,
 }
 
 /// The ports of all nodes by their domain, and the domains that they lead to.
@@ -82,7 +82,7 @@ pub fn read(
     domains: &mut Domains,
 ) -> Result<(), ReadError> {
     let kind = ReportKind::SystemProfiler;
-    let profile: Profile = host.within(kind, json::parse(host.needed(kind)?))?;
+    let profile: Object<Profile> = host.within(kind, json::parse(host.needed(kind)?))?;
     let kind = ReportKind::Networksetup;
     let hardware = host.within(kind, HardwarePorts::read(host.needed(kind)?))?;
     let devices = host.optional(ReportKind::IbvDevices, lines::ibv_devices)?;
@@ -149,7 +149,7 @@ impl<'a> Mac<'a> {
                 });
             }
         }
-        self.judge(port, interface, bus.receptacle.as_ref());
+        self.judge(port, interface, bus.receptacle.as_deref());
         let peers = peers.into_iter().map(|(domain, name)| Peer {
             from: port,
             domain,
@@ -230,7 +230,7 @@ impl<'a> Mac<'a> {
 }
 
 /// The domains of other computers, at any depth of hubs.
-fn collect_peers(items: &[Item], peers: &mut Vec<(String, Option<String>)>) {
+fn collect_peers(items: &[Object<Item>], peers: &mut Vec<(String, Option<String>)>) {
     for item in items {
         if let Some(domain) = &item.domain {
             let name = item.device_name.as_deref().map(str::to_owned);

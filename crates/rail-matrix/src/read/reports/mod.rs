@@ -10,7 +10,7 @@ mod linux;
 mod mac;
 mod sysfs;
 
-use super::{ReadError, few_enough};
+use super::{MAX_NAME_BYTES, ReadError, few_enough, text};
 use crate::{NodeId, PortId, Topology};
 
 pub use kind::{ReportKind, System};
@@ -36,6 +36,7 @@ pub fn reports(hosts: &[HostReport]) -> Result<Topology, ReadError> {
     let mut domains = mac::Domains::default();
     let mut subnets = linux::Subnets::default();
     for host in hosts {
+        host.short_enough()?;
         let known = topology.node(&host.name).is_some();
         let node = topology.add_node(&host.name);
         if known {
@@ -53,6 +54,16 @@ pub fn reports(hosts: &[HostReport]) -> Result<Topology, ReadError> {
 }
 
 impl HostReport {
+    fn short_enough(&self) -> Result<(), ReadError> {
+        match self.name.len() {
+            bytes if bytes > MAX_NAME_BYTES => Err(ReadError::LongName {
+                host: text::short(&self.name),
+                bytes,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn system(&self) -> Result<System, ReadError> {
         let telling = [System::MacOs, System::Linux];
         let told = |system: &System| self.text(system.telling()).is_some();
