@@ -68,6 +68,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         || error.is::<rail_matrix::read::ReadError>()
         || error.is::<rail_matrix::write::DialectError>()
         || error.is::<rail_matrix::write::ExoError>()
+        || error.is::<crate::matrix::CheckFlagsError>()
         || error.is::<crate::matrix::DiscoverError>()
         || error.is::<crate::matrix::InputError>()
         || error.is::<crate::matrix::SaveError>()

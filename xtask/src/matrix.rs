@@ -5,15 +5,19 @@ mod discover;
 mod input;
 mod reports;
 
-use std::process::ExitCode;
+use std::{fmt, process::ExitCode};
 
-use rail_matrix::{Note, Options, Plan, Topology, plan, write::Output};
+use rail_matrix::{
+    Note, Options, Plan, Topology, plan,
+    write::{Output, one_line},
+};
 
 use crate::{
     flags::{self, MatrixOptions, MatrixStep},
     session::Session,
 };
 
+pub use check::CheckFlagsError;
 pub use discover::DiscoverError;
 pub use input::InputError;
 pub use reports::SaveError;
@@ -36,28 +40,46 @@ pub fn print(topology: &Topology, flags: &MatrixOptions) -> anyhow::Result<ExitC
         [] => None,
         names => Some(topology.select(names)?),
     };
+    let given = topology;
     let topology = selected.as_ref().unwrap_or(topology);
     let plan = planned(topology, flags).inspect_err(|_| {
         // A strict refusal is these.
         if !flags.strict {
             for problem in topology.contradictions() {
-                eprintln!("note: {}", Note::LeftOut { problem });
+                note(&Note::LeftOut { problem });
             }
         }
     })?;
     let document = flags.output.write(topology, &plan, &flags.devices)?;
     if flags.output != Output::Table {
-        for note in &plan.notes {
-            eprintln!("note: {note}");
-        }
+        plan.notes.iter().for_each(note);
         if let Output::Exo(exo) = flags.output
             && let Some(remark) = exo.remark(&plan)
         {
-            eprintln!("note: {remark}");
+            note(&remark);
+        }
+        if let Some(ranks) = ranks(given, &plan, flags.output) {
+            note(&ranks);
         }
     }
     print!("{document}");
     Ok(ExitCode::SUCCESS)
+}
+
+fn note(sentence: &impl fmt::Display) {
+    eprintln!("note: {}", one_line(&sentence.to_string()));
+}
+
+/// Which node is which rank, where a matrix without names is of others than the nodes of its
+/// input in their order.
+fn ranks(given: &Topology, plan: &Plan, output: Output) -> Option<String> {
+    let nameless = matches!(output, Output::Jaccl | Output::Exo(_));
+    let ranks: Vec<_> = plan.nodes.iter().map(|node| &*node.name).collect();
+    let differs = !ranks.iter().eq(given.nodes().map(|(_, node)| &node.name));
+    (nameless && differs).then(|| {
+        let (shown, flag) = (ranks.join(", "), ranks.join(","));
+        format!("ranks: {shown} (matrix check: --nodes {flag})")
+    })
 }
 
 fn planned(topology: &Topology, flags: &MatrixOptions) -> anyhow::Result<Plan> {

@@ -297,27 +297,35 @@ fn a_matrix_is_checked_over_the_cabling_and_without_one() {
         "aligned.json",
         &place.said("--from state.json --output jaccl").0,
     );
-    let (sound, _) = place.said("check aligned.json --topology state.json --backend ring");
+    let over = "check aligned.json --topology state.json --backend ring";
+    let (sound, _) = place.said(&format!("{over} --nodes studio,mini"));
     names_all(&sound, &["Every rail is the two ends of one cable"]);
+    names_all(&place.said(over).0, &["in their order: 'studio', 'mini'"]);
 }
 
-#[test]
-fn every_jaccl_instance_of_a_live_state_is_checked() {
-    let place = Place::new();
-    let instance = |devices: &str| {
+/// Exo's state of [`CROSSED`] with instances, each by id, second and first node, and matrix.
+fn state(instances: &[(&str, [&str; 2], &str)]) -> String {
+    let instance = |(id, [second, first], devices): &(&str, [&str; 2], &str)| {
         format!(
-            r#"{{"MlxJacclInstance": {{"jacclDevices": {devices}, "shardAssignments": {{
-                "nodeToRunner": {{"12D3-a": "r1", "12D3-b": "r0"}},
+            r#""{id}": {{"MlxJacclInstance": {{"jacclDevices": {devices}, "shardAssignments": {{
+                "nodeToRunner": {{"{second}": "r1", "{first}": "r0"}},
                 "runnerToShard": {{"r0": {{"TensorShardMetadata": {{"deviceRank": 0}}}},
                                   "r1": {{"TensorShardMetadata": {{"deviceRank": 1}}}}}}}}}}}}"#
         )
     };
+    let instances: Vec<_> = instances.iter().map(instance).collect();
     let state = CROSSED.trim_end().strip_suffix('}').unwrap();
-    let state = format!(
-        r#"{state}, "instances": {{"good": {}, "bad": {}}}}}"#,
-        instance(r#"[[null, "rdma_en7"], ["rdma_en6", null]]"#),
-        instance(r#"[[null, "rdma_en6"], ["rdma_en6", null]]"#)
-    );
+    format!(r#"{state}, "instances": {{{}}}}}"#, instances.join(", "))
+}
+
+const ALIGNED: &str = r#"[[null, "rdma_en7"], ["rdma_en6", null]]"#;
+const NODES: [&str; 2] = ["12D3-a", "12D3-b"];
+
+#[test]
+fn every_jaccl_instance_of_a_live_state_is_checked() {
+    let place = Place::new();
+    let bad = r#"[[null, "rdma_en6"], ["rdma_en6", null]]"#;
+    let state = state(&[("good", NODES, ALIGNED), ("bad", NODES, bad)]);
     let mut command = place.matrix("check - --format json");
     let json = command.write_stdin(state).assert().code(1);
     let json: Value = serde_json::from_str(&both(&json).0).unwrap();
@@ -333,6 +341,57 @@ fn every_jaccl_instance_of_a_live_state_is_checked() {
         matrices[1]["findings"][0]["cell"],
         json!({"from": 0, "to": 1, "rail": 0})
     );
+}
+
+#[test]
+fn an_instance_whose_node_is_gone_does_not_keep_others_from_being_checked() {
+    let place = Place::new();
+    let instances = [
+        ("gone", ["12D3-a", "12D3-z"], ALIGNED),
+        ("good", NODES, ALIGNED),
+    ];
+    place.file("state.json", &state(&instances));
+    let checked = place.matrix("check state.json").assert().code(1);
+    names_all(
+        &both(&checked).0,
+        &[
+            "instance gone",
+            "- fails: there is no node '12D3-z'",
+            "instance good",
+            "- wasted (0, 1): no cell has '12D3-a:rdma_en7 = 12D3-b:rdma_en6'",
+        ],
+    );
+    names_all(
+        &place.refusal("check state.json --nodes studio,mini"),
+        &["error: state.json has 2 matrices, and --nodes names the nodes of one"],
+    );
+}
+
+#[test]
+fn a_matrix_without_names_comes_with_its_ranks_where_they_are_others_than_the_inputs() {
+    let place = Place::new();
+    place.file("state.json", CROSSED);
+    let note = "note: ranks: 12D3-b, 12D3-a (matrix check: --nodes 12D3-b,12D3-a)\n";
+    for output in ["jaccl", "exo-2160"] {
+        let args = format!("--from state.json --output {output}");
+        names_all(
+            &place.said(&format!("{args} --nodes mini,studio")).1,
+            &[note],
+        );
+        assert!(!place.said(&args).1.contains("note: ranks:"));
+    }
+}
+
+#[test]
+fn names_in_notes_stay_on_their_line() {
+    let place = Place::new();
+    place.file(
+        "state.json",
+        &CROSSED.replace("12D3-a", r"12D3\nnote: evil"),
+    );
+    let (_, notes) = place.said("--from state.json --output jaccl --nodes 12D3-b,studio");
+    names_all(&notes, &[r"12D3\nnote: evil"]);
+    assert!(!notes.contains("\nnote: evil"));
 }
 
 #[test]

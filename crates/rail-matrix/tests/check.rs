@@ -284,6 +284,61 @@ fn an_edge_that_one_node_still_states() {
     assert_eq!(brief(&pr_2195.findings)[0], "hangs (1, 0)[0] Plugged");
 }
 
+/// b has not reported: whether the cable is there, nobody can tell.
+#[test]
+fn a_cable_that_one_end_alone_states_is_not_judged() {
+    let edges = [("a", "en5", "b", "en5")];
+    let verdict = judged(
+        &["a", "b"],
+        &json!([[null, "en5"], ["en5", null]]),
+        &edges,
+        NEW,
+    );
+    assert_eq!(brief(&verdict.findings), ["note (0, 1)[0] Plugged"]);
+    let said = sentence(&verdict.findings, Rule::Plugged);
+    assert!(said.starts_with("cannot be judged: a:en5 is said to lead to b:en5, and b:en5 says"));
+    assert!(verdict.is_safe());
+
+    let other = judged(
+        &["a", "b"],
+        &json!([[null, "en5"], ["en6", null]]),
+        &[edges[0], ("b", "en6", "c", "en1")],
+        NEW,
+    );
+    assert_eq!(
+        brief(&other.findings),
+        ["hangs (0, 1)[0] Plugged", "hangs (1, 0)[0] Plugged"]
+    );
+    let said = &other.findings[1].sentence;
+    assert!(said.starts_with("b:en6 is said to lead to c:en1, and c:en1 says nothing of it"));
+}
+
+#[test]
+fn a_device_on_two_cables_is_told_of_as_such() {
+    let edges = [cable("a", "en5", "b", "en5"), cable("a", "en5", "b", "en6")].concat();
+    let matrix = json!([[null, "en5"], ["en5", null]]);
+    let verdict = judged(&["a", "b"], &matrix, &edges, NEW);
+    assert_eq!(brief(&verdict.findings)[0], "hangs (0, 1)[0] Plugged");
+    let said = &verdict.findings[0].sentence;
+    assert!(said.starts_with("a:en5 is the end of 2 cables"), "{said}");
+}
+
+#[test]
+fn many_findings_of_a_rule_are_counted() {
+    let names: Vec<_> = (0..8).map(|node| format!("n{node}")).collect();
+    let nodes: Vec<_> = names.iter().map(String::as_str).collect();
+    let cell = |i: usize, j: usize| (i != j).then(|| format!("en{j}"));
+    let row = |i| (0..8).map(|j| json!(cell(i, j))).collect::<Value>();
+    let matrix: Value = (0..8).map(row).collect();
+    let edges: Vec<_> = nodes.iter().map(|node| (*node, "x", "n0", "y")).collect();
+    let verdict = judged(&nodes, &matrix, &edges, NEW);
+    assert_eq!(verdict.findings.len(), 17);
+    assert_eq!(
+        verdict.findings[16].sentence,
+        "and 40 more devices of which nothing is known on their node"
+    );
+}
+
 #[test]
 fn a_later_wire_of_a_mesh_hangs_large_messages_where_it_is_opened() {
     let edges = [cable("a", "en1", "b", "en1"), cable("a", "en2", "b", "en2")].concat();
@@ -467,6 +522,43 @@ fn without_a_topology_that_is_said() {
             .findings
             .iter()
             .any(|f| f.sentence.contains("crossed ones hang"))
+    );
+}
+
+#[test]
+fn rows_without_names_are_taken_for_the_nodes_in_their_order_and_that_is_said() {
+    let cabling = topology(&cable("a", "en1", "b", "en2"));
+    let nameless = alone(json!([[null, "en1"], ["en2", null]]));
+    let judged = |existing: &Existing| {
+        let verdict = check(
+            existing,
+            Some(&cabling),
+            Some(Backend::Mesh),
+            &Jaccl::of(NEW),
+        );
+        verdict.unwrap().findings
+    };
+    let found = judged(&nameless);
+    assert!(sentence(&found, Rule::Told).contains("in their order: 'a', 'b'; where"));
+    let named = Existing {
+        nodes: Some(vec!["b".into(), "a".into()]),
+        ..alone(json!([[null, "en2"], ["en1", null]]))
+    };
+    assert_eq!(judged(&named), []);
+}
+
+#[test]
+fn a_matrix_of_other_nodes_can_be_judged_apart() {
+    let cabling = topology(&cable("a", "en1", "b", "en1"));
+    let gone = instance(&["a", "z"], &json!([[null, "en1"], ["en1", null]]));
+    let jaccl = Jaccl::of(NEW);
+    let error = check(&gone, Some(&cabling), None, &jaccl).unwrap_err();
+    let verdict = check::check_apart(&gone, &error, None, &jaccl);
+    assert!(!verdict.is_safe());
+    assert_eq!(brief(&verdict.findings), ["fails Nodes"]);
+    assert_eq!(
+        sentence(&verdict.findings, Rule::Nodes),
+        "there is no node 'z'; there are: a, b"
     );
 }
 

@@ -58,7 +58,7 @@ impl fmt::Display for Outcome {
 }
 
 /// The rules that a matrix can break.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Rule {
@@ -90,8 +90,31 @@ pub enum Rule {
     Opened,
     /// Every cable is in the matrix.
     Used,
+    /// The nodes of the matrix are those of the topology, one for each row.
+    Nodes,
     /// What the check was not told.
     Told,
+}
+
+impl Rule {
+    /// What there are many of where it is broken.
+    pub(super) const fn alike(self) -> &'static str {
+        match self {
+            Self::Square => "rows of another length",
+            Self::RingCounts => "cells of neighbours with another count",
+            Self::MeshCells => "cells that a mesh cannot have",
+            Self::Named => "devices without a name",
+            Self::OnNode => "devices of which nothing is known on their node",
+            Self::Fit => "devices or nodes that do no RDMA",
+            Self::Once => "devices that are opened several times",
+            Self::Plugged => "devices without a cable that is known for certain",
+            Self::RightNode => "cables that lead to another node",
+            Self::OneCable => "crossed rails",
+            Self::Opened => "cells with devices that are not opened",
+            Self::Used => "pairs of nodes with cables that no cell has",
+            Self::Ranks | Self::RailCount | Self::Nodes | Self::Told => "like these",
+        }
+    }
 }
 
 /// Where in a matrix.

@@ -5,12 +5,15 @@
 
 mod document;
 mod finding;
+mod findings;
 mod rails;
 mod report;
 mod shape;
+mod unsettled;
 mod waste;
 
 use crate::{Backend, Jaccl, NodeInfo, SelectError, Topology, counts::Counts, topology::Joined};
+use findings::{Findings, SHOWN};
 
 pub use document::{Document, Existing, read};
 pub use finding::{Cell, Finding, Outcome, Rule};
@@ -59,7 +62,8 @@ pub enum CheckError {
 /// Judges a matrix.
 ///
 /// Without a topology its alignment cannot be judged, and a finding says so. The rank of a
-/// node is its place in [`Existing::nodes`], or in the topology where that says nothing.
+/// node is its place in [`Existing::nodes`], or in the topology where that says nothing; a
+/// finding says so then.
 /// `wanted` is the backend that the job is started for: a ring sets `MLX_JACCL_RING`, a mesh
 /// leaves it unset. With nothing it is as [`Existing::ring_variable`] says, and where that
 /// says nothing either, set if a cell has several devices.
@@ -75,24 +79,86 @@ pub fn check(
     let topology = topology
         .map(|topology| by_rank(existing, topology))
         .transpose()?;
+    let untold = match &topology {
+        None => Some(rails::without_topology()),
+        Some(topology) => existing
+            .nodes
+            .is_none()
+            .then(|| assumed_order(&names(existing, Some(topology)))),
+    };
+    let mut findings = Findings::default();
+    let judged = judge(existing, topology, wanted, jaccl, &mut findings);
+    if judged.opens {
+        findings.extend(untold);
+    }
+    Ok(judged.verdict(findings))
+}
+
+/// Judges a matrix that does not belong to the topology there is, by its shape alone. That
+/// it does not is a finding, so that it need not keep others of the same document from being
+/// judged.
+pub fn check_apart(
+    existing: &Existing,
+    error: &CheckError,
+    wanted: Option<Backend>,
+    jaccl: &Jaccl,
+) -> Verdict {
+    let mut findings = Findings::default();
+    let judged = judge(existing, None, wanted, jaccl, &mut findings);
+    findings.push(Finding {
+        outcome: Outcome::Fails,
+        rule: Rule::Nodes,
+        cell: None,
+        sentence: error.to_string(),
+    });
+    judged.verdict(findings)
+}
+
+/// What jaccl makes of a matrix.
+struct Judged {
+    ring_variable: bool,
+    backend: Option<Backend>,
+    /// Whether it gets as far as opening devices.
+    opens: bool,
+}
+
+impl Judged {
+    fn verdict(self, findings: Findings) -> Verdict {
+        Verdict {
+            ring_variable: self.ring_variable,
+            backend: self.backend,
+            findings: findings.sorted(),
+        }
+    }
+}
+
+fn judge(
+    existing: &Existing,
+    topology: Option<Topology>,
+    wanted: Option<Backend>,
+    jaccl: &Jaccl,
+    findings: &mut Findings,
+) -> Judged {
     let told = wanted.map(|backend| backend == Backend::Ring);
     let told = told.or(existing.ring_variable);
-    let ring_variable = told.unwrap_or_else(|| existing.has_several());
-    let mut findings = Vec::new();
+    let mut judged = Judged {
+        ring_variable: told.unwrap_or_else(|| existing.has_several()),
+        backend: None,
+        opens: false,
+    };
     if told.is_none() {
-        findings.push(shape::assumed(ring_variable));
+        findings.push(shape::assumed(judged.ring_variable));
     }
-    if !shape::is_square(existing, &mut findings) {
-        return Ok(verdict(ring_variable, None, findings));
+    if !shape::is_square(existing, findings) {
+        return judged;
     }
     let counts = Counts::of(&existing.cells);
-    let backend = counts.backend(ring_variable);
-    shape::judge(&counts, ring_variable, wanted, &mut findings);
+    judged.backend = counts.backend(judged.ring_variable);
+    shape::judge(&counts, judged.ring_variable, wanted, findings);
     // Where jaccl refuses the whole, it opens no device.
-    let fails = |finding: &Finding| finding.outcome == Outcome::Fails;
-    let refused = findings.iter().any(fails);
-    let Some(made) = backend.filter(|_| !refused) else {
-        return Ok(verdict(ring_variable, backend, findings));
+    let refused = findings.come_to(Outcome::Fails);
+    let Some(made) = judged.backend.filter(|_| !refused) else {
+        return judged;
     };
     let subject = Subject {
         cells: &existing.cells,
@@ -104,17 +170,29 @@ pub fn check(
             .as_ref()
             .map(|topology| (topology, topology.join())),
     };
-    rails::judge(&subject, &mut findings);
-    waste::judge(&subject, &mut findings);
-    Ok(verdict(ring_variable, backend, findings))
+    rails::judge(&subject, findings);
+    waste::judge(&subject, findings);
+    judged.opens = true;
+    judged
 }
 
-fn verdict(ring_variable: bool, backend: Option<Backend>, mut findings: Vec<Finding>) -> Verdict {
-    findings.sort_by_key(|finding| (finding.outcome, finding.cell));
-    Verdict {
-        ring_variable,
-        backend,
-        findings,
+/// Says which node each row was taken for.
+fn assumed_order(names: &[String]) -> Finding {
+    let shown: Vec<_> = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("'{name}'"))
+        .collect();
+    let more = if names.len() > SHOWN { ", ..." } else { "" };
+    Finding {
+        outcome: Outcome::Note,
+        rule: Rule::Told,
+        cell: None,
+        sentence: format!(
+            "the matrix does not name its nodes, so its rows are taken for those of the topology \
+             in their order: {}{more}; where the ranks are in another, name them (`--nodes`)",
+            shown.join(", ")
+        ),
     }
 }
 

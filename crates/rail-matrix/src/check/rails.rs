@@ -3,41 +3,47 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cell, Finding, Outcome, Rule, Subject};
+use super::{
+    Cell, Finding, Findings, Outcome, Rule, Subject, findings::SHOWN, unsettled::Unsettled,
+};
 use crate::{Backend, NodeId, NodeInfo, PortId, Problem, Topology};
 
-pub fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+pub fn judge(subject: &Subject<'_>, findings: &mut Findings) {
     named(subject, findings);
     once(subject, findings);
-    match &subject.cabling {
-        Some((topology, joined)) => {
-            let mut plugged = vec![None; topology.ports().len()];
-            for (cable, join) in joined.cables.iter().enumerate() {
-                let [a, b] = join.ends;
-                plugged[a.0] = Some((cable, b));
-                plugged[b.0] = Some((cable, a));
-            }
-            let cabled = Cabled {
-                subject,
-                topology,
-                plugged,
-                names: &|cable| topology.cable_name(&joined.cables[cable]),
-            };
-            cabled.nodes(findings);
-            for pair in subject.pairs() {
-                for rail in 0..subject.opened(pair) {
-                    cabled.rail(pair, rail, findings);
-                }
-            }
+    let Some((topology, joined)) = &subject.cabling else {
+        return;
+    };
+    let mut plugged = vec![None; topology.ports().len()];
+    for (cable, join) in joined.cables.iter().enumerate() {
+        let [a, b] = join.ends;
+        plugged[a.0] = Some((cable, b));
+        plugged[b.0] = Some((cable, a));
+    }
+    let cabled = Cabled {
+        subject,
+        topology,
+        plugged,
+        unsettled: Unsettled::of(&joined.problems),
+        names: &|cable| topology.cable_name(&joined.cables[cable]),
+    };
+    cabled.nodes(findings);
+    for pair in subject.pairs() {
+        for rail in 0..subject.opened(pair) {
+            cabled.rail(pair, rail, findings);
         }
-        None => findings.push(Finding {
-            outcome: Outcome::Note,
-            rule: Rule::Told,
-            cell: None,
-            sentence: "without a topology nothing tells whether the k-th devices of two cells \
-                       are the ends of one cable, and crossed ones hang; give one"
-                .to_owned(),
-        }),
+    }
+}
+
+/// Says what could not be judged.
+pub fn without_topology() -> Finding {
+    Finding {
+        outcome: Outcome::Note,
+        rule: Rule::Told,
+        cell: None,
+        sentence: "without a topology nothing tells whether the k-th devices of two cells are \
+                   the ends of one cable, and crossed ones hang; give one"
+            .to_owned(),
     }
 }
 
@@ -54,7 +60,7 @@ fn opened<'a>(subject: &'a Subject<'_>) -> impl Iterator<Item = (Cell, &'a str)>
     })
 }
 
-fn named(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+fn named(subject: &Subject<'_>, findings: &mut Findings) {
     let nameless = opened(subject).filter(|(_, device)| device.is_empty());
     findings.extend(nameless.map(|(cell, _)| Finding {
         outcome: Outcome::Fails,
@@ -65,14 +71,17 @@ fn named(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// A device that is opened more than once.
-fn once(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+fn once(subject: &Subject<'_>, findings: &mut Findings) {
     let mut uses: BTreeMap<(usize, &str), Vec<Cell>> = BTreeMap::new();
     for (cell, device) in opened(subject).filter(|(_, device)| !device.is_empty()) {
         uses.entry((cell.from, device)).or_default().push(cell);
     }
     let repeated = uses.iter().filter(|(_, cells)| cells.len() > 1);
     for (&(rank, device), cells) in repeated {
-        let places: Vec<_> = cells.iter().map(Cell::to_string).collect();
+        let mut places: Vec<_> = cells.iter().take(SHOWN).map(Cell::to_string).collect();
+        if cells.len() > SHOWN {
+            places.push(format!("{} more", cells.len() - SHOWN));
+        }
         let (places, name) = (places.join(" and "), &subject.names[rank]);
         // Both ends repeated alike are queue pairs of one cable, and those do carry.
         let there = |cell: &Cell| &subject.cells[cell.to][cell.from][cell.rail.unwrap_or(0)];
@@ -119,12 +128,13 @@ struct Cabled<'a> {
     topology: &'a Topology,
     /// By device, its cable and the device at the other end.
     plugged: Vec<Option<(usize, PortId)>>,
+    unsettled: Unsettled<'a>,
     names: &'a dyn Fn(usize) -> String,
 }
 
 impl Cabled<'_> {
     /// What is known of the nodes that keeps them from any job.
-    fn nodes(&self, findings: &mut Vec<Finding>) {
+    fn nodes(&self, findings: &mut Findings) {
         for (_, node) in self.topology.nodes().take(self.subject.ranks()) {
             let bridged = node.bridged == Some(true);
             let name = || node.name.clone();
@@ -141,7 +151,7 @@ impl Cabled<'_> {
         }
     }
 
-    fn rail(&self, (i, j): (usize, usize), rail: usize, findings: &mut Vec<Finding>) {
+    fn rail(&self, (i, j): (usize, usize), rail: usize, findings: &mut Findings) {
         if [i, j]
             .iter()
             .any(|&rank| is_off(&self.topology[NodeId(rank)]))
@@ -162,6 +172,8 @@ impl Cabled<'_> {
                 if wrong.is_empty() {
                     wrong = idle;
                 }
+                // Of one cable both ends may say the same.
+                wrong.dedup_by(|second, first| first.sentence == second.sentence);
                 findings.extend(wrong);
             }
         }
@@ -197,10 +209,8 @@ impl Cabled<'_> {
             return wrong(Outcome::Fails, Rule::Fit, sentence);
         }
         let Some((cable, other)) = self.plugged[port.0] else {
-            let sentence = format!(
-                "no cable that both its ends agree on is in '{device}' of '{here}': {when}"
-            );
-            return wrong(Outcome::Hangs, Rule::Plugged, sentence);
+            let (outcome, sentence) = self.unplugged(cell, port);
+            return wrong(outcome, Rule::Plugged, sentence);
         };
         if self.topology[other].node != NodeId(to) {
             let sentence = format!(
@@ -211,6 +221,30 @@ impl Cabled<'_> {
             return wrong(Outcome::Hangs, Rule::RightNode, sentence);
         }
         Ok(port)
+    }
+
+    /// What it comes to that no cable is known to be in a device for certain, and why.
+    fn unplugged(&self, Cell { from, to, rail }: Cell, port: PortId) -> (Outcome, String) {
+        let rail = rail.unwrap_or(0);
+        let when = self.subject.when(rail);
+        let partner = self.subject.cells[to][from].get(rail);
+        let partner = partner.and_then(|device| self.topology.find_port(NodeId(to), device));
+        let device = self.topology.written(port);
+        let partner = partner.map(|port| self.topology.written(port));
+        if let Some(problem) = partner.and_then(|partner| self.unsettled.between(&device, &partner))
+        {
+            let sentence =
+                format!("cannot be judged: {problem}; while that cable is not plugged in, {when}");
+            return (Outcome::Note, sentence);
+        }
+        let why = match self.unsettled.at(&device) {
+            Some(problem) => problem.to_string(),
+            None => format!(
+                "no cable that both its ends agree on is in '{}' of '{}'",
+                self.topology[port].device, self.subject.names[from]
+            ),
+        };
+        (Outcome::Hangs, format!("{why}: {when}"))
     }
 
     /// Whether two devices with cables between their nodes have the same one.

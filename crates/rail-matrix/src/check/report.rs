@@ -5,7 +5,7 @@ use std::{fmt::Write as _, str::FromStr};
 use serde::Serialize;
 
 use super::{Existing, Finding, Verdict};
-use crate::{Backend, Jaccl};
+use crate::{Backend, Jaccl, write::one_line};
 
 /// The name and version of [`Format::Json`].
 pub const SCHEMA: &str = "mlx-rails/matrix-check/1";
@@ -82,15 +82,6 @@ fn markdown(existing: &Existing, verdict: &Verdict, jaccl: &Jaccl) -> String {
         text.push_str("Every rail is the two ends of one cable, and no cable is left over.\n");
     }
     text
-}
-
-/// Names in a sentence may hold anything; a line of the list stays one line.
-fn one_line(sentence: &str) -> String {
-    let escape = |c: char| match c.is_control() {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
-    };
-    sentence.chars().map(escape).collect()
 }
 
 #[derive(Serialize)]

@@ -1,10 +1,7 @@
 //! What jaccl makes of a matrix by its shape alone.
 
-use super::{Cell, Existing, Finding, Outcome, Rule};
+use super::{Cell, Existing, Finding, Findings, Outcome, Rule};
 use crate::{Backend, MAX_MESH, MAX_RAILS, counts::Counts};
-
-/// Findings of one rule: a large matrix of another shape breaks it in every cell.
-const SHOWN: usize = 16;
 
 /// Says what was taken for granted.
 pub fn assumed(ring_variable: bool) -> Finding {
@@ -19,9 +16,8 @@ pub fn assumed(ring_variable: bool) -> Finding {
 }
 
 /// Whether there is a cell for every two ranks, as `parse_devices_json` in `jaccl.cpp` asks.
-pub fn is_square(existing: &Existing, findings: &mut Vec<Finding>) -> bool {
+pub fn is_square(existing: &Existing, findings: &mut Findings) -> bool {
     let rows = existing.cells.len();
-    let before = findings.len();
     if rows < 2 {
         let sentence = format!(
             "the matrix has {rows} {}, and jaccl joins two ranks or more; with none to join, \
@@ -32,17 +28,14 @@ pub fn is_square(existing: &Existing, findings: &mut Vec<Finding>) -> bool {
     }
     let uneven = existing.cells.iter().enumerate();
     let uneven = uneven.filter(|(_, row)| row.len() != rows);
-    push_some(
-        uneven.map(|(rank, row)| {
-            let sentence = format!(
-                "row {rank} has {} cells, and there are {rows} ranks; jaccl refuses the file",
-                row.len()
-            );
-            finding(Outcome::Fails, Rule::Square, None, sentence)
-        }),
-        findings,
-    );
-    findings.len() == before
+    findings.extend(uneven.map(|(rank, row)| {
+        let sentence = format!(
+            "row {rank} has {} cells, and there are {rows} ranks; jaccl refuses the file",
+            row.len()
+        );
+        finding(Outcome::Fails, Rule::Square, None, sentence)
+    }));
+    !findings.come_to(Outcome::Fails)
 }
 
 /// Whether jaccl makes of it what is wanted, and can.
@@ -50,7 +43,7 @@ pub fn judge(
     counts: &Counts,
     ring_variable: bool,
     wanted: Option<Backend>,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) {
     match (counts.backend(ring_variable), ring_variable) {
         (Some(Backend::Ring), true) => rail_count(counts, findings),
@@ -61,24 +54,24 @@ pub fn judge(
                 None => Outcome::Note,
             };
             let end = "so jaccl makes a ring, and nothing says so";
-            push_some(no_mesh(counts, outcome, end), findings);
+            findings.extend(no_mesh(counts, outcome, end));
         }
         (Some(Backend::Mesh), true) => {
             mesh_ranks(counts, findings);
             let end = "so jaccl makes a mesh, and nothing says so";
-            push_some(no_ring(counts, Outcome::FallsBack, end), findings);
+            findings.extend(no_ring(counts, Outcome::FallsBack, end));
         }
         (Some(Backend::Mesh), false) => mesh_ranks(counts, findings),
         (None, _) => {
             let end = "and there is no other group to make; jaccl refuses, and MLX without \
                        `strict` goes on with every rank alone";
-            push_some(no_ring(counts, Outcome::Fails, end), findings);
-            push_some(no_mesh(counts, Outcome::Fails, end), findings);
+            findings.extend(no_ring(counts, Outcome::Fails, end));
+            findings.extend(no_mesh(counts, Outcome::Fails, end));
         }
     }
 }
 
-fn rail_count(counts: &Counts, findings: &mut Vec<Finding>) {
+fn rail_count(counts: &Counts, findings: &mut Findings) {
     let rails = counts.at(0, 1);
     let sentence = match rails {
         0 => "a ring without any device: jaccl takes it for valid and then reads connections \
@@ -95,7 +88,7 @@ fn rail_count(counts: &Counts, findings: &mut Vec<Finding>) {
     findings.push(finding(Outcome::Fails, Rule::RailCount, cell, sentence));
 }
 
-fn mesh_ranks(counts: &Counts, findings: &mut Vec<Finding>) {
+fn mesh_ranks(counts: &Counts, findings: &mut Findings) {
     let ranks = counts.ranks();
     if ranks > MAX_MESH {
         let sentence =
@@ -153,18 +146,6 @@ fn devices(count: usize) -> String {
         0 => "no device".to_owned(),
         1 => "1 device".to_owned(),
         many => format!("{many} devices"),
-    }
-}
-
-/// The first of a rule's findings, and how many more there are.
-fn push_some(mut found: impl Iterator<Item = Finding>, findings: &mut Vec<Finding>) {
-    let before = findings.len();
-    findings.extend(found.by_ref().take(SHOWN));
-    let more = found.count();
-    if more > 0 {
-        let Finding { outcome, rule, .. } = findings[before];
-        let sentence = format!("and {more} more cells or rows like these");
-        findings.push(finding(outcome, rule, None, sentence));
     }
 }
 

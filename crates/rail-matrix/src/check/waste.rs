@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Cell, Finding, Outcome, Rule, Subject};
-use crate::{Backend, PortInfo};
+use super::{Cell, Finding, Findings, Outcome, Rule, Subject};
+use crate::{Backend, PortInfo, plan::listed};
 
-pub fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+pub fn judge(subject: &Subject<'_>, findings: &mut Findings) {
     not_opened(subject, findings);
     not_named(subject, findings);
 }
 
 /// Devices in the matrix that jaccl does not open.
-fn not_opened(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+fn not_opened(subject: &Subject<'_>, findings: &mut Findings) {
     let diagonal = (0..subject.ranks()).map(|rank| (rank, rank));
     for (i, j) in subject.pairs().chain(diagonal) {
         let most = subject.counts.at(i, j).max(subject.counts.at(j, i));
@@ -39,7 +39,7 @@ fn not_opened(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Cables between two ranks that the matrix does not have.
-fn not_named(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+fn not_named(subject: &Subject<'_>, findings: &mut Findings) {
     let Some((topology, joined)) = &subject.cabling else {
         return;
     };
@@ -58,7 +58,7 @@ fn not_named(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
         }
         let [a, b] = ends.map(|port| port.node.0);
         let cables = left.entry((a.min(b), a.max(b)).into()).or_default();
-        cables.push(format!("'{}'", topology.cable_name(join)));
+        cables.push(topology.cable_name(join));
     }
     findings.extend(left.into_iter().map(|(cell, mut cables)| {
         cables.sort_unstable();
@@ -70,7 +70,7 @@ fn not_named(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
             cell: Some(cell),
             sentence: format!(
                 "no cell has {} between '{a}' and '{b}'{}",
-                cables.join(", "),
+                listed(&cables),
                 if apart {
                     ", who are no neighbours on the ring"
                 } else {

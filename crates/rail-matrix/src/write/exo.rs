@@ -28,10 +28,7 @@ pub enum Exo {
 #[non_exhaustive]
 pub enum DialectError {
     /// A cell holds one device.
-    #[error(
-        "{exo} holds one device a cell, and the plan has {rails} rails a link; plan for one \
-         rail, or write another shape"
-    )]
+    #[error("{}; plan for one rail, or write another shape", self.why())]
     OneDevice {
         /// The shape.
         exo: Exo,
@@ -40,10 +37,7 @@ pub enum DialectError {
     },
     /// exo would make another group of it.
     #[error(
-        "{exo} cannot carry a {planned} of {rails} {}: exo {} MLX_JACCL_RING for it, and jaccl \
-         makes a {made} of it; plan for a {made}{}, or write another shape",
-        if *rails == 1 { "rail" } else { "rails" },
-        if *made == Backend::Ring { "sets" } else { "does not set" },
+        "{}; plan for a {made}{}, or write another shape", self.why(),
         if *made == Backend::Mesh { " of one rail" } else { "" }
     )]
     OtherBackend {
@@ -56,6 +50,32 @@ pub enum DialectError {
         /// What jaccl would make of it.
         made: Backend,
     },
+}
+
+impl DialectError {
+    /// What is not carried, and why, without what to do about it.
+    fn why(&self) -> String {
+        match self {
+            Self::OneDevice { exo, rails } => {
+                format!("{exo} holds one device a cell, and the plan has {rails} rails a link")
+            }
+            Self::OtherBackend {
+                exo,
+                planned,
+                rails,
+                made,
+            } => format!(
+                "{exo} cannot carry a {planned} of {rails} {}: exo {} MLX_JACCL_RING for it, and \
+                 jaccl makes a {made} of it",
+                if *rails == 1 { "rail" } else { "rails" },
+                if *made == Backend::Ring {
+                    "sets"
+                } else {
+                    "does not set"
+                },
+            ),
+        }
+    }
 }
 
 /// There is no plan that a shape of exo's can carry.
@@ -110,7 +130,7 @@ impl Exo {
             if self.carries(&plan).is_ok() {
                 for note in &mut plan.notes {
                     if let Note::Backend { why, .. } = note {
-                        *why = not_carried.to_string();
+                        *why = not_carried.why();
                     }
                 }
                 return Ok(plan);

@@ -119,6 +119,16 @@ impl FromStr for Output {
     }
 }
 
+/// A sentence on one line, whatever the names in it hold: control characters are escaped,
+/// so that they neither begin another line nor reach a terminal.
+pub fn one_line(sentence: &str) -> String {
+    let escape = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    sentence.chars().map(escape).collect()
+}
+
 /// A document for programs, laid out for people.
 fn pretty(document: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(document).expect("names, numbers and lists are JSON")

@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 
-use super::cabling::{Cabling, Laid, Shown};
+use super::{
+    cabling::{Cabling, Laid, Shown},
+    one_line,
+};
 use crate::{Plan, Topology, units};
 
 pub fn table(topology: &Topology, plan: &Plan) -> String {
@@ -20,7 +23,7 @@ pub fn table(topology: &Topology, plan: &Plan) -> String {
     );
     for (n, note) in plan.notes.iter().enumerate() {
         let before = if n == 0 { "\n" } else { "" };
-        let _ = writeln!(text, "{before}- {note}");
+        let _ = writeln!(text, "{before}- {}", one_line(&note.to_string()));
     }
     text
 }
@@ -73,10 +76,5 @@ fn titled(titles: &[&str]) -> Table {
 
 /// A name that ends neither its cell nor its line.
 fn cell(text: &str) -> String {
-    let escaped = text.chars().flat_map(|c| match c {
-        '|' => vec!['\\', '|'],
-        c if c.is_control() => c.escape_default().collect(),
-        c => vec![c],
-    });
-    escaped.collect()
+    one_line(text).replace('|', "\\|")
 }

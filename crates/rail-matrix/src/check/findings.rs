@@ -1,0 +1,56 @@
+//! The findings of a check, a few of each kind.
+
+use std::collections::BTreeMap;
+
+use super::{Finding, Outcome, Rule};
+
+/// Findings of one rule and outcome: a large matrix may break it in every cell.
+pub const SHOWN: usize = 16;
+
+/// The first findings of every rule and outcome, and how many there were.
+#[derive(Default)]
+pub struct Findings {
+    kept: Vec<Finding>,
+    counts: BTreeMap<(Outcome, Rule), usize>,
+}
+
+impl Findings {
+    pub fn push(&mut self, finding: Finding) {
+        let count = self
+            .counts
+            .entry((finding.outcome, finding.rule))
+            .or_default();
+        *count += 1;
+        if *count <= SHOWN {
+            self.kept.push(finding);
+        }
+    }
+
+    /// Whether anything comes to this.
+    pub fn come_to(&self, outcome: Outcome) -> bool {
+        self.counts.keys().any(|(of, _)| *of == outcome)
+    }
+
+    /// The worst first, then by cell, then how many more there are.
+    pub fn sorted(self) -> Vec<Finding> {
+        let mut findings = self.kept;
+        findings.sort_by_key(|finding| (finding.outcome, finding.cell));
+        let more = self.counts.into_iter().filter(|(_, count)| *count > SHOWN);
+        findings.extend(more.map(|((outcome, rule), count)| Finding {
+            outcome,
+            rule,
+            cell: None,
+            sentence: format!("and {} more {}", count - SHOWN, rule.alike()),
+        }));
+        findings.sort_by_key(|finding| finding.outcome);
+        findings
+    }
+}
+
+impl Extend<Finding> for Findings {
+    fn extend<I: IntoIterator<Item = Finding>>(&mut self, findings: I) {
+        for finding in findings {
+            self.push(finding);
+        }
+    }
+}
