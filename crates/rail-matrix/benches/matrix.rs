@@ -15,6 +15,8 @@ use std::{
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rail_matrix::{Options, PortId, Topology, plan};
 
+const NODES: [usize; 7] = [2, 4, 8, 12, 16, 32, 64];
+
 /// Every pair of `nodes` joined by `cables`, as both ends see it.
 fn fully_joined(nodes: usize, cables: usize) -> Topology {
     let mut topology = Topology::new();
@@ -39,7 +41,7 @@ fn fully_joined(nodes: usize, cables: usize) -> Topology {
 
 fn plans(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("plan");
-    for nodes in [2, 4, 8, 12, 16, 32, 64] {
+    for nodes in NODES {
         for cables in 1..=4 {
             let topology = fully_joined(nodes, cables);
             let count = nodes * (nodes - 1) / 2 * cables;
@@ -111,8 +113,8 @@ fn python(criterion: &mut Criterion) {
     let mut times = std::io::BufRead::lines(std::io::BufReader::new(from));
 
     let mut group = criterion.benchmark_group("python, first of each");
-    for nodes in [2, 4, 8, 16, 32, 64] {
-        for cables in [1, 4] {
+    for nodes in NODES {
+        for cables in 1..=4 {
             let id = BenchmarkId::new(format!("{nodes} nodes"), format!("{cables} cables a pair"));
             group.bench_function(id, |b| {
                 b.iter_custom(|calls| {
