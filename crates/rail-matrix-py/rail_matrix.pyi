@@ -90,7 +90,7 @@ def plan(
     """Lays out a job over a topology.
 
     topology: a document (a rig, exo's `/state` or `/state/topology`, a hostfile of MLX),
-        exo's JSON as a dict, or edges `(from_node, from_device, to_node, to_device)`. An
+        exo's JSON as a mapping, or edges `(from_node, from_device, to_node, to_device)`. An
         edge is what one end of a cable says; a cable has two, one from each end.
     input: what kind of document it is.
     order: whether ranks are so that the ring's narrowest link is wide, or as given.
@@ -109,8 +109,10 @@ def get_mlx_jaccl_devices_matrix(
     """exo's function, in the shape of its main branch: a mesh of one rail.
 
     Ranks are in the order of the cycle. `matrix[i][j]` and `matrix[j][i]` are the two ends
-    of one cable. Raises when two nodes have no cable that both of them know. What had to be
-    left out is logged as a warning of the logger `rail_matrix`.
+    of one cable. Raises when two nodes have no cable that both of them know, and for more
+    than eight nodes, which jaccl's mesh does not join. What had to be left out is logged as
+    a warning of the logger `rail_matrix`. Cables to nodes outside of the cycle are not
+    asked for, so a device that one of them claims too is not noticed.
     """
 
 def get_mlx_jaccl_devices_matrix_multi(

@@ -91,7 +91,7 @@ pub enum CableStep {
     },
     /// Change a cable's line rate or latency
     Link(CableLink),
-    /// Break a device, as a rig's [[fault]] does
+    /// Break a device, as a fault in a rig does
     Break(CableFault),
     /// Undo what `break` did
     Heal(CableFault),

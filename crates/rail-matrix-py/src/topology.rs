@@ -3,7 +3,7 @@
 use pyo3::{
     exceptions::PyTypeError,
     prelude::*,
-    types::{PyBytes, PyDict, PyString},
+    types::{PyBytes, PyDict, PyMapping, PyString},
 };
 use rail_matrix::{
     Topology,
@@ -15,7 +15,7 @@ use crate::refusal;
 /// `(from_node, from_device, to_node, to_device)`: what one end of a cable says.
 type Edge = (String, String, String, String);
 
-/// A document as text or bytes, exo's state as a dict, or edges.
+/// A document as text or bytes, exo's state as a mapping, or edges.
 ///
 /// # Errors
 /// `RailMatrixError` when the document makes no sense, `TypeError` for anything else.
@@ -30,8 +30,11 @@ pub fn of(value: &Bound<'_, PyAny>, input: &str) -> PyResult<Topology> {
     if let Ok(bytes) = value.cast::<PyBytes>() {
         return of_document(bytes.as_bytes(), input);
     }
-    if value.is_instance_of::<PyDict>() {
-        let json = value.py().import("json")?.call_method1("dumps", (value,))?;
+    if let Ok(mapping) = value.cast::<PyMapping>() {
+        // json writes no other mapping than a dict.
+        let dict = PyDict::new(value.py());
+        dict.update(mapping)?;
+        let json = value.py().import("json")?.call_method1("dumps", (dict,))?;
         return of_document(json.extract::<String>()?.as_bytes(), input);
     }
     let edges = value.extract::<Vec<Edge>>().map_err(|_| not_one(value))?;
@@ -60,7 +63,7 @@ fn not_one(value: &Bound<'_, PyAny>) -> PyErr {
     let kind = value.get_type().name();
     let kind = kind.map_or_else(|_| "something else".to_owned(), |name| name.to_string());
     PyTypeError::new_err(format!(
-        "topology is a document (str or bytes), exo's state (dict) or a list of edges \
+        "topology is a document (str or bytes), exo's state (a mapping) or a list of edges \
          (from_node, from_device, to_node, to_device), and this is {kind}"
     ))
 }

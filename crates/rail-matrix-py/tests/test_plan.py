@@ -3,6 +3,7 @@
 import json
 import unittest
 from pathlib import Path
+from types import MappingProxyType
 
 from rail_matrix import Plan, RailMatrixError, plan
 
@@ -57,6 +58,7 @@ class Topologies(unittest.TestCase):
             RIG,
             RIG.encode(),
             CROSSED,
+            MappingProxyType(CROSSED),
             {"topology": CROSSED},
             json.dumps(CROSSED),
             edges,
