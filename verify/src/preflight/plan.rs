@@ -7,7 +7,7 @@ use std::{
 
 use rail_matrix::{Matrix, MatrixError, Rig};
 
-use super::rails::{Devices, MatrixProblem, Rail, devices_of, parse_devices, rails};
+use super::rails::{Devices, MatrixProblem, Rail, parse_devices, rails};
 
 /// A rig and the rails that a matrix has over it.
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ impl Plan {
     /// # Errors
     /// When the rig has no matrix or no cables.
     pub fn of_rig(rig: Rig) -> Result<Self, PlanError> {
-        let matrix = devices_of(&Matrix::from_rig(&rig)?);
+        let matrix = Matrix::from_rig(&rig)?.devices().to_vec();
         Ok(Self::new(rig, &matrix)?)
     }
 

@@ -2,10 +2,10 @@
 
 use std::{collections::HashSet, fmt};
 
-use rail_matrix::{End, Matrix, Rig, check, read::ReadError};
+use rail_matrix::{End, Rig, check, read::ReadError};
 
 /// A device matrix as jaccl reads it: `[i][j]` lists the devices on rank `i` towards
-/// rank `j`. Other than a [`Matrix`], it may pair devices that no cable joins.
+/// rank `j`. Other than a [`Matrix`](rail_matrix::Matrix), it may pair devices that no cable joins.
 pub type Devices = Vec<Vec<Vec<String>>>;
 
 /// One rail of a matrix: two devices that jaccl connects.
@@ -113,13 +113,6 @@ pub fn parse_devices(text: &str) -> Result<Devices, MatrixProblem> {
         Ok([matrix]) => Ok(matrix.cells),
         Err(several) => Err(MatrixProblem::Several(several.len())),
     }
-}
-
-/// The devices of a rig's own matrix.
-pub fn devices_of(matrix: &Matrix) -> Devices {
-    let ranks = 0..matrix.ranks();
-    let row = |i| ranks.clone().map(|j| matrix.cell(i, j).to_vec()).collect();
-    ranks.clone().map(row).collect()
 }
 
 /// The rails of a matrix, pair after pair. Rank `i` is the `i`-th node of the rig.

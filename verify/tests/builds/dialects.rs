@@ -133,12 +133,6 @@ fn planned(rig: &Rig, nodes: usize) -> Outcome {
         .collect();
     let topology = Topology::from_rig(rig).unwrap().select(&job).unwrap();
     let plan = plan(&topology, &Options::default()).unwrap();
-    let cells = |i| (0..nodes).map(move |j| (i, j));
-    let matrix = (0..nodes).map(|i| {
-        cells(i)
-            .map(|(i, j)| plan.matrix.cell(i, j).to_vec())
-            .collect()
-    });
     let backend = match plan.backend {
         Wanted::Mesh => Backend::Mesh,
         Wanted::Ring => Backend::Ring,
@@ -148,7 +142,7 @@ fn planned(rig: &Rig, nodes: usize) -> Outcome {
         plan.nodes.iter().map(|node| &node.name).collect::<Vec<_>>(),
         job.iter().collect::<Vec<_>>()
     );
-    run(rig, &matrix.collect(), backend)
+    run(rig, &plan.matrix.devices().to_vec(), backend)
 }
 
 #[test]

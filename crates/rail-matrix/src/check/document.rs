@@ -61,8 +61,6 @@ pub struct Document {
 /// When it is none of them, has no matrix, or one of more than
 /// [`MAX_NODES`](crate::MAX_NODES) rows.
 pub fn read(bytes: &[u8]) -> Result<Document, ReadError> {
-    // jaccl's JSON reader skips it.
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let object = match parse(bytes)? {
         Top::Rows(rows) => return Ok(alone(device_file(rows)?)),
         Top::Object(object) => object,
