@@ -15,8 +15,9 @@
 #![allow(unsafe_code)]
 
 mod api;
-mod bindings;
+pub mod bindings;
 mod builder;
+pub mod client;
 mod clock;
 mod completions;
 mod engine;

@@ -1,31 +1,24 @@
 //! The C interface as a client uses it: by pointers, in real time.
 
-use std::{
-    ffi::CStr,
-    mem,
-    time::{Duration, Instant},
-};
+use std::{ffi::CStr, mem, time::Duration};
 
 use rail_matrix::{CableFault, DeviceFault, End, Fault, Rig};
 
 use super::{
     api::{completion::*, device::*, events::*, memory::*, query::*, queue_pair::*},
     bindings as ibv,
+    client::*,
     objects::Context,
     *,
 };
 use softrail::{Fabric, config, live::Live};
 
-/// An open device with everything that a connection needs.
-struct Client {
-    context: *mut ibv::ibv_context,
-    channel: *mut ibv::ibv_comp_channel,
-    domain: *mut ibv::ibv_pd,
-    queue: *mut ibv::ibv_cq,
-    pair: *mut ibv::ibv_qp,
-    region: *mut ibv::ibv_mr,
-    memory: Box<[u8; 4096]>,
-}
+/// As many requests and bytes as a test needs.
+const WANTED: Wanted = Wanted {
+    kind: ibv::IBV_QPT_UC,
+    memory: 4096,
+    requests: 4,
+};
 
 impl Client {
     /// Opens the first device of a node.
@@ -34,43 +27,17 @@ impl Client {
     }
 
     fn open_device(fabric: &Fabric, node: &str, device: usize) -> Self {
-        Self::open_kind(fabric, node, device, ibv::IBV_QPT_UC)
+        Self::of(fabric.path(), node, device, WANTED)
     }
 
     /// Opens a device for a queue pair of a type.
     fn open_kind(fabric: &Fabric, node: &str, device: usize, kind: ibv::ibv_qp_type) -> Self {
-        let devices = config::devices(fabric.path(), node).expect("the node's devices");
-        let list = device_list(devices);
-        let mut memory = Box::new([0; 4096]);
-        // SAFETY: each pointer goes to the function that wants it, live.
-        unsafe {
-            let context = ibv_open_device(*list.add(device));
-            ibv_free_device_list(list);
-            assert!(!context.is_null());
-            let domain = ibv_alloc_pd(context);
-            let channel = ibv_create_comp_channel(context);
-            let queue = ibv_create_cq(context, 8, QUEUE_NAME as *mut _, channel, 0);
-            let mut wanted = wanted(queue);
-            wanted.qp_type = kind;
-            let pair = ibv_create_qp(domain, &mut wanted);
-            assert!(!pair.is_null());
-            let address = memory.as_mut_ptr().cast();
-            let region = ibv_reg_mr(domain, address, memory.len(), ACCESS as c_int);
-            Client {
-                context,
-                channel,
-                domain,
-                queue,
-                pair,
-                region,
-                memory,
-            }
-        }
+        Self::of(fabric.path(), node, device, Wanted { kind, ..WANTED })
     }
 
     /// Replaces the queue pair by one that can be sent on by either way.
     fn rebuild(&mut self) -> *mut ibv::ibv_qp_ex {
-        let mut wanted = whole(wanted(self.queue), self.domain);
+        let mut wanted = whole(description(self.queue, WANTED), self.domain);
         // SAFETY: live objects, and the function that the context brings for it.
         unsafe {
             assert_eq!(ibv_destroy_qp(self.pair), 0);
@@ -78,60 +45,6 @@ impl Client {
             let create = (*context).create_qp_ex.expect("offered");
             self.pair = create(self.context, &mut wanted);
             ibv_qp_to_qp_ex(self.pair)
-        }
-    }
-
-    fn number(&self) -> u32 {
-        // SAFETY: a live queue pair.
-        unsafe { (*self.pair).qp_num }
-    }
-
-    fn gid(&self, index: c_int) -> ibv::ibv_gid {
-        let mut gid = ibv::ibv_gid { raw: [0; 16] };
-        // SAFETY: a live context and room for a GID.
-        let status = unsafe { ibv_query_gid(self.context, PORT, index, &mut gid) };
-        assert_eq!(status, 0);
-        gid
-    }
-
-    /// Asks to become ready to receive from a queue pair at `dgid`.
-    fn route_to(&self, peer: u32, dgid: ibv::ibv_gid) -> c_int {
-        let mut ready = attributes(ibv::IBV_QPS_RTR);
-        ready.dest_qp_num = peer;
-        ready.ah_attr.is_global = 1;
-        ready.ah_attr.grh.sgid_index = 1;
-        ready.ah_attr.grh.dgid = dgid;
-        self.modify(&mut ready, READY_TO_RECEIVE)
-    }
-
-    fn modify(&self, attributes: &mut ibv::ibv_qp_attr, mask: u32) -> c_int {
-        // SAFETY: a live queue pair.
-        unsafe { ibv_modify_qp(self.pair, attributes, mask as c_int) }
-    }
-
-    fn initialise(&self) {
-        let mut attributes = attributes(ibv::IBV_QPS_INIT);
-        attributes.port_num = PORT;
-        attributes.qp_access_flags = ACCESS;
-        assert_eq!(self.modify(&mut attributes, INITIALISED), 0);
-    }
-
-    fn connect(&self, peer: &Client) {
-        self.initialise();
-        assert_eq!(self.route_to(peer.number(), peer.gid(1)), 0);
-        let mut ready = attributes(ibv::IBV_QPS_RTS);
-        ready.timeout = 14;
-        ready.retry_cnt = 7;
-        ready.rnr_retry = 7;
-        assert_eq!(self.modify(&mut ready, READY_TO_SEND), 0);
-    }
-
-    fn entry(&self) -> ibv::ibv_sge {
-        ibv::ibv_sge {
-            addr: self.memory.as_ptr() as u64,
-            length: self.memory.len() as u32,
-            // SAFETY: a live memory region.
-            lkey: unsafe { (*self.region).lkey },
         }
     }
 
@@ -145,153 +58,16 @@ impl Client {
     }
 
     fn send_flagged(&self, id: u64, flags: u32) -> c_int {
-        self.post_flagged(id, ibv::IBV_WR_SEND, self.entry(), flags)
+        self.post_send(id, ibv::IBV_WR_SEND, self.entry(), self.entry(), flags)
     }
 
     fn post(&self, id: u64, opcode: ibv::ibv_wr_opcode, remote: ibv::ibv_sge) -> c_int {
-        self.post_flagged(id, opcode, remote, 0)
-    }
-
-    fn post_flagged(
-        &self,
-        id: u64,
-        opcode: ibv::ibv_wr_opcode,
-        remote: ibv::ibv_sge,
-        flags: u32,
-    ) -> c_int {
-        // SAFETY: integers and nullable pointers, for which zero is valid; the
-        // lists live until the call returns.
-        unsafe {
-            let mut entry = self.entry();
-            let mut request: ibv::ibv_send_wr = mem::zeroed();
-            request.wr_id = id;
-            request.sg_list = &mut entry;
-            request.num_sge = 1;
-            request.opcode = opcode;
-            request.wr.rdma.remote_addr = remote.addr;
-            request.wr.rdma.rkey = remote.lkey;
-            request.send_flags = ibv::IBV_SEND_SIGNALED | flags;
-            let mut bad = ptr::null_mut();
-            let post = (*self.context).ops.post_send.expect("emulated");
-            let errno = post(self.pair, &mut request, &mut bad);
-            assert_eq!(
-                bad,
-                if errno == 0 {
-                    ptr::null_mut()
-                } else {
-                    &raw mut request
-                }
-            );
-            errno
-        }
+        self.post_send(id, opcode, self.entry(), remote, 0)
     }
 
     fn receive(&self, id: u64) -> c_int {
-        // SAFETY: as for `send`.
-        unsafe {
-            let mut entry = self.entry();
-            let mut request: ibv::ibv_recv_wr = mem::zeroed();
-            request.wr_id = id;
-            request.sg_list = &mut entry;
-            request.num_sge = 1;
-            let mut bad = ptr::null_mut();
-            let post = (*self.context).ops.post_recv.expect("emulated");
-            post(self.pair, &mut request, &mut bad)
-        }
+        self.post_receive(id, self.entry())
     }
-
-    /// What has completed by now, if anything.
-    fn poll(&self) -> Option<ibv::ibv_wc> {
-        // SAFETY: integers, for which zero is valid; a live completion queue, and
-        // room for one completion.
-        unsafe {
-            let mut completion: ibv::ibv_wc = mem::zeroed();
-            let poll = (*self.context).ops.poll_cq.expect("emulated");
-            (poll(self.queue, 1, &mut completion) == 1).then_some(completion)
-        }
-    }
-
-    /// The next completion; gives up after a time in which any would have come.
-    fn complete(&self) -> ibv::ibv_wc {
-        let patience = Instant::now() + Duration::from_secs(30);
-        loop {
-            if let Some(completion) = self.poll() {
-                return completion;
-            }
-            assert!(Instant::now() < patience, "nothing completed");
-        }
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        // SAFETY: each pointer goes back to where it came from, users first.
-        unsafe {
-            assert_eq!(
-                ibv_destroy_cq(self.queue),
-                libc::EBUSY,
-                "a queue pair uses it"
-            );
-            assert_eq!(ibv_destroy_qp(self.pair), 0);
-            assert_eq!(
-                ibv_destroy_comp_channel(self.channel),
-                libc::EBUSY,
-                "a completion queue uses it"
-            );
-            assert_eq!(ibv_destroy_cq(self.queue), 0);
-            assert_eq!(ibv_destroy_comp_channel(self.channel), 0);
-            assert_eq!(ibv_dereg_mr(self.region), 0);
-            assert_eq!(ibv_dealloc_pd(self.domain), 0);
-            assert_eq!(ibv_close_device(self.context), 0);
-        }
-    }
-}
-
-/// What the application calls its completion queues.
-const QUEUE_NAME: usize = 0x51;
-
-/// What the other end may do.
-const ACCESS: u32 =
-    ibv::IBV_ACCESS_LOCAL_WRITE | ibv::IBV_ACCESS_REMOTE_WRITE | ibv::IBV_ACCESS_REMOTE_READ;
-
-/// What clients pass at each step: jaccl the first ones, those of reliable queue
-/// pairs all.
-const INITIALISED: u32 =
-    ibv::IBV_QP_STATE | ibv::IBV_QP_PKEY_INDEX | ibv::IBV_QP_PORT | ibv::IBV_QP_ACCESS_FLAGS;
-const READY_TO_RECEIVE: u32 = ibv::IBV_QP_STATE
-    | ibv::IBV_QP_AV
-    | ibv::IBV_QP_PATH_MTU
-    | ibv::IBV_QP_DEST_QPN
-    | ibv::IBV_QP_RQ_PSN
-    | ibv::IBV_QP_MAX_DEST_RD_ATOMIC
-    | ibv::IBV_QP_MIN_RNR_TIMER;
-const READY_TO_SEND: u32 = ibv::IBV_QP_STATE
-    | ibv::IBV_QP_SQ_PSN
-    | ibv::IBV_QP_TIMEOUT
-    | ibv::IBV_QP_RETRY_CNT
-    | ibv::IBV_QP_RNR_RETRY
-    | ibv::IBV_QP_MAX_QP_RD_ATOMIC;
-
-fn attributes(state: ibv::ibv_qp_state) -> ibv::ibv_qp_attr {
-    // SAFETY: integers, for which zero is valid.
-    let zero: ibv::ibv_qp_attr = unsafe { mem::zeroed() };
-    ibv::ibv_qp_attr {
-        qp_state: state,
-        ..zero
-    }
-}
-
-fn wanted(queue: *mut ibv::ibv_cq) -> ibv::ibv_qp_init_attr {
-    // SAFETY: integers and nullable pointers, for which zero is valid.
-    let mut wanted: ibv::ibv_qp_init_attr = unsafe { mem::zeroed() };
-    wanted.send_cq = queue;
-    wanted.recv_cq = queue;
-    wanted.cap.max_send_wr = 4;
-    wanted.cap.max_recv_wr = 4;
-    wanted.cap.max_send_sge = 1;
-    wanted.cap.max_recv_sge = 1;
-    wanted.qp_type = ibv::IBV_QPT_UC;
-    wanted
 }
 
 fn errno() -> c_int {
@@ -483,7 +259,7 @@ fn what_is_not_emulated_says_so() {
     assert_eq!(a.send(1, atomic), libc::EOPNOTSUPP);
     // SAFETY: live objects.
     unsafe {
-        let mut datagrams = wanted(a.queue);
+        let mut datagrams = description(a.queue, WANTED);
         datagrams.qp_type = ibv::IBV_QPT_UD;
         assert!(ibv_create_qp(a.domain, &mut datagrams).is_null());
         assert_eq!(errno(), libc::EOPNOTSUPP);
@@ -733,7 +509,7 @@ fn a_device_runs_out_of_queue_pairs() {
     // SAFETY: live objects; every queue pair goes back.
     unsafe {
         let more: Vec<_> = (0..softrail::shm::SLOTS)
-            .map(|_| ibv_create_qp(client.domain, &mut wanted(client.queue)))
+            .map(|_| ibv_create_qp(client.domain, &mut description(client.queue, WANTED)))
             .collect();
         assert_eq!(errno(), libc::ENOMEM);
         let (refused, made): (Vec<_>, Vec<_>) = more.into_iter().partition(|pair| pair.is_null());
