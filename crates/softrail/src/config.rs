@@ -9,7 +9,7 @@ use std::{
 
 use rail_matrix::{Cable, DeviceFault, ReceiverNotReady, Rig, RigError};
 
-use crate::shm::Side;
+use crate::{private, shm::Side};
 
 /// Names the folder of the fabric.
 pub const FABRIC_VARIABLE: &str = "SOFTRAIL_FABRIC";
@@ -91,7 +91,7 @@ pub fn devices_from_env() -> Result<Vec<Device>, ConfigError> {
 /// When the rig cannot be read or has no such node.
 pub fn devices(folder: &Path, node: &str) -> Result<Vec<Device>, ConfigError> {
     let path = folder.join(RIG_FILE);
-    let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable {
+    let text = private::read(&path).map_err(|source| ConfigError::Unreadable {
         path: path.clone(),
         source,
     })?;
@@ -155,8 +155,8 @@ mod tests {
     }
 
     fn fabric_of(rig: &Rig) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::write(folder.path().join(RIG_FILE), rig.to_toml()).expect("written");
+        let folder = private::folder();
+        private::write(&folder.path().join(RIG_FILE), &rig.to_toml()).expect("written");
         folder
     }
 

@@ -4,11 +4,11 @@
 use std::{
     collections::BTreeMap,
     env,
-    fs::{self, File},
+    fs::{self, File, Permissions},
     hash::{DefaultHasher, Hash, Hasher},
     io,
     net::{Ipv4Addr, SocketAddrV4},
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -17,15 +17,18 @@ use tempfile::TempDir;
 
 use crate::{
     config::{FABRIC_VARIABLE, NODE_VARIABLE, RIG_FILE, cable_file},
+    private,
+    process::Process,
     shm::{SharedCable, ShmError, Side},
 };
 
-/// What fabrics' folders are called, before something random.
+/// What fabrics' folders are called, before the number of the process that makes them
+/// and something random.
 pub(crate) const PREFIX: &str = "softrail-";
 
 /// Locked by a launcher for as long as it lives; the system unlocks it however
 /// the launcher ends. The process number inside is for people.
-pub(crate) const OWNER_FILE: &str = "owner";
+const OWNER_FILE: &str = "owner";
 
 /// The name under which a client of libibverbs opens it on Linux.
 const LIBRARY: &str = "libibverbs.so.1";
@@ -94,7 +97,8 @@ impl Fabric {
         sweep(parent);
         check_room(parent, rig.cables.len())?;
         let folder = tempfile::Builder::new()
-            .prefix(PREFIX)
+            .prefix(&format!("{PREFIX}{}-", std::process::id()))
+            .permissions(Permissions::from_mode(0o700))
             .tempdir_in(parent)
             .map_err(|source| FabricError::Io {
                 path: parent.to_owned(),
@@ -113,7 +117,7 @@ impl Fabric {
             .collect::<Result<_, ShmError>>()?;
         // Last, because it is what a provider looks for.
         let path = folder.path().join(RIG_FILE);
-        fs::write(&path, rig.to_toml()).map_err(|source| FabricError::Io { path, source })?;
+        private::write(&path, &rig.to_toml()).map_err(|source| FabricError::Io { path, source })?;
         Ok(Fabric {
             cables,
             folder,
@@ -266,7 +270,7 @@ fn lock_owner(folder: &Path) -> Result<File, FabricError> {
     let path = folder.join(OWNER_FILE);
     let unlocked = path.with_extension("new");
     let locked = || -> io::Result<File> {
-        let mut file = File::create_new(&unlocked)?;
+        let mut file = private::create(&unlocked)?;
         file.try_lock()?;
         io::Write::write_all(&mut file, format!("{}\n", std::process::id()).as_bytes())?;
         fs::rename(&unlocked, &path)?;
@@ -275,23 +279,38 @@ fn lock_owner(folder: &Path) -> Result<File, FabricError> {
     locked().map_err(|source| FabricError::Io { path, source })
 }
 
-/// Removes the fabrics of launchers that died without removing them: those with
-/// an owner file that nobody has locked. What cannot be removed is somebody
-/// else's, and stays.
+/// Removes the fabrics of launchers that died without removing them. Those of other
+/// users stay, as does all that a launcher did not make.
 fn sweep(parent: &Path) {
-    let Ok(entries) = fs::read_dir(parent) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
-            continue;
-        }
-        if let Ok(owner) = File::open(entry.path().join(OWNER_FILE))
-            && owner.try_lock().is_ok()
-        {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        if is_abandoned(&entry.path()) {
+            // Another launcher may sweep at the same time.
             let _ = fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// Whether a folder is a fabric of this user's that no launcher has.
+fn is_abandoned(folder: &Path) -> bool {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let Some(rest) = name.strip_prefix(PREFIX) else {
+        return false;
+    };
+    match private::open(&folder.join(OWNER_FILE)) {
+        Ok(owner) => owner.try_lock().is_ok(),
+        // One that has yet to be locked, or is being removed.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let maker = rest.split_once('-').and_then(|(pid, _)| pid.parse().ok());
+            maker.is_some_and(|pid| !Process::numbered(pid).is_alive())
+        }
+        Err(_) => false,
+    }
+}
+
+/// Whether a launcher lives that has locked the folder.
+pub(crate) fn is_owned(folder: &Path) -> bool {
+    let owner = private::open(&folder.join(OWNER_FILE));
+    owner.is_ok_and(|owner| owner.try_lock().is_err())
 }
 
 #[cfg(test)]
@@ -349,19 +368,31 @@ mod tests {
     #[test]
     fn only_the_fabrics_of_dead_launchers_are_swept() {
         let parent = tempfile::tempdir().expect("a temporary folder");
+        let mut child = std::process::Command::new("true")
+            .spawn()
+            .expect("true runs");
+        child.wait().expect("true ends");
+        let (own, gone) = (std::process::id(), child.id());
+        let make = |name: &str, mode| {
+            let folder = parent.path().join(name);
+            fs::create_dir(&folder).expect("made");
+            fs::set_permissions(&folder, Permissions::from_mode(mode)).expect("changed");
+            folder
+        };
         let living = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
-        let dead = parent.path().join("softrail-dead");
-        fs::create_dir(&dead).expect("made");
-        fs::write(dead.join(OWNER_FILE), "1\n").expect("written");
-        let unfinished = parent.path().join("softrail-unfinished");
-        fs::create_dir(&unfinished).expect("made");
-        let foreign = parent.path().join("other");
-        fs::create_dir(&foreign).expect("made");
+        let unfinished = make(&format!("softrail-{own}-unfinished"), 0o700);
+        let not_ours = make(&format!("softrail-{gone}-open"), 0o755);
+        let foreign = [make("other", 0o700), make("softrail-notes", 0o700)];
+        let never_finished = make(&format!("softrail-{gone}-early"), 0o700);
+        let dead = make(&format!("softrail-{gone}-dead"), 0o700);
+        private::write(&dead.join(OWNER_FILE), "1\n").expect("written");
 
         let _another = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
         assert!(living.path().exists());
         assert!(unfinished.exists(), "its launcher has yet to lock it");
-        assert!(foreign.exists());
+        assert!(not_ours.exists());
+        assert!(foreign.iter().all(|folder| folder.exists()));
+        assert!(!never_finished.exists());
         assert!(!dead.exists());
     }
 

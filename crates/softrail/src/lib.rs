@@ -40,9 +40,12 @@ pub mod config;
 pub mod fabric;
 mod launch;
 pub mod live;
+mod private;
+mod process;
 pub mod shm;
 pub mod up;
 
 pub use bell::Bell;
 pub use condition::Condition;
 pub use launch::{Fabric, FabricError, default_parent, provider_library};
+pub use private::{Flaw, Untrusted};

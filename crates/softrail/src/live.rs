@@ -2,8 +2,7 @@
 //! they can do while programs run on them.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,7 +12,8 @@ use serde::Serialize;
 
 use crate::{
     config::{RIG_FILE, cable_file},
-    launch::{OWNER_FILE, PREFIX},
+    launch::{PREFIX, is_owned},
+    private,
     shm::{EndState, SharedCable, ShmError, Side},
 };
 
@@ -146,7 +146,7 @@ impl Live {
     /// When there is none.
     pub fn attach(folder: &Path) -> Result<Self, LiveError> {
         let path = folder.join(RIG_FILE);
-        let text = fs::read_to_string(&path).map_err(|source| LiveError::Unreadable {
+        let text = private::read(&path).map_err(|source| LiveError::Unreadable {
             path: path.clone(),
             source,
         })?;
@@ -304,12 +304,6 @@ fn counters(cable: &str, [from, to]: [&End; 2], end: &EndState) -> Counters {
         cut: condition.is_cut(),
         faults: condition.faults().map(DeviceFault::name).collect(),
     }
-}
-
-/// Whether a launcher lives that has locked the folder.
-fn is_owned(folder: &Path) -> bool {
-    let owner = File::open(folder.join(OWNER_FILE));
-    owner.is_ok_and(|owner| owner.try_lock().is_err())
 }
 
 #[cfg(test)]

@@ -11,22 +11,21 @@
 #![allow(unsafe_code)]
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io,
     mem::size_of,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
 };
-
-use memmap2::{MmapOptions, MmapRaw};
-use rustix::process::{Pid, getpid, test_kill_process};
 
 use crate::{
     bell::Bell,
     condition::Condition,
     fabric::{Direction, QUEUE_BYTES, Queue, Tally},
+    private,
+    process::Process,
 };
+use memmap2::{MmapOptions, MmapRaw};
 
 /// Queue pairs on one end of a cable. RDMA over Thunderbolt offers about ten, which is
 /// more than jaccl asks for; other programs want more.
@@ -113,8 +112,8 @@ pub struct EndState {
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Slot {
-    /// The process that has it; 0 when it is free.
-    owner: AtomicU32,
+    /// The [`Process`] that has it; 0 when it is free.
+    owner: AtomicU64,
     /// How often it was claimed: old numbers must not reach a new queue pair.
     generation: AtomicU32,
     number: AtomicU32,
@@ -141,8 +140,7 @@ impl Slot {
 
     /// Whether a frame for the queue pair here will be answered some time.
     pub fn answers(&self) -> bool {
-        let owner = self.owner.load(Ordering::Acquire);
-        self.answers.load(Ordering::Acquire) != 0 && owner != 0 && is_alive(owner)
+        self.answers.load(Ordering::Acquire) != 0 && is_alive(self.owner.load(Ordering::Acquire))
     }
 
     /// Says whether the process of this queue pair is to be woken when something
@@ -165,24 +163,20 @@ impl Slot {
         self.number.load(Ordering::Acquire) == number && self.peer.load(Ordering::Acquire) == peer
     }
 
-    fn try_claim(&self, even_if_unread: bool) -> bool {
+    fn try_claim(&self, own: Process, even_if_unread: bool) -> bool {
         let owner = self.owner.load(Ordering::Acquire);
-        if owner != 0 && is_alive(owner) || !even_if_unread && self.queue.head().is_some() {
+        if is_alive(owner) || !even_if_unread && self.queue.head().is_some() {
             return false;
         }
-        let me = getpid().as_raw_nonzero().get().unsigned_abs();
         self.owner
-            .compare_exchange(owner, me, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(owner, own.to_word(), Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 }
 
-/// A process that was killed never gave its slots back.
-fn is_alive(process: u32) -> bool {
-    i32::try_from(process)
-        .ok()
-        .and_then(Pid::from_raw)
-        .is_some_and(|pid| test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+/// Whether a slot has an owner: one that was killed never gave it back.
+fn is_alive(owner: u64) -> bool {
+    Process::from_word(owner).is_some_and(Process::is_alive)
 }
 
 /// The slot that a queue pair number names.
@@ -215,14 +209,7 @@ impl SharedCable {
                 source,
             }
         };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            // Whoever can read it reads what programs send.
-            .mode(0o600)
-            .open(path)
-            .map_err(fail("create"))?;
+        let file = private::create(path).map_err(fail("create"))?;
         file.set_len(Self::FILE_BYTES as u64)
             .map_err(fail("size"))?;
         let cable = Self::map(&file).map_err(fail("map"))?;
@@ -233,7 +220,8 @@ impl SharedCable {
     /// Maps a cable that a launcher made.
     ///
     /// # Errors
-    /// When the file cannot be opened or is not such a cable.
+    /// When the file cannot be opened, is not such a cable, or somebody else may have
+    /// made it: then the source is an [`Untrusted`](crate::Untrusted).
     pub fn open(path: &Path) -> Result<Self, ShmError> {
         let fail = |action| {
             move |source| ShmError::Io {
@@ -245,11 +233,7 @@ impl SharedCable {
         let foreign = || ShmError::Foreign {
             path: path.to_owned(),
         };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(fail("open"))?;
+        let file = private::open(path).map_err(fail("open"))?;
         let length = file.metadata().map_err(fail("open"))?.len();
         if length != Self::FILE_BYTES as u64 {
             return Err(foreign());
@@ -290,9 +274,10 @@ impl SharedCable {
     /// is taken only when there is no other.
     pub fn claim(&self, side: Side) -> Option<(usize, u32)> {
         let slots = &self.end(side).slots;
+        let own = Process::own();
         let index = [false, true]
             .into_iter()
-            .find_map(|unread| slots.iter().position(|slot| slot.try_claim(unread)))?;
+            .find_map(|unread| slots.iter().position(|slot| slot.try_claim(own, unread)))?;
         let slot = &slots[index];
         slot.number.store(0, Ordering::Release);
         slot.peer.store(0, Ordering::Relaxed);
@@ -381,10 +366,12 @@ fn split(offset: u64, bytes: u64) -> (usize, usize, usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs::Permissions, io::Write, os::unix::fs::PermissionsExt};
+
     use super::*;
 
     fn cable() -> (tempfile::TempDir, SharedCable) {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = private::folder();
         let cable = SharedCable::create(&folder.path().join("cable")).expect("a new file");
         (folder, cable)
     }
@@ -443,30 +430,57 @@ mod tests {
         let mut child = std::process::Command::new("true")
             .spawn()
             .expect("true runs");
+        let dead = Process::numbered(child.id());
         child.wait().expect("true ends");
         for slot in &cable.end(Side::First).slots {
-            slot.owner.store(child.id(), Ordering::Relaxed);
+            slot.owner.store(dead.to_word(), Ordering::Relaxed);
         }
         assert!(cable.claim(Side::First).is_some());
     }
 
-    #[test]
-    fn nobody_else_may_open_a_cable() {
-        use std::os::unix::fs::PermissionsExt;
-
-        let (folder, _cable) = cable();
-        let file = std::fs::metadata(folder.path().join("cable")).expect("just made");
-        assert_eq!(file.permissions().mode() & 0o777, 0o600);
+    /// Tries to open a file that `make` has filled.
+    fn refusal(make: impl FnOnce(&File)) -> String {
+        let folder = private::folder();
+        let path = folder.path().join("cable");
+        make(&private::create(&path).expect("made"));
+        let error = SharedCable::open(&path).expect_err("not a cable");
+        let message = error.to_string();
+        assert!(message.contains(&path.display().to_string()), "{message}");
+        message
     }
 
     #[test]
     fn a_file_that_is_no_cable_is_refused() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("cable");
-        std::fs::write(&path, b"something else").expect("written");
-        let error = SharedCable::open(&path)
-            .expect_err("not a cable")
-            .to_string();
-        assert!(error.contains("not a cable"), "{error}");
+        let whole = SharedCable::FILE_BYTES as u64;
+        let of_another_version = |file: &File| {
+            file.set_len(whole).expect("sized");
+            (&mut &*file).write_all(b"softrl\x00\x01").expect("written");
+        };
+        let zeros = |file: &File| file.set_len(whole).expect("sized");
+        assert!(refusal(of_another_version).contains("not a cable of this version"));
+        assert!(refusal(zeros).contains("not a cable of this version"));
+    }
+
+    #[test]
+    fn a_file_of_another_length_is_refused() {
+        let whole = SharedCable::FILE_BYTES as u64;
+        for length in [0, 1, 4096, whole - 1, whole + 1, u64::from(u32::MAX)] {
+            let sized = |file: &File| {
+                file.set_len(length).expect("sized");
+                if length > 8 {
+                    (&mut &*file)
+                        .write_all(&MAGIC.to_ne_bytes())
+                        .expect("written");
+                }
+            };
+            assert!(refusal(sized).contains("not a cable of this version"));
+        }
+    }
+
+    #[test]
+    fn a_cable_that_others_may_open_is_refused() {
+        let open = Permissions::from_mode(0o644);
+        let refused = refusal(|file| file.set_permissions(open).expect("changed"));
+        assert!(refused.contains("is open to other users"), "{refused}");
     }
 }

@@ -1,0 +1,126 @@
+//! Which process it was, and whether it still runs.
+
+use rustix::process::getpid;
+
+/// A process, in one word that processes can exchange. A number alone would not do:
+/// the system gives it to another process some time after the first has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process(u64);
+
+impl Process {
+    /// The one that asks.
+    pub fn own() -> Self {
+        Self::numbered(getpid().as_raw_nonzero().get().unsigned_abs())
+    }
+
+    /// The one that has this number now.
+    pub fn numbered(number: u32) -> Self {
+        let start = platform::start(number).unwrap_or_default();
+        Process(u64::from(start) << 32 | u64::from(number))
+    }
+
+    /// What [`to_word`](Self::to_word) gave, or anything else; 0 is no process.
+    pub fn from_word(word: u64) -> Option<Self> {
+        (word != 0).then_some(Process(word))
+    }
+
+    /// As a word that is not 0.
+    pub fn to_word(self) -> u64 {
+        self.0
+    }
+
+    /// Whether it has not ended. One that was killed has, even while its parent has
+    /// yet to ask how it ended.
+    pub fn is_alive(self) -> bool {
+        let number = self.0 as u32;
+        platform::start(number) == Some((self.0 >> 32) as u32)
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod platform {
+    use std::fs;
+
+    /// When a process was started, in ticks since the system was, which in 32 bits come
+    /// back after a year. Nothing when none of this number runs.
+    pub fn start(number: u32) -> Option<u32> {
+        let text = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
+        // The name comes before, in parentheses, and may hold any character.
+        let (_, fields) = text.rsplit_once(')')?;
+        // proc(5) counts from 1, and the first here is its third.
+        let mut fields = fields.split_ascii_whitespace();
+        let state = fields.next()?;
+        let threads = fields.nth(16)?;
+        let start: u64 = fields.nth(1)?.parse().ok()?;
+        // The first thread of a process may end before the others.
+        let has_ended = matches!(state, "Z" | "X") && matches!(threads, "0" | "1");
+        (!has_ended).then_some(start as u32)
+    }
+}
+
+/// Elsewhere a process is as good as its number.
+#[cfg(not(target_os = "linux"))]
+mod platform {
+    use rustix::process::{Pid, test_kill_process};
+
+    pub fn start(number: u32) -> Option<u32> {
+        let pid = Pid::from_raw(i32::try_from(number).ok()?)?;
+        // One of another user cannot be asked, and is there.
+        let is_there = test_kill_process(pid) != Err(rustix::io::Errno::SRCH);
+        is_there.then_some(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_process_is_alive_until_it_ends() {
+        let own = Process::own();
+        assert!(own.is_alive());
+        assert_eq!(Process::from_word(own.to_word()), Some(own));
+
+        let mut child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("cat runs");
+        let process = Process::numbered(child.id());
+        assert!(process.is_alive());
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
+        assert!(!process.is_alive());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn who_is_killed_is_not_alive_even_if_nobody_asks_how_it_ended() {
+        let mut child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("cat runs");
+        let process = Process::numbered(child.id());
+        child.kill().expect("it runs");
+        while process.is_alive() {
+            std::thread::yield_now();
+        }
+        child.wait().expect("it ends");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn another_process_of_the_same_number_is_another() {
+        let Process(word) = Process::own();
+        assert!(!Process(word ^ 1 << 32).is_alive());
+    }
+
+    #[test]
+    fn any_word_may_be_asked_for() {
+        assert_eq!(Process::from_word(0), None);
+        for word in [1 << 32, u64::MAX, u64::from(u32::MAX)] {
+            assert!(!Process(word).is_alive());
+        }
+    }
+}
