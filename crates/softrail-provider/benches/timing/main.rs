@@ -1,0 +1,243 @@
+//! Whether an emulated cable keeps the times that it is configured to keep, and what it
+//! costs beside them.
+//!
+//! Two processes, each with one end of a cable, exchange messages through the C
+//! interface. What is printed last is a table of ratios: of what was measured to what
+//! was configured, and to what the memory of this machine does in the same run. A time
+//! is never a test, so the run ends well whatever it finds.
+
+mod pair;
+mod peer;
+mod ring;
+mod table;
+mod wire;
+
+use std::{
+    env,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput, measurement::WallTime};
+use rail_matrix::{Link, units};
+use rustix::time::{ClockId, clock_gettime};
+
+use pair::Pair;
+use table::{Goal, Samples, Table};
+use wire::Wire;
+
+/// Repetitions of each measurement.
+const SAMPLES: usize = 20;
+
+/// As good as no limit: a message takes a nanosecond.
+const UNTHROTTLED: Link = Link {
+    bytes_per_second: u64::MAX,
+    latency: Duration::ZERO,
+};
+
+/// What a message that only says that it is there carries.
+const WORD: u32 = 8;
+
+const KIB: u32 = 1 << 10;
+
+fn main() {
+    let arguments: Vec<_> = env::args_os().collect();
+    if let [_, verb, folder] = &*arguments
+        && verb == peer::VERB
+    {
+        return peer::run(Path::new(folder));
+    }
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(2))
+        .nresamples(2000)
+        .configure_from_args();
+    let mut pair = Pair::start();
+    let mut table = Table::default();
+    if let Some(floor) = floor(&mut criterion, &mut pair, &mut table) {
+        latencies(&mut criterion, &mut pair, &mut table, floor);
+    }
+    rates(&mut criterion, &mut pair, &mut table);
+    large_messages(&mut criterion, &mut pair, &mut table);
+    drop(pair);
+    processor_time(&mut criterion, &mut table);
+    criterion.final_summary();
+    print!("{table}");
+}
+
+/// One way of a ping-pong on a cable that takes no time, in seconds.
+fn floor(criterion: &mut Criterion, pair: &mut Pair, table: &mut Table) -> Option<f64> {
+    let samples = one_way(criterion, pair, UNTHROTTLED)?;
+    let what = "8 bytes one way, unthrottled, us";
+    table.add(what, &samples.times(1e6), Goal::AtMost(3.0));
+    Some(samples.median())
+}
+
+fn latencies(criterion: &mut Criterion, pair: &mut Pair, table: &mut Table, floor: f64) {
+    for micros in [20, 100, 1000] {
+        let latency = Duration::from_micros(micros);
+        let link = Link {
+            latency,
+            ..UNTHROTTLED
+        };
+        let configured = latency.as_secs_f64() + floor;
+        if let Some(samples) = one_way(criterion, pair, link) {
+            let case = units::format_time(latency);
+            table.add(
+                &format!("latency / (configured + floor), {case}"),
+                &samples.times(1.0 / configured),
+                Goal::Within(0.1),
+            );
+        }
+    }
+}
+
+/// Half of a round trip of 8 bytes, in seconds.
+fn one_way(criterion: &mut Criterion, pair: &mut Pair, link: Link) -> Option<Samples> {
+    let mut group = group(criterion, "round trip");
+    let name = units::format_time(link.latency);
+    let round_trips = measure(&mut group, &name, |count| {
+        pair.set_link(link);
+        pair.ask(&format!("echo {count}"));
+        [timed(|| pair.wire.ping(count))]
+    });
+    Samples::new(round_trips.iter().map(|[seconds]| seconds / 2.0))
+}
+
+fn rates(criterion: &mut Criterion, pair: &mut Pair, table: &mut Table) {
+    let mut group = group(criterion, "stream");
+    for megabytes in [10, 25, 50, 100] {
+        for bytes in [64 * KIB, 512 * KIB, 1024 * KIB] {
+            let link = Link {
+                bytes_per_second: megabytes * 1_000_000,
+                ..Link::default()
+            };
+            let rate = units::format_rate(link.bytes_per_second);
+            let case = format!("{rate}, {} KiB", bytes / KIB);
+            group.throughput(Throughput::Bytes(bytes.into()));
+            let times = measure(&mut group, &case, |count| {
+                [stream(pair, link, count, bytes)]
+            });
+            let configured = f64::from(bytes) / link.bytes_per_second as f64;
+            if let Some(samples) = Samples::new(times.iter().map(|[it]| configured / it)) {
+                let what = format!("delivered / configured rate, {case}");
+                table.add(&what, &samples, Goal::Within(0.02));
+            }
+        }
+    }
+}
+
+/// Messages on a cable that takes no time, beside what two processes can copy through
+/// shared memory at the same time.
+fn large_messages(criterion: &mut Criterion, pair: &mut Pair, table: &mut Table) {
+    let mut group = group(criterion, "unthrottled");
+    for bytes in [512 * KIB, 1024 * KIB] {
+        let size = format!("{} KiB", bytes / KIB);
+        group.throughput(Throughput::Bytes(bytes.into()));
+        let times = measure(&mut group, &size, |count| {
+            let copied = copy(pair, count, bytes);
+            [stream(pair, UNTHROTTLED, count, bytes), copied]
+        });
+        let gigabytes = |seconds: f64| f64::from(bytes) / seconds / 1e9;
+        let rows = [
+            (
+                "memcpy twice, GB/s",
+                Samples::new(times.iter().map(|[_, copied]| gigabytes(*copied))),
+                Goal::None,
+            ),
+            (
+                "delivered, GB/s",
+                Samples::new(times.iter().map(|[carried, _]| gigabytes(*carried))),
+                Goal::None,
+            ),
+            (
+                "delivered / memcpy twice",
+                Samples::new(times.iter().map(|[carried, copied]| copied / carried)),
+                Goal::AtLeast(0.7),
+            ),
+        ];
+        for (what, samples, goal) in rows {
+            if let Some(samples) = samples {
+                table.add(&format!("{what}, {size}"), &samples, goal);
+            }
+        }
+    }
+}
+
+fn stream(pair: &mut Pair, link: Link, count: u64, bytes: u32) -> Duration {
+    pair.set_link(link);
+    pair.ask(&format!("sink {count} {bytes}"));
+    timed(|| pair.wire.stream(count, bytes))
+}
+
+fn copy(pair: &mut Pair, count: u64, bytes: u32) -> Duration {
+    pair.ring.clear();
+    pair.ask(&format!("drain {count} {bytes}"));
+    let source = &pair.wire.memory()[..bytes as usize];
+    timed(|| pair.ring.produce(count, source))
+}
+
+/// What the emulator costs where neither end waits for the other: both in one thread.
+fn processor_time(criterion: &mut Criterion, table: &mut Table) {
+    const BYTES: u32 = 4 * KIB;
+
+    let fabric = pair::fabric();
+    pair::set_link(&fabric, UNTHROTTLED);
+    let [mut a, mut b] = ["a", "b"].map(|node| Wire::open(fabric.path(), node));
+    let [to_a, to_b] = [a.address(), b.address()];
+    a.connect(to_b);
+    b.connect(to_a);
+    let times = measure(&mut group(criterion, "processor"), "4 KiB", |count| {
+        let begun = thread_time();
+        for _ in 0..count {
+            b.receive(BYTES);
+            a.send(BYTES);
+            a.finish();
+            b.finish();
+        }
+        [thread_time() - begun]
+    });
+    if let Some(nanos) = Samples::new(times.iter().map(|[seconds]| seconds * 1e9)) {
+        let what = "processor time a message of 4 KiB, both ends, ns";
+        table.add(what, &nanos, Goal::None);
+    }
+}
+
+/// Time for which this thread has run.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.try_into().expect("it counts from 0")
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let begun = Instant::now();
+    work();
+    begun.elapsed()
+}
+
+fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group.sampling_mode(SamplingMode::Flat);
+    group.sample_size(SAMPLES);
+    group
+}
+
+/// Has criterion repeat something, and gives the times that one of it took each time, in
+/// seconds. The first of them is criterion's too. Empty when the command line has chosen
+/// others.
+fn measure<const N: usize>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    mut work: impl FnMut(u64) -> [Duration; N],
+) -> Vec<[f64; N]> {
+    let mut times = Vec::new();
+    group.bench_function(name, |bencher| {
+        bencher.iter_custom(|count| {
+            let taken = work(count);
+            times.push(taken.map(|time| time.as_secs_f64() / count as f64));
+            taken[0]
+        });
+    });
+    // Those before them were the warm-up.
+    times.split_off(times.len().saturating_sub(SAMPLES))
+}

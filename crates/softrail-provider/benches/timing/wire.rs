@@ -1,0 +1,158 @@
+//! One end of the cable, and the patterns of messages that are measured.
+
+use std::path::Path;
+
+use softrail_provider::{
+    bindings as ibv,
+    client::{Client, Wanted},
+};
+
+use super::WORD;
+
+/// Messages that a stream has on their way, and receives that wait for it.
+const WINDOW: u64 = 16;
+
+/// The longest message of a port.
+const LONGEST: usize = 1 << 20;
+
+/// A connected client that counts what it has posted.
+pub struct Wire {
+    client: Client,
+    sends: u64,
+    receives: u64,
+}
+
+/// What the other end must know to connect.
+#[derive(Debug, Clone, Copy)]
+pub struct Address {
+    pub number: u32,
+    pub gid: u128,
+}
+
+impl Wire {
+    /// Opens the first device of a node.
+    pub fn open(fabric: &Path, node: &str) -> Self {
+        let wanted = Wanted {
+            kind: ibv::IBV_QPT_UC,
+            memory: LONGEST,
+            requests: 2 * WINDOW as u32,
+        };
+        let mut client = Client::of(fabric, node, 0, wanted);
+        // Memory that was never written is all one page of zeros, and quickly read.
+        client.memory.fill(1);
+        Wire {
+            client,
+            sends: 0,
+            receives: 0,
+        }
+    }
+
+    pub fn address(&self) -> Address {
+        #[allow(unsafe_code)]
+        // SAFETY: a union of bytes and integers.
+        let raw = unsafe { self.client.gid(1).raw };
+        Address {
+            number: self.client.number(),
+            gid: u128::from_be_bytes(raw),
+        }
+    }
+
+    pub fn connect(&self, peer: Address) {
+        let raw = peer.gid.to_be_bytes();
+        self.client.connect_to(peer.number, ibv::ibv_gid { raw });
+    }
+
+    pub fn memory(&self) -> &[u8] {
+        &self.client.memory
+    }
+
+    pub fn memory_mut(&mut self) -> &mut [u8] {
+        &mut self.client.memory
+    }
+
+    pub fn send(&mut self, bytes: u32) {
+        let local = self.client.first(bytes);
+        let errno = self.client.post_send(0, ibv::IBV_WR_SEND, local, local, 0);
+        assert_eq!(errno, 0);
+        self.sends += 1;
+    }
+
+    pub fn receive(&mut self, bytes: u32) {
+        let errno = self.client.post_receive(0, self.client.first(bytes));
+        assert_eq!(errno, 0);
+        self.receives += 1;
+    }
+
+    /// Waits for a completion.
+    fn step(&mut self) {
+        let completion = self.client.complete();
+        assert_eq!(completion.status, ibv::IBV_WC_SUCCESS);
+        match completion.opcode {
+            ibv::IBV_WC_RECV => self.receives -= 1,
+            _ => self.sends -= 1,
+        }
+    }
+
+    /// Waits for all that was posted.
+    pub fn finish(&mut self) {
+        while self.sends + self.receives > 0 {
+            self.step();
+        }
+    }
+
+    /// Sends messages to [`echo`](Self::echo) one by one.
+    pub fn ping(&mut self, count: u64) {
+        for _ in 0..count {
+            self.receive(WORD);
+            self.send(WORD);
+            self.finish();
+        }
+    }
+
+    /// Answers each message with another. Says when it is ready.
+    pub fn echo(&mut self, count: u64, ready: impl FnOnce()) {
+        self.receive(WORD);
+        ready();
+        for left in (0..count).rev() {
+            while self.receives > 0 {
+                self.step();
+            }
+            if left > 0 {
+                self.receive(WORD);
+            }
+            self.send(WORD);
+        }
+        self.finish();
+    }
+
+    /// Sends messages to [`sink`](Self::sink) as fast as they go, and waits until they
+    /// have all arrived.
+    pub fn stream(&mut self, count: u64, bytes: u32) {
+        self.receive(WORD);
+        for _ in 0..count {
+            while self.sends >= WINDOW {
+                self.step();
+            }
+            self.send(bytes);
+        }
+        self.finish();
+    }
+
+    /// Takes messages and answers the last. Says when it is ready.
+    pub fn sink(&mut self, count: u64, bytes: u32, ready: impl FnOnce()) {
+        let ahead = count.min(WINDOW);
+        for _ in 0..ahead {
+            self.receive(bytes);
+        }
+        ready();
+        for _ in ahead..count {
+            while self.receives >= ahead {
+                self.step();
+            }
+            self.receive(bytes);
+        }
+        self.finish();
+        self.send(WORD);
+        self.finish();
+    }
+}
