@@ -88,7 +88,7 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        self.wake();
+        self.shared.bell().rouse();
         if let Some(thread) = lock(&self.thread).take() {
             // It ends by itself, and one that panicked has ended.
             let _ = thread.join();

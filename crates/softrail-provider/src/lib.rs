@@ -30,6 +30,8 @@ mod work;
 
 use std::{
     ffi::c_int,
+    fmt::Display,
+    io::{self, Write},
     ptr,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -50,6 +52,12 @@ fn fail<T>(errno: c_int) -> *mut T {
 fn refuse(errno: c_int) -> c_int {
     set_errno(errno);
     -1
+}
+
+/// Tells people what no error number can. Unlike `eprintln` it does not end the process
+/// of an application that has closed its standard error.
+fn complain(what: impl Display) {
+    let _ = writeln!(io::stderr(), "softrail: {what}");
 }
 
 fn set_errno(errno: c_int) {

@@ -13,6 +13,8 @@ use super::{
 };
 use softrail::{Fabric, config, live::Live};
 
+mod hostile;
+
 /// As many requests and bytes as a test needs.
 const WANTED: Wanted = Wanted {
     kind: ibv::IBV_QPT_UC,

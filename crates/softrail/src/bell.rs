@@ -32,6 +32,13 @@ impl Bell {
         }
     }
 
+    /// Wakes everybody who waits, even if the memory says that nobody does: others can
+    /// write there, and must not keep anybody asleep who is to end.
+    pub fn rouse(&self) {
+        self.rings.fetch_add(1, Ordering::SeqCst);
+        platform::wake(&self.rings);
+    }
+
     /// Sleeps until the bell was rung more often than `rings` times, or `timeout`
     /// is over, or for no reason.
     pub fn wait(&self, rings: u32, timeout: Option<Duration>) {
@@ -112,6 +119,21 @@ mod tests {
                 thread::yield_now();
             }
             bell.ring();
+        });
+    }
+
+    #[test]
+    fn who_is_to_end_is_woken_whatever_the_memory_says() {
+        let bell = Bell::default();
+        let rings = bell.rings();
+        thread::scope(|scope| {
+            let sleeper = scope.spawn(|| bell.wait(rings, None));
+            while bell.asleep.swap(0, Ordering::SeqCst) == 0 {
+                thread::yield_now();
+            }
+            while !sleeper.is_finished() {
+                bell.rouse();
+            }
         });
     }
 

@@ -187,8 +187,8 @@ impl Fabric {
         self.cables
             .iter()
             .map(|(name, cable)| {
-                let bytes = Side::BOTH.map(|side| cable.end(side).direction.bytes());
-                (name.clone(), bytes.iter().sum())
+                let [first, second] = Side::BOTH.map(|side| cable.end(side).direction.bytes());
+                (name.clone(), first.saturating_add(second))
             })
             .collect()
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    bindings as ibv, fail,
+    bindings as ibv, complain, fail,
     objects::{Context, Device, OpenError},
 };
 use softrail::{config, shm::Side};
@@ -27,7 +27,7 @@ pub unsafe extern "C" fn ibv_get_device_list(count: *mut c_int) -> *mut *mut ibv
     match devices {
         Ok(devices) => device_list(devices),
         Err(error) => {
-            eprintln!("softrail: no RDMA devices: {error}");
+            complain(format_args!("no RDMA devices: {error}"));
             fail(libc::ENOSYS)
         }
     }
@@ -48,7 +48,7 @@ pub fn device_list(devices: Vec<config::Device>) -> *mut *mut ibv::ibv_device {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_free_device_list(list: *mut *mut ibv::ibv_device) {
     if list.is_null() {
-        eprintln!("softrail: ibv_free_device_list was given no list, which libibverbs dies of");
+        complain("ibv_free_device_list was given no list, which libibverbs dies of");
         std::process::abort();
     }
     let mut length = 0;
@@ -84,7 +84,7 @@ pub unsafe extern "C" fn ibv_open_device(device: *mut ibv::ibv_device) -> *mut i
     match Context::open(device) {
         Ok(context) => context.into_raw(),
         Err(OpenError::Cable(error)) => {
-            eprintln!("softrail: {error}");
+            complain(error);
             fail(libc::ENODEV)
         }
         Err(OpenError::Events(error)) => fail(error.raw_os_error().unwrap_or(libc::EMFILE)),

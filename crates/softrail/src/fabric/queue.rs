@@ -116,7 +116,9 @@ impl Queue {
     /// A frame that makes no sense is none: the sender's process is not trusted.
     pub fn head(&self) -> Option<Frame> {
         let settled = self.settled.0.load(Ordering::Relaxed);
-        if settled == self.published.0.load(Ordering::Acquire) {
+        let published = self.published.0.load(Ordering::Acquire);
+        // More than there can be would keep the receiver at it for ever.
+        if !(1..=DEPTH as u64).contains(&published.wrapping_sub(settled)) {
             return None;
         }
         let entry = self.entry(settled);
@@ -152,7 +154,9 @@ impl Queue {
         let entry = self.entry(settled);
         entry.credit.store(heard.as_nanos(), Ordering::Relaxed);
         entry.fate.store(fate as u32, Ordering::Relaxed);
-        self.settled.0.store(settled + 1, Ordering::Release);
+        self.settled
+            .0
+            .store(settled.wrapping_add(1), Ordering::Release);
     }
 
     fn entry(&self, frame: u64) -> &Entry {

@@ -1,0 +1,162 @@
+//! What a client does when the memory that it shares with others holds anything at all.
+//! Nothing that it does may panic, reach beyond its own memory or take for ever; what
+//! it is told then is of no matter.
+
+use std::{
+    fs::{File, OpenOptions},
+    os::unix::fs::FileExt,
+    panic,
+    path::Path,
+    process,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+};
+
+use super::*;
+use softrail::{fabric::QUEUE_BYTES, live, shm::SLOTS};
+
+/// Cables that are tried, the same ones each time.
+const CASES: u64 = 150;
+
+/// Times that the memory of each is overwritten.
+const ROUNDS: u64 = 4;
+
+/// Longer than any of them takes.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Random numbers (splitmix64, of Steele, Lea and Flood).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ word >> 31
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    /// A word as it might be there, or at a limit of what may be there, or any.
+    fn word(&mut self) -> u64 {
+        match self.below(8) {
+            0 => 0,
+            1 => self.below(130),
+            2 => self.below(2 * QUEUE_BYTES),
+            3 => QUEUE_BYTES + self.below(3) - 1,
+            4 => u64::MAX - self.below(3),
+            5 => 1 << self.below(64),
+            // Two halves that are both small.
+            6 => self.below(4) << 32 | self.below(4),
+            _ => self.next(),
+        }
+    }
+
+    /// Overwrites one word in `rarity`, from the beginning of a cable's file to its
+    /// payload.
+    fn scribble(&mut self, cable: &File, rarity: u64) {
+        let payload = 2 * SLOTS as u64 * QUEUE_BYTES;
+        let bytes = cable.metadata().expect("a file").len() - payload;
+        let mut words = vec![0; bytes as usize];
+        cable.read_exact_at(&mut words, 0).expect("as long");
+        for word in words.chunks_exact_mut(8) {
+            if self.below(rarity) == 0 {
+                word.copy_from_slice(&self.word().to_ne_bytes());
+            }
+        }
+        cable.write_all_at(&words, 0).expect("written");
+    }
+}
+
+/// A thread of the emulator that panics is not noticed by anybody else.
+fn end_with_the_engine() {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        report(info);
+        if thread::current().name() == Some("softrail") {
+            process::abort();
+        }
+    }));
+}
+
+/// Something that a client may do.
+fn act(random: &mut Random, client: &Client, peer: &Client) {
+    let opcodes = [
+        ibv::IBV_WR_SEND,
+        ibv::IBV_WR_SEND_WITH_IMM,
+        ibv::IBV_WR_RDMA_WRITE,
+        ibv::IBV_WR_RDMA_WRITE_WITH_IMM,
+        ibv::IBV_WR_RDMA_READ,
+    ];
+    let bytes = random.below(client.memory.len() as u64 + 1) as u32;
+    match random.below(4) {
+        0 => _ = client.post_receive(1, client.first(bytes)),
+        1 => {
+            let opcode = opcodes[random.below(5) as usize];
+            client.post_send(2, opcode, client.first(bytes), peer.entry(), 0);
+        }
+        2 => arm(client, 0),
+        _ => _ = client.poll(),
+    }
+}
+
+/// One cable, with a client at each end.
+fn case(seed: u64) {
+    let mut random = Random(seed);
+    let (_parent, fabric) = fabric();
+    let kind = [ibv::IBV_QPT_UC, ibv::IBV_QPT_RC][seed as usize % 2];
+    let clients = connected_by(&fabric, kind);
+    let cable = open(&fabric.path().join("cable.0"));
+    for _ in 0..ROUNDS {
+        let rarity = [2, 16, 128, 1024][random.below(4) as usize];
+        let mut others = Random(random.next());
+        thread::scope(|scope| {
+            scope.spawn(|| others.scribble(&cable, rarity));
+            for _ in 0..40 {
+                let (index, other) = [(0, 1), (1, 0)][random.below(2) as usize];
+                act(&mut random, &clients[index], &clients[other]);
+            }
+        });
+    }
+    fabric.cable_bytes();
+    live::markdown(&Live::attach(fabric.path()).map_or(vec![], |live| live.counters()));
+    // A slot for another queue pair is looked for among what is left.
+    let [a, _] = &clients;
+    // SAFETY: live objects, and a queue pair that goes back.
+    unsafe {
+        let another = ibv_create_qp(a.domain, &mut description(a.queue, WANTED));
+        if !another.is_null() {
+            assert_eq!(ibv_destroy_qp(another), 0);
+        }
+    }
+}
+
+fn open(cable: &Path) -> File {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).open(cable);
+    file.expect("the fabric's cable")
+}
+
+#[test]
+fn any_bytes_in_shared_memory_are_survived() {
+    end_with_the_engine();
+    let (sender, begun) = mpsc::channel();
+    let cases = thread::spawn(move || {
+        for seed in 0..CASES {
+            sender.send(seed).expect("somebody listens");
+            case(seed);
+        }
+    });
+    let mut last = None;
+    loop {
+        match begun.recv_timeout(LIMIT) {
+            Ok(seed) => last = Some(seed),
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => panic!("case {last:?} does not end"),
+        }
+    }
+    assert!(cases.join().is_ok(), "case {last:?}");
+}
