@@ -1,9 +1,16 @@
 //! `cargo xtask cable`: emulated cables while programs run on them.
 
-use std::{process::ExitCode, thread, time::Duration};
+use std::{
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
 
 use rail_matrix::Link;
-use softrail::live::{Live, markdown};
+use softrail::{
+    counters::{Counters, markdown},
+    live::Live,
+};
 
 use crate::{
     flags::{Cable, CableLink, CableStats, CableStep, TableFormat},
@@ -30,10 +37,14 @@ pub fn run(session: &Session, flags: &Cable) -> anyhow::Result<ExitCode> {
 }
 
 fn stats(session: &Session, live: &Live, flags: &CableStats) -> anyhow::Result<()> {
+    let mut last: Option<(Vec<Counters>, Instant)> = None;
     loop {
-        let counters = live.counters();
+        let (counters, now) = (live.counters(), Instant::now());
         match flags.format {
-            TableFormat::Md => print!("{}", markdown(&counters)),
+            TableFormat::Md => {
+                let before = last.as_ref().map(|(counters, at)| (&**counters, now - *at));
+                print!("{}", markdown(&counters, before));
+            }
             TableFormat::Json => {
                 let schema = "mlx-rails/cable-stats/1";
                 println!(
@@ -45,6 +56,7 @@ fn stats(session: &Session, live: &Live, flags: &CableStats) -> anyhow::Result<(
         if !flags.watch {
             return Ok(());
         }
+        last = Some((counters, now));
         thread::sleep(PERIOD);
         session.cancel.check()?;
         if !live.is_up() {

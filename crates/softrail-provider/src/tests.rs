@@ -663,6 +663,7 @@ fn messages_that_wait_for_a_receive_are_counted_and_so_are_those_behind_them() {
     }
     assert_eq!([a.complete().wr_id, a.complete().wr_id], [1, 2]);
     std::thread::sleep(Duration::from_millis(1));
+    assert_eq!(live.counters()[0].pending, 2);
     assert_eq!((b.receive(3), b.receive(4)), (0, 0));
     assert_eq!([b.complete().wr_id, b.complete().wr_id], [3, 4]);
     let counted = &live.counters()[0];
@@ -671,5 +672,6 @@ fn messages_that_wait_for_a_receive_are_counted_and_so_are_those_behind_them() {
         ("a:rdma_en5", "b:rdma_en5")
     );
     assert_eq!((counted.waited, counted.depth, counted.lost), (2, 2, 0));
+    assert_eq!(counted.pending, 0);
     assert_eq!(counted.bytes, 2 * 4096);
 }

@@ -23,6 +23,7 @@
 //! - [`shm`] lays it out in memory that two processes share.
 //! - [`config`] finds the devices of a process.
 //! - [`live`] watches and changes a fabric that is up.
+//! - [`counters`] tells what its cables carried.
 //! - [`up`] runs programs on its nodes.
 //!
 //! # Queue pairs
@@ -37,6 +38,7 @@
 mod bell;
 mod condition;
 pub mod config;
+pub mod counters;
 pub mod fabric;
 mod launch;
 pub mod live;

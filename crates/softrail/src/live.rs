@@ -4,14 +4,13 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use rail_matrix::{DeviceFault, End, Link, Rig, RigError, units};
-use serde::Serialize;
+use rail_matrix::{DeviceFault, End, Link, Rig, RigError};
 
 use crate::{
     config::{RIG_FILE, cable_file},
+    counters::Counters,
     launch::{PREFIX, is_owned},
     private,
     shm::{EndState, SharedCable, ShmError, Side},
@@ -89,35 +88,6 @@ pub struct Live {
     cables: Vec<SharedCable>,
 }
 
-/// What one direction of a cable has done since its launcher made it, and can do now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Counters {
-    /// The cable.
-    pub cable: String,
-    /// The end that sends, as `node:device`.
-    pub from: String,
-    /// The end that receives.
-    pub to: String,
-    /// Bytes put on the cable.
-    pub bytes: u64,
-    /// Messages put on the cable.
-    pub messages: u64,
-    /// The most messages of a queue pair that were on their way at a time.
-    pub depth: u64,
-    /// Messages that waited for a receive.
-    pub waited: u64,
-    /// Messages that were lost.
-    pub lost: u64,
-    /// Its line rate now.
-    pub bytes_per_second: u64,
-    /// Its latency now.
-    pub latency_ns: u64,
-    /// Whether it is cut now.
-    pub cut: bool,
-    /// How the sending device is broken now, by the names of `rig.toml`.
-    pub faults: Vec<&'static str>,
-}
-
 impl Live {
     /// The one fabric that is up below `parent`.
     ///
@@ -173,7 +143,7 @@ impl Live {
             .flat_map(|(cable, shared)| {
                 Side::BOTH.map(|side| {
                     let ends = [side, side.opposite()].map(|side| &cable.ends[side.index()]);
-                    counters(&cable.name, ends, shared.end(side))
+                    Counters::read(&cable.name, ends, shared.end(side))
                 })
             })
             .collect()
@@ -258,52 +228,8 @@ impl Live {
     }
 }
 
-/// A Markdown table, for people.
-pub fn markdown(counters: &[Counters]) -> String {
-    let mut table = "| cable | from | to | bytes | messages | depth | waited | lost | now |\n\
-                     |---|---|---|---|---|---|---|---|---|\n"
-        .to_owned();
-    for it in counters {
-        let rate = units::format_rate(it.bytes_per_second);
-        let latency = units::format_time(Duration::from_nanos(it.latency_ns));
-        let broken = it.cut.then_some("cut");
-        let broken: Vec<_> = broken
-            .into_iter()
-            .chain(it.faults.iter().copied())
-            .collect();
-        let now = match &*broken {
-            [] => format!("{rate}, {latency}"),
-            broken => format!("{rate}, {latency}; {}", broken.join(", ")),
-        };
-        table += &format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {now} |\n",
-            it.cable, it.from, it.to, it.bytes, it.messages, it.depth, it.waited, it.lost
-        );
-    }
-    table
-}
-
 fn names(names: impl Iterator<Item = String>) -> String {
     names.collect::<Vec<_>>().join(", ")
-}
-
-fn counters(cable: &str, [from, to]: [&End; 2], end: &EndState) -> Counters {
-    let condition = &end.condition;
-    let link = condition.link();
-    Counters {
-        cable: cable.to_owned(),
-        from: from.to_string(),
-        to: to.to_string(),
-        bytes: end.direction.bytes(),
-        messages: end.direction.frames(),
-        depth: end.tally.deepest(),
-        waited: end.tally.waited(),
-        lost: end.tally.lost(),
-        bytes_per_second: link.bytes_per_second,
-        latency_ns: u64::try_from(link.latency.as_nanos()).unwrap_or(u64::MAX),
-        cut: condition.is_cut(),
-        faults: condition.faults().map(DeviceFault::name).collect(),
-    }
 }
 
 #[cfg(test)]
@@ -361,24 +287,6 @@ mod tests {
                 line("b:rdma_en7", false, false, &[]),
             ]
         );
-    }
-
-    #[test]
-    fn the_table_has_a_line_for_each_direction_and_says_what_is_broken() {
-        let parent = tempfile::tempdir().expect("a temporary folder");
-        let fabric = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
-        let live = Live::attach(fabric.path()).expect("it is up");
-        live.set_cut("cable-3", true).expect("a cable");
-        let fault = DeviceFault::Failing;
-        live.set_fault("b:rdma_en7", fault, true).expect("a device");
-        let table = markdown(&live.counters());
-        let lines: Vec<_> = table.lines().skip(2).collect();
-        assert_eq!(lines.len(), 6);
-        assert_eq!(
-            lines[0],
-            "| cable-1 | a:rdma_en5 | b:rdma_en5 | 0 | 0 | 0 | 0 | 0 | 50 MB/s, 20 us |"
-        );
-        assert!(lines[5].ends_with("; cut, failing |"), "{}", lines[5]);
     }
 
     #[test]

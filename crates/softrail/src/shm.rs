@@ -108,6 +108,14 @@ pub struct EndState {
     slots: [Slot; SLOTS],
 }
 
+impl EndState {
+    /// How many messages from here the other end has not taken yet.
+    pub fn pending(&self) -> u64 {
+        let depths = self.slots.iter().map(|slot| slot.queue.depth());
+        depths.fold(0, u64::saturating_add)
+    }
+}
+
 /// One queue pair.
 #[derive(Debug)]
 #[repr(C, align(64))]

@@ -140,7 +140,7 @@ impl Queue {
         })
     }
 
-    /// How many frames it holds, for the receiver to ask.
+    /// How many frames it holds.
     pub fn depth(&self) -> u64 {
         let settled = self.settled.0.load(Ordering::Relaxed);
         let published = self.published.0.load(Ordering::Relaxed);

@@ -1,0 +1,174 @@
+//! What the cables of a fabric have carried, for people and for programs.
+
+use std::{fmt, time::Duration};
+
+use rail_matrix::{DeviceFault, End, units};
+use serde::Serialize;
+
+use crate::shm::EndState;
+
+/// What one direction of a cable has done since its launcher made it, and can do now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// The cable.
+    pub cable: String,
+    /// The end that sends, as `node:device`.
+    pub from: String,
+    /// The end that receives.
+    pub to: String,
+    /// Bytes put on the cable.
+    pub bytes: u64,
+    /// Messages put on the cable.
+    pub messages: u64,
+    /// The most messages of a queue pair that were on their way at a time.
+    pub depth: u64,
+    /// Messages that waited for a receive.
+    pub waited: u64,
+    /// Messages that were lost.
+    pub lost: u64,
+    /// Messages that nobody has taken yet: on their way, or there before their receive.
+    pub pending: u64,
+    /// Its line rate now.
+    pub bytes_per_second: u64,
+    /// Its latency now.
+    pub latency_ns: u64,
+    /// Whether it is cut now.
+    pub cut: bool,
+    /// How the sending device is broken now, by the names of `rig.toml`.
+    pub faults: Vec<&'static str>,
+}
+
+impl Counters {
+    pub(crate) fn read(cable: &str, [from, to]: [&End; 2], end: &EndState) -> Self {
+        let condition = &end.condition;
+        let link = condition.link();
+        Counters {
+            cable: cable.to_owned(),
+            from: from.to_string(),
+            to: to.to_string(),
+            bytes: end.direction.bytes(),
+            messages: end.direction.frames(),
+            depth: end.tally.deepest(),
+            waited: end.tally.waited(),
+            lost: end.tally.lost(),
+            pending: end.pending(),
+            bytes_per_second: link.bytes_per_second,
+            latency_ns: u64::try_from(link.latency.as_nanos()).unwrap_or(u64::MAX),
+            cut: condition.is_cut(),
+            faults: condition.faults().map(DeviceFault::name).collect(),
+        }
+    }
+
+    /// What came to it since this direction was read `before`. The depth is still the
+    /// greatest of all times.
+    #[must_use]
+    pub fn since(mut self, before: &Counters) -> Self {
+        self.bytes = self.bytes.saturating_sub(before.bytes);
+        self.messages = self.messages.saturating_sub(before.messages);
+        self.waited = self.waited.saturating_sub(before.waited);
+        self.lost = self.lost.saturating_sub(before.lost);
+        self
+    }
+}
+
+/// One line, for people.
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} to {}: {} messages of {} bytes in all, {} of them waited for a receive, \
+             {} were lost, {} are not taken yet",
+            self.from, self.to, self.messages, self.bytes, self.waited, self.lost, self.pending
+        )
+    }
+}
+
+/// What came to every direction since the same fabric was read `before`.
+pub fn since(now: Vec<Counters>, before: &[Counters]) -> Vec<Counters> {
+    let pairs = now.into_iter().zip(before);
+    pairs.map(|(now, before)| now.since(before)).collect()
+}
+
+/// A Markdown table, for people. Rates are of what came since the counters were read
+/// `before`, so long ago.
+pub fn markdown(counters: &[Counters], before: Option<(&[Counters], Duration)>) -> String {
+    let mut table =
+        "| cable | from | to | bytes | rate | messages | depth | waited | lost | pending | now |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|\n"
+            .to_owned();
+    for (index, it) in counters.iter().enumerate() {
+        let rate = before.map_or("-".to_owned(), |(before, ago)| {
+            let bytes = it.bytes.saturating_sub(before[index].bytes) as f64;
+            units::about_rate((bytes / ago.as_secs_f64()) as u64)
+        });
+        table += &format!(
+            "| {} | {} | {} | {} | {rate} | {} | {} | {} | {} | {} | {} |\n",
+            it.cable,
+            it.from,
+            it.to,
+            it.bytes,
+            it.messages,
+            it.depth,
+            it.waited,
+            it.lost,
+            it.pending,
+            condition(it)
+        );
+    }
+    table
+}
+
+/// What a direction can do now.
+fn condition(counters: &Counters) -> String {
+    let rate = units::format_rate(counters.bytes_per_second);
+    let latency = units::format_time(Duration::from_nanos(counters.latency_ns));
+    let cut = counters.cut.then_some("cut");
+    let broken: Vec<_> = cut
+        .into_iter()
+        .chain(counters.faults.iter().copied())
+        .collect();
+    match &*broken {
+        [] => format!("{rate}, {latency}"),
+        broken => format!("{rate}, {latency}; {}", broken.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rail_matrix::Rig;
+
+    use super::*;
+    use crate::{Fabric, live::Live};
+
+    #[test]
+    fn the_table_has_a_line_for_each_direction_and_says_what_is_broken() {
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let fabric = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
+        let live = Live::attach(fabric.path()).expect("it is up");
+        live.set_cut("cable-3", true).expect("a cable");
+        let fault = DeviceFault::Failing;
+        live.set_fault("b:rdma_en7", fault, true).expect("a device");
+        let table = markdown(&live.counters(), None);
+        let lines: Vec<_> = table.lines().skip(2).collect();
+        assert_eq!(lines.len(), 6);
+        assert_eq!(
+            lines[0],
+            "| cable-1 | a:rdma_en5 | b:rdma_en5 | 0 | - | 0 | 0 | 0 | 0 | 0 | 50 MB/s, 20 us |"
+        );
+        assert!(lines[5].ends_with("; cut, failing |"), "{}", lines[5]);
+    }
+
+    #[test]
+    fn a_rate_is_of_the_bytes_that_came_since() {
+        let at = |bytes, messages| Counters {
+            bytes,
+            messages,
+            depth: 4,
+            ..Counters::default()
+        };
+        let (before, now) = ([at(1_000_000, 5)], [at(26_000_000, 30)]);
+        let table = markdown(&now, Some((&before, Duration::from_millis(500))));
+        assert!(table.contains("| 26000000 | 50 MB/s | 30 |"), "{table}");
+        assert_eq!(since(now.to_vec(), &before), [at(25_000_000, 25)]);
+    }
+}
