@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::*;
-use softrail::{fabric::QUEUE_BYTES, live, shm::SLOTS};
+use softrail::{counters, fabric::QUEUE_BYTES, shm::SLOTS};
 
 /// Cables that are tried, the same ones each time.
 const CASES: u64 = 150;
@@ -122,7 +122,10 @@ fn case(seed: u64) {
         });
     }
     fabric.cable_bytes();
-    live::markdown(&Live::attach(fabric.path()).map_or(vec![], |live| live.counters()));
+    counters::markdown(
+        &Live::attach(fabric.path()).map_or(vec![], |live| live.counters()),
+        None,
+    );
     // A slot for another queue pair is looked for among what is left.
     let [a, _] = &clients;
     // SAFETY: live objects, and a queue pair that goes back.
