@@ -1,9 +1,9 @@
 //! Cables for the ranks of a cell, emulated or real.
 
-use std::{collections::BTreeMap, error::Error, path::PathBuf};
+use std::{error::Error, path::PathBuf};
 
 use rail_matrix::Rig;
-use softrail::Fabric;
+use softrail::{Fabric, counters::Counters, live::Live};
 
 /// Something that can cable ranks up as a rig says.
 pub trait Cabling {
@@ -23,9 +23,9 @@ pub trait Plugged {
     /// Where rank 0 listens for the others, as `address:port`.
     fn coordinator(&self) -> String;
 
-    /// The bytes that each cable has carried, both directions together. Empty
-    /// when they cannot be counted.
-    fn cable_bytes(&self) -> BTreeMap<String, u64>;
+    /// What each direction of each cable has carried. Empty when that cannot be
+    /// counted.
+    fn counters(&self) -> Vec<Counters>;
 }
 
 /// Cables emulated by `softrail`: a fresh fabric a cell, so that its counters
@@ -57,6 +57,7 @@ impl Cabling for Emulated {
         let fabric = Fabric::create(&self.parent, rig)?;
         let provider_env = fabric.provider_env(&self.provider)?;
         Ok(Box::new(EmulatedCables {
+            live: Live::attach(fabric.path())?,
             fabric,
             provider_env,
         }))
@@ -64,6 +65,7 @@ impl Cabling for Emulated {
 }
 
 struct EmulatedCables {
+    live: Live,
     fabric: Fabric,
     provider_env: Vec<(String, String)>,
 }
@@ -79,7 +81,7 @@ impl Plugged for EmulatedCables {
         self.fabric.coordinator().to_string()
     }
 
-    fn cable_bytes(&self) -> BTreeMap<String, u64> {
-        self.fabric.cable_bytes()
+    fn counters(&self) -> Vec<Counters> {
+        self.live.counters()
     }
 }

@@ -166,6 +166,7 @@ impl Bench<'_> {
                 let judgement = Judgement::of(&outcome, settings, reference);
                 let mut report = CellReport::new(cell, settings, judgement);
                 report.set_carried(meter.read());
+                report.directions = cables.counters();
                 // A cell that ended has all its times, even if its tokens are wrong.
                 if matches!(report.verdict, Verdict::Pass | Verdict::Wrong) {
                     report.set_times(&outcome.transcripts[0]);

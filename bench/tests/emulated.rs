@@ -25,6 +25,7 @@ fn every_cell_gets_fresh_cables_and_leaves_none() {
     for cell in &report.cells[1..] {
         assert_eq!(cell.cable_bytes.len(), cell.cables);
         assert!(cell.cable_bytes.values().all(|&bytes| bytes == 0));
+        assert_eq!(cell.directions.len(), 2 * cell.cables);
     }
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use rail_matrix::{Cable, Rig, units};
+use softrail::counters::Counters;
 
 use super::{CellReport, Report};
 use crate::{
@@ -37,6 +38,7 @@ pub(super) fn render(report: &Report) -> String {
         heading(report),
         table(report),
         failures(report),
+        losses(report),
         warnings(report),
         notes(report),
         decode_note(report),
@@ -195,6 +197,17 @@ fn failures(report: &Report) -> String {
         Some(format!("- **{}: {}**: {why}", cell.cell(), cell.verdict))
     });
     failed.collect::<Vec<_>>().join("\n")
+}
+
+/// What went astray on the cables, and what was on them when a cell failed.
+fn losses(report: &Report) -> String {
+    let directions = report.cells.iter().flat_map(|cell| {
+        let failed = cell.verdict != Verdict::Pass;
+        let told = move |it: &&Counters| it.lost > 0 || failed && it.pending > 0;
+        let told = cell.directions.iter().filter(told);
+        told.map(|direction| format!("- **{}**: {direction}", cell.cell()))
+    });
+    directions.collect::<Vec<_>>().join("\n")
 }
 
 fn warnings(report: &Report) -> String {

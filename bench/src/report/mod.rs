@@ -6,6 +6,7 @@ mod markdown;
 
 use rail_matrix::Rig;
 use serde::Serialize;
+use softrail::counters::Counters;
 
 pub(crate) use files::check_output;
 
@@ -103,6 +104,9 @@ pub struct CellReport {
     pub cable_bytes: CableBytes,
     /// The same of decode. Its messages are small and need not use every cable.
     pub decode_cable_bytes: CableBytes,
+    /// What each direction of each cable did from when it was plugged in to when the
+    /// ranks had ended, warm-up included. Empty where there is no cable to count.
+    pub directions: Vec<Counters>,
     /// Why, when the verdict is not pass.
     pub detail: Option<String>,
 }
@@ -126,6 +130,7 @@ impl CellReport {
             itl_ms: None,
             cable_bytes: CableBytes::new(),
             decode_cable_bytes: CableBytes::new(),
+            directions: Vec::new(),
             detail,
         }
     }

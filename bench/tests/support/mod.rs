@@ -2,10 +2,7 @@
 //! nothing is left behind.
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use std::{
-    cell::Cell, collections::BTreeMap, error::Error, fs, path::PathBuf, sync::atomic::AtomicBool,
-    time::Duration,
-};
+use std::{cell::Cell, error::Error, fs, path::PathBuf, sync::atomic::AtomicBool, time::Duration};
 
 use clap::Parser;
 use rail_bench::{
@@ -16,6 +13,7 @@ use rail_bench::{
 };
 use rail_matrix::Rig;
 use rustix::process::{Pid, test_kill_process};
+use softrail::counters::Counters;
 use tempfile::TempDir;
 
 /// The command line as `xtask` embeds it.
@@ -89,7 +87,8 @@ impl FakeRank {
     }
 }
 
-/// Cables that are not there. Every look at their counters finds a little more.
+/// Cables that are not there. Every look at their counters finds a little more carried,
+/// and a message that nobody has taken.
 pub struct PretendCables;
 
 impl Cabling for PretendCables {
@@ -116,10 +115,20 @@ impl Plugged for Pretended {
         "127.0.0.1:20000".into()
     }
 
-    fn cable_bytes(&self) -> BTreeMap<String, u64> {
+    fn counters(&self) -> Vec<Counters> {
         self.looks.set(self.looks.get() + 1);
         let each = self.looks.get() * 6_000_000 / self.names.len() as u64;
-        self.names.iter().map(|name| (name.clone(), each)).collect()
+        let counters = |name: &String| Counters {
+            cable: name.clone(),
+            from: "a:there".to_owned(),
+            to: "b:here".to_owned(),
+            bytes: each,
+            messages: 7,
+            waited: 5,
+            pending: 1,
+            ..Counters::default()
+        };
+        self.names.iter().map(counters).collect()
     }
 }
 
