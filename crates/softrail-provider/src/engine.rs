@@ -24,8 +24,9 @@ use softrail::{
     shm::{SharedCable, Side},
 };
 
-/// How long it looks for more after the last thing it did: a sender that waits for
-/// each answer is back within this time.
+/// How long it looks for more after it was woken or did something: a sender that waits
+/// for each answer is back within this time, and what
+/// [`Slot::wants_bell`](softrail::shm::Slot::wants_bell) may miss is visible.
 const LINGER: Duration = Duration::from_micros(100);
 
 /// How long before its time an event is waited for awake: what the system needs to
@@ -103,6 +104,7 @@ impl Shared {
 
     fn run(&self) {
         let mut last_work = clock::now();
+        let mut last_rings = self.bell().rings();
         loop {
             let rings = self.bell().rings();
             if self.stop.load(Ordering::SeqCst) {
@@ -110,8 +112,9 @@ impl Shared {
             }
             let now = clock::now();
             let (worked, next) = self.serve(now);
-            if worked {
+            if worked || rings != last_rings {
                 last_work = now;
+                last_rings = rings;
             }
             let pause = match next {
                 Some(next) => Some((next - now).saturating_sub(ALERT)),

@@ -360,20 +360,23 @@ impl Qp {
                 &*wanted.recv_cq.cast::<CompletionQueue>(),
             )
         };
-        let pair = QueuePair::create(Parts {
-            cable: Arc::clone(&context.cable),
-            device: context.device.config.clone(),
-            regions: Arc::clone(&domain.regions),
-            transport,
-            limits: Limits {
-                sends: wanted.cap.max_send_wr as usize,
-                receives: wanted.cap.max_recv_wr as usize,
-                signal_all: wanted.sq_sig_all != 0,
+        let pair = QueuePair::create(
+            clock::now(),
+            Parts {
+                cable: Arc::clone(&context.cable),
+                device: context.device.config.clone(),
+                regions: Arc::clone(&domain.regions),
+                transport,
+                limits: Limits {
+                    sends: wanted.cap.max_send_wr as usize,
+                    receives: wanted.cap.max_recv_wr as usize,
+                    signal_all: wanted.sq_sig_all != 0,
+                },
+                send_events: send_queue.notifier.clone(),
+                receive_events: receive_queue.notifier.clone(),
+                async_events: Arc::clone(&context.async_events),
             },
-            send_events: send_queue.notifier.clone(),
-            receive_events: receive_queue.notifier.clone(),
-            async_events: Arc::clone(&context.async_events),
-        })?;
+        )?;
         let pair = Arc::new(pair);
         // SAFETY: integers, nullable pointers and functions, and a mutex and
         // condition variable whose static initialisers are zero: zero is valid.

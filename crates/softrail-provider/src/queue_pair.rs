@@ -152,8 +152,8 @@ struct Receive {
 
 impl QueuePair {
     /// A new queue pair, or nothing when the device has no more.
-    pub fn create(parts: Parts) -> Option<Self> {
-        let (slot, number) = parts.cable.claim(parts.device.side)?;
+    pub fn create(now: Time, parts: Parts) -> Option<Self> {
+        let (slot, number) = parts.cable.claim(parts.device.side, now)?;
         let state = State {
             phase: Phase::Reset,
             peer: None,
@@ -394,7 +394,7 @@ impl QueuePair {
         self.is_reliable() || self.device().receiver_not_ready == ReceiverNotReady::Error
     }
 
-    /// The slot of the queue pair that it is connected to.
+    /// The slot of the queue pair that it is connected to, whoever has it.
     fn peer_slot(&self, peer: Option<Peer>) -> Option<(u32, usize, &Slot)> {
         let Some(Peer::Number(number)) = peer else {
             return None;
@@ -407,9 +407,15 @@ impl QueuePair {
         Some((number, index, slot))
     }
 
+    /// The queue pair that it is connected to, while that is there and connected to
+    /// this one.
+    fn partner(&self, peer: Option<Peer>) -> Option<(usize, &Slot)> {
+        let (number, index, slot) = self.peer_slot(peer)?;
+        slot.links(number, self.number).then_some((index, slot))
+    }
+
     fn wake_peer(&self) {
-        let side = self.device().side.opposite();
-        self.parts.cable.end(side).bell.ring();
+        self.peer_end().bell.ring();
     }
 
     fn completion(
@@ -434,6 +440,11 @@ impl QueuePair {
     /// This end of the cable.
     pub fn own_end(&self) -> &EndState {
         self.parts.cable.end(self.device().side)
+    }
+
+    /// The other end.
+    fn peer_end(&self) -> &EndState {
+        self.parts.cable.end(self.device().side.opposite())
     }
 
     /// What the direction away from here can do now.

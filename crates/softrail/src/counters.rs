@@ -47,7 +47,7 @@ impl Counters {
             from: from.to_string(),
             to: to.to_string(),
             bytes: end.direction.bytes(),
-            messages: end.direction.frames(),
+            messages: end.direction.messages(),
             depth: end.tally.deepest(),
             waited: end.tally.waited(),
             lost: end.tally.lost(),

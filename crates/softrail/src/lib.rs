@@ -20,6 +20,7 @@
 //!
 //! - [`fabric`] is what a cable does to frames: a state machine with neither a
 //!   clock nor I/O.
+//! - [`simulation`] runs it in virtual time.
 //! - [`shm`] lays it out in memory that two processes share.
 //! - [`config`] finds the devices of a process.
 //! - [`live`] watches and changes a fabric that is up.
@@ -41,10 +42,12 @@ pub mod config;
 pub mod counters;
 pub mod fabric;
 mod launch;
+mod lease;
 pub mod live;
 mod private;
 mod process;
 pub mod shm;
+pub mod simulation;
 pub mod up;
 
 pub use bell::Bell;

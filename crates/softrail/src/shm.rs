@@ -15,13 +15,16 @@ use std::{
     io,
     mem::size_of,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence},
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::{
     bell::Bell,
     condition::Condition,
-    fabric::{Direction, QUEUE_BYTES, Queue, Tally},
+    fabric::{Direction, OUTLETS, Outlet, QUEUE_BYTES, Tally, Time},
+    lease::Lease,
     private,
     process::Process,
 };
@@ -29,13 +32,13 @@ use memmap2::{MmapOptions, MmapRaw};
 
 /// Queue pairs on one end of a cable. RDMA over Thunderbolt offers about ten, which is
 /// more than jaccl asks for; other programs want more.
-pub const SLOTS: usize = 64;
+pub const SLOTS: usize = OUTLETS;
 
 /// Says what the file is and which layout it has.
-const MAGIC: u64 = u64::from_be_bytes(*b"softrl\x00\x04");
+const MAGIC: u64 = u64::from_be_bytes(*b"softrl\x00\x05");
 
 /// One of the two ends of a cable, in the order in which the rig lists them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Side {
     /// `ends[0]`.
     First,
@@ -99,6 +102,8 @@ struct Layout {
 pub struct EndState {
     /// The direction away from this end.
     pub direction: Direction,
+    /// Had by who advances it.
+    lease: Lease,
     /// What became of its frames.
     pub tally: Tally,
     /// What that direction, and the device here, can do at the moment.
@@ -111,8 +116,43 @@ pub struct EndState {
 impl EndState {
     /// How many messages from here the other end has not taken yet.
     pub fn pending(&self) -> u64 {
-        let depths = self.slots.iter().map(|slot| slot.queue.depth());
+        let depths = self.slots.iter().map(|slot| slot.outlet.queue.depth());
         depths.fold(0, u64::saturating_add)
+    }
+
+    /// Places what starts on the direction by `now`; `news` is a slot that may have
+    /// offered something since it was announced.
+    ///
+    /// Who finds somebody else at it leaves it to the next one who looks.
+    pub fn advance(&self, now: Time, news: Option<usize>) {
+        if let Some(_leased) = self.lease.try_take(now) {
+            let link = self.condition.link();
+            let outlet = |slot: usize| &self.slots[slot].outlet;
+            self.direction.advance(&link, now, news, outlet);
+        } else if let Some(slot) = news {
+            self.direction.announce(slot);
+        }
+    }
+
+    /// The same, if looking changes anything.
+    pub fn look(&self, now: Time) {
+        if self.direction.is_due(now) {
+            self.advance(now, None);
+        }
+    }
+
+    /// Empties a slot that the caller has claimed. Nobody advances the direction
+    /// meanwhile; it is due at `now`.
+    fn empty(&self, slot: &Slot, now: Time) {
+        let begun = Instant::now();
+        let leased = loop {
+            match self.lease.try_take(now + begun.elapsed()) {
+                Some(leased) => break leased,
+                None => thread::sleep(Duration::from_micros(10)),
+            }
+        };
+        slot.outlet.reset();
+        drop(leased);
     }
 }
 
@@ -131,7 +171,7 @@ pub struct Slot {
     /// Whether its process sleeps until something happens to the queue pair.
     wants_bell: AtomicU32,
     /// What it sends.
-    pub queue: Queue,
+    pub outlet: Outlet,
 }
 
 impl Slot {
@@ -152,7 +192,8 @@ impl Slot {
     }
 
     /// Says whether the process of this queue pair is to be woken when something
-    /// happens to it. Whoever turns it on must look for what has happened before.
+    /// happens to it. Whoever turns it on must look for what has happened before, and
+    /// again until some microseconds later.
     pub fn set_wants_bell(&self, wanted: bool) {
         self.wants_bell.store(u32::from(wanted), Ordering::SeqCst);
     }
@@ -160,10 +201,12 @@ impl Slot {
     /// Whether the process of this queue pair is to be woken for what the caller
     /// has just written.
     pub fn wants_bell(&self) -> bool {
-        // What was written must not be found missing by a process that has just
-        // asked to be woken and looks for it once more.
-        fence(Ordering::SeqCst);
-        self.wants_bell.load(Ordering::SeqCst) != 0
+        // Without a fence, which would cost more than the rest of a short message: the
+        // processor may read this before others see what was written. So who asks
+        // looks again for a while before it sleeps; a store is visible long before
+        // that is over.
+        compiler_fence(Ordering::SeqCst);
+        self.wants_bell.load(Ordering::Relaxed) != 0
     }
 
     /// Whether the queue pair here is `number` and is connected to `peer`.
@@ -173,7 +216,7 @@ impl Slot {
 
     fn try_claim(&self, own: Process, even_if_unread: bool) -> bool {
         let owner = self.owner.load(Ordering::Acquire);
-        if is_alive(owner) || !even_if_unread && self.queue.head().is_some() {
+        if is_alive(owner) || !even_if_unread && self.outlet.queue.depth() > 0 {
             return false;
         }
         self.owner
@@ -275,13 +318,14 @@ impl SharedCable {
         self.end(side).slots.get(slot)
     }
 
-    /// Takes a free slot for this process. Gives its index and the number of the
+    /// Takes a free slot for this process at `now`. Gives its index and the number of the
     /// queue pair in it, or nothing when all are taken.
     ///
     /// A slot whose last owner left frames behind that the peer may still want
     /// is taken only when there is no other.
-    pub fn claim(&self, side: Side) -> Option<(usize, u32)> {
-        let slots = &self.end(side).slots;
+    pub fn claim(&self, side: Side, now: Time) -> Option<(usize, u32)> {
+        let end = self.end(side);
+        let slots = &end.slots;
         let own = Process::own();
         let index = [false, true]
             .into_iter()
@@ -291,7 +335,7 @@ impl SharedCable {
         slot.peer.store(0, Ordering::Relaxed);
         slot.answers.store(0, Ordering::Relaxed);
         slot.wants_bell.store(0, Ordering::Relaxed);
-        slot.queue.reset();
+        end.empty(slot, now);
         // Queue pair numbers have 24 bits, and 0 and 1 are reserved.
         let generation = slot.generation.fetch_add(1, Ordering::Relaxed) % 0xffff + 1;
         let number = generation << 8 | index as u32;
@@ -388,7 +432,7 @@ mod tests {
     fn two_mappings_of_a_cable_see_one_memory() {
         let (folder, ours) = cable();
         let theirs = SharedCable::open(&folder.path().join("cable")).expect("just made");
-        let (slot, number) = ours.claim(Side::First).expect("all are free");
+        let (slot, number) = ours.claim(Side::First, Time::ZERO).expect("all are free");
         ours.slot(Side::First, slot).expect("claimed").connect(77);
         assert!(
             theirs
@@ -418,16 +462,19 @@ mod tests {
     #[test]
     fn slots_run_out_and_come_back_under_another_number() {
         let (_folder, cable) = cable();
-        let claimed: Vec<_> = std::iter::from_fn(|| cable.claim(Side::Second)).collect();
+        let claimed: Vec<_> =
+            std::iter::from_fn(|| cable.claim(Side::Second, Time::ZERO)).collect();
         assert_eq!(claimed.len(), SLOTS);
         assert!(
-            cable.claim(Side::First).is_some(),
+            cable.claim(Side::First, Time::ZERO).is_some(),
             "the other end has its own"
         );
 
         let (slot, number) = claimed[3];
         cable.release(Side::Second, slot);
-        let (again, renewed) = cable.claim(Side::Second).expect("one came back");
+        let (again, renewed) = cable
+            .claim(Side::Second, Time::ZERO)
+            .expect("one came back");
         assert_eq!(again, slot);
         assert_ne!(renewed, number);
     }
@@ -443,7 +490,7 @@ mod tests {
         for slot in &cable.end(Side::First).slots {
             slot.owner.store(dead.to_word(), Ordering::Relaxed);
         }
-        assert!(cable.claim(Side::First).is_some());
+        assert!(cable.claim(Side::First, Time::ZERO).is_some());
     }
 
     /// Tries to open a file that `make` has filled.

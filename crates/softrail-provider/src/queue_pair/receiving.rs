@@ -1,8 +1,9 @@
 //! From the cable into the application's memory.
 
-use std::sync::atomic::{Ordering, fence};
-
-use rail_matrix::ReceiverNotReady;
+use std::{
+    sync::atomic::{Ordering, fence},
+    time::Duration,
+};
 
 use super::{Phase, QueuePair, Receive, State};
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     memory::{Memory, Span},
 };
 use softrail::{
-    fabric::{Decision, Fate, Frame, Operation, Remote, Tally, Time, decide},
+    fabric::{Decision, Fate, Incoming, Load, Operation, Queue, Remote, Tally, Time, decide},
     shm::Slot,
 };
 
@@ -23,7 +24,7 @@ struct Origin<'a> {
 
 impl QueuePair {
     /// The next completion of a receive by `now`, and whether it is worth waking
-    /// those who wait for solicited messages only. Frames for memory are served on
+    /// those who wait for solicited messages only. Incomings for memory are served on
     /// the way.
     pub(super) fn next_receive(&self, state: &mut State, now: Time) -> Option<(ibv::ibv_wc, bool)> {
         loop {
@@ -39,13 +40,12 @@ impl QueuePair {
                 }
                 Phase::ReadyToReceive | Phase::ReadyToSend => {}
             }
-            let (number, index, slot) = self.peer_slot(state.peer)?;
-            if !slot.links(number, self.number) {
-                return None;
-            }
+            let (index, slot) = self.partner(state.peer)?;
             let origin = Origin { slot, index };
-            let frame = slot.queue.head()?;
-            let at = match self.decide(state, now, &frame) {
+            let frame = self.head(origin, now)?;
+            let posted = state.receives.front().map(|receive| receive.posted);
+            let policy = self.device().receiver_not_ready;
+            let at = match decide(policy, self.is_reliable(), now, &frame, posted) {
                 Decision::Pending => return None,
                 Decision::Drop => {
                     self.tally().count_loss();
@@ -65,7 +65,7 @@ impl QueuePair {
             let fate = match frame.message.operation {
                 Operation::Send => return self.deliver(state, origin, &frame, at),
                 Operation::Read(remote) => {
-                    if self.read(state, origin, &frame, remote) {
+                    if self.read(state, origin, &frame, remote, now) {
                         continue;
                     }
                     Fate::AccessDenied
@@ -93,29 +93,24 @@ impl QueuePair {
         if !matches!(state.phase, Phase::ReadyToReceive | Phase::ReadyToSend) {
             return None;
         }
-        let (number, _, slot) = self.peer_slot(state.peer)?;
-        let frame = slot
-            .links(number, self.number)
-            .then(|| slot.queue.head())
-            .flatten()?;
-        (frame.arrives > now).then_some(frame.arrives)
+        let (_, slot) = self.partner(state.peer)?;
+        let queue = &slot.outlet.queue;
+        let arrives = match queue.head() {
+            Some(message) => message.arrives,
+            None if queue.depth() > 0 => self.peer_end().direction.next_free(),
+            None => return None,
+        };
+        (arrives > now).then_some(arrives)
     }
 
-    fn decide(&self, state: &State, now: Time, frame: &Frame) -> Decision {
-        if !frame.message.uses_receive() {
-            return match frame.arrives {
-                arrives if arrives > now => Decision::Pending,
-                arrives => Decision::Deliver(arrives),
-            };
-        }
-        let policy = match self.device().receiver_not_ready {
-            _ if frame.message.insists => ReceiverNotReady::Wait,
-            // A reliable connection loses nothing without a word.
-            ReceiverNotReady::Drop if self.is_reliable() => ReceiverNotReady::Error,
-            policy => policy,
-        };
-        let posted = state.receives.front().map(|receive| receive.posted);
-        decide(policy, now, frame.arrives, posted)
+    /// The message at the head, if it is settled when that arrives. The sender settles
+    /// it when it looks, but it need not look.
+    fn head(&self, origin: Origin<'_>, now: Time) -> Option<Incoming> {
+        let queue = &origin.slot.outlet.queue;
+        queue.head().or_else(|| {
+            self.peer_end().look(now);
+            queue.head()
+        })
     }
 
     /// Fills the oldest receive, which there is.
@@ -123,7 +118,7 @@ impl QueuePair {
         &self,
         state: &mut State,
         origin: Origin<'_>,
-        frame: &Frame,
+        frame: &Incoming,
         at: Time,
     ) -> Option<(ibv::ibv_wc, bool)> {
         let Receive { request, .. } = state.receives.pop_front()?;
@@ -157,7 +152,7 @@ impl QueuePair {
     }
 
     /// Writes a frame to the memory that it names; false when it may not.
-    fn write(&self, state: &State, origin: Origin<'_>, frame: &Frame, remote: Remote) -> bool {
+    fn write(&self, state: &State, origin: Origin<'_>, frame: &Incoming, remote: Remote) -> bool {
         let regions = self.parts.regions.hold();
         let memory = named(remote, frame);
         let access = ibv::IBV_ACCESS_REMOTE_WRITE;
@@ -179,7 +174,14 @@ impl QueuePair {
     }
 
     /// Answers a frame with the memory that it names; false when it may not.
-    fn read(&self, state: &mut State, origin: Origin<'_>, frame: &Frame, remote: Remote) -> bool {
+    fn read(
+        &self,
+        state: &mut State,
+        origin: Origin<'_>,
+        frame: &Incoming,
+        remote: Remote,
+        now: Time,
+    ) -> bool {
         let regions = self.parts.regions.hold();
         let memory = named(remote, frame);
         let access = ibv::IBV_ACCESS_REMOTE_READ;
@@ -199,9 +201,13 @@ impl QueuePair {
                 source.bytes,
             );
         }
-        let (direction, link) = (&self.own_end().direction, self.link());
-        let transit = direction.transmit(&link, frame.arrives, source.bytes);
-        self.inform(state, origin, transit.arrives, Fate::Taken);
+        let answer = self.own_slot().outlet.answers.offer(Load {
+            bytes: source.bytes,
+            ready: frame.arrives,
+            delay: Duration::ZERO,
+        });
+        self.own_end().advance(now, Some(self.slot));
+        self.remove(state, origin, |queue| queue.answer(answer));
         true
     }
 
@@ -220,13 +226,13 @@ impl QueuePair {
     /// Removes the frame at the head, which met its fate at `at`.
     fn settle(&self, state: &mut State, origin: Origin<'_>, at: Time, fate: Fate) {
         let heard = at + self.link().latency;
-        self.inform(state, origin, heard, fate);
+        self.remove(state, origin, |queue| queue.settle(heard, fate));
     }
 
-    fn inform(&self, state: &mut State, origin: Origin<'_>, heard: Time, fate: Fate) {
-        let queue = &origin.slot.queue;
+    fn remove(&self, state: &mut State, origin: Origin<'_>, remove: impl FnOnce(&Queue)) {
+        let queue = &origin.slot.outlet.queue;
         self.tally().note_depth(queue.depth());
-        queue.settle(heard, fate);
+        remove(queue);
         state.worked = true;
         if origin.slot.wants_bell() {
             self.wake_peer();
@@ -235,8 +241,7 @@ impl QueuePair {
 
     /// Where the frames that come in are counted.
     fn tally(&self) -> &Tally {
-        let side = self.device().side.opposite();
-        &self.parts.cable.end(side).tally
+        &self.peer_end().tally
     }
 
     /// Copies `bytes` of a frame, from `offset` in its sender's ring, into `target`.
@@ -262,7 +267,12 @@ impl QueuePair {
 
     /// The completion of a receive that a frame has used up, and whether the frame
     /// was sent as solicited.
-    fn received(&self, id: u64, frame: &Frame, opcode: ibv::ibv_wc_opcode) -> (ibv::ibv_wc, bool) {
+    fn received(
+        &self,
+        id: u64,
+        frame: &Incoming,
+        opcode: ibv::ibv_wc_opcode,
+    ) -> (ibv::ibv_wc, bool) {
         let message = &frame.message;
         let status = ibv::IBV_WC_SUCCESS;
         let mut completion = self.completion(id, status, opcode, message.bytes);
@@ -275,7 +285,7 @@ impl QueuePair {
 }
 
 /// The memory that a frame names.
-fn named(remote: Remote, frame: &Frame) -> Memory {
+fn named(remote: Remote, frame: &Incoming) -> Memory {
     Memory {
         address: remote.address,
         bytes: frame.message.bytes,

@@ -11,7 +11,7 @@ use crate::{
     memory::{Held, Span, Spans},
     work::{Payload, SendRequest},
 };
-use softrail::fabric::{Fate, Heard, Message, Time};
+use softrail::fabric::{Fate, Heard, Load, Message, Stream, Time};
 
 /// How long after the arrival of a message an answer is expected without waking
 /// the other end for it: a client there that polls answers by itself.
@@ -30,13 +30,22 @@ pub struct Send {
 enum Stage {
     /// With us, for want of room on the queue.
     Queued { posted: Time },
-    /// On the cable; `frame` is its number there when anyone is to receive it.
-    Sent { departs: Time, frame: Option<u64> },
+    /// Given to the cable.
+    Sent(Lane),
     /// Answered, and to end with this status.
     Answered(ibv::ibv_wc_status),
     /// Never sent. Fails with this status when its turn comes, and until then
     /// holds up what was posted after it.
     Failed(ibv::ibv_wc_status),
+}
+
+/// How a message goes, and its number among those that go so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    /// To the other end.
+    Through(u64),
+    /// Nowhere.
+    Lost(u64),
 }
 
 impl QueuePair {
@@ -73,8 +82,8 @@ impl QueuePair {
             {
                 self.listen(state, now);
             }
-            match self.launch(state, index, posted) {
-                Ok(Some(stage)) => state.sends[index].stage = stage,
+            match self.launch(state, index, posted, now) {
+                Ok(Some(lane)) => state.sends[index].stage = Stage::Sent(lane),
                 Ok(None) => return,
                 Err(status) => {
                     state.sends[index].stage = Stage::Failed(status);
@@ -91,7 +100,8 @@ impl QueuePair {
         state: &mut State,
         index: usize,
         posted: Time,
-    ) -> Result<Option<Stage>, ibv::ibv_wc_status> {
+        now: Time,
+    ) -> Result<Option<Lane>, ibv::ibv_wc_status> {
         let request = &state.sends[index].request;
         let regions = self.parts.regions.hold();
         let source = source(&regions, request)?;
@@ -106,38 +116,47 @@ impl QueuePair {
             solicited: request.solicited,
             insists: self.is_reliable() && state.patience.receiver,
         };
-        let (link, direction) = (&self.link(), &end.direction);
         let Some((_, _, peer)) = self
             .peer_slot(state.peer)
             .filter(|_| !end.condition.is_cut())
         else {
-            end.tally.count_loss();
-            let transit = direction.transmit(link, posted, message.carried());
-            return Ok(Some(Stage::Sent {
-                departs: transit.departs,
-                frame: None,
-            }));
+            return Ok(self.lose(&message, posted, now));
         };
-        let queue = &self.own_slot().queue;
-        let Some(reservation) = state
-            .sender
-            .reserve(queue, direction, link, posted, message)
-        else {
+        let queue = &self.own_slot().outlet.queue;
+        let Some(reservation) = state.sender.reserve(queue, posted, Duration::ZERO, message) else {
             return Ok(None);
         };
         self.store(reservation.offset, source.as_slice());
-        let stage = Stage::Sent {
-            departs: reservation.transit.departs,
-            frame: Some(reservation.frame()),
-        };
+        let number = state.sender.publish(queue, reservation);
+        end.advance(now, Some(self.slot));
         if self.is_reliable() && state.sends.len() == state.queued {
-            state.nudge = reservation.transit.arrives + PROMPT;
+            let transit = queue.stream().transit(number);
+            state.nudge = transit.map_or(now, |transit| transit.arrives) + PROMPT;
         }
-        state.sender.publish(queue, reservation);
         if message.is_one_sided() || peer.wants_bell() {
             self.wake_peer();
         }
-        Ok(Some(stage))
+        Ok(Some(Lane::Through(number)))
+    }
+
+    /// Puts a message on the cable that arrives nowhere. Nothing while too many of
+    /// them have not left.
+    fn lose(&self, message: &Message, posted: Time, now: Time) -> Option<Lane> {
+        let (end, lost) = (self.own_end(), &self.own_slot().outlet.lost);
+        if lost.is_full(now) {
+            end.look(now);
+        }
+        if lost.is_full(now) {
+            return None;
+        }
+        let number = lost.offer(Load {
+            bytes: message.carried(),
+            ready: posted,
+            delay: Duration::ZERO,
+        });
+        end.tally.count_loss();
+        end.advance(now, Some(self.slot));
+        Some(Lane::Lost(number))
     }
 
     /// Copies a message into the room reserved for it on our queue.
@@ -161,14 +180,25 @@ impl QueuePair {
 
     /// Takes in the answers that have come by `now`.
     fn listen(&self, state: &mut State, now: Time) {
-        while let Some(heard) = state.sender.hear(&self.own_slot().queue, now) {
-            let is_it = |send: &&mut Send| matches!(send.stage, Stage::Sent { frame, .. } if frame == Some(heard.frame));
+        let queue = &self.own_slot().outlet.queue;
+        let answers = self.answers(state);
+        // The other end need not look at what it answers.
+        self.peer_end().look(now);
+        while let Some(heard) = state.sender.hear(queue, answers, now) {
+            let lane = Lane::Through(heard.message);
+            let is_it = |send: &&mut Send| matches!(send.stage, Stage::Sent(its) if its == lane);
             let Some(send) = state.sends.iter_mut().find(is_it) else {
                 continue;
             };
             send.stage = Stage::Answered(self.answer(&send.request, heard));
             state.nudge = now + PROMPT;
         }
+    }
+
+    /// What the other end answers to reads, while it is there.
+    fn answers(&self, state: &State) -> Option<&Stream> {
+        let (_, slot) = self.partner(state.peer)?;
+        Some(&slot.outlet.answers)
     }
 
     /// How a send ends that the other end has answered so.
@@ -215,7 +245,7 @@ impl QueuePair {
                 Stage::Answered(ibv::IBV_WC_SUCCESS) => ibv::IBV_WC_SUCCESS,
                 _ if state.phase == Phase::Error => ibv::IBV_WC_WR_FLUSH_ERR,
                 Stage::Answered(status) | Stage::Failed(status) => status,
-                Stage::Sent { departs, frame } => self.outcome(state, now, departs, frame)?,
+                Stage::Sent(lane) => self.outcome(state, now, lane)?,
                 Stage::Queued { .. } => return None,
             };
             let Send { request, .. } = state.sends.pop_front()?;
@@ -232,21 +262,20 @@ impl QueuePair {
 
     /// How a send ends that has left and is not answered, or nothing while that is
     /// unknown.
-    fn outcome(
-        &self,
-        state: &mut State,
-        now: Time,
-        departs: Time,
-        frame: Option<u64>,
-    ) -> Option<ibv::ibv_wc_status> {
+    fn outcome(&self, state: &mut State, now: Time, lane: Lane) -> Option<ibv::ibv_wc_status> {
+        let departs = self.departs(state, lane).or_else(|| {
+            self.own_end().look(now);
+            self.departs(state, lane)
+        })?;
         if departs > now {
             return None;
         }
+        let arrives = matches!(lane, Lane::Through(_));
         if !self.is_reliable() {
-            let is_answered = self.is_answered() && frame.is_some();
+            let is_answered = self.is_answered() && arrives;
             return (!is_answered).then_some(ibv::IBV_WC_SUCCESS);
         }
-        if frame.is_some() && state.nudge <= now {
+        if arrives && state.nudge <= now {
             state.nudge = now + NUDGES;
             self.wake_peer();
         }
@@ -255,25 +284,36 @@ impl QueuePair {
             .answer
             .is_some_and(|time| now >= departs + self.link().latency + time);
         let comes = || {
-            let peer = self.peer_slot(state.peer);
-            frame.is_some()
-                && peer.is_some_and(|(number, _, slot)| {
-                    slot.links(number, self.number) && slot.answers()
-                })
+            let partner = self.partner(state.peer);
+            arrives && partner.is_some_and(|(_, slot)| slot.answers())
         };
         (is_late && !comes()).then_some(ibv::IBV_WC_RETRY_EXC_ERR)
     }
 
+    /// When a message has left, once that is settled.
+    fn departs(&self, state: &State, lane: Lane) -> Option<Time> {
+        let outlet = &self.own_slot().outlet;
+        match lane {
+            Lane::Through(number) => state.sender.departs(&outlet.queue, number),
+            Lane::Lost(number) => outlet.lost.transit(number).map(|transit| transit.departs),
+        }
+    }
+
     /// When the oldest send is to be looked at again, if it has not ended.
     pub(super) fn next_word(&self, state: &State) -> Option<Time> {
-        let Stage::Sent { departs, frame } = state.sends.front()?.stage else {
+        let Stage::Sent(lane) = state.sends.front()?.stage else {
             return None;
+        };
+        let Some(departs) = self.departs(state, lane) else {
+            return Some(self.own_end().direction.next_free());
         };
         if !self.is_answered() {
             return Some(departs);
         }
-        let word = state.sender.next_word(&self.own_slot().queue);
-        let nudge = (self.is_reliable() && frame.is_some()).then_some(state.nudge);
+        let queue = &self.own_slot().outlet.queue;
+        let word = state.sender.next_word(queue, self.answers(state));
+        let arrives = matches!(lane, Lane::Through(_));
+        let nudge = (self.is_reliable() && arrives).then_some(state.nudge);
         let late = || Some(departs + self.link().latency + state.patience.answer?);
         word.or(nudge).or_else(late)
     }

@@ -65,7 +65,7 @@ impl Rig {
         let cable = Arc::new(SharedCable::open(&device.cable).expect("the fabric's cable"));
         let regions = Arc::new(Regions::default());
         let async_events = Arc::new(EventQueue::new().expect("a pipe"));
-        let pair = QueuePair::create(Parts {
+        let parts = Parts {
             cable,
             device,
             regions: Arc::clone(&regions),
@@ -74,7 +74,8 @@ impl Rig {
             send_events: None,
             receive_events: None,
             async_events: Arc::clone(&async_events),
-        });
+        };
+        let pair = QueuePair::create(at(0), parts);
         let mut endpoint = Endpoint {
             pair: pair.expect("a free slot"),
             regions,

@@ -5,69 +5,213 @@ use std::{
 
 use rail_matrix::Link;
 
-use super::Time;
+use super::{Outlet, Stream, Time, stream::Cursor};
 
 /// How long `bytes` occupy a link, rounded up to a nanosecond. A link of 0 bytes a
 /// second carries one byte a second: slow, but not a division by zero.
 pub fn serialisation(link: &Link, bytes: u64) -> Duration {
-    let rate = u128::from(link.bytes_per_second.max(1));
-    let nanos = (u128::from(bytes) * 1_000_000_000).div_ceil(rate);
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    const SECOND: u64 = 1_000_000_000;
+    let rate = link.bytes_per_second.max(1);
+    let nanos = match bytes.checked_mul(SECOND) {
+        Some(nanos) => nanos.div_ceil(rate),
+        None => {
+            let nanos = (u128::from(bytes) * u128::from(SECOND)).div_ceil(u128::from(rate));
+            u64::try_from(nanos).unwrap_or(u64::MAX)
+        }
+    };
+    Duration::from_nanos(nanos)
 }
 
-/// When a frame leaves and when it is at the other end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Transit {
-    /// The last byte has left; the sender may reuse the buffer.
-    pub departs: Time,
-    /// The last byte has arrived.
-    pub arrives: Time,
+/// The bytes after which another queue pair has its turn: what Ethernet's largest
+/// verbs MTU carries.
+pub const FRAME_BYTES: u64 = 4096;
+
+/// Queue pairs that can share a direction.
+pub const OUTLETS: usize = u64::BITS as usize;
+
+/// The most frames that are placed at one look, so that no look takes long.
+const LOOK: usize = 1 << 12;
+
+/// One direction of a cable: who is on it when. All zeros is a cable that never
+/// carried anything.
+///
+/// Frames of [`FRAME_BYTES`] leave one at a time. When the cable is free, the next is
+/// of that queue pair which had least of it so far, among those with something to
+/// send (start-time fair queueing; Goyal, Vin and Cheng, 1996). So of two queue pairs
+/// that both have something to send all the time, neither is ever more than a frame
+/// ahead.
+///
+/// Only one at a time may [advance](Self::advance) it; everything else may be asked by
+/// anybody at any time.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Direction {
+    /// The queue pairs that have something to send, a bit each. Apart from what
+    /// changes with every frame, because the other end polls it.
+    backlog: Cursor,
+    line: Line,
 }
 
-/// One direction of a cable. All zeros is a cable that never carried anything.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
-pub struct Direction {
+struct Line {
     next_free: AtomicU64,
+    /// What the queue pair that was on it last had had before.
+    share: AtomicU64,
     bytes: AtomicU64,
-    frames: AtomicU64,
+    messages: AtomicU64,
 }
 
 impl Direction {
-    /// Puts a frame that became ready at `ready` behind all frames already on
-    /// this direction, whoever sent them.
-    pub fn transmit(&self, link: &Link, ready: Time, bytes: u64) -> Transit {
-        let duration = serialisation(link, bytes);
-        let departure = |free: u64| Time::from_nanos(free).max(ready) + duration;
-        let free = self
-            .next_free
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| {
-                Some(departure(free).as_nanos())
-            })
-            .unwrap_or_else(|free| free);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.frames.fetch_add(1, Ordering::Relaxed);
-        let departs = departure(free);
-        Transit {
-            departs,
-            arrives: departs + link.latency,
+    /// Has what `pair` offers carried, though nobody may advance the direction now.
+    pub fn announce(&self, pair: usize) {
+        self.backlog.0.fetch_or(bit(pair), Ordering::AcqRel);
+    }
+
+    /// Whether some of what was announced has no time yet.
+    pub fn has_backlog(&self) -> bool {
+        self.backlog.0.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether looking at `now` would change that.
+    pub fn is_due(&self, now: Time) -> bool {
+        self.has_backlog() && self.next_free() <= now
+    }
+
+    /// When the frames that have their times have all left.
+    pub fn next_free(&self) -> Time {
+        Time::from_nanos(self.line.next_free.load(Ordering::Relaxed))
+    }
+
+    /// Places every frame that starts by `now`, of the queue pairs that were
+    /// announced and of `pair`.
+    ///
+    /// A frame starts when the cable is free and it is ready, however late that is
+    /// found out; and one that has started is not interrupted.
+    pub fn advance<'a>(
+        &self,
+        link: &Link,
+        now: Time,
+        pair: Option<usize>,
+        outlet: impl Fn(usize) -> &'a Outlet,
+    ) {
+        let known = self.backlog.0.load(Ordering::Acquire);
+        let mut waiting = known | pair.map_or(0, bit);
+        let mut empty = 0;
+        for _ in 0..LOOK {
+            let Some(next) = self.next(&mut waiting, &mut empty, &outlet) else {
+                break;
+            };
+            if next.start > now {
+                break;
+            }
+            self.place(link, &next);
         }
+        let unknown = waiting & !known;
+        if unknown != 0 {
+            self.backlog.0.fetch_or(unknown, Ordering::AcqRel);
+        }
+        let done = empty & known;
+        if done != 0 {
+            self.backlog.0.fetch_and(!done, Ordering::AcqRel);
+            // Who offered and announced meanwhile must not be forgotten.
+            for pair in bits(done).filter(|pair| outlet(*pair).next().is_some()) {
+                self.announce(pair);
+            }
+        }
+    }
+
+    /// The frame that is on next. Queue pairs without any move from `waiting` to
+    /// `empty`.
+    fn next<'a>(
+        &self,
+        waiting: &mut u64,
+        empty: &mut u64,
+        outlet: &impl Fn(usize) -> &'a Outlet,
+    ) -> Option<Turn<'a>> {
+        let free = self.next_free();
+        let share = self.line.share.load(Ordering::Relaxed);
+        let mut first: Option<Turn<'a>> = None;
+        for pair in bits(*waiting) {
+            let outlet = outlet(pair);
+            let Some((ready, stream)) = outlet.next() else {
+                *waiting &= !bit(pair);
+                *empty |= bit(pair);
+                continue;
+            };
+            let turn = Turn {
+                start: ready.max(free),
+                // Who wanted nothing has saved nothing up.
+                share: outlet.share().max(share),
+                outlet,
+                stream,
+            };
+            if first.as_ref().is_none_or(|first| turn.comes_before(first)) {
+                first = Some(turn);
+            }
+        }
+        first
+    }
+
+    fn place(&self, link: &Link, turn: &Turn<'_>) {
+        let frame = turn.stream.place(link, turn.start);
+        turn.outlet.set_share(turn.share.wrapping_add(frame.bytes));
+        let line = &self.line;
+        line.next_free
+            .store(frame.departs.as_nanos(), Ordering::Relaxed);
+        line.share.store(turn.share, Ordering::Relaxed);
+        count(&line.bytes, frame.bytes);
+        count(&line.messages, u64::from(frame.is_last));
     }
 
     /// Bytes this direction was given so far.
     pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+        self.line.bytes.load(Ordering::Relaxed)
     }
 
-    /// Frames this direction was given so far.
-    pub fn frames(&self) -> u64 {
-        self.frames.load(Ordering::Relaxed)
+    /// Messages this direction was given so far.
+    pub fn messages(&self) -> u64 {
+        self.line.messages.load(Ordering::Relaxed)
     }
+}
+
+/// The next frame of a queue pair.
+struct Turn<'a> {
+    start: Time,
+    /// What the queue pair has had.
+    share: u64,
+    outlet: &'a Outlet,
+    stream: &'a Stream,
+}
+
+impl Turn<'_> {
+    fn comes_before(&self, other: &Self) -> bool {
+        (self.start, self.share) < (other.start, other.share)
+    }
+}
+
+/// Adds to a counter that nobody else writes at the time.
+fn count(counter: &AtomicU64, more: u64) {
+    let before = counter.load(Ordering::Relaxed);
+    counter.store(before.wrapping_add(more), Ordering::Relaxed);
+}
+
+fn bit(pair: usize) -> u64 {
+    1 << (pair % OUTLETS)
+}
+
+fn bits(mut set: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lowest = (set != 0).then(|| set.trailing_zeros())?;
+        set &= set - 1;
+        Some(lowest as usize)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fabric::{Load, Transit};
 
     const LINK: Link = Link {
         bytes_per_second: 50_000_000,
@@ -78,25 +222,152 @@ mod tests {
         Time::ZERO + Duration::from_micros(micros)
     }
 
-    #[test]
-    fn a_frame_pays_its_bytes_and_then_the_latency() {
-        let transit = Direction::default().transmit(&LINK, micros(100), 50_000);
-        assert_eq!(
-            transit,
-            Transit {
-                departs: micros(1100),
-                arrives: micros(1120)
+    fn apart([one, other]: [Time; 2]) -> Duration {
+        one.max(other) - one.min(other)
+    }
+
+    /// Some queue pairs and the direction that they share.
+    struct Rail {
+        direction: Direction,
+        outlets: Vec<Outlet>,
+    }
+
+    impl Rail {
+        fn new(pairs: usize) -> Self {
+            Rail {
+                direction: Direction::default(),
+                outlets: (0..pairs).map(|_| Outlet::default()).collect(),
             }
-        );
+        }
+
+        /// Offers bytes that may start at a microsecond.
+        fn offer(&self, pair: usize, ready: u64, bytes: u64) {
+            self.delayed(pair, ready, bytes, Duration::ZERO);
+        }
+
+        fn delayed(&self, pair: usize, ready: u64, bytes: u64, delay: Duration) {
+            self.outlets[pair].lost.offer(Load {
+                bytes,
+                ready: micros(ready),
+                delay,
+            });
+            self.direction.announce(pair);
+        }
+
+        fn look(&self, now: u64) {
+            let outlet = |pair: usize| &self.outlets[pair];
+            self.direction.advance(&LINK, micros(now), None, outlet);
+        }
+
+        fn transit(&self, pair: usize, number: u64) -> Option<Transit> {
+            self.outlets[pair].lost.transit(number)
+        }
+
+        fn departs(&self, pair: usize, number: u64) -> Option<Time> {
+            self.transit(pair, number).map(|transit| transit.departs)
+        }
     }
 
     #[test]
-    fn frames_queue_behind_each_other_and_idle_time_is_not_saved_up() {
-        let direction = Direction::default();
-        let departures =
-            [0, 0, 5000].map(|ready| direction.transmit(&LINK, micros(ready), 50_000).departs);
-        assert_eq!(departures, [micros(1000), micros(2000), micros(6000)]);
-        assert_eq!((direction.bytes(), direction.frames()), (150_000, 3));
+    fn a_load_pays_its_bytes_and_then_the_latency() {
+        let rail = Rail::new(1);
+        rail.offer(0, 100, 50_000);
+        rail.look(5000);
+        let transit = Transit {
+            departs: micros(1100),
+            arrives: micros(1120),
+        };
+        assert_eq!(rail.transit(0, 0), Some(transit));
+    }
+
+    #[test]
+    fn nothing_is_known_of_what_others_may_yet_hold_up() {
+        let rail = Rail::new(1);
+        rail.offer(0, 0, 2 * FRAME_BYTES);
+        rail.look(0);
+        assert_eq!(rail.transit(0, 0), None);
+        assert!(!rail.direction.is_due(micros(0)));
+        let second = rail.direction.next_free();
+        assert!(rail.direction.is_due(second));
+        rail.look(82);
+        assert!(rail.departs(0, 0).is_some());
+        assert!(!rail.direction.has_backlog());
+    }
+
+    #[test]
+    fn loads_queue_behind_each_other_and_idle_time_is_not_saved_up() {
+        let rail = Rail::new(1);
+        for ready in [0, 0, 5000] {
+            rail.offer(0, ready, 50_000);
+        }
+        rail.look(10_000);
+        let departures = [0, 1, 2].map(|number| rail.departs(0, number));
+        assert_eq!(departures, [1000, 2000, 6000].map(|at| Some(micros(at))));
+        let direction = &rail.direction;
+        assert_eq!((direction.bytes(), direction.messages()), (150_000, 3));
+    }
+
+    #[test]
+    fn a_short_message_waits_for_a_frame_of_a_long_one_and_not_for_all_of_it() {
+        let rail = Rail::new(2);
+        rail.offer(0, 0, 10 * FRAME_BYTES);
+        rail.look(1);
+        rail.offer(1, 1, 10);
+        rail.look(100_000);
+        let frame = serialisation(&LINK, FRAME_BYTES);
+        let short = serialisation(&LINK, 10);
+        assert_eq!(rail.departs(1, 0), Some(Time::ZERO + frame + short));
+        let all = serialisation(&LINK, 10 * FRAME_BYTES + 10);
+        assert_eq!(rail.departs(0, 0), Some(Time::ZERO + all));
+    }
+
+    #[test]
+    fn who_sends_short_frames_gets_more_of_them() {
+        let rail = Rail::new(2);
+        rail.offer(0, 0, 4 * FRAME_BYTES);
+        (0..16).for_each(|_| rail.offer(1, 0, FRAME_BYTES / 4));
+        rail.look(100_000);
+        let ends = [rail.departs(0, 0), rail.departs(1, 15)].map(|at| at.expect("placed"));
+        assert!(apart(ends) <= serialisation(&LINK, FRAME_BYTES), "{ends:?}");
+    }
+
+    #[test]
+    fn who_was_silent_has_saved_nothing_up() {
+        let rail = Rail::new(2);
+        rail.offer(0, 0, 50 * FRAME_BYTES);
+        rail.look(100_000);
+        rail.offer(0, 100_000, 10 * FRAME_BYTES);
+        rail.offer(1, 100_000, 10 * FRAME_BYTES);
+        rail.look(200_000);
+        let ends = [rail.departs(0, 1), rail.departs(1, 0)].map(|at| at.expect("placed"));
+        assert!(apart(ends) <= serialisation(&LINK, FRAME_BYTES), "{ends:?}");
+    }
+
+    #[test]
+    fn a_delayed_message_holds_up_those_behind_it_and_no_others() {
+        let rail = Rail::new(2);
+        rail.delayed(0, 0, 100, Duration::from_millis(1));
+        rail.offer(0, 0, 100);
+        rail.offer(1, 0, 100);
+        rail.look(100);
+        let arrives = |pair, number| rail.transit(pair, number).map(|it| it.arrives);
+        assert_eq!(arrives(0, 0), Some(micros(1022)));
+        assert_eq!(arrives(0, 1), arrives(0, 0));
+        assert!(arrives(1, 0) < Some(micros(30)));
+    }
+
+    #[test]
+    fn what_another_process_wrote_there_neither_panics_nor_stops_it() {
+        let rail = Rail::new(1);
+        rail.offer(0, 0, u64::MAX);
+        rail.outlets[0].answers.offer(Load {
+            bytes: 1,
+            ready: Time::from_nanos(u64::MAX),
+            delay: Duration::MAX,
+        });
+        rail.look(1_000_000_000);
+        assert!(rail.departs(0, 0).is_some());
+        assert!(rail.direction.has_backlog());
     }
 
     #[test]
@@ -107,5 +378,13 @@ mod tests {
         };
         assert_eq!(serialisation(&link, 1), Duration::from_nanos(333_333_334));
         assert_eq!(serialisation(&link, 0), Duration::ZERO);
+        let slow = Link {
+            bytes_per_second: 1,
+            ..link
+        };
+        assert_eq!(
+            serialisation(&slow, 1 << 40),
+            Duration::from_nanos(u64::MAX)
+        );
     }
 }

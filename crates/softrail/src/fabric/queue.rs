@@ -1,16 +1,16 @@
 use std::{
     collections::VecDeque,
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::Duration,
 };
-
-use rail_matrix::Link;
 
 use super::{
-    Direction, Time, Transit,
-    message::{Message, Remote},
+    Load, Stream, Time,
+    message::{Message, Operation, Remote},
+    stream::Cursor,
 };
 
-/// The most frames a queue holds. jaccl keeps two in flight for each queue pair;
+/// The most messages a queue holds. jaccl keeps two in flight for each queue pair;
 /// the rest is room for clients with deeper send queues.
 pub const DEPTH: usize = 64;
 
@@ -18,17 +18,17 @@ pub const DEPTH: usize = 64;
 /// longest frames (512 KiB).
 pub const QUEUE_BYTES: u64 = 1 << 20;
 
-/// What the receiver did with a frame.
+/// What the receiver did with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Fate {
-    /// It took the frame, or lost it without a word.
+    /// It took the message, or lost it without a word.
     Taken,
     /// It had no receive for it.
     NotReady,
-    /// It was not to touch the memory that the frame names.
+    /// It was not to touch the memory that the message names.
     AccessDenied,
-    /// The frame was longer than the receive.
+    /// The message was longer than the receive.
     TooLong,
     /// Its own receive was no good.
     Failed,
@@ -48,45 +48,41 @@ impl Fate {
     }
 }
 
-/// The frames of one sending queue pair that nobody has received yet.
+/// The messages of one sending queue pair that nobody has received yet.
 ///
 /// One sender and one receiver use it at the same time, from two processes. All
-/// zeros is an empty queue. The bytes of the frames are elsewhere: the queue only
+/// zeros is an empty queue. The bytes of the messages are elsewhere: the queue only
 /// says where, as offsets into a ring of [`QUEUE_BYTES`]. What a read brings back
-/// goes into the room that its frame has there.
+/// goes into the room that its message has there.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Queue {
-    published: Cursor,
+    /// When they leave and arrive.
+    stream: Stream,
     settled: Cursor,
-    frames: [Entry; DEPTH],
+    messages: [Entry; DEPTH],
 }
 
-/// A count of frames, alone on its cache line: one side writes it while the other
-/// polls it.
+/// Written by the sender before it offers the message (all but the last two) and by
+/// the receiver before it moves `settled` past it (the last two).
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
-struct Cursor(AtomicU64);
-
-/// Written by the sender before it moves `published` past it (all but the last
-/// two) and by the receiver before it moves `settled` past it (the last two).
-#[derive(Debug, Default)]
-#[repr(C)]
 struct Entry {
     offset: AtomicU64,
     bytes: AtomicU64,
-    arrives: AtomicU64,
     remote_address: AtomicU64,
     remote_key: AtomicU32,
     immediate: AtomicU32,
     code: AtomicU32,
     fate: AtomicU32,
-    credit: AtomicU64,
+    /// When the sender hears of its fate; for a read, the number of the answer, whose
+    /// arrival is the word.
+    word: AtomicU64,
 }
 
-/// A frame as the receiver finds it at the head of the queue.
+/// A message as the receiver finds it at the head of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Frame {
+pub struct Incoming {
     /// Where its bytes begin in the ring; they may wrap around its end.
     pub offset: u64,
     /// What it carries.
@@ -98,9 +94,9 @@ pub struct Frame {
 impl Default for Queue {
     fn default() -> Self {
         Queue {
-            published: Cursor::default(),
+            stream: Stream::default(),
             settled: Cursor::default(),
-            frames: std::array::from_fn(|_| Entry::default()),
+            messages: std::array::from_fn(|_| Entry::default()),
         }
     }
 }
@@ -109,16 +105,23 @@ impl Queue {
     /// Empties the queue for its next user. Nobody else may be using it.
     pub fn reset(&self) {
         self.settled.0.store(0, Ordering::Relaxed);
-        self.published.0.store(0, Ordering::Release);
+        self.stream.reset();
     }
 
-    /// The oldest frame that was not settled yet, whether or not it has arrived.
-    /// A frame that makes no sense is none: the sender's process is not trusted.
-    pub fn head(&self) -> Option<Frame> {
+    /// What its messages want of the cable.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// The oldest message that was not settled yet, whether or not it has arrived.
+    /// Nothing while it is not known when that will be, which
+    /// [advancing](super::Direction::advance) the direction tells. A message that
+    /// makes no sense is none: the sender's process is not trusted.
+    pub fn head(&self) -> Option<Incoming> {
         let settled = self.settled.0.load(Ordering::Relaxed);
-        let published = self.published.0.load(Ordering::Acquire);
+        let transit = self.stream.transit(settled)?;
         // More than there can be would keep the receiver at it for ever.
-        if !(1..=DEPTH as u64).contains(&published.wrapping_sub(settled)) {
+        if !(1..=DEPTH as u64).contains(&self.stream.offered().wrapping_sub(settled)) {
             return None;
         }
         let entry = self.entry(settled);
@@ -133,54 +136,54 @@ impl Queue {
         };
         let code = entry.code.load(Ordering::Relaxed);
         let immediate = entry.immediate.load(Ordering::Relaxed);
-        Some(Frame {
+        Some(Incoming {
             offset,
             message: Message::decode(code, bytes, immediate, remote)?,
-            arrives: Time::from_nanos(entry.arrives.load(Ordering::Relaxed)),
+            arrives: transit.arrives,
         })
     }
 
-    /// How many frames it holds.
+    /// How many messages it holds.
     pub fn depth(&self) -> u64 {
         let settled = self.settled.0.load(Ordering::Relaxed);
-        let published = self.published.0.load(Ordering::Relaxed);
-        published.saturating_sub(settled)
+        self.stream.offered().saturating_sub(settled)
     }
 
-    /// Removes the frame at the head. The sender learns of its fate, and has the
+    /// Removes the message at the head. The sender learns of its fate, and has the
     /// room back, at `heard`. The receiver must have copied what it wants before.
     pub fn settle(&self, heard: Time, fate: Fate) {
+        self.remove(heard.as_nanos(), fate);
+    }
+
+    /// Removes the read at the head. What it brings is in its room, and is there when
+    /// load `answer` of the receiver's answers is.
+    pub fn answer(&self, answer: u64) {
+        self.remove(answer, Fate::Taken);
+    }
+
+    fn remove(&self, word: u64, fate: Fate) {
         let settled = self.settled.0.load(Ordering::Relaxed);
         let entry = self.entry(settled);
-        entry.credit.store(heard.as_nanos(), Ordering::Relaxed);
+        entry.word.store(word, Ordering::Relaxed);
         entry.fate.store(fate as u32, Ordering::Relaxed);
         self.settled
             .0
             .store(settled.wrapping_add(1), Ordering::Release);
     }
 
-    fn entry(&self, frame: u64) -> &Entry {
-        &self.frames[(frame % DEPTH as u64) as usize]
+    fn entry(&self, message: u64) -> &Entry {
+        &self.messages[(message % DEPTH as u64) as usize]
     }
 }
 
-/// Room for one frame, whose bytes the sender copies into the ring before it
-/// publishes the frame.
+/// Room for one message, whose bytes the sender copies into the ring before it
+/// publishes the message.
 #[derive(Debug)]
-#[must_use = "a frame that is not published stops the queue"]
+#[must_use = "a message that is not published stops the queue"]
 pub struct Reservation {
     /// Where the bytes go in the ring; they may wrap around its end.
     pub offset: u64,
-    /// When the frame leaves and arrives.
-    pub transit: Transit,
-    frame: u64,
-}
-
-impl Reservation {
-    /// The frame's number on its queue, from 0.
-    pub fn frame(&self) -> u64 {
-        self.frame
-    }
+    load: Load,
 }
 
 /// The sender's own view of its queue: what it has put there and not got back.
@@ -189,11 +192,17 @@ pub struct Sender {
     next: u64,
     written: u64,
     used: u64,
-    /// The bytes of every frame whose room is not back, oldest first.
-    held: VecDeque<u64>,
+    /// Every message whose room is not back, oldest first.
+    held: VecDeque<Held>,
     /// When the sender heard of those of them that it has heard of.
     credits: VecDeque<Time>,
     latest_credit: Time,
+}
+
+#[derive(Debug)]
+struct Held {
+    bytes: u64,
+    is_read: bool,
 }
 
 impl Sender {
@@ -202,31 +211,28 @@ impl Sender {
         self.used + bytes > QUEUE_BYTES || self.held.len() == DEPTH
     }
 
-    /// Puts a message on the cable that the application handed over at `posted`.
-    /// `None` when the queue is full; [`hear`](Self::hear) makes room.
+    /// Takes room for a message that the application handed over at `posted`, and
+    /// that is to be on its way for `delay` longer than the cable takes. `None` when
+    /// the queue is full; [`hear`](Self::hear) makes room.
     ///
-    /// The frame starts when both it and the room for it are there, not when this
+    /// The message starts when both it and the room for it are there, not when this
     /// is called: hardware would not wait for the application to look.
     pub fn reserve(
         &mut self,
         queue: &Queue,
-        direction: &Direction,
-        link: &Link,
         posted: Time,
+        delay: Duration,
         message: Message,
     ) -> Option<Reservation> {
         let bytes = message.bytes;
         while self.is_full(bytes) {
             let credit = self.credits.pop_front()?;
-            self.used -= self.held.pop_front()?;
+            self.used -= self.held.pop_front()?.bytes;
             self.latest_credit = self.latest_credit.max(credit);
         }
-        let frame = self.next;
         let offset = self.written % QUEUE_BYTES;
-        let ready = posted.max(self.latest_credit);
-        let transit = direction.transmit(link, ready, message.carried());
         let remote = message.remote();
-        let entry = queue.entry(frame);
+        let entry = queue.entry(self.next);
         entry.offset.store(offset, Ordering::Relaxed);
         entry.bytes.store(bytes, Ordering::Relaxed);
         entry.code.store(message.code(), Ordering::Relaxed);
@@ -236,65 +242,84 @@ impl Sender {
             .remote_address
             .store(remote.address, Ordering::Relaxed);
         entry.remote_key.store(remote.key, Ordering::Relaxed);
-        entry
-            .arrives
-            .store(transit.arrives.as_nanos(), Ordering::Relaxed);
         self.next += 1;
         self.written += bytes;
         self.used += bytes;
-        self.held.push_back(bytes);
+        self.held.push_back(Held {
+            bytes,
+            is_read: matches!(message.operation, Operation::Read(_)),
+        });
         Some(Reservation {
             offset,
-            transit,
-            frame,
+            load: Load {
+                bytes: message.carried(),
+                ready: posted.max(self.latest_credit),
+                delay,
+            },
         })
     }
 
-    /// Shows the frame to the receiver. Frames are published in the order in
-    /// which they were reserved.
-    pub fn publish(&self, queue: &Queue, reservation: Reservation) {
-        queue
-            .published
-            .0
-            .store(reservation.frame + 1, Ordering::Release);
+    /// Offers the message to the cable and gives its number on the queue, counted from
+    /// 0. Messages are published in the order in which they were reserved.
+    pub fn publish(&self, queue: &Queue, reservation: Reservation) -> u64 {
+        queue.stream.offer(reservation.load)
     }
 
-    /// What became of the oldest frame that the sender has not heard of, if the
-    /// word has travelled by `now`. The room is the sender's again, so what a read
-    /// brought must be copied before anything else is reserved.
-    pub fn hear(&mut self, queue: &Queue, now: Time) -> Option<Heard> {
-        let frame = self.next - (self.held.len() - self.credits.len()) as u64;
-        if frame == self.next || frame >= queue.settled.0.load(Ordering::Acquire) {
+    /// When a message has left, once that is settled. What is long gone left at the
+    /// beginning of time.
+    pub fn departs(&self, queue: &Queue, message: u64) -> Option<Time> {
+        if message < self.next - self.held.len() as u64 {
+            return Some(Time::ZERO);
+        }
+        queue.stream.transit(message).map(|transit| transit.departs)
+    }
+
+    /// What became of the oldest message that the sender has not heard of, if the
+    /// word has travelled by `now`. `answers` are those of the receiver to reads, while
+    /// it is there. The room is the sender's again, so what a read brought must be copied before
+    /// anything else is reserved.
+    pub fn hear(&mut self, queue: &Queue, answers: Option<&Stream>, now: Time) -> Option<Heard> {
+        let heard = self.next_word(queue, answers)?;
+        if heard > now {
             return None;
         }
-        let entry = queue.entry(frame);
-        let credit = Time::from_nanos(entry.credit.load(Ordering::Relaxed));
-        if credit > now {
-            return None;
-        }
-        self.credits.push_back(credit);
+        let message = self.unheard();
+        self.credits.push_back(heard);
+        let entry = queue.entry(message);
         Some(Heard {
-            frame,
+            message,
             offset: entry.offset.load(Ordering::Relaxed) % QUEUE_BYTES,
             fate: Fate::decode(entry.fate.load(Ordering::Relaxed)),
         })
     }
 
     /// When there is something to hear, if the receiver has settled more than the
-    /// sender has heard of.
-    pub fn next_word(&self, queue: &Queue) -> Option<Time> {
-        let frame = self.next - (self.held.len() - self.credits.len()) as u64;
-        let settled = frame < self.next && frame < queue.settled.0.load(Ordering::Acquire);
-        let credit = || Time::from_nanos(queue.entry(frame).credit.load(Ordering::Relaxed));
-        settled.then(credit)
+    /// sender has heard of and that is known.
+    pub fn next_word(&self, queue: &Queue, answers: Option<&Stream>) -> Option<Time> {
+        let message = self.unheard();
+        if message >= queue.settled.0.load(Ordering::Acquire).min(self.next) {
+            return None;
+        }
+        let entry = queue.entry(message);
+        let word = entry.word.load(Ordering::Relaxed);
+        let is_taken = || entry.fate.load(Ordering::Relaxed) == Fate::Taken as u32;
+        match self.held[self.credits.len()].is_read && is_taken() {
+            true => answers?.transit(word).map(|transit| transit.arrives),
+            false => Some(Time::from_nanos(word)),
+        }
+    }
+
+    /// The oldest message that it has not heard of, or the next one.
+    fn unheard(&self) -> u64 {
+        self.next - (self.held.len() - self.credits.len()) as u64
     }
 }
 
-/// A frame of which the sender has heard.
+/// A message of which the sender has heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heard {
     /// Its number on the queue.
-    pub frame: u64,
+    pub message: u64,
     /// Where its room begins in the ring.
     pub offset: u64,
     /// What the receiver did with it.
@@ -303,10 +328,13 @@ pub struct Heard {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+    use rail_matrix::Link;
 
     use super::*;
-    use crate::fabric::Operation;
+    use crate::fabric::{Direction, Outlet};
 
     const LINK: Link = Link {
         bytes_per_second: 1_000_000_000,
@@ -319,91 +347,96 @@ mod tests {
 
     #[derive(Default)]
     struct Rail {
-        queue: Queue,
+        outlet: Outlet,
         direction: Direction,
         sender: Sender,
     }
 
     impl Rail {
-        fn send(&mut self, now: Time, posted: Time, bytes: u64) -> Option<Transit> {
-            while self.sender.hear(&self.queue, now).is_some() {}
-            let message = Message::send(bytes);
-            let reservation =
-                self.sender
-                    .reserve(&self.queue, &self.direction, &LINK, posted, message)?;
-            let transit = reservation.transit;
-            self.sender.publish(&self.queue, reservation);
-            Some(transit)
+        /// Sends if there is room, and says where in the ring.
+        fn send(&mut self, now: Time, posted: Time, message: Message) -> Option<u64> {
+            let queue = &self.outlet.queue;
+            while self.sender.hear(queue, None, now).is_some() {}
+            let reserved = self
+                .sender
+                .reserve(queue, posted, Duration::ZERO, message)?;
+            let offset = reserved.offset;
+            self.sender.publish(queue, reserved);
+            self.direction
+                .advance(&LINK, now, Some(0), |_| &self.outlet);
+            Some(offset)
+        }
+
+        fn hear(&mut self, now: Time) -> Option<Heard> {
+            self.sender.hear(&self.outlet.queue, None, now)
         }
     }
 
     #[test]
-    fn a_frame_appears_when_published_and_not_before() {
+    fn a_message_appears_when_published_and_not_before() {
         let mut rail = Rail::default();
-        let reservation = rail
+        let queue = &rail.outlet.queue;
+        let message = Message::send(100);
+        let reserved = rail
             .sender
-            .reserve(
-                &rail.queue,
-                &rail.direction,
-                &LINK,
-                at(0),
-                Message::send(100),
-            )
+            .reserve(queue, at(0), Duration::ZERO, message)
             .expect("an empty queue has room");
-        assert_eq!(rail.queue.head(), None);
-        rail.sender.publish(&rail.queue, reservation);
-        assert_eq!(
-            rail.queue.head(),
-            Some(Frame {
-                offset: 0,
-                message: Message::send(100),
-                arrives: at(600)
-            })
-        );
+        assert_eq!(queue.depth(), 0);
+        rail.sender.publish(queue, reserved);
+        assert_eq!((queue.depth(), queue.head()), (1, None));
+        rail.direction
+            .advance(&LINK, at(0), Some(0), |_| &rail.outlet);
+        let incoming = Incoming {
+            offset: 0,
+            message,
+            arrives: at(600),
+        };
+        assert_eq!(queue.head(), Some(incoming));
     }
 
     #[test]
-    fn a_full_queue_has_room_again_one_latency_after_the_receiver_took_a_frame() {
+    fn a_full_queue_has_room_again_one_latency_after_the_receiver_took_a_message() {
         let mut rail = Rail::default();
-        assert!(rail.send(at(0), at(0), QUEUE_BYTES).is_some());
-        assert_eq!(rail.send(at(0), at(0), 1), None);
+        let one = Message::send(1);
+        let all = Message::send(QUEUE_BYTES);
+        assert!(rail.send(at(0), at(0), all).is_some());
+        assert_eq!(rail.send(at(0), at(0), one), None);
 
         let taken = at(2_000_000);
-        rail.queue.settle(taken + LINK.latency, Fate::Taken);
-        assert_eq!(rail.send(taken, at(0), 1), None);
-        let transit = rail
-            .send(at(9_000_000), at(0), 1)
-            .expect("the credit is back");
+        rail.outlet.queue.settle(taken + LINK.latency, Fate::Taken);
+        assert_eq!(rail.send(taken, at(0), one), None);
+        assert!(rail.send(at(9_000_000), at(0), one).is_some());
         assert_eq!(
-            transit.departs,
-            at(2_000_501),
+            rail.sender.departs(&rail.outlet.queue, 1),
+            Some(at(2_000_501)),
             "it left when it could, not when someone looked"
         );
     }
 
     #[test]
-    fn the_number_of_frames_is_bounded_too() {
+    fn the_number_of_messages_is_bounded_too() {
         let mut rail = Rail::default();
-        assert!((0..DEPTH).all(|_| rail.send(at(0), at(0), 0).is_some()));
-        assert_eq!(rail.send(at(0), at(0), 0), None);
+        let mut send = || rail.send(at(0), at(0), Message::send(0));
+        assert!((0..DEPTH).all(|_| send().is_some()));
+        assert_eq!(send(), None);
     }
 
     #[test]
-    fn the_fate_of_a_frame_reaches_the_sender_once_and_in_its_time() {
+    fn the_fate_of_a_message_reaches_the_sender_once_and_in_its_time() {
         let mut rail = Rail::default();
         for fate in [Fate::NotReady, Fate::AccessDenied, Fate::TooLong] {
-            rail.send(at(0), at(0), 10).expect("room");
-            rail.queue.settle(at(600), fate);
-            assert_eq!(rail.sender.next_word(&rail.queue), Some(at(600)));
-            assert_eq!(rail.sender.hear(&rail.queue, at(599)), None);
-            let heard = rail.sender.hear(&rail.queue, at(600));
-            assert_eq!(heard.map(|heard| heard.fate), Some(fate));
-            assert_eq!(rail.sender.hear(&rail.queue, at(600)), None);
+            rail.send(at(0), at(0), Message::send(10)).expect("room");
+            rail.outlet.queue.settle(at(600), fate);
+            let word = rail.sender.next_word(&rail.outlet.queue, None);
+            assert_eq!(word, Some(at(600)));
+            assert_eq!(rail.hear(at(599)), None);
+            assert_eq!(rail.hear(at(600)).map(|heard| heard.fate), Some(fate));
+            assert_eq!(rail.hear(at(600)), None);
         }
     }
 
     #[test]
-    fn a_read_asks_for_bytes_and_carries_none() {
+    fn a_read_asks_for_bytes_carries_none_and_is_heard_of_when_they_are_there() {
         let mut rail = Rail::default();
         let remote = Remote {
             address: 0x1000,
@@ -413,16 +446,56 @@ mod tests {
             operation: Operation::Read(remote),
             ..Message::send(4096)
         };
-        let reservation = rail
-            .sender
-            .reserve(&rail.queue, &rail.direction, &LINK, at(0), message)
-            .expect("room");
-        assert_eq!(reservation.transit.arrives, at(500));
-        rail.sender.publish(&rail.queue, reservation);
-        assert_eq!(
-            rail.queue.head().map(|frame| frame.message),
-            Some(message),
-            "what the receiver finds is what was sent"
-        );
+        rail.send(at(0), at(0), message).expect("room");
+        let head = rail.outlet.queue.head().expect("it is on the cable");
+        assert_eq!((head.message, head.arrives), (message, at(500)));
+
+        let (other, back) = (Outlet::default(), Direction::default());
+        let answer = other.answers.offer(Load {
+            bytes: 4096,
+            ready: at(500),
+            delay: Duration::ZERO,
+        });
+        rail.outlet.queue.answer(answer);
+        let answers = Some(&other.answers);
+        let queue = &rail.outlet.queue;
+        assert_eq!(rail.sender.hear(queue, answers, at(9999)), None);
+        back.advance(&LINK, at(500), Some(0), |_| &other);
+        assert_eq!(rail.sender.next_word(queue, answers), Some(at(5096)));
+        let heard = rail.sender.hear(queue, answers, at(5096));
+        assert_eq!(heard.map(|heard| heard.fate), Some(Fate::Taken));
+    }
+
+    proptest! {
+        /// However senders and receivers take turns, no message gets room that another
+        /// still needs.
+        #[test]
+        fn messages_never_share_room(
+            steps in prop::collection::vec((prop::option::of(1..=QUEUE_BYTES / 3), 1..9_000u64), 1..300),
+        ) {
+            let mut rail = Rail::default();
+            let mut held: VecDeque<(u64, u64)> = VecDeque::new();
+            let mut now = Time::ZERO;
+            for (send, pause) in steps {
+                now = now + Duration::from_nanos(pause);
+                match send {
+                    Some(bytes) => {
+                        if let Some(offset) = rail.send(now, now, Message::send(bytes)) {
+                            for (other, length) in &held {
+                                let after = (offset + QUEUE_BYTES - other) % QUEUE_BYTES;
+                                prop_assert!(after >= *length || *length == 0);
+                                prop_assert!(after + bytes <= QUEUE_BYTES);
+                            }
+                            held.push_back((offset, bytes));
+                        }
+                    }
+                    None if rail.outlet.queue.head().is_some() => {
+                        rail.outlet.queue.settle(now, Fate::Taken);
+                        held.pop_front();
+                    }
+                    None => {}
+                }
+            }
+        }
     }
 }

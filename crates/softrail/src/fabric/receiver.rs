@@ -1,8 +1,8 @@
 use rail_matrix::ReceiverNotReady;
 
-use super::Time;
+use super::{Incoming, Time};
 
-/// What the receiver does with the frame at the head of a queue.
+/// What the receiver does with the message at the head of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// Nothing yet: it is still on its way, or waits for a receive.
@@ -15,20 +15,33 @@ pub enum Decision {
     Refuse,
 }
 
-/// Decides at `now` about a frame that arrives at `arrives`, when the oldest
-/// unused receive was posted at `posted` (`None`: there is none).
+/// Decides at `now` about a message, when the oldest unused receive was posted at
+/// `posted` (`None`: there is none). Messages for memory need no receive.
 ///
-/// The answer is the one hardware would have given at the frame's arrival,
+/// The answer is the one hardware would have given at the message's arrival,
 /// however late anyone asks.
 pub fn decide(
     policy: ReceiverNotReady,
+    is_reliable: bool,
     now: Time,
-    arrives: Time,
+    incoming: &Incoming,
     posted: Option<Time>,
 ) -> Decision {
+    let Incoming {
+        message, arrives, ..
+    } = *incoming;
     if arrives > now {
         return Decision::Pending;
     }
+    if !message.uses_receive() {
+        return Decision::Deliver(arrives);
+    }
+    let policy = match policy {
+        _ if message.insists => ReceiverNotReady::Wait,
+        // A reliable connection loses nothing without a word.
+        ReceiverNotReady::Drop if is_reliable => ReceiverNotReady::Error,
+        policy => policy,
+    };
     match (posted, policy) {
         (Some(posted), _) if posted <= arrives => Decision::Deliver(arrives),
         (Some(posted), ReceiverNotReady::Wait) => Decision::Deliver(posted),
@@ -41,61 +54,85 @@ pub fn decide(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fabric::{Message, Operation, Remote};
+
+    const POLICIES: [ReceiverNotReady; 3] = [
+        ReceiverNotReady::Wait,
+        ReceiverNotReady::Drop,
+        ReceiverNotReady::Error,
+    ];
 
     fn at(nanos: u64) -> Time {
         Time::from_nanos(nanos)
     }
 
+    /// What an unreliable receiver decides about a message that arrives at 10.
+    fn of(message: Message, policy: ReceiverNotReady, now: u64, posted: Option<u64>) -> Decision {
+        let incoming = incoming(message);
+        decide(policy, false, at(now), &incoming, posted.map(at))
+    }
+
+    fn incoming(message: Message) -> Incoming {
+        Incoming {
+            offset: 0,
+            message,
+            arrives: at(10),
+        }
+    }
+
+    const SEND: Message = Message::send(1);
+
     #[test]
-    fn a_frame_on_its_way_is_pending_under_every_policy() {
-        for policy in [
-            ReceiverNotReady::Wait,
-            ReceiverNotReady::Drop,
-            ReceiverNotReady::Error,
-        ] {
-            assert_eq!(
-                decide(policy, at(9), at(10), Some(at(0))),
-                Decision::Pending
-            );
-            assert_eq!(
-                decide(policy, at(10), at(10), Some(at(10))),
-                Decision::Deliver(at(10))
-            );
+    fn a_message_on_its_way_is_pending_under_every_policy() {
+        for policy in POLICIES {
+            assert_eq!(of(SEND, policy, 9, Some(0)), Decision::Pending);
+            assert_eq!(of(SEND, policy, 10, Some(10)), Decision::Deliver(at(10)));
         }
     }
 
     #[test]
     fn a_receive_posted_too_late_decides_by_policy_however_late_anyone_looks() {
-        let late = Some(at(11));
-        for now in [at(11), at(1000)] {
-            assert_eq!(
-                decide(ReceiverNotReady::Wait, now, at(10), late),
-                Decision::Deliver(at(11))
-            );
-            assert_eq!(
-                decide(ReceiverNotReady::Drop, now, at(10), late),
-                Decision::Drop
-            );
-            assert_eq!(
-                decide(ReceiverNotReady::Error, now, at(10), late),
-                Decision::Refuse
-            );
+        for now in [11, 1000] {
+            let decided = POLICIES.map(|policy| of(SEND, policy, now, Some(11)));
+            let (wait, drop) = (Decision::Deliver(at(11)), Decision::Drop);
+            assert_eq!(decided, [wait, drop, Decision::Refuse]);
         }
     }
 
     #[test]
     fn without_a_receive_only_waiting_waits() {
-        assert_eq!(
-            decide(ReceiverNotReady::Wait, at(10), at(10), None),
-            Decision::Pending
-        );
-        assert_eq!(
-            decide(ReceiverNotReady::Drop, at(10), at(10), None),
-            Decision::Drop
-        );
-        assert_eq!(
-            decide(ReceiverNotReady::Error, at(10), at(10), None),
-            Decision::Refuse
-        );
+        let decided = POLICIES.map(|policy| of(SEND, policy, 10, None));
+        let (wait, drop) = (Decision::Pending, Decision::Drop);
+        assert_eq!(decided, [wait, drop, Decision::Refuse]);
+    }
+
+    #[test]
+    fn a_message_for_memory_needs_no_receive_unless_it_brings_immediate_data() {
+        let write = Message {
+            operation: Operation::Write(Remote::default()),
+            ..SEND
+        };
+        let with_immediate = Message {
+            immediate: Some(1),
+            ..write
+        };
+        for policy in POLICIES {
+            assert_eq!(of(write, policy, 10, None), Decision::Deliver(at(10)));
+            let with_immediate = of(with_immediate, policy, 10, None);
+            assert_eq!(with_immediate, of(SEND, policy, 10, None));
+        }
+    }
+
+    #[test]
+    fn a_reliable_connection_refuses_rather_than_drops_and_waits_for_who_insists() {
+        let insists = Message {
+            insists: true,
+            ..SEND
+        };
+        let decided =
+            |message| POLICIES.map(|policy| decide(policy, true, at(10), &incoming(message), None));
+        assert_eq!(decided(insists), [Decision::Pending; 3]);
+        let refuse = Decision::Refuse;
+        assert_eq!(decided(SEND), [Decision::Pending, refuse, refuse]);
     }
 }

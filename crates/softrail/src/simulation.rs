@@ -1,0 +1,374 @@
+//! Cables in virtual time: what would happen on them, without waiting for it and
+//! without programs.
+//!
+//! A simulation is made of what the provider is made of (see [`fabric`](crate::fabric)),
+//! on the heap and with a clock that jumps from one event to the next. It answers for
+//! rigs far beyond the machine: an event costs O(queue pairs of its cable + log cables),
+//! and a message of n frames is n + 2 events or fewer.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    time::Duration,
+};
+
+use rail_matrix::{Link, ReceiverNotReady};
+
+use crate::{
+    fabric::{
+        Decision, Direction, Fate, Load, Message, OUTLETS, Operation, Outlet, Sender, Stream, Time,
+        decide,
+    },
+    shm::Side,
+};
+
+/// Cables, and the queue pairs on them.
+#[derive(Debug, Default)]
+pub struct Simulation {
+    now: Time,
+    cables: Vec<Cable>,
+    /// When which cable is to be looked at; out of date where the cable says otherwise.
+    agenda: BinaryHeap<Reverse<(Time, usize)>>,
+    completions: VecDeque<Completion>,
+}
+
+/// A queue pair of a simulation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Pair {
+    cable: usize,
+    index: usize,
+    side: Side,
+}
+
+/// What has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// A message that the queue pair sent: it has left, or if the connection is
+    /// reliable it was answered.
+    Send(Fate),
+    /// A receive that a message has used up.
+    Receive,
+}
+
+/// What a completion queue would say, and when it could have said it first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Completion {
+    /// When.
+    pub at: Time,
+    /// Whose.
+    pub pair: Pair,
+    /// What.
+    pub ended: Ended,
+    /// The bytes of the message.
+    pub bytes: u64,
+}
+
+impl Simulation {
+    /// Adds a cable that is `link` in each direction.
+    pub fn add_cable(&mut self, link: Link, policy: ReceiverNotReady) -> usize {
+        self.cables.push(Cable {
+            link,
+            policy,
+            directions: Default::default(),
+            pairs: Vec::new(),
+            next: None,
+        });
+        self.cables.len() - 1
+    }
+
+    /// Adds two queue pairs to a cable that are connected with each other, the first at
+    /// its first end.
+    ///
+    /// # Panics
+    /// When there is no such cable, or as many as a device can have are on it.
+    pub fn connect(&mut self, cable: usize, is_reliable: bool) -> [Pair; 2] {
+        let Cable { policy, pairs, .. } = &mut self.cables[cable];
+        assert!(pairs.len() < OUTLETS, "{OUTLETS} queue pairs a device");
+        let is_answered = is_reliable || *policy == ReceiverNotReady::Error;
+        pairs.push(Side::BOTH.map(|_| End::new(is_reliable, is_answered)));
+        let index = pairs.len() - 1;
+        Side::BOTH.map(|side| Pair { cable, index, side })
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The bytes that went over a cable away from one of its ends.
+    pub fn bytes(&self, cable: usize, from: Side) -> u64 {
+        self.cables[cable].directions[from.index()].bytes()
+    }
+
+    /// Hands a message over. It must not be longer than
+    /// [`QUEUE_BYTES`](crate::fabric::QUEUE_BYTES).
+    pub fn send(&mut self, pair: Pair, message: Message) {
+        let now = self.now;
+        self.end(pair).waiting.push_back((now, message));
+        self.schedule(pair.cable, now);
+    }
+
+    /// Posts a receive.
+    pub fn receive(&mut self, pair: Pair) {
+        let now = self.now;
+        self.end(pair).posted.push_back(now);
+        self.schedule(pair.cable, now);
+    }
+
+    /// What completes next. The clock is then at that time. Nothing when nothing more
+    /// happens by itself.
+    pub fn step(&mut self) -> Option<Completion> {
+        while self.completions.is_empty() {
+            let &Reverse((time, _)) = self.agenda.peek()?;
+            self.follow_agenda(time);
+        }
+        self.completions.pop_front()
+    }
+
+    /// Goes to a time, by way of everything that happens until then.
+    pub fn run_until(&mut self, time: Time) -> impl Iterator<Item = Completion> {
+        self.follow_agenda(time);
+        self.now = self.now.max(time);
+        self.completions.drain(..)
+    }
+
+    /// Goes to a time, or stays where it is if that is over, and looks at everything
+    /// only then: a machine with other things to do until then.
+    pub fn sleep_until(&mut self, time: Time) -> impl Iterator<Item = Completion> {
+        for cable in 0..self.cables.len() {
+            self.look_at(cable, time);
+        }
+        self.completions.drain(..)
+    }
+
+    fn follow_agenda(&mut self, until: Time) {
+        while let Some(&Reverse((time, cable))) = self.agenda.peek()
+            && time <= until
+        {
+            self.agenda.pop();
+            if self.cables[cable].next == Some(time) {
+                self.look_at(cable, time);
+            }
+        }
+    }
+
+    fn look_at(&mut self, index: usize, time: Time) {
+        self.now = self.now.max(time);
+        let (now, found) = (self.now, &mut self.completions);
+        let cable = &mut self.cables[index];
+        cable.look(now, |pair, side, at, ended, bytes| {
+            let pair = Pair {
+                cable: index,
+                index: pair,
+                side,
+            };
+            found.push_back(Completion {
+                at,
+                pair,
+                ended,
+                bytes,
+            });
+        });
+        cable.next = None;
+        if let Some(next) = cable.next_event(now) {
+            self.schedule(index, next);
+        }
+    }
+
+    fn schedule(&mut self, index: usize, time: Time) {
+        let next = &mut self.cables[index].next;
+        if next.is_none_or(|next| time < next) {
+            *next = Some(time);
+            self.agenda.push(Reverse((time, index)));
+        }
+    }
+
+    fn end(&mut self, pair: Pair) -> &mut End {
+        &mut self.cables[pair.cable].pairs[pair.index][pair.side.index()]
+    }
+}
+
+#[derive(Debug)]
+struct Cable {
+    link: Link,
+    policy: ReceiverNotReady,
+    directions: [Direction; 2],
+    pairs: Vec<[End; 2]>,
+    /// When it is to be looked at.
+    next: Option<Time>,
+}
+
+/// One of two queue pairs that are connected.
+#[derive(Debug)]
+struct End {
+    is_reliable: bool,
+    /// Whether its sends end with an answer and not with their departure.
+    is_answered: bool,
+    outlet: Box<Outlet>,
+    sender: Sender,
+    /// What has no room on the queue.
+    waiting: VecDeque<(Time, Message)>,
+    /// What is on the queue and has not ended, by number.
+    sent: VecDeque<(u64, Message)>,
+    posted: VecDeque<Time>,
+}
+
+impl End {
+    fn new(is_reliable: bool, is_answered: bool) -> Self {
+        End {
+            is_reliable,
+            is_answered,
+            outlet: Box::default(),
+            sender: Sender::default(),
+            waiting: VecDeque::new(),
+            sent: VecDeque::new(),
+            posted: VecDeque::new(),
+        }
+    }
+
+    /// Moves messages onto the queue while it has room for them.
+    fn offer(&mut self) {
+        let queue = &self.outlet.queue;
+        while let Some(&(posted, message)) = self.waiting.front() {
+            let reservation = self.sender.reserve(queue, posted, Duration::ZERO, message);
+            let Some(reservation) = reservation else {
+                return;
+            };
+            let number = self.sender.publish(queue, reservation);
+            self.waiting.pop_front();
+            self.sent.push_back((number, message));
+        }
+    }
+
+    /// Ends the sends that have ended by `now`. Says whether there is more room.
+    fn end_sends(
+        &mut self,
+        now: Time,
+        answers: &Stream,
+        mut ended: impl FnMut(Time, Fate, u64),
+    ) -> bool {
+        let queue = &self.outlet.queue;
+        let mut has_heard = false;
+        while let Some(word) = self.sender.next_word(queue, Some(answers))
+            && let Some(heard) = self.sender.hear(queue, Some(answers), now)
+        {
+            has_heard = true;
+            if self.is_answered
+                && let Some((_, message)) = self.sent.pop_front()
+            {
+                ended(word, heard.fate, message.bytes);
+            }
+        }
+        while !self.is_answered
+            && let Some(&(number, message)) = self.sent.front()
+            && let Some(departs) = self.sender.departs(queue, number)
+            && departs <= now
+        {
+            self.sent.pop_front();
+            ended(departs, Fate::Taken, message.bytes);
+        }
+        has_heard
+    }
+
+    /// Takes what has arrived by `now` from the other end. Says whether there was
+    /// anything.
+    fn take(
+        &mut self,
+        other: &Outlet,
+        policy: ReceiverNotReady,
+        latency: Duration,
+        now: Time,
+        mut received: impl FnMut(Time, u64),
+    ) -> bool {
+        let mut has_taken = false;
+        while let Some(incoming) = other.queue.head() {
+            let message = incoming.message;
+            let posted = self.posted.front().copied();
+            let decision = decide(policy, self.is_reliable, now, &incoming, posted);
+            let (at, fate) = match decision {
+                Decision::Pending => break,
+                Decision::Deliver(at) => (at, Fate::Taken),
+                Decision::Drop => (incoming.arrives, Fate::Taken),
+                Decision::Refuse => (incoming.arrives, Fate::NotReady),
+            };
+            has_taken = true;
+            if matches!(message.operation, Operation::Read(_)) {
+                let answer = self.outlet.answers.offer(Load {
+                    bytes: message.bytes,
+                    ready: at,
+                    delay: Duration::ZERO,
+                });
+                other.queue.answer(answer);
+                continue;
+            }
+            other.queue.settle(at + latency, fate);
+            if decision == Decision::Deliver(at) && message.uses_receive() {
+                self.posted.pop_front();
+                received(at, message.bytes);
+            }
+        }
+        has_taken
+    }
+
+    /// When something becomes of what it sent, after `now`.
+    fn next_event(&self, now: Time, answers: &Stream) -> Option<Time> {
+        let queue = &self.outlet.queue;
+        let oldest = self.sent.front();
+        let times = [
+            queue.head().map(|message| message.arrives),
+            self.sender.next_word(queue, Some(answers)),
+            oldest.and_then(|(number, _)| self.sender.departs(queue, *number)),
+        ];
+        times.into_iter().flatten().filter(|time| *time > now).min()
+    }
+}
+
+impl Cable {
+    /// Does everything that is done by `now`.
+    fn look(&mut self, now: Time, mut completed: impl FnMut(usize, Side, Time, Ended, u64)) {
+        let latency = self.link.latency;
+        let mut goes_on = true;
+        while goes_on {
+            self.advance(now);
+            goes_on = false;
+            for (pair, [first, second]) in self.pairs.iter_mut().enumerate() {
+                for side in Side::BOTH {
+                    let (mine, other) = match side {
+                        Side::First => (&mut *first, &*second.outlet),
+                        Side::Second => (&mut *second, &*first.outlet),
+                    };
+                    goes_on |= mine.take(other, self.policy, latency, now, |at, bytes| {
+                        completed(pair, side, at, Ended::Receive, bytes);
+                    });
+                    goes_on |= mine.end_sends(now, &other.answers, |at, fate, bytes| {
+                        completed(pair, side, at, Ended::Send(fate), bytes);
+                    });
+                }
+            }
+        }
+    }
+
+    fn advance(&mut self, now: Time) {
+        for side in Side::BOTH.map(Side::index) {
+            let direction = &self.directions[side];
+            for (number, pair) in self.pairs.iter_mut().enumerate() {
+                pair[side].offer();
+                direction.announce(number);
+            }
+            let outlet = |pair: usize| &*self.pairs[pair][side].outlet;
+            direction.advance(&self.link, now, None, outlet);
+        }
+    }
+
+    fn next_event(&self, now: Time) -> Option<Time> {
+        let busy = self.directions.iter().filter(|it| it.has_backlog());
+        let starts = busy.map(|direction| direction.next_free().max(now));
+        let ends = self.pairs.iter().flat_map(|[first, second]| {
+            [
+                first.next_event(now, &second.outlet.answers),
+                second.next_event(now, &first.outlet.answers),
+            ]
+        });
+        starts.chain(ends.flatten()).min()
+    }
+}
