@@ -322,14 +322,19 @@ impl SharedCable {
     /// queue pair in it, or nothing when all are taken.
     ///
     /// A slot whose last owner left frames behind that the peer may still want
-    /// is taken only when there is no other.
+    /// is taken only when there is no other, and then the one that was claimed least
+    /// often: the peer of who died last may be at its frames this very moment.
     pub fn claim(&self, side: Side, now: Time) -> Option<(usize, u32)> {
         let end = self.end(side);
         let slots = &end.slots;
         let own = Process::own();
-        let index = [false, true]
-            .into_iter()
-            .find_map(|unread| slots.iter().position(|slot| slot.try_claim(own, unread)))?;
+        let read = slots.iter().position(|slot| slot.try_claim(own, false));
+        let index = read.or_else(|| {
+            let mut slots: Vec<_> = slots.iter().enumerate().collect();
+            slots.sort_by_key(|(_, slot)| slot.generation.load(Ordering::Relaxed));
+            let unread = slots.iter().find(|(_, slot)| slot.try_claim(own, true));
+            unread.map(|(index, _)| *index)
+        })?;
         let slot = &slots[index];
         slot.number.store(0, Ordering::Release);
         slot.peer.store(0, Ordering::Relaxed);
