@@ -100,7 +100,7 @@ impl<'a> Bench<'a> {
         let ends = group.joined(patience.joining(), Until::FirstFailure)?;
         Ok(match finding(&ends) {
             None => Ok(group),
-            Some(finding) => Err(while_joining(finding)),
+            Some(finding) => Err(while_joining(group.with_cables(finding))),
         })
     }
 
@@ -129,7 +129,7 @@ impl<'a> Bench<'a> {
             patience.silence(case),
             Until::FirstFailure,
         )?;
-        let mut finding = finding(&ends);
+        let mut finding = finding(&ends).map(|finding| group.with_cables(finding));
         if let Some(finding) = &mut finding
             && let Some(at) = failed_step(&ends)
             && steps.len() > 1
@@ -162,13 +162,23 @@ impl<'a> Bench<'a> {
     /// know.
     fn condition(&self, case: &Case, patience: Patience) -> Result<Option<Finding>, GroupError> {
         let mut group = self.start(&Setup::of_case(case))?;
+        let finding = self.condition_in(&mut group, case, patience)?;
+        Ok(finding.map(|finding| group.with_cables(finding)))
+    }
+
+    fn condition_in(
+        &self,
+        group: &mut Group<'_>,
+        case: &Case,
+        patience: Patience,
+    ) -> Result<Option<Finding>, GroupError> {
         let joined = group.joined(patience.joining(), Until::All)?;
         match case.op {
             Op::NonNeighbour | Op::FailedSend | Op::FailedWire => {
                 if let Some(finding) = finding(&joined) {
                     return Ok(Some(while_joining(finding)));
                 }
-                self.message_condition(&mut group, case, patience)
+                self.message_condition(group, case, patience)
             }
             Op::NoDevices | Op::NoLibrary if group.available().get(&AFFLICTED) == Some(&true) => {
                 let refused = refusals(&joined, 0..case.setting.ranks);

@@ -12,7 +12,11 @@ use std::{
 };
 
 use jaccl::{Job, Report, Request, Step};
-use softrail::{Fabric, FabricError};
+use softrail::{
+    Fabric, FabricError,
+    counters::{self, Counters},
+    live::{Live, LiveError},
+};
 
 use crate::{
     case::{Backend, Frames},
@@ -37,6 +41,9 @@ pub enum GroupError {
     /// The cables could not be emulated.
     #[error(transparent)]
     Fabric(#[from] FabricError),
+    /// The emulated cables could not be watched.
+    #[error(transparent)]
+    Live(#[from] LiveError),
     /// The device file could not be written.
     #[error("cannot write the device file {}: {source}; free some space there", path.display())]
     Devices {
@@ -100,6 +107,9 @@ pub struct Group<'a> {
     /// Heard before anybody listened.
     early: Option<(usize, Word)>,
     fabric: Fabric,
+    live: Live,
+    /// What the cables had done when the ranks were last asked something.
+    before: Vec<Counters>,
     interrupted: &'a AtomicBool,
     /// Whether jaccl said on each rank that RDMA is available.
     available: BTreeMap<usize, bool>,
@@ -129,12 +139,15 @@ impl<'a> Group<'a> {
             path: devices.clone(),
             source,
         })?;
+        let live = Live::attach(fabric.path())?;
         let (sender, words) = mpsc::channel();
         let mut group = Group {
             ranks: Vec::new(),
             words,
             early: None,
             fabric,
+            before: live.counters(),
+            live,
             interrupted,
             available: BTreeMap::new(),
             salt: 0,
@@ -213,6 +226,7 @@ impl<'a> Group<'a> {
         limit: Limit,
         until: Until,
     ) -> Result<Ends, GroupError> {
+        self.before = self.live.counters();
         for step in &mut steps {
             self.salt += 1;
             step.salt = self.salt;
@@ -245,6 +259,13 @@ impl<'a> Group<'a> {
     pub fn cables_used(&self) -> usize {
         let bytes = self.fabric.cable_bytes();
         bytes.values().filter(|bytes| **bytes > 0).count()
+    }
+
+    /// A finding about what the ranks were last asked, with what the cables did since.
+    pub fn with_cables(&self, mut finding: Finding) -> Finding {
+        finding.cables = counters::since(self.live.counters(), &self.before);
+        finding.cables.retain(|it| it.messages + it.pending > 0);
+        finding
     }
 
     fn moved(&self) -> u64 {

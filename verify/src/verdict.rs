@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use softrail::counters::Counters;
 
 /// How a case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,12 +74,18 @@ pub struct Finding {
     pub verdict: Verdict,
     /// One line for people: which rank, what it said, where it waits.
     pub detail: String,
+    /// What the cables that were used did meanwhile, each direction by itself.
+    pub cables: Vec<Counters>,
 }
 
 impl Finding {
-    /// A finding with its detail.
+    /// A finding with its detail, and nothing known of cables.
     pub fn new(verdict: Verdict, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        Finding { verdict, detail }
+        Finding {
+            verdict,
+            detail,
+            cables: Vec::new(),
+        }
     }
 }

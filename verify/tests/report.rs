@@ -13,6 +13,7 @@ use rail_verify::{
     sweep,
     verdict::{Finding, Verdict},
 };
+use softrail::counters::Counters;
 
 const EVERYTHING: Features = Features {
     barrier: true,
@@ -116,7 +117,19 @@ fn stock(case: &Case) -> Option<Finding> {
         (Op::MissingDevice, ..) => (Verdict::Crash, "rank 1 died of signal 11 (SIGSEGV)"),
         _ => return None,
     };
-    Some(Finding::new(verdict, detail))
+    let mut finding = Finding::new(verdict, detail);
+    if verdict == Verdict::Hang {
+        finding.cables = vec![Counters {
+            cable: "cable-1".to_owned(),
+            from: "a:rdma_en5".to_owned(),
+            to: "b:rdma_en5".to_owned(),
+            bytes: 8192,
+            messages: 2,
+            pending: 1,
+            ..Counters::default()
+        }];
+    }
+    Some(finding)
 }
 
 /// Stock with what is known to fail, patched with nothing but a hang that did not come

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use softrail::counters::Counters;
 
 use crate::{
     args::Level,
@@ -11,7 +12,7 @@ use crate::{
 };
 
 #[derive(Serialize)]
-struct Failure {
+struct Failure<'a> {
     op: Op,
     backend: Backend,
     ranks: usize,
@@ -24,13 +25,14 @@ struct Failure {
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
     verdict: Verdict,
-    detail: String,
+    detail: &'a str,
+    cables: &'a [Counters],
     /// The flags of `cargo xtask verify` that run just this.
     flags: String,
 }
 
-impl Failure {
-    fn new(case: &Case, finding: &Finding) -> Self {
+impl<'a> Failure<'a> {
+    fn new(case: &Case, finding: &'a Finding) -> Self {
         Failure {
             op: case.op,
             backend: case.setting.backend,
@@ -43,7 +45,8 @@ impl Failure {
             in_place: case.in_place,
             seed: (case.op == Op::Sequence).then_some(case.seed),
             verdict: finding.verdict,
-            detail: finding.detail.clone(),
+            detail: &finding.detail,
+            cables: &finding.cables,
             flags: case.flags(),
         }
     }

@@ -133,10 +133,16 @@ fn failure(text: &mut String, outcome: &Outcome, kind: &Kind<'_>) {
     let (case, finding) = kind.failures[0];
     let _ = writeln!(
         text,
-        "\n### {}\n\n{}\n\n{}\n\n    {}",
+        "\n### {}\n\n{}\n\n{}",
         kind.title(),
         kind.extent(),
         finding.detail,
-        tally::command(&outcome.variant, case),
     );
+    if !finding.cables.is_empty() {
+        text.push('\n');
+    }
+    for direction in &finding.cables {
+        let _ = writeln!(text, "- {direction}");
+    }
+    let _ = writeln!(text, "\n    {}", tally::command(&outcome.variant, case));
 }

@@ -20,6 +20,10 @@ fn without_the_recv_prefill_fix_a_recv_hangs() {
         "{}",
         finding.detail
     );
+    // All that was sent was taken, so the sender has not sent all that is waited for.
+    let sent: u64 = finding.cables.iter().map(|it| it.messages).sum();
+    let untaken: u64 = finding.cables.iter().map(|it| it.pending + it.lost).sum();
+    assert!(sent > 0 && untaken == 0, "{:?}", finding.cables);
     expect_pass(&sweep(&patched(), flags));
 }
 

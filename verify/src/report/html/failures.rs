@@ -41,6 +41,9 @@ fn one(variant: &Variant, kind: &Kind<'_>) -> Markup {
             h3 { span class={ "mark " (kind.verdict) } { (letter(kind.verdict)) } " " (kind.title()) }
             p { (kind.extent()) }
             p.detail { (finding.detail) }
+            @if !finding.cables.is_empty() {
+                ul { @for direction in &finding.cables { li { (direction) } } }
+            }
             pre { (tally::command(variant, case)) }
             @if kind.failures.len() > 1 {
                 details {
