@@ -13,6 +13,7 @@ use super::{
 };
 use softrail::{Fabric, config, live::Live};
 
+mod arms;
 mod hostile;
 
 /// As many requests and bytes as a test needs.
