@@ -100,16 +100,14 @@ impl Wire {
         }
     }
 
-    /// Sends messages to [`echo`](Self::echo) one by one.
-    pub fn ping(&mut self, count: u64) {
-        for _ in 0..count {
-            self.receive(WORD);
-            self.send(WORD);
-            self.finish();
-        }
+    /// Sends a message to [`echo`](Self::echo) and waits for the answer.
+    pub fn ping(&mut self) {
+        self.receive(WORD);
+        self.send(WORD);
+        self.finish();
     }
 
-    /// Answers each message with another. Says when it is ready.
+    /// Answers so many [`ping`](Self::ping)s. Says when it is ready.
     pub fn echo(&mut self, count: u64, ready: impl FnOnce()) {
         self.receive(WORD);
         ready();
