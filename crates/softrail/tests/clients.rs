@@ -3,6 +3,10 @@
 #![cfg(target_os = "linux")]
 
 use std::{
+    env, fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
     sync::{OnceLock, atomic::AtomicBool},
     time::Duration,
 };
@@ -12,7 +16,7 @@ use softrail::{
     Fabric,
     up::{End, Job, Stream},
 };
-use toolchain::{Toolchain, clients::Clients};
+use toolchain::{Toolchain, build_script, clients::Clients};
 
 /// Longer than any of them takes where others compile meanwhile.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -43,8 +47,8 @@ struct Ran {
     bytes: Vec<u64>,
 }
 
-/// Runs a program on these nodes, node 0 among them, `$port` and `$host` set; it must end well, and the
-/// loader must have nothing to say.
+/// Runs a program, one of the clients or a path, on these nodes, node 0 among them, `$port`
+/// and `$host` set; it must end well, and the loader must have nothing to say.
 #[track_caller]
 fn run(nodes: &[usize], program: &str, arguments: &str) -> Ran {
     let mut rig = Rig::embedded();
@@ -214,4 +218,46 @@ fn ib_read_bw() {
 #[test]
 fn ib_read_lat() {
     perftest("ib_read_lat", "-n 100", 100 * 2);
+}
+
+/// A Rust program that uses the crate `ibverbs`.
+#[test]
+fn ibverbs_crate() {
+    let program = ibverbs_client();
+    let ran = run(&[0, 1], &program.display().to_string(), "rdma_en6");
+    for said in &ran.said {
+        assert!(said.contains("100 messages each way over UC"), "{said}");
+        assert!(said.contains("100 messages each way over RC"), "{said}");
+    }
+    assert_eq!(ran.bytes, [0, 2 * 2 * 100 * 4096, 0]);
+}
+
+/// Builds `ibverbs-client`. The crate's build script would have CMake compile all of
+/// rdma-core and use nothing of it but the headers, which the toolchain has; so it gets a
+/// CMake that does nothing.
+fn ibverbs_client() -> PathBuf {
+    let verbs = build_script::verbs().unwrap_or_else(|error| panic!("{error}"));
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ibverbs-client");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ibverbs-client");
+    fs::create_dir_all(&target).expect("a folder of the build");
+    // What it is linked to: it needs a library of this name, not this file.
+    let library = target.join("libibverbs.so");
+    let _ = fs::remove_file(&library);
+    symlink(softrail::provider_library().expect("the provider"), library).expect("a link");
+    let include = format!("-I'{}' ", verbs.include.display());
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--locked", "--manifest-path"])
+        .arg(package.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target)
+        .env("CMAKE", "true")
+        .env("LIBCLANG_PATH", &verbs.clang.libclang)
+        .env(
+            "BINDGEN_EXTRA_CLANG_ARGS",
+            include + &verbs.clang.args.join(" "),
+        )
+        .env("LIBRARY_PATH", &target)
+        .status();
+    assert!(built.expect("cargo runs").success());
+    target.join("debug/ibverbs-client")
 }
