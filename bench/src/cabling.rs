@@ -3,7 +3,7 @@
 use std::{error::Error, path::PathBuf};
 
 use rail_matrix::Rig;
-use softrail::{Fabric, counters::Counters, live::Live};
+use softrail::{Fabric, Player, counters::Counters};
 
 /// Something that can cable ranks up as a rig says.
 pub trait Cabling {
@@ -56,8 +56,14 @@ impl Cabling for Emulated {
     fn plug(&self, rig: &Rig) -> Result<Box<dyn Plugged>, Box<dyn Error + Send + Sync>> {
         let fabric = Fabric::create(&self.parent, rig)?;
         let provider_env = fabric.provider_env(&self.provider)?;
+        // Ranks are started at once.
+        let faults = fabric.play(|step, done| {
+            if let Err(error) = done {
+                eprintln!("{step}: {error}");
+            }
+        });
         Ok(Box::new(EmulatedCables {
-            live: Live::attach(fabric.path())?,
+            _faults: faults,
             fabric,
             provider_env,
         }))
@@ -65,7 +71,8 @@ impl Cabling for Emulated {
 }
 
 struct EmulatedCables {
-    live: Live,
+    /// Those of the rig, as they come and go.
+    _faults: Player,
     fabric: Fabric,
     provider_env: Vec<(String, String)>,
 }
@@ -82,6 +89,6 @@ impl Plugged for EmulatedCables {
     }
 
     fn counters(&self) -> Vec<Counters> {
-        self.live.counters()
+        self.fabric.live().counters()
     }
 }

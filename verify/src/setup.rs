@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rail_matrix::{Cable, DeviceFault, End, Fault, Link, Node, Rig};
+use rail_matrix::{Cable, Defect, DeviceFault, End, Link, Node, Rig};
 
 use crate::case::{Backend, Case, Frames, Op, Setting};
 
@@ -106,7 +106,7 @@ impl Setup {
     }
 
     fn break_device(&mut self, device: End, kind: DeviceFault) {
-        self.rig.faults.push(Fault::Device { device, kind });
+        self.rig.faults.push(Defect::Device { device, kind }.into());
     }
 }
 

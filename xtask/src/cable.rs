@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rail_matrix::Link;
+use rail_matrix::{Link, MessageFault};
 use softrail::{
     counters::{Counters, markdown},
-    live::Live,
+    live::{Live, Order},
 };
 
 use crate::{
-    flags::{Cable, CableLink, CableStats, CableStep, TableFormat},
+    flags::{Cable, CableLink, CableMessage, CableStats, CableStep, TableFormat},
     session::Session,
 };
 
@@ -32,6 +32,11 @@ pub fn run(session: &Session, flags: &Cable) -> anyhow::Result<ExitCode> {
         CableStep::Link(flags) => link(&live, flags)?,
         CableStep::Break(fault) => live.set_fault(&fault.device, fault.kind, true)?,
         CableStep::Heal(fault) => live.set_fault(&fault.device, fault.kind, false)?,
+        CableStep::Drop(message) => inject(&live, message, MessageFault::Drop)?,
+        CableStep::Delay(delay) => inject(&live, &delay.message, MessageFault::Delay(delay.by))?,
+        CableStep::Kill { node } => live.order(node, Order::Die)?,
+        CableStep::Freeze { node } => live.order(node, Order::Stop)?,
+        CableStep::Thaw { node } => live.order(node, Order::Continue)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -74,5 +79,10 @@ fn link(live: &Live, flags: &CableLink) -> anyhow::Result<()> {
         link.latency = flags.latency.unwrap_or(link.latency);
     };
     live.change_link(&flags.cable, flags.from.as_deref(), change)?;
+    Ok(())
+}
+
+fn inject(live: &Live, meant: &CableMessage, fault: MessageFault) -> anyhow::Result<()> {
+    live.inject(&meant.device, meant.queue_pair, meant.message, fault)?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use rail_bench::args::seconds;
 use rail_matrix::{
     DeviceFault, Jaccl,
     read::Input,
-    units::{parse_rate, parse_size, parse_time},
+    units::{parse_duration, parse_rate, parse_size, parse_time},
     write::Output,
 };
 use toolchain::{
@@ -38,7 +38,7 @@ pub enum Verb {
     Bench(Box<Bench>),
     /// Build a pin with a series into the store
     Build(Build),
-    /// Watch emulated cables that programs run on, and cut, mend, slow or break them
+    /// Watch emulated cables that programs run on, and break them, their devices, messages and nodes
     Cable(Cable),
     /// List what is present, what is missing, and how to get it
     Doctor(Doctor),
@@ -65,7 +65,18 @@ pub enum Verb {
 #[derive(Args)]
 #[command(
     after_help = "A change is seen by what is sent after it, and lasts until it is changed back. Nodes and \
-                  cables are called what the rig calls them."
+                  cables are called what the rig calls them. What is to happen at a time is a [[fault]] of \
+                  the rig.\n\n\
+                  A slow cable, a pulled one, a lost address:\n  \
+                  cargo xtask cable link cable-1 --rate '10 MB/s' --latency '1 ms'\n  \
+                  cargo xtask cable cut cable-2\n  \
+                  cargo xtask cable break b:rdma_en6 no-gid\n\
+                  One message that is lost, one that is late:\n  \
+                  cargo xtask cable drop a:rdma_en5\n  \
+                  cargo xtask cable delay a:rdma_en5 --by '5 ms' --queue-pair 0 --message 3\n\
+                  A peer that hangs, and one that dies:\n  \
+                  cargo xtask cable freeze b; sleep 3; cargo xtask cable thaw b\n  \
+                  cargo xtask cable kill b"
 )]
 pub struct Cable {
     #[command(subcommand)]
@@ -95,6 +106,25 @@ pub enum CableStep {
     Break(CableFault),
     /// Undo what `break` did
     Heal(CableFault),
+    /// Have a message leave and not arrive; a reliable connection sends it again
+    Drop(CableMessage),
+    /// Have a message arrive later, and what follows on its queue pair behind it
+    Delay(CableDelay),
+    /// Kill the processes of a node that have a queue pair on the fabric
+    Kill {
+        /// The node
+        node: String,
+    },
+    /// Stop them where they are, as if the node hung
+    Freeze {
+        /// The node
+        node: String,
+    },
+    /// Have them go on
+    Thaw {
+        /// The node
+        node: String,
+    },
 }
 
 #[derive(Args)]
@@ -132,6 +162,28 @@ pub struct CableFault {
     pub kind: DeviceFault,
 }
 
+#[derive(Args)]
+pub struct CableMessage {
+    /// The device that sends it, as node:device
+    pub device: String,
+    /// Of the queue pairs that are created on the device, from 0, the one whose messages count
+    /// [default: all do]
+    #[arg(long, value_name = "K")]
+    pub queue_pair: Option<u32>,
+    /// Which of its messages from now on, where 0 is the next
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub message: u32,
+}
+
+#[derive(Args)]
+pub struct CableDelay {
+    #[command(flatten)]
+    pub message: CableMessage,
+    /// Such as "5 ms"
+    #[arg(long, value_name = "TIME", value_parser = parse_delay)]
+    pub by: Duration,
+}
+
 fn device_fault(name: &str) -> Result<DeviceFault, String> {
     let kinds = DeviceFault::ALL.into_iter();
     let live = || kinds.clone().filter(|kind| *kind != DeviceFault::Absent);
@@ -145,6 +197,14 @@ fn parse_positive_rate(text: &str) -> Result<u64, String> {
     match parse_rate(text) {
         Ok(0) => Err("a cable that carries nothing is cut; use `cable cut`".to_owned()),
         Ok(rate) => Ok(rate),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn parse_delay(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Ok(Duration::ZERO) => Err("a message is delayed by no time".to_owned()),
+        Ok(by) => Ok(by),
         Err(error) => Err(error.to_string()),
     }
 }

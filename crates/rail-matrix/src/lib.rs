@@ -70,8 +70,8 @@ pub use plan::{
     Options, Plan, PlanError, RankOrder, Spare, Variable, plan,
 };
 pub use rig::{
-    Cable, CableFault, DeviceFault, End, Fault, Link, Node, ReceiverNotReady, Rig, RigError,
-    RigProblem,
+    Cable, CableFault, Crossed, Defect, DeviceFault, End, Fault, Link, MessageFault, Node,
+    NodeFault, ReceiverNotReady, Rig, RigError, RigProblem, Span,
 };
 pub use topology::{
     Address, Network, NodeFacts, NodeId, NodeInfo, PortId, PortInfo, Problem, SelectError,

@@ -71,6 +71,14 @@ static LATENCY: Quantity = Quantity {
     ],
 };
 
+/// Counted in nanoseconds, like a latency, but longer by habit.
+static DURATION: Quantity = Quantity {
+    name: "time",
+    accepted: LATENCY.accepted,
+    example: "2 s",
+    units: LATENCY.units,
+};
+
 /// Reads a rate such as `50 MB/s` or `80 Gb/s`, in bytes per second.
 ///
 /// # Errors
@@ -91,12 +99,21 @@ pub fn parse_size(text: &str) -> Result<u64, UnitError> {
     Ok(SIZE.parse(text)?.round() as u64)
 }
 
-/// Reads a time such as `20 us`.
+/// Reads a latency such as `20 us`.
 ///
 /// # Errors
 /// When the number or the unit cannot be read.
 pub fn parse_time(text: &str) -> Result<Duration, UnitError> {
     let nanos = LATENCY.parse(text)?;
+    Ok(Duration::from_nanos(nanos.round() as u64))
+}
+
+/// Reads how long something lasts, such as `2 s`.
+///
+/// # Errors
+/// When the number or the unit cannot be read.
+pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
+    let nanos = DURATION.parse(text)?;
     Ok(Duration::from_nanos(nanos.round() as u64))
 }
 

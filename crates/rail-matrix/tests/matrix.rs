@@ -1,9 +1,11 @@
 //! Alignment, order, and jaccl's rules, over rigs made at random.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use rail_matrix::{
-    Cable, CableFault, DeviceFault, End, Fault, Link, MAX_RAILS, Matrix, MatrixError, Node,
-    ReceiverNotReady, Rig,
+    Cable, CableFault, Crossed, Defect, DeviceFault, End, Fault, Link, MAX_RAILS, Matrix,
+    MatrixError, MessageFault, Node, NodeFault, ReceiverNotReady, Rig, Span,
 };
 
 fn node(rank: usize) -> String {
@@ -40,6 +42,7 @@ fn rig(counts: &[Vec<usize>], shuffle: usize) -> Rig {
         nodes,
         cables,
         receiver_not_ready: ReceiverNotReady::Wait,
+        crossed: Crossed::default(),
         faults: Vec::new(),
     }
 }
@@ -53,25 +56,81 @@ fn rigs() -> impl Strategy<Value = Rig> {
         .prop_map(|(counts, shuffle)| rig(&counts, shuffle))
 }
 
-/// Rigs with some of the faults they can have.
+/// Rigs with some of the faults they can have, each at some time.
 fn broken_rigs() -> impl Strategy<Value = Rig> {
-    rigs().prop_flat_map(|rig| {
-        let cut = rig.cables.iter().map(|cable| Fault::Cable {
-            cable: cable.name.clone(),
-            kind: CableFault::Cut,
-        });
-        let ends = rig.cables.iter().flat_map(|cable| &cable.ends);
-        let broken = ends.flat_map(|end| {
-            DeviceFault::ALL.map(|kind| Fault::Device {
-                device: end.clone(),
-                kind,
-            })
-        });
-        let all: Vec<_> = cut.chain(broken).collect();
+    let crossed = prop::sample::select(vec![Crossed::BlackHole, Crossed::Refuse, Crossed::Stall]);
+    (rigs(), 1..50_000_u64, crossed).prop_flat_map(|(rig, value, crossed)| {
+        let all = every_defect(&rig, value);
         let count = 0..=all.len().min(5);
-        (Just(rig.clone()), prop::sample::subsequence(all, count))
-            .prop_map(|(rig, faults)| Rig { faults, ..rig })
+        let some = prop::sample::subsequence(all, count);
+        let times = prop::collection::vec((0..5_u64, prop::option::of(1..5_u64)), 5);
+        (Just(rig), some, times).prop_map(move |(rig, defects, times)| {
+            let faults = defects.into_iter().zip(times);
+            Rig {
+                faults: faults.map(|(defect, times)| timed(defect, times)).collect(),
+                crossed,
+                ..rig
+            }
+        })
     })
+}
+
+fn every_defect(rig: &Rig, value: u64) -> Vec<Defect> {
+    let (bandwidth, latency) = (Some(value), Some(Duration::from_micros(value)));
+    let degraded = |bandwidth, latency| CableFault::Degraded { bandwidth, latency };
+    let cable = |cable: &Cable, kind| Defect::Cable {
+        cable: cable.name.clone(),
+        kind,
+    };
+    let cables = rig.cables.iter().flat_map(|it| {
+        let slower = match value % 3 {
+            0 => degraded(bandwidth, None),
+            1 => degraded(None, latency),
+            _ => degraded(bandwidth, latency),
+        };
+        [cable(it, CableFault::Cut), cable(it, slower)]
+    });
+    let ends = rig.cables.iter().flat_map(|cable| &cable.ends);
+    let devices = ends.flat_map(|end| {
+        let device = |kind| Defect::Device {
+            device: end.clone(),
+            kind,
+        };
+        let message = |message, kind| Defect::Message {
+            device: end.clone(),
+            queue_pair: value as u32,
+            message,
+            kind,
+        };
+        let delay = MessageFault::Delay(Duration::from_nanos(value));
+        let messages = [message(0, MessageFault::Drop), message(1, delay)];
+        DeviceFault::ALL.map(device).into_iter().chain(messages)
+    });
+    let nodes = rig.nodes.iter().flat_map(|node| {
+        [NodeFault::Kill, NodeFault::Freeze].map(|kind| Defect::Node {
+            node: node.name.clone(),
+            kind,
+        })
+    });
+    cables.chain(devices).chain(nodes).collect()
+}
+
+/// The defect at these times, in seconds from the start and from there, as far as it
+/// may have any.
+fn timed(defect: Defect, (at, lasts): (u64, Option<u64>)) -> Fault {
+    let seconds = Duration::from_secs;
+    let (at, lasts) = match &defect {
+        Defect::Message { .. } => (0, None),
+        Defect::Device { kind, .. } if *kind == DeviceFault::Absent => (0, None),
+        Defect::Node { kind, .. } if *kind == NodeFault::Kill => (at + 1, None),
+        Defect::Node { .. } => (at + 1, lasts),
+        _ => (at, lasts),
+    };
+    let span = Span {
+        at: seconds(at),
+        until: lasts.map(|lasts| seconds(at + lasts)),
+    };
+    Fault { defect, span }
 }
 
 /// A rig and the same rig with its cables and their ends listed otherwise.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use rail_matrix::{CableFault, DeviceFault, ReceiverNotReady, Rig, RigProblem};
+use rail_matrix::{
+    CableFault, Crossed, Defect, DeviceFault, End, Fault, MessageFault, NodeFault,
+    ReceiverNotReady, Rig, RigProblem, Span,
+};
 
 const TWO_NODES: &str = "[[node]]\nname = \"a\"\n[[node]]\nname = \"b\"\n";
 
@@ -64,6 +67,81 @@ fn a_rig_is_read_whole() {
     assert_eq!(broken(&right.ends[1]), []);
     let cut = |name| rig.cable_faults(name).collect::<Vec<_>>();
     assert_eq!((cut("left"), cut("right")), (vec![CableFault::Cut], vec![]));
+}
+
+#[test]
+fn faults_are_read_with_their_times_and_values() {
+    let faults = r#"
+        [defaults]
+        crossed = "refuse"
+        [[fault]]
+        cable = "cable-1"
+        kind = "degraded"
+        bandwidth = "10 MB/s"
+        at = "2 s"
+        until = "3500 ms"
+        [[fault]]
+        device = "a:rdma_en5"
+        kind = "delay-message"
+        queue_pair = 1
+        message = 3
+        by = "5 ms"
+        [[fault]]
+        node = "b"
+        kind = "freeze"
+        at = "2 s"
+        [[fault]]
+        cable = "cable-1"
+        kind = "cut"
+        until = "1 s"
+    "#;
+    let embedded = Rig::embedded().to_toml();
+    let cabling = embedded.split_once("[[node]]").expect("it has nodes").1;
+    let rig = Rig::parse(&format!("{faults}[[node]]{cabling}")).unwrap();
+    assert_eq!(rig.crossed, Crossed::Refuse);
+    let seconds = Duration::from_secs_f64;
+    let device = rig.cables[0].ends[0].clone();
+    let slower = CableFault::Degraded {
+        bandwidth: Some(10_000_000),
+        latency: None,
+    };
+    let on_cable = |kind| Defect::Cable {
+        cable: "cable-1".to_owned(),
+        kind,
+    };
+    let delayed = Defect::Message {
+        device,
+        queue_pair: 1,
+        message: 3,
+        kind: MessageFault::Delay(Duration::from_millis(5)),
+    };
+    let frozen = Defect::Node {
+        node: "b".to_owned(),
+        kind: NodeFault::Freeze,
+    };
+    let fault = |defect, at, until: Option<f64>| Fault {
+        defect,
+        span: Span {
+            at: seconds(at),
+            until: until.map(seconds),
+        },
+    };
+    assert_eq!(
+        rig.faults,
+        [
+            fault(on_cable(slower), 2.0, Some(3.5)),
+            fault(delayed, 0.0, None),
+            fault(frozen, 2.0, None),
+            fault(on_cable(CableFault::Cut), 0.0, Some(1.0)),
+        ]
+    );
+    let first = rig.cable_faults("cable-1").collect::<Vec<_>>();
+    assert_eq!(first, [CableFault::Cut], "the other one comes later");
+    let link = slower.degrade(rig.cables[0].link);
+    assert_eq!(
+        (link.bytes_per_second, link.latency),
+        (10_000_000, Duration::from_micros(20))
+    );
 }
 
 #[test]
@@ -238,21 +316,21 @@ fn every_mistake_names_its_line_its_thing_and_a_remedy() {
         ),
         (
             two("[[fault]]\ndevice = \"b:en5\"\nkind = \"cut\"\n"),
-            "line 10: 'cut' is no fault of a device; the kinds are 'absent', 'no-gid', 'port-down', 'failing', 'refusing'",
+            "line 10: 'cut' is no fault of a device; the kinds are 'absent', 'no-gid', 'port-down', 'failing', 'refusing', 'drop-message', 'delay-message'",
         ),
         (
             two("[[fault]]\ncable = \"x\"\nkind = \"absent\"\n"),
-            "line 10: 'absent' is no fault of a cable; the kinds are 'cut'",
+            "line 10: 'absent' is no fault of a cable; the kinds are 'cut', 'degraded'",
         ),
         (
             two("[[fault]]\nkind = \"cut\"\n"),
-            "line 8: a fault is on either a device or a cable; give it one of the two",
+            "line 8: a fault is on a device, on a cable or on a node; give it one of the three",
         ),
         (
             two(
                 "[[fault]]\ncable = \"x\"\nkind = \"cut\"\n[[fault]]\ncable = \"x\"\nkind = \"cut\"\n",
             ),
-            "line 12: the fault that cable 'x' is cut is stated twice; remove one of the two",
+            "line 12: the fault that cable 'x' is cut is stated twice for the same time; remove one of the two",
         ),
     ];
     for (rest, message) in cases {
@@ -262,6 +340,111 @@ fn every_mistake_names_its_line_its_thing_and_a_remedy() {
         Rig::parse("").unwrap_err().to_string(),
         "the rig has no node; add a [[node]] with a name for each machine"
     );
+}
+
+/// What is said about a fault on the cable of two nodes, whose lines begin at 9.
+fn fault_refusal(fault: &str) -> String {
+    let cable = "[[cable]]\nname = \"x\"\nends = [\"a:en5\", \"b:en5\"]\n";
+    refusal(&format!("{cable}[[fault]]\n{fault}"))
+}
+
+#[test]
+fn every_mistake_of_a_fault_names_its_line_and_a_remedy() {
+    let (cut, cable) = ("cable = \"x\"\nkind = \"cut\"\n", "cable = \"x\"\n");
+    let cases = [
+        (
+            "node = \"c\"\nkind = \"kill\"\nat = \"1 s\"\n".to_owned(),
+            "line 9: a fault is on node 'c', which the rig does not have; its nodes are 'a', 'b'",
+        ),
+        (
+            "node = \"b\"\nkind = \"cut\"\n".to_owned(),
+            "line 10: 'cut' is no fault of a node; the kinds are 'kill', 'freeze'",
+        ),
+        (
+            "node = \"b\"\nkind = \"kill\"\n".to_owned(),
+            "line 9: 'kill' wants more to be said; add at = \"2 s\"",
+        ),
+        (
+            "node = \"b\"\nkind = \"kill\"\nat = \"1 s\"\nuntil = \"2 s\"\n".to_owned(),
+            "line 12: 'until' says nothing about 'kill'; remove it",
+        ),
+        (
+            format!("{cut}at = \"2 s\"\nuntil = \"2 s\"\n"),
+            "line 12: a fault begins at 2 s and lasts until 2 s; let it end after it has begun",
+        ),
+        (
+            format!("{cut}at = \"0 s\"\n"),
+            "line 11: at is zero; write a time after the start, such as \"2 s\", or leave at out",
+        ),
+        (
+            format!("{cut}until = \"-1 s\"\n"),
+            "line 11: until of a fault: '-1 s' is not a time; write a number and a unit out of ns, us, ms, s, for example \"2 s\"",
+        ),
+        (
+            format!("{cut}latency = \"1 ms\"\n"),
+            "line 11: 'latency' says nothing about 'cut'; remove it",
+        ),
+        (
+            format!("{cable}kind = \"degraded\"\n"),
+            "line 9: 'degraded' wants more to be said; add bandwidth = \"10 MB/s\" or latency = \"1 ms\"",
+        ),
+        (
+            format!("{cable}kind = \"degraded\"\nbandwidth = \"0 MB/s\"\n"),
+            "line 11: a bandwidth of zero would never deliver; write one such as \"10 MB/s\", or make the fault kind = \"cut\"",
+        ),
+        (
+            "device = \"a:en5\"\nkind = \"absent\"\nat = \"1 s\"\n".to_owned(),
+            "line 11: 'at' says nothing about 'absent'; remove it",
+        ),
+        (
+            "device = \"a:en5\"\nkind = \"drop-message\"\nmessage = 3\n".to_owned(),
+            "line 10: 'drop-message' wants more to be said; add queue_pair = 0 and message = 3, counted from 0",
+        ),
+        (
+            "device = \"a:en5\"\nkind = \"drop-message\"\nqueue_pair = 0\nmessage = -1\n".to_owned(),
+            "line 12: message is -1; write a number from 0 to 4294967295, where 0 is the first",
+        ),
+        (
+            "device = \"a:en5\"\nkind = \"delay-message\"\nqueue_pair = 0\nmessage = 1\n".to_owned(),
+            "line 10: 'delay-message' wants more to be said; add by = \"5 ms\"",
+        ),
+        (
+            "device = \"a:en5\"\nkind = \"delay-message\"\nqueue_pair = 0\nmessage = 1\nby = \"0 s\"\n".to_owned(),
+            "line 13: a message is delayed by no time; write one such as by = \"5 ms\"",
+        ),
+        (
+            format!("{cut}until = \"2 s\"\n[[fault]]\n{cut}at = \"1 s\"\n"),
+            "line 13: the fault that cable 'x' is cut is stated twice for the same time; remove one of the two",
+        ),
+    ];
+    for (fault, message) in cases {
+        assert_eq!(fault_refusal(&fault), message);
+    }
+}
+
+#[test]
+fn a_fault_may_come_again_when_it_is_over() {
+    let end = End {
+        node: "a".to_owned(),
+        device: "rdma_en5".to_owned(),
+    };
+    let down = |at, until| Fault {
+        defect: Defect::Device {
+            device: end.clone(),
+            kind: DeviceFault::PortDown,
+        },
+        span: Span {
+            at: Duration::from_secs(at),
+            until: Some(Duration::from_secs(until)),
+        },
+    };
+    let with = |faults: &[Fault]| Rig {
+        faults: faults.to_vec(),
+        ..Rig::embedded()
+    };
+    with(&[down(3, 4), down(0, 1), down(1, 3)]).check().unwrap();
+    let overlapping = with(&[down(3, 5), down(0, 1), down(2, 4)]);
+    assert!(overlapping.check().is_err());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What is done while the application does not ask: memory is written and read for
-//! the other end, reliable messages are answered, and sleepers are woken.
+//! the other end, reliable messages are answered, sleepers are woken, and what happens
+//! to the port is told.
 //!
 //! A thread of its own for each open device, asleep unless the bell of its end of
 //! the cable rings. A client that polls, such as jaccl, never rings it, and has all
@@ -17,7 +18,7 @@ use std::{
 
 use rustix::thread::sched_yield;
 
-use super::{clock, lock, queue_pair::QueuePair};
+use super::{clock, lock, port::Port, queue_pair::QueuePair};
 use softrail::{
     Bell,
     fabric::Time,
@@ -33,42 +34,33 @@ const LINGER: Duration = Duration::from_micros(100);
 /// wake a thread.
 const ALERT: Duration = Duration::from_micros(60);
 
-/// The thread of an open device, which starts when it is first needed and ends
-/// when this is dropped.
+/// The thread of an open device, which ends when this is dropped.
 pub struct Engine {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
     cable: Arc<SharedCable>,
     side: Side,
+    port: Port,
     pairs: Mutex<Vec<Arc<QueuePair>>>,
     stop: AtomicBool,
 }
 
 impl Engine {
-    pub fn new(cable: Arc<SharedCable>, side: Side) -> Self {
-        Engine {
-            shared: Arc::new(Shared {
-                cable,
-                side,
-                pairs: Mutex::default(),
-                stop: AtomicBool::new(false),
-            }),
-            thread: Mutex::default(),
-        }
-    }
-
-    /// Starts the thread unless it runs.
-    pub fn start(&self) -> io::Result<()> {
-        let mut thread = lock(&self.thread);
-        if thread.is_none() {
-            let shared = Arc::clone(&self.shared);
-            let builder = thread::Builder::new().name("softrail".to_owned());
-            *thread = Some(builder.spawn(move || shared.run())?);
-        }
-        Ok(())
+    pub fn start(cable: Arc<SharedCable>, side: Side, port: Port) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            cable,
+            side,
+            port,
+            pairs: Mutex::default(),
+            stop: AtomicBool::new(false),
+        });
+        let runs = Arc::clone(&shared);
+        let builder = thread::Builder::new().name("softrail".to_owned());
+        let thread = Some(builder.spawn(move || runs.run())?);
+        Ok(Engine { shared, thread })
     }
 
     pub fn add(&self, pair: Arc<QueuePair>) {
@@ -90,7 +82,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
         self.shared.bell().rouse();
-        if let Some(thread) = lock(&self.thread).take() {
+        if let Some(thread) = self.thread.take() {
             // It ends by itself, and one that panicked has ended.
             let _ = thread.join();
         }
@@ -110,6 +102,7 @@ impl Shared {
             if self.stop.load(Ordering::SeqCst) {
                 return;
             }
+            self.port.look(&self.cable.end(self.side).condition);
             let now = clock::now();
             let (worked, next) = self.serve(now);
             if worked || rings != last_rings {

@@ -69,8 +69,15 @@ impl<T> EventQueue<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AsyncEvent {
     pub kind: ibv::ibv_event_type,
-    /// The application's object that it is about.
+    /// The application's object that it is about; 0 for the port.
     pub object: usize,
+}
+
+impl AsyncEvent {
+    /// One that is about the port.
+    pub fn of_port(kind: ibv::ibv_event_type) -> Self {
+        AsyncEvent { kind, object: 0 }
+    }
 }
 
 /// Tells a completion channel of one completion queue.

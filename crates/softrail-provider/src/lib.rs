@@ -25,6 +25,7 @@ mod events;
 mod memory;
 mod objects;
 mod ops;
+mod port;
 mod queue_pair;
 mod work;
 

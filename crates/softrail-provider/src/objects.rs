@@ -21,6 +21,7 @@ use super::{
     lock,
     memory::{Region, Regions},
     ops::{self, OPERATIONS},
+    port::Port,
     queue_pair::{Limits, Parts, QueuePair, Transport},
 };
 use softrail::{
@@ -98,7 +99,9 @@ impl Context {
         context.num_comp_vectors = 1;
         // What verbs.h calls __VERBS_ABI_IS_EXTENDED.
         context.abi_compat = usize::MAX as *mut c_void;
-        let engine = Engine::new(Arc::clone(&cable), device.config.side);
+        let side = device.config.side;
+        let port = Port::new(Arc::clone(&async_events), &cable.end(side).condition);
+        let engine = Engine::start(Arc::clone(&cable), side, port).map_err(OpenError::Events)?;
         Ok(Box::new(Context {
             raw,
             device,

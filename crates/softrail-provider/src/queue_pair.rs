@@ -4,6 +4,7 @@
 //! application when it posts and polls, or the [engine](super::engine). Both
 //! directions share one lock, which is contended only while both look.
 
+mod course;
 mod receiving;
 mod sending;
 
@@ -102,6 +103,8 @@ pub enum Peer {
 /// How long a reliable queue pair tries.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Patience {
+    /// After how long it sends again what was not answered, if it does.
+    pub resend: Option<Duration>,
     /// How long it waits for an answer; for ever when nothing is said.
     pub answer: Option<Duration>,
     /// Whether it waits for ever for a receiver that is not ready.
@@ -110,6 +113,8 @@ pub struct Patience {
 
 pub struct QueuePair {
     number: u32,
+    /// Which of the queue pairs that were created on the device, from 0.
+    ordinal: u32,
     slot: usize,
     parts: Parts,
     /// The application's pointers to the queue pair and its completion queues, by
@@ -154,6 +159,7 @@ impl QueuePair {
     /// A new queue pair, or nothing when the device has no more.
     pub fn create(now: Time, parts: Parts) -> Option<Self> {
         let (slot, number) = parts.cable.claim(parts.device.side, now)?;
+        let ordinal = parts.cable.end(parts.device.side).injections.created();
         let state = State {
             phase: Phase::Reset,
             peer: None,
@@ -170,6 +176,7 @@ impl QueuePair {
         };
         Some(QueuePair {
             number,
+            ordinal,
             slot,
             parts,
             names: Names::default(),

@@ -2,7 +2,7 @@
 
 use std::{ffi::CStr, mem, time::Duration};
 
-use rail_matrix::{CableFault, DeviceFault, End, Fault, Rig};
+use rail_matrix::{Defect, DeviceFault, End, Fault, Rig};
 
 use super::{
     api::{completion::*, device::*, events::*, memory::*, query::*, queue_pair::*},
@@ -14,6 +14,7 @@ use super::{
 use softrail::{Fabric, config, live::Live};
 
 mod arms;
+mod faults;
 mod hostile;
 
 /// As many requests and bytes as a test needs.
@@ -83,12 +84,15 @@ fn fabric() -> (tempfile::TempDir, Fabric) {
 }
 
 fn fabric_with(faults: Vec<Fault>) -> (tempfile::TempDir, Fabric) {
-    let rig = Rig {
+    fabric_of(&Rig {
         faults,
         ..Rig::embedded()
-    };
+    })
+}
+
+fn fabric_of(rig: &Rig) -> (tempfile::TempDir, Fabric) {
     let parent = tempfile::tempdir().expect("a temporary folder");
-    let fabric = Fabric::create(parent.path(), &rig).expect("a fabric");
+    let fabric = Fabric::create(parent.path(), rig).expect("a fabric");
     (parent, fabric)
 }
 
@@ -98,7 +102,7 @@ fn broken(device: &str, kind: DeviceFault) -> Fault {
         node: "a".to_owned(),
         device: device.to_owned(),
     };
-    Fault::Device { device, kind }
+    Defect::Device { device, kind }.into()
 }
 
 /// Two clients on the first cable, connected to each other.
@@ -179,16 +183,6 @@ fn listed(fabric: &Fabric, node: &str) -> Vec<String> {
 fn devices_are_named_as_in_the_rig() {
     let (_parent, fabric) = fabric();
     assert_eq!(listed(&fabric, "b"), ["rdma_en5", "rdma_en6", "rdma_en7"]);
-}
-
-#[test]
-fn absent_devices_are_not_listed_and_a_node_without_any_has_an_empty_list() {
-    let gone = |device: &str| broken(device, DeviceFault::Absent);
-    let (_parent, one) = fabric_with(vec![gone("rdma_en6")]);
-    assert_eq!(listed(&one, "a"), ["rdma_en5", "rdma_en7"]);
-    assert_eq!(listed(&one, "b").len(), 3);
-    let (_parent, all) = fabric_with(["rdma_en5", "rdma_en6", "rdma_en7"].map(gone).into());
-    assert!(listed(&all, "a").is_empty());
 }
 
 #[test]
@@ -521,137 +515,6 @@ fn a_device_runs_out_of_queue_pairs() {
             assert_eq!(ibv_destroy_qp(pair), 0);
         }
     }
-}
-
-/// As on an interface without an IPv4 address: the table is as long as ever, its
-/// second entry is empty, and a route by way of it is refused.
-#[test]
-fn a_port_without_an_ipv4_gid_cannot_be_routed_from() {
-    let (_parent, fabric) = fabric_with(vec![broken("rdma_en5", DeviceFault::NoGid)]);
-    let (a, b) = (Client::open(&fabric, "a"), Client::open(&fabric, "b"));
-    // SAFETY: plain bytes.
-    let (local, mapped) = unsafe { (a.gid(0).raw, a.gid(1).raw) };
-    assert_eq!(local[..2], [0xfe, 0x80]);
-    assert_eq!(mapped, [0; 16]);
-    a.initialise();
-    assert_eq!(a.route_to(b.number(), b.gid(1)), libc::EINVAL);
-}
-
-#[test]
-fn a_port_that_is_down_says_so_and_gives_no_protection_domain() {
-    let (_parent, fabric) = fabric_with(vec![broken("rdma_en6", DeviceFault::PortDown)]);
-    let list = device_list(config::devices(fabric.path(), "a").expect("node a"));
-    // SAFETY: a list of live devices, room for a port, and each object goes back.
-    unsafe {
-        for (index, up) in [(0, true), (1, false)] {
-            let context = ibv_open_device(*list.add(index));
-            let mut port: ibv::ibv_port_attr = mem::zeroed();
-            assert_eq!(ibv_query_port(context, PORT, &mut port), 0);
-            assert_eq!(port.state == ibv::IBV_PORT_ACTIVE, up);
-            let domain = ibv_alloc_pd(context);
-            assert_eq!(!domain.is_null(), up);
-            if up {
-                ibv_dealloc_pd(domain);
-            } else {
-                assert_eq!(errno(), libc::ENETDOWN);
-            }
-            ibv_close_device(context);
-        }
-        ibv_free_device_list(list);
-    }
-}
-
-#[test]
-fn sends_on_a_failing_device_end_in_an_error_and_carry_nothing() {
-    let (_parent, fabric) = fabric_with(vec![broken("rdma_en5", DeviceFault::Failing)]);
-    let [a, b] = connected(&fabric);
-    assert_eq!(b.receive(1), 0);
-    assert_eq!(
-        (a.send(2, ibv::IBV_WR_SEND), a.send(3, ibv::IBV_WR_SEND)),
-        (0, 0)
-    );
-    let ended = [a.complete(), a.complete()].map(|ended| (ended.wr_id, ended.status));
-    assert_eq!(
-        ended,
-        [
-            (2, ibv::IBV_WC_RETRY_EXC_ERR),
-            (3, ibv::IBV_WC_WR_FLUSH_ERR)
-        ]
-    );
-    assert!(b.poll().is_none());
-    assert_eq!(fabric.cable_bytes()["cable-1"], 0);
-}
-
-#[test]
-fn a_failing_device_still_receives() {
-    let (_parent, fabric) = fabric_with(vec![broken("rdma_en5", DeviceFault::Failing)]);
-    let [a, b] = connected(&fabric);
-    assert_eq!((a.receive(1), b.send(2, ibv::IBV_WR_SEND)), (0, 0));
-    let received = a.complete();
-    assert_eq!((received.wr_id, received.status), (1, ibv::IBV_WC_SUCCESS));
-}
-
-#[test]
-fn a_refusing_device_takes_no_work() {
-    let (_parent, fabric) = fabric_with(vec![broken("rdma_en5", DeviceFault::Refusing)]);
-    let [a, b] = connected(&fabric);
-    assert_eq!(a.send(1, ibv::IBV_WR_SEND), libc::ENOMEM);
-    assert_eq!(a.receive(2), libc::ENOMEM);
-    assert_eq!(b.receive(3), 0, "the other end is well");
-}
-
-#[test]
-fn what_is_sent_on_a_cut_cable_leaves_and_does_not_arrive() {
-    let cut = Fault::Cable {
-        cable: "cable-1".to_owned(),
-        kind: CableFault::Cut,
-    };
-    let (_parent, fabric) = fabric_with(vec![cut]);
-    let [a, b] = connected(&fabric);
-    assert_eq!((b.receive(1), a.send(2, ibv::IBV_WR_SEND)), (0, 0));
-    let sent = a.complete();
-    assert_eq!((sent.wr_id, sent.status), (2, ibv::IBV_WC_SUCCESS));
-    assert_eq!(fabric.cable_bytes()["cable-1"], 4096);
-    std::thread::sleep(Duration::from_millis(5));
-    assert!(b.poll().is_none());
-}
-
-#[test]
-fn what_is_broken_and_mended_meanwhile_is_so_for_who_is_connected() {
-    let (_parent, fabric) = fabric();
-    let live = Live::attach(fabric.path()).expect("it is up");
-    let [a, b] = connected(&fabric);
-    assert_eq!((b.receive(1), b.receive(2)), (0, 0));
-    live.set_cut("cable-1", true).expect("a cable");
-    assert_eq!(a.send(3, ibv::IBV_WR_SEND), 0);
-    assert_eq!(a.complete().wr_id, 3);
-    live.set_cut("cable-1", false).expect("a cable");
-    assert_eq!(a.send(4, ibv::IBV_WR_SEND), 0);
-    assert_eq!(b.complete().wr_id, 1, "the first of two to arrive");
-    let counted = &live.counters()[0];
-    assert_eq!((counted.messages, counted.lost), (2, 1));
-
-    let down = |broken| live.set_fault("a:rdma_en5", DeviceFault::PortDown, broken);
-    down(true).expect("a device");
-    // SAFETY: a live context.
-    assert!(unsafe { ibv_alloc_pd(a.context) }.is_null());
-    down(false).expect("a device");
-    live.set_fault("a:rdma_en5", DeviceFault::NoGid, true)
-        .expect("a device");
-    // SAFETY: plain bytes.
-    assert_eq!(unsafe { a.gid(1).raw }, [0; 16]);
-}
-
-/// A reliable sender notices a cable that is pulled; an unreliable one does not.
-#[test]
-fn a_reliable_send_over_a_cable_that_was_cut_fails() {
-    let (_parent, fabric) = fabric();
-    let live = Live::attach(fabric.path()).expect("it is up");
-    let [a, b] = connected_by(&fabric, ibv::IBV_QPT_RC);
-    assert_eq!(b.receive(1), 0);
-    live.set_cut("cable-1", true).expect("a cable");
-    assert_eq!(a.send(2, ibv::IBV_WR_SEND), 0);
-    assert_eq!(a.complete().status, ibv::IBV_WC_RETRY_EXC_ERR);
 }
 
 #[test]

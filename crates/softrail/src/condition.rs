@@ -60,6 +60,15 @@ impl Condition {
         }
     }
 
+    /// Whether what is sent here arrives at the other end of the cable: it does when
+    /// the cable is whole and the ports at both its ends are up.
+    pub fn reaches(&self, other: &Condition) -> bool {
+        !self.is_cut()
+            && ![self, other]
+                .iter()
+                .any(|end| end.is(DeviceFault::PortDown))
+    }
+
     /// Every way in which the device is broken.
     pub fn faults(&self) -> impl Iterator<Item = DeviceFault> + '_ {
         DeviceFault::ALL.into_iter().filter(|fault| self.is(*fault))

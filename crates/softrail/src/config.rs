@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rail_matrix::{Cable, DeviceFault, ReceiverNotReady, Rig, RigError};
+use rail_matrix::{Cable, Crossed, DeviceFault, ReceiverNotReady, Rig, RigError};
 
 use crate::{private, shm::Side};
 
@@ -67,6 +67,8 @@ pub struct Device {
     pub side: Side,
     /// What becomes of frames nobody is ready for.
     pub receiver_not_ready: ReceiverNotReady,
+    /// What becomes of a queue pair that is told to reach another cable's end.
+    pub crossed: Crossed,
     /// Its address; the GID is this, IPv4-mapped.
     pub address: Ipv4Addr,
     /// The address at the other end of the cable.
@@ -127,6 +129,7 @@ fn device(folder: &Path, rig: &Rig, (index, cable): (usize, &Cable), side: Side)
         cable: cable_file(folder, index),
         side,
         receiver_not_ready: rig.receiver_not_ready,
+        crossed: rig.crossed,
         address: address(index, side),
         peer_address: address(index, side.opposite()),
     }
@@ -146,7 +149,7 @@ fn address(cable: usize, side: Side) -> Ipv4Addr {
 
 #[cfg(test)]
 mod tests {
-    use rail_matrix::Fault;
+    use rail_matrix::Defect;
 
     use super::*;
 
@@ -178,10 +181,11 @@ mod tests {
     #[test]
     fn an_absent_device_is_not_there() {
         let mut rig = Rig::embedded();
-        rig.faults = vec![Fault::Device {
+        let absent = Defect::Device {
             device: rig.cables[0].ends[1].clone(),
             kind: DeviceFault::Absent,
-        }];
+        };
+        rig.faults = vec![absent.into()];
         let folder = fabric_of(&rig);
         let named = |node| -> Vec<_> {
             let devices = devices(folder.path(), node).expect("a node");

@@ -10,15 +10,19 @@ use std::{
     net::{Ipv4Addr, SocketAddrV4},
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
-use rail_matrix::{Cable, CableFault, Rig, RigError};
+use rail_matrix::{Rig, RigError};
 use tempfile::TempDir;
 
 use crate::{
     config::{FABRIC_VARIABLE, NODE_VARIABLE, RIG_FILE, cable_file},
+    live::{Live, LiveError},
     private,
     process::Process,
+    script::{Player, Script, Step},
     shm::{SharedCable, ShmError, Side},
 };
 
@@ -65,6 +69,9 @@ pub enum FabricError {
         /// Bytes that they take when jaccl uses them all.
         needed: u64,
     },
+    /// What is broken from the start cannot be.
+    #[error("the rig's faults cannot be emulated: {0}")]
+    Fault(Box<LiveError>),
     /// The rig makes no sense.
     #[error("the rig cannot be emulated: {0}")]
     Rig(#[from] RigError),
@@ -80,7 +87,9 @@ pub enum FabricError {
 /// Dropping it removes the folder.
 #[derive(Debug)]
 pub struct Fabric {
-    cables: Vec<(String, SharedCable)>,
+    live: Arc<Live>,
+    /// What of the rig's faults is yet to come.
+    script: Script,
     folder: TempDir,
     _owner: File,
 }
@@ -111,18 +120,38 @@ impl Fabric {
             .enumerate()
             .map(|(index, cable)| {
                 let shared = SharedCable::create(&cable_file(folder.path(), index))?;
-                condition(rig, cable, &shared);
-                Ok((cable.name.clone(), shared))
+                for side in Side::BOTH {
+                    shared.end(side).condition.set_link(&cable.link);
+                }
+                Ok(shared)
             })
             .collect::<Result<_, ShmError>>()?;
+        let live = Live::new(folder.path().to_owned(), rig.clone(), cables);
+        let mut script = Script::of(rig);
+        while let Some(step) = script.due(Duration::ZERO) {
+            let done = live.apply(&step.defect, step.breaks);
+            done.map_err(|error| FabricError::Fault(Box::new(error)))?;
+        }
         // Last, because it is what a provider looks for.
         let path = folder.path().join(RIG_FILE);
         private::write(&path, &rig.to_toml()).map_err(|source| FabricError::Io { path, source })?;
         Ok(Fabric {
-            cables,
+            live: Arc::new(live),
+            script,
             folder,
             _owner: owner,
         })
+    }
+
+    /// Has the rig's faults come and go in their time, counted from now: to be called
+    /// when the processes are started. Tells of each how it went.
+    pub fn play(&self, tell: impl FnMut(&Step, Result<(), LiveError>) + Send + 'static) -> Player {
+        Player::start(Arc::clone(&self.live), self.script.clone(), tell)
+    }
+
+    /// What its cables carry, and changing what they can do.
+    pub fn live(&self) -> &Live {
+        &self.live
     }
 
     /// The folder.
@@ -184,13 +213,12 @@ impl Fabric {
 
     /// The bytes that each cable has carried so far, both directions together.
     pub fn cable_bytes(&self) -> BTreeMap<String, u64> {
-        self.cables
-            .iter()
-            .map(|(name, cable)| {
-                let [first, second] = Side::BOTH.map(|side| cable.end(side).direction.bytes());
-                (name.clone(), first.saturating_add(second))
-            })
-            .collect()
+        let mut bytes = BTreeMap::<_, u64>::new();
+        for direction in self.live.counters() {
+            let carried = bytes.entry(direction.cable).or_default();
+            *carried = carried.saturating_add(direction.bytes);
+        }
+        bytes
     }
 }
 
@@ -224,21 +252,6 @@ pub fn provider_library() -> Result<PathBuf, FabricError> {
         None => Err(FabricError::NoProvider {
             searched: folder.display().to_string(),
         }),
-    }
-}
-
-/// Sets both ends of a cable as the rig says.
-fn condition(rig: &Rig, cable: &Cable, shared: &SharedCable) {
-    let cut = rig.cable_faults(&cable.name).any(|fault| match fault {
-        CableFault::Cut => true,
-    });
-    for side in Side::BOTH {
-        let condition = &shared.end(side).condition;
-        condition.set_link(&cable.link);
-        condition.set_cut(cut);
-        for fault in rig.device_faults(&cable.ends[side.index()]) {
-            condition.set(fault, true);
-        }
     }
 }
 
@@ -315,7 +328,7 @@ pub(crate) fn is_owned(folder: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rail_matrix::{DeviceFault, Fault};
+    use rail_matrix::{CableFault, Defect, DeviceFault, Fault};
 
     use super::*;
 
@@ -341,27 +354,28 @@ mod tests {
     #[test]
     fn cables_begin_as_the_rig_says() {
         let mut rig = Rig::embedded();
-        rig.faults = vec![
-            Fault::Cable {
+        let on_second = |kind| {
+            Fault::from(Defect::Cable {
                 cable: "cable-2".to_owned(),
-                kind: CableFault::Cut,
-            },
-            Fault::Device {
-                device: rig.cables[1].ends[1].clone(),
-                kind: DeviceFault::PortDown,
-            },
-        ];
+                kind,
+            })
+        };
+        let degraded = CableFault::Degraded {
+            bandwidth: Some(7),
+            latency: None,
+        };
+        let down = Defect::Device {
+            device: rig.cables[1].ends[1].clone(),
+            kind: DeviceFault::PortDown,
+        };
+        rig.faults = vec![on_second(CableFault::Cut), on_second(degraded), down.into()];
         let parent = tempfile::tempdir().expect("a temporary folder");
         let fabric = Fabric::create(parent.path(), &rig).expect("a fabric");
-        for ((_, shared), cable) in fabric.cables.iter().zip(&rig.cables) {
-            let second = cable.name == "cable-2";
-            for side in Side::BOTH {
-                let condition = &shared.end(side).condition;
-                assert_eq!(condition.link(), cable.link);
-                assert_eq!(condition.is_cut(), second);
-                let down = second && side == Side::Second;
-                assert_eq!(condition.is(DeviceFault::PortDown), down);
-            }
+        for told in fabric.live().counters() {
+            let second = told.cable == "cable-2";
+            assert_eq!(told.bytes_per_second, if second { 7 } else { 50_000_000 });
+            assert_eq!((told.latency_ns, told.cut), (20_000, second));
+            assert_eq!(told.faults == ["port-down"], told.from == "b:rdma_en6");
         }
     }
 

@@ -2,18 +2,25 @@
 //! they can do while programs run on them.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
 
-use rail_matrix::{DeviceFault, End, Link, Rig, RigError};
+use rail_matrix::{
+    CableFault, Defect, DeviceFault, End, Link, MessageFault, NodeFault, Rig, RigError,
+};
+use rustix::process::Signal;
 
 use crate::{
     config::{RIG_FILE, cable_file},
     counters::Counters,
+    injection::INJECTIONS,
     launch::{PREFIX, is_owned},
     private,
+    process::Process,
     shm::{EndState, SharedCable, ShmError, Side},
+    signal,
 };
 
 /// Why a fabric cannot be watched or changed.
@@ -70,6 +77,32 @@ pub enum LiveError {
         /// The rig's devices, as `node:device`.
         known: String,
     },
+    /// The rig has no such node.
+    #[error("the rig has no node '{name}'; its nodes are {known}")]
+    UnknownNode {
+        /// The name.
+        name: String,
+        /// The rig's nodes.
+        known: String,
+    },
+    /// No process of a node uses the fabric.
+    #[error(
+        "no process on node '{0}' has a queue pair on the fabric; start one, or wait until it is connected"
+    )]
+    Idle(String),
+    /// The processes of a node cannot be signalled.
+    #[error("cannot signal process {process} on node '{node}': {source}")]
+    Signal {
+        /// The node.
+        node: String,
+        /// The process.
+        process: u32,
+        /// Why.
+        source: io::Error,
+    },
+    /// A device has as many messages with faults before it as it can have.
+    #[error("{INJECTIONS} messages of '{0}' are to be dropped or delayed already; wait for some")]
+    Crowded(String),
     /// A fault that only a rig can state.
     #[error("a device cannot become {0} while programs have it; state it in the rig")]
     NotLive(&'static str),
@@ -78,6 +111,17 @@ pub enum LiveError {
 fn list(folders: &[PathBuf]) -> String {
     let names: Vec<_> = folders.iter().map(|it| it.display().to_string()).collect();
     names.join(", ")
+}
+
+/// What processes of a node are told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// To die at once.
+    Die,
+    /// To stop where they are.
+    Stop,
+    /// To go on.
+    Continue,
 }
 
 /// A fabric that is up.
@@ -124,11 +168,16 @@ impl Live {
         let cables = (0..rig.cables.len())
             .map(|index| SharedCable::open(&cable_file(folder, index)))
             .collect::<Result<_, _>>()?;
-        Ok(Live {
-            folder: folder.to_owned(),
+        Ok(Self::new(folder.to_owned(), rig, cables))
+    }
+
+    /// The fabric in `folder` with these cables, one for each of the rig's.
+    pub(crate) fn new(folder: PathBuf, rig: Rig, cables: Vec<SharedCable>) -> Self {
+        Live {
+            folder,
             rig,
             cables,
-        })
+        }
     }
 
     /// Whether its launcher still lives.
@@ -198,8 +247,129 @@ impl Live {
         if fault == DeviceFault::Absent {
             return Err(LiveError::NotLive(fault.name()));
         }
-        self.end(device)?.condition.set(fault, broken);
+        self.break_device(device, fault, broken)
+    }
+
+    fn break_device(
+        &self,
+        device: &str,
+        fault: DeviceFault,
+        broken: bool,
+    ) -> Result<(), LiveError> {
+        let end = self.end(device)?;
+        end.condition.set(fault, broken);
+        // Who has the device open is told.
+        end.bell.ring();
         Ok(())
+    }
+
+    /// Has a message that a device, given as `node:device`, is yet to send be dropped
+    /// or delayed. They are counted from the next one as 0: those of one of the
+    /// device's queue pairs, which are counted from 0 as they were created, or of all.
+    ///
+    /// # Errors
+    /// When no cable ends in the device, or too many of its messages have a fault
+    /// before them.
+    pub fn inject(
+        &self,
+        device: &str,
+        queue_pair: Option<u32>,
+        message: u32,
+        fault: MessageFault,
+    ) -> Result<(), LiveError> {
+        let injections = &self.end(device)?.injections;
+        match injections.add(queue_pair, message, fault) {
+            true => Ok(()),
+            false => Err(LiveError::Crowded(device.to_owned())),
+        }
+    }
+
+    /// Tells the processes on a node that have a queue pair on the fabric what to do,
+    /// and nobody else.
+    ///
+    /// # Errors
+    /// When the rig does not have the node, there is no such process, or the system
+    /// refuses.
+    pub fn order(&self, node: &str, order: Order) -> Result<(), LiveError> {
+        if self.rig.rank(node).is_none() {
+            return Err(LiveError::UnknownNode {
+                name: node.to_owned(),
+                known: names(self.rig.nodes.iter().map(|node| node.name.clone())),
+            });
+        }
+        let signal = match order {
+            Order::Die => Signal::KILL,
+            Order::Stop => Signal::STOP,
+            Order::Continue => Signal::CONT,
+        };
+        let ends = self.ends().filter(|(end, _)| end.node == node);
+        let owners = ends.flat_map(|(_, state)| state.owners());
+        // Several queue pairs may be one process's.
+        let processes: BTreeSet<_> = owners
+            .filter(|owner| owner.is_alive())
+            .map(Process::number)
+            .collect();
+        let mut heard = false;
+        for process in processes {
+            heard |= signal::send(process, &self.folder, signal).map_err(|source| {
+                let node = node.to_owned();
+                LiveError::Signal {
+                    node,
+                    process,
+                    source,
+                }
+            })?;
+        }
+        match heard {
+            true => Ok(()),
+            false => Err(LiveError::Idle(node.to_owned())),
+        }
+    }
+
+    /// Breaks something as a rig says it, or mends it.
+    ///
+    /// # Errors
+    /// As for the changes one by one.
+    pub fn apply(&self, defect: &Defect, breaks: bool) -> Result<(), LiveError> {
+        match defect {
+            Defect::Device { device, kind } => {
+                self.break_device(&device.to_string(), *kind, breaks)
+            }
+            Defect::Cable { cable, kind } => match kind {
+                CableFault::Cut => self.set_cut(cable, breaks),
+                CableFault::Degraded { .. } => {
+                    let stated = self.rig.cables.iter().find(|it| it.name == *cable);
+                    self.change_link(cable, None, |link| {
+                        *link = match (breaks, stated) {
+                            (false, Some(stated)) => stated.link,
+                            _ => kind.degrade(*link),
+                        };
+                    })
+                }
+            },
+            Defect::Message {
+                device,
+                queue_pair,
+                message,
+                kind,
+            } => self.inject(&device.to_string(), Some(*queue_pair), *message, *kind),
+            Defect::Node { node, kind } => {
+                let order = match (kind, breaks) {
+                    (NodeFault::Kill, _) => Order::Die,
+                    (NodeFault::Freeze, true) => Order::Stop,
+                    (NodeFault::Freeze, false) => Order::Continue,
+                };
+                self.order(node, order)
+            }
+        }
+    }
+
+    /// Every end of a cable.
+    fn ends(&self) -> impl Iterator<Item = (&End, &EndState)> {
+        let cables = self.rig.cables.iter().zip(&self.cables);
+        cables.flat_map(|(cable, shared)| {
+            Side::BOTH.map(|side| (&cable.ends[side.index()], shared.end(side)))
+        })
     }
 
     fn cable(&self, name: &str) -> Result<&SharedCable, LiveError> {
@@ -214,15 +384,12 @@ impl Live {
     }
 
     fn end(&self, device: &str) -> Result<&EndState, LiveError> {
-        let cables = || self.rig.cables.iter().zip(&self.cables);
-        let mut ends =
-            cables().flat_map(|(cable, shared)| Side::BOTH.map(|side| (cable, shared, side)));
-        let found = ends.find(|(cable, _, side)| cable.ends[side.index()].to_string() == device);
+        let found = self.ends().find(|(end, _)| end.to_string() == device);
         match found {
-            Some((_, shared, side)) => Ok(shared.end(side)),
+            Some((_, state)) => Ok(state),
             None => Err(LiveError::UnknownDevice {
                 device: device.to_owned(),
-                known: names(cables().flat_map(|(cable, _)| cable.ends.iter().map(End::to_string))),
+                known: names(self.ends().map(|(end, _)| end.to_string())),
             }),
         }
     }

@@ -29,11 +29,15 @@ impl Process {
         self.0
     }
 
+    /// Its number.
+    pub fn number(self) -> u32 {
+        self.0 as u32
+    }
+
     /// Whether it has not ended. One that was killed has, even while its parent has
     /// yet to ask how it ended.
     pub fn is_alive(self) -> bool {
-        let number = self.0 as u32;
-        platform::start(number) == Some((self.0 >> 32) as u32)
+        platform::start(self.number()) == Some((self.0 >> 32) as u32)
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     bell::Bell,
     condition::Condition,
     fabric::{Direction, OUTLETS, Outlet, QUEUE_BYTES, Tally, Time},
+    injection::Injections,
     lease::Lease,
     private,
     process::Process,
@@ -108,6 +109,8 @@ pub struct EndState {
     pub tally: Tally,
     /// What that direction, and the device here, can do at the moment.
     pub condition: Condition,
+    /// What becomes of single messages from here.
+    pub injections: Injections,
     /// Wakes the processes at this end.
     pub bell: Bell,
     slots: [Slot; SLOTS],
@@ -153,6 +156,12 @@ impl EndState {
         };
         slot.outlet.reset();
         drop(leased);
+    }
+
+    /// For each queue pair here the process that has it, or had it when it died.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = Process> {
+        let slots = self.slots.iter();
+        slots.filter_map(|slot| Process::from_word(slot.owner.load(Ordering::Acquire)))
     }
 }
 

@@ -7,37 +7,16 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
-    sync::{OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 
-use rail_matrix::{Link, Rig};
-use softrail::{
-    Fabric,
-    up::{End, Job, Stream},
-};
-use toolchain::{Toolchain, build_script, clients::Clients};
+use softrail::up::End;
+use toolchain::build_script;
+
+mod support;
 
 /// Longer than any of them takes where others compile meanwhile.
 const LIMIT: Duration = Duration::from_secs(120);
-
-/// Has node 1 wait until node 0 listens on this run's port, as `/proc/net/tcp` tells.
-const MEET: &str = r#"
-port=${RIG_COORDINATOR#*:}
-if [ $RIG_RANK = 0 ]; then host=; else
-    host=$RIG_HOST
-    listens=$(printf ':%04X 0*:0000 0A' $port)
-    until grep -q "$listens" /proc/net/tcp /proc/net/tcp6; do sleep 0.02; done
-fi
-"#;
-
-fn clients() -> &'static Clients {
-    static CLIENTS: OnceLock<Clients> = OnceLock::new();
-    CLIENTS.get_or_init(|| {
-        let got = Toolchain::open().and_then(|toolchain| toolchain.clients());
-        got.unwrap_or_else(|error| panic!("{error}"))
-    })
-}
 
 /// What came of a program.
 struct Ran {
@@ -47,58 +26,24 @@ struct Ran {
     bytes: Vec<u64>,
 }
 
-/// Runs a program, one of the clients or a path, on these nodes, node 0 among them, `$port`
-/// and `$host` set; it must end well, and the loader must have nothing to say.
+/// Runs a program, one of the clients or a path, on these nodes, node 0 among them; it
+/// must end well, and the loader must have nothing to say.
 #[track_caller]
 fn run(nodes: &[usize], program: &str, arguments: &str) -> Ran {
-    let mut rig = Rig::embedded();
-    for cable in &mut rig.cables {
-        cable.link = Link {
-            bytes_per_second: 200_000_000,
-            latency: Duration::from_micros(5),
-        };
-    }
-    let parent = tempfile::tempdir().expect("a folder");
-    let fabric = Fabric::create(parent.path(), &rig).expect("a fabric");
-    let libraries: Vec<_> = clients()
-        .libraries()
-        .iter()
-        .map(|folder| format!(":{}", folder.display()))
-        .collect();
-    let program = clients().program(program);
-    let script = format!(
-        "{MEET}export LD_LIBRARY_PATH=$LD_LIBRARY_PATH{}\nexec {} {arguments}",
-        libraries.concat(),
-        program.display()
-    );
-    let command = ["sh".to_owned(), "-c".to_owned(), script];
-    let job = Job {
-        command: &command,
-        nodes,
-        provider: &softrail::provider_library().expect("the provider"),
-        limit: Some(LIMIT),
-    };
-    let mut said = [String::new(), String::new()];
-    let mut complaints = Vec::new();
-    let ends = fabric
-        .up(
-            &["a", "b"],
-            &job,
-            &AtomicBool::new(false),
-            |node, stream, line| {
-                said[node].extend([line, "\n"]);
-                let of_loader = ["version information", "symbol lookup", "shared librar"];
-                if stream == Stream::Err && of_loader.iter().any(|words| line.contains(words)) {
-                    complaints.push(line.to_owned());
-                }
-            },
-        )
-        .unwrap_or_else(|error| panic!("{error}"));
+    let (_parent, fabric) = support::fabric(&support::rig());
+    let ran = support::run(&fabric, nodes, program, arguments, LIMIT);
     let well: Vec<_> = nodes.iter().map(|node| (*node, End::Code(0))).collect();
-    assert_eq!(ends, well, "{}\n{}", said[0], said[1]);
-    assert!(complaints.is_empty(), "{complaints:?}");
+    let said = &ran.said;
+    assert_eq!(ran.ends, well, "{}\n{}", said[0], said[1]);
+    let of_loader = ["version information", "symbol lookup", "shared librar"];
+    for line in said.iter().flat_map(|said| said.lines()) {
+        assert!(
+            !of_loader.iter().any(|words| line.contains(words)),
+            "{line}"
+        );
+    }
     Ran {
-        said,
+        said: ran.said,
         bytes: fabric.cable_bytes().into_values().collect(),
     }
 }

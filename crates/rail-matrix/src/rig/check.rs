@@ -5,7 +5,9 @@ use std::{
     fmt::Display,
 };
 
-use super::{Cable, Fault, Rig, RigError, RigProblem};
+use super::{Cable, End, Rig, RigError, RigProblem};
+
+mod fault;
 
 /// The part of a rig that a problem is about. The parser turns it into a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,14 +16,23 @@ pub(super) enum Place {
     Node(usize),
     Cable(usize),
     End(usize, usize),
-    Fault(usize),
+    /// This field of a fault.
+    Fault(usize, &'static str),
+}
+
+/// What a fault can be on.
+struct Parts<'a> {
+    devices: HashSet<&'a End>,
+    cables: HashSet<&'a String>,
+    nodes: HashSet<&'a str>,
 }
 
 impl Rig {
     /// Checks that names are given and unique, that every cable joins two
     /// different nodes of the rig, that a device has one cable, that no cable's
-    /// bandwidth is zero, and that every fault is on a device or cable of the
-    /// rig and stated once.
+    /// bandwidth is zero, and that every fault is on a device, cable or node of the
+    /// rig, has the times and values that its kind wants, and is stated once for a
+    /// time.
     ///
     /// # Errors
     /// The first problem in the order of the rig.
@@ -51,31 +62,11 @@ impl Rig {
                 }
             }
         }
-        self.check_faults(|fault| match fault {
-            Fault::Device { device, .. } => used.contains_key(device),
-            Fault::Cable { cable, .. } => names.contains(cable),
+        self.check_faults(&Parts {
+            devices: used.into_keys().collect(),
+            cables: names,
+            nodes,
         })
-    }
-
-    fn check_faults(&self, is_known: impl Fn(&Fault) -> bool) -> Result<(), (Place, RigProblem)> {
-        let mut stated = HashSet::new();
-        for (f, fault) in self.faults.iter().enumerate() {
-            let known = is_known(fault);
-            let problem = match fault {
-                Fault::Device { device, .. } if !known => RigProblem::FaultOnUnknownDevice {
-                    device: device.to_string(),
-                    known: list(self.cables.iter().flat_map(|cable| &cable.ends)),
-                },
-                Fault::Cable { cable, .. } if !known => RigProblem::FaultOnUnknownCable {
-                    cable: cable.clone(),
-                    known: list(self.cables.iter().map(|cable| &cable.name)),
-                },
-                _ if !stated.insert(fault) => RigProblem::DuplicateFault(fault.clone()),
-                _ => continue,
-            };
-            return Err((Place::Fault(f), problem));
-        }
-        Ok(())
     }
 
     /// The names of the nodes.

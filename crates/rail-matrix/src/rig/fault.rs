@@ -1,18 +1,36 @@
-//! What is broken in an emulated rig.
+//! What is broken in an emulated rig, and when.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Serialize, Serializer};
 
-use super::{Cable, End, Rig};
+use super::{Cable, End, Link, Rig};
+use crate::units;
 
-/// Something that is broken in an emulated rig, from the start. Means nothing
-/// on a real rig.
+/// Something that is broken in an emulated rig. Means nothing on a real rig.
 ///
 /// A rig with faults has the matrix of the same rig without: a matrix says how
 /// the cables are plugged in, not whether they work.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Fault {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What.
+    pub defect: Defect,
+    /// When.
+    pub span: Span,
+}
+
+/// When a fault holds, counted from the beginning of the job that runs on the rig.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// From here on. Zero is before the first process starts.
+    pub at: Duration,
+    /// Until it is mended here, if it is.
+    pub until: Option<Duration>,
+}
+
+/// What is broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Defect {
     /// A device is broken. Its cable and the other end are well.
     Device {
         /// Which: an end of a cable of the rig.
@@ -27,6 +45,24 @@ pub enum Fault {
         /// How.
         kind: CableFault,
     },
+    /// One message that leaves a device does not arrive as it should.
+    Message {
+        /// The device.
+        device: End,
+        /// Which of the queue pairs that are created on the device, from 0.
+        queue_pair: u32,
+        /// Which of that queue pair's messages, from 0.
+        message: u32,
+        /// What becomes of it.
+        kind: MessageFault,
+    },
+    /// Something is done to the processes of a node that use the rig.
+    Node {
+        /// The node's name.
+        node: String,
+        /// What.
+        kind: NodeFault,
+    },
 }
 
 /// How a device is broken: what a client of libibverbs sees of it.
@@ -37,7 +73,7 @@ pub enum DeviceFault {
     /// Its table of GIDs has no IPv4-mapped one, as that of an interface
     /// without an IPv4 address.
     NoGid,
-    /// Its port is down, and `ibv_alloc_pd` gives null.
+    /// Its port is down: `ibv_alloc_pd` gives null, and nothing leaves or arrives.
     PortDown,
     /// Its sends complete with `IBV_WC_RETRY_EXC_ERR`, and carry nothing.
     Failing,
@@ -46,10 +82,36 @@ pub enum DeviceFault {
 }
 
 /// How a cable is broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CableFault {
     /// Frames leave and never arrive, and nobody is told.
     Cut,
+    /// It has another line rate, or another latency, or both, in both directions.
+    Degraded {
+        /// In bytes a second; nothing when it is as ever.
+        bandwidth: Option<u64>,
+        /// Nothing when it is as ever.
+        latency: Option<Duration>,
+    },
+}
+
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageFault {
+    /// It leaves and does not arrive. A reliable connection sends it again when its
+    /// timeout is over.
+    Drop,
+    /// It arrives so much later, and so does what follows on its queue pair.
+    Delay(Duration),
+}
+
+/// What is done to the processes of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeFault {
+    /// They are killed (`SIGKILL`).
+    Kill,
+    /// They are stopped (`SIGSTOP`), and go on when it is mended (`SIGCONT`).
+    Freeze,
 }
 
 impl DeviceFault {
@@ -75,33 +137,118 @@ impl DeviceFault {
 }
 
 impl CableFault {
-    /// Every kind, in the order of their declaration.
-    pub const ALL: [Self; 1] = [Self::Cut];
+    /// What the cable can do while it is so.
+    pub fn degrade(self, link: Link) -> Link {
+        match self {
+            Self::Cut => link,
+            Self::Degraded { bandwidth, latency } => Link {
+                bytes_per_second: bandwidth.unwrap_or(link.bytes_per_second),
+                latency: latency.unwrap_or(link.latency),
+            },
+        }
+    }
+}
 
+impl Span {
+    /// Whether there is a time at which both hold.
+    pub(super) fn overlaps(self, other: Self) -> bool {
+        let ends_after = |until: Option<Duration>, at| until.is_none_or(|until| until > at);
+        ends_after(self.until, other.at) && ends_after(other.until, self.at)
+    }
+}
+
+impl Defect {
     /// The kind's name in `rig.toml`.
-    pub const fn name(self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         match self {
-            Self::Cut => "cut",
+            Self::Device { kind, .. } => kind.name(),
+            Self::Cable { kind, .. } => match kind {
+                CableFault::Cut => "cut",
+                CableFault::Degraded { .. } => "degraded",
+            },
+            Self::Message { kind, .. } => match kind {
+                MessageFault::Drop => "drop-message",
+                MessageFault::Delay(_) => "delay-message",
+            },
+            Self::Node { kind, .. } => match kind {
+                NodeFault::Kill => "kill",
+                NodeFault::Freeze => "freeze",
+            },
+        }
+    }
+
+    /// The fields of `rig.toml` that it may have, beside its kind and what it is on.
+    pub(super) const fn fields(&self) -> &'static [&'static str] {
+        match self {
+            Self::Device {
+                kind: DeviceFault::Absent,
+                ..
+            } => &[],
+            Self::Device { .. } => &["at", "until"],
+            Self::Cable { kind, .. } => match kind {
+                CableFault::Cut => &["at", "until"],
+                CableFault::Degraded { .. } => &["bandwidth", "latency", "at", "until"],
+            },
+            Self::Message { kind, .. } => match kind {
+                MessageFault::Drop => &["queue_pair", "message"],
+                MessageFault::Delay(_) => &["queue_pair", "message", "by"],
+            },
+            Self::Node { kind, .. } => match kind {
+                NodeFault::Kill => &["at"],
+                NodeFault::Freeze => &["at", "until"],
+            },
+        }
+    }
+
+    /// What it breaks. Two defects of one subject cannot hold at once.
+    pub(super) fn subject(&self) -> String {
+        match self {
+            Self::Message {
+                device,
+                queue_pair,
+                message,
+                ..
+            } => format!("message {message} of queue pair {queue_pair} on device '{device}'"),
+            _ => self.to_string(),
+        }
+    }
+
+    /// Whether it is on a node, on one of these cables or on a device at their ends.
+    pub(super) fn is_among(&self, cables: &[Cable]) -> bool {
+        match self {
+            Self::Device { device, .. } | Self::Message { device, .. } => {
+                cables.iter().any(|plugged| plugged.ends.contains(device))
+            }
+            Self::Cable { cable, .. } => cables.iter().any(|plugged| *cable == plugged.name),
+            Self::Node { .. } => true,
         }
     }
 }
 
-impl Fault {
-    /// Whether it is on this cable or a device at its ends.
-    pub(super) fn is_on(&self, plugged: &Cable) -> bool {
-        match self {
-            Self::Device { device, .. } => plugged.ends.contains(device),
-            Self::Cable { cable, .. } => *cable == plugged.name,
+impl From<Defect> for Fault {
+    /// One that holds from the start to the end.
+    fn from(defect: Defect) -> Self {
+        Self {
+            defect,
+            span: Span::default(),
         }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Defect {
     /// Such as `device 'b:rdma_en6' is no-gid`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Device { device, kind } => write!(f, "device '{device}' is {}", kind.name()),
-            Self::Cable { cable, kind } => write!(f, "cable '{cable}' is {}", kind.name()),
+            Self::Cable { cable, .. } => write!(f, "cable '{cable}' is {}", self.name()),
+            Self::Message { kind, .. } => match kind {
+                MessageFault::Drop => write!(f, "{} is dropped", self.subject()),
+                MessageFault::Delay(_) => write!(f, "{} is delayed", self.subject()),
+            },
+            Self::Node { node, kind } => match kind {
+                NodeFault::Kill => write!(f, "node '{node}' is killed"),
+                NodeFault::Freeze => write!(f, "node '{node}' is frozen"),
+            },
         }
     }
 }
@@ -109,44 +256,84 @@ impl fmt::Display for Fault {
 impl Serialize for Fault {
     /// An entry of `rig.toml`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct FaultShape<'a> {
-            #[serde(skip_serializing_if = "Option::is_none")]
-            device: Option<String>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            cable: Option<&'a str>,
-            kind: &'static str,
-        }
-        let shape = match self {
-            Self::Device { device, kind } => FaultShape {
-                device: Some(device.to_string()),
-                cable: None,
-                kind: kind.name(),
-            },
-            Self::Cable { cable, kind } => FaultShape {
-                device: None,
-                cable: Some(cable),
-                kind: kind.name(),
-            },
+        let mut shape = FaultShape {
+            kind: self.defect.name(),
+            at: (!self.span.at.is_zero()).then(|| units::format_time(self.span.at)),
+            until: self.span.until.map(units::format_time),
+            ..FaultShape::default()
         };
+        match &self.defect {
+            Defect::Device { device, .. } => shape.device = Some(device.to_string()),
+            Defect::Cable { cable, kind } => {
+                shape.cable = Some(cable);
+                if let CableFault::Degraded { bandwidth, latency } = kind {
+                    shape.bandwidth = bandwidth.map(units::format_rate);
+                    shape.latency = latency.map(units::format_time);
+                }
+            }
+            Defect::Message {
+                device,
+                queue_pair,
+                message,
+                kind,
+            } => {
+                shape.device = Some(device.to_string());
+                shape.queue_pair = Some(*queue_pair);
+                shape.message = Some(*message);
+                if let MessageFault::Delay(by) = kind {
+                    shape.by = Some(units::format_time(*by));
+                }
+            }
+            Defect::Node { node, .. } => shape.node = Some(node),
+        }
         shape.serialize(serializer)
     }
 }
 
+#[derive(Serialize, Default)]
+struct FaultShape<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cable: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<&'a str>,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue_pair: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bandwidth: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+}
+
 impl Rig {
-    /// What is broken about a device.
+    /// How a device is broken from the start.
     pub fn device_faults<'a>(&'a self, end: &'a End) -> impl Iterator<Item = DeviceFault> + 'a {
-        self.faults.iter().filter_map(move |fault| match fault {
-            Fault::Device { device, kind } if device == end => Some(*kind),
+        self.first_defects().filter_map(move |defect| match defect {
+            Defect::Device { device, kind } if device == end => Some(*kind),
             _ => None,
         })
     }
 
-    /// What is broken about the cable of this name.
+    /// How the cable of this name is broken from the start.
     pub fn cable_faults<'a>(&'a self, name: &'a str) -> impl Iterator<Item = CableFault> + 'a {
-        self.faults.iter().filter_map(move |fault| match fault {
-            Fault::Cable { cable, kind } if cable == name => Some(*kind),
+        self.first_defects().filter_map(move |defect| match defect {
+            Defect::Cable { cable, kind } if cable == name => Some(*kind),
             _ => None,
         })
+    }
+
+    fn first_defects(&self) -> impl Iterator<Item = &Defect> {
+        let faults = self.faults.iter();
+        faults.filter_map(|fault| fault.span.at.is_zero().then_some(&fault.defect))
     }
 }

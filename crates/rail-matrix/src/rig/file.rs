@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize, Serializer};
 use toml::Spanned;
 
 use super::{
-    Cable, CableFault, DeviceFault, End, Fault, Link, Node, ReceiverNotReady, Rig, RigError,
-    RigProblem,
-    check::{Place, list},
+    Cable, Crossed, End, Fault, Link, Node, ReceiverNotReady, Rig, RigError, RigProblem,
+    check::Place,
 };
 use crate::units::{self, UnitError};
+use fault::FaultText;
+
+mod fault;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +34,8 @@ struct DefaultsText {
     latency: Option<Spanned<String>>,
     #[serde(default)]
     receiver_not_ready: ReceiverNotReady,
+    #[serde(default)]
+    crossed: Crossed,
 }
 
 #[derive(Deserialize)]
@@ -43,14 +47,6 @@ struct CableText {
     latency: Option<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FaultText {
-    device: Option<Spanned<String>>,
-    cable: Option<Spanned<String>>,
-    kind: Spanned<String>,
-}
-
 impl Rig {
     /// Reads `rig.toml`.
     ///
@@ -59,6 +55,7 @@ impl Rig {
     /// bandwidth = "50 MB/s"
     /// latency = "20 us"
     /// receiver_not_ready = "wait"      # or "drop", "error"
+    /// crossed = "black-hole"           # or "refuse", "stall"
     ///
     /// [[node]]                         # rank 0
     /// name = "a"
@@ -72,10 +69,24 @@ impl Rig {
     ///
     /// [[fault]]                        # emulation only, and optional
     /// device = "b:rdma_en5"            # an end of a cable above
-    /// kind = "no-gid"                  # a DeviceFault: absent, no-gid, port-down, failing, refusing
+    /// kind = "no-gid"                  # absent, no-gid, port-down, failing, refusing
+    /// at = "2 s"                       # after the job began; without it, from the start
+    /// until = "3 s"                    # mended again; without it, never
     /// [[fault]]
     /// cable = "cable-1"
-    /// kind = "cut"                     # a CableFault
+    /// kind = "degraded"                # or cut, which has neither of the next two
+    /// bandwidth = "10 MB/s"
+    /// latency = "1 ms"
+    /// [[fault]]
+    /// device = "a:rdma_en5"
+    /// kind = "delay-message"           # or drop-message, which has no `by`; neither has a time
+    /// queue_pair = 0                   # the first that is created on the device
+    /// message = 3                      # its fourth
+    /// by = "5 ms"
+    /// [[fault]]
+    /// node = "b"
+    /// kind = "freeze"                  # or kill, which has no `until`; both have an `at`
+    /// at = "2 s"
     /// ```
     ///
     /// # Errors
@@ -108,6 +119,7 @@ impl Rig {
                 .map(|c| source.cable(c, link))
                 .collect::<Result<_, _>>()?,
             receiver_not_ready: defaults.receiver_not_ready,
+            crossed: defaults.crossed,
             faults: fault
                 .iter()
                 .map(|f| source.fault(f))
@@ -118,7 +130,7 @@ impl Rig {
             Place::Node(n) => source.error(node[n].span(), problem),
             Place::Cable(c) => source.error(cable[c].name.span(), problem),
             Place::End(c, e) => source.error(cable[c].ends[e].span(), problem),
-            Place::Fault(f) => source.error(fault[f].get_ref().place(fault[f].span()), problem),
+            Place::Fault(f, field) => source.error(fault[f].get_ref().place(field), problem),
         })?;
         Ok(rig)
     }
@@ -126,14 +138,6 @@ impl Rig {
     /// Writes the rig so that [`Rig::parse`] gives it back.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a rig is tables of strings")
-    }
-}
-
-impl FaultText {
-    /// Where it says what it is on.
-    fn place(&self, otherwise: Range<usize>) -> Range<usize> {
-        let named = self.device.as_ref().or(self.cable.as_ref());
-        named.map_or(otherwise, Spanned::span)
     }
 }
 
@@ -190,48 +194,6 @@ impl Source<'_> {
         })
     }
 
-    fn fault(&self, raw: &Spanned<FaultText>) -> Result<Fault, RigError> {
-        let FaultText {
-            device,
-            cable,
-            kind,
-        } = raw.get_ref();
-        match (device, cable) {
-            (Some(device), None) => Ok(Fault::Device {
-                device: End::split(device.get_ref()).ok_or_else(|| {
-                    let problem = RigProblem::FaultOnBadDevice(device.get_ref().clone());
-                    self.error(device.span(), problem)
-                })?,
-                kind: self.kind("device", kind, &DeviceFault::ALL, DeviceFault::name)?,
-            }),
-            (None, Some(cable)) => Ok(Fault::Cable {
-                cable: cable.get_ref().clone(),
-                kind: self.kind("cable", kind, &CableFault::ALL, CableFault::name)?,
-            }),
-            _ => Err(self.error(raw.span(), RigProblem::FaultOnNothing)),
-        }
-    }
-
-    /// The one of `kinds` that goes by this name.
-    fn kind<K: Copy>(
-        &self,
-        of: &'static str,
-        raw: &Spanned<String>,
-        kinds: &[K],
-        name: impl Fn(K) -> &'static str,
-    ) -> Result<K, RigError> {
-        let text = raw.get_ref();
-        let found = kinds.iter().copied().find(|kind| name(*kind) == text);
-        found.ok_or_else(|| {
-            let problem = RigProblem::UnknownFault {
-                of,
-                kind: text.clone(),
-                known: list(kinds.iter().map(|kind| name(*kind))),
-            };
-            self.error(raw.span(), problem)
-        })
-    }
-
     fn link(
         &self,
         owner: &str,
@@ -282,9 +244,12 @@ impl Serialize for Rig {
         #[derive(Serialize)]
         struct DefaultsShape {
             receiver_not_ready: ReceiverNotReady,
+            #[serde(skip_serializing_if = "Crossed::is_usual")]
+            crossed: Crossed,
         }
         let defaults = DefaultsShape {
             receiver_not_ready: self.receiver_not_ready,
+            crossed: self.crossed,
         };
         RigShape {
             defaults,

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{natural, units::UnitError};
 
-pub use fault::{CableFault, DeviceFault, Fault};
+pub use fault::{CableFault, Defect, DeviceFault, Fault, MessageFault, NodeFault, Span};
 
 /// Nodes and cables, real or emulated.
 ///
 /// A node's rank is its position in [`nodes`](Self::nodes). The link of a cable,
-/// [`receiver_not_ready`](Self::receiver_not_ready) and
+/// [`receiver_not_ready`](Self::receiver_not_ready), [`crossed`](Self::crossed) and
 /// [`faults`](Self::faults) say how to emulate it and mean nothing on a real rig.
 ///
 /// [`Rig::parse`] only returns rigs that make sense. A rig put together by hand
@@ -30,6 +30,8 @@ pub struct Rig {
     pub cables: Vec<Cable>,
     /// What an emulated cable does with a message nobody is ready to take.
     pub receiver_not_ready: ReceiverNotReady,
+    /// What becomes of an emulated queue pair that is told to reach another cable's end.
+    pub crossed: Crossed,
     /// What is broken when it is emulated.
     pub faults: Vec<Fault>,
 }
@@ -100,6 +102,26 @@ pub enum ReceiverNotReady {
     Drop,
     /// The sender's queue pair enters the error state.
     Error,
+}
+
+/// What becomes of a queue pair whose peer's address is not at the other end of its
+/// cable, as where two rails are crossed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Crossed {
+    /// What it sends leaves and arrives nowhere.
+    #[default]
+    BlackHole,
+    /// It cannot be made ready to receive: `ibv_modify_qp` gives `ETIMEDOUT`.
+    Refuse,
+    /// What it sends never leaves, and so never ends.
+    Stall,
+}
+
+impl Crossed {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A rig that cannot be read or makes no sense, and where.
@@ -213,7 +235,7 @@ pub enum RigProblem {
     )]
     ZeroBandwidth(String),
     /// A fault on neither a device nor a cable, or on both.
-    #[error("a fault is on either a device or a cable; give it one of the two")]
+    #[error("a fault is on a device, on a cable or on a node; give it one of the three")]
     FaultOnNothing,
     /// A fault on a device that is not `node:device`.
     #[error(
@@ -238,19 +260,73 @@ pub enum RigProblem {
         /// The rig's cables.
         known: String,
     },
-    /// A kind of fault that devices or cables do not have.
+    /// A kind of fault that devices, cables or nodes do not have.
     #[error("'{kind}' is no fault of a {of}; the kinds are {known}")]
     UnknownFault {
-        /// `device` or `cable`.
+        /// `device`, `cable` or `node`.
         of: &'static str,
         /// What the fault says.
         kind: String,
         /// The kinds there are.
         known: String,
     },
+    /// A fault on a node that is not in the rig.
+    #[error("a fault is on node '{node}', which the rig does not have; its nodes are {known}")]
+    FaultOnUnknownNode {
+        /// What the fault names.
+        node: String,
+        /// The rig's nodes.
+        known: String,
+    },
+    /// A field that the fault's kind has no use for.
+    #[error("'{field}' says nothing about '{kind}'; remove it")]
+    StrayField {
+        /// The field.
+        field: &'static str,
+        /// The kind of fault.
+        kind: &'static str,
+    },
+    /// A fault without a field that its kind must have.
+    #[error("'{kind}' wants more to be said; add {example}")]
+    FaultLacks {
+        /// The kind of fault.
+        kind: &'static str,
+        /// What could be said.
+        example: &'static str,
+    },
+    /// A queue pair or message that is not counted from 0.
+    #[error("{field} is {value}; write a number from 0 to 4294967295, where 0 is the first")]
+    BadCount {
+        /// The field.
+        field: &'static str,
+        /// What it says.
+        value: i64,
+    },
+    /// A cable degraded to a bandwidth of zero.
+    #[error(
+        "a bandwidth of zero would never deliver; write one such as \"10 MB/s\", or make the fault kind = \"cut\""
+    )]
+    DegradedToNothing,
+    /// A message delayed by no time.
+    #[error("a message is delayed by no time; write one such as by = \"5 ms\"")]
+    DelayedByNothing,
+    /// A time of zero.
+    #[error("{field} is zero; write a time after the start, such as \"2 s\", or leave {field} out")]
+    FaultAtZero {
+        /// `at` or `until`.
+        field: &'static str,
+    },
+    /// A fault that is over before it begins.
+    #[error("a fault begins at {at} and lasts until {until}; let it end after it has begun")]
+    FaultEndsEarly {
+        /// Its beginning.
+        at: String,
+        /// Its end.
+        until: String,
+    },
     /// A fault that is stated twice.
-    #[error("the fault that {0} is stated twice; remove one of the two")]
-    DuplicateFault(Fault),
+    #[error("the fault that {0} is stated twice for the same time; remove one of the two")]
+    DuplicateFault(String),
     /// No cables asked for.
     #[error("0 cables a pair were asked for; ask for at least 1")]
     NoCablesAsked,
@@ -276,6 +352,15 @@ pub enum RigProblem {
     },
 }
 
+impl RigProblem {
+    fn stray(field: &'static str, defect: &Defect) -> Self {
+        Self::StrayField {
+            field,
+            kind: defect.name(),
+        }
+    }
+}
+
 impl Rig {
     /// The rig used when none is given: nodes `a` and `b`, joined by `cable-1`
     /// to `cable-3` on `rdma_en5` to `rdma_en7`, each of [`Link::default`].
@@ -298,6 +383,7 @@ impl Rig {
                 })
                 .collect(),
             receiver_not_ready: ReceiverNotReady::default(),
+            crossed: Crossed::default(),
             faults: Vec::new(),
         }
     }
@@ -356,11 +442,12 @@ impl Rig {
             kept.extend(cables.into_iter().take(count).cloned());
         }
         let mut faults = self.faults.clone();
-        faults.retain(|fault| kept.iter().any(|cable| fault.is_on(cable)));
+        faults.retain(|fault| fault.defect.is_among(&kept));
         Ok(Self {
             nodes: self.nodes.clone(),
             cables: kept,
             receiver_not_ready: self.receiver_not_ready,
+            crossed: self.crossed,
             faults,
         })
     }

@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_uint, c_void};
 
 use crate::{
     bindings as ibv, fail,
-    objects::{Channel, CompletionQueue, Context},
+    objects::{Channel, CompletionQueue},
     refuse,
 };
 
@@ -44,16 +44,8 @@ pub unsafe extern "C" fn ibv_create_cq(
     if entries < 1 || vector != 0 {
         return fail(libc::EINVAL);
     }
-    // SAFETY: null or a live channel, and a live context.
-    let (channel, engine) = unsafe {
-        let engine = &(*Context::behind(context)).engine;
-        (channel.cast::<Channel>().as_ref(), engine)
-    };
-    if channel.is_some()
-        && let Err(error) = engine.start()
-    {
-        return fail(error.raw_os_error().unwrap_or(libc::EAGAIN));
-    }
+    // SAFETY: null or a live channel.
+    let channel = unsafe { channel.cast::<Channel>().as_ref() };
     Box::into_raw(CompletionQueue::new(context, entries, cq_context, channel)).cast()
 }
 

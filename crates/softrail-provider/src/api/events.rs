@@ -2,6 +2,7 @@
 
 use std::{ffi::c_int, mem};
 
+use super::query::PORT;
 use crate::{bindings as ibv, objects::Context, refuse};
 
 /// Waits for an asynchronous event; -1 with `errno` when a signal comes first, or
@@ -19,7 +20,10 @@ pub unsafe extern "C" fn ibv_get_async_event(
             // which zero is valid.
             let mut answer: ibv::ibv_async_event = unsafe { mem::zeroed() };
             answer.event_type = told.kind;
-            answer.element.qp = told.object as *mut ibv::ibv_qp;
+            match told.object {
+                0 => answer.element.port_num = c_int::from(PORT),
+                object => answer.element.qp = object as *mut ibv::ibv_qp,
+            }
             // SAFETY: the caller's room for an event.
             unsafe { event.write(answer) };
             0

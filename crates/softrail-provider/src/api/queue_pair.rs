@@ -2,6 +2,8 @@
 
 use std::{ffi::c_int, time::Duration};
 
+use rail_matrix::Crossed;
+
 use super::query::{INLINE, PORT, REQUESTS, SCATTER, gid_entry, mapped_gid};
 use crate::{
     bindings as ibv,
@@ -113,8 +115,9 @@ pub unsafe extern "C" fn ibv_qp_to_qp_ex(pair: *mut ibv::ibv_qp) -> *mut ibv::ib
 /// that the port does not have, is refused with `EINVAL`, and so is a step that the
 /// specification does not have or for which it wants more attributes.
 ///
-/// An address that is not at the other end of this cable is *not* refused: a
-/// queue pair cannot know.
+/// An address that is not at the other end of this cable is refused with `ETIMEDOUT`
+/// where the rig says so, as where the system has to resolve it. Elsewhere a queue pair
+/// cannot know.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_modify_qp(
     pair: *mut ibv::ibv_qp,
@@ -159,12 +162,12 @@ fn step(pair: &Qp, attributes: &ibv::ibv_qp_attr, mask: u32) -> c_int {
             let index = c_int::from(route.grh.sgid_index);
             let is_routed =
                 route.is_global != 0 && gid_entry(inner.device(), condition, index).is_some();
-            // What comes for memory must be served while the application does
-            // something else.
-            if is_routed && let Err(error) = pair.context().engine.start() {
-                return error.raw_os_error().unwrap_or(libc::EAGAIN);
+            let peer = destination(inner, attributes);
+            let is_crossed = matches!(peer, Peer::Unreachable);
+            if is_routed && is_crossed && inner.device().crossed == Crossed::Refuse {
+                return libc::ETIMEDOUT;
             }
-            is_routed && inner.connect(destination(inner, attributes))
+            is_routed && inner.connect(peer)
         }
         ibv::IBV_QPS_RTS => inner.advance(Phase::ReadyToSend),
         ibv::IBV_QPS_ERR => inner.advance(Phase::Error),
@@ -208,6 +211,7 @@ fn patience(attributes: &ibv::ibv_qp_attr) -> Patience {
     let once = Duration::from_nanos(4096 << attributes.timeout.min(31));
     let tries = 1 + u32::from(attributes.retry_cnt);
     Patience {
+        resend: (attributes.timeout != 0 && attributes.retry_cnt != 0).then_some(once),
         answer: (attributes.timeout != 0).then_some(once * tries),
         receiver: attributes.rnr_retry == 7,
     }

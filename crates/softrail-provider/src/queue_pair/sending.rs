@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rail_matrix::DeviceFault;
 
-use super::{Phase, QueuePair, State};
+use super::{Phase, QueuePair, State, course::Course};
 use crate::{
     bindings as ibv,
     memory::{Held, Span, Spans},
@@ -23,6 +23,7 @@ const NUDGES: Duration = Duration::from_millis(1);
 /// A send, write or read that has not ended.
 pub struct Send {
     request: SendRequest,
+    course: Course,
     stage: Stage,
 }
 
@@ -51,8 +52,10 @@ enum Lane {
 impl QueuePair {
     pub(super) fn enqueue(&self, state: &mut State, now: Time, mut request: SendRequest) {
         request.signalled |= self.parts.limits.signal_all;
+        let course = self.course(state);
         state.sends.push_back(Send {
             request,
+            course,
             stage: Stage::Queued { posted: now },
         });
         state.queued += 1;
@@ -102,7 +105,12 @@ impl QueuePair {
         posted: Time,
         now: Time,
     ) -> Result<Option<Lane>, ibv::ibv_wc_status> {
-        let request = &state.sends[index].request;
+        if self.is_stalled(state.peer) {
+            return Ok(None);
+        }
+        let Send {
+            request, course, ..
+        } = &state.sends[index];
         let regions = self.parts.regions.hold();
         let source = source(&regions, request)?;
         let end = self.own_end();
@@ -116,14 +124,12 @@ impl QueuePair {
             solicited: request.solicited,
             insists: self.is_reliable() && state.patience.receiver,
         };
-        let Some((_, _, peer)) = self
-            .peer_slot(state.peer)
-            .filter(|_| !end.condition.is_cut())
-        else {
+        let peer = self.peer_slot(state.peer);
+        let Some(((_, _, peer), delay)) = peer.zip(self.delay(*course)) else {
             return Ok(self.lose(&message, posted, now));
         };
         let queue = &self.own_slot().outlet.queue;
-        let Some(reservation) = state.sender.reserve(queue, posted, Duration::ZERO, message) else {
+        let Some(reservation) = state.sender.reserve(queue, posted, delay, message) else {
             return Ok(None);
         };
         self.store(reservation.offset, source.as_slice());

@@ -534,6 +534,7 @@ fn a_reliable_sender_without_a_receiver_fails_or_insists() {
         let rig = Rig::new(policy);
         let [mut a, b] = rig.connected_by(Transport::Reliable);
         a.pair.set_patience(Patience {
+            resend: None,
             answer: None,
             receiver: insists,
         });
@@ -550,6 +551,7 @@ fn a_reliable_sender_without_a_receiver_fails_or_insists() {
 #[test]
 fn a_reliable_sender_gives_up_on_who_does_not_answer_and_not_on_who_is_slow() {
     let patience = Patience {
+        resend: None,
         answer: Some(Duration::from_micros(500)),
         receiver: true,
     };

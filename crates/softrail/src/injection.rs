@@ -1,0 +1,159 @@
+//! Faults of single messages.
+
+use std::{
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use rail_matrix::MessageFault;
+
+/// How many messages of a device may have a fault before them at a time.
+pub const INJECTIONS: usize = 64;
+
+/// What becomes of some messages that an end of a cable is yet to send, in memory that
+/// everybody who injects shares with those who send. All zeros is nothing.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Injections {
+    /// How many of them there may be: almost always none.
+    pending: AtomicU32,
+    /// How many queue pairs were created at this end.
+    created: AtomicU32,
+    entries: [Entry; INJECTIONS],
+}
+
+#[derive(Debug, Default)]
+#[repr(C)]
+struct Entry {
+    /// How many messages go by before the one that is meant.
+    before: AtomicU64,
+    /// Which queue pair's messages count, from 1; 0 for anybody's.
+    queue_pair: AtomicU32,
+    state: AtomicU32,
+    /// In nanoseconds; 0 for a message that is dropped.
+    delay: AtomicU64,
+}
+
+/// The states of an entry.
+const FREE: u32 = 0;
+const WRITTEN: u32 = 1;
+const READY: u32 = 2;
+
+impl Default for Injections {
+    fn default() -> Self {
+        Injections {
+            pending: AtomicU32::default(),
+            created: AtomicU32::default(),
+            entries: std::array::from_fn(|_| Entry::default()),
+        }
+    }
+}
+
+impl Injections {
+    /// Counts another queue pair, and gives its number, from 0.
+    pub fn created(&self) -> u32 {
+        self.created.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Says what becomes of a message, counted from the next one as 0: those of one
+    /// queue pair, which may be yet to be created, or of all. False when that was said
+    /// of [`INJECTIONS`] others that are yet to be sent.
+    pub fn add(&self, queue_pair: Option<u32>, message: u32, fault: MessageFault) -> bool {
+        let claim = |entry: &&Entry| {
+            let state = &entry.state;
+            state
+                .compare_exchange(FREE, WRITTEN, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+        };
+        let Some(entry) = self.entries.iter().find(claim) else {
+            return false;
+        };
+        let queue_pair = queue_pair.map_or(0, |number| number.saturating_add(1));
+        let delay = match fault {
+            MessageFault::Drop => 0,
+            MessageFault::Delay(by) => u64::try_from(by.as_nanos()).unwrap_or(u64::MAX).max(1),
+        };
+        entry.before.store(message.into(), Ordering::Relaxed);
+        entry.queue_pair.store(queue_pair, Ordering::Relaxed);
+        entry.delay.store(delay, Ordering::Relaxed);
+        entry.state.store(READY, Ordering::Release);
+        self.pending.fetch_add(1, Ordering::Release);
+        true
+    }
+
+    /// What becomes of the next message of a queue pair, if it has a fault. To be asked
+    /// once for each.
+    pub fn next(&self, queue_pair: u32) -> Option<MessageFault> {
+        if self.pending.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let mut fault = None;
+        for entry in &self.entries {
+            if let Some(of_entry) = entry.pass(queue_pair) {
+                self.pending.fetch_sub(1, Ordering::Relaxed);
+                fault = fault.or(Some(of_entry));
+            }
+        }
+        fault
+    }
+}
+
+impl Entry {
+    /// Counts a message; gives its fault if it is the one that is meant.
+    fn pass(&self, queue_pair: u32) -> Option<MessageFault> {
+        if self.state.load(Ordering::Acquire) != READY {
+            return None;
+        }
+        let meant = self.queue_pair.load(Ordering::Relaxed);
+        if meant != 0 && meant - 1 != queue_pair {
+            return None;
+        }
+        // Of two processes that pass at a time, one has the last.
+        let earlier = self
+            .before
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| {
+                before.checked_sub(1)
+            });
+        if earlier.is_ok() {
+            return None;
+        }
+        let delay = self.delay.load(Ordering::Relaxed);
+        self.state
+            .compare_exchange(READY, FREE, Ordering::AcqRel, Ordering::Relaxed)
+            .ok()?;
+        Some(match delay {
+            0 => MessageFault::Drop,
+            nanos => MessageFault::Delay(Duration::from_nanos(nanos)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DELAY: MessageFault = MessageFault::Delay(Duration::from_millis(5));
+
+    #[test]
+    fn a_fault_meets_the_message_that_is_meant_and_no_other() {
+        let injections = Injections::default();
+        assert!(injections.add(Some(1), 2, MessageFault::Drop));
+        assert!(injections.add(None, 3, DELAY));
+        let met: Vec<_> = [0, 1, 1, 0, 1, 1]
+            .into_iter()
+            .map(|queue_pair| injections.next(queue_pair))
+            .collect();
+        let drop = Some(MessageFault::Drop);
+        assert_eq!(met, [None, None, None, Some(DELAY), drop, None]);
+    }
+
+    #[test]
+    fn room_comes_back_with_the_message() {
+        let injections = Injections::default();
+        assert!((0..INJECTIONS).all(|_| injections.add(Some(7), 0, DELAY)));
+        assert!(!injections.add(Some(7), 0, DELAY));
+        assert_eq!(injections.next(0), None);
+        assert_eq!(injections.next(7), Some(DELAY));
+        assert!(injections.add(None, 0, MessageFault::Drop));
+    }
+}

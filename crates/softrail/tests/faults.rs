@@ -1,0 +1,161 @@
+//! Faults that come while programs run, as two processes that nobody here wrote.
+#![cfg(target_os = "linux")]
+
+use std::{
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rail_matrix::{CableFault, Defect, Fault, NodeFault, Rig, Span};
+use softrail::{
+    Fabric,
+    live::{Live, LiveError},
+    up::End,
+};
+
+mod support;
+
+/// Longer than any program here takes that ends by itself.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// More rounds than any run here has time for.
+const FOR_EVER: u32 = 1_000_000_000;
+
+fn ping_pong(fabric: &Fabric, program: &str, rounds: u32, limit: Duration) -> support::Ran {
+    let arguments = format!("-d rdma_en6 -p $port -g 1 -n {rounds} $host");
+    support::run(fabric, &[0, 1], program, &arguments, limit)
+}
+
+/// A run that must end well.
+#[track_caller]
+fn is_well(fabric: &Fabric) {
+    let ran = ping_pong(fabric, "ibv_uc_pingpong", 50, LIMIT);
+    let said = &ran.said;
+    assert_eq!(
+        ran.ends,
+        [(0, End::Code(0)), (1, End::Code(0))],
+        "{}\n{}",
+        said[0],
+        said[1]
+    );
+}
+
+/// Waits until so many more messages have been put on the cables.
+fn await_messages(live: &Live, more: u64) {
+    let sent = || live.counters().iter().map(|it| it.messages).sum::<u64>();
+    let (before, given_up) = (sent(), Instant::now() + LIMIT);
+    while sent() < before + more {
+        assert!(Instant::now() < given_up, "nothing is sent");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn on_node_b(kind: NodeFault) -> Defect {
+    Defect::Node {
+        node: "b".to_owned(),
+        kind,
+    }
+}
+
+/// The field's survivors spin for ever, and so does this one until it is ended.
+#[test]
+fn who_is_killed_leaves_the_other_waiting_and_the_next_run_clean() {
+    let (_parent, fabric) = support::fabric(&support::rig());
+    let ran = thread::scope(|scope| {
+        scope.spawn(|| {
+            await_messages(fabric.live(), 100);
+            let kill = on_node_b(NodeFault::Kill);
+            fabric.live().apply(&kill, true).expect("it is connected");
+        });
+        ping_pong(&fabric, "ibv_uc_pingpong", FOR_EVER, LIMIT)
+    });
+    assert_eq!(ran.ends, [(0, End::Ended), (1, End::Signal(9))]);
+    is_well(&fabric);
+}
+
+#[test]
+fn who_is_frozen_stops_all_until_it_goes_on() {
+    let (_parent, fabric) = support::fabric(&support::rig());
+    let ran = thread::scope(|scope| {
+        scope.spawn(|| {
+            let (live, freeze) = (fabric.live(), on_node_b(NodeFault::Freeze));
+            await_messages(live, 100);
+            live.apply(&freeze, true).expect("it is connected");
+            // What was on its way when it was stopped is over by now.
+            thread::sleep(Duration::from_millis(50));
+            let before = live.counters();
+            thread::sleep(Duration::from_millis(50));
+            assert_eq!(
+                live.counters(),
+                before,
+                "nobody sends to who does not answer"
+            );
+            live.apply(&freeze, false).expect("it is connected");
+            await_messages(live, 100);
+        });
+        ping_pong(&fabric, "ibv_uc_pingpong", 20_000, LIMIT)
+    });
+    assert_eq!(ran.ends, [(0, End::Code(0)), (1, End::Code(0))]);
+}
+
+#[test]
+fn who_stays_frozen_is_not_left_behind() {
+    let (_parent, fabric) = support::fabric(&support::rig());
+    let limit = Duration::from_secs(2);
+    let ran = thread::scope(|scope| {
+        scope.spawn(|| {
+            await_messages(fabric.live(), 100);
+            let freeze = on_node_b(NodeFault::Freeze);
+            fabric.live().apply(&freeze, true).expect("it is connected");
+        });
+        ping_pong(&fabric, "ibv_uc_pingpong", FOR_EVER, limit)
+    });
+    assert_eq!(ran.ends, [(0, End::Ended), (1, End::Ended)]);
+    let nobody = fabric.live().apply(&on_node_b(NodeFault::Kill), true);
+    assert!(matches!(nobody, Err(LiveError::Idle(_))), "{nobody:?}");
+    is_well(&fabric);
+}
+
+fn cut_from(at: Duration, until: Option<Duration>) -> (tempfile::TempDir, Fabric) {
+    let defect = Defect::Cable {
+        cable: "cable-2".to_owned(),
+        kind: CableFault::Cut,
+    };
+    let span = Span { at, until };
+    support::fabric(&Rig {
+        faults: vec![Fault { defect, span }],
+        ..support::rig()
+    })
+}
+
+#[test]
+fn what_a_rig_says_comes_and_goes_in_its_time() {
+    let until = Duration::from_millis(200);
+    let (_parent, fabric) = cut_from(Duration::from_millis(100), Some(until));
+    let live = Live::attach(fabric.path()).expect("it is up");
+    let is_cut = move || live.counters()[2].cut;
+    assert!(!is_cut());
+    let (sender, told) = mpsc::channel();
+    let _player = fabric.play(move |step, done| {
+        done.expect("there is such a cable");
+        sender.send((step.to_string(), is_cut())).expect("heard");
+    });
+    let next = || told.recv_timeout(LIMIT).expect("its time comes");
+    let cut = "at 100 ms, cable 'cable-2' is cut";
+    assert_eq!(next(), (cut.to_owned(), true));
+    assert_eq!(
+        next(),
+        (format!("{cut} no longer").replace("100", "200"), false)
+    );
+}
+
+#[test]
+fn a_reliable_connection_over_a_cable_that_is_pulled_says_so() {
+    let (_parent, fabric) = cut_from(Duration::from_millis(1), None);
+    let _player = fabric.play(|_, done| done.expect("there is such a cable"));
+    let ran = ping_pong(&fabric, "ibv_rc_pingpong", FOR_EVER, LIMIT);
+    let said = ran.said.concat();
+    assert!(said.contains("transport retry counter exceeded"), "{said}");
+    assert!(ran.ends.iter().any(|(_, end)| *end == End::Code(1)));
+}
