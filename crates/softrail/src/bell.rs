@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use crate::platform;
+
 /// What a process that waits for work at an end of a cable waits for, in memory
 /// that it shares with those who have work for it. All zeros is a bell that was
 /// never rung.
@@ -47,45 +49,6 @@ impl Bell {
         self.asleep.store(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         platform::wait(&self.rings, rings, timeout);
-    }
-}
-
-#[cfg(target_os = "linux")]
-mod platform {
-    use std::{sync::atomic::AtomicU32, time::Duration};
-
-    use rustix::thread::futex;
-
-    pub fn wake(word: &AtomicU32) {
-        // Fails only for a word that is not mapped.
-        let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);
-    }
-
-    pub fn wait(word: &AtomicU32, value: u32, timeout: Option<Duration>) {
-        let timeout = timeout.and_then(|time| time.try_into().ok());
-        // However it ends, the caller looks for work again.
-        let _ = futex::wait(word, futex::Flags::empty(), value, timeout.as_ref());
-    }
-}
-
-/// Where processes cannot wait for each other's memory, they look now and then.
-#[cfg(not(target_os = "linux"))]
-mod platform {
-    use std::{
-        sync::atomic::{AtomicU32, Ordering},
-        thread,
-        time::{Duration, Instant},
-    };
-
-    const PAUSE: Duration = Duration::from_micros(100);
-
-    pub fn wake(_: &AtomicU32) {}
-
-    pub fn wait(word: &AtomicU32, value: u32, timeout: Option<Duration>) {
-        let until = timeout.map(|time| Instant::now() + time);
-        while word.load(Ordering::SeqCst) == value && until.is_none_or(|at| Instant::now() < at) {
-            thread::sleep(PAUSE);
-        }
     }
 }
 

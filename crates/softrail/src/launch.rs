@@ -7,7 +7,7 @@ use std::{
     fs::{self, File, Permissions},
     hash::{DefaultHasher, Hash, Hasher},
     io,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::SocketAddrV4,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use crate::{
     config::{FABRIC_VARIABLE, NODE_VARIABLE, RIG_FILE, cable_file},
     live::{Live, LiveError},
+    platform::{self, LIBRARY, LIBRARY_PATH, PROVIDER},
     private,
     process::Process,
     script::{Player, Script, Step},
@@ -33,12 +34,6 @@ pub(crate) const PREFIX: &str = "softrail-";
 /// Locked by a launcher for as long as it lives; the system unlocks it however
 /// the launcher ends. The process number inside is for people.
 const OWNER_FILE: &str = "owner";
-
-/// The name under which a client of libibverbs opens it on Linux.
-const LIBRARY: &str = "libibverbs.so.1";
-
-/// What cargo calls the library that `softrail-provider` is.
-const PROVIDER: &str = "libsoftrail_provider.so";
 
 /// A fabric that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -163,15 +158,17 @@ impl Fabric {
     ///
     /// jaccl shares its port (`SO_REUSEPORT` in `tcp.cpp`), so two jobs that found
     /// the same one free would both get it and each other's ranks. Every fabric
-    /// therefore has a loopback address to itself, made from its folder's name;
-    /// Linux answers on all of 127.0.0.0/8. The port is below those that the
+    /// therefore has a loopback address to itself, made from its folder's name,
+    /// where the system has more than one. The port is below those that the
     /// system gives to outgoing connections.
     pub fn coordinator(&self) -> SocketAddrV4 {
         let mut hasher = DefaultHasher::new();
         self.path().hash(&mut hasher);
         let [a, b, c, high, low, ..] = hasher.finish().to_be_bytes();
-        let address = Ipv4Addr::new(127, a.max(1), b, c.clamp(1, 254));
-        SocketAddrV4::new(address, 20_000 + u16::from_be_bytes([high, low]) % 10_000)
+        SocketAddrV4::new(
+            platform::loopback([a, b, c]),
+            20_000 + u16::from_be_bytes([high, low]) % 10_000,
+        )
     }
 
     /// The variables that put a process on a node of the fabric.
@@ -202,13 +199,10 @@ impl Fabric {
             symlink(fs::canonicalize(provider).map_err(io)?, &link).map_err(io)?;
         }
         let mut search = folder.display().to_string();
-        if let Some(inherited) = env::var("LD_LIBRARY_PATH")
-            .ok()
-            .filter(|path| !path.is_empty())
-        {
+        if let Some(inherited) = env::var(LIBRARY_PATH).ok().filter(|path| !path.is_empty()) {
             search = format!("{search}:{inherited}");
         }
-        Ok(vec![("LD_LIBRARY_PATH".to_owned(), search)])
+        Ok(vec![(LIBRARY_PATH.to_owned(), search)])
     }
 
     /// The bytes that each cable has carried so far, both directions together.
@@ -225,12 +219,9 @@ impl Fabric {
 /// Where fabrics go unless told otherwise: memory where the system has a folder
 /// for it, else the folder for temporary files.
 pub fn default_parent() -> PathBuf {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() {
-        memory.to_owned()
-    } else {
-        env::temp_dir()
-    }
+    let memory = platform::MEMORY.map(PathBuf::from);
+    let memory = memory.filter(|folder| folder.is_dir());
+    memory.unwrap_or_else(env::temp_dir)
 }
 
 /// The shared library of `softrail-provider`, for [`Fabric::provider_env`]. Cargo

@@ -45,6 +45,7 @@ mod injection;
 mod launch;
 mod lease;
 pub mod live;
+mod platform;
 mod private;
 mod process;
 mod script;

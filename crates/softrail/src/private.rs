@@ -3,14 +3,14 @@
 
 use std::{
     ffi::OsStr,
-    fs::{File, OpenOptions},
+    fs::{File, Metadata, OpenOptions},
     io::{self, Write},
-    os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{FileType, Mode, OFlags, fstat, open as open_folder, openat},
+    fs::{Mode, OFlags, open as open_folder, openat},
     io::Errno,
     process::geteuid,
 };
@@ -87,22 +87,23 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     let only = OFlags::RDONLY | OFlags::DIRECTORY | flags;
     let folder =
         open_folder(parent, only, Mode::empty()).map_err(|errno| refused(parent, errno))?;
-    check(parent, &folder)?;
+    let folder = File::from(folder);
+    check(parent, &folder.metadata()?)?;
     let file = openat(&folder, name, OFlags::RDWR | flags, Mode::empty());
-    let file = file.map_err(|errno| refused(path, errno))?;
-    if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
+    let file = File::from(file.map_err(|errno| refused(path, errno))?);
+    let found = file.metadata()?;
+    if !found.is_file() {
         return Err(untrusted(path, Flaw::NotFile));
     }
-    check(path, &file)?;
-    Ok(file.into())
+    check(path, &found)?;
+    Ok(file)
 }
 
-fn check(path: &Path, file: &OwnedFd) -> io::Result<()> {
-    let found = fstat(file)?;
+fn check(path: &Path, found: &Metadata) -> io::Result<()> {
     let user = geteuid().as_raw();
-    let mode = found.st_mode & 0o777;
-    let why = if found.st_uid != user {
-        let owner = found.st_uid;
+    let owner = found.uid();
+    let mode = found.mode() & 0o777;
+    let why = if owner != user {
         Flaw::Owner { owner, user }
     } else if mode & 0o077 != 0 {
         Flaw::Open(mode)
@@ -146,6 +147,7 @@ mod tests {
             fs::{PermissionsExt, chown, symlink},
             net::UnixListener,
         },
+        process::Command,
     };
 
     use super::*;
@@ -206,9 +208,13 @@ mod tests {
         let socket = |path: &Path| drop(UnixListener::bind(path.join("it")).expect("made"));
         assert_eq!(flaw("it", socket), Flaw::NotFile);
         let pipe = |path: &Path| {
-            let mode = Mode::RUSR | Mode::WUSR;
-            let kind = FileType::Fifo;
-            rustix::fs::mknodat(rustix::fs::CWD, path.join("it"), kind, mode, 0).expect("made");
+            let mut made = Command::new("mkfifo");
+            assert!(
+                made.arg(path.join("it"))
+                    .status()
+                    .expect("it runs")
+                    .success()
+            );
         };
         assert_eq!(flaw("it", pipe), Flaw::NotFile);
     }

@@ -2,6 +2,8 @@
 
 use rustix::process::getpid;
 
+use crate::platform;
+
 /// A process, in one word that processes can exchange. A number alone would not do:
 /// the system gives it to another process some time after the first has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +17,7 @@ impl Process {
 
     /// The one that has this number now.
     pub fn numbered(number: u32) -> Self {
-        let start = platform::start(number).unwrap_or_default();
+        let start = platform::start_of_process(number).unwrap_or_default();
         Process(u64::from(start) << 32 | u64::from(number))
     }
 
@@ -37,41 +39,7 @@ impl Process {
     /// Whether it has not ended. One that was killed has, even while its parent has
     /// yet to ask how it ended.
     pub fn is_alive(self) -> bool {
-        platform::start(self.number()) == Some((self.0 >> 32) as u32)
-    }
-}
-
-#[cfg(target_os = "linux")]
-mod platform {
-    use std::fs;
-
-    /// When a process was started, in ticks since the system was, which in 32 bits come
-    /// back after a year. Nothing when none of this number runs.
-    pub fn start(number: u32) -> Option<u32> {
-        let text = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
-        // The name comes before, in parentheses, and may hold any character.
-        let (_, fields) = text.rsplit_once(')')?;
-        // proc(5) counts from 1, and the first here is its third.
-        let mut fields = fields.split_ascii_whitespace();
-        let state = fields.next()?;
-        let threads = fields.nth(16)?;
-        let start: u64 = fields.nth(1)?.parse().ok()?;
-        // The first thread of a process may end before the others.
-        let has_ended = matches!(state, "Z" | "X") && matches!(threads, "0" | "1");
-        (!has_ended).then_some(start as u32)
-    }
-}
-
-/// Elsewhere a process is as good as its number.
-#[cfg(not(target_os = "linux"))]
-mod platform {
-    use rustix::process::{Pid, test_kill_process};
-
-    pub fn start(number: u32) -> Option<u32> {
-        let pid = Pid::from_raw(i32::try_from(number).ok()?)?;
-        // One of another user cannot be asked, and is there.
-        let is_there = test_kill_process(pid) != Err(rustix::io::Errno::SRCH);
-        is_there.then_some(0)
+        platform::start_of_process(self.number()) == Some((self.0 >> 32) as u32)
     }
 }
 

@@ -1,0 +1,50 @@
+use std::{fs, net::Ipv4Addr, sync::atomic::AtomicU32, time::Duration};
+
+use rustix::thread::futex;
+
+/// The name under which jaccl opens libibverbs.
+pub const LIBRARY: &str = "libibverbs.so.1";
+
+/// What cargo calls the library that `softrail-provider` is.
+pub const PROVIDER: &str = "libsoftrail_provider.so";
+
+/// Names the folders in which libraries are looked for first.
+pub const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
+
+/// A folder of files that are memory and nothing else.
+pub const MEMORY: Option<&str> = Some("/dev/shm");
+
+/// An address that reaches this machine alone, by any three bytes: all of 127.0.0.0/8
+/// is answered.
+pub fn loopback([a, b, c]: [u8; 3]) -> Ipv4Addr {
+    Ipv4Addr::new(127, a.max(1), b, c.clamp(1, 254))
+}
+
+/// Wakes all that [`wait`] for a word.
+pub fn wake(word: &AtomicU32) {
+    // Fails only for a word that is not mapped.
+    let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);
+}
+
+/// Sleeps until it is woken if the word has this value, and no longer than `timeout`.
+pub fn wait(word: &AtomicU32, value: u32, timeout: Option<Duration>) {
+    let timeout = timeout.and_then(|time| time.try_into().ok());
+    // However it ends, the caller looks for work again.
+    let _ = futex::wait(word, futex::Flags::empty(), value, timeout.as_ref());
+}
+
+/// When a process was started, in ticks since the system was, which in 32 bits come
+/// back after a year. Nothing when none of this number runs.
+pub fn start_of_process(number: u32) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
+    // The name comes before, in parentheses, and may hold any character.
+    let (_, fields) = text.rsplit_once(')')?;
+    // proc(5) counts from 1, and the first here is its third.
+    let mut fields = fields.split_ascii_whitespace();
+    let state = fields.next()?;
+    let threads = fields.nth(16)?;
+    let start: u64 = fields.nth(1)?.parse().ok()?;
+    // The first thread of a process may end before the others.
+    let has_ended = matches!(state, "Z" | "X") && matches!(threads, "0" | "1");
+    (!has_ended).then_some(start as u32)
+}
