@@ -59,7 +59,7 @@ impl Cabling for Emulated {
         // Ranks are started at once.
         let faults = fabric.play(|step, done| {
             if let Err(error) = done {
-                eprintln!("{step}: {error}");
+                eprintln!("{step}: not done: {error}");
             }
         });
         Ok(Box::new(EmulatedCables {

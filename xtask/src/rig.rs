@@ -39,7 +39,7 @@ fn up(session: &Session, flags: &RigUp) -> anyhow::Result<ExitCode> {
     let fabric = Fabric::create(&softrail::default_parent(), &rig)?;
     let _faults = fabric.play(|step, done| match done {
         Ok(()) => eprintln!("rig: {step}"),
-        Err(error) => eprintln!("rig: {step}: {error}"),
+        Err(error) => eprintln!("rig: {step}: not done: {error}"),
     });
     let alone = nodes.len() == 1;
     let ran = fabric.up(&names, &job, session.cancel.flag(), |node, stream, line| {

@@ -355,6 +355,35 @@ fn cables_are_changed_and_told_of_while_they_are_up() {
 }
 
 #[test]
+fn messages_and_nodes_that_are_not_there_cannot_be_broken() {
+    let store = TempDir::new().unwrap();
+    let fabric = softrail::Fabric::create(store.path(), &rail_matrix::Rig::embedded()).unwrap();
+    let cable = |arguments: &[&str]| {
+        let mut command = xtask(&store);
+        command.args(["cable", "--fabric"]).arg(fabric.path());
+        refusal(command.args(arguments))
+    };
+    names_all(&cable(&["kill", "c"]), &["'c'", "a, b"]);
+    names_all(
+        &cable(&["freeze", "b"]),
+        &["'b'", "no process", "start one"],
+    );
+    names_all(
+        &cable(&["drop", "a:rdma_en9"]),
+        &["a:rdma_en9", "a:rdma_en5"],
+    );
+    names_all(&cable(&["delay", "a:rdma_en5"]), &["--by"]);
+    let delay = |by| cable(&["delay", "a:rdma_en5", "--by", by]);
+    names_all(&delay("0 s"), &["by no time"]);
+    names_all(&delay("5"), &["'5' is not a time", "\"2 s\""]);
+    let rest = ["--by", "5 ms", "--message", "-1"];
+    names_all(
+        &cable(&[&["delay", "a:rdma_en5"], &rest[..]].concat()),
+        &["-1"],
+    );
+}
+
+#[test]
 fn a_program_on_no_node_of_the_rig_is_refused_before_anything_is_compiled() {
     let store = TempDir::new().unwrap();
     let up = |arguments: &[&str]| refusal(xtask(&store).args(["rig", "up"]).args(arguments));
