@@ -8,3 +8,4 @@ pub mod memory;
 pub mod names;
 pub mod query;
 pub mod queue_pair;
+pub mod steps;

@@ -57,8 +57,7 @@ pub const ACCESS: u32 =
 pub const INITIALISED: u32 =
     ibv::IBV_QP_STATE | ibv::IBV_QP_PKEY_INDEX | ibv::IBV_QP_PORT | ibv::IBV_QP_ACCESS_FLAGS;
 
-/// The attributes of a step to RTR: jaccl passes the first ones, who wants a reliable
-/// queue pair all.
+/// The attributes of a step to RTR.
 pub const READY_TO_RECEIVE: u32 = ibv::IBV_QP_STATE
     | ibv::IBV_QP_AV
     | ibv::IBV_QP_PATH_MTU
@@ -67,9 +66,17 @@ pub const READY_TO_RECEIVE: u32 = ibv::IBV_QP_STATE
     | ibv::IBV_QP_MAX_DEST_RD_ATOMIC
     | ibv::IBV_QP_MIN_RNR_TIMER;
 
-/// The attributes of a step to RTS, likewise.
+/// The attributes of a step to RTS.
 pub const READY_TO_SEND: u32 = ibv::IBV_QP_STATE
     | ibv::IBV_QP_SQ_PSN
+    | ibv::IBV_QP_TIMEOUT
+    | ibv::IBV_QP_RETRY_CNT
+    | ibv::IBV_QP_RNR_RETRY
+    | ibv::IBV_QP_MAX_QP_RD_ATOMIC;
+
+/// Those of them that only reliable queue pairs have.
+const OF_RELIABLE: u32 = ibv::IBV_QP_MAX_DEST_RD_ATOMIC
+    | ibv::IBV_QP_MIN_RNR_TIMER
     | ibv::IBV_QP_TIMEOUT
     | ibv::IBV_QP_RETRY_CNT
     | ibv::IBV_QP_RNR_RETRY
@@ -125,10 +132,16 @@ impl Client {
         gid
     }
 
-    /// Asks for a step of its queue pair.
+    /// Asks for a step of its queue pair, without what only reliable ones have.
     pub fn modify(&self, attributes: &mut ibv::ibv_qp_attr, mask: u32) -> c_int {
         // SAFETY: a live queue pair.
-        unsafe { ibv_modify_qp(self.pair, attributes, mask as c_int) }
+        unsafe {
+            let mask = match (*self.pair).qp_type {
+                ibv::IBV_QPT_RC => mask,
+                _ => mask & !OF_RELIABLE,
+            };
+            ibv_modify_qp(self.pair, attributes, mask as c_int)
+        }
     }
 
     /// Takes its queue pair to INIT.
@@ -282,12 +295,15 @@ impl Drop for Client {
     }
 }
 
-/// The attributes of a step to a state, all others zero.
+/// The attributes of a step to a state, all others zero but for those of which zero is
+/// none.
 pub fn attributes(state: ibv::ibv_qp_state) -> ibv::ibv_qp_attr {
     // SAFETY: integers, for which zero is valid.
     let zero: ibv::ibv_qp_attr = unsafe { mem::zeroed() };
     ibv::ibv_qp_attr {
         qp_state: state,
+        port_num: PORT,
+        path_mtu: ibv::IBV_MTU_1024,
         ..zero
     }
 }

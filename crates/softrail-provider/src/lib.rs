@@ -22,6 +22,7 @@ mod clock;
 mod completions;
 mod engine;
 mod events;
+mod handles;
 mod memory;
 mod objects;
 mod ops;

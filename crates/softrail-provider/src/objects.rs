@@ -18,7 +18,7 @@ use super::{
     completions::Completions,
     engine::Engine,
     events::{AsyncEvent, EventQueue, Notifier, Wanted},
-    lock,
+    handles, lock,
     memory::{Region, Regions},
     ops::{self, OPERATIONS},
     port::Port,
@@ -72,6 +72,8 @@ pub struct Context {
     pub cable: Arc<SharedCable>,
     pub engine: Engine,
     pub async_events: Arc<EventQueue<AsyncEvent>>,
+    /// Shared with everything that was made in it and was not handed back.
+    users: Arc<()>,
 }
 
 /// Why a device cannot be opened.
@@ -108,7 +110,19 @@ impl Context {
             cable,
             engine,
             async_events,
+            users: Arc::default(),
         }))
+    }
+
+    /// What something made in a context keeps for as long as it is there.
+    fn user(context: *mut ibv::ibv_context) -> Arc<()> {
+        // SAFETY: objects are made in live contexts only.
+        Arc::clone(unsafe { &(*Context::behind(context)).users })
+    }
+
+    /// Whether something that was made in it was not handed back.
+    pub fn is_used(&self) -> bool {
+        Arc::strong_count(&self.users) > 1
     }
 
     /// What the device can do at the moment.
@@ -118,7 +132,7 @@ impl Context {
 
     /// The pointer that the application gets, and owns.
     pub fn into_raw(self: Box<Self>) -> *mut ibv::ibv_context {
-        let context = Box::into_raw(self).cast::<u8>();
+        let context = handles::give(self).cast::<u8>();
         context.wrapping_add(Self::OFFSET).cast()
     }
 
@@ -135,6 +149,22 @@ impl Context {
 pub struct ProtectionDomain {
     pub raw: ibv::ibv_pd,
     pub regions: Arc<Regions>,
+    _user: Arc<()>,
+}
+
+impl ProtectionDomain {
+    pub fn new(context: *mut ibv::ibv_context) -> Box<Self> {
+        Box::new(ProtectionDomain {
+            raw: ibv::ibv_pd { context, handle: 0 },
+            regions: Arc::default(),
+            _user: Context::user(context),
+        })
+    }
+
+    /// Whether memory is registered in it, or a queue pair uses it.
+    pub fn is_used(&self) -> bool {
+        Arc::strong_count(&self.regions) > 1
+    }
 }
 
 /// An `ibv_mr`. Dropping it deregisters the memory.
@@ -190,6 +220,7 @@ impl Drop for MemoryRegion {
 pub struct Channel {
     raw: ibv::ibv_comp_channel,
     pub events: Arc<EventQueue<usize>>,
+    _user: Arc<()>,
 }
 
 impl Channel {
@@ -200,7 +231,11 @@ impl Channel {
             fd: events.fd(),
             refcnt: 0,
         };
-        Ok(Box::new(Channel { raw, events }))
+        Ok(Box::new(Channel {
+            raw,
+            events,
+            _user: Context::user(context),
+        }))
     }
 
     /// Whether a completion queue tells it of completions.
@@ -219,6 +254,7 @@ pub struct CompletionQueue {
     /// others no room in short answers.
     first: AtomicUsize,
     notifier: Option<Arc<Notifier>>,
+    _user: Arc<()>,
 }
 
 /// A half of a queue pair that reports to a completion queue.
@@ -255,6 +291,7 @@ impl CompletionQueue {
             sources: Mutex::default(),
             first: AtomicUsize::new(0),
             notifier: channel.map(|channel| Arc::new(Notifier::new(Arc::clone(&channel.events)))),
+            _user: Context::user(context),
         })
     }
 
@@ -413,6 +450,14 @@ impl Qp {
             wanted.recv_cq as usize,
         );
         Some(qp)
+    }
+
+    /// The state that it is in, by itself or because it was put there.
+    pub fn state(&self) -> ibv::ibv_qp_state {
+        match self.inner.has_failed() {
+            true => ibv::IBV_QPS_ERR,
+            false => self.raw.qp_base.state,
+        }
     }
 
     /// The context that it was made in.

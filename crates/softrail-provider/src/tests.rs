@@ -14,6 +14,7 @@ use super::{
 use softrail::{Fabric, config, live::Live};
 
 mod arms;
+mod bad_input;
 mod faults;
 mod hostile;
 

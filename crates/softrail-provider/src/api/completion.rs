@@ -2,8 +2,9 @@
 
 use std::ffi::{c_int, c_uint, c_void};
 
+use super::query::COMPLETIONS;
 use crate::{
-    bindings as ibv, fail,
+    bindings as ibv, fail, handles,
     objects::{Channel, CompletionQueue},
     refuse,
 };
@@ -15,7 +16,7 @@ pub unsafe extern "C" fn ibv_create_comp_channel(
     context: *mut ibv::ibv_context,
 ) -> *mut ibv::ibv_comp_channel {
     match Channel::open(context) {
-        Ok(channel) => Box::into_raw(channel).cast(),
+        Ok(channel) => handles::give(channel).cast(),
         Err(error) => fail(error.raw_os_error().unwrap_or(libc::EMFILE)),
     }
 }
@@ -23,13 +24,7 @@ pub unsafe extern "C" fn ibv_create_comp_channel(
 /// Frees a completion channel; `EBUSY` while a completion queue uses it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_destroy_comp_channel(channel: *mut ibv::ibv_comp_channel) -> c_int {
-    // SAFETY: a live channel.
-    if unsafe { &*channel.cast::<Channel>() }.is_used() {
-        return libc::EBUSY;
-    }
-    // SAFETY: from `ibv_create_comp_channel`, given back once.
-    drop(unsafe { Box::from_raw(channel.cast::<Channel>()) });
-    0
+    handles::take_back(channel.cast(), Channel::is_used)
 }
 
 /// Makes a completion queue. It never overflows.
@@ -41,18 +36,18 @@ pub unsafe extern "C" fn ibv_create_cq(
     channel: *mut ibv::ibv_comp_channel,
     vector: c_int,
 ) -> *mut ibv::ibv_cq {
-    if entries < 1 || vector != 0 {
+    if !(1..=COMPLETIONS).contains(&entries) || vector != 0 {
         return fail(libc::EINVAL);
     }
     // SAFETY: null or a live channel.
     let channel = unsafe { channel.cast::<Channel>().as_ref() };
-    Box::into_raw(CompletionQueue::new(context, entries, cq_context, channel)).cast()
+    handles::give(CompletionQueue::new(context, entries, cq_context, channel)).cast()
 }
 
 /// Changes how many completions a queue says it holds.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_resize_cq(queue: *mut ibv::ibv_cq, entries: c_int) -> c_int {
-    if entries < 1 {
+    if !(1..=COMPLETIONS).contains(&entries) {
         return libc::EINVAL;
     }
     // SAFETY: a live completion queue.
@@ -64,13 +59,7 @@ pub unsafe extern "C" fn ibv_resize_cq(queue: *mut ibv::ibv_cq, entries: c_int) 
 /// uses it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_destroy_cq(queue: *mut ibv::ibv_cq) -> c_int {
-    // SAFETY: a live completion queue.
-    if unsafe { &*queue.cast::<CompletionQueue>() }.is_used() {
-        return libc::EBUSY;
-    }
-    // SAFETY: from `ibv_create_cq`, given back once.
-    drop(unsafe { Box::from_raw(queue.cast::<CompletionQueue>()) });
-    0
+    handles::take_back(queue.cast(), CompletionQueue::is_used)
 }
 
 /// Waits for an event; -1 with `errno` when a signal comes first, or the

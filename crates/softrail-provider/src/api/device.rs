@@ -7,8 +7,9 @@ use std::{
 };
 
 use crate::{
-    bindings as ibv, complain, fail,
+    bindings as ibv, complain, fail, handles,
     objects::{Context, Device, OpenError},
+    refuse,
 };
 use softrail::{config, shm::Side};
 
@@ -91,12 +92,14 @@ pub unsafe extern "C" fn ibv_open_device(device: *mut ibv::ibv_device) -> *mut i
     }
 }
 
-/// Closes a device whose objects were all handed back.
+/// Closes a device. While objects of it were not handed back it stays open for them:
+/// libibverbs pulls it away from under them, which well-known programs do not notice.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_close_device(context: *mut ibv::ibv_context) -> c_int {
-    // SAFETY: from `ibv_open_device`, given back once.
-    drop(unsafe { Box::from_raw(Context::behind(context)) });
-    0
+    match handles::take_back(Context::behind(context), Context::is_used) {
+        0 | libc::EBUSY => 0,
+        errno => refuse(errno),
+    }
 }
 
 /// A number that no other device of the rig has, in network byte order: the IPv4

@@ -1,15 +1,11 @@
 //! Protection domains and the memory registered in them.
 
-use std::{
-    ffi::{c_int, c_void},
-    sync::Arc,
-};
+use std::ffi::{c_int, c_void};
 
 use rail_matrix::DeviceFault;
 
 use crate::{
-    bindings as ibv, fail,
-    memory::Regions,
+    bindings as ibv, fail, handles,
     objects::{Context, MemoryRegion, ProtectionDomain},
 };
 
@@ -19,6 +15,9 @@ const ACCESS: u32 = ibv::IBV_ACCESS_LOCAL_WRITE
     | ibv::IBV_ACCESS_REMOTE_READ
     | ibv::IBV_ACCESS_REMOTE_ATOMIC
     | ibv::IBV_ACCESS_HUGETLB;
+
+/// All flags that `verbs.h` has, in ten bits.
+const FLAGS: u32 = 0x3ff;
 
 /// Hints, in ten bits, which libibverbs drops where a device does not know them.
 const HINTS: u32 = 0x3ff * ibv::IBV_ACCESS_OPTIONAL_FIRST;
@@ -31,19 +30,13 @@ pub unsafe extern "C" fn ibv_alloc_pd(context: *mut ibv::ibv_context) -> *mut ib
     if condition.is(DeviceFault::PortDown) {
         return fail(libc::ENETDOWN);
     }
-    let raw = ibv::ibv_pd { context, handle: 0 };
-    Box::into_raw(Box::new(ProtectionDomain {
-        raw,
-        regions: Arc::new(Regions::default()),
-    }))
-    .cast()
+    handles::give(ProtectionDomain::new(context)).cast()
 }
 
+/// Frees a protection domain; `EBUSY` while memory or a queue pair is in it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_dealloc_pd(domain: *mut ibv::ibv_pd) -> c_int {
-    // SAFETY: from `ibv_alloc_pd`, given back once.
-    drop(unsafe { Box::from_raw(domain.cast::<ProtectionDomain>()) });
-    0
+    handles::take_back(domain.cast(), ProtectionDomain::is_used)
 }
 
 /// Registers memory.
@@ -72,8 +65,9 @@ pub unsafe extern "C" fn ibv_reg_mr_iova(
     unsafe { ibv_reg_mr_iova2(domain, address, bytes, named, access.cast_unsigned()) }
 }
 
-/// Registers memory. Null with `EINVAL` for none at all, or when the other end
-/// might write what this end may not; `EOPNOTSUPP` for memory windows, memory that
+/// Registers memory. Null with `EINVAL` for none at all, for more than there are
+/// addresses, for flags that nobody knows, or when the other end might write what this
+/// end may not; `EOPNOTSUPP` for memory windows, memory that
 /// is fetched on demand, and addresses that begin at zero.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_reg_mr_iova2(
@@ -85,7 +79,9 @@ pub unsafe extern "C" fn ibv_reg_mr_iova2(
 ) -> *mut ibv::ibv_mr {
     let by_others = ibv::IBV_ACCESS_REMOTE_WRITE | ibv::IBV_ACCESS_REMOTE_ATOMIC;
     let unfounded = access & by_others != 0 && access & ibv::IBV_ACCESS_LOCAL_WRITE == 0;
-    if address.is_null() || bytes == 0 || unfounded {
+    let nowhere = address.is_null() || (address as usize).checked_add(bytes).is_none();
+    let unknown = access & !(FLAGS | HINTS) != 0;
+    if nowhere || bytes == 0 || unfounded || unknown {
         return fail(libc::EINVAL);
     }
     if access & !(ACCESS | HINTS) != 0 {
@@ -93,15 +89,14 @@ pub unsafe extern "C" fn ibv_reg_mr_iova2(
     }
     // SAFETY: a live protection domain.
     let domain = unsafe { &*domain.cast::<ProtectionDomain>() };
-    Box::into_raw(MemoryRegion::register(
+    handles::give(MemoryRegion::register(
         domain, address, bytes, named, access,
     ))
     .cast()
 }
 
+/// Takes memory back at any time: what is posted and has yet to use it fails.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_dereg_mr(region: *mut ibv::ibv_mr) -> c_int {
-    // SAFETY: from a function that registers memory, given back once.
-    drop(unsafe { Box::from_raw(region.cast::<MemoryRegion>()) });
-    0
+    handles::take_back(region.cast::<MemoryRegion>(), |_| false)
 }

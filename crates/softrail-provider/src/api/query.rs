@@ -27,6 +27,12 @@ pub const SCATTER: u32 = 16;
 /// Work requests of a queue pair.
 pub const REQUESTS: u32 = 1 << 14;
 
+/// Completions that a completion queue may be asked to hold.
+pub const COMPLETIONS: c_int = 1 << 22;
+
+/// Reads of a reliable queue pair that may be on their way.
+pub const READS: u8 = 16;
+
 /// Bytes that a send may bring along itself.
 pub const INLINE: u32 = 1024;
 
@@ -136,12 +142,12 @@ fn describe(device: &config::Device) -> ibv::ibv_device_attr {
         max_sge: SCATTER as c_int,
         max_sge_rd: SCATTER as c_int,
         max_cq: 1 << 16,
-        max_cqe: 1 << 22,
+        max_cqe: COMPLETIONS,
         max_mr: 1 << 20,
         max_pd: 1 << 16,
-        max_qp_rd_atom: 16,
-        max_res_rd_atom: 16 * SLOTS as c_int,
-        max_qp_init_rd_atom: 16,
+        max_qp_rd_atom: c_int::from(READS),
+        max_res_rd_atom: c_int::from(READS) * SLOTS as c_int,
+        max_qp_init_rd_atom: c_int::from(READS),
         atomic_cap: ibv::IBV_ATOMIC_NONE,
         max_pkeys: 1,
         local_ca_ack_delay: 15,
@@ -306,7 +312,7 @@ unsafe fn copy_entry(entry: &ibv::ibv_gid_entry, target: *mut ibv::ibv_gid_entry
 }
 
 /// The type of a GID as rdma-core's own tools ask for it: 0 for the first version
-/// of RoCE, 1 for the second.
+/// of RoCE, 1 for the second. As in libibverbs, an entry that is empty is of the first.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_query_gid_type(
     context: *mut ibv::ibv_context,
@@ -314,12 +320,12 @@ pub unsafe extern "C" fn ibv_query_gid_type(
     index: u32,
     kind: *mut u32,
 ) -> c_int {
+    if port != PORT || index >= GIDS as u32 {
+        return refuse(libc::EINVAL);
+    }
     // SAFETY: a live context.
     let entry = whole_entry(unsafe { opened(context) }, index);
-    let Some(entry) = entry.filter(|_| port == PORT) else {
-        return refuse(libc::EINVAL);
-    };
-    let second = entry.gid_type == ibv::IBV_GID_TYPE_ROCE_V2;
+    let second = entry.is_some_and(|entry| entry.gid_type == ibv::IBV_GID_TYPE_ROCE_V2);
     // SAFETY: the caller's room for a type.
     unsafe { kind.write(u32::from(second)) };
     0

@@ -4,11 +4,14 @@ use std::{ffi::c_int, time::Duration};
 
 use rail_matrix::Crossed;
 
-use super::query::{INLINE, PORT, REQUESTS, SCATTER, gid_entry, mapped_gid};
+use super::{
+    query::{INLINE, REQUESTS, SCATTER, gid_entry, mapped_gid},
+    steps::{are_valid, is_legal},
+};
 use crate::{
     bindings as ibv,
     builder::{self, Builder},
-    fail,
+    fail, handles,
     objects::{ProtectionDomain, Qp},
     queue_pair::{Patience, Peer, Phase, QueuePair, Transport},
 };
@@ -85,17 +88,14 @@ fn create(
         return fail(libc::EINVAL);
     }
     match Qp::new(domain, wanted, transport, builder) {
-        Some(qp) => Box::into_raw(qp).cast(),
+        Some(qp) => handles::give(qp).cast(),
         None => fail(libc::ENOMEM),
     }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_destroy_qp(pair: *mut ibv::ibv_qp) -> c_int {
-    // SAFETY: from a function that makes queue pairs, given back once, before its
-    // completion queues.
-    drop(unsafe { Box::from_raw(pair.cast::<Qp>()) });
-    0
+    handles::take_back(pair.cast::<Qp>(), |_| false)
 }
 
 /// The same queue pair for `ibv_wr_start`; null when it was not created for that.
@@ -113,7 +113,7 @@ pub unsafe extern "C" fn ibv_qp_to_qp_ex(pair: *mut ibv::ibv_qp) -> *mut ibv::ib
 /// Moves a queue pair through its states, with the checks that a rig in the field
 /// has been seen to fail: a queue pair without a global route, or by way of a GID
 /// that the port does not have, is refused with `EINVAL`, and so is a step that the
-/// specification does not have or for which it wants more attributes.
+/// specification does not have or for which it wants other attributes.
 ///
 /// An address that is not at the other end of this cable is refused with `ETIMEDOUT`
 /// where the rig says so, as where the system has to resolve it. Elsewhere a queue pair
@@ -127,8 +127,17 @@ pub unsafe extern "C" fn ibv_modify_qp(
     // SAFETY: a live queue pair and the caller's attributes.
     let (pair, attributes) = unsafe { (&mut *pair.cast::<Qp>(), &*attributes) };
     let mask = mask.cast_unsigned();
+    let from = pair.state();
+    let to = match mask & ibv::IBV_QP_STATE {
+        0 => from,
+        _ => attributes.qp_state,
+    };
+    let is_reliable = pair.wanted.qp_type == ibv::IBV_QPT_RC;
+    if !is_legal(from, to, mask, is_reliable) || !are_valid(attributes, mask) {
+        return libc::EINVAL;
+    }
     if mask & ibv::IBV_QP_STATE != 0 {
-        let errno = step(pair, attributes, mask);
+        let errno = step(pair, attributes);
         if errno != 0 {
             return errno;
         }
@@ -145,17 +154,11 @@ pub unsafe extern "C" fn ibv_modify_qp(
 }
 
 /// Takes one step from state to state.
-fn step(pair: &Qp, attributes: &ibv::ibv_qp_attr, mask: u32) -> c_int {
-    let from = pair.raw.qp_base.state;
-    let is_reliable = pair.wanted.qp_type == ibv::IBV_QPT_RC;
-    let needed = needed(from, attributes.qp_state, is_reliable);
-    if mask & needed != needed {
-        return libc::EINVAL;
-    }
+fn step(pair: &Qp, attributes: &ibv::ibv_qp_attr) -> c_int {
     let inner = &pair.inner;
     let done = match attributes.qp_state {
         ibv::IBV_QPS_RESET => inner.advance(Phase::Reset),
-        ibv::IBV_QPS_INIT => attributes.port_num == PORT && inner.advance(Phase::Init),
+        ibv::IBV_QPS_INIT => inner.advance(Phase::Init),
         ibv::IBV_QPS_RTR => {
             let route = &attributes.ah_attr;
             let condition = &inner.own_end().condition;
@@ -174,34 +177,6 @@ fn step(pair: &Qp, attributes: &ibv::ibv_qp_attr, mask: u32) -> c_int {
         _ => false,
     };
     if done { 0 } else { libc::EINVAL }
-}
-
-/// The attributes that a step must bring, as the InfiniBand specification has it
-/// ("QP transition attributes").
-fn needed(from: ibv::ibv_qp_state, to: ibv::ibv_qp_state, is_reliable: bool) -> u32 {
-    let reliable = |attributes| if is_reliable { attributes } else { 0 };
-    match (from, to) {
-        (ibv::IBV_QPS_RESET, ibv::IBV_QPS_INIT) => {
-            ibv::IBV_QP_PKEY_INDEX | ibv::IBV_QP_PORT | ibv::IBV_QP_ACCESS_FLAGS
-        }
-        (ibv::IBV_QPS_INIT, ibv::IBV_QPS_RTR) => {
-            ibv::IBV_QP_AV
-                | ibv::IBV_QP_PATH_MTU
-                | ibv::IBV_QP_DEST_QPN
-                | ibv::IBV_QP_RQ_PSN
-                | reliable(ibv::IBV_QP_MAX_DEST_RD_ATOMIC | ibv::IBV_QP_MIN_RNR_TIMER)
-        }
-        (ibv::IBV_QPS_RTR, ibv::IBV_QPS_RTS) => {
-            ibv::IBV_QP_SQ_PSN
-                | reliable(
-                    ibv::IBV_QP_TIMEOUT
-                        | ibv::IBV_QP_RETRY_CNT
-                        | ibv::IBV_QP_RNR_RETRY
-                        | ibv::IBV_QP_MAX_QP_RD_ATOMIC,
-                )
-        }
-        _ => 0,
-    }
 }
 
 /// How long a queue pair of these attributes tries. The specification counts the
@@ -270,10 +245,7 @@ pub unsafe extern "C" fn ibv_query_qp(
     // SAFETY: a live queue pair, and the caller's room for both answers.
     unsafe {
         let pair = &*pair.cast::<Qp>();
-        let state = match pair.inner.has_failed() {
-            true => ibv::IBV_QPS_ERR,
-            false => pair.raw.qp_base.state,
-        };
+        let state = pair.state();
         attributes.write(ibv::ibv_qp_attr {
             qp_state: state,
             cur_qp_state: state,

@@ -202,9 +202,13 @@ fn a_reliable_connection_sends_what_was_dropped_again() {
 #[test]
 fn a_reliable_connection_that_may_not_try_again_fails() {
     let (_parent, fabric) = fabric_with(vec![of_message(0, MessageFault::Drop)]);
-    let [a, b] = connected_by(&fabric, ibv::IBV_QPT_RC);
+    let [a, b] = ["a", "b"].map(|node| Client::open_kind(&fabric, node, 0, ibv::IBV_QPT_RC));
+    b.connect(&a);
+    a.initialise();
+    assert_eq!(a.route_to(b.number(), b.gid(1)), 0);
     let mut once = attributes(ibv::IBV_QPS_RTS);
-    assert_eq!(a.modify(&mut once, ibv::IBV_QP_RETRY_CNT), 0);
+    once.timeout = 14;
+    assert_eq!(a.modify(&mut once, READY_TO_SEND), 0);
     assert_eq!((b.receive(1), a.send(2, ibv::IBV_WR_SEND)), (0, 0));
     assert_eq!(a.complete().status, ibv::IBV_WC_RETRY_EXC_ERR);
     assert!(b.poll().is_none());

@@ -1,0 +1,41 @@
+//! The objects that the application holds by pointers and hands back one day.
+//!
+//! libibverbs frees what it is handed, whatever it is. Here something that is handed
+//! back twice, or never came from here, is refused instead.
+
+use std::{any::TypeId, collections::BTreeSet, ffi::c_int, sync::Mutex};
+
+use super::lock;
+
+/// All objects of the process, by where they are and what they are: C gives nothing but
+/// the pointer back.
+static HELD: Mutex<BTreeSet<(usize, TypeId)>> = Mutex::new(BTreeSet::new());
+
+fn key<T: 'static>(object: *mut T) -> (usize, TypeId) {
+    (object as usize, TypeId::of::<T>())
+}
+
+/// Hands an object to the application.
+pub fn give<T: 'static>(object: Box<T>) -> *mut T {
+    let object = Box::into_raw(object);
+    lock(&HELD).insert(key(object));
+    object
+}
+
+/// Takes an object back and drops it: 0, or `EBUSY` while something else uses it, or
+/// `EINVAL` when the application has no such object.
+pub fn take_back<T: 'static>(object: *mut T, is_used: impl FnOnce(&T) -> bool) -> c_int {
+    let mut held = lock(&HELD);
+    if !held.contains(&key(object)) {
+        return libc::EINVAL;
+    }
+    // SAFETY: it came from `give` as this type, and was not taken back.
+    if is_used(unsafe { &*object }) {
+        return libc::EBUSY;
+    }
+    held.remove(&key(object));
+    drop(held);
+    // SAFETY: as above, and from here on nobody can take it back once more.
+    drop(unsafe { Box::from_raw(object) });
+    0
+}
