@@ -15,7 +15,6 @@ use jaccl::{Job, Report, Request, Step};
 use softrail::{
     Fabric, FabricError,
     counters::{self, Counters},
-    live::{Live, LiveError},
 };
 
 use crate::{
@@ -41,9 +40,6 @@ pub enum GroupError {
     /// The cables could not be emulated.
     #[error(transparent)]
     Fabric(#[from] FabricError),
-    /// The emulated cables could not be watched.
-    #[error(transparent)]
-    Live(#[from] LiveError),
     /// The device file could not be written.
     #[error("cannot write the device file {}: {source}; free some space there", path.display())]
     Devices {
@@ -107,7 +103,6 @@ pub struct Group<'a> {
     /// Heard before anybody listened.
     early: Option<(usize, Word)>,
     fabric: Fabric,
-    live: Live,
     /// What the cables had done when the ranks were last asked something.
     before: Vec<Counters>,
     interrupted: &'a AtomicBool,
@@ -139,15 +134,13 @@ impl<'a> Group<'a> {
             path: devices.clone(),
             source,
         })?;
-        let live = Live::attach(fabric.path())?;
         let (sender, words) = mpsc::channel();
         let mut group = Group {
             ranks: Vec::new(),
             words,
             early: None,
+            before: fabric.live().counters(),
             fabric,
-            before: live.counters(),
-            live,
             interrupted,
             available: BTreeMap::new(),
             salt: 0,
@@ -226,7 +219,7 @@ impl<'a> Group<'a> {
         limit: Limit,
         until: Until,
     ) -> Result<Ends, GroupError> {
-        self.before = self.live.counters();
+        self.before = self.fabric.live().counters();
         for step in &mut steps {
             self.salt += 1;
             step.salt = self.salt;
@@ -263,7 +256,7 @@ impl<'a> Group<'a> {
 
     /// A finding about what the ranks were last asked, with what the cables did since.
     pub fn with_cables(&self, mut finding: Finding) -> Finding {
-        finding.cables = counters::since(self.live.counters(), &self.before);
+        finding.cables = counters::since(self.fabric.live().counters(), &self.before);
         finding.cables.retain(|it| it.messages + it.pending > 0);
         finding
     }
