@@ -11,8 +11,9 @@
 include!(concat!(env!("OUT_DIR"), "/verbs.rs"));
 
 /// Layouts that clients have been compiled against for years; measured with a C
-/// compiler against libibverbs 44 and 55. Those that grew in between are left out.
-#[cfg(target_arch = "x86_64")]
+/// compiler against libibverbs 44 and 55. Those that grew in between are left out. Other
+/// systems have their own header, and clients that were compiled with it.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 const _: () = {
     use std::mem::{offset_of, size_of};
 

@@ -11,7 +11,6 @@
 //! Work is done inside `ibv_post_send` and `ibv_poll_cq`, with the times that
 //! hardware would have done it at. Only what must go on while the application does
 //! neither has a thread (`engine`).
-#![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
 
 mod api;
@@ -63,8 +62,7 @@ fn complain(what: impl Display) {
 }
 
 fn set_errno(errno: c_int) {
-    // SAFETY: the location is this thread's own and always valid.
-    unsafe { *libc::__errno_location() = errno };
+    errno::set_errno(errno::Errno(errno));
 }
 
 #[cfg(test)]

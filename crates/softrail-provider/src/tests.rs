@@ -76,8 +76,7 @@ impl Client {
 }
 
 fn errno() -> c_int {
-    // SAFETY: this thread's own.
-    unsafe { *libc::__errno_location() }
+    errno::errno().0
 }
 
 fn fabric() -> (tempfile::TempDir, Fabric) {
