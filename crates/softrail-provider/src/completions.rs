@@ -20,13 +20,14 @@ impl<'a> Completions<'a> {
         self.filled
     }
 
-    pub fn is_full(&self) -> bool {
-        self.filled == self.entries.len()
-    }
-
-    /// Fills the next entry. There must be one.
-    pub fn push(&mut self, completion: ibv::ibv_wc) {
-        self.entries[self.filled].write(completion);
-        self.filled += 1;
+    /// Fills entries with what `next` gives, until that is nothing or none are left.
+    pub fn fill(&mut self, mut next: impl FnMut() -> Option<ibv::ibv_wc>) {
+        for entry in &mut self.entries[self.filled..] {
+            let Some(completion) = next() else {
+                return;
+            };
+            entry.write(completion);
+            self.filled += 1;
+        }
     }
 }

@@ -1,16 +1,16 @@
 //! Which memory the application registered, and what for.
 
 use std::{
-    collections::HashMap,
     slice,
     sync::{Mutex, MutexGuard},
 };
 
 use super::{bindings as ibv, lock};
 
-/// The memory regions of a protection domain, by key.
+/// The memory regions of a protection domain, sorted by key: there are few of them, and
+/// each message looks for some.
 #[derive(Debug, Default)]
-pub struct Regions(Mutex<HashMap<u32, Region>>);
+pub struct Regions(Mutex<Vec<(u32, Region)>>);
 
 /// Registered memory.
 #[derive(Debug, Clone, Copy)]
@@ -26,11 +26,18 @@ pub struct Region {
 
 impl Regions {
     pub fn insert(&self, key: u32, region: Region) {
-        lock(&self.0).insert(key, region);
+        let mut regions = lock(&self.0);
+        match position(&regions, key) {
+            Ok(index) => regions[index].1 = region,
+            Err(index) => regions.insert(index, (key, region)),
+        }
     }
 
     pub fn remove(&self, key: u32) {
-        lock(&self.0).remove(&key);
+        let mut regions = lock(&self.0);
+        if let Ok(index) = position(&regions, key) {
+            regions.remove(index);
+        }
     }
 
     /// Keeps every region registered until the answer is dropped.
@@ -39,8 +46,13 @@ impl Regions {
     }
 }
 
+/// Where the region of a key is, or would be.
+fn position(regions: &[(u32, Region)], key: u32) -> Result<usize, usize> {
+    regions.binary_search_by_key(&key, |(key, _)| *key)
+}
+
 /// Regions that nobody can take back meanwhile.
-pub struct Held<'a>(MutexGuard<'a, HashMap<u32, Region>>);
+pub struct Held<'a>(MutexGuard<'a, Vec<(u32, Region)>>);
 
 impl Held<'_> {
     /// Where `memory` is, if all of it is in the region of its key and may be used
@@ -49,7 +61,7 @@ impl Held<'_> {
         if memory.bytes == 0 {
             return Some(Span::EMPTY);
         }
-        let region = self.0.get(&memory.key)?;
+        let (_, region) = &self.0[position(&self.0, memory.key).ok()?];
         let offset = memory.address.checked_sub(region.address)?;
         let inside = offset.checked_add(memory.bytes)? <= region.bytes;
         let allowed = region.access & access == access;

@@ -22,7 +22,7 @@ use super::{
     memory::{Region, Regions},
     ops::{self, OPERATIONS},
     port::Port,
-    queue_pair::{Limits, Parts, QueuePair, Transport},
+    queue_pair::{Halves, Limits, Parts, QueuePair, Transport},
 };
 use softrail::{
     Condition, config,
@@ -257,17 +257,10 @@ pub struct CompletionQueue {
     _user: Arc<()>,
 }
 
-/// A half of a queue pair that reports to a completion queue.
+/// A queue pair that reports to a completion queue, and what of it.
 struct Source {
     pair: Arc<QueuePair>,
-    half: Half,
-}
-
-/// Which half.
-#[derive(Debug, Clone, Copy)]
-pub enum Half {
-    Send,
-    Receive,
+    halves: Halves,
 }
 
 impl CompletionQueue {
@@ -311,10 +304,7 @@ impl CompletionQueue {
         let first = self.first.load(Ordering::Relaxed) % sources.len().max(1);
         let (late, early) = sources.split_at(first);
         for source in early.iter().chain(late) {
-            match source.half {
-                Half::Send => source.pair.poll_sends(now, &mut completions),
-                Half::Receive => source.pair.poll_receives(now, &mut completions),
-            }
+            source.pair.poll(now, source.halves, &mut completions);
         }
         self.first.store(first + 1, Ordering::Relaxed);
         drop(sources);
@@ -340,10 +330,10 @@ impl CompletionQueue {
         true
     }
 
-    fn attach(&self, pair: &Arc<QueuePair>, half: Half) {
+    fn attach(&self, pair: &Arc<QueuePair>, halves: Halves) {
         self.sources().push(Source {
             pair: Arc::clone(pair),
-            half,
+            halves,
         });
     }
 
@@ -434,8 +424,12 @@ impl Qp {
         base.handle = pair.number();
         base.state = ibv::IBV_QPS_RESET;
         base.qp_type = wanted.qp_type;
-        send_queue.attach(&pair, Half::Send);
-        receive_queue.attach(&pair, Half::Receive);
+        if wanted.send_cq == wanted.recv_cq {
+            send_queue.attach(&pair, Halves::Both);
+        } else {
+            send_queue.attach(&pair, Halves::Sends);
+            receive_queue.attach(&pair, Halves::Receives);
+        }
         context.engine.add(Arc::clone(&pair));
         let qp = Box::new(Qp {
             raw,

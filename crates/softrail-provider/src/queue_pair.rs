@@ -52,6 +52,14 @@ pub struct Limits {
     pub signal_all: bool,
 }
 
+/// What of a queue pair reports to a completion queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Halves {
+    Sends,
+    Receives,
+    Both,
+}
+
 /// What a queue pair is made of.
 pub struct Parts {
     pub cable: Arc<SharedCable>,
@@ -144,6 +152,8 @@ struct State {
     /// Completions that the engine found before the application asked.
     ended_sends: VecDeque<ibv::ibv_wc>,
     ended_receives: VecDeque<ibv::ibv_wc>,
+    /// Which half is polled first.
+    receives_first: bool,
     /// When the other end is woken, if it has not answered by then.
     nudge: Time,
     /// Whether a frame was taken since the engine last asked.
@@ -171,6 +181,7 @@ impl QueuePair {
             receives: VecDeque::new(),
             ended_sends: VecDeque::new(),
             ended_receives: VecDeque::new(),
+            receives_first: false,
             nudge: Time::ZERO,
             worked: false,
         };
@@ -303,32 +314,37 @@ impl QueuePair {
         Ok(())
     }
 
-    /// Ends the sends that have ended by `now`, oldest first, as long as
-    /// `completions` has capacity for another.
-    pub fn poll_sends(&self, now: Time, completions: &mut Completions<'_>) {
+    /// Ends what has ended by `now`, of each half older before younger, as long as
+    /// `completions` has capacity for another. Each half is first in its turn, or
+    /// short answers would leave the other no room.
+    pub fn poll(&self, now: Time, halves: Halves, completions: &mut Completions<'_>) {
         let mut state = lock(&self.state);
-        self.transmit(&mut state, now);
-        while !completions.is_full() {
-            let early = state.ended_sends.pop_front();
-            match early.or_else(|| self.next_send(&mut state, now)) {
-                Some(completion) => completions.push(completion),
-                None => return,
-            }
+        let state = &mut *state;
+        state.receives_first = !state.receives_first;
+        if state.receives_first && halves != Halves::Sends {
+            self.poll_receives(state, now, completions);
+        }
+        if halves != Halves::Receives {
+            self.poll_sends(state, now, completions);
+        }
+        if !state.receives_first && halves != Halves::Sends {
+            self.poll_receives(state, now, completions);
         }
     }
 
-    /// Ends the receives whose frames are there by `now`, oldest first, as long
-    /// as `completions` has capacity for another.
-    pub fn poll_receives(&self, now: Time, completions: &mut Completions<'_>) {
-        let mut state = lock(&self.state);
-        while !completions.is_full() {
+    fn poll_sends(&self, state: &mut State, now: Time, completions: &mut Completions<'_>) {
+        self.transmit(state, now);
+        completions.fill(|| {
+            let early = state.ended_sends.pop_front();
+            early.or_else(|| self.next_send(state, now))
+        });
+    }
+
+    fn poll_receives(&self, state: &mut State, now: Time, completions: &mut Completions<'_>) {
+        completions.fill(|| {
             let early = state.ended_receives.pop_front();
-            let next = || self.next_receive(&mut state, now).map(|(wc, _)| wc);
-            match early.or_else(next) {
-                Some(completion) => completions.push(completion),
-                None => return,
-            }
-        }
+            early.or_else(|| self.next_receive(state, now).map(|(wc, _)| wc))
+        });
     }
 
     /// Does everything that is to be done by `now`, keeps what has completed for

@@ -212,8 +212,7 @@ impl Endpoint {
     fn completions(&self, now: Time) -> Vec<ibv::ibv_wc> {
         let mut entries = [const { MaybeUninit::uninit() }; 8];
         let mut completions = Completions::new(&mut entries);
-        self.pair.poll_sends(now, &mut completions);
-        self.pair.poll_receives(now, &mut completions);
+        self.pair.poll(now, Halves::Both, &mut completions);
         let filled = completions.filled();
         entries[..filled]
             .iter()
