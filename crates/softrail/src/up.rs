@@ -157,8 +157,12 @@ impl Fabric {
         }
         end_all(&processes);
         let ends = processes.into_iter().map(Process::finish).collect();
-        // What left its group may hold a stream open; it is not waited for.
-        while let Ok((node, stream, text)) = lines.recv_timeout(TICK) {
+        // All of it comes at once, however late its readers are scheduled; but what left
+        // its group may hold a stream open, and is not waited for.
+        let over = Instant::now() + GRACE;
+        while let Ok((node, stream, text)) =
+            lines.recv_timeout(over.saturating_duration_since(Instant::now()))
+        {
             line(node, stream, &text);
         }
         Ok(ends)
