@@ -50,7 +50,6 @@ mod private;
 mod process;
 mod script;
 pub mod shm;
-mod signal;
 pub mod simulation;
 pub mod up;
 

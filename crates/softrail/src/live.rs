@@ -18,9 +18,7 @@ use crate::{
     injection::INJECTIONS,
     launch::{PREFIX, is_owned},
     private,
-    process::Process,
     shm::{EndState, SharedCable, ShmError, Side},
-    signal,
 };
 
 /// Why a fabric cannot be watched or changed.
@@ -303,21 +301,15 @@ impl Live {
             Order::Continue => Signal::CONT,
         };
         let ends = self.ends().filter(|(end, _)| end.node == node);
-        let owners = ends.flat_map(|(_, state)| state.owners());
         // Several queue pairs may be one process's.
-        let processes: BTreeSet<_> = owners
-            .filter(|owner| owner.is_alive())
-            .map(Process::number)
-            .collect();
+        let processes: BTreeSet<_> = ends.flat_map(|(_, state)| state.owners()).collect();
         let mut heard = false;
         for process in processes {
-            heard |= signal::send(process, &self.folder, signal).map_err(|source| {
-                let node = node.to_owned();
-                LiveError::Signal {
-                    node,
-                    process,
-                    source,
-                }
+            let sent = process.signal_user(&self.folder, signal);
+            heard |= sent.map_err(|source| LiveError::Signal {
+                node: node.to_owned(),
+                process: process.number(),
+                source,
             })?;
         }
         match heard {

@@ -1,12 +1,14 @@
 //! Which process it was, and whether it still runs.
 
-use rustix::process::getpid;
+use std::{io, path::Path};
+
+use rustix::process::{Signal, getpid};
 
 use crate::platform;
 
 /// A process, in one word that processes can exchange. A number alone would not do:
 /// the system gives it to another process some time after the first has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process(u64);
 
 impl Process {
@@ -40,6 +42,19 @@ impl Process {
     /// yet to ask how it ended.
     pub fn is_alive(self) -> bool {
         platform::start_of_process(self.number()) == Some((self.0 >> 32) as u32)
+    }
+
+    /// Sends it a signal if it has a file of `folder` mapped; says whether it has. What
+    /// was a word in memory that others write may be anybody.
+    ///
+    /// # Errors
+    /// When the system refuses, or tells nobody what a process has mapped.
+    pub fn signal_user(self, folder: &Path, signal: Signal) -> io::Result<bool> {
+        let spared = [0, 1, std::process::id()];
+        if spared.contains(&self.number()) || !self.is_alive() {
+            return Ok(false);
+        }
+        platform::signal_user(self.number(), folder, signal)
     }
 }
 
@@ -86,6 +101,23 @@ mod tests {
     fn another_process_of_the_same_number_is_another() {
         let Process(word) = Process::own();
         assert!(!Process(word ^ 1 << 32).is_alive());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn who_has_nothing_to_do_with_a_folder_gets_no_signal() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut stranger = Command::new("cat")
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("cat runs");
+        for number in [0, 1, std::process::id(), stranger.id(), u32::MAX] {
+            let sent = Process::numbered(number).signal_user(folder.path(), Signal::KILL);
+            assert!(!sent.expect("Linux can tell"), "{number}");
+        }
+        assert!(stranger.try_wait().expect("it is ours").is_none());
+        drop(stranger.stdin.take());
+        assert!(stranger.wait().expect("it is ours").success());
     }
 
     #[test]

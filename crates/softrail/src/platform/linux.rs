@@ -1,6 +1,13 @@
-use std::{fs, net::Ipv4Addr, sync::atomic::AtomicU32, time::Duration};
+use std::{
+    ffi::OsStr, fs, io, net::Ipv4Addr, os::unix::ffi::OsStrExt, path::Path,
+    sync::atomic::AtomicU32, time::Duration,
+};
 
-use rustix::thread::futex;
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+    thread::futex,
+};
 
 /// The name under which jaccl opens libibverbs.
 pub const LIBRARY: &str = "libibverbs.so.1";
@@ -47,4 +54,38 @@ pub fn start_of_process(number: u32) -> Option<u32> {
     // The first thread of a process may end before the others.
     let has_ended = matches!(state, "Z" | "X") && matches!(threads, "0" | "1");
     (!has_ended).then_some(start as u32)
+}
+
+/// Sends a signal to a process if it has a file of `folder` mapped; says whether it has.
+pub fn signal_user(number: u32, folder: &Path, signal: Signal) -> io::Result<bool> {
+    let Some(pid) = i32::try_from(number).ok().and_then(Pid::from_raw) else {
+        return Ok(false);
+    };
+    // What is asked for its mappings is what gets the signal, even if it ends meanwhile
+    // and another process gets its number.
+    let sent = pidfd_open(pid, PidfdFlags::empty()).and_then(|handle| {
+        let is_user = has_mapped(number, folder);
+        if is_user {
+            pidfd_send_signal(handle, signal)?;
+        }
+        Ok(is_user)
+    });
+    match sent {
+        Err(Errno::SRCH) => Ok(false),
+        sent => Ok(sent?),
+    }
+}
+
+/// Whether a process has a file of a folder mapped. One that cannot be asked, as another
+/// user's, has none.
+fn has_mapped(number: u32, folder: &Path) -> bool {
+    let Ok(folder) = fs::canonicalize(folder) else {
+        return false;
+    };
+    let maps = fs::read(format!("/proc/{number}/maps")).unwrap_or_default();
+    maps.split(|byte| *byte == b'\n').any(|line| {
+        let name = line.iter().position(|byte| *byte == b'/');
+        let file = name.map(|at| Path::new(OsStr::from_bytes(&line[at..])));
+        file.and_then(Path::parent) == Some(&folder)
+    })
 }

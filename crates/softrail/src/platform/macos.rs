@@ -1,11 +1,13 @@
 use std::{
+    io,
     net::Ipv4Addr,
+    path::Path,
     sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, test_kill_process};
+use rustix::process::{Pid, Signal, test_kill_process};
 
 /// The name under which jaccl opens the RDMA library.
 pub const LIBRARY: &str = "librdma.dylib";
@@ -47,4 +49,9 @@ pub fn start_of_process(number: u32) -> Option<u32> {
     // One of another user cannot be asked, and is there.
     let is_there = test_kill_process(pid) != Err(rustix::io::Errno::SRCH);
     is_there.then_some(0)
+}
+
+/// Nobody is told here what a process has mapped, so nobody gets a signal.
+pub fn signal_user(_: u32, _: &Path, _: Signal) -> io::Result<bool> {
+    Err(io::ErrorKind::Unsupported.into())
 }
