@@ -109,9 +109,18 @@ impl Shared {
                 last_work = now;
                 last_rings = rings;
             }
+            let lingers = (last_work + LINGER) - now;
             let pause = match next {
-                Some(next) => Some((next - now).saturating_sub(ALERT)),
-                None if now < last_work + LINGER => Some(Duration::ZERO),
+                Some(next) => {
+                    let pause = (next - now).saturating_sub(ALERT);
+                    let looks_again = lingers > Duration::ZERO;
+                    Some(if looks_again {
+                        pause.min(lingers)
+                    } else {
+                        pause
+                    })
+                }
+                None if lingers > Duration::ZERO => Some(Duration::ZERO),
                 None => None,
             };
             if pause == Some(Duration::ZERO) {
