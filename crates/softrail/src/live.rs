@@ -205,6 +205,7 @@ impl Live {
         for side in Side::BOTH {
             shared.end(side).condition.set_cut(cut);
         }
+        self.ring();
         Ok(())
     }
 
@@ -254,11 +255,15 @@ impl Live {
         fault: DeviceFault,
         broken: bool,
     ) -> Result<(), LiveError> {
-        let end = self.end(device)?;
-        end.condition.set(fault, broken);
-        // Who has the device open is told.
-        end.bell.ring();
+        self.end(device)?.condition.set(fault, broken);
+        self.ring();
         Ok(())
+    }
+
+    /// Has everybody look at what has changed: who sleeps until a cable is mended, and
+    /// who has a device open that is broken or healed.
+    fn ring(&self) {
+        self.ends().for_each(|(_, state)| state.bell.ring());
     }
 
     /// Has a message that a device, given as `node:device`, is yet to send be dropped

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rail_matrix::{Crossed, MessageFault};
 
 use super::{Peer, QueuePair, State};
+use softrail::fabric::Time;
 
 /// What becomes of a message on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,16 +23,14 @@ impl QueuePair {
         match end.injections.next(self.ordinal) {
             None => Course::Late(Duration::ZERO),
             Some(MessageFault::Delay(by)) => Course::Late(by),
-            Some(MessageFault::Drop) => {
-                match state.patience.resend.filter(|_| self.is_reliable()) {
-                    // It is sent again, and by then nothing keeps it.
-                    Some(after) => {
-                        end.tally.count_loss();
-                        Course::Late(after)
-                    }
-                    None => Course::Lost,
+            Some(MessageFault::Drop) => match self.resend(state) {
+                // It is sent again, and by then nothing keeps it.
+                Some(after) => {
+                    end.tally.count_loss();
+                    Course::Late(after)
                 }
-            }
+                None => Course::Lost,
+            },
         }
     }
 
@@ -43,6 +42,27 @@ impl QueuePair {
             Course::Late(by) if own.condition.reaches(&other.condition) => Some(by),
             _ => None,
         }
+    }
+
+    /// Whether a message on this course that misses the other end is sent again, for as
+    /// long as its sender tries.
+    pub(super) fn resends(&self, state: &State, course: Course) -> bool {
+        let is_known = matches!(state.peer, Some(Peer::Number(_)));
+        is_known && course != Course::Lost && self.resend(state).is_some()
+    }
+
+    /// The next time from `now` on at which a message is sent again that was posted then.
+    pub(super) fn next_try(&self, state: &State, posted: Time, now: Time) -> Time {
+        let Some(every) = self.resend(state) else {
+            return now;
+        };
+        let tries = (now - posted).as_nanos().div_ceil(every.as_nanos().max(1));
+        posted + every.saturating_mul(u32::try_from(tries).unwrap_or(u32::MAX))
+    }
+
+    /// After how long it sends again what was not answered, if it does.
+    fn resend(&self, state: &State) -> Option<Duration> {
+        state.patience.resend.filter(|_| self.is_reliable())
     }
 
     /// Whether nothing that is sent to `peer` ever leaves.

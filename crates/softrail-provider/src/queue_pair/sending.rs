@@ -24,6 +24,8 @@ const NUDGES: Duration = Duration::from_millis(1);
 pub struct Send {
     request: SendRequest,
     course: Course,
+    /// Whether it was sent while the cable was broken, and is sent again.
+    missed: bool,
     stage: Stage,
 }
 
@@ -56,6 +58,7 @@ impl QueuePair {
         state.sends.push_back(Send {
             request,
             course,
+            missed: false,
             stage: Stage::Queued { posted: now },
         });
         state.queued += 1;
@@ -109,7 +112,10 @@ impl QueuePair {
             return Ok(None);
         }
         let Send {
-            request, course, ..
+            request,
+            course,
+            missed,
+            ..
         } = &state.sends[index];
         let regions = self.parts.regions.hold();
         let source = source(&regions, request)?;
@@ -126,10 +132,14 @@ impl QueuePair {
         };
         let peer = self.peer_slot(state.peer);
         let Some(((_, _, peer), delay)) = peer.zip(self.delay(*course)) else {
-            return Ok(self.lose(&message, posted, now));
+            return self.miss(state, index, &message, posted, now);
+        };
+        let ready = match missed {
+            true => self.next_try(state, posted, now),
+            false => posted,
         };
         let queue = &self.own_slot().outlet.queue;
-        let Some(reservation) = state.sender.reserve(queue, posted, delay, message) else {
+        let Some(reservation) = state.sender.reserve(queue, ready, delay, message) else {
             return Ok(None);
         };
         self.store(reservation.offset, source.as_slice());
@@ -143,6 +153,38 @@ impl QueuePair {
             self.wake_peer();
         }
         Ok(Some(Lane::Through(number)))
+    }
+
+    /// Sends a message that does not arrive now. Nothing while it is to be sent again,
+    /// which holds up what was posted after it.
+    fn miss(
+        &self,
+        state: &mut State,
+        index: usize,
+        message: &Message,
+        posted: Time,
+        now: Time,
+    ) -> Result<Option<Lane>, ibv::ibv_wc_status> {
+        let send = &state.sends[index];
+        if send.missed {
+            let given_up = self.gives_up(state, posted).is_some_and(|at| now >= at);
+            return match given_up {
+                true => Err(ibv::IBV_WC_RETRY_EXC_ERR),
+                false => Ok(None),
+            };
+        }
+        let resends = self.resends(state, send.course);
+        let lane = self.lose(message, posted, now);
+        if !resends {
+            return Ok(lane);
+        }
+        state.sends[index].missed = lane.is_some();
+        Ok(None)
+    }
+
+    /// When a reliable send that left then is given up, if it ever is.
+    fn gives_up(&self, state: &State, departs: Time) -> Option<Time> {
+        Some(departs + self.link().latency + state.patience.answer?)
     }
 
     /// Puts a message on the cable that arrives nowhere. Nothing while too many of
@@ -285,10 +327,7 @@ impl QueuePair {
             state.nudge = now + NUDGES;
             self.wake_peer();
         }
-        let is_late = state
-            .patience
-            .answer
-            .is_some_and(|time| now >= departs + self.link().latency + time);
+        let is_late = self.gives_up(state, departs).is_some_and(|at| now >= at);
         let comes = || {
             let partner = self.partner(state.peer);
             arrives && partner.is_some_and(|(_, slot)| slot.answers())
@@ -307,8 +346,11 @@ impl QueuePair {
 
     /// When the oldest send is to be looked at again, if it has not ended.
     pub(super) fn next_word(&self, state: &State) -> Option<Time> {
-        let Stage::Sent(lane) = state.sends.front()?.stage else {
-            return None;
+        let send = state.sends.front()?;
+        let lane = match send.stage {
+            Stage::Sent(lane) => lane,
+            Stage::Queued { posted } if send.missed => return self.gives_up(state, posted),
+            _ => return None,
         };
         let Some(departs) = self.departs(state, lane) else {
             return Some(self.own_end().direction.next_free());
@@ -320,8 +362,7 @@ impl QueuePair {
         let word = state.sender.next_word(queue, self.answers(state));
         let arrives = matches!(lane, Lane::Through(_));
         let nudge = (self.is_reliable() && arrives).then_some(state.nudge);
-        let late = || Some(departs + self.link().latency + state.patience.answer?);
-        word.or(nudge).or_else(late)
+        word.or(nudge).or_else(|| self.gives_up(state, departs))
     }
 }
 
