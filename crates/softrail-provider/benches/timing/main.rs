@@ -6,6 +6,7 @@
 //! was configured, and to what the memory of this machine does in the same run. A time
 //! is never a test, so the run ends well whatever it finds.
 
+mod core;
 mod pair;
 mod peer;
 mod ring;
@@ -53,6 +54,8 @@ fn main() {
         .nresamples(2000)
         .configure_from_args();
     let mut pair = Pair::start();
+    // Only now, because what it starts would be kept to the same.
+    core::keep_to(0);
     let mut table = Table::default();
     if let Some(floor) = floor(&mut criterion, &mut pair, &mut table) {
         latencies(&mut criterion, &mut pair, &mut table, floor);

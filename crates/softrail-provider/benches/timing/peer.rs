@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    core,
     ring::Ring,
     wire::{Address, Wire},
 };
@@ -23,6 +24,7 @@ pub const READY: &str = "ready";
 pub const RING: &str = "ring";
 
 pub fn run(fabric: &Path) {
+    core::keep_to(1);
     let mut wire = Wire::open(fabric, "b");
     let mut ring = Ring::open(&fabric.join(RING));
     let orders = orders();
