@@ -70,10 +70,14 @@ fn main() {
 
 /// One way of a ping-pong on a cable that takes no time, in seconds.
 fn floor(criterion: &mut Criterion, pair: &mut Pair, table: &mut Table) -> Option<f64> {
-    let samples = one_way(criterion, pair, UNTHROTTLED)?;
-    let what = "8 bytes one way, unthrottled, us";
-    table.add(what, &samples.times(1e6), Goal::AtMost(3.0));
-    Some(samples.median())
+    let times = one_way(criterion, pair, UNTHROTTLED);
+    let micros = times.iter().map(|seconds| seconds * 1e6);
+    table.add(
+        "8 bytes one way, unthrottled, us",
+        micros,
+        Goal::AtMost(3.0),
+    );
+    Samples::new(times).map(|samples| samples.median())
 }
 
 fn latencies(criterion: &mut Criterion, pair: &mut Pair, table: &mut Table, floor: f64) {
@@ -84,20 +88,21 @@ fn latencies(criterion: &mut Criterion, pair: &mut Pair, table: &mut Table, floo
             ..UNTHROTTLED
         };
         let configured = latency.as_secs_f64() + floor;
-        if let Some(samples) = one_way(criterion, pair, link) {
-            let case = units::format_time(latency);
-            table.add(
-                &format!("latency / (configured + floor), {case}"),
-                &samples.times(1.0 / configured),
-                Goal::Within(0.1),
-            );
-        }
+        let times = one_way(criterion, pair, link);
+        table.add(
+            &format!(
+                "latency / (configured + floor), {}",
+                units::format_time(latency)
+            ),
+            times.iter().map(|seconds| seconds / configured),
+            Goal::Within(0.1),
+        );
     }
 }
 
 /// Half of a round trip of 8 bytes, in seconds. Of the many in a repetition the median
 /// counts, as in perftest: where another process had the processor, that is no latency.
-fn one_way(criterion: &mut Criterion, pair: &mut Pair, link: Link) -> Option<Samples> {
+fn one_way(criterion: &mut Criterion, pair: &mut Pair, link: Link) -> Vec<f64> {
     let mut group = group(criterion, "round trip");
     let name = units::format_time(link.latency);
     let round_trips = measure(&mut group, &name, |count| {
@@ -107,7 +112,7 @@ fn one_way(criterion: &mut Criterion, pair: &mut Pair, link: Link) -> Option<Sam
         let (_, median, _) = trips.select_nth_unstable(count as usize / 2);
         [median.mul_f64(count as f64)]
     });
-    Samples::new(round_trips.iter().map(|[seconds]| seconds / 2.0))
+    round_trips.iter().map(|[seconds]| seconds / 2.0).collect()
 }
 
 fn rates(criterion: &mut Criterion, pair: &mut Pair, table: &mut Table) {
@@ -125,10 +130,11 @@ fn rates(criterion: &mut Criterion, pair: &mut Pair, table: &mut Table) {
                 [stream(pair, link, count, bytes)]
             });
             let configured = f64::from(bytes) / link.bytes_per_second as f64;
-            if let Some(samples) = Samples::new(times.iter().map(|[it]| configured / it)) {
-                let what = format!("delivered / configured rate, {case}");
-                table.add(&what, &samples, Goal::Within(0.02));
-            }
+            table.add(
+                &format!("delivered / configured rate, {case}"),
+                times.iter().map(|[seconds]| configured / seconds),
+                Goal::Within(0.02),
+            );
         }
     }
 }
@@ -145,28 +151,21 @@ fn large_messages(criterion: &mut Criterion, pair: &mut Pair, table: &mut Table)
             [stream(pair, UNTHROTTLED, count, bytes), copied]
         });
         let gigabytes = |seconds: f64| f64::from(bytes) / seconds / 1e9;
-        let rows = [
-            (
-                "memcpy twice, GB/s",
-                Samples::new(times.iter().map(|[_, copied]| gigabytes(*copied))),
-                Goal::None,
-            ),
-            (
-                "delivered, GB/s",
-                Samples::new(times.iter().map(|[carried, _]| gigabytes(*carried))),
-                Goal::None,
-            ),
-            (
-                "delivered / memcpy twice",
-                Samples::new(times.iter().map(|[carried, copied]| copied / carried)),
-                Goal::AtLeast(0.7),
-            ),
-        ];
-        for (what, samples, goal) in rows {
-            if let Some(samples) = samples {
-                table.add(&format!("{what}, {size}"), &samples, goal);
-            }
-        }
+        table.add(
+            &format!("memcpy twice, GB/s, {size}"),
+            times.iter().map(|[_, copied]| gigabytes(*copied)),
+            Goal::None,
+        );
+        table.add(
+            &format!("delivered, GB/s, {size}"),
+            times.iter().map(|[carried, _]| gigabytes(*carried)),
+            Goal::None,
+        );
+        table.add(
+            &format!("delivered / memcpy twice, {size}"),
+            times.iter().map(|[carried, copied]| copied / carried),
+            Goal::AtLeast(0.7),
+        );
     }
 }
 
@@ -203,10 +202,12 @@ fn processor_time(criterion: &mut Criterion, table: &mut Table) {
         }
         [thread_time() - begun]
     });
-    if let Some(nanos) = Samples::new(times.iter().map(|[seconds]| seconds * 1e9)) {
-        let what = "processor time a message of 4 KiB, both ends, ns";
-        table.add(what, &nanos, Goal::None);
-    }
+    let what = "processor time a message of 4 KiB, both ends, ns";
+    table.add(
+        what,
+        times.iter().map(|[seconds]| seconds * 1e9),
+        Goal::None,
+    );
 }
 
 /// Time for which this thread has run.

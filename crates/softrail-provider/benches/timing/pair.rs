@@ -7,7 +7,7 @@ use std::{
 };
 
 use rail_matrix::{Link, Rig};
-use softrail::{Fabric, live::Live};
+use softrail::Fabric;
 
 use super::{
     peer::{self, READY},
@@ -22,11 +22,10 @@ const CABLE: &str = "cable-1";
 pub struct Pair {
     pub wire: Wire,
     pub ring: Ring,
-    live: Live,
     child: Child,
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
-    _fabric: Fabric,
+    fabric: Fabric,
 }
 
 impl Pair {
@@ -46,11 +45,10 @@ impl Pair {
         let mut pair = Pair {
             wire,
             ring,
-            live: Live::attach(fabric.path()).expect("just made"),
             child,
             orders,
             answers,
-            _fabric: fabric,
+            fabric,
         };
         pair.meet();
         pair
@@ -82,7 +80,7 @@ impl Pair {
     }
 
     pub fn set_link(&self, link: Link) {
-        change_link(&self.live, link);
+        set_link(&self.fabric, link);
     }
 }
 
@@ -101,10 +99,6 @@ pub fn fabric() -> Fabric {
 
 /// Changes what the cable of a fabric can do.
 pub fn set_link(fabric: &Fabric, link: Link) {
-    change_link(&Live::attach(fabric.path()).expect("it is up"), link);
-}
-
-fn change_link(live: &Live, link: Link) {
-    live.change_link(CABLE, None, |it| *it = link)
-        .expect("the rig has it");
+    let changed = fabric.live().change_link(CABLE, None, |it| *it = link);
+    changed.expect("the rig has it");
 }

@@ -7,15 +7,9 @@ pub struct Samples(Vec<f64>);
 
 impl Samples {
     /// Nothing when there are none.
-    pub fn new(values: impl Iterator<Item = f64>) -> Option<Self> {
-        let mut values: Vec<_> = values.collect();
+    pub fn new(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         (!values.is_empty()).then_some(Samples(values))
-    }
-
-    /// The same in a unit that is so much smaller.
-    pub fn times(&self, factor: f64) -> Samples {
-        Samples(self.0.iter().map(|value| value * factor).collect())
     }
 
     pub fn median(&self) -> f64 {
@@ -67,7 +61,11 @@ impl fmt::Display for Goal {
 pub struct Table(Vec<String>);
 
 impl Table {
-    pub fn add(&mut self, what: &str, samples: &Samples, goal: Goal) {
+    /// Adds what was measured; nothing when the command line has chosen others.
+    pub fn add(&mut self, what: &str, values: impl Iterator<Item = f64>, goal: Goal) {
+        let Some(samples) = Samples::new(values.collect()) else {
+            return;
+        };
         let met = match goal {
             Goal::None => "",
             _ if goal.is_met(samples.median()) => "yes",
