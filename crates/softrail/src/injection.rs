@@ -57,7 +57,7 @@ impl Injections {
 
     /// Says what becomes of a message, counted from the next one as 0: those of one
     /// queue pair, which may be yet to be created, or of all. False when that was said
-    /// of [`INJECTIONS`] others that are yet to be sent.
+    /// of `INJECTIONS` others that are yet to be sent.
     pub fn add(&self, queue_pair: Option<u32>, message: u32, fault: MessageFault) -> bool {
         let claim = |entry: &&Entry| {
             let state = &entry.state;
