@@ -169,13 +169,14 @@ impl QueuePair {
     /// A new queue pair, or nothing when the device has no more.
     pub fn create(now: Time, parts: Parts) -> Option<Self> {
         let (slot, number) = parts.cable.claim(parts.device.side, now)?;
+        let outlet = &parts.cable.slot(parts.device.side, slot)?.outlet;
         let ordinal = parts.cable.end(parts.device.side).injections.created();
         let state = State {
             phase: Phase::Reset,
             peer: None,
             patience: Patience::default(),
             access: 0,
-            sender: Sender::default(),
+            sender: Sender::of(&outlet.queue),
             sends: VecDeque::new(),
             queued: 0,
             receives: VecDeque::new(),

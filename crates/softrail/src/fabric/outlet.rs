@@ -19,7 +19,7 @@ pub struct Outlet {
 }
 
 impl Outlet {
-    /// Empties it for its next user. Nobody else may be using it.
+    /// Empties it for its next queue pair. Nobody may be using it but late receivers.
     pub fn reset(&self) {
         self.queue.reset();
         self.answers.reset();

@@ -102,10 +102,13 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// Empties the queue for its next user. Nobody else may be using it.
+    /// Empties the queue for its next sender. Nobody may be sending; a receiver that is
+    /// late with the last one's messages does no harm.
     pub fn reset(&self) {
-        self.settled.0.store(0, Ordering::Relaxed);
         self.stream.reset();
+        self.settled
+            .0
+            .store(self.stream.offered(), Ordering::Release);
     }
 
     /// What its messages want of the cable.
@@ -162,13 +165,16 @@ impl Queue {
     }
 
     fn remove(&self, word: u64, fate: Fate) {
-        let settled = self.settled.0.load(Ordering::Relaxed);
+        self.remove_from(self.settled.0.load(Ordering::Relaxed), word, fate);
+    }
+
+    fn remove_from(&self, settled: u64, word: u64, fate: Fate) {
         let entry = self.entry(settled);
         entry.word.store(word, Ordering::Relaxed);
         entry.fate.store(fate as u32, Ordering::Relaxed);
-        self.settled
-            .0
-            .store(settled.wrapping_add(1), Ordering::Release);
+        // It fails when the queue has another sender by now.
+        let (cursor, next) = (&self.settled.0, settled.wrapping_add(1));
+        let _ = cursor.compare_exchange(settled, next, Ordering::Release, Ordering::Relaxed);
     }
 
     fn entry(&self, message: u64) -> &Entry {
@@ -206,6 +212,14 @@ struct Held {
 }
 
 impl Sender {
+    /// The sender of a queue that is empty.
+    pub fn of(queue: &Queue) -> Self {
+        Sender {
+            next: queue.stream.offered(),
+            ..Self::default()
+        }
+    }
+
     /// Whether a message of `bytes` needs room that is taken.
     pub fn is_full(&self, bytes: u64) -> bool {
         self.used + bytes > QUEUE_BYTES || self.held.len() == DEPTH
@@ -433,6 +447,22 @@ mod tests {
             assert_eq!(rail.hear(at(600)).map(|heard| heard.fate), Some(fate));
             assert_eq!(rail.hear(at(600)), None);
         }
+    }
+
+    #[test]
+    fn who_is_late_with_the_last_senders_messages_does_not_touch_the_next_ones() {
+        let mut rail = Rail::default();
+        rail.send(at(0), at(0), Message::send(10)).expect("room");
+        let queue = &rail.outlet.queue;
+        let late = queue.settled.0.load(Ordering::Relaxed);
+        rail.outlet.reset();
+        assert_eq!((queue.depth(), queue.head()), (0, None));
+        rail.sender = Sender::of(queue);
+        rail.send(at(50), at(50), Message::send(20)).expect("room");
+        let queue = &rail.outlet.queue;
+        queue.remove_from(late, 0, Fate::Taken);
+        let head = queue.head().expect("it was not taken");
+        assert_eq!(head.message.bytes, 20);
     }
 
     #[test]

@@ -90,12 +90,18 @@ impl Default for Stream {
 }
 
 impl Stream {
-    /// Forgets everything. Nobody else may be using it.
+    /// Forgets what was not carried yet. Nobody may be offering or placing.
+    ///
+    /// It goes on counting: who is late with the last owner's messages must not take
+    /// them for the next one's.
     pub fn reset(&self) {
-        self.offered.0.store(0, Ordering::Relaxed);
+        let offered = self.offered();
+        // No stream gets that far; somebody else wrote it.
+        let offered = if offered > u64::MAX / 2 { 0 } else { offered };
+        self.offered.0.store(offered, Ordering::Relaxed);
         self.placed.part.store(0, Ordering::Relaxed);
         self.placed.last_arrival.store(0, Ordering::Relaxed);
-        self.placed.loads.store(0, Ordering::Release);
+        self.placed.loads.store(offered, Ordering::Release);
     }
 
     /// How many loads were offered.
