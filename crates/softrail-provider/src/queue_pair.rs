@@ -279,7 +279,7 @@ impl QueuePair {
         self.admit(&state, slice::from_ref(&request))?;
         self.enqueue(&mut state, now, request);
         self.transmit(&mut state, now);
-        self.stir();
+        self.stir(&state);
         Ok(())
     }
 
@@ -291,7 +291,7 @@ impl QueuePair {
             self.enqueue(&mut state, now, request);
         }
         self.transmit(&mut state, now);
-        self.stir();
+        self.stir(&state);
         Ok(())
     }
 
@@ -311,7 +311,7 @@ impl QueuePair {
             request,
             posted: now,
         });
-        self.stir();
+        self.stir(&state);
         Ok(())
     }
 
@@ -321,7 +321,9 @@ impl QueuePair {
     pub fn poll(&self, now: Time, halves: Halves, completions: &mut Completions<'_>) {
         let mut state = lock(&self.state);
         let state = &mut *state;
-        state.receives_first = !state.receives_first;
+        if state.phase != Phase::Error {
+            state.receives_first = !state.receives_first;
+        }
         if state.receives_first && halves != Halves::Sends {
             self.poll_receives(state, now, completions);
         }
@@ -370,18 +372,17 @@ impl QueuePair {
                 events.completed(queue, failed);
             }
         }
-        let armed = self.is_awaited();
-        self.own_slot().set_wants_bell(armed);
-        let sent = armed.then(|| self.next_word(state)).flatten();
-        let next = [self.next_arrival(state, now), sent];
+        let is_watched = self.is_watched(state);
+        self.own_slot().set_wants_bell(is_watched);
+        let sent = is_watched.then(|| self.next_word(state)).flatten();
+        let next = [self.next_arrival(state), sent];
         let worked = mem::take(&mut state.worked);
         (worked, next.into_iter().flatten().min())
     }
 
     /// Has the other end ring, and the engine look at what came before it did.
     pub fn await_bell(&self) {
-        self.own_slot().set_wants_bell(true);
-        self.stir();
+        self.stir(&lock(&self.state));
     }
 
     /// Whether somebody sleeps until something completes.
@@ -390,16 +391,25 @@ impl QueuePair {
         both.into_iter().flatten().any(|events| events.is_armed())
     }
 
-    /// Has the engine look at what was posted, if somebody sleeps for it.
-    fn stir(&self) {
-        if self.is_awaited() {
+    /// Whether the engine looks after the sends: somebody sleeps for them, or some have
+    /// no room yet and the application need not look again.
+    fn is_watched(&self, state: &State) -> bool {
+        self.is_awaited() || state.queued > 0
+    }
+
+    /// Has the engine look at what was posted, if it is to look after it.
+    fn stir(&self, state: &State) {
+        if self.is_watched(state) {
+            self.own_slot().set_wants_bell(true);
             self.own_end().bell.ring();
         }
     }
 
-    /// Enters the error state.
-    fn fail(&self, state: &mut State) {
+    /// Enters the error state because of a request on one half: its completion comes
+    /// before those of all that is flushed.
+    fn fail(&self, state: &mut State, half: Halves) {
         state.phase = Phase::Error;
+        state.receives_first = half == Halves::Receives;
         self.own_slot().set_answers(false);
     }
 

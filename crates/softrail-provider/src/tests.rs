@@ -303,6 +303,27 @@ fn memory_is_written_and_read_without_its_application() {
     assert!(a.memory.iter().all(|byte| *byte == 7));
 }
 
+/// More than there is room for leaves by and by, though the sender looks no more.
+#[test]
+fn what_waits_for_room_goes_on_without_its_application() {
+    let (_parent, fabric) = fabric();
+    let wanted = Wanted {
+        memory: 64 * 1024,
+        requests: 64,
+        ..WANTED
+    };
+    let [a, b] = ["a", "b"].map(|node| Client::of(fabric.path(), node, 0, wanted));
+    a.connect(&b);
+    b.connect(&a);
+    for _ in 0..64 {
+        assert_eq!(b.receive(1), 0);
+        assert_eq!(a.send(2, ibv::IBV_WR_SEND), 0);
+    }
+    for _ in 0..64 {
+        assert_eq!(b.complete().status, ibv::IBV_WC_SUCCESS);
+    }
+}
+
 #[test]
 fn a_reliable_send_is_answered_without_its_receiver_looking() {
     let (_parent, fabric) = fabric();

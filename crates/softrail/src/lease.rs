@@ -8,10 +8,12 @@ use std::{
 use crate::fabric::Time;
 
 /// Longer than anybody needs it who is not dead or stopped.
-const TERM: Duration = Duration::from_secs(1);
+pub const TERM: Duration = Duration::from_secs(1);
 
 /// Who has it has it for a term at most: then it is anybody's, because its holder was
-/// killed or stopped while he had it. All zeros is a lease that nobody has.
+/// killed or stopped while he had it. One that was stopped may go on later and believe
+/// that he still has it, so what it protects must survive that. All zeros is a lease
+/// that nobody has.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct Lease(AtomicU64);

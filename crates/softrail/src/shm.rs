@@ -25,7 +25,7 @@ use crate::{
     condition::Condition,
     fabric::{Direction, OUTLETS, Outlet, QUEUE_BYTES, Tally, Time},
     injection::Injections,
-    lease::Lease,
+    lease::{self, Lease},
     private,
     process::Process,
 };
@@ -144,16 +144,30 @@ impl EndState {
         }
     }
 
+    /// Has what `slot` has offered placed, even if whoever was to announce it was killed.
+    pub fn look_for(&self, now: Time, slot: usize) {
+        if self.direction.is_due(now) || !self.direction.has_backlog() {
+            self.advance(now, Some(slot));
+        }
+    }
+
+    /// When looking changes something, if it ever does by itself.
+    pub fn next_start(&self) -> Option<Time> {
+        self.direction.next_start(|slot| &self.slots[slot].outlet)
+    }
+
     /// Empties a slot that the caller has claimed. Nobody advances the direction
     /// meanwhile; it is due at `now`.
     fn empty(&self, slot: &Slot, now: Time) {
         let begun = Instant::now();
-        let leased = loop {
-            match self.lease.try_take(now + begun.elapsed()) {
-                Some(leased) => break leased,
-                None => thread::sleep(Duration::from_micros(10)),
+        let mut leased = None;
+        // Whatever the memory says, nobody has it for longer than that.
+        while leased.is_none() && begun.elapsed() < 2 * lease::TERM {
+            leased = self.lease.try_take(now + begun.elapsed());
+            if leased.is_none() {
+                thread::sleep(Duration::from_micros(10));
             }
-        };
+        }
         slot.outlet.reset();
         drop(leased);
     }

@@ -105,6 +105,14 @@ fn ibv_uc_pingpong_with_events() {
     ping_pong("ibv_uc_pingpong", "-e");
 }
 
+/// Messages that arrive while those who wait for them sleep, frame by frame.
+#[test]
+fn ibv_uc_pingpong_with_events_and_long_messages() {
+    let ran = pair("ibv_uc_pingpong", "-g 1 -n 50 -s 1000000 -e");
+    assert!(ran.said.iter().all(|said| said.contains("50 iters in")));
+    assert_eq!(ran.bytes, [0, 2 * 50 * 1_000_000, 0]);
+}
+
 #[test]
 fn ibv_rc_pingpong() {
     ping_pong("ibv_rc_pingpong", "");

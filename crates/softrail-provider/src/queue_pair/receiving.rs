@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Phase, QueuePair, Receive, State};
+use super::{Halves, Phase, QueuePair, Receive, State};
 use crate::{
     bindings as ibv,
     memory::{Memory, Span},
@@ -88,19 +88,25 @@ impl QueuePair {
         }
     }
 
-    /// When the frame at the head arrives, if that is still to come.
-    pub(super) fn next_arrival(&self, state: &State, now: Time) -> Option<Time> {
+    /// When the message at the head is to be looked at again, if that is known. It may be
+    /// over: somebody else may have placed it since the last look.
+    pub(super) fn next_arrival(&self, state: &State) -> Option<Time> {
         if !matches!(state.phase, Phase::ReadyToReceive | Phase::ReadyToSend) {
             return None;
         }
         let (_, slot) = self.partner(state.peer)?;
         let queue = &slot.outlet.queue;
-        let arrives = match queue.head() {
-            Some(message) => message.arrives,
-            None if queue.depth() > 0 => self.peer_end().direction.next_free(),
-            None => return None,
-        };
-        (arrives > now).then_some(arrives)
+        match queue.head() {
+            // Who posts a receive has it looked at.
+            Some(Incoming { message, .. })
+                if message.uses_receive() && state.receives.is_empty() =>
+            {
+                None
+            }
+            Some(Incoming { arrives, .. }) => Some(arrives),
+            None if queue.depth() > 0 => self.peer_end().next_start(),
+            None => None,
+        }
     }
 
     /// The message at the head, if it is settled when that arrives. The sender settles
@@ -143,7 +149,7 @@ impl QueuePair {
         };
         self.settle(state, origin, at, fate);
         if status != ibv::IBV_WC_SUCCESS {
-            self.fail(state);
+            self.fail(state, Halves::Receives);
             let bytes = frame.message.bytes;
             let failed = self.completion(request.id, status, ibv::IBV_WC_RECV, bytes);
             return Some((failed, true));
@@ -216,7 +222,7 @@ impl QueuePair {
     fn deny(&self, state: &mut State, origin: Origin<'_>, at: Time) {
         if self.is_reliable() {
             self.settle(state, origin, at, Fate::AccessDenied);
-            self.fail(state);
+            self.fail(state, Halves::Receives);
             self.report(ibv::IBV_EVENT_QP_ACCESS_ERR);
         } else {
             self.settle(state, origin, at, Fate::Taken);

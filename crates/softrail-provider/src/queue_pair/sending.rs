@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rail_matrix::DeviceFault;
 
-use super::{Phase, QueuePair, State, course::Course};
+use super::{Halves, Phase, QueuePair, State, course::Course};
 use crate::{
     bindings as ibv,
     memory::{Held, Span, Spans},
@@ -299,7 +299,7 @@ impl QueuePair {
             let Send { request, .. } = state.sends.pop_front()?;
             state.queued = state.queued.min(state.sends.len());
             if status != ibv::IBV_WC_SUCCESS {
-                self.fail(state);
+                self.fail(state, Halves::Sends);
             }
             if request.signalled || status != ibv::IBV_WC_SUCCESS {
                 let bytes = request.payload.bytes();
@@ -312,7 +312,7 @@ impl QueuePair {
     /// unknown.
     fn outcome(&self, state: &mut State, now: Time, lane: Lane) -> Option<ibv::ibv_wc_status> {
         let departs = self.departs(state, lane).or_else(|| {
-            self.own_end().look(now);
+            self.own_end().look_for(now, self.slot);
             self.departs(state, lane)
         })?;
         if departs > now {
@@ -347,21 +347,22 @@ impl QueuePair {
     /// When the oldest send is to be looked at again, if it has not ended.
     pub(super) fn next_word(&self, state: &State) -> Option<Time> {
         let send = state.sends.front()?;
+        let queue = &self.own_slot().outlet.queue;
+        let word = state.sender.next_word(queue, self.answers(state));
         let lane = match send.stage {
             Stage::Sent(lane) => lane,
             Stage::Queued { posted } if send.missed => return self.gives_up(state, posted),
+            Stage::Queued { .. } => return word.or_else(|| self.own_end().next_start()),
             _ => return None,
         };
         let Some(departs) = self.departs(state, lane) else {
-            return Some(self.own_end().direction.next_free());
+            return self.own_end().next_start().or(Some(Time::ZERO));
         };
         if !self.is_answered() {
             return Some(departs);
         }
-        let queue = &self.own_slot().outlet.queue;
-        let word = state.sender.next_word(queue, self.answers(state));
         let arrives = matches!(lane, Lane::Through(_));
-        let nudge = (self.is_reliable() && arrives).then_some(state.nudge);
+        let nudge = (self.is_reliable() && arrives).then_some(state.nudge.max(departs));
         word.or(nudge).or_else(|| self.gives_up(state, departs))
     }
 }

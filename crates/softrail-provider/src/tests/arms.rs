@@ -306,12 +306,12 @@ proptest! {
 #[test]
 fn a_short_message_does_not_wait_for_another_queue_pairs_long_ones() {
     let slow = Link {
-        bytes_per_second: 10_000_000,
+        bytes_per_second: 1_000_000,
         ..LINK
     };
     on_both(slow, &[false, false], ReceiverNotReady::Wait, |arm| {
         let (long, short) = ((0, Side::First), (1, Side::First));
-        // Together they take a tenth of a second, and find room on the queue.
+        // Together they take a second, and find room on the queue.
         for _ in 0..4 {
             arm.receive((0, Side::Second));
             arm.send(long, Message::send(MOST));

@@ -41,8 +41,9 @@ const LOOK: usize = 1 << 12;
 /// that both have something to send all the time, neither is ever more than a frame
 /// ahead.
 ///
-/// Only one at a time may [advance](Self::advance) it; everything else may be asked by
-/// anybody at any time.
+/// One at a time should [advance](Self::advance) it: two place nothing twice, but may
+/// give frames of theirs the same time. Everything else may be asked by anybody at any
+/// time.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Direction {
@@ -83,6 +84,13 @@ impl Direction {
         Time::from_nanos(self.line.next_free.load(Ordering::Relaxed))
     }
 
+    /// When the next frame starts, if what was announced has any.
+    pub fn next_start<'a>(&self, outlet: impl Fn(usize) -> &'a Outlet) -> Option<Time> {
+        let announced = bits(self.backlog.0.load(Ordering::Acquire));
+        let ready = announced.filter_map(|pair| Some(outlet(pair).next()?.0));
+        Some(ready.min()?.max(self.next_free()))
+    }
+
     /// Places every frame that starts by `now`, of the queue pairs that were
     /// announced and of `pair`.
     ///
@@ -102,10 +110,9 @@ impl Direction {
             let Some(next) = self.next(&mut waiting, &mut empty, &outlet) else {
                 break;
             };
-            if next.start > now {
+            if next.start > now || !self.place(link, &next) {
                 break;
             }
-            self.place(link, &next);
         }
         let unknown = waiting & !known;
         if unknown != 0 {
@@ -153,15 +160,25 @@ impl Direction {
         first
     }
 
-    fn place(&self, link: &Link, turn: &Turn<'_>) {
-        let frame = turn.stream.place(link, turn.start);
-        turn.outlet.set_share(turn.share.wrapping_add(frame.bytes));
+    /// False when somebody else has placed something meanwhile.
+    fn place(&self, link: &Link, turn: &Turn<'_>) -> bool {
         let line = &self.line;
-        line.next_free
-            .store(frame.departs.as_nanos(), Ordering::Relaxed);
+        let free = line.next_free.load(Ordering::Relaxed);
+        if Time::from_nanos(free) > turn.start {
+            return false;
+        }
+        let Some(frame) = turn.stream.place(link, turn.start) else {
+            return false;
+        };
+        let departs = frame.departs.as_nanos();
+        let moved =
+            line.next_free
+                .compare_exchange(free, departs, Ordering::Relaxed, Ordering::Relaxed);
+        turn.outlet.set_share(turn.share.wrapping_add(frame.bytes));
         line.share.store(turn.share, Ordering::Relaxed);
         count(&line.bytes, frame.bytes);
         count(&line.messages, u64::from(frame.is_last));
+        moved.is_ok()
     }
 
     /// Bytes this direction was given so far.
@@ -354,6 +371,26 @@ mod tests {
         assert_eq!(arrives(0, 0), Some(micros(1022)));
         assert_eq!(arrives(0, 1), arrives(0, 0));
         assert!(arrives(1, 0) < Some(micros(30)));
+    }
+
+    /// Whoever was stopped while placing goes on with what it had found.
+    #[test]
+    fn who_is_late_places_nothing_again() {
+        let rail = Rail::new(1);
+        rail.offer(0, 0, FRAME_BYTES);
+        rail.offer(0, 0, FRAME_BYTES);
+        let outlet = |pair: usize| &rail.outlets[pair];
+        let found = |waiting: u64| {
+            let (mut waiting, mut empty) = (waiting, 0);
+            rail.direction.next(&mut waiting, &mut empty, &outlet)
+        };
+        let late = found(1).expect("there is a frame");
+        rail.look(1_000_000);
+        let (bytes, free) = (rail.direction.bytes(), rail.direction.next_free());
+        assert!(!rail.direction.place(&LINK, &late));
+        let now = (rail.direction.bytes(), rail.direction.next_free());
+        assert_eq!(now, (bytes, free));
+        assert_eq!(rail.outlets[0].lost.placed(), 2);
     }
 
     #[test]

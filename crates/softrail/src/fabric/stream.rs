@@ -63,10 +63,32 @@ pub(super) struct Cursor(pub(super) AtomicU64);
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 struct Placed {
-    loads: AtomicU64,
-    /// Of the next load, in bytes.
-    part: AtomicU64,
+    progress: AtomicU64,
     last_arrival: AtomicU64,
+}
+
+/// The loads that are on the cable, and how many bytes of the next one, in one word: it
+/// is moved only from where it was found, by whoever was stopped while placing as well.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    loads: u64,
+    part: u64,
+}
+
+impl Progress {
+    /// Enough for all bytes of the longest load.
+    const PART_BITS: u32 = QUEUE_BYTES.ilog2() + 1;
+
+    fn from_word(word: u64) -> Self {
+        Progress {
+            loads: word >> Self::PART_BITS,
+            part: word & ((1 << Self::PART_BITS) - 1),
+        }
+    }
+
+    fn to_word(self) -> u64 {
+        self.loads << Self::PART_BITS | self.part
+    }
 }
 
 #[derive(Debug, Default)]
@@ -95,13 +117,15 @@ impl Stream {
     /// It goes on counting: who is late with the last owner's messages must not take
     /// them for the next one's.
     pub fn reset(&self) {
-        let offered = self.offered();
+        let loads = self.offered();
         // No stream gets that far; somebody else wrote it.
-        let offered = if offered > u64::MAX / 2 { 0 } else { offered };
-        self.offered.0.store(offered, Ordering::Relaxed);
-        self.placed.part.store(0, Ordering::Relaxed);
+        let loads = if loads > 1 << 40 { 0 } else { loads };
+        let progress = Progress { loads, part: 0 };
+        self.offered.0.store(loads, Ordering::Relaxed);
         self.placed.last_arrival.store(0, Ordering::Relaxed);
-        self.placed.loads.store(offered, Ordering::Release);
+        self.placed
+            .progress
+            .store(progress.to_word(), Ordering::Release);
     }
 
     /// How many loads were offered.
@@ -111,7 +135,7 @@ impl Stream {
 
     /// How many of them have their times.
     pub fn placed(&self) -> u64 {
-        self.placed.loads.load(Ordering::Acquire)
+        Progress::from_word(self.placed.progress.load(Ordering::Acquire)).loads
     }
 
     /// Offers another load and gives its number, counted from 0. What it stands for
@@ -153,48 +177,63 @@ impl Stream {
     /// When the next load may start, if there is one. A stream that claims more of them
     /// than it remembers has none: its owner's process is not trusted.
     pub(super) fn ready(&self) -> Option<Time> {
-        let next = self.placed.loads.load(Ordering::Relaxed);
+        let next = self.placed();
         let waiting = self.offered().wrapping_sub(next);
         (1..=DEPTH as u64)
             .contains(&waiting)
             .then(|| Time::from_nanos(self.item(next).ready.load(Ordering::Relaxed)))
     }
 
-    /// Puts the next frame on a cable that is free from `start` on. One at a time,
-    /// and only if there is a load.
-    pub(super) fn place(&self, link: &Link, start: Time) -> Frame {
-        let number = self.placed.loads.load(Ordering::Relaxed);
-        let item = self.item(number);
+    /// Puts the next frame on a cable that is free from `start` on, if there is a load.
+    /// Nothing when somebody else has done so meanwhile.
+    pub(super) fn place(&self, link: &Link, start: Time) -> Option<Frame> {
+        let found = self.placed.progress.load(Ordering::Acquire);
+        let Progress { loads, part } = Progress::from_word(found);
+        let item = self.item(loads);
         // The owner's process is not trusted.
         let bytes = item.bytes.load(Ordering::Relaxed).min(QUEUE_BYTES);
-        let part = self.placed.part.load(Ordering::Relaxed).min(bytes);
+        let part = part.min(bytes);
         let frame = (bytes - part).min(FRAME_BYTES);
         // Rounded for the load as a whole, not for every frame.
         let duration = serialisation(link, part + frame) - serialisation(link, part);
         let departs = start + duration;
         let is_last = part + frame == bytes;
+        let next = match is_last {
+            true => Progress {
+                loads: loads.wrapping_add(1),
+                part: 0,
+            },
+            false => Progress {
+                loads,
+                part: part + frame,
+            },
+        };
         if is_last {
-            let delay = Duration::from_nanos(item.delay.load(Ordering::Relaxed));
-            // What follows a delayed message stays behind it.
-            let before = Time::from_nanos(self.placed.last_arrival.load(Ordering::Relaxed));
-            let arrives = (departs + link.latency + delay).max(before);
-            item.departs.store(departs.as_nanos(), Ordering::Relaxed);
-            item.arrives.store(arrives.as_nanos(), Ordering::Relaxed);
-            self.placed
-                .last_arrival
-                .store(arrives.as_nanos(), Ordering::Relaxed);
-            self.placed.part.store(0, Ordering::Relaxed);
-            self.placed
-                .loads
-                .store(number.wrapping_add(1), Ordering::Release);
-        } else {
-            self.placed.part.store(part + frame, Ordering::Relaxed);
+            self.time(item, departs, link.latency);
         }
-        Frame {
+        let moved = self.placed.progress.compare_exchange(
+            found,
+            next.to_word(),
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
+        moved.ok().map(|_| Frame {
             departs,
             bytes: frame,
             is_last,
-        }
+        })
+    }
+
+    /// Says when a load leaves and arrives.
+    fn time(&self, item: &Item, departs: Time, latency: Duration) {
+        let delay = Duration::from_nanos(item.delay.load(Ordering::Relaxed));
+        let last_arrival = &self.placed.last_arrival;
+        // What follows a delayed message stays behind it.
+        let before = Time::from_nanos(last_arrival.load(Ordering::Relaxed));
+        let arrives = (departs + latency + delay).max(before);
+        item.departs.store(departs.as_nanos(), Ordering::Relaxed);
+        item.arrives.store(arrives.as_nanos(), Ordering::Relaxed);
+        last_arrival.store(arrives.as_nanos(), Ordering::Relaxed);
     }
 
     fn item(&self, number: u64) -> &Item {
