@@ -96,6 +96,11 @@ impl QueuePair {
         }
         let (_, slot) = self.partner(state.peer)?;
         let queue = &slot.outlet.queue;
+        let start = match queue.depth() {
+            0 => return None,
+            _ => self.peer_end().next_start(),
+        };
+        // Asked after what is not placed, which may be placed meanwhile.
         match queue.head() {
             // Who posts a receive has it looked at.
             Some(Incoming { message, .. })
@@ -104,8 +109,7 @@ impl QueuePair {
                 None
             }
             Some(Incoming { arrives, .. }) => Some(arrives),
-            None if queue.depth() > 0 => self.peer_end().next_start(),
-            None => None,
+            None => start,
         }
     }
 
