@@ -7,6 +7,8 @@ use std::{
 
 use rail_matrix::MessageFault;
 
+use crate::process::Process;
+
 /// How many messages of a device may have a fault before them at a time.
 pub const INJECTIONS: usize = 64;
 
@@ -15,8 +17,9 @@ pub const INJECTIONS: usize = 64;
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Injections {
-    /// How many of them there may be: almost always none.
-    pending: AtomicU32,
+    /// A bit for each entry that may be ready: almost always none. It changes only while
+    /// the entry is somebody's.
+    pending: AtomicU64,
     /// How many queue pairs were created at this end.
     created: AtomicU32,
     entries: [Entry; INJECTIONS],
@@ -29,20 +32,21 @@ struct Entry {
     before: AtomicU64,
     /// Which queue pair's messages count, from 1; 0 for anybody's.
     queue_pair: AtomicU32,
+    /// `FREE`, `READY`, or else the number of the process that writes it or takes from it.
+    /// Where that was killed meanwhile, the entry is as good as free.
     state: AtomicU32,
     /// In nanoseconds; 0 for a message that is dropped.
     delay: AtomicU64,
 }
 
-/// The states of an entry.
+/// States of an entry that are the number of no process.
 const FREE: u32 = 0;
-const WRITTEN: u32 = 1;
-const READY: u32 = 2;
+const READY: u32 = u32::MAX;
 
 impl Default for Injections {
     fn default() -> Self {
         Injections {
-            pending: AtomicU32::default(),
+            pending: AtomicU64::default(),
             created: AtomicU32::default(),
             entries: std::array::from_fn(|_| Entry::default()),
         }
@@ -59,13 +63,8 @@ impl Injections {
     /// queue pair, which may be yet to be created, or of all. False when that was said
     /// of `INJECTIONS` others that are yet to be sent.
     pub fn add(&self, queue_pair: Option<u32>, message: u32, fault: MessageFault) -> bool {
-        let claim = |entry: &&Entry| {
-            let state = &entry.state;
-            state
-                .compare_exchange(FREE, WRITTEN, Ordering::Acquire, Ordering::Relaxed)
-                .is_ok()
-        };
-        let Some(entry) = self.entries.iter().find(claim) else {
+        let mut entries = self.entries.iter().enumerate();
+        let Some((index, entry)) = entries.find(|(_, entry)| entry.claim()) else {
             return false;
         };
         let queue_pair = queue_pair.map_or(0, |number| number.saturating_add(1));
@@ -76,21 +75,24 @@ impl Injections {
         entry.before.store(message.into(), Ordering::Relaxed);
         entry.queue_pair.store(queue_pair, Ordering::Relaxed);
         entry.delay.store(delay, Ordering::Relaxed);
+        // In this order: who is killed in between leaves nothing ready that nobody looks at.
+        self.pending.fetch_or(1 << index, Ordering::Relaxed);
         entry.state.store(READY, Ordering::Release);
-        self.pending.fetch_add(1, Ordering::Release);
         true
     }
 
     /// What becomes of the next message of a queue pair, if it has a fault. To be asked
     /// once for each.
     pub fn next(&self, queue_pair: u32) -> Option<MessageFault> {
-        if self.pending.load(Ordering::Acquire) == 0 {
-            return None;
-        }
+        let mut pending = self.pending.load(Ordering::Relaxed);
         let mut fault = None;
-        for entry in &self.entries {
+        while pending != 0 {
+            let index = pending.trailing_zeros();
+            pending &= pending - 1;
+            let entry = &self.entries[index as usize];
             if let Some(of_entry) = entry.pass(queue_pair) {
-                self.pending.fetch_sub(1, Ordering::Relaxed);
+                self.pending.fetch_and(!(1 << index), Ordering::Relaxed);
+                entry.state.store(FREE, Ordering::Release);
                 fault = fault.or(Some(of_entry));
             }
         }
@@ -99,7 +101,27 @@ impl Injections {
 }
 
 impl Entry {
-    /// Counts a message; gives its fault if it is the one that is meant.
+    /// Makes it this process's to write, if nobody uses it.
+    fn claim(&self) -> bool {
+        let state = self.state.load(Ordering::Relaxed);
+        let is_unused = match state {
+            FREE => true,
+            READY => false,
+            process => !Process::numbered(process).is_alive(),
+        };
+        is_unused && self.hold(state)
+    }
+
+    /// Makes it this process's if it is in this state.
+    fn hold(&self, state: u32) -> bool {
+        let own = std::process::id();
+        self.state
+            .compare_exchange(state, own, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Counts a message; gives its fault if it is the one that is meant. Then the entry
+    /// is this process's.
     fn pass(&self, queue_pair: u32) -> Option<MessageFault> {
         if self.state.load(Ordering::Acquire) != READY {
             return None;
@@ -114,14 +136,10 @@ impl Entry {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| {
                 before.checked_sub(1)
             });
-        if earlier.is_ok() {
+        if earlier.is_ok() || !self.hold(READY) {
             return None;
         }
-        let delay = self.delay.load(Ordering::Relaxed);
-        self.state
-            .compare_exchange(READY, FREE, Ordering::AcqRel, Ordering::Relaxed)
-            .ok()?;
-        Some(match delay {
+        Some(match self.delay.load(Ordering::Relaxed) {
             0 => MessageFault::Drop,
             nanos => MessageFault::Delay(Duration::from_nanos(nanos)),
         })
@@ -155,5 +173,30 @@ mod tests {
         assert_eq!(injections.next(0), None);
         assert_eq!(injections.next(7), Some(DELAY));
         assert!(injections.add(None, 0, MessageFault::Drop));
+    }
+
+    #[test]
+    fn who_was_killed_in_the_middle_takes_no_room_along() {
+        let mut child = std::process::Command::new("true")
+            .spawn()
+            .expect("true runs");
+        child.wait().expect("it ends");
+        let injections = Injections::default();
+        injections.entries[0]
+            .state
+            .store(child.id(), Ordering::Relaxed);
+        injections.pending.store(1, Ordering::Relaxed);
+        assert_eq!(injections.next(0), None);
+        assert!((0..INJECTIONS).all(|_| injections.add(None, 0, DELAY)));
+        assert_eq!(injections.next(0), Some(DELAY));
+    }
+
+    #[test]
+    fn who_is_in_the_middle_is_left_alone() {
+        let injections = Injections::default();
+        let own = std::process::id();
+        injections.entries[0].state.store(own, Ordering::Relaxed);
+        assert!((1..INJECTIONS).all(|_| injections.add(None, 0, DELAY)));
+        assert!(!injections.add(None, 0, DELAY));
     }
 }

@@ -36,7 +36,7 @@ use memmap2::{MmapOptions, MmapRaw};
 pub const SLOTS: usize = OUTLETS;
 
 /// Says what the file is and which layout it has.
-const MAGIC: u64 = u64::from_be_bytes(*b"softrl\x00\x05");
+const MAGIC: u64 = u64::from_be_bytes(*b"softrl\x00\x06");
 
 /// One of the two ends of a cable, in the order in which the rig lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
