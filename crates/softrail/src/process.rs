@@ -39,9 +39,12 @@ impl Process {
     }
 
     /// Whether it has not ended. One that was killed has, even while its parent has
-    /// yet to ask how it ended.
+    /// yet to ask how it ended. Where the system does not tell when processes were
+    /// started, then or now, the number decides.
     pub fn is_alive(self) -> bool {
-        platform::start_of_process(self.number()) == Some((self.0 >> 32) as u32)
+        let start = (self.0 >> 32) as u32;
+        let told = platform::start_of_process(self.number());
+        told.is_some_and(|told| told == start || told == 0 || start == 0)
     }
 
     /// Sends it a signal if it has a file of `folder` mapped; says whether it has. What
@@ -101,6 +104,11 @@ mod tests {
     fn another_process_of_the_same_number_is_another() {
         let Process(word) = Process::own();
         assert!(!Process(word ^ 1 << 32).is_alive());
+    }
+
+    #[test]
+    fn who_was_seen_where_nobody_tells_when_it_was_started_is_alive() {
+        assert!(Process(u64::from(std::process::id())).is_alive());
     }
 
     #[test]

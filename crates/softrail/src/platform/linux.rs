@@ -5,9 +5,11 @@ use std::{
 
 use rustix::{
     io::Errno,
-    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+    process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
     thread::futex,
 };
+
+use super::{is_there, pid};
 
 /// The name under which jaccl opens libibverbs.
 pub const LIBRARY: &str = "libibverbs.so.1";
@@ -41,11 +43,24 @@ pub fn wait(word: &AtomicU32, value: u32, timeout: Option<Duration>) {
 }
 
 /// When a process was started, in ticks since the system was, which in 32 bits come
-/// back after a year. Nothing when none of this number runs.
+/// back after a year; 0 when the system does not tell. Nothing when none of this number
+/// runs.
 pub fn start_of_process(number: u32) -> Option<u32> {
-    let text = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
+    start_told_by(Path::new("/proc"), number)
+}
+
+fn start_told_by(proc: &Path, number: u32) -> Option<u32> {
+    match fs::read(proc.join(number.to_string()).join("stat")) {
+        Ok(text) => start_in(&String::from_utf8_lossy(&text)),
+        // Also where there is no `/proc`, and when we have no descriptor left to read it.
+        Err(_) => is_there(number).then_some(0),
+    }
+}
+
+/// When the process was started that a `stat` is about, unless it has ended.
+fn start_in(stat: &str) -> Option<u32> {
     // The name comes before, in parentheses, and may hold any character.
-    let (_, fields) = text.rsplit_once(')')?;
+    let (_, fields) = stat.rsplit_once(')')?;
     // proc(5) counts from 1, and the first here is its third.
     let mut fields = fields.split_ascii_whitespace();
     let state = fields.next()?;
@@ -58,7 +73,7 @@ pub fn start_of_process(number: u32) -> Option<u32> {
 
 /// Sends a signal to a process if it has a file of `folder` mapped; says whether it has.
 pub fn signal_user(number: u32, folder: &Path, signal: Signal) -> io::Result<bool> {
-    let Some(pid) = i32::try_from(number).ok().and_then(Pid::from_raw) else {
+    let Some(pid) = pid(number) else {
         return Ok(false);
     };
     // What is asked for its mappings is what gets the signal, even if it ends meanwhile
@@ -88,4 +103,28 @@ fn has_mapped(number: u32, folder: &Path) -> bool {
         let file = name.map(|at| Path::new(OsStr::from_bytes(&line[at..])));
         file.and_then(Path::parent) == Some(&folder)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process;
+
+    use super::*;
+
+    #[test]
+    fn without_proc_a_process_is_known_by_its_number_alone() {
+        let empty = tempfile::tempdir().expect("a temporary folder");
+        assert_eq!(start_told_by(empty.path(), process::id()), Some(0));
+        let mut ended = process::Command::new("true").spawn().expect("true runs");
+        ended.wait().expect("it ends");
+        assert_eq!(start_told_by(empty.path(), ended.id()), None);
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_asked_is_there() {
+        let proc = tempfile::tempdir().expect("a temporary folder");
+        let stat = proc.path().join(process::id().to_string()).join("stat");
+        fs::create_dir_all(stat).expect("a folder, which is no text");
+        assert_eq!(start_told_by(proc.path(), process::id()), Some(0));
+    }
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, test_kill_process};
+use rustix::process::Signal;
 
 /// The name under which jaccl opens the RDMA library.
 pub const LIBRARY: &str = "librdma.dylib";
@@ -42,13 +42,10 @@ pub fn wait(word: &AtomicU32, value: u32, timeout: Option<Duration>) {
     }
 }
 
-/// The same for every process that runs, which here is as good as its number. Nothing
-/// when none of this number runs.
+/// 0 for every process that runs: the system does not tell. Nothing when none of this
+/// number runs.
 pub fn start_of_process(number: u32) -> Option<u32> {
-    let pid = Pid::from_raw(i32::try_from(number).ok()?)?;
-    // One of another user cannot be asked, and is there.
-    let is_there = test_kill_process(pid) != Err(rustix::io::Errno::SRCH);
-    is_there.then_some(0)
+    super::is_there(number).then_some(0)
 }
 
 /// Nobody is told here what a process has mapped, so nobody gets a signal.
