@@ -12,13 +12,16 @@ use std::{
     },
 };
 
+use rustix::io::ioctl_fionbio;
+
 use super::{bindings as ibv, lock};
 
 /// Events that may wait to be asked for. Further ones are lost, as a device loses them
-/// whose queue of events is full: a pipe has room for twice as many.
+/// whose queue of events is full.
 const MOST: usize = 1 << 15;
 
-/// Events in order, and a pipe that holds a byte for each.
+/// Events in order, and a pipe that holds a byte while there are any. It may hold bytes
+/// of events that were forgotten, too.
 #[derive(Debug)]
 pub struct EventQueue<T> {
     reader: PipeReader,
@@ -29,6 +32,8 @@ pub struct EventQueue<T> {
 impl<T> EventQueue<T> {
     pub fn new() -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
+        // Who tells an event holds locks of a queue pair and must not wait for a reader.
+        ioctl_fionbio(&writer, true)?;
         Ok(EventQueue {
             reader,
             writer,
@@ -47,8 +52,14 @@ impl<T> EventQueue<T> {
             return;
         }
         events.push_back(event);
-        drop(events);
-        // The reader is ours.
+        if events.len() == 1 {
+            self.mark();
+        }
+    }
+
+    /// Makes the descriptor readable.
+    fn mark(&self) {
+        // The reader is ours, and a pipe that has no room is readable.
         let _ = (&self.writer).write(&[0]);
     }
 
@@ -61,7 +72,11 @@ impl<T> EventQueue<T> {
         loop {
             // Not `read_exact`, which does not stop for a signal.
             let _one = (&self.reader).read(&mut [0])?;
-            if let Some(event) = lock(&self.events).pop_front() {
+            let mut events = lock(&self.events);
+            if let Some(event) = events.pop_front() {
+                if !events.is_empty() {
+                    self.mark();
+                }
                 return Ok(event);
             }
         }
@@ -129,9 +144,16 @@ impl Notifier {
     /// There is a new completion in `queue`. `worthy` completions are told to who
     /// wants only solicited ones, too.
     pub fn completed(&self, queue: usize, worthy: bool) {
-        let armed = self.armed.load(Ordering::SeqCst);
-        let wanted = armed == Wanted::Everything as u8 || armed != Wanted::Nothing as u8 && worthy;
-        if wanted && self.armed.swap(Wanted::Nothing as u8, Ordering::SeqCst) == armed {
+        let disarmed = |armed| {
+            let everything = armed == Wanted::Everything as u8;
+            let wanted = everything || armed != Wanted::Nothing as u8 && worthy;
+            wanted.then_some(Wanted::Nothing as u8)
+        };
+        // In one step: the application may ask for more at this moment.
+        let told = self
+            .armed
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, disarmed);
+        if told.is_ok() {
             self.channel.push(queue);
         }
     }
@@ -155,6 +177,19 @@ mod tests {
         let queue = EventQueue::new().expect("a pipe");
         (0..3 * MOST).for_each(|event| queue.push(event));
         assert_eq!(queue.next().expect("pushed"), 0);
+    }
+
+    #[test]
+    fn who_tells_does_not_wait_even_if_all_is_forgotten() {
+        let queue = EventQueue::new().expect("a pipe");
+        for event in 0..3 * MOST {
+            queue.push(event);
+            queue.forget(|_| true);
+        }
+        queue.push(7);
+        queue.push(8);
+        let both = [queue.next(), queue.next()].map(|event| event.expect("pushed"));
+        assert_eq!(both, [7, 8]);
     }
 
     #[test]
