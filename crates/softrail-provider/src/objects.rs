@@ -72,8 +72,7 @@ pub struct Context {
     pub cable: Arc<SharedCable>,
     pub engine: Engine,
     pub async_events: Arc<EventQueue<AsyncEvent>>,
-    /// Shared with everything that was made in it and was not handed back.
-    users: Arc<()>,
+    users: Arc<Users>,
 }
 
 /// Why a device cannot be opened.
@@ -114,15 +113,11 @@ impl Context {
         }))
     }
 
-    /// What something made in a context keeps for as long as it is there.
-    fn user(context: *mut ibv::ibv_context) -> Arc<()> {
-        // SAFETY: objects are made in live contexts only.
-        Arc::clone(unsafe { &(*Context::behind(context)).users })
-    }
-
-    /// Whether something that was made in it was not handed back.
-    pub fn is_used(&self) -> bool {
-        Arc::strong_count(&self.users) > 1
+    /// Notes that the application has closed it. Says whether it must stay open for
+    /// something that was made in it and was not handed back, the last of which closes
+    /// it then.
+    pub fn close(&self) -> bool {
+        self.users.0.fetch_or(Users::CLOSED, Ordering::AcqRel) >= Users::ONE
     }
 
     /// What the device can do at the moment.
@@ -144,12 +139,47 @@ impl Context {
     const OFFSET: usize = offset_of!(ibv::verbs_context, context);
 }
 
+/// How many things were made in a context and not handed back, and whether that is
+/// closed otherwise: in one word, so that one alone finds that both are so.
+#[derive(Debug, Default)]
+struct Users(AtomicUsize);
+
+impl Users {
+    const CLOSED: usize = 1;
+    const ONE: usize = 2;
+}
+
+/// What something made in a context keeps for as long as it is there.
+struct User {
+    users: Arc<Users>,
+    context: *mut Context,
+}
+
+impl User {
+    fn of(context: *mut ibv::ibv_context) -> Self {
+        let context = Context::behind(context);
+        // SAFETY: objects are made in live contexts only.
+        let users = Arc::clone(unsafe { &(*context).users });
+        users.0.fetch_add(Users::ONE, Ordering::Relaxed);
+        User { users, context }
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let before = self.users.0.fetch_sub(Users::ONE, Ordering::AcqRel);
+        if before == Users::ONE | Users::CLOSED {
+            handles::take_back(self.context, |_| false);
+        }
+    }
+}
+
 /// An `ibv_pd`.
 #[repr(C)]
 pub struct ProtectionDomain {
     pub raw: ibv::ibv_pd,
     pub regions: Arc<Regions>,
-    _user: Arc<()>,
+    _user: User,
 }
 
 impl ProtectionDomain {
@@ -157,7 +187,7 @@ impl ProtectionDomain {
         Box::new(ProtectionDomain {
             raw: ibv::ibv_pd { context, handle: 0 },
             regions: Arc::default(),
-            _user: Context::user(context),
+            _user: User::of(context),
         })
     }
 
@@ -220,7 +250,7 @@ impl Drop for MemoryRegion {
 pub struct Channel {
     raw: ibv::ibv_comp_channel,
     pub events: Arc<EventQueue<usize>>,
-    _user: Arc<()>,
+    _user: User,
 }
 
 impl Channel {
@@ -234,7 +264,7 @@ impl Channel {
         Ok(Box::new(Channel {
             raw,
             events,
-            _user: Context::user(context),
+            _user: User::of(context),
         }))
     }
 
@@ -254,7 +284,7 @@ pub struct CompletionQueue {
     /// others no room in short answers.
     first: AtomicUsize,
     notifier: Option<Arc<Notifier>>,
-    _user: Arc<()>,
+    _user: User,
 }
 
 /// A queue pair that reports to a completion queue, and what of it.
@@ -284,7 +314,7 @@ impl CompletionQueue {
             sources: Mutex::default(),
             first: AtomicUsize::new(0),
             notifier: channel.map(|channel| Arc::new(Notifier::new(Arc::clone(&channel.events)))),
-            _user: Context::user(context),
+            _user: User::of(context),
         })
     }
 

@@ -92,11 +92,12 @@ pub unsafe extern "C" fn ibv_open_device(device: *mut ibv::ibv_device) -> *mut i
     }
 }
 
-/// Closes a device. While objects of it were not handed back it stays open for them:
-/// libibverbs pulls it away from under them, which well-known programs do not notice.
+/// Closes a device. While objects of it were not handed back it stays open for them, and
+/// the last of them closes it: libibverbs pulls it away from under them, which well-known
+/// programs do not notice.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_close_device(context: *mut ibv::ibv_context) -> c_int {
-    match handles::take_back(Context::behind(context), Context::is_used) {
+    match handles::take_back(Context::behind(context), Context::close) {
         0 | libc::EBUSY => 0,
         errno => refuse(errno),
     }

@@ -1,6 +1,8 @@
 //! Calls that make no sense, out of order or out of bounds: an error number, never a
 //! crash.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::api::completion::ibv_resize_cq;
 
@@ -56,17 +58,31 @@ fn what_is_used_stays() {
     // SAFETY: live objects.
     unsafe {
         assert_eq!(ibv_dealloc_pd(client.domain), libc::EBUSY);
-        assert_eq!(
-            ibv_close_device(client.context),
-            0,
-            "as far as one can tell"
-        );
         let other = ibv_alloc_pd(client.context);
         let mut memory = [0_u8; 8];
         let region = ibv_reg_mr(other, memory.as_mut_ptr().cast(), 8, 0);
         assert_eq!(ibv_dealloc_pd(other), libc::EBUSY, "memory is in it");
         assert_eq!(ibv_dereg_mr(region), 0);
         assert_eq!(ibv_dealloc_pd(other), 0);
+    }
+}
+
+#[test]
+fn a_device_that_is_closed_early_closes_with_the_last_of_its_objects() {
+    let (_parent, fabric) = fabric();
+    let devices = config::devices(fabric.path(), "a").expect("a node");
+    let list = device_list(devices);
+    // SAFETY: a device of the list, and live objects but where that is the matter.
+    unsafe {
+        let context = ibv_open_device(*list);
+        ibv_free_device_list(list);
+        let (one, other) = (ibv_alloc_pd(context), ibv_alloc_pd(context));
+        let held = Arc::downgrade(&(*Context::behind(context)).cable);
+        assert_eq!(ibv_close_device(context), 0, "as far as one can tell");
+        assert_eq!(ibv_dealloc_pd(one), 0);
+        assert!(held.upgrade().is_some(), "the other needs it");
+        assert_eq!(ibv_dealloc_pd(other), 0);
+        assert!(held.upgrade().is_none());
     }
 }
 
