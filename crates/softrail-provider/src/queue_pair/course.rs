@@ -12,6 +12,8 @@ use softrail::fabric::Time;
 pub enum Course {
     /// It arrives so much later than it would: usually nothing.
     Late(Duration),
+    /// It leaves and does not arrive, and is sent again, to arrive so much later.
+    Again(Duration),
     /// It leaves and does not arrive.
     Lost,
 }
@@ -19,16 +21,12 @@ pub enum Course {
 impl QueuePair {
     /// What becomes of the message that is posted now. To be asked once for each.
     pub(super) fn course(&self, state: &State) -> Course {
-        let end = self.own_end();
-        match end.injections.next(self.ordinal) {
+        match self.own_end().injections.next(self.ordinal) {
             None => Course::Late(Duration::ZERO),
             Some(MessageFault::Delay(by)) => Course::Late(by),
             Some(MessageFault::Drop) => match self.resend(state) {
-                // It is sent again, and by then nothing keeps it.
-                Some(after) => {
-                    end.tally.count_loss();
-                    Course::Late(after)
-                }
+                // By then nothing keeps it.
+                Some(after) => Course::Again(after),
                 None => Course::Lost,
             },
         }
@@ -39,7 +37,9 @@ impl QueuePair {
     pub(super) fn delay(&self, course: Course) -> Option<Duration> {
         let (own, other) = (self.own_end(), self.peer_end());
         match course {
-            Course::Late(by) if own.condition.reaches(&other.condition) => Some(by),
+            Course::Late(by) | Course::Again(by) if own.condition.reaches(&other.condition) => {
+                Some(by)
+            }
             _ => None,
         }
     }

@@ -143,6 +143,10 @@ impl QueuePair {
             return Ok(None);
         };
         self.store(reservation.offset, source.as_slice());
+        // Unless the cable has kept the first try of it already.
+        if matches!(course, Course::Again(_)) && !missed {
+            self.lose(&message, posted, now);
+        }
         let number = state.sender.publish(queue, reservation);
         end.advance(now, Some(self.slot));
         if self.is_reliable() && state.sends.len() == state.queued {
