@@ -31,7 +31,7 @@ use super::{
 use sending::Send;
 use softrail::{
     config::Device,
-    fabric::{QUEUE_BYTES, Sender, Time},
+    fabric::{QUEUE_BYTES, Queue, Sender, Time},
     shm::{EndState, SharedCable, Slot, slot_of},
 };
 
@@ -160,6 +160,27 @@ struct State {
     worked: bool,
 }
 
+impl State {
+    /// That of a queue pair that does nothing yet and whose queue is empty.
+    fn new(queue: &Queue) -> Self {
+        State {
+            phase: Phase::Reset,
+            peer: None,
+            patience: Patience::default(),
+            access: 0,
+            sender: Sender::of(queue),
+            sends: VecDeque::new(),
+            queued: 0,
+            receives: VecDeque::new(),
+            ended_sends: VecDeque::new(),
+            ended_receives: VecDeque::new(),
+            receives_first: false,
+            nudge: Time::ZERO,
+            worked: false,
+        }
+    }
+}
+
 struct Receive {
     request: ReceiveRequest,
     posted: Time,
@@ -171,21 +192,7 @@ impl QueuePair {
         let (slot, number) = parts.cable.claim(parts.device.side, now)?;
         let outlet = &parts.cable.slot(parts.device.side, slot)?.outlet;
         let ordinal = parts.cable.end(parts.device.side).injections.created();
-        let state = State {
-            phase: Phase::Reset,
-            peer: None,
-            patience: Patience::default(),
-            access: 0,
-            sender: Sender::of(&outlet.queue),
-            sends: VecDeque::new(),
-            queued: 0,
-            receives: VecDeque::new(),
-            ended_sends: VecDeque::new(),
-            ended_receives: VecDeque::new(),
-            receives_first: false,
-            nudge: Time::ZERO,
-            worked: false,
-        };
+        let state = State::new(&outlet.queue);
         Some(QueuePair {
             number,
             ordinal,
@@ -234,7 +241,9 @@ impl QueuePair {
     pub fn advance(&self, next: Phase) -> bool {
         let mut state = lock(&self.state);
         let legal = match next {
-            Phase::Reset | Phase::Error => true,
+            Phase::Error => true,
+            // Through `reset`.
+            Phase::Reset => false,
             Phase::Init => matches!(state.phase, Phase::Reset | Phase::Init),
             // Through `connect`.
             Phase::ReadyToReceive => false,
@@ -245,17 +254,25 @@ impl QueuePair {
         if legal {
             state.phase = next;
         }
-        if matches!(next, Phase::Reset | Phase::Error) {
+        if next == Phase::Error {
             self.own_slot().set_answers(false);
         }
-        if next == Phase::Reset {
-            state.sends.clear();
-            state.queued = 0;
-            state.receives.clear();
-            state.ended_sends.clear();
-            state.ended_receives.clear();
-        }
         legal
+    }
+
+    /// Forgets its connection and all work requests at `now`, and takes what is under
+    /// way off the cable: it must not reach the next peer.
+    pub fn reset(&self, now: Time) {
+        let mut state = lock(&self.state);
+        let slot = self.own_slot();
+        slot.set_answers(false);
+        slot.connect(0);
+        self.own_end().empty(slot, now);
+        *state = State {
+            patience: state.patience,
+            access: state.access,
+            ..State::new(&slot.outlet.queue)
+        };
     }
 
     /// Becomes ready to receive from `peer`; false when not initialised.

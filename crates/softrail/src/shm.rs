@@ -156,9 +156,9 @@ impl EndState {
         self.direction.next_start(|slot| &self.slots[slot].outlet)
     }
 
-    /// Empties a slot that the caller has claimed. Nobody advances the direction
-    /// meanwhile; it is due at `now`.
-    fn empty(&self, slot: &Slot, now: Time) {
+    /// Empties a slot that the caller has claimed, at `now`. Nobody advances the
+    /// direction meanwhile.
+    pub fn empty(&self, slot: &Slot, now: Time) {
         let begun = Instant::now();
         let mut leased = None;
         // Whatever the memory says, nobody has it for longer than that.

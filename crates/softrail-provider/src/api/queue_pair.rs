@@ -11,7 +11,7 @@ use super::{
 use crate::{
     bindings as ibv,
     builder::{self, Builder},
-    fail, handles,
+    clock, fail, handles,
     objects::{ProtectionDomain, Qp},
     queue_pair::{Patience, Peer, Phase, QueuePair, Transport},
 };
@@ -157,7 +157,10 @@ pub unsafe extern "C" fn ibv_modify_qp(
 fn step(pair: &Qp, attributes: &ibv::ibv_qp_attr) -> c_int {
     let inner = &pair.inner;
     let done = match attributes.qp_state {
-        ibv::IBV_QPS_RESET => inner.advance(Phase::Reset),
+        ibv::IBV_QPS_RESET => {
+            inner.reset(clock::now());
+            true
+        }
         ibv::IBV_QPS_INIT => inner.advance(Phase::Init),
         ibv::IBV_QPS_RTR => {
             let route = &attributes.ah_attr;

@@ -11,7 +11,10 @@ use crate::{
     memory::{Held, Span, Spans},
     work::{Payload, SendRequest},
 };
-use softrail::fabric::{Fate, Heard, Load, Message, Stream, Time};
+use softrail::{
+    fabric::{Fate, Heard, Load, Message, Stream, Time},
+    shm::Slot,
+};
 
 /// How long after the arrival of a message an answer is expected without waking
 /// the other end for it: a client there that polls answers by itself.
@@ -24,15 +27,15 @@ const NUDGES: Duration = Duration::from_millis(1);
 pub struct Send {
     request: SendRequest,
     course: Course,
-    /// Whether it was sent while the cable was broken, and is sent again.
-    missed: bool,
     stage: Stage,
 }
 
 #[derive(Clone, Copy)]
 enum Stage {
     /// With us, for want of room on the queue.
-    Queued { posted: Time },
+    Queued { ready: Time },
+    /// Sent while the cable was broken, first then, and to be sent again.
+    Missed { first: Time },
     /// Given to the cable.
     Sent(Lane),
     /// Answered, and to end with this status.
@@ -54,12 +57,11 @@ enum Lane {
 impl QueuePair {
     pub(super) fn enqueue(&self, state: &mut State, now: Time, mut request: SendRequest) {
         request.signalled |= self.parts.limits.signal_all;
-        let course = self.course(state);
+        let course = self.course();
         state.sends.push_back(Send {
             request,
             course,
-            missed: false,
-            stage: Stage::Queued { posted: now },
+            stage: Stage::Queued { ready: now },
         });
         state.queued += 1;
     }
@@ -74,9 +76,9 @@ impl QueuePair {
         }
         while state.queued > 0 {
             let index = state.sends.len() - state.queued;
-            let Stage::Queued { posted } = state.sends[index].stage else {
+            if !state.sends[index].is_waiting() {
                 return;
-            };
+            }
             let waits = state.sends[index].request.fenced;
             if waits && state.sends.range(..index).any(Send::awaits_bytes) {
                 return;
@@ -88,7 +90,7 @@ impl QueuePair {
             {
                 self.listen(state, now);
             }
-            match self.launch(state, index, posted, now) {
+            match self.launch(state, index, now) {
                 Ok(Some(lane)) => state.sends[index].stage = Stage::Sent(lane),
                 Ok(None) => return,
                 Err(status) => {
@@ -100,53 +102,39 @@ impl QueuePair {
         }
     }
 
-    /// Puts a send on the cable. Nothing when that has no room for it.
+    /// Puts a send on the cable. Nothing when that has no room for it, or the send has
+    /// missed the other end and is to be sent again.
     fn launch(
         &self,
         state: &mut State,
         index: usize,
-        posted: Time,
         now: Time,
     ) -> Result<Option<Lane>, ibv::ibv_wc_status> {
         if self.is_stalled(state.peer) {
             return Ok(None);
         }
-        let Send {
-            request,
-            course,
-            missed,
-            ..
-        } = &state.sends[index];
+        let request = &state.sends[index].request;
         let regions = self.parts.regions.hold();
         let source = source(&regions, request)?;
         let end = self.own_end();
         if end.condition.is(DeviceFault::Failing) {
             return Err(ibv::IBV_WC_RETRY_EXC_ERR);
         }
-        let message = Message {
-            bytes: request.payload.bytes(),
-            operation: request.operation,
-            immediate: request.immediate,
-            solicited: request.solicited,
-            insists: self.is_reliable() && state.patience.receiver,
+        let message = self.message(state, request);
+        if !self.drop_once(state, index, &message, now) {
+            return Ok(None);
+        }
+        let way = self.way(state, index).zip(self.ready(state, index, now));
+        let Some(((peer, delay), ready)) = way else {
+            return self.miss(state, index, &message, now);
         };
-        let peer = self.peer_slot(state.peer);
-        let Some(((_, _, peer), delay)) = peer.zip(self.delay(*course)) else {
-            return self.miss(state, index, &message, posted, now);
-        };
-        let ready = match missed {
-            true => self.next_try(state, posted, now),
-            false => posted,
-        };
+        // A cable that takes it again ends the trying: what is left is to wait for room.
+        state.sends[index].stage = Stage::Queued { ready };
         let queue = &self.own_slot().outlet.queue;
         let Some(reservation) = state.sender.reserve(queue, ready, delay, message) else {
             return Ok(None);
         };
         self.store(reservation.offset, source.as_slice());
-        // Unless the cable has kept the first try of it already.
-        if matches!(course, Course::Again(_)) && !missed {
-            self.lose(&message, posted, now);
-        }
         let number = state.sender.publish(queue, reservation);
         end.advance(now, Some(self.slot));
         if self.is_reliable() && state.sends.len() == state.queued {
@@ -159,6 +147,56 @@ impl QueuePair {
         Ok(Some(Lane::Through(number)))
     }
 
+    /// What a request puts on the cable.
+    fn message(&self, state: &State, request: &SendRequest) -> Message {
+        Message {
+            bytes: request.payload.bytes(),
+            operation: request.operation,
+            immediate: request.immediate,
+            solicited: request.solicited,
+            insists: self.is_reliable() && state.patience.receiver,
+        }
+    }
+
+    /// Where a send goes now, and how much longer than the cable takes; nothing when it
+    /// arrives nowhere.
+    fn way(&self, state: &State, index: usize) -> Option<(&Slot, Duration)> {
+        // A reliable receiver takes nothing after what it has missed. What follows a
+        // lost message is itself lost, so that the one before tells.
+        let before = index.checked_sub(1).map(|before| state.sends[before].stage);
+        if self.is_reliable() && matches!(before, Some(Stage::Sent(Lane::Lost(_)))) {
+            return None;
+        }
+        let (_, _, peer) = self.peer_slot(state.peer)?;
+        Some((peer, self.delay(state.sends[index].course)?))
+    }
+
+    /// From when on a send may go; nothing when it has no try left.
+    fn ready(&self, state: &State, index: usize, now: Time) -> Option<Time> {
+        match state.sends[index].stage {
+            Stage::Queued { ready } => Some(ready),
+            Stage::Missed { first } => self.next_try(state, first, now),
+            _ => None,
+        }
+    }
+
+    /// Loses a message that a fault drops and its sender then sends again, when nothing
+    /// keeps it. False while the cable has no room for what is lost.
+    fn drop_once(&self, state: &mut State, index: usize, message: &Message, now: Time) -> bool {
+        let resend = self.resends(state).filter(|_| self.is_whole());
+        let send = &mut state.sends[index];
+        let (Course::Lost, Some(after), Stage::Queued { ready }) =
+            (send.course, resend, send.stage)
+        else {
+            return true;
+        };
+        let lost = self.lose(message, ready, now);
+        if lost.is_some() {
+            send.course = Course::Late(after);
+        }
+        lost.is_some()
+    }
+
     /// Sends a message that does not arrive now. Nothing while it is to be sent again,
     /// which holds up what was posted after it.
     fn miss(
@@ -166,23 +204,29 @@ impl QueuePair {
         state: &mut State,
         index: usize,
         message: &Message,
-        posted: Time,
         now: Time,
     ) -> Result<Option<Lane>, ibv::ibv_wc_status> {
-        let send = &state.sends[index];
-        if send.missed {
-            let given_up = self.gives_up(state, posted).is_some_and(|at| now >= at);
-            return match given_up {
-                true => Err(ibv::IBV_WC_RETRY_EXC_ERR),
-                false => Ok(None),
-            };
+        let ready = match state.sends[index].stage {
+            Stage::Missed { first } => {
+                let given_up = self.gives_up(state, first).is_some_and(|at| now >= at);
+                return match given_up {
+                    true => Err(ibv::IBV_WC_RETRY_EXC_ERR),
+                    false => Ok(None),
+                };
+            }
+            Stage::Queued { ready } if !self.is_reliable() => ready,
+            // Patience begins with the first try, and what waited for room was not tried.
+            _ => now,
+        };
+        let Some(number) = self.lose(message, ready, now) else {
+            return Ok(None);
+        };
+        let lane = Lane::Lost(number);
+        if self.resends(state).is_none() {
+            return Ok(Some(lane));
         }
-        let resends = self.resends(state, send.course);
-        let lane = self.lose(message, posted, now);
-        if !resends {
-            return Ok(lane);
-        }
-        state.sends[index].missed = lane.is_some();
+        let first = self.departs(state, lane).unwrap_or(now);
+        state.sends[index].stage = Stage::Missed { first };
         Ok(None)
     }
 
@@ -191,9 +235,9 @@ impl QueuePair {
         Some(departs + self.link().latency + state.patience.answer?)
     }
 
-    /// Puts a message on the cable that arrives nowhere. Nothing while too many of
-    /// them have not left.
-    fn lose(&self, message: &Message, posted: Time, now: Time) -> Option<Lane> {
+    /// Puts a message on the cable that arrives nowhere, and gives its number among
+    /// those. Nothing while too many of them have not left.
+    fn lose(&self, message: &Message, ready: Time, now: Time) -> Option<u64> {
         let (end, lost) = (self.own_end(), &self.own_slot().outlet.lost);
         if lost.is_full(now) {
             end.look(now);
@@ -203,12 +247,12 @@ impl QueuePair {
         }
         let number = lost.offer(Load {
             bytes: message.carried(),
-            ready: posted,
+            ready,
             delay: Duration::ZERO,
         });
         end.tally.count_loss();
         end.advance(now, Some(self.slot));
-        Some(Lane::Lost(number))
+        Some(number)
     }
 
     /// Copies a message into the room reserved for it on our queue.
@@ -298,7 +342,7 @@ impl QueuePair {
                 _ if state.phase == Phase::Error => ibv::IBV_WC_WR_FLUSH_ERR,
                 Stage::Answered(status) | Stage::Failed(status) => status,
                 Stage::Sent(lane) => self.outcome(state, now, lane)?,
-                Stage::Queued { .. } => return None,
+                Stage::Queued { .. } | Stage::Missed { .. } => return None,
             };
             let Send { request, .. } = state.sends.pop_front()?;
             state.queued = state.queued.min(state.sends.len());
@@ -355,7 +399,7 @@ impl QueuePair {
         let word = state.sender.next_word(queue, self.answers(state));
         let lane = match send.stage {
             Stage::Sent(lane) => lane,
-            Stage::Queued { posted } if send.missed => return self.gives_up(state, posted),
+            Stage::Missed { first } => return self.gives_up(state, first),
             Stage::Queued { .. } => return word.or_else(|| self.own_end().next_start()),
             _ => return None,
         };
@@ -372,6 +416,11 @@ impl QueuePair {
 }
 
 impl Send {
+    /// Whether it is still to be put on the cable.
+    fn is_waiting(&self) -> bool {
+        matches!(self.stage, Stage::Queued { .. } | Stage::Missed { .. })
+    }
+
     /// Whether it is a read that has not brought its bytes.
     fn awaits_bytes(&self) -> bool {
         self.request.is_read() && !matches!(self.stage, Stage::Answered(_))

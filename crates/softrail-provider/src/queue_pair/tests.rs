@@ -630,3 +630,109 @@ fn an_unreliable_queue_pair_cannot_read() {
     };
     assert_eq!(a.pair.post_send(at(0), read), Err(PostError::Operation));
 }
+
+/// What is under way when a queue pair is reset does not reach its next peer.
+#[test]
+fn who_was_reset_sends_nothing_of_before_to_its_next_peer() {
+    for transport in [Transport::Unreliable, Transport::Reliable] {
+        let rig = Rig::new(ReceiverNotReady::Wait);
+        let [mut a, b] = rig.connected_by(transport);
+        a.send(at(0), 1, 64);
+        a.send(at(0), 2, 60_000);
+        drop(b);
+        a.pair.reset(at(100));
+        let mut next = rig.endpoint_of(Side::Second, transport);
+        next.go_ready(Peer::Number(a.pair.number()));
+        a.go_ready(Peer::Number(next.pair.number()));
+        next.receive(at(100), 3, 64);
+        assert_eq!(next.poll(at(10_000)), []);
+        assert_eq!(a.poll(at(10_000)), []);
+
+        a.send(at(10_000), 4, 64);
+        assert_eq!(next.poll(at(10_100)), [(3, OK)]);
+        assert_eq!(a.poll(at(10_200)), [(4, OK)]);
+    }
+}
+
+/// Tries again so often, this long apart.
+fn retries(count: u32, micros: u64) -> Patience {
+    let every = Duration::from_micros(micros);
+    Patience {
+        resend: (count > 0).then_some(every),
+        answer: Some(every * (count + 1)),
+        receiver: true,
+    }
+}
+
+const EXCEEDED: ibv::ibv_wc_status = ibv::IBV_WC_RETRY_EXC_ERR;
+
+impl Endpoint {
+    /// Cuts what is sent from here, or mends it.
+    fn cut(&self, cut: bool) {
+        self.pair.own_end().condition.set_cut(cut);
+    }
+}
+
+#[test]
+fn patience_begins_with_the_first_try_and_not_while_waiting_for_room() {
+    for (count, ends) in [(0, EXCEEDED), (1, OK)] {
+        let rig = Rig::new(ReceiverNotReady::Wait);
+        let [mut a, mut b] = rig.connected_by(Transport::Reliable);
+        a.pair.set_patience(retries(count, 2_000));
+        a.register(QUEUE_BYTES);
+        b.register(QUEUE_BYTES);
+        a.send(at(0), 1, QUEUE_BYTES);
+        a.send(at(0), 2, 64);
+
+        a.cut(true);
+        b.receive(at(6_000), 3, QUEUE_BYTES);
+        assert_eq!(b.poll(at(6_000)), [(3, OK)]);
+        assert_eq!(a.poll(at(6_010)), [(1, OK)]);
+        assert_eq!(a.poll(at(6_020)), [], "tried only now");
+        a.cut(false);
+        b.receive(at(6_020), 4, 64);
+        assert_eq!(a.poll(at(6_030)), []);
+        let arrived: &[_] = if ends == OK { &[(4, OK)] } else { &[] };
+        assert_eq!(b.poll(at(8_030)), arrived);
+        assert_eq!(a.poll(at(8_050)), [(2, ends)]);
+    }
+}
+
+#[test]
+fn a_reliable_send_is_tried_no_more_often_than_its_retries_say() {
+    for (mended, looked, arrives) in [
+        (2_500, 2_500, true),
+        (3_500, 3_500, false),
+        (10, 50_000, false),
+    ] {
+        let rig = Rig::new(ReceiverNotReady::Wait);
+        let [mut a, mut b] = rig.connected_by(Transport::Reliable);
+        a.pair.set_patience(retries(3, 1_000));
+        b.receive(at(0), 2, 64);
+        a.cut(true);
+        a.send(at(0), 1, 64);
+        assert_eq!(a.poll(at(mended)), []);
+        a.cut(false);
+        let early = a.poll(at(looked));
+        let received = b.poll(at(looked + 600));
+        let ended = [early, a.poll(at(looked + 700))].concat();
+        assert_eq!(received, if arrives { vec![(2, OK)] } else { vec![] });
+        assert_eq!(ended, [(1, if arrives { OK } else { EXCEEDED })]);
+    }
+}
+
+#[test]
+fn a_reliable_receiver_takes_nothing_after_what_it_has_missed() {
+    let rig = Rig::new(ReceiverNotReady::Wait);
+    let [mut a, mut b] = rig.connected_by(Transport::Reliable);
+    a.pair.set_patience(retries(0, 500));
+    b.receive(at(0), 4, 64);
+    a.cut(true);
+    a.send(at(0), 1, 64);
+    a.cut(false);
+    a.send(at(10), 2, 64);
+    a.send(at(10), 3, 64);
+    assert_eq!(b.poll(at(100)), []);
+    let flushed = ibv::IBV_WC_WR_FLUSH_ERR;
+    assert_eq!(a.poll(at(600)), [(1, EXCEEDED), (2, flushed), (3, flushed)]);
+}
