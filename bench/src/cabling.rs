@@ -1,6 +1,10 @@
 //! Cables for the ranks of a cell, emulated or real.
 
-use std::{error::Error, path::PathBuf};
+use std::{
+    error::Error,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use rail_matrix::Rig;
 use softrail::{Fabric, Player, counters::Counters};
@@ -26,6 +30,12 @@ pub trait Plugged {
     /// What each direction of each cable has carried. Empty when that cannot be
     /// counted.
     fn counters(&self) -> Vec<Counters>;
+
+    /// What the rig wanted broken or mended by now and was not, and why. What is measured
+    /// is then not what the rig describes.
+    fn not_done(&self) -> Vec<String> {
+        vec![]
+    }
 }
 
 /// Cables emulated by `softrail`: a fresh fabric a cell, so that its counters
@@ -56,14 +66,18 @@ impl Cabling for Emulated {
     fn plug(&self, rig: &Rig) -> Result<Box<dyn Plugged>, Box<dyn Error + Send + Sync>> {
         let fabric = Fabric::create(&self.parent, rig)?;
         let provider_env = fabric.provider_env(&self.provider)?;
+        let not_done = Arc::<Mutex<Vec<String>>>::default();
+        let told = Arc::clone(&not_done);
         // Ranks are started at once.
-        let faults = fabric.play(|step, done| {
+        let faults = fabric.play(move |step, done| {
             if let Err(error) = done {
-                eprintln!("{step}: not done: {error}");
+                let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+                told.push(format!("{step}: not done: {error}"));
             }
         });
         Ok(Box::new(EmulatedCables {
             _faults: faults,
+            not_done,
             fabric,
             provider_env,
         }))
@@ -73,6 +87,7 @@ impl Cabling for Emulated {
 struct EmulatedCables {
     /// Those of the rig, as they come and go.
     _faults: Player,
+    not_done: Arc<Mutex<Vec<String>>>,
     fabric: Fabric,
     provider_env: Vec<(String, String)>,
 }
@@ -90,5 +105,10 @@ impl Plugged for EmulatedCables {
 
     fn counters(&self) -> Vec<Counters> {
         self.fabric.live().counters()
+    }
+
+    fn not_done(&self) -> Vec<String> {
+        let told = self.not_done.lock();
+        told.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

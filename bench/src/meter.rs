@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use softrail::counters::by_cable;
+
 use crate::{
     cabling::Plugged,
     protocol::{Event, Phase},
@@ -45,7 +47,7 @@ impl<'a> Meter<'a> {
         if rank != 0 {
             return;
         }
-        let now = || by_cable(self.cables);
+        let now = || by_cable(self.cables.counters());
         match event {
             Event::Phase { phase: Phase::Run } => self.mark = Some(now()),
             Event::Token { index: 0, .. } => {
@@ -67,15 +69,6 @@ impl<'a> Meter<'a> {
     pub(crate) fn read(self) -> Carried {
         self.carried
     }
-}
-
-/// Both directions of each cable together.
-fn by_cable(cables: &dyn Plugged) -> CableBytes {
-    let mut sum = CableBytes::new();
-    for direction in cables.counters() {
-        *sum.entry(direction.cable).or_default() += direction.bytes;
-    }
-    sum
 }
 
 fn add(sum: &mut CableBytes, before: &CableBytes, after: &CableBytes) {

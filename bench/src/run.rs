@@ -92,8 +92,9 @@ pub fn run(plan: &Plan, harness: &Harness) -> Result<Report, RunError> {
     harness.progress.begin(plan.cells.len() + 1);
     let (reference, first) = bench.reference()?;
     let mut cells = vec![first];
+    let mut warnings = harness.warnings.clone();
     for &cell in &plan.cells {
-        cells.push(bench.cell(cell, &reference)?);
+        cells.push(bench.cell(cell, &reference, &mut warnings)?);
     }
     harness.progress.end();
 
@@ -103,7 +104,7 @@ pub fn run(plan: &Plan, harness: &Harness) -> Result<Report, RunError> {
         rig: plan.rig.clone(),
         model: plan.settings.model,
         cells,
-        warnings: harness.warnings.clone(),
+        warnings,
     };
     if let Some(dir) = &plan.output {
         report.save(dir).map_err(|source| RunError::Save {
@@ -142,7 +143,12 @@ impl Bench<'_> {
         Ok((reference, report))
     }
 
-    fn cell(&self, cell: Cell, reference: &Reference) -> Result<CellReport, RunError> {
+    fn cell(
+        &self,
+        cell: Cell,
+        reference: &Reference,
+        warnings: &mut Vec<String>,
+    ) -> Result<CellReport, RunError> {
         let settings = &self.plan.settings;
         self.harness.progress.begin_cell(cell);
 
@@ -167,6 +173,8 @@ impl Bench<'_> {
                 let mut report = CellReport::new(cell, settings, judgement);
                 report.set_carried(meter.read());
                 report.directions = cables.counters();
+                let not_done = cables.not_done().into_iter();
+                warnings.extend(not_done.map(|what| format!("{cell}: {what}")));
                 // A cell that ended has all its times, even if its tokens are wrong.
                 if matches!(report.verdict, Verdict::Pass | Verdict::Wrong) {
                     report.set_times(&outcome.transcripts[0]);

@@ -2,10 +2,10 @@
 
 mod support;
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use rail_bench::cabling::{Cabling, Emulated};
-use rail_matrix::Rig;
+use rail_matrix::{Defect, Fault, NodeFault, Rig};
 use support::{FakeRank, SHORT, run};
 
 /// Emulated cables in a folder that nobody else uses.
@@ -38,4 +38,31 @@ fn a_folder_that_cannot_be_written_is_named() {
         panic!("it was plugged in")
     };
     assert!(error.to_string().contains("/no/such/folder"), "{error}");
+}
+
+/// The rank that hangs gives the fault two seconds to come, and no rank here has a queue
+/// pair.
+#[test]
+fn a_fault_of_the_rig_that_could_not_be_played_stands_in_the_report() {
+    let (emulated, parent) = emulated();
+    let mut rig = Rig::embedded();
+    let mut kill = Fault::from(Defect::Node {
+        node: "b".to_owned(),
+        kind: NodeFault::Kill,
+    });
+    kill.span.at = Duration::from_millis(1);
+    rig.faults = vec![kill];
+    let path = parent.path().join("rig.toml");
+    fs::write(&path, rig.to_toml()).unwrap();
+    let line = format!(
+        "{SHORT} --strategy tp --backend mesh --cables 1 --rig {}",
+        path.display()
+    );
+    let report = run(&line, &FakeRank::new("tp mesh-1=hang"), &emulated).unwrap();
+    let [warning] = &*report.warnings else {
+        panic!("{:?}", report.warnings)
+    };
+    for part in ["tp mesh-1: at 1 ms, node 'b'", "no process on node 'b'"] {
+        assert!(warning.contains(part), "{warning}");
+    }
 }

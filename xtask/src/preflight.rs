@@ -42,6 +42,12 @@ pub fn check(
     series: Series,
     timeout: Duration,
 ) -> anyhow::Result<Report> {
+    for fault in plan.left_out() {
+        eprintln!(
+            "warning: rails are tried without this fault of the rig: {}",
+            fault.defect
+        );
+    }
     let library = session
         .toolchain
         .build(&Request::jaccl(pin, series))?

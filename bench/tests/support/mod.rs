@@ -124,6 +124,7 @@ impl Plugged for Pretended {
             to: "b:here".to_owned(),
             bytes: each,
             messages: 7,
+            depth: Some(0),
             waited: 5,
             pending: 1,
             ..Counters::default()

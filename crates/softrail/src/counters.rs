@@ -1,6 +1,6 @@
 //! What the cables of a fabric have carried, for people and for programs.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use rail_matrix::{DeviceFault, End, units};
 use serde::Serialize;
@@ -20,8 +20,10 @@ pub struct Counters {
     pub bytes: u64,
     /// Messages put on the cable.
     pub messages: u64,
-    /// The most messages of a queue pair that were on their way at a time.
-    pub depth: u64,
+    /// The most messages of a queue pair that were on their way at a time. It is known of
+    /// all the time there was, and so none in what came [`since`](Self::since) a moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depth: Option<u64>,
     /// Messages that waited for a receive.
     pub waited: u64,
     /// Messages that were lost.
@@ -48,7 +50,7 @@ impl Counters {
             to: to.to_string(),
             bytes: end.direction.bytes(),
             messages: end.direction.messages(),
-            depth: end.tally.deepest(),
+            depth: Some(end.tally.deepest()),
             waited: end.tally.waited(),
             lost: end.tally.lost(),
             pending: end.pending(),
@@ -59,14 +61,14 @@ impl Counters {
         }
     }
 
-    /// What came to it since this direction was read `before`. The depth is still the
-    /// greatest of all times.
+    /// What came to it since this direction was read `before`.
     #[must_use]
     pub fn since(mut self, before: &Counters) -> Self {
         self.bytes = self.bytes.saturating_sub(before.bytes);
         self.messages = self.messages.saturating_sub(before.messages);
         self.waited = self.waited.saturating_sub(before.waited);
         self.lost = self.lost.saturating_sub(before.lost);
+        self.depth = None;
         self
     }
 }
@@ -89,6 +91,16 @@ pub fn since(now: Vec<Counters>, before: &[Counters]) -> Vec<Counters> {
     pairs.map(|(now, before)| now.since(before)).collect()
 }
 
+/// The bytes that each cable has carried, both directions together.
+pub fn by_cable(counters: Vec<Counters>) -> BTreeMap<String, u64> {
+    let mut bytes = BTreeMap::<_, u64>::new();
+    for direction in counters {
+        let carried = bytes.entry(direction.cable).or_default();
+        *carried = carried.saturating_add(direction.bytes);
+    }
+    bytes
+}
+
 /// A Markdown table, for people. Rates are of what came since the counters were read
 /// `before`, so long ago.
 pub fn markdown(counters: &[Counters], before: Option<(&[Counters], Duration)>) -> String {
@@ -101,14 +113,14 @@ pub fn markdown(counters: &[Counters], before: Option<(&[Counters], Duration)>) 
             let bytes = it.bytes.saturating_sub(before[index].bytes) as f64;
             units::about_rate((bytes / ago.as_secs_f64()) as u64)
         });
+        let depth = it.depth.map_or("-".to_owned(), |depth| depth.to_string());
         table += &format!(
-            "| {} | {} | {} | {} | {rate} | {} | {} | {} | {} | {} | {} |\n",
+            "| {} | {} | {} | {} | {rate} | {} | {depth} | {} | {} | {} | {} |\n",
             it.cable,
             it.from,
             it.to,
             it.bytes,
             it.messages,
-            it.depth,
             it.waited,
             it.lost,
             it.pending,
@@ -163,12 +175,16 @@ mod tests {
         let at = |bytes, messages| Counters {
             bytes,
             messages,
-            depth: 4,
+            depth: Some(4),
             ..Counters::default()
         };
         let (before, now) = ([at(1_000_000, 5)], [at(26_000_000, 30)]);
         let table = markdown(&now, Some((&before, Duration::from_millis(500))));
         assert!(table.contains("| 26000000 | 50 MB/s | 30 |"), "{table}");
-        assert_eq!(since(now.to_vec(), &before), [at(25_000_000, 25)]);
+        let came = Counters {
+            depth: None,
+            ..at(25_000_000, 25)
+        };
+        assert_eq!(since(now.to_vec(), &before), [came]);
     }
 }

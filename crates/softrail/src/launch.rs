@@ -19,6 +19,7 @@ use tempfile::TempDir;
 
 use crate::{
     config::{FABRIC_VARIABLE, NODE_VARIABLE, RIG_FILE, cable_file},
+    counters,
     live::{Live, LiveError},
     platform::{self, LIBRARY, LIBRARY_PATH, PROVIDER},
     private,
@@ -207,12 +208,7 @@ impl Fabric {
 
     /// The bytes that each cable has carried so far, both directions together.
     pub fn cable_bytes(&self) -> BTreeMap<String, u64> {
-        let mut bytes = BTreeMap::<_, u64>::new();
-        for direction in self.live.counters() {
-            let carried = bytes.entry(direction.cable).or_default();
-            *carried = carried.saturating_add(direction.bytes);
-        }
-        bytes
+        counters::by_cable(self.live.counters())
     }
 }
 

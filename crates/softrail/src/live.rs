@@ -308,16 +308,21 @@ impl Live {
         let ends = self.ends().filter(|(end, _)| end.node == node);
         // Several queue pairs may be one process's.
         let processes: BTreeSet<_> = ends.flat_map(|(_, state)| state.owners()).collect();
-        let mut heard = false;
-        for process in processes {
-            let sent = process.signal_user(&self.folder, signal);
-            heard |= sent.map_err(|source| LiveError::Signal {
-                node: node.to_owned(),
-                process: process.number(),
-                source,
-            })?;
-        }
-        match heard {
+        // All of them before any error is told: that one process cannot be signalled must
+        // not leave the others as they are.
+        let sent: Vec<_> = processes
+            .into_iter()
+            .map(|process| {
+                let sent = process.signal_user(&self.folder, signal);
+                sent.map_err(|source| LiveError::Signal {
+                    node: node.to_owned(),
+                    process: process.number(),
+                    source,
+                })
+            })
+            .collect();
+        let heard = sent.into_iter().collect::<Result<Vec<_>, _>>()?;
+        match heard.contains(&true) {
             true => Ok(()),
             false => Err(LiveError::Idle(node.to_owned())),
         }

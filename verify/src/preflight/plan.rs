@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rail_matrix::{Matrix, MatrixError, Rig};
+use rail_matrix::{Defect, Fault, Matrix, MatrixError, Rig};
 
 use super::rails::{Devices, MatrixProblem, Rail, parse_devices, rails};
 
@@ -65,6 +65,13 @@ impl Plan {
         Ok(Self::new(rig, &matrix)?)
     }
 
+    /// The rig's faults that are not there while rails are tried: those that come later, and
+    /// those of single messages, which are a job's and not a rail's.
+    pub fn left_out(&self) -> impl Iterator<Item = &Fault> {
+        let faults = self.rig.faults.iter();
+        faults.filter(|fault| !fault.span.at.is_zero() || is_of_message(fault))
+    }
+
     /// The rails that a jaccl device file has over the rig.
     ///
     /// # Errors
@@ -83,4 +90,10 @@ impl Plan {
                 source,
             })
     }
+}
+
+/// Whether a single message is dropped or delayed. The first one to come along would be
+/// a probe's own.
+pub(super) fn is_of_message(fault: &Fault) -> bool {
+    matches!(fault.defect, Defect::Message { .. })
 }

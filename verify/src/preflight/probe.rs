@@ -6,6 +6,7 @@ use jaccl::{Dtype, Operation, Report, Step};
 use rail_matrix::{End, Rig};
 
 use super::{
+    plan::is_of_message,
     plugs::whose,
     rate::{Load, Rates, link_between, shortest_transit},
 };
@@ -166,10 +167,11 @@ impl Ranks<'_> {
     }
 }
 
-/// Two ranks on the nodes of the two ends. Which node a rank is on goes by the order of
-/// the rig's nodes, and nothing else does.
+/// Two ranks on the nodes of the two ends, which no fault of single messages meets. Which
+/// node a rank is on goes by the order of the rig's nodes, and nothing else does.
 fn setup(rig: &Rig, ends: [&End; 2]) -> Setup {
     let mut rig = rig.clone();
+    rig.faults.retain(|fault| !is_of_message(fault));
     rig.nodes.sort_by_key(|node| {
         let place = ends.iter().position(|end| end.node == node.name);
         place.unwrap_or(ends.len())
@@ -242,4 +244,35 @@ fn hint(words: &str) -> Option<&'static str> {
     ];
     let meaning = MEANINGS.iter().find(|(part, _)| words.contains(part));
     meaning.map(|(_, meaning)| *meaning)
+}
+
+#[cfg(test)]
+mod tests {
+    use rail_matrix::{CableFault, Defect, Fault, MessageFault};
+
+    use super::{super::Plan, *};
+
+    #[test]
+    fn a_probe_meets_what_is_broken_and_no_fault_of_single_messages() {
+        let mut rig = Rig::embedded();
+        let [a, b] = rig.cables[0].ends.clone();
+        let dropped = Fault::from(Defect::Message {
+            device: a.clone(),
+            queue_pair: 0,
+            message: 0,
+            kind: MessageFault::Drop,
+        });
+        let cut = |cable: &str| {
+            Fault::from(Defect::Cable {
+                cable: cable.to_owned(),
+                kind: CableFault::Cut,
+            })
+        };
+        let (cut, mut later) = (cut("cable-1"), cut("cable-2"));
+        later.span.at = Duration::from_secs(2);
+        rig.faults = vec![dropped.clone(), cut.clone(), later.clone()];
+        assert_eq!(setup(&rig, [&a, &b]).rig.faults, [cut, later.clone()]);
+        let plan = Plan::of_rig(rig).expect("it has rails");
+        assert!(plan.left_out().eq(&[dropped, later]));
+    }
 }
