@@ -51,11 +51,12 @@ fn stats(session: &Session, live: &Live, flags: &CableStats) -> anyhow::Result<(
                 print!("{}", markdown(&counters, before));
             }
             TableFormat::Json => {
-                let schema = "mlx-rails/cable-stats/1";
-                println!(
-                    "{}",
-                    serde_json::json!({"schema": schema, "directions": counters})
-                );
+                let line = serde_json::json!({
+                    "schema": "mlx-rails/cable-stats/1",
+                    "seconds": last.as_ref().map(|(_, at)| (now - *at).as_secs_f64()),
+                    "directions": counters,
+                });
+                println!("{line}");
             }
         }
         if !flags.watch {

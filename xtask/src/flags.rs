@@ -110,17 +110,17 @@ pub enum CableStep {
     Drop(CableMessage),
     /// Have a message arrive later, and what follows on its queue pair behind it
     Delay(CableDelay),
-    /// Kill the processes of a node that have a queue pair on the fabric
+    /// Kill the processes of a node that have a queue pair on the fabric; not on macOS
     Kill {
         /// The node
         node: String,
     },
-    /// Stop them where they are, as if the node hung
+    /// Stop the processes of a node that have a queue pair on the fabric, as if it hung; not on macOS
     Freeze {
         /// The node
         node: String,
     },
-    /// Have them go on
+    /// Have the stopped processes of a node go on; not on macOS
     Thaw {
         /// The node
         node: String,
@@ -214,7 +214,7 @@ pub enum TableFormat {
     /// A Markdown table
     #[default]
     Md,
-    /// One object a line, schema mlx-rails/cable-stats/1
+    /// One object a line, schema mlx-rails/cable-stats/1; `seconds` is the time since the line before
     Json,
 }
 

@@ -164,10 +164,15 @@ impl Client {
 
     /// Takes its queue pair to RTS, connected to one at `dgid`.
     pub fn connect_to(&self, peer: u32, dgid: ibv::ibv_gid) {
+        self.connect_within(peer, dgid, 14);
+    }
+
+    /// The same, and has it wait for answers 4.096 us times 2 to the power of `timeout`.
+    pub fn connect_within(&self, peer: u32, dgid: ibv::ibv_gid, timeout: u8) {
         self.initialise();
         assert_eq!(self.route_to(peer, dgid), 0);
         let mut ready = attributes(ibv::IBV_QPS_RTS);
-        ready.timeout = 14;
+        ready.timeout = timeout;
         ready.retry_cnt = 7;
         ready.rnr_retry = 7;
         assert_eq!(self.modify(&mut ready, READY_TO_SEND), 0);

@@ -83,6 +83,19 @@ fn ibv_devices() {
 }
 
 #[test]
+fn a_node_that_the_rig_does_not_have_is_named_beside_those_it_has() {
+    let (_parent, fabric) = support::fabric(&support::rig());
+    let ran = support::run_as(&fabric, ["c", "b"], &[0], "ibv_devices", "", LIMIT);
+    let said = &ran.said[0];
+    assert!(matches!(ran.ends[..], [(0, End::Code(_))]), "{said}");
+    let ours: Vec<_> = said.lines().filter(|line| line.contains("'c'")).collect();
+    assert!(
+        matches!(ours[..], [line] if line.contains("a, b")),
+        "{said}"
+    );
+}
+
+#[test]
 fn ibv_devinfo() {
     let said = &run(&[0], "ibv_devinfo", "-v").said[0];
     for line in [

@@ -218,7 +218,10 @@ fn a_reliable_connection_that_may_not_try_again_fails() {
 #[test]
 fn a_reliable_connection_outlives_a_cable_that_is_mended_in_time() {
     let (_parent, fabric) = fabric();
-    let [a, b] = connected_by(&fabric, ibv::IBV_QPT_RC);
+    let [a, b] = ["a", "b"].map(|node| Client::open_kind(&fabric, node, 0, ibv::IBV_QPT_RC));
+    // A second, so that the cable is mended before the retries are over wherever this runs.
+    a.connect_within(b.number(), b.gid(1), 18);
+    b.connect(&a);
     assert_eq!((b.receive(1), b.receive(2)), (0, 0));
     let cut = |cut| fabric.live().set_cut("cable-1", cut).expect("a cable");
     cut(true);
@@ -228,12 +231,15 @@ fn a_reliable_connection_outlives_a_cable_that_is_mended_in_time() {
     cut(false);
     assert_eq!(a.send(4, ibv::IBV_WR_SEND), 0);
     assert!(has_event(&a, 30_000));
-    assert!(begun.elapsed() >= TIMEOUT, "it is not sent again at once");
+    assert!(
+        begun.elapsed() >= TIMEOUT * 16,
+        "it is not sent again at once"
+    );
     let ended = [a.complete(), a.complete()].map(|ended| (ended.wr_id, ended.status));
     let success = ibv::IBV_WC_SUCCESS;
     assert_eq!(ended, [(3, success), (4, success)]);
     assert_eq!([b.complete().wr_id, b.complete().wr_id], [1, 2]);
-    assert_eq!(fabric.live().counters()[0].lost, 1);
+    assert!(fabric.live().counters()[0].lost >= 1);
 }
 
 #[test]

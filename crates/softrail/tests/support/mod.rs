@@ -66,6 +66,18 @@ pub fn run(
     arguments: &str,
     limit: Duration,
 ) -> Ran {
+    run_as(fabric, ["a", "b"], nodes, program, arguments, limit)
+}
+
+/// The same, where the nodes are said to be called so.
+pub fn run_as(
+    fabric: &Fabric,
+    names: [&str; 2],
+    nodes: &[usize],
+    program: &str,
+    arguments: &str,
+    limit: Duration,
+) -> Ran {
     let libraries: Vec<_> = clients()
         .libraries()
         .iter()
@@ -85,12 +97,9 @@ pub fn run(
         limit: Some(limit),
     };
     let mut said = [String::new(), String::new()];
-    let ran = fabric.up(
-        &["a", "b"],
-        &job,
-        &AtomicBool::new(false),
-        |node, _, line| said[node].extend([line, "\n"]),
-    );
+    let ran = fabric.up(&names, &job, &AtomicBool::new(false), |node, _, line| {
+        said[node].extend([line, "\n"])
+    });
     Ran {
         ends: ran.unwrap_or_else(|error| panic!("{error}")),
         said,

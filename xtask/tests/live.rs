@@ -1,0 +1,189 @@
+//! Emulated cables, and the command line that watches and breaks them, while programs
+//! that nobody here wrote run on them.
+#![cfg(target_os = "linux")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use assert_cmd::cargo::CommandCargoExt;
+use rail_matrix::Rig;
+use softrail::{Fabric, counters::Counters, up::End};
+
+#[path = "../../crates/softrail/tests/support/mod.rs"]
+mod support;
+
+/// Longer than anything here takes, wherever it runs.
+const LIMIT: Duration = Duration::from_secs(120);
+
+fn xtask(arguments: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("xtask").expect("xtask");
+    command.args(arguments);
+    command
+}
+
+/// Waits until something is so.
+#[track_caller]
+fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < LIMIT, "never {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Two processes that send messages back and forth, for ever.
+struct PingPong<'a>(&'a Fabric);
+
+impl PingPong<'_> {
+    /// Runs them until `look` has killed node b's; gives how they ended.
+    fn run(look: impl FnOnce(&PingPong<'_>)) -> Vec<(usize, End)> {
+        let (_parent, fabric) = support::fabric(&support::rig());
+        thread::scope(|scope| {
+            let arguments = "-d rdma_en5 -g 1 -n 2000000000 -p $port $host";
+            let ran = || support::run(&fabric, &[0, 1], "ibv_uc_pingpong", arguments, LIMIT);
+            let ran = scope.spawn(ran);
+            let pair = PingPong(&fabric);
+            pair.goes_on();
+            look(&pair);
+            let ran = ran.join().expect("it runs");
+            assert!(ran.said.iter().all(|said| !said.contains("iters in")));
+            ran.ends
+        })
+    }
+
+    /// What node a has sent.
+    fn sent(&self) -> Counters {
+        self.0.live().counters().swap_remove(0)
+    }
+
+    #[track_caller]
+    fn goes_on(&self) {
+        let before = self.sent().messages;
+        until("a message more", || self.sent().messages > before);
+    }
+
+    /// `cargo xtask cable` for these two.
+    #[track_caller]
+    fn cable(&self, arguments: &[&str]) {
+        let folder = self.0.path().to_str().expect("a readable path");
+        let output = xtask(&["cable", "--fabric", folder])
+            .args(arguments)
+            .output();
+        let output = output.expect("xtask runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {said}");
+    }
+
+    /// The state of a node's process, as `/proc` calls it.
+    fn state(&self, node: &str) -> char {
+        let environment: Vec<_> = self.0.env(node).into_iter().collect();
+        let has_all = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes);
+            let mut all = environment.iter();
+            all.all(|(name, value)| text.split('\0').any(|it| it == format!("{name}={value}")))
+        };
+        let processes = fs::read_dir("/proc").expect("it is Linux").flatten();
+        let process = processes
+            .map(|entry| entry.path())
+            .find(|path| fs::read(path.join("environ")).is_ok_and(|it| has_all(&it)));
+        let stat = process.map(|path| fs::read_to_string(path.join("stat")));
+        let stat = stat.expect("it runs").expect("it runs");
+        let (_, rest) = stat.rsplit_once(") ").expect("its name is in brackets");
+        rest.chars().next().expect("a state")
+    }
+}
+
+#[test]
+fn a_node_is_frozen_thawed_and_killed() {
+    let ends = PingPong::run(|pair| {
+        pair.cable(&["freeze", "b"]);
+        until("frozen", || pair.state("b") == 'T');
+        assert_ne!(pair.state("a"), 'T');
+        pair.cable(&["thaw", "b"]);
+        until("thawed", || pair.state("b") != 'T');
+        pair.goes_on();
+        pair.cable(&["kill", "b"]);
+    });
+    assert_eq!(ends, [(0, End::Ended), (1, End::Signal(9))]);
+}
+
+#[test]
+fn a_message_is_dropped() {
+    PingPong::run(|pair| {
+        pair.cable(&["drop", "a:rdma_en5"]);
+        until("lost", || pair.sent().lost == 1);
+        pair.cable(&["kill", "b"]);
+    });
+}
+
+/// Until the late message is there, its answer and so the next one are not sent.
+#[test]
+fn a_message_is_delayed() {
+    PingPong::run(|pair| {
+        pair.cable(&["delay", "a:rdma_en5", "--by", "3600 s"]);
+        let mut before = pair.sent();
+        until("nothing but one on its way", || {
+            thread::sleep(Duration::from_millis(200));
+            let now = pair.sent();
+            let stands = now.messages == std::mem::replace(&mut before, now).messages;
+            stands && before.pending > 0
+        });
+        assert_eq!(before.lost, 0);
+        pair.cable(&["kill", "b"]);
+    });
+}
+
+#[test]
+fn who_watches_is_told_again_and_again_until_the_fabric_is_gone() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let fabric = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
+    let folder = fabric.path().to_str().expect("a readable path");
+    let flags = ["stats", "--watch", "--format", "json", "--fabric", folder];
+    let mut watch = xtask(&["cable"])
+        .args(flags)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("xtask runs");
+    let mut lines = BufReader::new(watch.stdout.take().expect("it is piped")).lines();
+    let mut next = || -> serde_json::Value {
+        let line = lines.next().expect("one more").expect("text");
+        serde_json::from_str(&line).expect("an object a line")
+    };
+    let [first, second] = [next(), next()];
+    assert!(first["seconds"].is_null(), "{first}");
+    assert!(second["seconds"].as_f64() >= Some(1.0), "{second}");
+    assert_eq!(second["directions"].as_array().map(Vec::len), Some(6));
+    drop(fabric);
+    lines.for_each(drop);
+    assert_eq!(watch.wait().expect("it ends").code(), Some(0));
+}
+
+/// The program runs until it sees the fault.
+#[test]
+fn faults_of_a_rig_come_in_their_time_and_are_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rig = folder.path().join("rig.toml");
+    let fault = "\n[[fault]]\ncable = \"cable-2\"\nkind = \"cut\"\nat = \"50 ms\"\n";
+    fs::write(&rig, Rig::embedded().to_toml() + fault).expect("written");
+    let path = rig.to_str().expect("a readable path");
+    let script = "until \"$1\" cable stats --fabric $SOFTRAIL_FABRIC | grep \"; cut\"; do :; done";
+    let this = xtask(&[]);
+    let this = this.get_program().to_str().expect("a readable path");
+    let up = ["rig", "up", path, "--node", "a", "--timeout", "120", "--"];
+    let output = xtask(&up).args(["sh", "-c", script, "sh", this]).output();
+    let output = output.expect("xtask runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let told: Vec<_> = said
+        .lines()
+        .filter(|line| line.starts_with("rig: "))
+        .collect();
+    assert_eq!(told, ["rig: at 50 ms, cable 'cable-2' is cut"]);
+    let seen = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(seen.matches("| cable-2 |").count(), 2, "{seen}");
+}
