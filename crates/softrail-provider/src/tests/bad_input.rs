@@ -9,15 +9,24 @@ use crate::api::completion::ibv_resize_cq;
 /// A pair of sizes, or of indices, that no device has.
 const BEYOND: [c_int; 4] = [-1, c_int::MIN, c_int::MAX, 1 << 23];
 
-#[test]
-fn what_is_handed_back_twice_is_refused() {
-    let (_parent, fabric) = fabric();
+/// The first device of node `a`, open.
+fn opened(fabric: &Fabric) -> *mut ibv::ibv_context {
     let devices = config::devices(fabric.path(), "a").expect("a node");
     let list = device_list(devices);
-    // SAFETY: a device of the list; every object is live but where that is the matter.
+    // SAFETY: a list of one device or more, which goes back once.
     unsafe {
         let context = ibv_open_device(*list);
         ibv_free_device_list(list);
+        context
+    }
+}
+
+#[test]
+fn what_is_handed_back_twice_is_refused() {
+    let (_parent, fabric) = fabric();
+    let context = opened(&fabric);
+    // SAFETY: every object is live but where that is the matter.
+    unsafe {
         let domain = ibv_alloc_pd(context);
         let channel = ibv_create_comp_channel(context);
         let queue = ibv_create_cq(context, 1, ptr::null_mut(), channel, 0);
@@ -70,12 +79,9 @@ fn what_is_used_stays() {
 #[test]
 fn a_device_that_is_closed_early_closes_with_the_last_of_its_objects() {
     let (_parent, fabric) = fabric();
-    let devices = config::devices(fabric.path(), "a").expect("a node");
-    let list = device_list(devices);
-    // SAFETY: a device of the list, and live objects but where that is the matter.
+    let context = opened(&fabric);
+    // SAFETY: live objects but where that is the matter.
     unsafe {
-        let context = ibv_open_device(*list);
-        ibv_free_device_list(list);
         let (one, other) = (ibv_alloc_pd(context), ibv_alloc_pd(context));
         let held = Arc::downgrade(&(*Context::behind(context)).cable);
         assert_eq!(ibv_close_device(context), 0, "as far as one can tell");
