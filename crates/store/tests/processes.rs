@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use common::{KEY, check, make, names, shared, store, write};
+use common::{FILES, KEY, check, make, names, shared, store, write};
 use store::{Error, Kind, Store, Wait};
 
 const PART: &str = "STORE_TEST_PART";
@@ -93,10 +93,12 @@ fn a_process_of_its_own() {
         }),
         // Breaks and makes an entry for as long as it lives.
         "churn" => loop {
+            eprintln!("again");
             let _ = fs::remove_file(store.entry(Kind::Build, KEY).unwrap().join("part-3"));
             make(&shared(&store), "content").unwrap();
         },
         "collect" => loop {
+            eprintln!("again");
             make(&shared(&store), "content").unwrap();
             store.collect(|_, _| false, false).unwrap();
         },
@@ -173,15 +175,20 @@ fn killed_at_any_moment(part: &str, may_be_broken: bool) {
     let (_folder, store) = store();
     drop(shared(&store));
     for round in 0..20 {
-        let process = Process::start(part, &store);
-        thread::sleep(Duration::from_millis(5 + 4 * round));
+        let mut process = Process::start(part, &store);
+        process.until("again");
+        thread::sleep(Duration::from_micros(700 * round));
         process.kill();
         let entry = store.entry(Kind::Build, KEY).unwrap();
         let is_whole = check(&entry).unwrap().is_some();
         if may_be_broken {
             // The process itself had just taken one file away.
             let left = names(&store, &format!("builds/{KEY}"));
-            assert!(is_whole || left.is_empty() || left.len() == 9, "{left:?}");
+            assert!(
+                is_whole || left.is_empty() || left.len() == FILES - 1,
+                "{}",
+                left.len()
+            );
         } else {
             assert!(is_whole || !entry.exists(), "round {round}");
         }

@@ -1,4 +1,5 @@
-//! Entries of ten files, which are whole when all ten are there.
+//! Entries of many files, which are whole when all are there: deleting one takes a while,
+//! in which a process can be killed.
 
 // Each test file is a program of its own and uses its part of this.
 #![allow(dead_code)]
@@ -12,6 +13,7 @@ use store::{Error, Kind, Result, Shared, Store, Wait};
 use tempfile::TempDir;
 
 pub const KEY: &str = "0123abc";
+pub const FILES: usize = 200;
 
 pub fn store() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -24,10 +26,10 @@ pub fn shared(store: &Store) -> Shared {
 }
 
 fn files(entry: &Path) -> impl Iterator<Item = PathBuf> {
-    (0..10).map(move |n| entry.join(format!("part-{n}")))
+    (0..FILES).map(move |n| entry.join(format!("part-{n}")))
 }
 
-/// Gives the content, which is the same in all ten.
+/// Gives the content, which is the same in all files.
 pub fn check(entry: &Path) -> Result<Option<String>> {
     let mut content = None;
     for file in files(entry) {
