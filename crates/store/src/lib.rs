@@ -94,6 +94,11 @@ impl Store {
         Ok(self.root()?.join(kind.folder()).join(key))
     }
 
+    /// Whether the store has something at the entry's name.
+    pub fn holds(&self, kind: Kind, key: &str) -> bool {
+        self.entry(kind, key).is_ok_and(|path| disk::exists(&path))
+    }
+
     /// The keys of a kind's entries, sorted. Files that do not belong to the store, such
     /// as Finder's `.DS_Store`, are no entries.
     pub fn keys(&self, kind: Kind) -> Vec<String> {

@@ -29,10 +29,10 @@ const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
                    # For information about cache directory tags, see:\n\
                    #\thttps://bford.info/cachedir/\n";
 
-/// What a caller does while another process holds a lock that it wants.
+/// What a caller does about other processes, and while another process holds a lock that it wants.
 #[derive(Clone, Copy)]
 pub struct Wait<'a> {
-    /// Gets one sentence when the wait begins.
+    /// Gets one sentence when the wait begins, and one when an entry is broken.
     pub note: &'a dyn Fn(&str),
     /// Looked at several times a second; the wait ends with [`Error::Stopped`] when true.
     pub stop: &'a dyn Fn() -> bool,

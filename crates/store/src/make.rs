@@ -96,7 +96,12 @@ impl Shared {
         if let Some(value) = check(&path)? {
             return Ok(current(value));
         }
-        self.discard(&path)?;
+        if self.discard(&path)? {
+            let name = kind.name();
+            (wait.note)(&format!(
+                "the stored {name} {key} is broken; making it anew"
+            ));
+        }
         let scratch = self.scratch()?;
         let (made, value) = make(scratch.path())?;
         let folder = self.root().join(kind.folder());
@@ -109,20 +114,20 @@ impl Shared {
         })
     }
 
-    /// A folder that several builds use in turn, and what `inputs` says of it.
+    /// The work folder `key`, which several builds use in turn, and what `inputs` says of it.
     ///
     /// `inputs` gives the folder's key and a value. It reads files that somebody may edit
-    /// while this process waits for the folder, so it is asked again under the lock. When
-    /// the key is another by then, that other folder is taken.
+    /// while this process waits for the folder, so it is asked under the lock. When the key
+    /// is another by then, that other folder is taken.
     ///
     /// # Errors
     /// Those of `inputs`; those of [`Shared::lock`]; [`Error::Io`].
     pub fn work<T, E: From<Error>>(
         &self,
+        mut key: String,
         wait: &Wait<'_>,
-        mut inputs: impl FnMut() -> Result<(String, T), E>,
+        inputs: impl Fn() -> Result<(String, T), E>,
     ) -> Result<Work<T>, E> {
-        let (mut key, _) = inputs()?;
         loop {
             let lock = self.lock(Kind::Work, &key, wait)?;
             let (now, value) = inputs()?;
@@ -154,16 +159,17 @@ impl Shared {
     }
 
     /// Takes the name from whatever has it, in one step, and deletes it afterwards.
-    fn discard(&self, path: &Path) -> Result<()> {
+    /// Gives whether there was anything.
+    fn discard(&self, path: &Path) -> Result<bool> {
         if !disk::exists(path) {
-            return Ok(());
+            return Ok(false);
         }
         let scratch = self.scratch_named("gone-")?;
         let gone = scratch.path().join("entry");
         fs::rename(path, &gone).at("move away", path)?;
         // What cannot be deleted has no name any more; `collect` tries again.
         let _ = disk::remove(&gone);
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     Toolchain,
     error::{Error, IoContext, Result},
     process,
-    store::{Kind, sha256},
+    store::{Kind, sha256, write_listing},
 };
 
 /// The packages with the programs and with what they are linked to.
@@ -96,26 +96,23 @@ impl Toolchain {
     /// [`Error::MissingTool`], with the command that installs them, when apt cannot
     /// download them.
     pub fn clients(&self) -> Result<Clients> {
+        if let Some(clients) = Clients::installed() {
+            return Ok(clients);
+        }
         let key = self.clients_key();
-        let entry = self.store.entry(Kind::Tools, &key);
-        let present = || Clients::installed().or_else(|| Clients::unpacked(&entry));
-        if let Some(clients) = present() {
-            return Ok(clients);
-        }
-        let _lock = self.store.lock(&key, &*self.progress, &self.cancel)?;
-        if let Some(clients) = present() {
-            return Ok(clients);
-        }
-        self.progress.step(
-            "Downloading",
-            "ibverbs-utils and perftest (apt, into the store; nothing is installed)",
-        );
-        let scratch = self.store.scratch()?;
-        let made = scratch.path().join("clients");
-        self.unpack_clients(scratch.path(), &made)?;
-        self.progress.finish();
-        let entry = self.store.publish(Kind::Tools, &key, &made)?;
-        Clients::unpacked(&entry).ok_or_else(missing)
+        let check = |entry: &Path| Ok(Clients::unpacked(entry).map(|_| ()));
+        let unpacked = self.make_entry(Kind::Tools, &key, check, |scratch| {
+            self.progress.step(
+                "Downloading",
+                "ibverbs-utils and perftest (apt, into the store; nothing is installed)",
+            );
+            let made = scratch.join("clients");
+            self.unpack_clients(scratch, &made)?;
+            write_listing(&made)?;
+            self.progress.finish();
+            Ok((made, ()))
+        })?;
+        Clients::unpacked(&unpacked.path).ok_or_else(missing)
     }
 
     /// What the programs are called in the store: another release of the system has

@@ -185,6 +185,17 @@ pub enum Error {
         cause: io::Error,
     },
 
+    /// The store cannot be used, or not now.
+    #[error(transparent)]
+    Store(::store::Error),
+
+    /// What was read for a build's or a tree's name is not what went into it.
+    #[error("{} was edited while it was used; run the command again", .path.display())]
+    Edited {
+        /// The file or folder.
+        path: PathBuf,
+    },
+
     /// Ctrl-C or a termination signal.
     #[error("interrupted; nothing half-done was kept, the same command goes on from here")]
     Interrupted,
@@ -205,6 +216,16 @@ impl Error {
         Error::Malformed {
             file: file.into(),
             problem: problem.to_string(),
+        }
+    }
+}
+
+impl From<::store::Error> for Error {
+    fn from(error: ::store::Error) -> Self {
+        match error {
+            // Only a cancelled command stops a wait.
+            ::store::Error::Stopped => Error::Interrupted,
+            error => Error::Store(error),
         }
     }
 }

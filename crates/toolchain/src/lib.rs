@@ -32,16 +32,16 @@ pub mod wheel;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
+use ::store::Shared;
 pub use error::{Error, Result};
 use fetch::Source;
-use manifest::Manifest;
 use pin::{Pin, SourcePin};
 use process::Cancel;
 use progress::{Progress, Silent};
-use store::{Kind, Store};
+use store::Store;
 
 /// The pin that is meant when none is named: the newest release that carries
 /// the ring recv defect, which is what exo's own pin descends from.
@@ -52,6 +52,8 @@ pub const DEFAULT_PIN: &str = "0.31.2";
 pub struct Toolchain {
     root: PathBuf,
     store: Store,
+    /// Held from the first use of the store on, by all clones together.
+    shared: Arc<Mutex<Option<Shared>>>,
     progress: Arc<dyn Progress>,
     cancel: Cancel,
 }
@@ -60,9 +62,9 @@ impl Toolchain {
     /// The checkout this crate was compiled in and the user's store, silent.
     ///
     /// # Errors
-    /// When no place for a store is known.
+    /// None yet: the first use of the store fails when no place for it is known.
     pub fn open() -> Result<Self> {
-        Ok(Self::with_store(Store::open()?))
+        Ok(Self::with_store(Store::open()))
     }
 
     /// As [`Toolchain::open`], with a store of the caller's.
@@ -76,6 +78,7 @@ impl Toolchain {
         Toolchain {
             root: root.into(),
             store,
+            shared: Arc::default(),
             progress: Arc::new(Silent),
             cancel: Cancel::default(),
         }
@@ -119,38 +122,6 @@ impl Toolchain {
     /// As [`Toolchain::fetch`].
     pub fn verbs(&self) -> Result<PathBuf> {
         Ok(self.fetch(&self.verbs_pin()?, &Source::Auto)?.path)
-    }
-
-    /// Removes from the store what no pin of this checkout needs: other trees,
-    /// other tool sets, builds of other inputs, work folders. Gives the bytes
-    /// freed; with `dry_run` only counts them.
-    ///
-    /// # Errors
-    /// When a pin cannot be read, or something cannot be removed.
-    pub fn collect_garbage(&self, dry_run: bool) -> Result<u64> {
-        let mut trees = vec![self.verbs_pin()?.tree];
-        for version in Pin::versions(&self.patches_folder())? {
-            let pin = self.pin(&version)?;
-            trees.extend([
-                pin.mlx.tree,
-                pin.mlx_c.tree,
-                pin.recorded.stock,
-                pin.recorded.patched,
-            ]);
-        }
-        let tools = self.tools_if_present().key;
-        let others = [self.clients_key(), wheel::maturin_set().key];
-        let keep = |kind: Kind, name: &str| match kind {
-            Kind::Source => trees.iter().any(|tree| tree.to_string() == name),
-            Kind::Tools => name == tools || others.iter().any(|key| key == name),
-            Kind::Build => {
-                let manifest = self.store.entry(Kind::Build, name).join("manifest.json");
-                Manifest::load(&manifest).is_ok_and(|m| {
-                    trees.contains(&m.inputs.patched_tree) && m.inputs.tools == tools
-                })
-            }
-        };
-        self.store.collect(keep, dry_run)
     }
 
     pub(crate) fn verbs_pin(&self) -> Result<SourcePin> {

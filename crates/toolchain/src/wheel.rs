@@ -76,7 +76,8 @@ impl Toolchain {
 
     /// Whether the store has maturin.
     pub(crate) fn maturin_is_present(&self) -> bool {
-        program(&self.store.entry(Kind::Tools, &maturin_set().key)).is_file()
+        (self.store.entry(Kind::Tools, &maturin_set().key))
+            .is_ok_and(|root| program(&root).is_file())
     }
 }
 

@@ -87,7 +87,7 @@ impl Toolchain {
             Err(Error::Malformed { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let scratch = self.store.scratch()?;
+        let scratch = self.scratch()?;
         let Import { copy, skipped } = self.import(pin, &scratch.path().join("copy"))?;
         for (patch, state) in &skipped {
             lint.skipped(patch, state);

@@ -46,7 +46,7 @@ impl Toolchain {
     ) -> Result<Exported> {
         let before = Snapshot::load(&pin.folder)?;
         let after = render(repository, stack, &before)?;
-        let scratch = self.store.scratch()?;
+        let scratch = self.scratch()?;
         let staged = Pin {
             folder: scratch.path().join("pin"),
             ..pin.clone()
