@@ -32,39 +32,25 @@ fn place(variable: impl Fn(&str) -> Option<OsString>, is_macos: bool) -> Option<
 mod tests {
     use super::*;
 
-    fn with(variables: &[(&str, &str)], is_macos: bool) -> Option<PathBuf> {
+    fn check(variables: &[(&str, &str)], is_macos: bool, expected: Option<&str>) {
         let value = |name: &str| {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).into())
         };
-        place(value, is_macos)
+        let found = place(value, is_macos);
+        assert_eq!(found, expected.map(PathBuf::from), "{variables:?}");
     }
 
     #[test]
     fn the_store_is_where_the_environment_says() {
         let home = ("HOME", "/home/u");
-        let cases: [(&[(&str, &str)], bool, Option<&str>); 6] = [
-            (&[home], false, Some("/home/u/.cache/mlx-rails")),
-            (&[home], true, Some("/home/u/Library/Caches/mlx-rails")),
-            (
-                &[home, ("XDG_CACHE_HOME", "/x")],
-                true,
-                Some("/x/mlx-rails"),
-            ),
-            (&[home, (STORE_ENV, "/s")], false, Some("/s")),
-            (
-                &[home, (STORE_ENV, "")],
-                false,
-                Some("/home/u/.cache/mlx-rails"),
-            ),
-            (&[("HOME", "")], false, None),
-        ];
-        for (variables, is_macos, expected) in cases {
-            assert_eq!(
-                with(variables, is_macos),
-                expected.map(PathBuf::from),
-                "{variables:?}"
-            );
-        }
+        check(&[home], false, Some("/home/u/.cache/mlx-rails"));
+        check(&[home], true, Some("/home/u/Library/Caches/mlx-rails"));
+        let cache = ("XDG_CACHE_HOME", "/x");
+        check(&[home, cache], true, Some("/x/mlx-rails"));
+        check(&[home, cache, (STORE_ENV, "/s")], false, Some("/s"));
+        let empty = (STORE_ENV, "");
+        check(&[home, empty], false, Some("/home/u/.cache/mlx-rails"));
+        check(&[("HOME", "")], false, None);
     }
 }
