@@ -13,7 +13,7 @@ use std::{
 };
 
 use common::{FILES, KEY, check, make, names, shared, store, write};
-use store::{Error, Kind, Store, Wait};
+use store::{Error, Kind, STORE_ENV, Store, Wait};
 
 const PART: &str = "STORE_TEST_PART";
 const PLACE: &str = "STORE_TEST_PLACE";
@@ -32,6 +32,9 @@ impl Process {
             .args(["--exact", "a_process_of_its_own", "--nocapture"])
             .env(PART, part)
             .env(PLACE, store.root().unwrap())
+            .env_remove(STORE_ENV)
+            .env_remove("XDG_CACHE_HOME")
+            .env_remove("HOME")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -102,6 +105,14 @@ fn a_process_of_its_own() {
             make(&shared(&store), "content").unwrap();
             store.collect(|_, _| false, false).unwrap();
         },
+        "homeless" => {
+            let store = Store::open();
+            assert!(store.keys(Kind::Build).is_empty());
+            assert!(matches!(store.root(), Err(Error::NoPlace)));
+            let error = store.share(&Wait::silently()).unwrap_err();
+            assert!(error.help().unwrap().contains("MLX_RAILS_STORE"));
+            eprintln!("{DONE}");
+        }
         part => panic!("{part}"),
     }
 }
@@ -128,6 +139,13 @@ fn make_once(store: &Store, on_the_way: impl Fn(&Path)) {
 fn makings(store: &Store) -> usize {
     let marks = names(store, "");
     marks.iter().filter(|n| n.starts_with("made-by-")).count()
+}
+
+/// What needs no store, such as a matrix, runs without a home too.
+#[test]
+fn without_a_place_only_the_use_of_the_store_fails() {
+    let (_folder, store) = store();
+    Process::start("homeless", &store).until(DONE);
 }
 
 #[test]
