@@ -19,10 +19,22 @@ use crate::{
 /// How one of several programs ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// By itself.
-    Itself(Death),
+    /// With this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
     /// By us, because another had failed or the time was up.
     Ended,
+}
+
+impl From<Option<Death>> for End {
+    fn from(death: Option<Death>) -> Self {
+        match death {
+            Some(Death::Exited(code)) => End::Code(code),
+            Some(Death::Killed(signal)) => End::Signal(signal),
+            None => End::Ended,
+        }
+    }
 }
 
 /// Programs that could not be run to their end.
@@ -110,10 +122,7 @@ pub fn together(
     };
     Process::end_all(&mut processes);
     drop(processes);
-    let ends = outcome?
-        .into_iter()
-        .map(|death| death.map_or(End::Ended, End::Itself))
-        .collect();
+    let ends = outcome?.into_iter().map(End::from).collect();
     // All of it comes at once, however late its readers are scheduled; but what left its
     // group may hold a stream open, and is not waited for.
     let over = Instant::now() + GRACE;

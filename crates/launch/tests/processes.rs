@@ -203,14 +203,7 @@ fn one_of_several_programs_that_fails_ends_all() {
         Ok(())
     })
     .unwrap();
-    assert_eq!(
-        ends_of,
-        [
-            End::Ended,
-            End::Itself(Death::Exited(3)),
-            End::Itself(Death::Exited(0))
-        ]
-    );
+    assert_eq!(ends_of, [End::Ended, End::Code(3), End::Code(0)]);
     assert_eq!(said.len(), 1);
     assert!(ends(pid(&said[0].1)));
 }
