@@ -15,6 +15,8 @@ use clap::error::ErrorKind;
 pub const FAILED: u8 = 1;
 /// Our own failure.
 pub const OURS: u8 = 2;
+/// The user asked to stop.
+pub const INTERRUPTED: u8 = 130;
 
 /// A panic is ours, whichever thread it is in.
 pub fn on_panic() {
@@ -55,6 +57,9 @@ pub fn report(outcome: anyhow::Result<ExitCode>) -> ExitCode {
 fn code_of(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<toolchain::Error>() {
         return error.exit_code();
+    }
+    if error.chain().any(|cause| cause.is::<launch::Interrupted>()) {
+        return INTERRUPTED;
     }
     let foreseen = error.is::<crate::rig::UserError>()
         || error.is::<softrail::FabricError>()

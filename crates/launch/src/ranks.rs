@@ -1,9 +1,10 @@
 //! The processes of one job: started together, listened to, and ended together.
 
 use std::{
+    collections::VecDeque,
     io,
     process::Command,
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    sync::mpsc::{self, Receiver, Sender},
     thread,
     time::{Duration, Instant},
 };
@@ -60,8 +61,16 @@ pub struct Ranks {
     lines: Receiver<Line>,
     sender: Sender<Line>,
     launcher: Launcher,
-    /// Streams that are still open.
-    open: usize,
+    /// Taken in while something else was waited for.
+    heard: VecDeque<Heard>,
+    /// Which of each rank's streams are open.
+    open: Vec<Open>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    out: bool,
+    err: bool,
 }
 
 impl Ranks {
@@ -73,7 +82,8 @@ impl Ranks {
             lines,
             sender,
             launcher: launcher.clone(),
-            open: 0,
+            heard: VecDeque::new(),
+            open: Vec::new(),
         }
     }
 
@@ -102,7 +112,10 @@ impl Ranks {
             source,
         })?;
         self.processes.push(process);
-        self.open += 2;
+        self.open.push(Open {
+            out: true,
+            err: true,
+        });
         Ok(())
     }
 
@@ -137,67 +150,82 @@ impl Ranks {
     /// When the caller asked to stop.
     pub fn listen(&mut self) -> Result<Option<Heard>, Interrupted> {
         self.cancel().check()?;
-        if self.open == 0 {
-            thread::sleep(TICK);
-            return Ok(None);
+        if self.heard.is_empty() {
+            self.take_in();
         }
-        match self.lines.recv_timeout(TICK) {
-            Ok(line) => Ok(self.take(line)),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Ok(None),
+        Ok(self.heard.pop_front())
+    }
+
+    /// Whether something was taken in by [`Ranks::wait_until`] and not yet listened to.
+    pub fn has_heard(&self) -> bool {
+        !self.heard.is_empty()
+    }
+
+    /// What was taken in by [`Ranks::wait_until`] and not yet listened to.
+    pub fn heard(&mut self) -> Option<Heard> {
+        self.heard.pop_front()
+    }
+
+    /// Takes in what the ranks write until `enough`, but no longer than `patience`. What
+    /// they say meanwhile is kept for [`Ranks::listen`]. Gives whether it was enough.
+    pub fn wait_until(
+        &mut self,
+        patience: Duration,
+        mut enough: impl FnMut(&mut Self) -> bool,
+    ) -> bool {
+        let until = Instant::now() + patience;
+        loop {
+            if enough(self) {
+                return true;
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+            self.take_in();
         }
     }
 
-    fn take(&mut self, line: Line) -> Option<Heard> {
+    /// Takes in a line, or waits for a moment.
+    fn take_in(&mut self) {
+        if self.silent() {
+            thread::sleep(TICK);
+            return;
+        }
+        let Ok(line) = self.lines.recv_timeout(TICK) else {
+            return;
+        };
         let Line {
             source: rank,
             stream,
             said,
         } = line;
         match (stream, said) {
-            (Stream::Out, Said::Text(text)) => Some(Heard::Said { rank, text }),
+            (Stream::Out, Said::Text(text)) => self.heard.push_back(Heard::Said { rank, text }),
+            (Stream::Out, Said::Closed) => {
+                self.open[rank].out = false;
+                self.heard.push_back(Heard::Closed { rank });
+            }
             (Stream::Err, Said::Text(text)) => {
                 if !text.trim().is_empty() {
                     self.processes[rank].remember(&text);
                 }
-                None
             }
-            (stream, Said::Closed) => {
-                self.open -= 1;
-                (stream == Stream::Out).then_some(Heard::Closed { rank })
-            }
-        }
-    }
-
-    /// What was written before the ranks ended, for as long as their streams are open, but
-    /// no longer than `patience`.
-    pub fn drain(&mut self, patience: Duration) -> Vec<Heard> {
-        let until = Instant::now() + patience;
-        let mut heard = Vec::new();
-        while self.open > 0 {
-            let left = until.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
-                Ok(line) => heard.extend(self.take(line)),
-                Err(_) => break,
-            }
-        }
-        heard
-    }
-
-    /// Takes in for a moment what a rank writes to its standard error, which may still be
-    /// in the pipe when the rank has ended.
-    pub fn hear_last_words(&mut self, patience: Duration, heard: &mut Vec<Heard>) {
-        let until = Instant::now() + patience;
-        while self.open > 0 && Instant::now() < until {
-            match self.lines.recv_timeout(TICK) {
-                Ok(line) => heard.extend(self.take(line)),
-                Err(_) => return,
-            }
+            (Stream::Err, Said::Closed) => self.open[rank].err = false,
         }
     }
 
     /// Whether every stream of every rank is closed.
     pub fn silent(&self) -> bool {
-        self.open == 0
+        !self.open.iter().any(|open| open.out || open.err)
+    }
+
+    /// Waits until a rank has ended and its last words are heard, but no longer than
+    /// `patience`. Gives how it ended.
+    pub fn end_of(&mut self, rank: usize, patience: Duration) -> Option<Death> {
+        self.wait_until(patience, |ranks| {
+            !ranks.open[rank].err && ranks.processes[rank].death().is_some()
+        });
+        self.processes[rank].death()
     }
 
     /// How each rank ended, by rank; nothing for one that runs.
