@@ -10,6 +10,7 @@ use std::{
 use crate::{
     Toolchain,
     error::{Error, IoContext, Result},
+    git::git_that_fetches,
     pin::{Crate, SourcePin, Upstream},
     process,
     store::Kind,
@@ -202,25 +203,12 @@ impl Toolchain {
         let folder = scratch.path();
         let what = format!("fetching {revision} of {git}");
         let run = |arguments: &[&str]| {
-            let mut command = Command::new("git");
-            command
-                .args(arguments)
-                .current_dir(folder)
-                .env("GIT_TERMINAL_PROMPT", "0")
-                .env_remove("GIT_DIR")
-                .env_remove("GIT_WORK_TREE");
+            let mut command = git_that_fetches(folder, arguments);
             process::run(&what, &mut command, &self.cancel, None, |_| {})
         };
         run(&["init", "--quiet"])?;
         run(&["fetch", "--quiet", "--depth", "1", git, revision])?;
-        // Line endings as committed, whatever the user's configuration says.
-        run(&[
-            "-c",
-            "core.autocrlf=false",
-            "checkout",
-            "--quiet",
-            "FETCH_HEAD",
-        ])?;
+        run(&["checkout", "--quiet", "FETCH_HEAD"])?;
         self.admit(pin, &folder.join(path), git)
     }
 

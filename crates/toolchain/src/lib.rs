@@ -19,6 +19,7 @@ mod compile;
 pub mod doctor;
 pub mod error;
 pub mod fetch;
+mod git;
 pub mod manifest;
 pub mod pin;
 mod pip;
