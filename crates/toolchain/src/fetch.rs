@@ -7,8 +7,10 @@ use std::{
     str::FromStr,
 };
 
+use cargo_metadata::MetadataCommand;
+
 use crate::{
-    Toolchain,
+    Toolchain, archive,
     error::{Error, IoContext, Result},
     git::git_that_fetches,
     pin::{Crate, SourcePin, Upstream},
@@ -125,6 +127,8 @@ impl Toolchain {
         let mut attempts = Vec::new();
         for transport in transports {
             match transport() {
+                // The only one that was asked for; its own words are the better ones.
+                Err(error @ Error::Input { .. }) if transports.len() == 1 => return Err(error),
                 Err(e @ (Error::Command { .. } | Error::Input { .. })) => {
                     attempts.push(e.report());
                 }
@@ -173,20 +177,21 @@ impl Toolchain {
         )?;
         let metadata = process::capture(
             &what,
-            Command::new(&cargo)
-                .args(["metadata", "--format-version", "1", "--offline"])
-                .current_dir(scratch),
+            &mut MetadataCommand::new()
+                .cargo_path(&cargo)
+                .current_dir(scratch)
+                .other_options(["--offline".to_owned()])
+                .cargo_command(),
         )?;
-        let metadata: serde_json::Value =
-            serde_json::from_str(&metadata).map_err(|e| Error::malformed("cargo metadata", e))?;
-        metadata["packages"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|package| package["name"] == vendor.name.as_str())
-            .and_then(|package| Path::new(package["manifest_path"].as_str()?).parent())
-            .map(Path::to_path_buf)
-            .ok_or_else(|| Error::malformed("cargo metadata", format!("has no {}", vendor.name)))
+        let said = |problem| Error::inconsistent("cargo metadata", problem);
+        let metadata = MetadataCommand::parse(metadata).map_err(|e| said(e.to_string()))?;
+        metadata
+            .packages
+            .iter()
+            .find(|package| package.name.as_str() == vendor.name)
+            .and_then(|package| package.manifest_path.parent())
+            .map(|folder| folder.as_std_path().to_path_buf())
+            .ok_or_else(|| said(format!("has no {}", vendor.name)))
     }
 
     fn by_upstream(&self, pin: &SourcePin) -> Result<SourceTree> {
@@ -214,11 +219,18 @@ impl Toolchain {
 
     fn by_path(&self, pin: &SourcePin, path: &Path) -> Result<SourceTree> {
         let origin = path.display().to_string();
+        if !path.exists() {
+            return Err(Error::Input {
+                input: origin,
+                problem: "nothing is there".into(),
+                remedy: "pass a folder or an archive, or registry, upstream or auto".into(),
+            });
+        }
         if path.is_dir() {
             return self.admit(pin, path, &origin);
         }
         let scratch = self.store.scratch()?;
-        unpack(path, scratch.path())?;
+        archive::unpack(path, scratch.path())?;
         // An archive holds either the tree or one folder that is the tree.
         let mut top = fs::read_dir(scratch.path())
             .at("read", scratch.path())?
@@ -284,25 +296,4 @@ fn lay_out(pin: &SourcePin, from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn unpack(archive: &Path, into: &Path) -> Result<()> {
-    let name = archive.file_name().unwrap_or_default().to_string_lossy();
-    let file = fs::File::open(archive).at("open", archive)?;
-    if [".tar.gz", ".tgz", ".crate"]
-        .iter()
-        .any(|end| name.ends_with(end))
-    {
-        tar::Archive::new(flate2::read::GzDecoder::new(file))
-            .unpack(into)
-            .at("unpack", archive)
-    } else if name.ends_with(".tar") {
-        tar::Archive::new(file).unpack(into).at("unpack", archive)
-    } else {
-        Err(Error::Input {
-            input: archive.display().to_string(),
-            problem: "neither a folder nor a .tar, .tar.gz, .tgz or .crate archive".into(),
-            remedy: "unpack it and pass the folder".into(),
-        })
-    }
 }

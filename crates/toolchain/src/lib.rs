@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 pub mod build;
 pub mod build_script;
 pub mod clients;
