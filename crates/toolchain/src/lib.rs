@@ -24,6 +24,7 @@ mod git;
 pub mod manifest;
 pub mod pin;
 mod pip;
+pub mod platform;
 pub mod process;
 pub mod progress;
 pub mod series;
