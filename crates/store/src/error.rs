@@ -10,6 +10,25 @@ use crate::place::STORE_ENV;
 /// Result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What to do about a full disk.
+pub const MAKE_ROOM: &str = "free about 1.5 GB there, run `cargo xtask gc`, or put the store \
+                             elsewhere with MLX_RAILS_STORE=DIR (and temporary files with \
+                             TMPDIR=DIR)";
+
+/// What to do about an error of the file system, where that is known.
+pub fn hint(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::ReadOnlyFilesystem
+        | io::ErrorKind::NotADirectory => Some("choose a writable store with MLX_RAILS_STORE=DIR"),
+        io::ErrorKind::Unsupported => {
+            Some("choose a store on a local disk with MLX_RAILS_STORE=DIR")
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(MAKE_ROOM),
+        _ => None,
+    }
+}
+
 /// An error of the store. What to do about it is not part of the message:
 /// [`Error::help`] gives it.
 #[derive(Debug, thiserror::Error)]
@@ -55,19 +74,7 @@ impl Error {
         match self {
             Error::NoPlace => Some(format!("set {STORE_ENV}=DIR")),
             Error::InUse { .. } => Some("run the command again when the other is done".into()),
-            Error::Io { source, .. } => match source.kind() {
-                io::ErrorKind::PermissionDenied
-                | io::ErrorKind::ReadOnlyFilesystem
-                | io::ErrorKind::NotADirectory
-                | io::ErrorKind::Unsupported => Some(format!(
-                    "choose a writable store on a local disk with {STORE_ENV}=DIR"
-                )),
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(format!(
-                    "free about 1.5 GB there, run `cargo xtask gc`, or put the store elsewhere \
-                     with {STORE_ENV}=DIR"
-                )),
-                _ => None,
-            },
+            Error::Io { source, .. } => hint(source).map(str::to_owned),
             Error::Stopped | Error::BadKey { .. } => None,
         }
     }

@@ -47,7 +47,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 pub use collect::Freed;
-pub use error::{Error, Result};
+pub use error::{Error, MAKE_ROOM, Result, hint};
 pub use lock::{Lock, Shared, Wait};
 pub use make::{Entry, Scratch};
 pub use place::STORE_ENV;

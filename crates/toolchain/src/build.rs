@@ -17,6 +17,7 @@ use crate::{
     fetch::{Source, SourceTree},
     manifest::{Artefact, Component, Inputs, Manifest, SCHEMA},
     pin::Pin,
+    platform::Platform,
     series::Series,
     store::{Kind, is_tree, whole_build},
     tools::{Compiler, folder_hash, sdk_version},
@@ -165,7 +166,7 @@ impl Toolchain {
         if component == Component::Mlx {
             sources.insert("mlx-c".to_owned(), pin.mlx_c.tree);
         }
-        if cfg!(target_os = "linux") {
+        if !Platform::HERE.system.brings_blas_and_verbs() {
             sources.insert("verbs".to_owned(), self.verbs_pin()?.tree);
         }
         let sdk = sdk_version()?;
@@ -284,7 +285,7 @@ impl Toolchain {
                 Component::Mlx => self.mlx_c(request.pin, work.join("mlx-c"))?,
                 Component::Jaccl => shim,
             },
-            verbs: if cfg!(target_os = "linux") {
+            verbs: if !Platform::HERE.system.brings_blas_and_verbs() {
                 Some(self.verbs()?)
             } else {
                 None

@@ -238,8 +238,8 @@ pub(crate) fn is_tree(folder: &Path, tree: ObjectId) -> Result<Option<()>> {
     }
     match Listing::of_folder(folder) {
         Ok(found) => Ok((found.tree_id() == tree).then_some(())),
-        // It holds something that no tree holds, such as a name that is not UTF-8.
-        Err(Error::Malformed { .. }) => Ok(None),
+        // It holds something that no tree holds, such as a socket.
+        Err(Error::Malformed { .. } | Error::Input { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }

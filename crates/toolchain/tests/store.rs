@@ -7,7 +7,7 @@ mod common;
 
 use std::{
     env, fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -22,45 +22,47 @@ use toolchain::{
     Error, Toolchain,
     build::{Build, Request},
     pin::Pin,
+    platform::Platform,
     process::Cancel,
     progress::Progress,
     series::Series,
     store::{Kind, Outcome, Store, Verified},
+    tools::Tools,
     tree::Listing,
 };
 
 /// Says where the files of a test are to the process that runs it.
 const FOLDER: &str = "MLX_RAILS_TEST_FOLDER";
 
-/// A Python whose pip installs programs that only pretend.
+/// A Python whose pip installs programs that only pretend. What they run is written into
+/// them, because a build passes on little of its environment.
 const PYTHON: &str = r#"#!/bin/sh
 [ "$3" = --version ] && echo "pip 0" && exit
 while [ "$1" != --target ]; do shift; done
-for file in cmake/data/bin/cmake bin/ninja clang/native/libclang.so \
-    scipy_openblas32/lib nlohmann_json/include/json.hpp cmeel.prefix/lib/cmake/fmt/fmt.cmake; do
-    mkdir -p "$2/$(dirname $file)"
-    printf '#!/bin/sh\nexec sh "$MLX_RAILS_TEST_FOLDER/make.sh" "$@"\n' > "$2/$file"
+while read -r file; do
+    mkdir -p "$2/$(dirname "$file")"
+    printf '#!/bin/sh\nFOLDER=%s\n. "$FOLDER/make.sh"\n' "$MLX_RAILS_TEST_FOLDER" > "$2/$file"
     chmod +x "$2/$file"
-done
+done < "$MLX_RAILS_TEST_FOLDER/needed"
 "#;
 
-/// CMake and Ninja: the library that they install is the first line of the source that
-/// they were given.
+/// CMake and Ninja. The library that they install is made of the source that they get.
 const MAKE: &str = r#"
+for argument; do
+    case "$argument" in
+    -DRAILS_MLX_DIR=*) echo "${argument#*=}" > "$FOLDER/mlx" ;;
+    -DCMAKE_INSTALL_PREFIX=*) echo "${argument#*=}" > "$FOLDER/prefix" ;;
+    esac
+done
+[ "$1" = --install ] && echo "$4" > "$FOLDER/prefix"
 case "$1" in
--G)
-    for argument; do
-        case "$argument" in
-        -DRAILS_MLX_DIR=*) echo "${argument#*=}" > "$MLX_RAILS_TEST_FOLDER/mlx" ;;
-        esac
-    done
-    ;;
---install)
-    echo built >> "$MLX_RAILS_TEST_FOLDER/builds"
-    mkdir -p "$4/lib" "$4/include/mlx"
-    mlx="$(cat "$MLX_RAILS_TEST_FOLDER/mlx")"
-    { echo JACCL_IBV_DEVICES; cat "$mlx/mlx/array.cpp"; } > "$4/lib/libjaccl_shim.so"
-    echo header > "$4/include/mlx/mlx.h"
+--install | --build)
+    echo built >> "$FOLDER/builds"
+    mlx="$(cat "$FOLDER/mlx")"
+    prefix="$(cat "$FOLDER/prefix")"
+    mkdir -p "$prefix/lib" "$prefix/include/mlx"
+    { echo JACCL_IBV_DEVICES; cat "$mlx/mlx/array.cpp"; } > "$prefix/lib/libjaccl_shim.so"
+    echo header > "$prefix/include/mlx/mlx.h"
     ;;
 esac
 "#;
@@ -76,6 +78,9 @@ fn with_tools(name: &str, test: impl Fn(&Checkout)) {
     fs::write(&python, PYTHON).unwrap();
     fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(folder.path().join("make.sh"), MAKE).unwrap();
+    let needed = Tools::at(Platform::HERE, "", Path::new("")).needed();
+    let needed = needed.iter().map(|file| format!("{}\n", file.display()));
+    fs::write(folder.path().join("needed"), needed.collect::<String>()).unwrap();
     let output = Command::new(env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
         .env(FOLDER, folder.path())
@@ -407,6 +412,9 @@ fn a_changed_source_tree_is_replaced() {
     let stored = checkout.path(&format!("store/sources/{}", checkout.pin().mlx.tree));
     fs::write(stored.join("CMakeLists.txt"), "project(evil)\n").unwrap();
     fs::write(stored.join("extra"), "").unwrap();
+    checkout.fetch_origin();
+    // Something that no source tree has, and that cannot be read.
+    let _socket = UnixListener::bind(stored.join("socket")).unwrap();
     checkout.fetch_origin();
     let found = Listing::of_folder(&stored).unwrap().tree_id();
     assert_eq!(found, checkout.pin().mlx.tree);
