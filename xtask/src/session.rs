@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use toolchain::{Toolchain, process::Cancel};
+use toolchain::{Toolchain, driver::Driver, process::Cancel};
 use xshell::Shell;
 
 use crate::terminal::Terminal;
@@ -22,7 +22,10 @@ impl Session {
         let on_signal = cancel.clone();
         ctrlc::set_handler(move || on_signal.cancel()).context("cannot listen for Ctrl-C")?;
         let terminal = Arc::new(Terminal::default());
-        let toolchain = Toolchain::open()?.attended(terminal, cancel.clone());
+        let driver = Driver::Hosted(std::env::current_exe().context("cannot find this program")?);
+        let toolchain = Toolchain::open()?
+            .attended(terminal, cancel.clone())
+            .with_driver(driver);
         let shell = Shell::new()?;
         shell.change_dir(toolchain.root());
         Ok(Session {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    fs,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     time::{Instant, SystemTime, UNIX_EPOCH},
@@ -11,6 +11,7 @@ use std::{
 use crate::{
     Toolchain,
     compile::{Compilation, Sources},
+    compiler::Compilers,
     error::{Error, IoContext, Result},
     fetch::{Source, SourceTree},
     manifest::{Artefact, Component, Inputs, Manifest, SCHEMA},
@@ -18,15 +19,12 @@ use crate::{
     platform::Platform,
     series::Series,
     store::{Kind, sha256},
-    tools::{Compiler, folder_hash, sdk_version},
+    tools::{folder_hash, sdk_version},
     tree::Listing,
 };
 
 /// The oldest macOS whose SDK and deployment target give MLX its jaccl.
 const MACOS_WITH_JACCL: &str = "26.2";
-
-/// Variables that change what CMake or the compiler does.
-const OBEYED: [&str; 6] = ["CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS"];
 
 /// What to build.
 #[derive(Debug, Clone)]
@@ -140,7 +138,11 @@ impl Toolchain {
         if !Platform::HERE.system.brings_blas_and_verbs() {
             sources.insert("verbs".to_owned(), self.verbs_pin()?.tree);
         }
-        let sdk = sdk_version()?;
+        if let Some(folder) = self.environment.metal_cpp() {
+            let tree = Listing::of_folder(folder)?.tree_id();
+            sources.insert("metal-cpp".to_owned(), tree);
+        }
+        let sdk = sdk_version(&self.environment)?;
         Ok(Inputs {
             component,
             mlx: pin.version.clone(),
@@ -152,13 +154,14 @@ impl Toolchain {
             sources,
             recipe,
             tools: self.tools_if_present().key,
-            compiler: Compiler::detect()?,
-            options: options(component, sdk.as_deref()),
+            compilers: Compilers::detect(&self.environment)?,
+            options: options(
+                component,
+                sdk.as_deref(),
+                self.environment.metal_cpp().is_some(),
+            ),
             sdk,
-            environment: OBEYED
-                .iter()
-                .filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)))
-                .collect(),
+            environment: self.environment.hashed(),
         })
     }
 
@@ -238,6 +241,7 @@ impl Toolchain {
 
     fn compile(&self, request: &Request<'_>, inputs: Inputs, work: &Path) -> Result<Build> {
         let started = Instant::now();
+        inputs.compilers.try_cxx20(&self.environment)?;
         let tools = self.tools()?;
         // Ninja remembers paths: everything it sees is copied to where it will be
         // for any clone, and only what changed is touched.
@@ -253,6 +257,7 @@ impl Toolchain {
             } else {
                 None
             },
+            metal_cpp: self.environment.metal_cpp().cloned(),
         };
         let scratch = self.store.scratch()?;
         let prefix = scratch.path().join("prefix");
@@ -260,12 +265,10 @@ impl Toolchain {
             inputs: &inputs,
             tools: &tools,
             sources: &sources,
-            folder: &work.join("build"),
+            work,
             log: &scratch.path().join("build.log"),
-            progress: &*self.progress,
-            cancel: &self.cancel,
         };
-        compilation.run(request.jobs, &prefix)?;
+        compilation.run(self, request.jobs, &prefix)?;
 
         let manifest = Manifest {
             schema: SCHEMA.to_owned(),
@@ -309,7 +312,7 @@ impl Toolchain {
     }
 }
 
-fn options(component: Component, sdk: Option<&str>) -> BTreeMap<String, String> {
+fn options(component: Component, sdk: Option<&str>, metal: bool) -> BTreeMap<String, String> {
     let mut options: BTreeMap<&str, &str> = BTreeMap::from([
         ("RAILS_COMPONENT", component.name()),
         ("CMAKE_BUILD_TYPE", "Release"),
@@ -323,21 +326,12 @@ fn options(component: Component, sdk: Option<&str>) -> BTreeMap<String, String> 
         ("MLX_USE_CCACHE", "OFF"),
         ("USE_SYSTEM_FMT", "ON"),
     ]);
-    let metal_cpp = env::var("MLX_RAILS_METAL_CPP").ok();
     if let Some(sdk) = sdk {
         options.insert("CMAKE_OSX_DEPLOYMENT_TARGET", MACOS_WITH_JACCL);
         // MLX asks for it only when Metal is on, and leaves jaccl out without it.
         options.insert("MACOS_SDK_VERSION", sdk);
     }
-    match metal_cpp.as_deref() {
-        Some(folder) => {
-            options.insert("MLX_BUILD_METAL", "ON");
-            options.insert("FETCHCONTENT_SOURCE_DIR_METAL_CPP", folder);
-        }
-        None => {
-            options.insert("MLX_BUILD_METAL", "OFF");
-        }
-    }
+    options.insert("MLX_BUILD_METAL", if metal { "ON" } else { "OFF" });
     options
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -10,10 +10,11 @@ use std::{
 use crate::{
     DEFAULT_PIN, Toolchain,
     build::Request,
+    compiler::Compilers,
+    environment,
     error::{Error, Result},
     series::Series,
     store::STORE_ENV,
-    tools::Compiler,
 };
 
 /// Names a prefix to bind to instead of a build of the store.
@@ -56,7 +57,7 @@ pub struct Verbs {
 /// # Errors
 /// As [`Toolchain::build`]; unknown values of the variables above.
 pub fn mlx() -> Result<Mlx> {
-    for variable in [PREFIX_ENV, MLX_ENV, SERIES_ENV, STORE_ENV, "CXX"] {
+    for variable in environment::obeyed() {
         println!("cargo:rerun-if-env-changed={variable}");
     }
     let toolchain = Toolchain::open()?;
@@ -102,7 +103,8 @@ pub fn verbs() -> Result<Verbs> {
 }
 
 fn clang(toolchain: &Toolchain) -> Result<Clang> {
-    let headers = Compiler::detect()?.builtin_headers();
+    let compilers = Compilers::detect(&toolchain.environment)?;
+    let headers = compilers.c.builtin_headers(&toolchain.environment);
     Ok(Clang {
         libclang: toolchain.tools()?.libclang(),
         args: headers

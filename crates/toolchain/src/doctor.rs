@@ -6,13 +6,14 @@ use serde::Serialize;
 
 use crate::{
     Toolchain,
+    compiler::Compilers,
     error::{Error, IoContext},
     manifest::Component,
     pin::Pin,
     pip,
     series::Series,
     store::Kind,
-    tools::{self, Compiler},
+    tools,
 };
 
 /// How a check ended.
@@ -93,7 +94,11 @@ impl Toolchain {
             ),
             Check::of(
                 "C++ compiler",
-                Compiler::detect().map(|c| format!("{} ({})", c.version, c.target)),
+                Compilers::detect(&self.environment).and_then(|compilers| {
+                    compilers.try_cxx20(&self.environment)?;
+                    let cxx = &compilers.cxx;
+                    Ok(format!("{} ({})", cxx.program.version, cxx.identity.target))
+                }),
             ),
             Check::of("pip", pip::pip_version().map(|v| v.trim().to_owned())),
             Check::of("store", self.writable_store()),

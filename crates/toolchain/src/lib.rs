@@ -16,7 +16,10 @@ pub mod build;
 pub mod build_script;
 pub mod clients;
 mod compile;
+pub mod compiler;
 pub mod doctor;
+pub mod driver;
+pub mod environment;
 pub mod error;
 pub mod fetch;
 pub mod manifest;
@@ -36,6 +39,8 @@ use std::{
     sync::Arc,
 };
 
+use driver::Driver;
+use environment::Environment;
 pub use error::{Error, Result};
 use fetch::Source;
 use manifest::Manifest;
@@ -55,6 +60,8 @@ pub struct Toolchain {
     store: Store,
     progress: Arc<dyn Progress>,
     cancel: Cancel,
+    environment: Environment,
+    driver: Driver,
 }
 
 impl Toolchain {
@@ -79,6 +86,8 @@ impl Toolchain {
             store,
             progress: Arc::new(Silent),
             cancel: Cancel::default(),
+            environment: Environment::of_process(),
+            driver: Driver::default(),
         }
     }
 
@@ -89,6 +98,19 @@ impl Toolchain {
             cancel,
             ..self
         }
+    }
+
+    /// Builds with what `environment` has, in place of the process's own environment.
+    pub fn with_environment(self, environment: Environment) -> Self {
+        Toolchain {
+            environment,
+            ..self
+        }
+    }
+
+    /// Lets `driver` drive CMake, in place of a program that cargo compiles for it.
+    pub fn with_driver(self, driver: Driver) -> Self {
+        Toolchain { driver, ..self }
     }
 
     /// The checkout.
