@@ -130,7 +130,7 @@ impl Toolchain {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
             .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args(["build", "--quiet", "--locked", "--bin", "rails-cmake"])
+            .args(["build", "--quiet", "--bin", "rails-cmake"])
             .args(["--message-format", "json-render-diagnostics"]);
         let messages = process::capture(WHAT, &mut cargo)?;
         self.progress.finish();
@@ -145,12 +145,11 @@ impl Toolchain {
 
 /// The program that cargo's messages name.
 fn executable(messages: &str) -> Option<PathBuf> {
-    #[derive(Deserialize)]
-    struct Message {
-        executable: Option<PathBuf>,
-    }
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable)
+    cargo_metadata::Message::parse_stream(messages.as_bytes())
+        .filter_map(|message| match message {
+            Ok(cargo_metadata::Message::CompilerArtifact(artifact)) => artifact.executable,
+            _ => None,
+        })
+        .map(PathBuf::from)
         .last()
 }

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 pub mod build;
 pub mod build_script;
 pub mod clients;
@@ -22,6 +23,7 @@ pub mod driver;
 pub mod environment;
 pub mod error;
 pub mod fetch;
+mod git;
 pub mod manifest;
 pub mod pin;
 mod pip;
