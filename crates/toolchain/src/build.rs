@@ -14,17 +14,15 @@ use crate::{
     compiler::Compilers,
     error::{Error, IoContext, Result},
     fetch::{Source, SourceTree},
+    macos,
     manifest::{Artefact, Component, Inputs, Manifest, SCHEMA},
     pin::Pin,
     platform::Platform,
     series::Series,
     store::{Kind, sha256},
     tools::{folder_hash, sdk_version},
-    tree::Listing,
+    tree::{Listing, ObjectId},
 };
-
-/// The oldest macOS whose SDK and deployment target give MLX its jaccl.
-const MACOS_WITH_JACCL: &str = "26.2";
 
 /// What to build.
 #[derive(Debug, Clone)]
@@ -97,7 +95,10 @@ impl Toolchain {
     /// [`Toolchain::tools`]; [`Error::Command`] with the log's place when CMake
     /// or Ninja fails; [`Error::BadBuild`] when jaccl is not in the result.
     pub fn build(&self, request: &Request<'_>) -> Result<Build> {
-        let inputs = self.inputs(request)?;
+        if request.component == Component::Mlx {
+            request.pin.has_whole_mlx()?;
+        }
+        let inputs = self.inputs(request, self.tree_of(request)?.tree)?;
         if let Some(build) = self.finished(&inputs)? {
             return Ok(build);
         }
@@ -114,9 +115,39 @@ impl Toolchain {
         self.compile(request, inputs, &work)
     }
 
-    /// What a build of `request` depends on; needs the patched tree, not the
-    /// tools.
-    fn inputs(&self, request: &Request<'_>) -> Result<Inputs> {
+    /// The build that `request` describes, if the store has it: fetches nothing, patches
+    /// nothing and compiles nothing. Goes by the trees that the pin records, and so finds
+    /// none of a series that was changed since.
+    ///
+    /// # Errors
+    /// As [`Toolchain::build`] for requests that cannot be built and for a compiler that
+    /// is missing.
+    pub fn find(&self, request: &Request<'_>) -> Result<Option<Build>> {
+        match self.recorded_inputs(request)? {
+            Some(inputs) => self.finished(&inputs),
+            None => Ok(None),
+        }
+    }
+
+    /// The inputs of `request` by the trees that the pin records; a series without one of
+    /// its fixes has no record.
+    ///
+    /// # Errors
+    /// As [`Toolchain::find`].
+    pub fn recorded_inputs(&self, request: &Request<'_>) -> Result<Option<Inputs>> {
+        if request.component == Component::Mlx {
+            request.pin.has_whole_mlx()?;
+        }
+        let recorded = &request.pin.recorded;
+        match (request.without, request.series) {
+            (Some(_), _) => Ok(None),
+            (None, Series::Stock) => self.inputs(request, recorded.stock).map(Some),
+            (None, Series::Patched) => self.inputs(request, recorded.patched).map(Some),
+        }
+    }
+
+    /// What a build of `request` depends on; needs neither sources nor tools.
+    fn inputs(&self, request: &Request<'_>, patched_tree: ObjectId) -> Result<Inputs> {
         let Request {
             pin,
             series,
@@ -124,7 +155,6 @@ impl Toolchain {
             component,
             ..
         } = *request;
-        let patched = self.tree_of(request)?;
         let mut patches = self.patches(pin, series)?;
         patches.retain(|patch| Some(patch.name.as_str()) != without);
         let mut sources = BTreeMap::new();
@@ -142,14 +172,16 @@ impl Toolchain {
             let tree = Listing::of_folder(folder)?.tree_id();
             sources.insert("metal-cpp".to_owned(), tree);
         }
-        let sdk = sdk_version(&self.environment)?;
+        let sdk = sdk_version(&self.environment)?
+            .map(|version| macos::checked_sdk(&version))
+            .transpose()?;
         Ok(Inputs {
             component,
             mlx: pin.version.clone(),
             series,
             without: without.map(str::to_owned),
             tree: pin.mlx.tree,
-            patched_tree: patched.tree,
+            patched_tree,
             patches: patches.into_iter().map(|p| (p.name, p.sha256)).collect(),
             sources,
             recipe,
@@ -292,7 +324,7 @@ impl Toolchain {
     }
 
     /// mlx-c includes its headers as `mlx/c/...`; its pinned tree is the `mlx`.
-    fn mlx_c(&self, pin: &Pin, folder: PathBuf) -> Result<PathBuf> {
+    pub(crate) fn mlx_c(&self, pin: &Pin, folder: PathBuf) -> Result<PathBuf> {
         let tree = self.fetch(&pin.mlx_c, &Source::Auto)?;
         let link = folder.join("mlx");
         fs::create_dir_all(&folder).at("create", &folder)?;
@@ -327,7 +359,7 @@ fn options(component: Component, sdk: Option<&str>, metal: bool) -> BTreeMap<Str
         ("USE_SYSTEM_FMT", "ON"),
     ]);
     if let Some(sdk) = sdk {
-        options.insert("CMAKE_OSX_DEPLOYMENT_TARGET", MACOS_WITH_JACCL);
+        options.insert("CMAKE_OSX_DEPLOYMENT_TARGET", macos::WITH_JACCL);
         // MLX asks for it only when Metal is on, and leaves jaccl out without it.
         options.insert("MACOS_SDK_VERSION", sdk);
     }
