@@ -31,6 +31,10 @@ use flags::{Cli, Verb};
 use session::Session;
 
 fn main() -> ExitCode {
+    // A build starts this program again to drive CMake.
+    if let Some(code) = toolchain::driver::run_if_asked() {
+        return code;
+    }
     exit::on_panic();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

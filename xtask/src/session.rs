@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use launch::{Cancel, Launcher};
-use toolchain::{Toolchain, process};
+use toolchain::{Toolchain, driver::Driver, process};
 use xshell::Shell;
 
 use crate::{exit, terminal::Terminal};
@@ -35,7 +35,10 @@ impl Session {
         };
         ctrlc::set_handler(on_signal).context("cannot listen for Ctrl-C")?;
         let terminal = Arc::new(Terminal::default());
-        let toolchain = Toolchain::open()?.attended(terminal, builds.clone());
+        let driver = Driver::Hosted(std::env::current_exe().context("cannot find this program")?);
+        let toolchain = Toolchain::open()?
+            .attended(terminal, builds.clone())
+            .with_driver(driver);
         let shell = Shell::new()?;
         shell.change_dir(toolchain.root());
         Ok(Session {

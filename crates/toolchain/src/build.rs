@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    fs,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     time::{Instant, SystemTime, UNIX_EPOCH},
@@ -13,25 +13,21 @@ use ::store::Entry;
 use crate::{
     Toolchain,
     compile::{Compilation, Sources},
+    compiler::Compilers,
     error::{Error, IoContext, Result},
     fetch::{Source, SourceTree},
+    macos,
     manifest::{Artefact, Component, Inputs, Manifest, SCHEMA},
     pin::Pin,
     platform::Platform,
     series::Series,
     store::{Kind, is_tree, whole_build},
-    tools::{Compiler, folder_hash, sdk_version},
+    tools::{folder_hash, sdk_version},
     tree::{Listing, ObjectId},
 };
 
-/// The oldest macOS whose SDK and deployment target give MLX its jaccl.
-const MACOS_WITH_JACCL: &str = "26.2";
-
 /// How often a build begins again because a file was edited while it was copied.
 const ATTEMPTS: usize = 3;
-
-/// Variables that change what CMake or the compiler does.
-const OBEYED: [&str; 6] = ["CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS"];
 
 /// What to build.
 #[derive(Debug, Clone)]
@@ -112,8 +108,12 @@ impl Toolchain {
     /// [`Toolchain::tools`]; [`Error::Command`] with the log's place when CMake
     /// or Ninja fails; [`Error::BadBuild`] when jaccl is not in the result.
     pub fn build(&self, request: &Request<'_>) -> Result<Build> {
+        if request.component == Component::Mlx {
+            request.pin.has_whole_mlx()?;
+        }
         let shared = self.shared()?;
-        let inputs = self.inputs(request)?;
+        let read_inputs = || self.inputs(request, self.tree_of(request)?.tree);
+        let inputs = read_inputs()?;
         if let Some(build) = self.finished(&inputs)? {
             return Ok(build);
         }
@@ -123,7 +123,7 @@ impl Toolchain {
             attempts += 1;
             // Whoever waits here for another build may have time to edit a file.
             let read = || {
-                let inputs = self.inputs(request)?;
+                let inputs = read_inputs()?;
                 Ok::<_, Error>((inputs.work_key(), inputs))
             };
             let work = self.waiting(|wait| shared.work(inputs.work_key(), wait, read))?;
@@ -141,14 +141,39 @@ impl Toolchain {
         }
     }
 
-    /// What a build of `request` depends on; needs the patched tree, not the
-    /// tools.
-    fn inputs(&self, request: &Request<'_>) -> Result<Inputs> {
-        self.inputs_of(request, self.tree_of(request)?.tree)
+    /// The build that `request` describes, if the store has it: fetches nothing, patches
+    /// nothing and compiles nothing. Goes by the trees that the pin records, and so finds
+    /// none of a series that was changed since.
+    ///
+    /// # Errors
+    /// As [`Toolchain::build`] for requests that cannot be built and for a compiler that
+    /// is missing.
+    pub fn find(&self, request: &Request<'_>) -> Result<Option<Build>> {
+        match self.recorded_inputs(request)? {
+            Some(inputs) => self.finished(&inputs),
+            None => Ok(None),
+        }
     }
 
-    /// As `inputs`, of a patched tree that is known; makes nothing.
-    pub(crate) fn inputs_of(
+    /// The inputs of `request` by the trees that the pin records; a series without one of
+    /// its fixes has no record.
+    ///
+    /// # Errors
+    /// As [`Toolchain::find`].
+    pub fn recorded_inputs(&self, request: &Request<'_>) -> Result<Option<Inputs>> {
+        if request.component == Component::Mlx {
+            request.pin.has_whole_mlx()?;
+        }
+        let recorded = &request.pin.recorded;
+        match (request.without, request.series) {
+            (Some(_), _) => Ok(None),
+            (None, Series::Stock) => self.inputs(request, recorded.stock).map(Some),
+            (None, Series::Patched) => self.inputs(request, recorded.patched).map(Some),
+        }
+    }
+
+    /// What a build of `request` depends on; needs neither sources nor tools.
+    pub(crate) fn inputs(
         &self,
         request: &Request<'_>,
         patched_tree: ObjectId,
@@ -169,7 +194,13 @@ impl Toolchain {
         if !Platform::HERE.system.brings_blas_and_verbs() {
             sources.insert("verbs".to_owned(), self.verbs_pin()?.tree);
         }
-        let sdk = sdk_version()?;
+        if let Some(folder) = self.environment.metal_cpp() {
+            let tree = Listing::of_folder(folder)?.tree_id();
+            sources.insert("metal-cpp".to_owned(), tree);
+        }
+        let sdk = sdk_version(&self.environment)?
+            .map(|version| macos::checked_sdk(&version))
+            .transpose()?;
         Ok(Inputs {
             component,
             mlx: pin.version.clone(),
@@ -181,13 +212,14 @@ impl Toolchain {
             sources,
             recipe: recipe_hash(component, &self.recipe(), &self.shim())?,
             tools: self.tools_if_present().key,
-            compiler: Compiler::detect()?,
-            options: options(component, sdk.as_deref()),
+            compilers: Compilers::detect(&self.environment)?,
+            options: options(
+                component,
+                sdk.as_deref(),
+                self.environment.metal_cpp().is_some(),
+            ),
             sdk,
-            environment: OBEYED
-                .iter()
-                .filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)))
-                .collect(),
+            environment: self.environment.hashed(),
         })
     }
 
@@ -258,6 +290,7 @@ impl Toolchain {
         scratch: &Path,
     ) -> Result<(PathBuf, Manifest)> {
         let started = Instant::now();
+        inputs.compilers.try_cxx20(&self.environment)?;
         let tools = self.tools()?;
         // Ninja remembers paths: everything it sees is copied to where it will be
         // for any clone, and only what changed is touched.
@@ -290,6 +323,7 @@ impl Toolchain {
             } else {
                 None
             },
+            metal_cpp: self.environment.metal_cpp().cloned(),
         };
         let entry = scratch.join("entry");
         fs::create_dir(&entry).at("create", &entry)?;
@@ -298,12 +332,10 @@ impl Toolchain {
             inputs,
             tools: &tools,
             sources: &sources,
-            folder: &work.join("build"),
+            work,
             log: &entry.join("build.log"),
-            progress: &*self.progress,
-            cancel: &self.cancel,
         };
-        compilation.run(request.jobs, &prefix)?;
+        compilation.run(self, request.jobs, &prefix)?;
 
         let manifest = Manifest {
             schema: SCHEMA.to_owned(),
@@ -320,7 +352,7 @@ impl Toolchain {
     }
 
     /// mlx-c includes its headers as `mlx/c/...`; its pinned tree is the `mlx`.
-    fn mlx_c(&self, pin: &Pin, folder: PathBuf) -> Result<PathBuf> {
+    pub(crate) fn mlx_c(&self, pin: &Pin, folder: PathBuf) -> Result<PathBuf> {
         let tree = self.fetch(&pin.mlx_c, &Source::Auto)?;
         let link = folder.join("mlx");
         fs::create_dir_all(&folder).at("create", &folder)?;
@@ -340,7 +372,7 @@ impl Toolchain {
     }
 }
 
-fn options(component: Component, sdk: Option<&str>) -> BTreeMap<String, String> {
+fn options(component: Component, sdk: Option<&str>, metal: bool) -> BTreeMap<String, String> {
     let mut options: BTreeMap<&str, &str> = BTreeMap::from([
         ("RAILS_COMPONENT", component.name()),
         ("CMAKE_BUILD_TYPE", "Release"),
@@ -354,21 +386,12 @@ fn options(component: Component, sdk: Option<&str>) -> BTreeMap<String, String> 
         ("MLX_USE_CCACHE", "OFF"),
         ("USE_SYSTEM_FMT", "ON"),
     ]);
-    let metal_cpp = env::var("MLX_RAILS_METAL_CPP").ok();
     if let Some(sdk) = sdk {
-        options.insert("CMAKE_OSX_DEPLOYMENT_TARGET", MACOS_WITH_JACCL);
+        options.insert("CMAKE_OSX_DEPLOYMENT_TARGET", macos::WITH_JACCL);
         // MLX asks for it only when Metal is on, and leaves jaccl out without it.
         options.insert("MACOS_SDK_VERSION", sdk);
     }
-    match metal_cpp.as_deref() {
-        Some(folder) => {
-            options.insert("MLX_BUILD_METAL", "ON");
-            options.insert("FETCHCONTENT_SOURCE_DIR_METAL_CPP", folder);
-        }
-        None => {
-            options.insert("MLX_BUILD_METAL", "OFF");
-        }
-    }
+    options.insert("MLX_BUILD_METAL", if metal { "ON" } else { "OFF" });
     options
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

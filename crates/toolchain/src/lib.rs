@@ -17,10 +17,14 @@ pub mod build;
 pub mod build_script;
 pub mod clients;
 mod compile;
+pub mod compiler;
 pub mod doctor;
+pub mod driver;
+pub mod environment;
 pub mod error;
 pub mod fetch;
 mod git;
+pub mod macos;
 pub mod manifest;
 pub mod pin;
 mod pip;
@@ -39,6 +43,8 @@ use std::{
 };
 
 use ::store::Shared;
+use driver::Driver;
+use environment::Environment;
 pub use error::{Error, Result};
 use fetch::Source;
 use pin::{Pin, SourcePin};
@@ -59,6 +65,8 @@ pub struct Toolchain {
     shared: Arc<Mutex<Option<Shared>>>,
     progress: Arc<dyn Progress>,
     cancel: Cancel,
+    environment: Environment,
+    driver: Driver,
 }
 
 impl Toolchain {
@@ -84,6 +92,8 @@ impl Toolchain {
             shared: Arc::default(),
             progress: Arc::new(Silent),
             cancel: Cancel::default(),
+            environment: Environment::of_process(),
+            driver: Driver::default(),
         }
     }
 
@@ -94,6 +104,19 @@ impl Toolchain {
             cancel,
             ..self
         }
+    }
+
+    /// Builds with what `environment` has, in place of the process's own environment.
+    pub fn with_environment(self, environment: Environment) -> Self {
+        Toolchain {
+            environment,
+            ..self
+        }
+    }
+
+    /// Lets `driver` drive CMake, in place of a program that cargo compiles for it.
+    pub fn with_driver(self, driver: Driver) -> Self {
+        Toolchain { driver, ..self }
     }
 
     /// The checkout.

@@ -30,6 +30,9 @@ pub struct Pin {
     pub mlx: SourcePin,
     /// The `mlx/` folder of mlx-c.
     pub mlx_c: SourcePin,
+    /// The version of MLX that the mlx-c is for, where it is not this one: then jaccl
+    /// alone can be built.
+    pub mlx_c_fits: Option<String>,
     /// The tree each series gives; the pristine one until something is recorded.
     pub recorded: Recorded,
 }
@@ -94,8 +97,21 @@ struct PinFile {
     tag: String,
     mlx: SourceFile,
     #[serde(rename = "mlx-c")]
-    mlx_c: SourceFile,
+    mlx_c: MlxCFile,
     series: Option<Recorded>,
+}
+
+/// As [`SourceFile`]; serde cannot flatten one that denies unknown fields.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MlxCFile {
+    tree: ObjectId,
+    /// The version of MLX that this mlx-c is for; the pin's own when not given.
+    fits: Option<String>,
+    registry: Option<Crate>,
+    upstream: Option<Upstream>,
+    #[serde(default)]
+    layout: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -126,7 +142,7 @@ impl Pin {
         let folder = patches.join(version);
         let file = folder.join("pin.toml");
         let text = fs::read_to_string(&file).at("read", &file)?;
-        let parsed: PinFile = toml::from_str(&text).map_err(|e| Error::malformed(&file, e))?;
+        let mut parsed: PinFile = toml::from_str(&text).map_err(|e| Error::malformed(&file, e))?;
         let pristine = Recorded {
             stock: parsed.mlx.tree,
             patched: parsed.mlx.tree,
@@ -137,13 +153,36 @@ impl Pin {
             mlx: parsed
                 .mlx
                 .load(format!("MLX {version}"), &folder.join("mlx.lst"))?,
-            mlx_c: parsed.mlx_c.load(
+            mlx_c_fits: parsed.mlx_c.fits.take().filter(|fits| fits != version),
+            mlx_c: SourceFile::from(parsed.mlx_c).load(
                 format!("mlx-c for MLX {version}"),
                 &folder.join("mlx-c.lst"),
             )?,
             recorded: parsed.series.unwrap_or(pristine),
             folder,
         })
+    }
+
+    /// That the whole of MLX can be built of this pin, and not jaccl alone.
+    ///
+    /// # Errors
+    /// [`Error::Input`] with the reason when its mlx-c is for another version of MLX.
+    pub fn has_whole_mlx(&self) -> Result<()> {
+        match &self.mlx_c_fits {
+            None => Ok(()),
+            Some(fits) => Err(Error::Input {
+                input: format!("MLX {}", self.version),
+                problem: format!(
+                    "it cannot be built as a whole, because its pinned mlx-c is for MLX {fits}"
+                ),
+                remedy: format!(
+                    "jaccl alone can be built (`cargo xtask verify --mlx {}`); for more, pin an \
+                     mlx-c for it in {}",
+                    self.version,
+                    self.file().display()
+                ),
+            }),
+        }
     }
 
     /// The versions there are, oldest first.
@@ -210,6 +249,17 @@ impl SourcePin {
         let text = fs::read_to_string(file).at("read", file)?;
         let parsed: SourceFile = toml::from_str(&text).map_err(|e| Error::malformed(file, e))?;
         parsed.load(name.to_owned(), &file.with_extension("lst"))
+    }
+}
+
+impl From<MlxCFile> for SourceFile {
+    fn from(file: MlxCFile) -> Self {
+        SourceFile {
+            tree: file.tree,
+            registry: file.registry,
+            upstream: file.upstream,
+            layout: file.layout,
+        }
     }
 }
 

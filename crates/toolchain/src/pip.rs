@@ -106,17 +106,40 @@ fn python() -> String {
         .unwrap_or_else(|| "python3".into())
 }
 
+/// The Python that will install the tool set, in words: one that has pip, or one that can
+/// make an environment that has it.
+pub(crate) fn python_in_words() -> Result<String> {
+    let ask = |what: &str, arguments: &[&str]| {
+        process::capture(what, Command::new(python()).args(arguments))
+            .map(|said| said.trim().to_owned())
+    };
+    if let Ok(pip) = pip_version() {
+        return Ok(pip.trim().to_owned());
+    }
+    // Debian's venv without its package ensurepip makes environments without pip.
+    let version = ask("asking Python", &["-c", "import venv, ensurepip"])
+        .and_then(|_| ask("asking Python", &["--version"]))
+        .map_err(|_| no_pip())?;
+    Ok(format!(
+        "{version} without pip, of which venv makes one with it"
+    ))
+}
+
 /// Whether pip answers, and as what.
-pub(crate) fn pip_version() -> Result<String> {
+fn pip_version() -> Result<String> {
     process::capture(
         "asking pip",
         Command::new(python()).args(["-m", "pip", "--version"]),
     )
-    .map_err(|_| Error::MissingTool {
-        tool: "pip",
+    .map_err(|_| no_pip())
+}
+
+fn no_pip() -> Error {
+    Error::MissingTool {
+        tool: "a Python with pip or venv",
         why: "CMake, Ninja, libclang and OpenBLAS are installed with it into the store",
         remedy: Platform::HERE.system.pip_remedy().into(),
-    })
+    }
 }
 
 /// pip says what it could not get, not where else it could look.

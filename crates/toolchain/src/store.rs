@@ -180,7 +180,7 @@ impl Toolchain {
                     ..request.clone()
                 };
                 // What cannot be built here, for lack of a compiler, is not current.
-                let inputs = self.inputs_of(&request, tree).ok()?;
+                let inputs = self.inputs(&request, tree).ok()?;
                 Some(inputs.key())
             })
             .collect()
