@@ -125,6 +125,36 @@ fn each_field_says_one_of_what_it_may_say() {
             "drop",
         ),
         (
+            "Upstream: no",
+            "Upstream: 1.2, commit:68cf2fd",
+            "fix.patch:6: Applied-Upstream",
+            "drop",
+        ),
+        (
+            "Upstream: no",
+            "Upstream: 1.3.0, commit:later",
+            "fix.patch:6: Applied-Upstream",
+            "commit:ID",
+        ),
+        (
+            "Upstream: no",
+            "Upstream: 1.3.0rc1, https://example.org",
+            "fix.patch:6: Applied-Upstream",
+            "0.32.0, https",
+        ),
+        (
+            "X-Class",
+            "Bug-Debian: 12\nX-Class",
+            "fix.patch:8: Bug-Debian",
+            "URL",
+        ),
+        (
+            "Forwarded: no\n",
+            "Forwarded: no\nSubject: fix\n because\n",
+            "fix.patch:6: Subject",
+            "second",
+        ),
+        (
             "Update: 2025-03-04",
             "Update: 2026-02-30",
             "fix.patch:7: Last-Update",
@@ -208,6 +238,17 @@ fn what_is_good_in_more_than_one_way_is_left_alone() {
             "--op recv\n crash -> pass: --op init --ranks 2,3\n",
         ),
         ("X-Class", "Reviewed-by: A Person\nX-Class"),
+        ("X-Class", "Acked-by: A Person\nAcked-by: Another\nX-Class"),
+        // What DEP-3 allows beside that.
+        ("Description: fix\n because", "Description: fix\n\tbecause"),
+        ("Description: fix", "Subject: fix"),
+        ("X-Class", "From: A Person\nX-Class"),
+        ("X-Class", "Bug-Debian: https://example.org/3\nX-Class"),
+        (
+            "Upstream: no",
+            "Upstream: 1.3, commit:68cf2fddd8de5edd8ab3d926391772b2e2cedad8",
+        ),
+        ("Upstream: no", "Upstream: 1.3.0, commit:68cf2fd"),
     ] {
         let checkout = sound();
         change(&checkout, FIX, from, to);
