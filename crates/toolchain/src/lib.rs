@@ -21,6 +21,7 @@ pub mod doctor;
 pub mod error;
 pub mod fetch;
 mod git;
+mod journal;
 pub mod manifest;
 pub mod pin;
 mod pip;

@@ -16,8 +16,12 @@ use toml_edit::{DocumentMut, Item};
 
 use crate::{
     error::{Error, IoContext, Result},
+    journal,
     tree::{Listing, ObjectId},
 };
+
+/// The file in a pin's folder that says what it is.
+pub(crate) const PIN_FILE: &str = "pin.toml";
 
 /// An exact MLX.
 #[derive(Debug, Clone)]
@@ -126,7 +130,9 @@ impl Pin {
             });
         }
         let folder = patches.join(version);
-        let file = folder.join("pin.toml");
+        // A command that changed the pin may have been killed in the middle.
+        journal::finish(&folder)?;
+        let file = folder.join(PIN_FILE);
         let text = fs::read_to_string(&file).at("read", &file)?;
         let parsed: PinFile = toml::from_str(&text).map_err(|e| Error::malformed(&file, e))?;
         let pristine = Recorded {
@@ -161,7 +167,7 @@ impl Pin {
         let mut versions = Vec::new();
         for entry in listed {
             let folder = entry.at("read", patches)?.path();
-            if !folder.join("pin.toml").is_file() {
+            if !folder.join(PIN_FILE).is_file() {
                 continue;
             }
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -174,12 +180,8 @@ impl Pin {
         Ok(versions.into_iter().map(|(_, name)| name).collect())
     }
 
-    /// The pin's file with these trees recorded, when it does not say so yet.
-    pub(crate) fn with_record(
-        &self,
-        stock: ObjectId,
-        patched: ObjectId,
-    ) -> Result<Option<(PathBuf, String)>> {
+    /// The text of the pin's file with these trees recorded, when it does not say so yet.
+    pub(crate) fn with_record(&self, stock: ObjectId, patched: ObjectId) -> Result<Option<String>> {
         let file = self.file();
         let before = fs::read_to_string(&file).at("read", &file)?;
         let mut document: DocumentMut = before.parse().map_err(|e| Error::malformed(&file, e))?;
@@ -204,12 +206,12 @@ impl Pin {
             }
         }
         let after = document.to_string();
-        Ok((after != before).then_some((file, after)))
+        Ok((after != before).then_some(after))
     }
 
     /// The pin's file.
     pub fn file(&self) -> PathBuf {
-        self.folder.join("pin.toml")
+        self.folder.join(PIN_FILE)
     }
 }
 
