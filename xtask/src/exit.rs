@@ -16,6 +16,8 @@ use toolchain::error::Kind;
 pub const FAILED: u8 = 1;
 /// Our own failure.
 pub const OURS: u8 = 2;
+/// The user asked to stop.
+pub const INTERRUPTED: u8 = 130;
 
 /// A panic is ours, whichever thread it is in.
 pub fn on_panic() {
@@ -66,6 +68,9 @@ fn code_of(error: &anyhow::Error) -> u8 {
             Kind::Ours => OURS,
             Kind::Interrupted => 130,
         };
+    }
+    if error.chain().any(|cause| cause.is::<launch::Interrupted>()) {
+        return INTERRUPTED;
     }
     let foreseen = error.is::<crate::rig::UserError>()
         || error.is::<softrail::FabricError>()

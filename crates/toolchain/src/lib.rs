@@ -25,6 +25,7 @@ mod journal;
 pub mod manifest;
 pub mod pin;
 mod pip;
+pub mod platform;
 pub mod process;
 pub mod progress;
 pub mod series;
