@@ -9,7 +9,7 @@ use crate::{
     series::{
         header::{Field, Header, canonical},
         patch::Class,
-        proof::{self, Proof},
+        proof::{self, CheckProof, Proof},
     },
 };
 
@@ -50,7 +50,7 @@ pub(super) struct Complaint {
 }
 
 /// Everything that is wrong with the fields of a patch for MLX `version`.
-pub(super) fn complaints(header: &Header, version: &str) -> Vec<Complaint> {
+pub(super) fn complaints(header: &Header, version: &str, check: CheckProof<'_>) -> Vec<Complaint> {
     let mut found = Vec::new();
     for (name, meaning) in REQUIRED {
         if header.field(name).is_none() {
@@ -88,7 +88,7 @@ pub(super) fn complaints(header: &Header, version: &str) -> Vec<Complaint> {
         });
     }
     if header.get("X-Class") == "fix" {
-        found.extend(unproved(header));
+        found.extend(unproved(header, check));
     }
     found
 }
@@ -158,7 +158,7 @@ fn complaint(field: &Field, version: &str) -> Option<(String, String)> {
 }
 
 /// The lines of `X-Verdicts` that are no proof, or their absence.
-fn unproved(header: &Header) -> Vec<Complaint> {
+fn unproved(header: &Header, check: CheckProof<'_>) -> Vec<Complaint> {
     let complain = |line, problem, remedy: &str| Complaint {
         line,
         field: Some(proof::FIELD.to_owned()),
@@ -177,7 +177,7 @@ fn unproved(header: &Header) -> Vec<Complaint> {
         .lines(proof::FIELD)
         .filter(|(_, line)| !line.is_empty() && !line.contains("TODO"))
         .filter_map(|(number, line)| {
-            let problem = Proof::from_str(line).err()?;
+            let problem = Proof::checked(line, check).err()?;
             Some(complain(Some(number), problem, &remedy))
         })
         .collect()

@@ -74,7 +74,8 @@ impl Tried {
             },
             applied_upstream: claim.to_owned(),
             checks: patch
-                .proofs()?
+                // What `verify` makes of them, it says itself when they are run.
+                .proofs(&|_| Ok(()))?
                 .iter()
                 .map(|proof| Check::new(proof, version))
                 .collect(),
