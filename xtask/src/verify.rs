@@ -23,7 +23,7 @@ use toolchain::{
     series::{Class, Patch, Series},
 };
 
-use crate::{exit, programs, session::Session};
+use crate::{exit, patch::proof as read, programs, session::Session};
 
 pub fn run(session: &Session, args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     if args.each_patch {
@@ -167,19 +167,16 @@ fn claims_of(pin: &Pin, patches: &[Patch], wanted: &[String]) -> anyhow::Result<
     }
     let mut claims = Vec::new();
     for patch in fixes().filter(|patch| wanted.is_empty() || wanted.contains(&patch.name)) {
-        for proof in patch.proofs()? {
+        for proof in patch.proofs(&read::check)? {
             let at = || format!("the X-Verdicts of {}: {proof}", patch.file.display());
+            let (before, selection) = read::read(&proof)
+                .map_err(anyhow::Error::msg)
+                .with_context(at)?;
             claims.push(Claim {
                 pin: pin.clone(),
                 patch: patch.name.clone(),
-                before: proof
-                    .before
-                    .parse()
-                    .map_err(anyhow::Error::msg)
-                    .with_context(at)?,
-                selection: Selection::parse(&proof.flags)
-                    .map_err(anyhow::Error::msg)
-                    .with_context(at)?,
+                before,
+                selection,
                 flags: proof.flags.join(" "),
             });
         }

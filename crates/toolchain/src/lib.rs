@@ -24,6 +24,7 @@ pub mod environment;
 pub mod error;
 pub mod fetch;
 mod git;
+mod journal;
 pub mod macos;
 pub mod manifest;
 pub mod pin;

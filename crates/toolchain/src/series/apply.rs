@@ -6,12 +6,12 @@ use crate::{
     Toolchain,
     error::{Error, IoContext, Result},
     fetch::{Source, SourceTree},
-    pin::Pin,
+    journal::Change,
+    pin::{PIN_FILE, Pin},
     series::{
         Class, Patch, Series, State,
         git::{PatchTree, unapply},
         order::Order,
-        publish::replace_files,
         snapshot::read_series,
     },
     store::{Kind, is_tree, sha256},
@@ -64,7 +64,12 @@ impl Toolchain {
         let stock = self.apply(pin, Series::Stock)?.tree;
         let patched = self.apply(pin, Series::Patched)?.tree;
         let record = pin.with_record(stock, patched)?;
-        replace_files(record.as_slice())?;
+        let written = record.map(|text| (PIN_FILE.to_owned(), text));
+        Change {
+            written: written.into_iter().collect(),
+            removed: Vec::new(),
+        }
+        .publish(&pin.folder)?;
         Ok((stock, patched))
     }
 
