@@ -101,7 +101,7 @@ pub fn verbs() -> Result<Verbs> {
     })
 }
 
-fn clang(toolchain: &Toolchain) -> Result<Clang> {
+pub(crate) fn clang(toolchain: &Toolchain) -> Result<Clang> {
     let headers = Compiler::detect()?.builtin_headers();
     Ok(Clang {
         libclang: toolchain.tools()?.libclang(),

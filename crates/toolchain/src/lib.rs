@@ -14,13 +14,13 @@
 
 pub mod build;
 pub mod build_script;
-pub mod clients;
 mod compile;
 pub mod doctor;
 pub mod error;
 pub mod fetch;
 pub mod manifest;
 pub mod pin;
+mod ping;
 mod pip;
 pub mod process;
 pub mod progress;
@@ -139,7 +139,7 @@ impl Toolchain {
             ]);
         }
         let tools = self.tools_if_present().key;
-        let others = [self.clients_key(), wheel::maturin_set().key];
+        let others = [wheel::maturin_set().key];
         let keep = |kind: Kind, name: &str| match kind {
             Kind::Source => trees.iter().any(|tree| tree.to_string() == name),
             Kind::Tools => name == tools || others.iter().any(|key| key == name),
