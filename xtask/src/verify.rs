@@ -107,7 +107,7 @@ fn each_patch(session: &Session, args: &VerifyArgs) -> anyhow::Result<ExitCode> 
     let runner = Runner {
         programs: &programs,
         jobs: args.jobs.unwrap_or_else(Runner::usual_jobs),
-        interrupted: session.cancel.flag(),
+        launcher: &session.launcher,
         progress: &progress,
     };
     let mut proofs = Vec::new();
@@ -194,11 +194,10 @@ fn verify(
     variants: &[Variant],
 ) -> anyhow::Result<Vec<Outcome>> {
     let progress = Progress::stderr();
-    let interrupted = session.cancel.flag();
     let runner = Runner {
         programs,
         jobs: args.jobs.unwrap_or_else(Runner::usual_jobs),
-        interrupted,
+        launcher: &session.launcher,
         progress: &progress,
     };
     let seed = args.selection.seed.first().copied().unwrap_or_else(now);

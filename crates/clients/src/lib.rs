@@ -9,12 +9,9 @@
 
 mod debian;
 
-use std::{
-    path::PathBuf,
-    sync::{OnceLock, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{path::PathBuf, sync::OnceLock, time::Duration};
 
+use launch::Launcher;
 use rail_matrix::{Link, Rig};
 use softrail::{
     Fabric,
@@ -146,8 +143,9 @@ pub fn run_as(
         limit: Some(limit),
     };
     let mut said = [String::new(), String::new()];
-    let ran = fabric.up(&names, &job, &AtomicBool::new(false), |node, _, line| {
+    let ran = fabric.up(&names, &job, &Launcher::default(), |node, _, line| {
         said[node].extend([line, "\n"]);
+        Ok(())
     });
     Ran {
         ends: ran.unwrap_or_else(|error| panic!("{error}")),

@@ -12,16 +12,19 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 pub mod build;
 pub mod build_script;
 mod compile;
 pub mod doctor;
 pub mod error;
 pub mod fetch;
+mod git;
 pub mod manifest;
 pub mod pin;
 mod ping;
 mod pip;
+pub mod platform;
 pub mod process;
 pub mod progress;
 pub mod series;
