@@ -40,11 +40,13 @@ struct PingPong<'a>(&'a Fabric);
 impl PingPong<'_> {
     /// Runs them until `look` has killed node b's; gives how they ended.
     fn run(look: impl FnOnce(&PingPong<'_>)) -> Vec<(usize, End)> {
+        // Compiled before anybody waits for its messages.
+        let client = Client::ping();
         let (_parent, fabric) = clients::fabric(&clients::rig());
         thread::scope(|scope| {
             let arguments = "latency --device rdma_en5 --transport uc --iterations 2000000000 \
                              --timeout 600s";
-            let ran = || clients::run(&fabric, &[0, 1], &Client::ping(), arguments, LIMIT);
+            let ran = || clients::run(&fabric, &[0, 1], &client, arguments, LIMIT);
             let ran = scope.spawn(ran);
             let pair = PingPong(&fabric);
             pair.goes_on();

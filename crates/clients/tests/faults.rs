@@ -28,6 +28,13 @@ fn ping_pong(fabric: &Fabric, transport: &str, rounds: u32, limit: Duration) -> 
     clients::run(fabric, &[0, 1], &Client::ping(), &arguments, limit)
 }
 
+/// A fabric whose client is compiled, so that waiting for its messages is no waiting for
+/// the compiler.
+fn fabric(rig: &Rig) -> (tempfile::TempDir, Fabric) {
+    Client::ping();
+    clients::fabric(rig)
+}
+
 /// A run that must end well.
 #[track_caller]
 fn is_well(fabric: &Fabric) {
@@ -79,7 +86,7 @@ fn on_node_b(kind: NodeFault) -> Defect {
 /// The field's survivors spin without end, and so does this one until it is ended.
 #[test]
 fn who_is_killed_leaves_the_other_waiting_and_the_next_run_clean() {
-    let (_parent, fabric) = clients::fabric(&clients::rig());
+    let (_parent, fabric) = fabric(&clients::rig());
     let ran = thread::scope(|scope| {
         scope.spawn(|| {
             await_messages(fabric.live(), 100);
@@ -94,7 +101,7 @@ fn who_is_killed_leaves_the_other_waiting_and_the_next_run_clean() {
 
 #[test]
 fn who_is_frozen_stops_all_until_it_goes_on() {
-    let (_parent, fabric) = clients::fabric(&clients::rig());
+    let (_parent, fabric) = fabric(&clients::rig());
     let ran = thread::scope(|scope| {
         scope.spawn(|| {
             let (live, freeze) = (fabric.live(), on_node_b(NodeFault::Freeze));
@@ -118,7 +125,7 @@ fn who_is_frozen_stops_all_until_it_goes_on() {
 /// is stopped at another place in the middle of its frames each time.
 #[test]
 fn who_goes_on_after_a_long_time_has_lost_nothing() {
-    let (_parent, fabric) = clients::fabric(&clients::rig());
+    let (_parent, fabric) = fabric(&clients::rig());
     let arguments = "latency --device rdma_en6 --transport rc --size 65536 --iterations 3000 \
                      --check --timeout 600s";
     let ran = thread::scope(|scope| {
@@ -139,7 +146,7 @@ fn who_goes_on_after_a_long_time_has_lost_nothing() {
 
 #[test]
 fn who_stays_frozen_is_not_left_behind() {
-    let (_parent, fabric) = clients::fabric(&clients::rig());
+    let (_parent, fabric) = fabric(&clients::rig());
     let limit = Duration::from_secs(2);
     let ran = thread::scope(|scope| {
         scope.spawn(|| {
@@ -161,7 +168,7 @@ fn cut_from(at: Duration, until: Option<Duration>) -> (tempfile::TempDir, Fabric
         kind: CableFault::Cut,
     };
     let span = Span { at, until };
-    clients::fabric(&Rig {
+    fabric(&Rig {
         faults: vec![Fault { defect, span }],
         ..clients::rig()
     })
