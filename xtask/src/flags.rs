@@ -236,8 +236,11 @@ pub enum RigStep {
                   devices of its node through the loader, so any program that opens libibverbs.so.1 \
                   will do. In its environment are RIG_NODE, RIG_RANK (from 0), RIG_NODES, RIG_HOST (an \
                   address of this run alone) and RIG_COORDINATOR (that address with a port).\n\n\
-                  A server and its client:\n  cargo xtask rig up -- sh -c \\\n    'test $RIG_RANK = 0 \
-                  && exec ibv_uc_pingpong; sleep 1; exec ibv_uc_pingpong $RIG_HOST'"
+                  rails-ping is there without being installed: it measures latency and bandwidth over \
+                  the crate ibverbs (rails-ping --help).\n\n\
+                  A round trip over the second cable, and a stream:\n  \
+                  cargo xtask rig up -- rails-ping latency --device rdma_en6 --size 8,4096\n  \
+                  cargo xtask rig up -- rails-ping bandwidth --transport uc --size 512KiB"
 )]
 pub struct RigUp {
     /// The cabling, as rig.toml; without it two nodes, a and b, joined by three cables

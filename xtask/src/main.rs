@@ -8,6 +8,7 @@
 mod bench;
 mod build;
 mod cable;
+mod cargo;
 mod doctor;
 mod exit;
 mod fetch;

@@ -5,22 +5,24 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// The shared library cannot be opened.
-    #[error("cannot open the jaccl build {}: {source}", path.display())]
+    #[error("cannot open the jaccl build {}", path.display())]
     Open {
         /// Where it should be.
         path: PathBuf,
         /// The loader's reason.
+        #[source]
         source: libloading::Error,
     },
     /// The shared library is not jaccl with this crate's C interface.
     #[error(
-        "{} is not a jaccl build with the shim of this version ({source}); build it again",
+        "{} is not a jaccl build with the shim of this version; build it again",
         path.display()
     )]
     NotJaccl {
         /// The library.
         path: PathBuf,
         /// The function that is missing.
+        #[source]
         source: libloading::Error,
     },
     /// jaccl refused, in its own words.

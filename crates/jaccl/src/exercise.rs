@@ -1,6 +1,6 @@
 //! Does what a launcher asks of a rank, and checks every byte that comes out.
 
-use std::time::Instant;
+use std::{error::Error as _, iter, time::Instant};
 
 use crate::{
     Config, Dtype, Error, Group, Job, Library, Operation, Reduction, Report, Request, Step,
@@ -44,14 +44,21 @@ pub fn serve(requests: impl IntoIterator<Item = Request>, mut report: impl FnMut
 fn failure(step: Option<usize>, error: &Error) -> Report {
     Report::Error {
         step,
-        message: error.to_string(),
+        message: with_causes(error),
     }
+}
+
+/// An error and what caused it. The launcher gets text, and no chain of errors.
+fn with_causes(error: &Error) -> String {
+    let causes = iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn join(job: &Job, report: &mut impl FnMut(Report)) -> Result<Group, Error> {
     let library = Library::open(&job.library)?;
     library.trace_signals();
     report(Report::Loaded {
+        build: library.build_key(),
         available: library.is_available()?,
         features: library.features(),
     });

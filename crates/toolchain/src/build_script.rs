@@ -141,7 +141,7 @@ pub fn verbs() -> Result<Verbs> {
     })
 }
 
-fn clang(toolchain: &Toolchain) -> Result<Clang> {
+pub(crate) fn clang(toolchain: &Toolchain) -> Result<Clang> {
     let compilers = Compilers::detect(&toolchain.environment)?;
     let headers = compilers.c.builtin_headers(&toolchain.environment);
     Ok(Clang {

@@ -15,7 +15,6 @@
 mod archive;
 pub mod build;
 pub mod build_script;
-pub mod clients;
 mod compile;
 pub mod compiler;
 pub mod doctor;
@@ -28,6 +27,7 @@ mod journal;
 pub mod macos;
 pub mod manifest;
 pub mod pin;
+mod ping;
 mod pip;
 pub mod platform;
 pub mod process;

@@ -138,11 +138,7 @@ impl Toolchain {
                 builds.extend(self.builds_of(&request, tree));
             }
         }
-        let tools = [
-            self.tools_if_present().key,
-            wheel::maturin_set().key,
-            self.clients_key(),
-        ];
+        let tools = [self.tools_if_present().key, wheel::maturin_set().key];
         Ok(trees
             .iter()
             .map(|tree| (Kind::Source, tree.to_string()))

@@ -552,6 +552,8 @@ fn a_pin_without_a_series_gets_its_first_patch() {
     assert_ne!(stock.tree, checkout.pin().mlx.tree);
 }
 
+/// Over the sources of every pin, which are fetched where the store lacks them.
+#[cfg(feature = "builds")]
 #[test]
 fn every_series_of_this_checkout_exports_to_the_bytes_it_has() {
     let toolchain = Toolchain::open().unwrap();
