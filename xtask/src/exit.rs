@@ -15,6 +15,8 @@ use clap::error::ErrorKind;
 pub const FAILED: u8 = 1;
 /// Our own failure.
 pub const OURS: u8 = 2;
+/// The caller asked to stop.
+pub const INTERRUPTED: u8 = 130;
 
 /// A panic is ours, whichever thread it is in.
 pub fn on_panic() {
@@ -76,6 +78,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         || error.is::<rail_verify::preflight::PlanError>()
         || error.is::<rail_verify::preflight::Unfit>()
         || error.is::<rail_verify::run::RunError>()
-        || error.is::<rail_verify::report::WriteError>();
+        || error.is::<rail_verify::report::WriteError>()
+        || error.is::<crate::verify_flags::FlagsError>();
     if foreseen { FAILED } else { OURS }
 }

@@ -3,10 +3,10 @@
 use std::{num::NonZeroUsize, path::PathBuf, sync::atomic::AtomicBool};
 
 use rail_verify::{
-    args::{Level, Selection},
     group::Programs,
-    progress::Progress,
+    progress::Silent,
     run::{Outcome, RunError, Runner, Variant},
+    selection::{Level, Selection},
     verdict::Verdict,
 };
 use toolchain::{DEFAULT_PIN, Toolchain, build::Request, series::Series};
@@ -62,11 +62,21 @@ pub fn try_sweep(
     flags: &str,
     interrupted: &AtomicBool,
 ) -> Result<Outcome, RunError> {
+    sweep_with(&programs(), variant, flags, interrupted)
+}
+
+/// The same with other programs.
+pub fn sweep_with(
+    programs: &Programs,
+    variant: &Variant,
+    flags: &str,
+    interrupted: &AtomicBool,
+) -> Result<Outcome, RunError> {
     let runner = Runner {
-        programs: &programs(),
-        jobs: NonZeroUsize::MIN,
+        programs,
+        jobs: NonZeroUsize::new(2).expect("two"),
         interrupted,
-        progress: &Progress::silent(),
+        progress: &Silent,
     };
     runner.sweep(variant, Level::Quick, &select(flags))
 }
