@@ -163,7 +163,7 @@ impl Selection {
 
     /// A value that was asked for and that none of the cases has, as `--ranks 7`. Ops and
     /// the filter are not looked at.
-    pub(crate) fn unused(&self, cases: &[Case]) -> Option<String> {
+    pub fn unused(&self, cases: &[Case]) -> Option<String> {
         fn missing<T: PartialEq + fmt::Display>(
             flag: &str,
             wanted: &[T],

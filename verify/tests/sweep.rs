@@ -6,6 +6,7 @@ use rail_verify::{
     selection::{Level, Selection, SelectionError},
     sweep::cases,
 };
+use toolchain::{Toolchain, pin::Pin, series::Series};
 
 const EVERYTHING: Features = Features {
     barrier: true,
@@ -165,6 +166,28 @@ fn a_soak_refuses_what_it_cannot_obey_and_names_the_flag() {
     let obeyed = "--op sequence --backend mesh,ring --ranks 2,3 --wires 1,4 --bytes 1,2 \
                   --frames big --seed 1";
     assert_eq!(select(obeyed).check_soak(), Ok(()));
+}
+
+/// What the patches claim is tried with every value that they name.
+#[test]
+fn every_claim_of_a_patch_selects_cases() {
+    let toolchain = Toolchain::open().expect("a checkout");
+    let mut claims = 0;
+    for version in Pin::versions(&toolchain.patches_folder()).expect("pins") {
+        let pin = toolchain.pin(&version).expect("a pin");
+        let patches = toolchain.patches(&pin, Series::Patched).expect("patches");
+        for patch in patches {
+            for proof in patch.proofs().expect("X-Verdicts") {
+                claims += 1;
+                let claim = format!("{} of {version}: {proof}", patch.name);
+                let selection = Selection::parse(&proof.flags).expect(&claim);
+                let cases = cases(Level::Quick, &selection, EVERYTHING);
+                assert!(!cases.is_empty(), "{claim}");
+                assert_eq!(selection.unused(&cases), None, "{claim}");
+            }
+        }
+    }
+    assert!(claims > 20, "{claims}");
 }
 
 fn cases_with(selection: &Selection) -> Vec<Case> {

@@ -2,6 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use anyhow::Context;
 use rail_bench::plan::read_rig;
 use rail_matrix::Rig;
 use rail_verify::{
@@ -24,7 +25,7 @@ pub fn run(session: &Session, flags: &flags::Preflight) -> anyhow::Result<ExitCo
         None => Rig::embedded(),
     };
     let plan = match &flags.devices {
-        Some(path) => Plan::of_device_file(rig, path)?,
+        Some(path) => Plan::of_device_file(rig, path).context("--devices")?,
         None => Plan::of_rig(rig)?,
     };
     let (report, error) = examine(session, plan, &pin, flags.series, flags.timeout)?;
