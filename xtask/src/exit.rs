@@ -92,6 +92,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         || error.is::<rail_verify::preflight::PlanError>()
         || error.is::<rail_verify::preflight::Unfit>()
         || error.is::<rail_verify::run::RunError>()
-        || error.is::<rail_verify::report::WriteError>();
+        || error.is::<rail_verify::report::WriteError>()
+        || error.is::<crate::verify_flags::FlagsError>();
     if foreseen { FAILED } else { OURS }
 }

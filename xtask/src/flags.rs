@@ -57,7 +57,7 @@ pub enum Verb {
     /// Run every test, building first what they need
     Test(Test),
     /// Judge a build of jaccl case by case: which hold, which hang, which are wrong
-    Verify(Box<rail_verify::args::VerifyArgs>),
+    Verify(Box<crate::verify_flags::Verify>),
     /// Build a Python wheel, and print where it is
     Wheel(Wheel),
 }
@@ -447,7 +447,7 @@ pub struct Preflight {
     pub timeout: Duration,
     /// What to print on stdout
     #[arg(long, value_enum, default_value_t)]
-    pub format: rail_verify::preflight::Format,
+    pub format: crate::verify_flags::Format,
 }
 
 /// Joins what both ends of each cable say, takes the order of ranks whose narrowest link is

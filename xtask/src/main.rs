@@ -23,6 +23,7 @@ mod session;
 mod terminal;
 mod test;
 mod verify;
+mod verify_flags;
 mod wheel;
 
 use std::process::ExitCode;
@@ -58,7 +59,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Preflight(flags) => preflight::run(&session, &flags),
         Verb::Rig(flags) => rig::run(&session, &flags),
         Verb::Test(flags) => test::run(&session, &flags),
-        Verb::Verify(args) => verify::run(&session, &args),
+        Verb::Verify(flags) => verify::run(&session, &flags),
         Verb::Wheel(flags) => wheel::run(&session, &flags),
     }
 }

@@ -2,12 +2,16 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use anyhow::Context;
 use rail_bench::plan::read_rig;
 use rail_matrix::Rig;
-use rail_verify::preflight::{self, Plan, Ranks, Report};
+use rail_verify::{
+    group::GroupError,
+    preflight::{self, Plan, Ranks, Report},
+};
 use toolchain::{build::Request, pin::Pin, progress::Progress, series::Series};
 
-use crate::{exit, flags, programs, session::Session, terminal::Terminal};
+use crate::{exit, flags, programs, session::Session, terminal::Terminal, verify_flags::Format};
 
 /// For rails that a person did not choose to try: a healthy one answers within a
 /// millisecond.
@@ -21,11 +25,25 @@ pub fn run(session: &Session, flags: &flags::Preflight) -> anyhow::Result<ExitCo
         None => Rig::embedded(),
     };
     let plan = match &flags.devices {
-        Some(path) => Plan::of_device_file(rig, path)?,
+        Some(path) => Plan::of_device_file(rig, path).context("--devices")?,
         None => Plan::of_rig(rig)?,
     };
-    let report = check(session, plan, &pin, flags.series, flags.timeout)?;
-    print!("{}", report.render(flags.format));
+    let (report, error) = examine(session, plan, &pin, flags.series, flags.timeout)?;
+    if error.is_none() || !report.rails.is_empty() {
+        match flags.format {
+            Format::Md => print!("{}", report.markdown()),
+            Format::Json => println!("{}", report.json()),
+        }
+    }
+    if let Some(error) = error {
+        return Err(error.into());
+    }
+    if report.interrupted {
+        eprintln!(
+            "interrupted: the report has the rails so far; the same command tries every rail again"
+        );
+        return Ok(exit::INTERRUPTED.into());
+    }
     Ok(if report.all_ok() {
         ExitCode::SUCCESS
     } else {
@@ -33,8 +51,10 @@ pub fn run(session: &Session, flags: &flags::Preflight) -> anyhow::Result<ExitCo
     })
 }
 
-/// Exercises the rails with the jaccl of a pin, which is built first when it is not
-/// there.
+/// Exercises every rail with the jaccl of a pin, which is built first when it is not there.
+///
+/// # Errors
+/// Also when the caller asked to stop: what is to follow needs every rail.
 pub fn check(
     session: &Session,
     plan: Plan,
@@ -42,6 +62,25 @@ pub fn check(
     series: Series,
     timeout: Duration,
 ) -> anyhow::Result<Report> {
+    match examine(session, plan, pin, series, timeout)? {
+        (_, Some(error)) => Err(error.into()),
+        (report, None) => {
+            if report.interrupted {
+                session.cancel.check()?;
+            }
+            Ok(report)
+        }
+    }
+}
+
+/// What was found of the rails, and what kept the rest from being tried, if anything did.
+fn examine(
+    session: &Session,
+    plan: Plan,
+    pin: &Pin,
+    series: Series,
+    timeout: Duration,
+) -> anyhow::Result<(Report, Option<GroupError>)> {
     for fault in plan.left_out() {
         eprintln!(
             "warning: rails are tried without this fault of the rig: {}",
@@ -65,6 +104,10 @@ pub fn check(
         terminal.step("Trying", what);
     });
     terminal.finish();
-    let rails = session.unless_interrupted(checked.map_err(Into::into))?;
-    Ok(Report::new(&pin.version, series.name(), plan.rig, rails))
+    let report = Report::new(&pin.version, series.name(), plan, checked.rails);
+    Ok(match checked.stopped {
+        None => (report, None),
+        Some(GroupError::Interrupted) => (report.interrupted(), None),
+        Some(error) => (report, Some(error)),
+    })
 }

@@ -56,6 +56,7 @@
 pub mod check;
 mod counts;
 mod matrix;
+mod modes;
 mod natural;
 mod plan;
 pub mod read;
@@ -65,9 +66,10 @@ pub mod units;
 pub mod write;
 
 pub use matrix::{MAX_MESH, MAX_RAILS, Matrix, MatrixError};
+pub use modes::{Backend, Frames, UnknownName};
 pub use plan::{
-    Backend, BadVersion, Coordinator, EXACT_ORDER, Jaccl, MAX_NODES, MeshObstacle, Note, Obstacle,
-    Options, Plan, PlanError, RankOrder, Spare, Variable, plan,
+    BadVersion, Coordinator, EXACT_ORDER, Jaccl, MAX_NODES, MeshObstacle, Note, Obstacle, Options,
+    Plan, PlanError, RankOrder, Spare, Variable, plan,
 };
 pub use rig::{
     Cable, CableFault, Crossed, Defect, DeviceFault, End, Fault, Link, MessageFault, Node,

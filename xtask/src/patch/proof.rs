@@ -1,6 +1,6 @@
 //! What `cargo xtask verify` understands of a patch's `X-Verdicts`.
 
-use rail_verify::{args::Selection, verdict::Verdict};
+use rail_verify::{selection::Selection, verdict::Verdict};
 use toolchain::series::Proof;
 
 /// The verdict without the patch, and the cases that show it.
@@ -12,11 +12,7 @@ pub fn read(proof: &Proof) -> Result<(Verdict, Selection), String> {
     if before == Verdict::Pass {
         return Err("a fix cannot turn pass into pass".into());
     }
-    let selection = Selection::parse(&proof.flags).map_err(|error| {
-        // clap's complaint, without its prefix and its usage.
-        let first = error.lines().next().unwrap_or_default();
-        first.trim_start_matches("error: ").to_owned()
-    })?;
+    let selection = Selection::parse(&proof.flags).map_err(|error| error.to_string())?;
     Ok((before, selection))
 }
 

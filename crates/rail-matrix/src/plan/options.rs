@@ -1,10 +1,10 @@
 //! What a caller may choose, and what the jaccl of a pin does.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{str::FromStr, time::Duration};
 
 use serde::Serialize;
 
-use crate::MAX_RAILS;
+use crate::{Backend, MAX_RAILS};
 
 /// The choices behind a [`Plan`](super::Plan).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,32 +55,6 @@ pub enum RankOrder {
     Pinned,
     /// So that the narrowest link of the ring is as wide as it can be.
     Widest,
-}
-
-/// One of jaccl's two ways of joining ranks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Backend {
-    /// Every rank with every other.
-    Mesh,
-    /// Every rank with its two neighbours.
-    Ring,
-}
-
-impl Backend {
-    /// `mesh` or `ring`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Mesh => "mesh",
-            Self::Ring => "ring",
-        }
-    }
-}
-
-impl fmt::Display for Backend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 /// How the jaccl of an MLX version spreads messages over wires.
