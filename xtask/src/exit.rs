@@ -15,6 +15,8 @@ use clap::error::ErrorKind;
 pub const FAILED: u8 = 1;
 /// Our own failure.
 pub const OURS: u8 = 2;
+/// The caller asked to stop.
+pub const INTERRUPTED: u8 = 130;
 
 /// A panic is ours, whichever thread it is in.
 pub fn on_panic() {
@@ -60,8 +62,9 @@ fn code_of(error: &anyhow::Error) -> u8 {
         || error.is::<softrail::FabricError>()
         || error.is::<softrail::live::LiveError>()
         || error.is::<softrail::up::UpError>()
-        || error.is::<rail_bench::plan::PlanError>()
+        || error.is::<rail_bench::sweep::SweepError>()
         || error.is::<rail_bench::RunError>()
+        || error.is::<rail_matrix::ReadRigError>()
         || error.is::<rail_matrix::PlanError>()
         || error.is::<rail_matrix::SelectError>()
         || error.is::<rail_matrix::check::CheckError>()
