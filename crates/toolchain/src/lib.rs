@@ -22,6 +22,7 @@ pub mod fetch;
 pub mod manifest;
 pub mod pin;
 mod pip;
+pub mod platform;
 pub mod process;
 pub mod progress;
 pub mod series;
