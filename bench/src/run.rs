@@ -89,9 +89,7 @@ impl RunError {
     /// What to do about it, where anything can be done.
     pub fn help(&self) -> Option<&'static str> {
         match self {
-            Self::Scratch { .. } | Self::Launch(LaunchError::Job { .. }) => {
-                Some("free some space there, or set TMPDIR")
-            }
+            Self::Scratch { .. } => Some("free some space there, or set TMPDIR"),
             Self::Reference(error) => error.help(),
             Self::OtherBuild { .. } => Some(
                 "another command has compiled the rank for another build meanwhile; run this one again",

@@ -126,7 +126,7 @@ impl Outcome {
 #[non_exhaustive]
 pub enum LaunchError {
     /// A job file could not be written.
-    #[error("cannot write the job of rank {rank} to {}: {source}; free some space there, or set TMPDIR", path.display())]
+    #[error("cannot write the job of rank {rank} to {}; free some space there, or set TMPDIR", path.display())]
     Job {
         /// The rank.
         rank: usize,
@@ -136,7 +136,7 @@ pub enum LaunchError {
         source: std::io::Error,
     },
     /// A process could not be started.
-    #[error("cannot start {} as rank {rank}: {source}", program.display())]
+    #[error("cannot start {} as rank {rank}", program.display())]
     Start {
         /// The rank.
         rank: usize,
