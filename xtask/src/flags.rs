@@ -3,11 +3,10 @@
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use rail_bench::args::seconds;
 use rail_matrix::{
     DeviceFault, Jaccl,
     read::Input,
-    units::{parse_duration, parse_rate, parse_size, parse_time},
+    units::{parse_duration, parse_rate, parse_seconds, parse_size, parse_time},
     write::Output,
 };
 use toolchain::{
@@ -35,7 +34,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Verb {
     /// Measure tokens/s and time to first token over the cables of a rig
-    Bench(Box<Bench>),
+    Bench(Box<crate::bench_flags::Bench>),
     /// Build a pin with a series into the store
     Build(Build),
     /// Watch emulated cables that programs run on, and break them, their devices, messages and nodes
@@ -248,8 +247,8 @@ pub struct RigUp {
     /// Only on this node; may be given several times
     #[arg(long, value_name = "NAME")]
     pub node: Vec<String>,
-    /// End everything after so many seconds
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    /// End everything after so long, such as "20 s"; a number alone is seconds
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
     pub timeout: Option<Duration>,
     /// The command, after `--`
     #[arg(last = true, required = true)]
@@ -261,12 +260,6 @@ pub struct Pin {
     /// The MLX to use: a folder below patches/
     #[arg(long, value_name = "PIN", default_value = DEFAULT_PIN)]
     pub mlx: String,
-}
-
-#[derive(Args)]
-pub struct Bench {
-    #[command(flatten)]
-    pub args: rail_bench::BenchArgs,
 }
 
 #[derive(Args)]
@@ -443,7 +436,7 @@ pub struct Preflight {
     pub series: Series,
     /// How much longer than the rig states a message may take before its rail counts as
     /// silent
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
     pub timeout: Duration,
     /// What to print on stdout
     #[arg(long, value_enum, default_value_t)]

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod bench_flags;
 mod build;
 mod cable;
 mod cargo;

@@ -3,7 +3,6 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use rail_bench::plan::read_rig;
 use rail_matrix::Rig;
 use rail_verify::{
     group::GroupError,
@@ -21,7 +20,7 @@ pub fn run(session: &Session, flags: &flags::Preflight) -> anyhow::Result<ExitCo
     // Every mistake of the user's comes out before the first build.
     let pin = session.toolchain.pin(&flags.pin.mlx)?;
     let rig = match &flags.rig {
-        Some(path) => read_rig(path)?,
+        Some(path) => Rig::read(path)?,
         None => Rig::embedded(),
     };
     let plan = match &flags.devices {

@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::bail;
-use rail_bench::plan::read_rig;
 use rail_matrix::Rig;
 use softrail::{
     Fabric,
@@ -28,7 +27,7 @@ pub fn run(session: &Session, flags: &RigFlags) -> anyhow::Result<ExitCode> {
 
 fn up(session: &Session, flags: &RigUp) -> anyhow::Result<ExitCode> {
     let rig = match &flags.rig {
-        Some(path) => read_rig(path)?,
+        Some(path) => Rig::read(path)?,
         None => Rig::embedded(),
     };
     let names: Vec<&str> = rig.nodes.iter().map(|node| &*node.name).collect();

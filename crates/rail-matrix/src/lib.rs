@@ -50,7 +50,7 @@
 //! A ring that is asked for but not valid silently becomes a mesh in jaccl, so
 //! check [`Matrix::is_valid_ring`] before starting one.
 //!
-//! The crate is pure: text and values in, values out. It reads no file.
+//! The crate is pure: text and values in, values out. Only [`Rig::read`] opens a file.
 #![forbid(unsafe_code)]
 
 pub mod check;
@@ -73,7 +73,7 @@ pub use plan::{
 };
 pub use rig::{
     Cable, CableFault, Crossed, Defect, DeviceFault, End, Fault, Link, MessageFault, Node,
-    NodeFault, ReceiverNotReady, Rig, RigError, RigProblem, Span,
+    NodeFault, ReadRigError, ReceiverNotReady, Rig, RigError, RigProblem, Span,
 };
 pub use topology::{
     Address, Network, NodeFacts, NodeId, NodeInfo, PortId, PortInfo, Problem, SelectError,
