@@ -1,8 +1,5 @@
 //! `cargo xtask bench`: from nothing to a table of measured cells.
 
-use std::process::ExitCode;
-
-use anyhow::Context;
 use rail_bench::{
     BuildInfo, Harness, Plan, RunError, args::Series as Wanted, cabling::Emulated,
     launch::RankProgram, progress::Progress,
@@ -15,9 +12,16 @@ use toolchain::{
     series::Series,
 };
 
-use crate::{exit, flags, programs::Programs, session::Session};
+use crate::{
+    exit::{self, Context, Result},
+    flags, output,
+    programs::Programs,
+    say,
+    session::Session,
+    warn,
+};
 
-pub fn run(session: &Session, flags: &flags::Bench) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, flags: &flags::Bench) -> Result {
     let mut args = flags.args.clone();
     let version = args.mlx.clone().unwrap_or_else(|| DEFAULT_PIN.to_owned());
     let series = match args.series {
@@ -55,37 +59,32 @@ pub fn run(session: &Session, flags: &flags::Bench) -> anyhow::Result<ExitCode> 
         build: build_info(&build),
         warnings,
         interrupted: session.cancel.flag(),
-        progress: Progress::stderr(),
+        progress: match output::is_quiet() {
+            true => Progress::hidden(),
+            false => Progress::stderr(),
+        },
     };
     let report =
         session.unless_interrupted(rail_bench::run(&plan, &harness).map_err(Into::into))?;
-    eprintln!(
+    say!(
         "bench.json, bench.md and bench.csv are in {}",
         output.display()
     );
-    print!("{}", report.render(args.format));
-    Ok(if report.all_pass() {
-        ExitCode::SUCCESS
-    } else {
-        exit::FAILED.into()
-    })
+    output::document(&report.render(args.format))?;
+    Ok(exit::passed(report.all_pass()))
 }
 
 /// Refuses a rig with a rail that does not carry; gives what else is to be known of it.
-fn preflight(
-    session: &Session,
-    plan: &Plan,
-    pin: &Pin,
-    series: Series,
-) -> anyhow::Result<Vec<String>> {
+fn preflight(session: &Session, plan: &Plan, pin: &Pin, series: Series) -> Result<Vec<String>> {
     let rails = preflight::Plan::of_rig(plan.used_rig().map_err(RunError::from)?)?;
     let report = crate::preflight::check(session, rails, pin, series, crate::preflight::TIMEOUT)?;
     report
         .fit()
-        .context("no cell was measured (--no-preflight measures all the same)")?;
+        .with_context(|| "no cell was measured")
+        .map_err(|unfit| unfit.help("--no-preflight measures all the same".to_owned()))?;
     let warnings = report.findings(&[Slow]);
     for warning in &warnings {
-        eprintln!("warning: {warning}");
+        warn!("warning: {warning}");
     }
     Ok(warnings)
 }

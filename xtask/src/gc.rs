@@ -2,19 +2,15 @@
 
 use std::process::ExitCode;
 
-use crate::{flags, session::Session};
+use crate::{exit::Result, flags, out, output, session::Session};
 
-pub fn run(session: &Session, flags: &flags::Gc) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, flags: &flags::Gc) -> Result {
     let freed = session.toolchain.collect_garbage(flags.dry_run)?;
-    let megabytes = freed / 1_000_000;
-    let verb = if flags.dry_run {
-        "would be freed"
-    } else {
-        "freed"
+    let verb = match flags.dry_run {
+        true => "would be freed",
+        false => "freed",
     };
-    println!(
-        "{megabytes} MB {verb} in {}",
-        session.toolchain.store().root().display()
-    );
+    let root = session.toolchain.store().root().display();
+    out!("{} {verb} in {root}", output::size(freed))?;
     Ok(ExitCode::SUCCESS)
 }

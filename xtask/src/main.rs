@@ -1,9 +1,10 @@
 //! The command line of mlx-rails: `cargo xtask VERB`.
 //!
 //! One file a verb; `flags.rs` is the whole command line at a glance. stdout
-//! carries data, stderr progress. Exit codes: [`exit`].
+//! carries data, stderr progress: [`output`]. Exit codes: [`exit`].
 
 #![forbid(unsafe_code)]
+#![warn(clippy::print_stdout)]
 
 mod bench;
 mod build;
@@ -14,6 +15,7 @@ mod fetch;
 mod flags;
 mod gc;
 mod matrix;
+mod output;
 mod patch;
 mod preflight;
 mod programs;
@@ -24,36 +26,46 @@ mod test;
 mod verify;
 mod wheel;
 
-use std::process::ExitCode;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+};
 
-use clap::Parser;
+use exit::Result;
 use flags::{Cli, Verb};
 use session::Session;
 
 fn main() -> ExitCode {
-    exit::on_panic();
-    let cli = match Cli::try_parse() {
+    let cli = match flags::parse() {
         Ok(cli) => cli,
         Err(usage) => return exit::usage(&usage),
     };
-    exit::report(run(cli.verb))
+    output::set_verbosity(cli.global.quiet, cli.global.verbose);
+    // Nothing that a panic left half-done is looked at afterwards.
+    exit::report(catch_unwind(AssertUnwindSafe(|| run(cli))))
 }
 
-fn run(verb: Verb) -> anyhow::Result<ExitCode> {
-    let session = Session::begin()?;
-    match verb {
+fn run(cli: Cli) -> Result {
+    let cancel = session::listen()?;
+    // These need no store, so they run where there is none.
+    match &cli.verb {
+        Verb::Cable(flags) => return cable::run(&cancel, flags),
+        Verb::Matrix(flags) => return matrix::run(&cancel, flags),
+        _ => {}
+    }
+    let session = Session::begin(cancel, cli.global.offline)?;
+    match cli.verb {
         Verb::Bench(flags) => bench::run(&session, &flags),
         Verb::Build(flags) => build::run(&session, &flags),
-        Verb::Cable(flags) => cable::run(&session, &flags),
         Verb::Doctor(flags) => doctor::run(&session, &flags),
         Verb::Fetch(flags) => fetch::run(&session, &flags),
         Verb::Gc(flags) => gc::run(&session, &flags),
-        Verb::Matrix(flags) => matrix::run(&session, &flags),
         Verb::Patch(flags) => patch::run(&session, &flags),
         Verb::Preflight(flags) => preflight::run(&session, &flags),
         Verb::Rig(flags) => rig::run(&session, &flags),
         Verb::Test(flags) => test::run(&session, &flags),
         Verb::Verify(args) => verify::run(&session, &args),
         Verb::Wheel(flags) => wheel::run(&session, &flags),
+        Verb::Cable(_) | Verb::Matrix(_) => unreachable!("done without a session"),
     }
 }

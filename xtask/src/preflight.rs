@@ -1,36 +1,33 @@
 //! `cargo xtask preflight`: every rail by itself, before work starts.
 
-use std::{process::ExitCode, time::Duration};
+use std::time::Duration;
 
-use rail_bench::plan::read_rig;
-use rail_matrix::Rig;
 use rail_verify::preflight::{self, Plan, Ranks, Report};
 use toolchain::{build::Request, pin::Pin, progress::Progress, series::Series};
 
-use crate::{exit, flags, programs, session::Session, terminal::Terminal};
+use crate::{
+    exit::{self, Result},
+    flags, output, programs,
+    session::Session,
+    terminal::Terminal,
+    warn,
+};
 
 /// For rails that a person did not choose to try: a healthy one answers within a
 /// millisecond.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
 
-pub fn run(session: &Session, flags: &flags::Preflight) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, flags: &flags::Preflight) -> Result {
     // Every mistake of the user's comes out before the first build.
     let pin = session.toolchain.pin(&flags.pin.mlx)?;
-    let rig = match &flags.rig {
-        Some(path) => read_rig(path)?,
-        None => Rig::embedded(),
-    };
+    let rig = flags.rig.read()?;
     let plan = match &flags.devices {
         Some(path) => Plan::of_device_file(rig, path)?,
         None => Plan::of_rig(rig)?,
     };
-    let report = check(session, plan, &pin, flags.series, flags.timeout)?;
-    print!("{}", report.render(flags.format));
-    Ok(if report.all_ok() {
-        ExitCode::SUCCESS
-    } else {
-        exit::FAILED.into()
-    })
+    let report = check(session, plan, &pin, flags.series.series, flags.timeout)?;
+    output::document(&report.render(flags.format))?;
+    Ok(exit::passed(report.all_ok()))
 }
 
 /// Exercises the rails with the jaccl of a pin, which is built first when it is not
@@ -41,9 +38,9 @@ pub fn check(
     pin: &Pin,
     series: Series,
     timeout: Duration,
-) -> anyhow::Result<Report> {
+) -> Result<Report> {
     for fault in plan.left_out() {
-        eprintln!(
+        warn!(
             "warning: rails are tried without this fault of the rig: {}",
             fault.defect
         );

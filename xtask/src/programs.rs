@@ -2,12 +2,16 @@
 
 use std::{ffi::OsStr, path::PathBuf};
 
-use anyhow::Context;
+use anyhow::anyhow;
 use serde_json::Value;
 use toolchain::{build::Build, build_script::PREFIX_ENV};
 use xshell::cmd;
 
-use crate::session::Session;
+use crate::{
+    exit::{Context, Failure, Result},
+    output,
+    session::Session,
+};
 
 pub struct Programs {
     /// `rail-rank`, linked against the build.
@@ -18,7 +22,7 @@ pub struct Programs {
 
 impl Programs {
     /// Compiles what a benchmark runs, against a build of MLX.
-    pub fn compile(session: &Session, build: &Build) -> anyhow::Result<Self> {
+    pub fn compile(session: &Session, build: &Build) -> Result<Self> {
         let prefix = [(PREFIX_ENV, build.prefix.as_os_str())];
         let artifacts = compile(session, "rail-rank", &prefix)?;
         Ok(Programs {
@@ -29,7 +33,7 @@ impl Programs {
 }
 
 /// Compiles what drives jaccl alone. It links no MLX.
-pub fn of_verify(session: &Session) -> anyhow::Result<rail_verify::group::Programs> {
+pub fn of_verify(session: &Session) -> Result<rail_verify::group::Programs> {
     let artifacts = compile(session, "rail-verify", &[])?;
     Ok(rail_verify::group::Programs {
         rank: executable(&artifacts, "jaccl-rank")?,
@@ -39,26 +43,25 @@ pub fn of_verify(session: &Session) -> anyhow::Result<rail_verify::group::Progra
 
 /// By itself: beside another package its dependencies would have the features that the
 /// other wants, and it has one file for all, so that every verb would compile it anew.
-pub fn provider(session: &Session) -> anyhow::Result<PathBuf> {
+pub fn provider(session: &Session) -> Result<PathBuf> {
     let artifacts = compile(session, "softrail-provider", &[])?;
     shared_library(&artifacts, "softrail_provider")
 }
 
 /// Optimised, because what runs is measured or waited for.
-fn compile(
-    session: &Session,
-    package: &str,
-    environment: &[(&str, &OsStr)],
-) -> anyhow::Result<Vec<Value>> {
-    let shell = &session.shell;
-    let messages = cmd!(
+fn compile(session: &Session, package: &str, environment: &[(&str, &OsStr)]) -> Result<Vec<Value>> {
+    let (shell, offline) = (&session.shell, session.offline.then_some("--offline"));
+    let command = cmd!(
         shell,
-        "cargo build --release --package {package} --message-format json-render-diagnostics"
+        "cargo build --locked {offline...} --release --package {package}
+         --message-format json-render-diagnostics"
     )
     .envs(environment.iter().copied())
-    .quiet()
-    .read();
-    let messages = session.unless_interrupted(messages.context("our programs did not compile"))?;
+    .quiet();
+    output::command(&command);
+    let messages = command.read();
+    let messages =
+        session.unless_interrupted(messages.with_context(|| "our programs did not compile"))?;
     Ok(messages
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())
@@ -66,16 +69,16 @@ fn compile(
         .collect())
 }
 
-fn executable(artifacts: &[Value], name: &str) -> anyhow::Result<PathBuf> {
+fn executable(artifacts: &[Value], name: &str) -> Result<PathBuf> {
     artifacts
         .iter()
         .filter(|artifact| artifact["target"]["name"] == name)
         .find_map(|artifact| artifact["executable"].as_str())
         .map(PathBuf::from)
-        .with_context(|| format!("cargo built no program {name}"))
+        .ok_or_else(|| Failure::ours(anyhow!("cargo built no program {name}")))
 }
 
-fn shared_library(artifacts: &[Value], name: &str) -> anyhow::Result<PathBuf> {
+fn shared_library(artifacts: &[Value], name: &str) -> Result<PathBuf> {
     artifacts
         .iter()
         .filter(|artifact| artifact["target"]["name"] == name)
@@ -86,5 +89,5 @@ fn shared_library(artifacts: &[Value], name: &str) -> anyhow::Result<PathBuf> {
             file.extension()
                 .is_some_and(|end| end == "so" || end == "dylib")
         })
-        .with_context(|| format!("cargo built no shared library {name}"))
+        .ok_or_else(|| Failure::ours(anyhow!("cargo built no shared library {name}")))
 }

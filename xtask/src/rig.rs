@@ -1,33 +1,27 @@
 //! `cargo xtask rig`: anybody's program over emulated cables.
 
-use std::process::ExitCode;
-
-use anyhow::bail;
-use rail_bench::plan::read_rig;
 use rail_matrix::Rig;
 use softrail::{
     Fabric,
-    up::{End, Job, Stream, UpError},
+    up::{End, Job, Stream},
 };
 
 use crate::{
-    exit,
+    exit::{self, Failure, Result},
     flags::{RigFlags, RigStep, RigUp},
-    programs,
+    out, programs,
     session::Session,
+    warn,
 };
 
-pub fn run(session: &Session, flags: &RigFlags) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, flags: &RigFlags) -> Result {
     match &flags.step {
         RigStep::Up(flags) => up(session, flags),
     }
 }
 
-fn up(session: &Session, flags: &RigUp) -> anyhow::Result<ExitCode> {
-    let rig = match &flags.rig {
-        Some(path) => read_rig(path)?,
-        None => Rig::embedded(),
-    };
+fn up(session: &Session, flags: &RigUp) -> Result {
+    let rig = flags.rig.read()?;
     let names: Vec<&str> = rig.nodes.iter().map(|node| &*node.name).collect();
     let nodes = chosen(&rig, &names, flags)?;
     let job = Job {
@@ -38,10 +32,11 @@ fn up(session: &Session, flags: &RigUp) -> anyhow::Result<ExitCode> {
     };
     let fabric = Fabric::create(&softrail::default_parent(), &rig)?;
     let _faults = fabric.play(|step, done| match done {
-        Ok(()) => eprintln!("rig: {step}"),
-        Err(error) => eprintln!("rig: {step}: not done: {error}"),
+        Ok(()) => warn!("rig: {step}"),
+        Err(error) => warn!("rig: {step}: not done: {}", softrail::with_causes(&error)),
     });
     let alone = nodes.len() == 1;
+    let mut unheard = None;
     let ran = fabric.up(&names, &job, session.cancel.flag(), |node, stream, line| {
         let who = if alone {
             String::new()
@@ -49,36 +44,38 @@ fn up(session: &Session, flags: &RigUp) -> anyhow::Result<ExitCode> {
             format!("{} | ", names[node])
         };
         match stream {
-            Stream::Out => println!("{who}{line}"),
-            Stream::Err => eprintln!("{who}{line}"),
+            // Nobody reads what the programs say: they are ended, and their fabric goes.
+            Stream::Out => {
+                if let Err(unprinted) = out!("{who}{line}") {
+                    unheard.get_or_insert(unprinted);
+                    session.cancel.cancel();
+                }
+            }
+            Stream::Err => warn!("{who}{line}"),
         }
     });
-    let ends = match ran {
-        Err(UpError::Interrupted) => {
-            session.cancel.check()?;
-            return Ok(exit::OURS.into());
-        }
-        ran => ran?,
-    };
-    let mut code = ExitCode::SUCCESS;
-    for (node, end) in ends {
+    if let Some(unprinted) = unheard {
+        return Err(unprinted.into());
+    }
+    let mut well = true;
+    for (node, end) in ran? {
         let how = match end {
             End::Code(0) => continue,
             End::Code(code) => format!("exited with {code}"),
             End::Signal(signal) => format!("died of signal {signal}"),
             End::Ended => "did not end by itself and was ended".to_owned(),
         };
-        eprintln!(
+        warn!(
             "error: '{}' on node '{}' {how}",
             flags.command[0], names[node]
         );
-        code = exit::FAILED.into();
+        well = false;
     }
-    Ok(code)
+    Ok(exit::passed(well))
 }
 
 /// The nodes that get a process.
-fn chosen(rig: &Rig, names: &[&str], flags: &RigUp) -> anyhow::Result<Vec<usize>> {
+fn chosen(rig: &Rig, names: &[&str], flags: &RigUp) -> Result<Vec<usize>> {
     if flags.node.is_empty() {
         return Ok((0..names.len()).collect());
     }
@@ -87,23 +84,12 @@ fn chosen(rig: &Rig, names: &[&str], flags: &RigUp) -> anyhow::Result<Vec<usize>
         match rig.rank(name) {
             Some(node) if !nodes.contains(&node) => nodes.push(node),
             Some(_) => {}
-            None => bail!(UserError(format!(
-                "--node {name}: the rig has no such node; its nodes are {}",
-                names.join(", ")
-            ))),
+            None => {
+                let problem = format!("--node {name}: the rig has no such node");
+                let help = format!("its nodes are {}", names.join(", "));
+                return Err(Failure::input(problem).help(help));
+            }
         }
     }
     Ok(nodes)
-}
-
-/// Something in the flags that the rig does not have.
-#[derive(Debug)]
-pub struct UserError(String);
-
-impl std::error::Error for UserError {}
-
-impl std::fmt::Display for UserError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
 }

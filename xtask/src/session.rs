@@ -3,24 +3,35 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
 use toolchain::{Toolchain, process::Cancel};
 use xshell::Shell;
 
-use crate::terminal::Terminal;
+use crate::{
+    exit::{Context, Failure, Result},
+    terminal::Terminal,
+};
 
 pub struct Session {
     pub toolchain: Toolchain,
     pub cancel: Cancel,
     /// Stands in the checkout, wherever the user stands.
     pub shell: Shell,
+    /// Whether the network must not be used.
+    pub offline: bool,
+}
+
+/// From here on Ctrl-C and SIGTERM ask the verb to stop.
+pub fn listen() -> Result<Cancel> {
+    let cancel = Cancel::default();
+    let on_signal = cancel.clone();
+    ctrlc::set_handler(move || on_signal.cancel())
+        .map_err(Failure::ours)
+        .with_context(|| "cannot listen for Ctrl-C")?;
+    Ok(cancel)
 }
 
 impl Session {
-    pub fn begin() -> anyhow::Result<Self> {
-        let cancel = Cancel::default();
-        let on_signal = cancel.clone();
-        ctrlc::set_handler(move || on_signal.cancel()).context("cannot listen for Ctrl-C")?;
+    pub fn begin(cancel: Cancel, offline: bool) -> Result<Self> {
         let terminal = Arc::new(Terminal::default());
         let toolchain = Toolchain::open()?.attended(terminal, cancel.clone());
         let shell = Shell::new()?;
@@ -29,12 +40,13 @@ impl Session {
             toolchain,
             cancel,
             shell,
+            offline,
         })
     }
 
     /// For children whose failure may only be the user's Ctrl-C reaching them
     /// first.
-    pub fn unless_interrupted<T>(&self, outcome: anyhow::Result<T>) -> anyhow::Result<T> {
+    pub fn unless_interrupted<T>(&self, outcome: Result<T>) -> Result<T> {
         outcome.map_err(|error| match self.cancel.check() {
             Err(interrupted) => interrupted.into(),
             Ok(()) => error,

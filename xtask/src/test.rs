@@ -3,12 +3,14 @@
 //! What the tests link and load is built first, here, where a person sees the
 //! progress; a build script would take the same minutes in silence.
 
-use std::process::ExitCode;
-
 use toolchain::{DEFAULT_PIN, build::Request, pin::Pin, series::Series};
 use xshell::cmd;
 
-use crate::{exit, flags, session::Session};
+use crate::{
+    exit::{self, Result},
+    flags,
+    session::Session,
+};
 
 /// Fixes that tests take away, to see that the sweep notices
 /// (`verify/tests/builds/mutation.rs`).
@@ -18,7 +20,7 @@ const TAKEN_AWAY: [&str; 3] = [
     "ring-all-gather-limits",
 ];
 
-pub fn run(session: &Session, flags: &flags::Test) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, flags: &flags::Test) -> Result {
     for version in Pin::versions(&session.toolchain.patches_folder())? {
         let pin = session.toolchain.pin(&version)?;
         for series in [Series::Stock, Series::Patched] {
@@ -57,9 +59,5 @@ pub fn run(session: &Session, flags: &flags::Test) -> anyhow::Result<ExitCode> {
     )?;
     let tests = cmd!(shell, "cargo test {selection...} {arguments...}").run();
     session.cancel.check()?;
-    Ok(if tests.is_ok() {
-        ExitCode::SUCCESS
-    } else {
-        exit::FAILED.into()
-    })
+    Ok(exit::passed(tests.is_ok()))
 }

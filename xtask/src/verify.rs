@@ -2,11 +2,9 @@
 
 use std::{
     io::IsTerminal,
-    process::ExitCode,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::Context;
 use rail_verify::{
     args::{Format, Level, Selection, Series as Wanted, VerifyArgs},
     group::Programs,
@@ -23,9 +21,13 @@ use toolchain::{
     series::{Class, Patch, Series},
 };
 
-use crate::{exit, programs, session::Session};
+use crate::{
+    exit::{self, Context, Failure},
+    out, output, programs, say,
+    session::Session,
+};
 
-pub fn run(session: &Session, args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, args: &VerifyArgs) -> exit::Result {
     if args.each_patch {
         return each_patch(session, args);
     }
@@ -36,25 +38,22 @@ pub fn run(session: &Session, args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let variants = requests
         .iter()
         .map(|(pin, series)| variant(session, &Request::jaccl(pin, *series)))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+        .collect::<exit::Result<Vec<_>>>()?;
     let programs = programs::of_verify(session)?;
     let outcomes = verify(session, args, &programs, &variants)?;
     let report = report::Report::new(args.level, &outcomes);
     if let Some(folder) = &args.output {
         report.write(folder)?;
-        eprintln!(
+        say!(
             "verify.json, verify.md and verify.html are in {}",
             folder.display()
         );
     }
     match args.format {
-        Format::Md => print!("{}", report.markdown()),
-        Format::Json => println!("{}", report.json()),
+        Format::Md => output::document(&report.markdown())?,
+        Format::Json => out!("{}", report.json())?,
     }
-    Ok(match outcomes.iter().all(Outcome::passed) {
-        true => ExitCode::SUCCESS,
-        false => exit::FAILED.into(),
-    })
+    Ok(exit::passed(outcomes.iter().all(Outcome::passed)))
 }
 
 fn versions(args: &VerifyArgs) -> Vec<String> {
@@ -65,7 +64,7 @@ fn versions(args: &VerifyArgs) -> Vec<String> {
 }
 
 /// Every mistake of the user's comes out before the first build.
-fn requested(session: &Session, args: &VerifyArgs) -> anyhow::Result<Vec<(Pin, Series)>> {
+fn requested(session: &Session, args: &VerifyArgs) -> exit::Result<Vec<(Pin, Series)>> {
     let mut requests = Vec::new();
     for version in versions(args) {
         for series in &args.series {
@@ -80,7 +79,7 @@ fn requested(session: &Session, args: &VerifyArgs) -> anyhow::Result<Vec<(Pin, S
 }
 
 /// Builds what is asked for; jaccl alone takes half a minute.
-fn variant(session: &Session, request: &Request<'_>) -> anyhow::Result<Variant> {
+fn variant(session: &Session, request: &Request<'_>) -> exit::Result<Variant> {
     let build = session.toolchain.build(request)?;
     let series = match request.without {
         None => request.series.to_string(),
@@ -90,12 +89,14 @@ fn variant(session: &Session, request: &Request<'_>) -> anyhow::Result<Variant> 
         mlx: request.pin.version.clone(),
         series,
         library: build.library(),
-        manifest: serde_json::to_value(&build.manifest).context("a manifest is JSON")?,
+        manifest: serde_json::to_value(&build.manifest)
+            .map_err(Failure::ours)
+            .with_context(|| "a manifest is JSON")?,
     })
 }
 
 /// Holds every fix to what its header claims.
-fn each_patch(session: &Session, args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+fn each_patch(session: &Session, args: &VerifyArgs) -> exit::Result {
     let mut claims = Vec::new();
     for version in versions(args) {
         let pin = session.toolchain.pin(&version)?;
@@ -113,7 +114,7 @@ fn each_patch(session: &Session, args: &VerifyArgs) -> anyhow::Result<ExitCode> 
     let mut proofs = Vec::new();
     for claim in &claims {
         let Claim { pin, patch, .. } = claim;
-        eprintln!("proving {patch} of MLX {}", pin.version);
+        say!("proving {patch} of MLX {}", pin.version);
         let patched = Request::jaccl(pin, Series::Patched);
         let [without, with] = [Some(patch.as_str()), None].map(|without| {
             let variant = variant(
@@ -134,13 +135,10 @@ fn each_patch(session: &Session, args: &VerifyArgs) -> anyhow::Result<ExitCode> 
         ));
     }
     match args.format {
-        Format::Md => print!("{}", proof::markdown(&proofs)),
-        Format::Json => println!("{}", proof::json(&proofs)),
+        Format::Md => output::document(&proof::markdown(&proofs))?,
+        Format::Json => out!("{}", proof::json(&proofs))?,
     }
-    Ok(match proofs.iter().all(Proof::holds) {
-        true => ExitCode::SUCCESS,
-        false => exit::FAILED.into(),
-    })
+    Ok(exit::passed(proofs.iter().all(Proof::holds)))
 }
 
 /// One line of a patch's `X-Verdicts`.
@@ -152,7 +150,7 @@ struct Claim {
     selection: Selection,
 }
 
-fn claims_of(pin: &Pin, patches: &[Patch], wanted: &[String]) -> anyhow::Result<Vec<Claim>> {
+fn claims_of(pin: &Pin, patches: &[Patch], wanted: &[String]) -> exit::Result<Vec<Claim>> {
     let fixes = || patches.iter().filter(|patch| patch.class == Class::Fix);
     if let Some(unknown) = wanted
         .iter()
@@ -168,17 +166,14 @@ fn claims_of(pin: &Pin, patches: &[Patch], wanted: &[String]) -> anyhow::Result<
     let mut claims = Vec::new();
     for patch in fixes().filter(|patch| wanted.is_empty() || wanted.contains(&patch.name)) {
         for proof in patch.proofs()? {
+            let unread = |problem| Failure::ours(anyhow::Error::msg(problem));
             let at = || format!("the X-Verdicts of {}: {proof}", patch.file.display());
             claims.push(Claim {
                 pin: pin.clone(),
                 patch: patch.name.clone(),
-                before: proof
-                    .before
-                    .parse()
-                    .map_err(anyhow::Error::msg)
-                    .with_context(at)?,
+                before: proof.before.parse().map_err(unread).with_context(at)?,
                 selection: Selection::parse(&proof.flags)
-                    .map_err(anyhow::Error::msg)
+                    .map_err(unread)
                     .with_context(at)?,
                 flags: proof.flags.join(" "),
             });
@@ -192,8 +187,11 @@ fn verify(
     args: &VerifyArgs,
     programs: &Programs,
     variants: &[Variant],
-) -> anyhow::Result<Vec<Outcome>> {
-    let progress = Progress::stderr();
+) -> exit::Result<Vec<Outcome>> {
+    let progress = match output::is_quiet() {
+        true => Progress::silent(),
+        false => Progress::stderr(),
+    };
     let interrupted = session.cancel.flag();
     let runner = Runner {
         programs,
@@ -203,9 +201,9 @@ fn verify(
     };
     let seed = args.selection.seed.first().copied().unwrap_or_else(now);
     if args.level == Level::Soak {
-        eprintln!("soaking from --seed {seed}");
+        say!("soaking from --seed {seed}");
         if args.minutes.is_none() && std::io::stderr().is_terminal() {
-            eprintln!("Ctrl-C ends it and prints the report");
+            say!("Ctrl-C ends it and prints the report");
         }
     }
     variants

@@ -44,7 +44,7 @@ pub fn serve(requests: impl IntoIterator<Item = Request>, mut report: impl FnMut
 fn failure(step: Option<usize>, error: &Error) -> Report {
     Report::Error {
         step,
-        message: error.to_string(),
+        message: error.with_cause(),
     }
 }
 

@@ -153,7 +153,11 @@ impl Toolchain {
         self.store.collect(keep, dry_run)
     }
 
-    pub(crate) fn verbs_pin(&self) -> Result<SourcePin> {
+    /// The pin of the tree that holds `infiniband/verbs.h`.
+    ///
+    /// # Errors
+    /// When its file does not say what it must.
+    pub fn verbs_pin(&self) -> Result<SourcePin> {
         SourcePin::load(
             "the verbs headers",
             &self.root.join("crates/toolchain/pins/verbs.toml"),

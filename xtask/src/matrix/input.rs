@@ -6,24 +6,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
 use rail_matrix::{
     Rig, Topology,
     read::{self, Input, MAX_BYTES, ReportKind},
 };
 
 use super::reports;
+use crate::exit::{Context, Result};
 
 /// A description that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
-    #[error("cannot read {}: {source}; name a file, a folder of reports, or - for stdin", path.display())]
-    Unreadable { path: PathBuf, source: io::Error },
-    #[error(
-        "{} has no folder of a node; keep what each node's tools say in a folder of its name, \
-         such as {}/HOST/{}, as `matrix discover --save` does",
-        path.display(), path.display(), ReportKind::SystemProfiler
-    )]
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{} has no folder of a node", path.display())]
     NoNodes { path: PathBuf },
 }
 
@@ -34,10 +34,25 @@ impl InputError {
             source,
         }
     }
+
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        Some(match self {
+            Self::Unreadable { .. } => {
+                "name a file, a folder of reports, or - for stdin".to_owned()
+            }
+            Self::NoNodes { path } => format!(
+                "keep what each node's tools say in a folder of its name, such as {}/HOST/{}, as \
+                 `matrix discover --save` does",
+                path.display(),
+                ReportKind::SystemProfiler
+            ),
+        })
+    }
 }
 
 /// The cabling that `from` describes, or the embedded rig's.
-pub fn topology(from: Option<&Path>, input: Option<Input>) -> anyhow::Result<Topology> {
+pub fn topology(from: Option<&Path>, input: Option<Input>) -> Result<Topology> {
     let Some(from) = from else {
         return Ok(Topology::from_rig(&Rig::embedded())?);
     };
