@@ -8,7 +8,7 @@ use std::{
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    let mlx = toolchain::build_script::mlx().unwrap_or_else(|error| panic!("{error}"));
+    let mlx = toolchain::build_script::mlx().unwrap_or_else(|error| panic!("{}", error.report()));
     let header = mlx.prefix.join("include/mlx/c/mlx.h");
     println!("cargo::rerun-if-changed={}", header.display());
 

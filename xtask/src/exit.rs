@@ -197,11 +197,12 @@ failures! {
         softrail::up::UpError::Fabric(error) => input_if(error.is_input()),
         _ => Kind::Ours,
     };
-    toolchain::Error: |it| match it.exit_code() {
-        130 => Kind::Interrupted,
-        2 => Kind::Ours,
-        _ => Kind::Input,
-    };
+    toolchain::Error: |it| match it.kind() {
+        toolchain::error::Kind::Check => Kind::Check,
+        toolchain::error::Kind::Input => Kind::Input,
+        toolchain::error::Kind::Ours => Kind::Ours,
+        toolchain::error::Kind::Interrupted => Kind::Interrupted,
+    }, it.help();
 }
 
 /// Prints clap's help, version or complaint.

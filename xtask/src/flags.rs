@@ -86,7 +86,9 @@ fn refuse_unused_plan(command: &mut Command, matches: &ArgMatches) -> Result<(),
         None => Ok(()),
         Some(flag) => {
             let long = flag.get_long().unwrap_or_default();
-            let problem = format!("--{long} is of `matrix` without a step; put it behind '{step}'");
+            let problem = format!(
+                "--{long} before '{step}' would change nothing; '{step}' has its own flags"
+            );
             Err(command.error(ErrorKind::ArgumentConflict, problem))
         }
     }
@@ -138,7 +140,7 @@ impl RigFile {
     /// Reads it.
     pub fn read(&self) -> crate::exit::Result<Rig> {
         Ok(match &self.file {
-            Some(file) => rail_bench::plan::read_rig(file)?,
+            Some(file) => crate::matrix::rig(file)?,
             None => Rig::embedded(),
         })
     }

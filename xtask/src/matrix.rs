@@ -22,7 +22,7 @@ use crate::{
 
 pub use check::CheckFlagsError;
 pub use discover::DiscoverError;
-pub use input::InputError;
+pub use input::{InputError, rig};
 pub use reports::SaveError;
 
 pub fn run(cancel: &Cancel, flags: &flags::Matrix) -> Result {

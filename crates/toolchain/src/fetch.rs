@@ -125,7 +125,7 @@ impl Toolchain {
         for transport in transports {
             match transport() {
                 Err(e @ (Error::Command { .. } | Error::Input { .. })) => {
-                    attempts.push(e.to_string());
+                    attempts.push(e.report());
                 }
                 settled => return settled,
             }

@@ -152,7 +152,7 @@ impl Listing {
             let found = found.map_err(|e| Error::Io {
                 action: "read",
                 path: e.path().unwrap_or(root).to_path_buf(),
-                cause: e.into(),
+                source: e.into(),
             })?;
             if found.file_type().is_dir() {
                 continue;

@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 
 use common::{Checkout, make_executable};
-use toolchain::{Error, fetch::Source};
+use toolchain::{Error, error::Kind, fetch::Source};
 
 fn refusal(checkout: &Checkout) -> String {
     let origin = Source::Path(checkout.path("origin"));
@@ -14,7 +14,7 @@ fn refusal(checkout: &Checkout) -> String {
         .fetch(&checkout.pin().mlx, &origin)
         .unwrap_err();
     assert!(matches!(error, Error::Tampered { .. }), "{error}");
-    assert_eq!(error.exit_code(), 1);
+    assert_eq!(error.kind(), Kind::Check);
     assert!(
         checkout.stored_sources().is_empty(),
         "something entered the store"
@@ -46,8 +46,9 @@ fn outside_of_a_checkout_the_way_in_is_told() {
     let error = toolchain::Toolchain::at(folder.path(), store)
         .pin("1.2.3")
         .unwrap_err();
-    assert_eq!(error.exit_code(), 1);
-    assert!(error.to_string().contains("patches") && error.to_string().contains("checkout"));
+    assert_eq!(error.kind(), Kind::Input);
+    assert!(error.to_string().contains("patches"));
+    assert!(error.help().unwrap().contains("checkout"));
 }
 
 #[test]

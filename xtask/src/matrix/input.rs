@@ -1,7 +1,7 @@
 //! Descriptions of a cabling: a file, a folder of reports, stdin, or the embedded rig.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -19,6 +19,12 @@ use crate::exit::{Context, Result};
 pub enum InputError {
     #[error("cannot read {}", path.display())]
     Unreadable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot read the rig {}", path.display())]
+    Rig {
         path: PathBuf,
         #[source]
         source: io::Error,
@@ -41,6 +47,9 @@ impl InputError {
             Self::Unreadable { .. } => {
                 "name a file, a folder of reports, or - for stdin".to_owned()
             }
+            Self::Rig { .. } => {
+                "name a file with --rig, or leave it out to use the embedded rig".to_owned()
+            }
             Self::NoNodes { path } => format!(
                 "keep what each node's tools say in a folder of its name, such as {}/HOST/{}, as \
                  `matrix discover --save` does",
@@ -61,6 +70,15 @@ pub fn topology(from: Option<&Path>, input: Option<Input>) -> Result<Topology> {
     }
     let bytes = bytes(from)?;
     read::read(&bytes, input).with_context(|| named(from))
+}
+
+/// The rig of a `rig.toml`.
+pub fn rig(path: &Path) -> Result<Rig> {
+    let text = fs::read_to_string(path).map_err(|source| InputError::Rig {
+        path: path.to_owned(),
+        source,
+    })?;
+    Rig::parse(&text).with_context(|| named(path))
 }
 
 /// What a file or stdin (`-`) holds, but no more than one byte above what is ever read.

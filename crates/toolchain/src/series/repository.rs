@@ -208,9 +208,8 @@ impl Repository {
     }
 
     fn id(&self, printed: &str) -> Result<ObjectId> {
-        printed
-            .trim()
-            .parse()
-            .map_err(|problem: String| Error::malformed(&self.folder, problem))
+        printed.trim().parse().map_err(|problem: String| {
+            Error::inconsistent(format!("git in {}", self.folder.display()), problem)
+        })
     }
 }

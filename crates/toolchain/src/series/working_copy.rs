@@ -187,7 +187,7 @@ impl Toolchain {
         };
         if stack.base != pin.mlx.tree {
             let problem = format!("git makes tree {} of tree {}", stack.base, pin.mlx.tree);
-            return Err(Error::malformed(&made, problem));
+            return Err(Error::inconsistent(made.display(), problem));
         }
         let imported = Snapshot::load(&pin.folder)?;
         let mut skipped = Vec::new();
