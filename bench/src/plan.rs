@@ -62,7 +62,7 @@ pub struct Settings {
 #[non_exhaustive]
 pub enum PlanError {
     /// A rig file that cannot be opened.
-    #[error("cannot read the rig {}: {source}; name a file with --rig, or leave it out to use the embedded rig", path.display())]
+    #[error("cannot read the rig {}; name a file with --rig, or leave it out to use the embedded rig", path.display())]
     RigUnreadable {
         /// The file.
         path: PathBuf,
@@ -70,7 +70,7 @@ pub enum PlanError {
         source: io::Error,
     },
     /// A rig file with a mistake.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     RigInvalid {
         /// The file.
         path: PathBuf,

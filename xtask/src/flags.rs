@@ -413,11 +413,13 @@ pub struct Fetch {
     pub format: Format,
 }
 
-/// The steps are a patch's life: `new` begins it in a working copy, `refresh` takes what was
-/// edited there into it, `lint` checks what is to be committed, `apply` gives the patched tree,
-/// `try` shows at the next MLX whether the patch is still needed, `drop` ends it. See
-/// patches/README.md.
 #[derive(Args)]
+#[command(
+    after_help = "The steps are a patch's life: `new` begins it in a working copy, `refresh` takes what \
+                  was edited there into it, `lint` checks what is to be committed, `apply` gives the \
+                  patched tree, `try` shows at the next MLX whether the patch is still needed, `drop` \
+                  ends it. See patches/README.md."
+)]
 pub struct Patch {
     #[command(subcommand)]
     pub step: PatchStep,
@@ -593,18 +595,19 @@ pub struct Preflight {
     pub format: rail_verify::preflight::Format,
 }
 
-/// Joins what both ends of each cable say, takes the order of ranks whose narrowest link is
-/// widest, chooses mesh or ring, and writes a matrix whose k-th entries are the two ends of
-/// one cable. What is left out, and why, is said in the table, and on stderr beside the other
-/// formats.
 #[derive(Args)]
 #[command(after_help = "\
+`matrix` joins what both ends of each cable say, takes the order of ranks whose narrowest link is
+widest, chooses mesh or ring, and prints a matrix whose k-th entries are the two ends of one cable.
+The table names what is left out, and why. With other formats stderr does.
+
 Inputs:
   rig       a rig.toml
   exo       the JSON of exo's /state or /state/topology: curl HOST:52415/state | ... --from -
   hostfile  the JSON that mlx.launch reads
   reports   a folder with a folder a node of what its own tools say, as `discover --save DIR`
             writes it; its nodes are in the order of their names
+
 Formats:
   table     for people
   json      ranks, matrix, cables, environment and notes, schema mlx-rails/matrix/1
@@ -617,8 +620,8 @@ Formats:
   env       the environment of each rank, for sh
   dot, svg  nodes, cables and rails, for Graphviz and as a drawing
 
-Exit codes: 0 done; 2 there is no such plan, or your flags or input; 70 our failure; 130
-interrupted.")]
+Exit codes: 0 done; 2 there is no such plan, or your flags or input; 70 our failure;
+130 interrupted.")]
 pub struct Matrix {
     #[command(subcommand)]
     pub step: Option<MatrixStep>,

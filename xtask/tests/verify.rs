@@ -2,10 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Command, Output, Stdio},
-    time::{Duration, Instant},
+    process::{Command, Output},
 };
 
 use serde_json::Value;
@@ -46,7 +43,7 @@ fn mistakes_are_the_users_and_name_what_there_is() {
         let output = run(&words(flags));
         assert_eq!(
             output.status.code(),
-            Some(1),
+            Some(2),
             "{flags}: {}",
             stderr(&output)
         );
@@ -108,71 +105,84 @@ fn the_report_is_three_files() {
     assert_eq!(names, ["verify.html", "verify.json", "verify.md"]);
 }
 
-/// Processes whose parent or ancestor is `pid`: ranks have a group of their own.
-fn ranks_of(pid: u32) -> Vec<u32> {
-    let parent = |stat: &str| -> Option<u32> {
-        let (_, fields) = stat.rsplit_once(") ")?;
-        fields.split(' ').nth(1)?.parse().ok()
+/// What is seen of ranks in `/proc`.
+#[cfg(target_os = "linux")]
+mod interruption {
+    use std::{
+        io::{BufRead, BufReader},
+        path::Path,
+        process::Stdio,
+        time::{Duration, Instant},
     };
-    let processes = fs::read_dir("/proc").expect("a list of processes");
-    processes
-        .flatten()
-        .filter_map(|entry| {
-            let child: u32 = entry.file_name().to_str()?.parse().ok()?;
-            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            (parent(&stat)? == pid && stat.contains("(jaccl-rank)")).then_some(child)
-        })
-        .collect()
-}
 
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
+    use super::*;
+
+    /// Processes whose parent or ancestor is `pid`: ranks have a group of their own.
+    fn ranks_of(pid: u32) -> Vec<u32> {
+        let parent = |stat: &str| -> Option<u32> {
+            let (_, fields) = stat.rsplit_once(") ")?;
+            fields.split(' ').nth(1)?.parse().ok()
+        };
+        let processes = fs::read_dir("/proc").expect("a list of processes");
+        processes
+            .flatten()
+            .filter_map(|entry| {
+                let child: u32 = entry.file_name().to_str()?.parse().ok()?;
+                let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+                (parent(&stat)? == pid && stat.contains("(jaccl-rank)")).then_some(child)
+            })
+            .collect()
     }
-}
 
-/// Ends a sweep while ranks are at work.
-fn end_with(signal: &str) -> Option<i32> {
-    let mut sweep = verify(&words("--op all_sum --level full"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("xtask runs");
-    let mut lines = BufReader::new(sweep.stderr.take().expect("piped")).lines();
-    // It says when the sweep begins; before that it may be compiling.
-    let mut told = lines.by_ref().map_while(Result::ok);
-    let begun = told.any(|line| line.starts_with("verifying"));
-    assert!(begun, "the sweep ended before it began");
-    let mut ranks = Vec::new();
-    eventually("no rank was started", || {
-        ranks = ranks_of(sweep.id());
-        !ranks.is_empty()
-    });
-    let kill = Command::new("kill")
-        .args([signal, &sweep.id().to_string()])
-        .status();
-    assert!(kill.is_ok_and(|status| status.success()));
-    let status = sweep.wait().expect("it ends");
-    eventually("a rank outlived its launcher", || {
-        ranks.iter().all(|pid| !is_rank(*pid))
-    });
-    status.code()
-}
+    fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !holds() {
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 
-fn is_rank(pid: u32) -> bool {
-    let comm = Path::new("/proc").join(pid.to_string()).join("stat");
-    fs::read_to_string(comm)
-        .is_ok_and(|stat| stat.contains("(jaccl-rank)") && !stat.contains(") Z"))
-}
+    /// Ends a sweep while ranks are at work.
+    fn end_with(signal: &str) -> Option<i32> {
+        let mut sweep = verify(&words("--op all_sum --level full"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("xtask runs");
+        let mut lines = BufReader::new(sweep.stderr.take().expect("piped")).lines();
+        // It says when the sweep begins; before that it may be compiling.
+        let mut told = lines.by_ref().map_while(Result::ok);
+        let begun = told.any(|line| line.starts_with("verifying"));
+        assert!(begun, "the sweep ended before it began");
+        let mut ranks = Vec::new();
+        eventually("no rank was started", || {
+            ranks = ranks_of(sweep.id());
+            !ranks.is_empty()
+        });
+        let kill = Command::new("kill")
+            .args([signal, &sweep.id().to_string()])
+            .status();
+        assert!(kill.is_ok_and(|status| status.success()));
+        let status = sweep.wait().expect("it ends");
+        eventually("a rank outlived its launcher", || {
+            ranks.iter().all(|pid| !is_rank(*pid))
+        });
+        status.code()
+    }
 
-#[test]
-fn an_interrupted_sweep_leaves_no_rank() {
-    assert_eq!(end_with("-INT"), Some(130));
-}
+    fn is_rank(pid: u32) -> bool {
+        let comm = Path::new("/proc").join(pid.to_string()).join("stat");
+        fs::read_to_string(comm)
+            .is_ok_and(|stat| stat.contains("(jaccl-rank)") && !stat.contains(") Z"))
+    }
 
-#[test]
-fn a_killed_sweep_leaves_no_rank() {
-    assert_eq!(end_with("-KILL"), None);
+    #[test]
+    fn an_interrupted_sweep_leaves_no_rank() {
+        assert_eq!(end_with("-INT"), Some(130));
+    }
+
+    #[test]
+    fn a_killed_sweep_leaves_no_rank() {
+        assert_eq!(end_with("-KILL"), None);
+    }
 }

@@ -23,7 +23,7 @@ pub struct Plan {
 #[non_exhaustive]
 pub enum PlanError {
     /// A device file that cannot be opened.
-    #[error("cannot read the device file {}: {source}; name a file with --devices, or leave it out to use the rig's own matrix", path.display())]
+    #[error("cannot read the device file {}; name a file with --devices, or leave it out to use the rig's own matrix", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -31,7 +31,7 @@ pub enum PlanError {
         source: io::Error,
     },
     /// A device file that is no matrix of the rig.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Devices {
         /// The file.
         path: PathBuf,
