@@ -35,4 +35,3 @@ mod sizes;
 mod stack;
 pub mod sweep;
 pub mod verdict;
-pub mod watchdog;

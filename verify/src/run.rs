@@ -4,12 +4,13 @@ use std::{
     collections::BTreeMap,
     num::NonZeroUsize,
     path::PathBuf,
-    sync::{Mutex, PoisonError, atomic::AtomicBool},
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use jaccl::Dtype;
+use launch::Launcher;
 
 use crate::{
     args::{Level, Selection},
@@ -121,7 +122,7 @@ pub enum RunError {
 impl RunError {
     /// Whether the caller asked for it.
     pub fn interrupted(&self) -> bool {
-        matches!(self, RunError::Group(GroupError::Interrupted))
+        matches!(self, RunError::Group(GroupError::Interrupted(_)))
     }
 }
 
@@ -131,8 +132,8 @@ pub struct Runner<'a> {
     pub programs: &'a Programs,
     /// Groups at once.
     pub jobs: NonZeroUsize,
-    /// Set by the caller, at Ctrl-C.
-    pub interrupted: &'a AtomicBool,
+    /// Starts the ranks; its wish to stop ends them.
+    pub launcher: &'a Launcher,
     /// Who is told.
     pub progress: &'a Progress,
 }
@@ -240,7 +241,7 @@ impl Runner<'_> {
                     outcome.dismissed.extend(dismissed.then_some(case));
                     outcome.cases.push((case, finding));
                 }
-                Err(GroupError::Interrupted) => break,
+                Err(GroupError::Interrupted(_)) => break,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -254,14 +255,14 @@ impl Runner<'_> {
             programs: self.programs,
             library: &variant.library,
             features,
-            interrupted: self.interrupted,
+            launcher: self.launcher,
         }
     }
 
     /// The cases of one setting, in one group for as long as nothing fails.
     fn sweep_setting(&self, bench: &Bench<'_>, cases: Vec<Case>) -> Result<Done, GroupError> {
         let mut done = Done::default();
-        let mut group: Option<Group<'_>> = None;
+        let mut group: Option<Group> = None;
         let mut previous = None;
         for case in cases {
             let judged = if case.op.is_condition() || case.op == Op::Init {
@@ -288,7 +289,7 @@ impl Runner<'_> {
     fn judge<'b>(
         &self,
         bench: &Bench<'b>,
-        group: &mut Option<Group<'b>>,
+        group: &mut Option<Group>,
         previous: Option<Case>,
         case: &Case,
     ) -> Result<Judged, GroupError> {

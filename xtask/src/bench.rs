@@ -58,7 +58,7 @@ pub fn run(session: &Session, flags: &flags::Bench) -> Result {
         cabling: &cabling,
         build: build_info(&build),
         warnings,
-        interrupted: session.cancel.flag(),
+        launcher: &session.launcher,
         progress: match output::is_quiet() {
             true => Progress::hidden(),
             false => Progress::stderr(),

@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use launch::Cancel;
 use rail_matrix::{Link, MessageFault};
 use softrail::{
     counters::{Counters, markdown},
     live::{Live, Order},
 };
-use toolchain::process::Cancel;
 
 use crate::{
     exit::Result,

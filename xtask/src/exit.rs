@@ -156,6 +156,8 @@ failures! {
     // What the machine refused.
     Unprinted: |it| Kind::Ours;
     xshell::Error: |it| Kind::Ours;
+    // The caller's wish.
+    launch::Interrupted: |it| Kind::Interrupted;
     // This program's own.
     matrix::CheckFlagsError: |it| Kind::Input, it.help();
     matrix::DiscoverError: |it| input_if(it.is_input()), it.help();
@@ -177,8 +179,8 @@ failures! {
     rail_matrix::read::ReadError: |it| Kind::Input;
     rail_matrix::write::DialectError: |it| Kind::Input;
     rail_matrix::write::ExoError: |it| Kind::Input;
-    rail_verify::group::GroupError: |it| match it {
-        rail_verify::group::GroupError::Interrupted => Kind::Interrupted,
+    rail_verify::group::GroupError: |it| match &it {
+        rail_verify::group::GroupError::Interrupted(_) => Kind::Interrupted,
         _ => Kind::Ours,
     };
     rail_verify::preflight::PlanError: |it| Kind::Input;
@@ -192,7 +194,7 @@ failures! {
     softrail::FabricError: |it| input_if(it.is_input()), it.help();
     softrail::live::LiveError: |it| input_if(it.is_input()), it.help();
     softrail::up::UpError: |it| match &it {
-        softrail::up::UpError::Interrupted => Kind::Interrupted,
+        softrail::up::UpError::Interrupted(_) => Kind::Interrupted,
         softrail::up::UpError::Start { .. } => Kind::Input,
         softrail::up::UpError::Fabric(error) => input_if(error.is_input()),
         _ => Kind::Ours,

@@ -46,14 +46,14 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result {
-    let cancel = session::listen()?;
+    let (launcher, builds) = session::listen()?;
     // These need no store, so they run where there is none.
     match &cli.verb {
-        Verb::Cable(flags) => return cable::run(&cancel, flags),
-        Verb::Matrix(flags) => return matrix::run(&cancel, flags),
+        Verb::Cable(flags) => return cable::run(launcher.cancel(), flags),
+        Verb::Matrix(flags) => return matrix::run(launcher.cancel(), flags),
         _ => {}
     }
-    let session = Session::begin(cancel, cli.global.offline)?;
+    let session = Session::begin(launcher, builds, cli.global.offline)?;
     match cli.verb {
         Verb::Bench(flags) => bench::run(&session, &flags),
         Verb::Build(flags) => build::run(&session, &flags),

@@ -12,7 +12,7 @@ use rail_matrix::{
     write::{Output, one_line},
 };
 
-use toolchain::process::Cancel;
+use launch::Cancel;
 
 use crate::{
     exit::Result,

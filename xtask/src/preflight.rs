@@ -55,7 +55,7 @@ pub fn check(
         library: &library,
         rig: &plan.rig,
         timeout,
-        interrupted: session.cancel.flag(),
+        launcher: &session.launcher,
     };
     let terminal = Terminal::default();
     let checked = preflight::check(&plan, &mut ranks, |what| {

@@ -1,5 +1,7 @@
 //! `cargo xtask rig`: anybody's program over emulated cables.
 
+use std::io;
+
 use rail_matrix::Rig;
 use softrail::{
     Fabric,
@@ -37,21 +39,21 @@ fn up(session: &Session, flags: &RigUp) -> Result {
     });
     let alone = nodes.len() == 1;
     let mut unheard = None;
-    let ran = fabric.up(&names, &job, session.cancel.flag(), |node, stream, line| {
+    let ran = fabric.up(&names, &job, &session.launcher, |node, stream, line| {
         let who = if alone {
             String::new()
         } else {
             format!("{} | ", names[node])
         };
         match stream {
-            // Nobody reads what the programs say: they are ended, and their fabric goes.
-            Stream::Out => {
-                if let Err(unprinted) = out!("{who}{line}") {
-                    unheard.get_or_insert(unprinted);
-                    session.cancel.cancel();
-                }
+            Stream::Out => out!("{who}{line}").map_err(|unprinted| {
+                unheard = Some(unprinted);
+                io::ErrorKind::Other.into()
+            }),
+            Stream::Err => {
+                warn!("{who}{line}");
+                Ok(())
             }
-            Stream::Err => warn!("{who}{line}"),
         }
     });
     if let Some(unprinted) = unheard {
@@ -62,7 +64,7 @@ fn up(session: &Session, flags: &RigUp) -> Result {
         let how = match end {
             End::Code(0) => continue,
             End::Code(code) => format!("exited with {code}"),
-            End::Signal(signal) => format!("died of signal {signal}"),
+            End::Signal(signal) => format!("was killed by {}", launch::signal_name(signal)),
             End::Ended => "did not end by itself and was ended".to_owned(),
         };
         warn!(

@@ -58,6 +58,6 @@ pub fn run(session: &Session, flags: &flags::Test) -> Result {
             .map_err(Into::into),
     )?;
     let tests = cmd!(shell, "cargo test {selection...} {arguments...}").run();
-    session.cancel.check()?;
+    session.launcher.cancel().check()?;
     Ok(exit::passed(tests.is_ok()))
 }

@@ -108,7 +108,7 @@ fn each_patch(session: &Session, args: &VerifyArgs) -> exit::Result {
     let runner = Runner {
         programs: &programs,
         jobs: args.jobs.unwrap_or_else(Runner::usual_jobs),
-        interrupted: session.cancel.flag(),
+        launcher: &session.launcher,
         progress: &progress,
     };
     let mut proofs = Vec::new();
@@ -192,11 +192,10 @@ fn verify(
         true => Progress::silent(),
         false => Progress::stderr(),
     };
-    let interrupted = session.cancel.flag();
     let runner = Runner {
         programs,
         jobs: args.jobs.unwrap_or_else(Runner::usual_jobs),
-        interrupted,
+        launcher: &session.launcher,
         progress: &progress,
     };
     let seed = args.selection.seed.first().copied().unwrap_or_else(now);

@@ -312,6 +312,42 @@ fn without_network_and_with_nothing_stored_every_transport_is_accounted_for() {
     assert!(is_empty(&store.path().join("sources")));
 }
 
+/// Nothing of the environment keeps it from the network here, so the flag must.
+#[test]
+fn offline_nothing_is_fetched_and_the_complaint_says_what_is_missing() {
+    let store = TempDir::new().unwrap();
+    let cargo_home = TempDir::new().unwrap();
+    let message = failure(
+        xtask(&store)
+            .args(["fetch", "--offline"])
+            .env("CARGO_HOME", cargo_home.path())
+            .env_remove("CARGO_NET_OFFLINE"),
+    );
+    names_all(
+        &message,
+        &["MLX 0.31.2", "rlx-mlx-sys", "--offline", "--source PATH"],
+    );
+    assert!(is_empty(&store.path().join("sources")));
+
+    let out = TempDir::new().unwrap();
+    let wheel = ["--offline", "wheel", "--rail-matrix", "--out-dir"];
+    let message = failure(xtask(&store).args(wheel).arg(out.path()));
+    names_all(&message, &["maturin", "--offline"]);
+    assert!(is_empty(&store.path().join("tools")));
+}
+
+#[test]
+fn a_step_of_matrix_does_not_take_the_flags_of_the_plan() {
+    let store = TempDir::new().unwrap();
+    let check = |arguments: &[&str]| refusal(xtask(&store).arg("matrix").args(arguments));
+    names_all(
+        &check(&["--strict", "check", "/dev/null"]),
+        &["--strict", "'check' has its own flags"],
+    );
+    // A global flag is not one of them.
+    names_all(&check(&["-q", "check", "/dev/null"]), &["/dev/null: "]);
+}
+
 #[test]
 fn doctor_tells_programs_the_same_as_people() {
     let store = TempDir::new().unwrap();

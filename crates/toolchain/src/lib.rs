@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 pub mod build;
 pub mod build_script;
 pub mod clients;
@@ -19,9 +20,11 @@ mod compile;
 pub mod doctor;
 pub mod error;
 pub mod fetch;
+mod git;
 pub mod manifest;
 pub mod pin;
 mod pip;
+pub mod platform;
 pub mod process;
 pub mod progress;
 pub mod series;
@@ -54,6 +57,7 @@ pub struct Toolchain {
     store: Store,
     progress: Arc<dyn Progress>,
     cancel: Cancel,
+    offline: bool,
 }
 
 impl Toolchain {
@@ -77,6 +81,7 @@ impl Toolchain {
             store,
             progress: Arc::new(Silent),
             cancel: Cancel::default(),
+            offline: false,
         }
     }
 
@@ -87,6 +92,12 @@ impl Toolchain {
             cancel,
             ..self
         }
+    }
+
+    /// Reaches no network from now on, when it is so: what would be fetched must be in the
+    /// store, or in cargo's own.
+    pub fn offline(self, offline: bool) -> Self {
+        Toolchain { offline, ..self }
     }
 
     /// The checkout.

@@ -1,7 +1,8 @@
 //! Builds, and a runner for them.
 
-use std::{num::NonZeroUsize, path::PathBuf, sync::atomic::AtomicBool};
+use std::{num::NonZeroUsize, path::PathBuf};
 
+use launch::Launcher;
 use rail_verify::{
     args::{Level, Selection},
     group::Programs,
@@ -54,18 +55,14 @@ pub fn select(flags: &str) -> Selection {
 
 /// Sweeps what flags select of the quick level.
 pub fn sweep(variant: &Variant, flags: &str) -> Outcome {
-    try_sweep(variant, flags, &AtomicBool::new(false)).unwrap_or_else(|error| panic!("{error}"))
+    try_sweep(variant, flags, &Launcher::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-pub fn try_sweep(
-    variant: &Variant,
-    flags: &str,
-    interrupted: &AtomicBool,
-) -> Result<Outcome, RunError> {
+pub fn try_sweep(variant: &Variant, flags: &str, launcher: &Launcher) -> Result<Outcome, RunError> {
     let runner = Runner {
         programs: &programs(),
         jobs: NonZeroUsize::MIN,
-        interrupted,
+        launcher,
         progress: &Progress::silent(),
     };
     runner.sweep(variant, Level::Quick, &select(flags))

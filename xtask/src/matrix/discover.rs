@@ -2,8 +2,9 @@
 
 use std::{collections::HashMap, os::unix::process::ExitStatusExt, process::Output, thread};
 
+use launch::Cancel;
 use rail_matrix::read::{self, HostReport, ReportKind, System};
-use toolchain::{process::Cancel, progress::Progress};
+use toolchain::progress::Progress;
 use xshell::{Shell, cmd};
 
 use super::{print, reports};
