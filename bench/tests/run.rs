@@ -2,14 +2,7 @@
 
 mod support;
 
-use std::{
-    env,
-    error::Error,
-    fs,
-    path::Path,
-    process::Command,
-    time::Duration,
-};
+use std::{env, error::Error, fs, path::Path, process::Command, time::Duration};
 
 use launch::{Launcher, StartError};
 use rail_bench::{
@@ -382,7 +375,10 @@ fn an_error_in_a_late_cell_keeps_what_was_measured() {
     assert!(
         matches!(
             stopped,
-            Some(RunError::Launch(LaunchError::Start(StartError { rank: 0, .. })))
+            Some(RunError::Launch(LaunchError::Start(StartError {
+                rank: 0,
+                ..
+            })))
         ),
         "{stopped:?}"
     );

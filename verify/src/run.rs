@@ -13,7 +13,7 @@ use std::{
 };
 
 use jaccl::Dtype;
-use launch::Launcher;
+use launch::{Interrupted, Launcher};
 
 use crate::{
     attempt::{Bench, Patience, Unjudged},

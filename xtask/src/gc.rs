@@ -2,28 +2,21 @@
 
 use std::process::ExitCode;
 
-use crate::{flags, session::Session};
+use crate::{exit::Result, flags, out, output, session::Session};
 
-pub fn run(session: &Session, flags: &flags::Gc) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, flags: &flags::Gc) -> Result {
     let freed = session.toolchain.collect_garbage(flags.dry_run)?;
-    let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
     for entry in &freed {
-        println!(
-            "{:>8} MB  {} {}",
-            megabytes(entry.bytes),
-            entry.kind.name(),
-            entry.name
-        );
+        let (size, kind) = (output::size(entry.bytes), entry.kind.name());
+        out!("{size:>10}  {kind} {}", entry.name)?;
     }
-    let total = megabytes(freed.iter().map(|entry| entry.bytes).sum());
-    let verb = if flags.dry_run {
-        "would be freed"
-    } else {
-        "freed"
+    let verb = match flags.dry_run {
+        true => "would be freed",
+        false => "freed",
     };
-    println!(
-        "{total:>8} MB  {verb} in {}",
-        session.toolchain.store().root()?.display()
-    );
+    let total = output::size(freed.iter().map(|entry| entry.bytes).sum());
+    let root = session.toolchain.store().root();
+    let root = root.map_err(toolchain::Error::from)?.display();
+    out!("{total:>10}  {verb} in {root}")?;
     Ok(ExitCode::SUCCESS)
 }

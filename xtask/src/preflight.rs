@@ -1,53 +1,51 @@
 //! `cargo xtask preflight`: every rail by itself, before work starts.
 
-use std::{process::ExitCode, time::Duration};
+use std::time::Duration;
 
-use anyhow::Context;
-use rail_matrix::Rig;
 use rail_verify::{
     group::GroupError,
     preflight::{self, Plan, Ranks, Report},
 };
 use toolchain::{build::Request, pin::Pin, progress::Progress, series::Series};
 
-use crate::{exit, flags, programs, session::Session, terminal::Terminal, verify_flags::Format};
+use crate::{
+    exit::{self, Context, Kind, Result},
+    flags, out, output, programs, say,
+    session::Session,
+    terminal::Terminal,
+    verify_flags::Format,
+    warn,
+};
 
 /// For rails that a person did not choose to try: a healthy one answers within a
 /// millisecond.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
 
-pub fn run(session: &Session, flags: &flags::Preflight) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, flags: &flags::Preflight) -> Result {
     // Every mistake of the user's comes out before the first build.
     let pin = session.toolchain.pin(&flags.pin.mlx)?;
-    let rig = match &flags.rig {
-        Some(path) => Rig::read(path)?,
-        None => Rig::embedded(),
-    };
+    let rig = flags.rig.read()?;
     let plan = match &flags.devices {
-        Some(path) => Plan::of_device_file(rig, path).context("--devices")?,
+        Some(path) => Plan::of_device_file(rig, path).with_context(|| "--devices")?,
         None => Plan::of_rig(rig)?,
     };
-    let (report, error) = examine(session, plan, &pin, flags.series, flags.timeout)?;
+    let (report, error) = examine(session, plan, &pin, flags.series.series, flags.timeout)?;
     if error.is_none() || !report.rails.is_empty() {
         match flags.format {
-            Format::Md => print!("{}", report.markdown()),
-            Format::Json => println!("{}", report.json()),
+            Format::Md => output::document(&report.markdown())?,
+            Format::Json => out!("{}", report.json())?,
         }
     }
     if let Some(error) = error {
         return Err(error.into());
     }
     if report.interrupted {
-        eprintln!(
+        say!(
             "interrupted: the report has the rails so far; the same command tries every rail again"
         );
-        return Ok(exit::INTERRUPTED.into());
+        return Ok(Kind::Interrupted.into());
     }
-    Ok(if report.all_ok() {
-        ExitCode::SUCCESS
-    } else {
-        exit::FAILED.into()
-    })
+    Ok(exit::passed(report.all_ok()))
 }
 
 /// Exercises every rail with the jaccl of a pin, which is built first when it is not there.
@@ -60,12 +58,12 @@ pub fn check(
     pin: &Pin,
     series: Series,
     timeout: Duration,
-) -> anyhow::Result<Report> {
+) -> Result<Report> {
     match examine(session, plan, pin, series, timeout)? {
         (_, Some(error)) => Err(error.into()),
         (report, None) => {
             if report.interrupted {
-                session.cancel.check()?;
+                session.launcher.cancel().check()?;
             }
             Ok(report)
         }
@@ -79,9 +77,9 @@ fn examine(
     pin: &Pin,
     series: Series,
     timeout: Duration,
-) -> anyhow::Result<(Report, Option<GroupError>)> {
+) -> Result<(Report, Option<GroupError>)> {
     for fault in plan.left_out() {
-        eprintln!(
+        warn!(
             "warning: rails are tried without this fault of the rig: {}",
             fault.defect
         );
@@ -106,7 +104,7 @@ fn examine(
     let report = Report::new(&pin.version, series.name(), plan, checked.rails);
     Ok(match checked.stopped {
         None => (report, None),
-        Some(GroupError::Interrupted) => (report.interrupted(), None),
+        Some(GroupError::Interrupted(_)) => (report.interrupted(), None),
         Some(error) => (report, Some(error)),
     })
 }

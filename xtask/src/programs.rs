@@ -8,12 +8,17 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::anyhow;
 use cargo_metadata::Artifact;
 use toolchain::{build::Build, build_script::PREFIX_ENV};
 use xshell::cmd;
 
-use crate::{cargo, session::Session};
+use crate::{
+    cargo,
+    exit::{Context, Failure, Result},
+    say,
+    session::Session,
+};
 
 pub struct Programs {
     /// `rail-rank`, linked against the build.
@@ -24,7 +29,7 @@ pub struct Programs {
 
 impl Programs {
     /// Compiles what a benchmark runs, against a build of MLX.
-    pub fn compile(session: &Session, build: &Build) -> anyhow::Result<Self> {
+    pub fn compile(session: &Session, build: &Build) -> Result<Self> {
         Ok(Programs {
             rank: rank(session, build)?,
             provider: provider(session)?,
@@ -35,11 +40,13 @@ impl Programs {
 /// Compiles `rail-rank` against a build. Cargo has one file for it, which the next build
 /// replaces, while a benchmark starts ranks for as long as it runs; so it gets a copy that
 /// is called after the build.
-fn rank(session: &Session, build: &Build) -> anyhow::Result<PathBuf> {
+fn rank(session: &Session, build: &Build) -> Result<PathBuf> {
     let ranks = session.toolchain.root().join("target/ranks");
     let folder = ranks.join(&build.manifest.key);
     let at = || format!("cannot copy the rank to {}", folder.display());
-    fs::create_dir_all(&folder).with_context(at)?;
+    fs::create_dir_all(&folder)
+        .map_err(Failure::ours)
+        .with_context(at)?;
     // From compiling to copying, so that no other benchmark's rank comes between.
     let _lock = lock(session, &ranks.join("lock")).with_context(at)?;
     let shell = &session.shell;
@@ -48,25 +55,27 @@ fn rank(session: &Session, build: &Build) -> anyhow::Result<PathBuf> {
         cmd!(shell, "cargo build --release --package rail-rank").env(PREFIX_ENV, &build.prefix),
     )?;
     let program = executable(&artifacts, "rail-rank")?;
-    copy(&program, &folder.join("rail-rank")).with_context(at)
+    copy(&program, &folder.join("rail-rank"))
+        .map_err(Failure::ours)
+        .with_context(at)
 }
 
 /// Waits for other processes of this user that do the same.
-fn lock(session: &Session, path: &Path) -> anyhow::Result<File> {
-    let file = File::create(path)?;
+fn lock(session: &Session, path: &Path) -> Result<File> {
+    let file = File::create(path).map_err(Failure::ours)?;
     let mut said = false;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) => {
                 if !said {
-                    eprintln!("waiting for another `cargo xtask bench` to compile its rank");
+                    say!("waiting for another `cargo xtask bench` to compile its rank");
                     said = true;
                 }
                 session.launcher.cancel().check()?;
                 thread::sleep(Duration::from_millis(50));
             }
-            Err(TryLockError::Error(error)) => return Err(error.into()),
+            Err(TryLockError::Error(error)) => return Err(Failure::ours(error)),
         }
     }
 }
@@ -80,7 +89,7 @@ fn copy(program: &Path, to: &Path) -> io::Result<PathBuf> {
 }
 
 /// Compiles what drives jaccl alone. It links no MLX.
-pub fn of_verify(session: &Session) -> anyhow::Result<rail_verify::group::Programs> {
+pub fn of_verify(session: &Session) -> Result<rail_verify::group::Programs> {
     let shell = &session.shell;
     let build = cmd!(shell, "cargo build --release --package rail-verify");
     Ok(rail_verify::group::Programs {
@@ -92,25 +101,21 @@ pub fn of_verify(session: &Session) -> anyhow::Result<rail_verify::group::Progra
 /// By itself: beside another package its dependencies would have the features that the
 /// other wants, and it has one file for all, so that every verb would compile it anew.
 /// Optimised, as all of these, because what runs is measured or waited for.
-pub fn provider(session: &Session) -> anyhow::Result<PathBuf> {
+pub fn provider(session: &Session) -> Result<PathBuf> {
     let shell = &session.shell;
     let build = cmd!(shell, "cargo build --release --package softrail-provider");
     shared_library(&cargo::build(session, build)?, "softrail_provider")
 }
 
 /// The emulator as the tests have it, without the time that optimising it takes.
-pub fn provider_of_tests(session: &Session) -> anyhow::Result<PathBuf> {
+pub fn provider_of_tests(session: &Session) -> Result<PathBuf> {
     let shell = &session.shell;
     let build = cmd!(shell, "cargo build --package softrail-provider");
     shared_library(&cargo::build(session, build)?, "softrail_provider")
 }
 
 /// A command for the nodes of a rig. `rails-ping` is a program of ours, and compiled first.
-pub fn of_rig(
-    session: &Session,
-    command: &[String],
-    provider: &Path,
-) -> anyhow::Result<Vec<String>> {
+pub fn of_rig(session: &Session, command: &[String], provider: &Path) -> Result<Vec<String>> {
     let mut command = command.to_vec();
     if command
         .first()
@@ -122,21 +127,21 @@ pub fn of_rig(
     Ok(command)
 }
 
-fn executable(artifacts: &[Artifact], name: &str) -> anyhow::Result<PathBuf> {
+fn executable(artifacts: &[Artifact], name: &str) -> Result<PathBuf> {
     artifacts
         .iter()
         .filter(|artifact| artifact.target.name == name)
         .find_map(|artifact| artifact.executable.clone())
         .map(PathBuf::from)
-        .with_context(|| format!("cargo built no program {name}"))
+        .ok_or_else(|| Failure::ours(anyhow!("cargo built no program {name}")))
 }
 
-fn shared_library(artifacts: &[Artifact], name: &str) -> anyhow::Result<PathBuf> {
+fn shared_library(artifacts: &[Artifact], name: &str) -> Result<PathBuf> {
     artifacts
         .iter()
         .filter(|artifact| artifact.target.name == name)
         .flat_map(|artifact| &artifact.filenames)
         .find(|file| matches!(file.extension(), Some("so" | "dylib")))
         .map(PathBuf::from)
-        .with_context(|| format!("cargo built no shared library {name}"))
+        .ok_or_else(|| Failure::ours(anyhow!("cargo built no shared library {name}")))
 }

@@ -9,6 +9,8 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use launch::Progress;
 
+use crate::{output, say};
+
 /// How often a log without a terminal hears of a long step.
 const PLAIN_EVERY_PERCENT: u64 = 10;
 /// The same of a step without an end of its own.
@@ -40,7 +42,7 @@ impl Step {
 impl Default for Terminal {
     fn default() -> Self {
         Terminal {
-            interactive: std::io::stderr().is_terminal(),
+            interactive: std::io::stderr().is_terminal() && !output::is_quiet(),
             step: Mutex::new(None),
         }
     }
@@ -61,7 +63,7 @@ impl Progress for Terminal {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         } else {
-            eprintln!("{verb:>12} {what}");
+            say!("{verb:>12} {what}");
             ProgressBar::hidden()
         };
         self.with_step(|step| {
@@ -91,7 +93,7 @@ impl Progress for Terminal {
                 if percent >= step.told_percent + PLAIN_EVERY_PERCENT && total > PLAIN_EVERY_PERCENT
                 {
                     step.told_percent = percent - percent % PLAIN_EVERY_PERCENT;
-                    eprintln!("{:>12} {done} of {total} {what}", "");
+                    say!("{:>12} {done} of {total} {what}", "");
                 }
             }
         });
@@ -105,14 +107,14 @@ impl Progress for Terminal {
                 let elapsed = step.bar.elapsed().as_secs_f32();
                 let message = step.bar.message();
                 step.bar.finish_and_clear();
-                eprintln!("{message} ({elapsed:.1} s)");
+                say!("{message} ({elapsed:.1} s)");
             }
         });
     }
 
     fn note(&self, text: &str) {
         self.with_step(|step| {
-            let print = || eprintln!("{:>12} {text}", "note");
+            let print = || say!("{:>12} {text}", "note");
             match step {
                 Some(step) => step.bar.suspend(print),
                 None => print(),

@@ -20,21 +20,24 @@ use std::{
     collections::BTreeSet,
     env,
     io::{self, Write},
-    process::ExitCode,
 };
 
-use anyhow::Context;
 use cargo_metadata::{MetadataCommand, Package};
 use serde::Deserialize;
 use toolchain::{DEFAULT_PIN, build::Request, pin::Pin, series::Series};
 use xshell::cmd;
 
-use crate::{cargo, exit, flags, programs, session::Session};
+use crate::{
+    cargo,
+    exit::{self, Context, Failure, Result},
+    flags, programs, say,
+    session::Session,
+};
 
 /// Set for packages that have it.
 const FEATURE: &str = "builds";
 
-pub fn run(session: &Session, flags: &flags::Test) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, flags: &flags::Test) -> Result {
     let selection = Selection::of(&flags.cargo_test);
     let packages = packages(session)?;
     let packages: Vec<_> = packages
@@ -46,7 +49,7 @@ pub fn run(session: &Session, flags: &flags::Test) -> anyhow::Result<ExitCode> {
     if needs.all.contains(&Need::Clients)
         && let Some(why) = no_foreign_clients()
     {
-        eprintln!("left out: the tests with Debian's verbs programs ({why})");
+        say!("left out: the tests with Debian's verbs programs ({why})");
     }
 
     let mut features = Vec::new();
@@ -67,21 +70,19 @@ pub fn run(session: &Session, flags: &flags::Test) -> anyhow::Result<ExitCode> {
         "cargo test {everything...} {features...} {arguments...}"
     );
     let tests = cargo::run(session, test, |line| writeln!(io::stdout(), "{line}"))?;
-    Ok(if tests.is_success() {
-        ExitCode::SUCCESS
-    } else {
-        exit::FAILED.into()
-    })
+    Ok(exit::passed(tests.is_success()))
 }
 
 /// The packages of the workspace.
-fn packages(session: &Session) -> anyhow::Result<Vec<Package>> {
+fn packages(session: &Session) -> Result<Vec<Package>> {
     let command = MetadataCommand::new()
         .current_dir(session.toolchain.root())
         .no_deps()
         .cargo_command();
     let printed = launch::capture(&session.launcher, "listing the packages", command)?;
-    let metadata = MetadataCommand::parse(printed).context("cargo's list of packages")?;
+    let metadata = MetadataCommand::parse(printed)
+        .map_err(Failure::ours)
+        .with_context(|| "cargo's list of packages")?;
     Ok(metadata.packages)
 }
 
@@ -165,7 +166,7 @@ struct Needs {
 }
 
 impl Needs {
-    fn of(packages: &[&Package]) -> anyhow::Result<Self> {
+    fn of(packages: &[&Package]) -> Result<Self> {
         let mut needs = Needs::default();
         for package in packages {
             let Some(tests) = package.metadata.get("tests") else {
@@ -173,6 +174,7 @@ impl Needs {
             };
             let of_tests = OfTests::deserialize(tests);
             let OfTests { need, without } = of_tests
+                .map_err(Failure::ours)
                 .with_context(|| format!("package.metadata.tests of {}", package.manifest_path))?;
             needs.all.extend(need);
             needs.without.extend(without);
@@ -180,7 +182,7 @@ impl Needs {
         Ok(needs)
     }
 
-    fn build(&self, session: &Session) -> anyhow::Result<()> {
+    fn build(&self, session: &Session) -> Result<()> {
         let toolchain = &session.toolchain;
         let pin = toolchain.pin(DEFAULT_PIN)?;
         if self.all.contains(&Need::Jaccl) {

@@ -2,11 +2,9 @@
 
 use std::{
     io::IsTerminal,
-    process::ExitCode,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::Context;
 use rail_verify::{
     group::Programs,
     proof::{self, Proof},
@@ -23,9 +21,10 @@ use toolchain::{
 };
 
 use crate::{
-    exit,
+    exit::{self, Context, Failure, Kind, Result},
+    out, output,
     patch::proof as read,
-    programs,
+    programs, say,
     session::Session,
     terminal::Terminal,
     verify_flags::{Format, Verify},
@@ -34,7 +33,7 @@ use crate::{
 /// Stands for every pin there is.
 const EVERY_PIN: &str = "all";
 
-pub fn run(session: &Session, flags: &Verify) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, flags: &Verify) -> Result {
     // Every mistake of the user's comes out before the first build.
     flags.check()?;
     let pins = pins(session, flags)?;
@@ -47,7 +46,7 @@ pub fn run(session: &Session, flags: &Verify) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn pins(session: &Session, flags: &Verify) -> anyhow::Result<Vec<Pin>> {
+fn pins(session: &Session, flags: &Verify) -> Result<Vec<Pin>> {
     let versions = match flags.mlx.as_slice() {
         [] => vec![DEFAULT_PIN.to_owned()],
         [one] if one == EVERY_PIN => Pin::versions(&session.toolchain.patches_folder())?,
@@ -58,13 +57,13 @@ fn pins(session: &Session, flags: &Verify) -> anyhow::Result<Vec<Pin>> {
 }
 
 /// Verifies each variant, and reports what was found even if it does not come to its end.
-fn variants(session: &Session, flags: &Verify, pins: &[Pin]) -> anyhow::Result<ExitCode> {
+fn variants(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
     let requests = pins
         .iter()
         .flat_map(|pin| flags.series.iter().map(move |series| (pin, *series)));
     let variants = requests
         .map(|(pin, series)| variant(session, &Request::jaccl(pin, series)))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+        .collect::<Result<Vec<_>>>()?;
     let programs = programs::of_verify(session)?;
     let (outcomes, error) = verify(session, flags, &programs, &variants);
     let report = report::Report::new(flags.level, &outcomes);
@@ -72,33 +71,32 @@ fn variants(session: &Session, flags: &Verify, pins: &[Pin]) -> anyhow::Result<E
         if let Some(folder) = &flags.out_dir {
             report.write(folder)?;
             let folder = folder.display();
-            eprintln!("verify.json, verify.md and verify.html are in {folder}");
+            say!("verify.json, verify.md and verify.html are in {folder}");
         }
         match flags.format {
-            Format::Md => print!("{}", report.markdown()),
-            Format::Json => println!("{}", report.json()),
+            Format::Md => output::document(&report.markdown())?,
+            Format::Json => out!("{}", report.json())?,
         }
     }
     if let Some(error) = error {
         return Err(error);
     }
     if report.interrupted() || outcomes.is_empty() {
-        eprintln!(
+        say!(
             "interrupted: the report has the verdicts so far; the same command tries every case again"
         );
-        return Ok(exit::INTERRUPTED.into());
+        return Ok(Kind::Interrupted.into());
     }
     let all_passed = outcomes.iter().all(Outcome::passed);
     let stopped = outcomes.into_iter().find_map(|outcome| outcome.stopped);
     match (stopped, all_passed) {
         (Some(Stop::Failed(error)), _) => Err(error.into()),
-        (_, true) => Ok(ExitCode::SUCCESS),
-        (_, false) => Ok(exit::FAILED.into()),
+        (_, all_passed) => Ok(exit::passed(all_passed)),
     }
 }
 
 /// Builds what is asked for; jaccl alone takes half a minute.
-fn variant(session: &Session, request: &Request<'_>) -> anyhow::Result<Variant> {
+fn variant(session: &Session, request: &Request<'_>) -> exit::Result<Variant> {
     let build = session.toolchain.build(request)?;
     let series = match request.without {
         None => request.series.to_string(),
@@ -108,7 +106,9 @@ fn variant(session: &Session, request: &Request<'_>) -> anyhow::Result<Variant> 
         mlx: request.pin.version.clone(),
         series,
         library: build.library(),
-        manifest: serde_json::to_value(&build.manifest).context("a manifest is JSON")?,
+        manifest: serde_json::to_value(&build.manifest)
+            .map_err(Failure::ours)
+            .with_context(|| "a manifest is JSON")?,
     })
 }
 
@@ -118,7 +118,7 @@ fn verify(
     flags: &Verify,
     programs: &Programs,
     variants: &[Variant],
-) -> (Vec<Outcome>, Option<anyhow::Error>) {
+) -> (Vec<Outcome>, Option<Failure>) {
     let progress = Terminal::default();
     let runner = Runner {
         programs,
@@ -129,9 +129,9 @@ fn verify(
     let selection = flags.selection.selection();
     let seed = selection.seed.first().copied().unwrap_or_else(now);
     if flags.level == Level::Soak {
-        eprintln!("soaking from --seed {seed}");
+        say!("soaking from --seed {seed}");
         if flags.minutes.is_none() && std::io::stderr().is_terminal() {
-            eprintln!("Ctrl-C ends it and prints the report");
+            say!("Ctrl-C ends it and prints the report");
         }
     }
     let mut outcomes = Vec::new();
@@ -140,7 +140,7 @@ fn verify(
         let outcome = match flags.level {
             // The usual end of a soak, which the next one has not begun by then.
             Level::Soak if interrupted => {
-                eprintln!("{} was not begun", variant.name());
+                say!("{} was not begun", variant.name());
                 continue;
             }
             _ if interrupted => Ok(Outcome::not_begun(variant)),
@@ -172,7 +172,7 @@ fn now() -> u64 {
 }
 
 /// Holds every fix to what its header claims.
-fn each_patch(session: &Session, flags: &Verify, pins: &[Pin]) -> anyhow::Result<ExitCode> {
+fn each_patch(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
     let claims = claims(session, pins, &flags.patch)?;
     let programs = programs::of_verify(session)?;
     let progress = Terminal::default();
@@ -200,35 +200,27 @@ fn each_patch(session: &Session, flags: &Verify, pins: &[Pin]) -> anyhow::Result
         if let Some(folder) = &flags.out_dir {
             report.write(folder)?;
             let folder = folder.display();
-            eprintln!("verify-patches.json and verify-patches.md are in {folder}");
+            say!("verify-patches.json and verify-patches.md are in {folder}");
         }
         match flags.format {
-            Format::Md => print!("{}", report.markdown()),
-            Format::Json => println!("{}", report.json()),
+            Format::Md => output::document(&report.markdown())?,
+            Format::Json => out!("{}", report.json())?,
         }
     }
     if interrupted {
-        eprintln!(
+        say!(
             "interrupted: the report has the proofs so far; the same command tries every claim again"
         );
-        return Ok(exit::INTERRUPTED.into());
+        return Ok(Kind::Interrupted.into());
     }
     ended?;
-    Ok(match proofs.iter().all(Proof::holds) {
-        true => ExitCode::SUCCESS,
-        false => exit::FAILED.into(),
-    })
+    Ok(exit::passed(proofs.iter().all(Proof::holds)))
 }
 
 /// Tries the cases of a claim without its patch and with it.
-fn prove(
-    session: &Session,
-    runner: &Runner<'_>,
-    claim: &Claim<'_>,
-    place: &str,
-) -> anyhow::Result<Proof> {
+fn prove(session: &Session, runner: &Runner<'_>, claim: &Claim<'_>, place: &str) -> Result<Proof> {
     let Claim { pin, patch, .. } = claim;
-    let sweep = |without: Option<&str>| -> anyhow::Result<Outcome> {
+    let sweep = |without: Option<&str>| -> Result<Outcome> {
         let request = Request {
             without,
             ..Request::jaccl(pin, Series::Patched)
@@ -265,11 +257,7 @@ struct Claim<'a> {
 
 /// The claims of the pins' fixes, or of those that are named. Each name must be a fix of
 /// some pin; which pins lack it is said.
-fn claims<'a>(
-    session: &Session,
-    pins: &'a [Pin],
-    wanted: &[String],
-) -> anyhow::Result<Vec<Claim<'a>>> {
+fn claims<'a>(session: &Session, pins: &'a [Pin], wanted: &[String]) -> Result<Vec<Claim<'a>>> {
     let mut of_pins: Vec<(&Pin, Vec<Patch>)> = Vec::new();
     for pin in pins {
         let mut patches = session.toolchain.patches(pin, Series::Patched)?;
@@ -290,7 +278,7 @@ fn claims<'a>(
             return Err(error.into());
         }
         if !lacking.is_empty() {
-            eprintln!("{name} is no patch of MLX {}", lacking.join(", "));
+            say!("{name} is no patch of MLX {}", lacking.join(", "));
         }
     }
     let mut claims = Vec::new();
@@ -303,11 +291,11 @@ fn claims<'a>(
     Ok(claims)
 }
 
-fn claims_of<'a>(pin: &'a Pin, patch: &Patch) -> anyhow::Result<Vec<Claim<'a>>> {
+fn claims_of<'a>(pin: &'a Pin, patch: &Patch) -> Result<Vec<Claim<'a>>> {
     let mut claims = Vec::new();
     for proof in patch.proofs(&read::check)? {
         let (before, selection) = read::read(&proof)
-            .map_err(anyhow::Error::msg)
+            .map_err(|problem| Failure::ours(anyhow::Error::msg(problem)))
             .with_context(|| format!("the X-Verdicts of {}: {proof}", patch.file.display()))?;
         claims.push(Claim {
             pin,

@@ -175,7 +175,17 @@ fn faults_of_a_rig_come_in_their_time_and_are_told() {
     let script = "until \"$1\" cable stats --fabric $SOFTRAIL_FABRIC | grep \"; cut\"; do :; done";
     let this = xtask(&[]);
     let this = this.get_program().to_str().expect("a readable path");
-    let up = ["rig", "up", path, "--node", "a", "--timeout", "120", "--"];
+    let up = [
+        "rig",
+        "up",
+        "--rig",
+        path,
+        "--node",
+        "a",
+        "--timeout",
+        "120",
+        "--",
+    ];
     let output = xtask(&up).args(["sh", "-c", script, "sh", this]).output();
     let output = output.expect("xtask runs");
     let said = String::from_utf8_lossy(&output.stderr);

@@ -14,10 +14,7 @@ pub enum Error {
         source: libloading::Error,
     },
     /// The shared library is not jaccl with this crate's C interface.
-    #[error(
-        "{} is not a jaccl build with the shim of this version; build it again",
-        path.display()
-    )]
+    #[error("{} is not a jaccl build with the shim of this version", path.display())]
     NotJaccl {
         /// The library.
         path: PathBuf,
@@ -79,4 +76,23 @@ pub enum Error {
         /// Ranks in the group.
         ranks: usize,
     },
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::NotJaccl { .. } => Some("build it again".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// The message with its cause, for a report that keeps the text alone.
+    pub fn with_cause(&self) -> String {
+        use std::error::Error as _;
+        match self.source() {
+            Some(cause) => format!("{self}: {cause}"),
+            None => self.to_string(),
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Does what a launcher asks of a rank, and checks every byte that comes out.
 
-use std::{error::Error as _, iter, time::Instant};
+use std::time::Instant;
 
 use crate::{
     Config, Dtype, Error, Group, Job, Library, Operation, Reduction, Report, Request, Step,
@@ -44,14 +44,8 @@ pub fn serve(requests: impl IntoIterator<Item = Request>, mut report: impl FnMut
 fn failure(step: Option<usize>, error: &Error) -> Report {
     Report::Error {
         step,
-        message: with_causes(error),
+        message: error.with_cause(),
     }
-}
-
-/// An error and what caused it. The launcher gets text, and no chain of errors.
-fn with_causes(error: &Error) -> String {
-    let causes = iter::successors(error.source(), |cause| (*cause).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn join(job: &Job, report: &mut impl FnMut(Report)) -> Result<Group, Error> {

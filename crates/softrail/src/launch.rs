@@ -40,11 +40,12 @@ const OWNER_FILE: &str = "owner";
 #[derive(Debug, thiserror::Error)]
 pub enum FabricError {
     /// A folder or file could not be made.
-    #[error("cannot create {}: {source}; name a folder for fabrics that can be written", path.display())]
+    #[error("cannot create {}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// Why.
+        #[source]
         source: io::Error,
     },
     /// The shared memory of a cable could not be made.
@@ -52,7 +53,7 @@ pub enum FabricError {
     Shm(#[from] ShmError),
     /// The folder is on a file system that is too full.
     #[error(
-        "{} has {available} bytes free, and {cables} cables may take {needed}; free some, or name another folder for fabrics",
+        "{} has {available} bytes free, and {cables} cables may take {needed}",
         path.display()
     )]
     Full {
@@ -66,17 +67,41 @@ pub enum FabricError {
         needed: u64,
     },
     /// What is broken from the start cannot be.
-    #[error("the rig's faults cannot be emulated: {0}")]
-    Fault(Box<LiveError>),
+    #[error("the rig's faults cannot be emulated")]
+    Fault(#[source] Box<LiveError>),
     /// The rig makes no sense.
-    #[error("the rig cannot be emulated: {0}")]
+    #[error("the rig cannot be emulated")]
     Rig(#[from] RigError),
     /// The provider's shared library is not where cargo puts it.
-    #[error("{PROVIDER} is not in {searched}; build it with `cargo build -p softrail-provider`")]
+    #[error("{PROVIDER} is not in {searched}")]
     NoProvider {
         /// Where it was looked for.
         searched: String,
     },
+}
+
+impl FabricError {
+    /// Whether another rig would do; otherwise the system refused.
+    pub fn is_input(&self) -> bool {
+        match self {
+            Self::Rig(_) => true,
+            Self::Fault(error) => error.is_input(),
+            _ => false,
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        let help = match self {
+            Self::Io { .. } => "name a folder for fabrics that can be written",
+            Self::Shm(error) => return error.help(),
+            Self::Full { .. } => "free some, or name another folder for fabrics",
+            Self::Fault(error) => return error.help(),
+            Self::Rig(_) => return None,
+            Self::NoProvider { .. } => "build it with `cargo build -p softrail-provider`",
+        };
+        Some(help.to_owned())
+    }
 }
 
 /// An emulated rig: a folder with the rig and the shared memory of its cables.

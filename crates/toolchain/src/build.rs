@@ -173,11 +173,7 @@ impl Toolchain {
     }
 
     /// What a build of `request` depends on; needs neither sources nor tools.
-    pub(crate) fn inputs(
-        &self,
-        request: &Request<'_>,
-        patched_tree: ObjectId,
-    ) -> Result<Inputs> {
+    pub(crate) fn inputs(&self, request: &Request<'_>, patched_tree: ObjectId) -> Result<Inputs> {
         let Request {
             pin,
             series,

@@ -264,10 +264,12 @@ impl Error {
                     patches.display()
                 )
             }
-            Error::Tampered { .. } => {
-                "fetch from another source: --source registry, upstream or PATH".into()
+            Error::Tampered { .. } => "fetch from another source: `cargo xtask fetch --source \
+                 registry|upstream|PATH`"
+                .into(),
+            Error::Unreachable { .. } => {
+                "with a local copy at hand, run `cargo xtask fetch --source PATH`".into()
             }
-            Error::Unreachable { .. } => "with a local copy at hand, pass it: --source PATH".into(),
             Error::Conflict { patch, pin, .. } => format!(
                 "to rebase it, run `cargo xtask patch edit --mlx {pin}`, which makes a working \
                  copy without it; make its change there, and run `cargo xtask patch refresh \
@@ -285,7 +287,7 @@ impl Error {
                     .into()
             }
             Error::Unrecorded { pin, .. } => format!(
-                "if the change is meant, run `cargo xtask patch --mlx {pin} --record` and \
+                "if the change is meant, run `cargo xtask patch record --mlx {pin}` and \
                  commit the file"
             ),
             Error::MissingTool { remedy, .. } => format!("to get it: {remedy}"),

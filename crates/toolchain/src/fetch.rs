@@ -109,7 +109,8 @@ impl Toolchain {
                 // The only one that was asked for; its own words are the better ones.
                 Err(error @ Error::Input { .. }) if transports.len() == 1 => return Err(error),
                 Err(e @ (Error::Command { .. } | Error::Input { .. })) => {
-                    attempts.push(e.report());
+                    // Of the remedies the one for all transports is given.
+                    attempts.push(e.to_string());
                 }
                 settled => return settled,
             }
@@ -149,7 +150,10 @@ impl Toolchain {
         let what = format!("fetching crate {} {}", vendor.name, vendor.version);
         process::run(
             &what,
-            Command::new(&cargo).arg("fetch").current_dir(scratch),
+            Command::new(&cargo)
+                .arg("fetch")
+                .args(self.offline.then_some("--offline"))
+                .current_dir(scratch),
             &self.cancel,
             None,
             |_| {},
@@ -183,6 +187,14 @@ impl Toolchain {
             problem: format!("the pin names no repository of {}", pin.name),
             remedy: "use --source registry or --source PATH".into(),
         })?;
+        let is_remote = git.contains("://") && !git.starts_with("file://");
+        if self.offline && is_remote {
+            return Err(Error::Input {
+                input: git.clone(),
+                problem: "it is not reached with --offline".into(),
+                remedy: "run `cargo xtask fetch` once without --offline".into(),
+            });
+        }
         let scratch = self.scratch()?;
         let folder = scratch.path();
         let what = format!("fetching {revision} of {git}");

@@ -68,10 +68,11 @@ pub struct Toolchain {
     cancel: Cancel,
     environment: Environment,
     driver: Driver,
+    offline: bool,
 }
 
 impl Toolchain {
-    /// The checkout this crate was compiled in and the user's store, silent.
+    /// The [checkout](checkout) and the user's store, silent.
     ///
     /// # Errors
     /// None yet: the first use of the store fails when no place for it is known.
@@ -81,8 +82,7 @@ impl Toolchain {
 
     /// As [`Toolchain::open`], with a store of the caller's.
     pub fn with_store(store: Store) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        Self::at(root.canonicalize().unwrap_or(root), store)
+        Self::at(checkout(), store)
     }
 
     /// The checkout at `root`, which holds `patches/`.
@@ -95,6 +95,7 @@ impl Toolchain {
             cancel: Cancel::default(),
             environment: Environment::of_process(),
             driver: Driver::default(),
+            offline: false,
         }
     }
 
@@ -118,6 +119,12 @@ impl Toolchain {
     /// Lets `driver` drive CMake, in place of a program that cargo compiles for it.
     pub fn with_driver(self, driver: Driver) -> Self {
         Toolchain { driver, ..self }
+    }
+
+    /// Reaches no network from now on, when it is so: what would be fetched must be in the
+    /// store, or in cargo's own.
+    pub fn offline(self, offline: bool) -> Self {
+        Toolchain { offline, ..self }
     }
 
     /// The checkout.
@@ -151,10 +158,54 @@ impl Toolchain {
         Ok(self.fetch(&self.verbs_pin()?, &Source::Auto)?.path)
     }
 
-    pub(crate) fn verbs_pin(&self) -> Result<SourcePin> {
+    /// The pin of the tree that holds `infiniband/verbs.h`.
+    ///
+    /// # Errors
+    /// When its file does not say what it must.
+    pub fn verbs_pin(&self) -> Result<SourcePin> {
         SourcePin::load(
             "the verbs headers",
             &self.root.join("crates/toolchain/pins/verbs.toml"),
         )
+    }
+}
+
+/// The checkout of mlx-rails: the one that cargo runs the program in, or else the one that this
+/// crate was compiled in. The latter is another when the clone was moved, or when clones share a
+/// target folder.
+pub fn checkout() -> PathBuf {
+    let compiled = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let run = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let found = run.as_deref().and_then(checkout_around);
+    let found = found.or_else(|| checkout_around(compiled));
+    found.unwrap_or_else(|| compiled.join("../.."))
+}
+
+/// The checkout that a folder is in.
+fn checkout_around(folder: &Path) -> Option<PathBuf> {
+    let is_checkout = |folder: &&Path| {
+        folder.join("patches").is_dir() && folder.join("xtask/Cargo.toml").is_file()
+    };
+    let checkout = folder.ancestors().find(is_checkout)?;
+    Some(checkout.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checkout_is_the_one_around_the_package_that_runs() {
+        let clone = tempfile::tempdir().expect("a temporary folder");
+        let root = clone.path();
+        assert_eq!(checkout_around(&root.join("crates/x")), None);
+        for folder in ["patches", "xtask", "crates/x"] {
+            std::fs::create_dir_all(root.join(folder)).expect("made");
+        }
+        std::fs::write(root.join("xtask/Cargo.toml"), "").expect("written");
+        for package in ["xtask", "crates/x", "bench", ""] {
+            let found = checkout_around(&root.join(package));
+            assert_eq!(found.as_deref(), Some(root), "{package}");
+        }
     }
 }

@@ -68,6 +68,13 @@ impl Toolchain {
     }
 
     fn pip_into(&self, folder: &Path, set: &PipSet, scratch: &Path) -> Result<()> {
+        if self.offline {
+            return Err(Error::MissingTool {
+                tool: set.what,
+                why: "pip may not fetch with --offline",
+                remedy: "run the same command once without --offline".into(),
+            });
+        }
         let requirements = scratch.join("requirements.txt");
         fs::write(&requirements, set.requirements).at("write", &requirements)?;
         let mut pip = Command::new(python_with_pip(scratch)?);

@@ -57,6 +57,9 @@ impl Toolchain {
             .arg(scratch.path())
             // The stable ABI needs no interpreter, and which one there is changes nothing.
             .env("PYO3_NO_PYTHON", "1");
+        if self.offline {
+            maturin.env("CARGO_NET_OFFLINE", "true");
+        }
         self.progress.step("Building", "the rail-matrix wheel");
         process::run(
             "building the rail-matrix wheel",

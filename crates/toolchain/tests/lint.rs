@@ -396,7 +396,9 @@ fn a_tree_that_is_not_the_recorded_one_is_told() {
     );
     let problems = problems(&checkout);
     assert_eq!(problems.len(), 1);
-    assert!(problems[0].contains("pin.toml: patched records") && problems[0].contains("--record"));
+    assert!(
+        problems[0].contains("pin.toml: patched records") && problems[0].contains("patch record")
+    );
 }
 
 /// Over the sources of every pin, which are fetched where the store lacks them.

@@ -1,6 +1,5 @@
 //! What must be refused, and by what it is told when it is not.
 
-
 use launch::Launcher;
 use rail_verify::verdict::Verdict;
 use toolchain::series::Series;

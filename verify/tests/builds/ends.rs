@@ -113,12 +113,7 @@ fn the_other_worker_stops_before_its_next_case() {
          fi\n",
     );
     let flags = "--op all_sum --backend ring --ranks 2 --wires 1,2,3 --frames small";
-    let outcome = sweep_with(
-        &starts.programs(),
-        &patched(),
-        flags,
-        &Launcher::default(),
-    );
+    let outcome = sweep_with(&starts.programs(), &patched(), flags, &Launcher::default());
     let outcome = outcome.expect("it began");
     assert!(
         matches!(outcome.stopped, Some(Stop::Failed(_))),
@@ -138,12 +133,7 @@ fn a_rank_that_is_killed_from_outside_is_no_crash_of_jaccl() {
     let starts = Wrapped::new("kill -KILL $$\n");
     let flags = "--op all_sum,no-devices --backend ring --ranks 2 --wires 1 --bytes 64 --dtype u8";
     let flags = flags.replace(",no-devices", "");
-    let outcome = sweep_with(
-        &starts.programs(),
-        &patched(),
-        &flags,
-        &Launcher::default(),
-    );
+    let outcome = sweep_with(&starts.programs(), &patched(), &flags, &Launcher::default());
     let outcome = outcome.expect("it began");
     assert_eq!(outcome.count()[&Verdict::Crash], 0);
     assert_eq!(outcome.killed.len(), outcome.planned);

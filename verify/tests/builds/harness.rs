@@ -58,11 +58,7 @@ pub fn sweep(variant: &Variant, flags: &str) -> Outcome {
     try_sweep(variant, flags, &Launcher::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-pub fn try_sweep(
-    variant: &Variant,
-    flags: &str,
-    launcher: &Launcher,
-) -> Result<Outcome, RunError> {
+pub fn try_sweep(variant: &Variant, flags: &str, launcher: &Launcher) -> Result<Outcome, RunError> {
     sweep_with(&programs(), variant, flags, launcher)
 }
 

@@ -126,7 +126,7 @@ impl Toolchain {
                         "records tree {}, but the patches give {made}",
                         series.recorded(pin)
                     ),
-                    format!("run `cargo xtask patch --mlx {} --record`", pin.version),
+                    format!("run `cargo xtask patch record --mlx {}`", pin.version),
                 );
             }
         }
