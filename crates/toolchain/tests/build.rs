@@ -10,6 +10,7 @@ use toolchain::{
     DEFAULT_PIN, Error, Toolchain,
     build::Request,
     driver::Driver,
+    environment::Environment,
     fetch::Source,
     manifest::Manifest,
     pin::Pin,
@@ -165,8 +166,8 @@ fn a_library_knows_the_key_of_its_build() {
 }
 
 /// A store at `root` with the sources and the tools of the user's, so that nothing is
-/// downloaded. The tools are linked: they have no part in where a library is compiled.
-fn furnish(root: &Path, from: &Toolchain, pin: &Pin) -> Toolchain {
+/// downloaded, and an environment with one variable more. The tools are linked: they have no part in where a library is compiled.
+fn furnish(root: &Path, from: &Toolchain, pin: &Pin, variable: (&str, &str)) -> Toolchain {
     let tools = from.tools().unwrap();
     let folder = root.join("tools");
     fs::create_dir_all(&folder).unwrap();
@@ -182,7 +183,11 @@ fn furnish(root: &Path, from: &Toolchain, pin: &Pin) -> Toolchain {
         let to = root.join("sources").join(tree.file_name().unwrap());
         copy_folder(&tree, &to);
     }
-    Toolchain::with_store(Store::at(root)).with_driver(driver())
+    let (name, value) = variable;
+    let variables = std::env::vars_os().chain([(name.into(), value.into())]);
+    Toolchain::with_store(Store::at(root))
+        .with_driver(driver())
+        .with_environment(Environment::of(variables))
 }
 
 #[test]
@@ -195,7 +200,8 @@ fn two_stores_in_two_folders_give_the_same_bytes() {
         other.path().join("a longer name/of another store"),
     ]
     .map(|root| {
-        let toolchain = furnish(&root, &user, &pin);
+        // Debug information names every folder that a file was compiled in or from.
+        let toolchain = furnish(&root, &user, &pin, ("CXXFLAGS", "-g1"));
         let build = toolchain
             .build(&Request::jaccl(&pin, Series::Patched))
             .unwrap();
@@ -215,4 +221,26 @@ fn two_stores_in_two_folders_give_the_same_bytes() {
     assert_eq!(built[0].key, built[1].key);
     assert!(built[0].artefacts.len() >= 2, "{:?}", built[0].artefacts);
     assert_eq!(built[0].artefacts, built[1].artefacts);
+}
+
+#[test]
+fn a_failure_of_cmake_comes_with_its_words_and_its_log() {
+    let user = toolchain();
+    let pin = user.pin(DEFAULT_PIN).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let linker = ("LDFLAGS", "-fuse-ld=no-such-linker");
+    let toolchain = furnish(folder.path(), &user, &pin, linker);
+    let error = toolchain
+        .build(&Request::jaccl(&pin, Series::Patched))
+        .unwrap_err();
+    let Error::Command {
+        what, log, tail, ..
+    } = &error
+    else {
+        panic!("{error}");
+    };
+    assert!(what.contains("CMake"), "{error}");
+    assert!(!tail.contains("panicked"), "{error}");
+    let log = fs::read_to_string(log.as_ref().unwrap()).unwrap();
+    assert!(log.contains("no-such-linker"), "{log}");
 }
