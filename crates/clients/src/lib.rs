@@ -9,7 +9,12 @@
 
 mod debian;
 
-use std::{path::PathBuf, sync::OnceLock, time::Duration};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    sync::OnceLock,
+    time::Duration,
+};
 
 use launch::Launcher;
 use rail_matrix::{Link, Rig};
@@ -36,6 +41,8 @@ fi
 pub struct Client {
     program: PathBuf,
     libraries: Vec<PathBuf>,
+    /// Whether its second process finds the first, however early it starts.
+    patient: bool,
 }
 
 impl Client {
@@ -53,17 +60,22 @@ impl Client {
         Client {
             program: program.clone(),
             libraries: Vec::new(),
+            patient: true,
         }
     }
 
     /// A program of Debian's packages, such as `ibv_devinfo` or `ib_send_bw`. Where there
     /// is none, standard error says that something was left out, and why.
     pub fn debian(name: &str) -> Option<Self> {
-        let debian = debian().inspect_err(|why| eprintln!("left out: {name}: {why}"));
+        let debian = debian().inspect_err(|why| {
+            // Not by the macro, whose text is shown for tests that fail.
+            let _ = writeln!(io::stderr(), "left out: {name}: {why}");
+        });
         let debian = debian.ok()?;
         Some(Client {
             program: debian.program(name),
             libraries: debian.libraries().to_vec(),
+            patient: false,
         })
     }
 }
@@ -98,8 +110,8 @@ pub fn fabric(rig: &Rig) -> (tempfile::TempDir, Fabric) {
     (parent, fabric)
 }
 
-/// Runs a client on these nodes, node 0 among them, for so long at most. In its arguments
-/// `$port` and `$host` are where node 0 listens.
+/// Runs a client on these nodes, node 0 among them, for so long at most. In the arguments of
+/// one of Debian's, `$port` and `$host` are where node 0 listens.
 ///
 /// # Panics
 /// When it does not start.
@@ -130,8 +142,9 @@ pub fn run_as(
         .iter()
         .map(|folder| format!(":'{}'", folder.display()))
         .collect();
+    let meet = if client.patient { "" } else { MEET };
     let script = format!(
-        "{MEET}export LD_LIBRARY_PATH=$LD_LIBRARY_PATH{}\nexec '{}' {arguments}",
+        "{meet}export LD_LIBRARY_PATH=$LD_LIBRARY_PATH{}\nexec '{}' {arguments}",
         libraries.concat(),
         client.program.display()
     );
