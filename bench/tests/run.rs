@@ -2,13 +2,9 @@
 
 mod support;
 
-use std::{
-    error::Error,
-    fs,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{error::Error, fs, time::Duration};
 
+use launch::Launcher;
 use rail_bench::{
     Report, RunError,
     cabling::{Cabling, Plugged},
@@ -197,14 +193,14 @@ fn an_interrupted_run_leaves_no_report() {
         "-p 8 -g 4 -r 2 --strategy tp --timeout 60 --output {}",
         folder.path().display()
     );
-    let interrupted = AtomicBool::new(false);
+    let launcher = Launcher::default();
     let error = std::thread::scope(|scope| {
-        let run = scope.spawn(|| run_until(&line, &rank, &PretendCables, &interrupted));
+        let run = scope.spawn(|| run_until(&line, &rank, &PretendCables, &launcher));
         // The reference, mesh-1's two ranks, and both ranks that will hang.
         while rank.started().len() < 5 && !run.is_finished() {
             std::thread::sleep(Duration::from_millis(10));
         }
-        interrupted.store(true, Ordering::Relaxed);
+        launcher.cancel().cancel();
         run.join().unwrap().unwrap_err()
     });
     assert!(error.is_interrupted(), "{error}");

@@ -8,7 +8,7 @@ use std::{
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    let mlx = toolchain::build_script::mlx().unwrap_or_else(|error| panic!("{error}"));
+    let mlx = toolchain::build_script::mlx().unwrap_or_else(|error| panic!("{}", error.report()));
     let header = mlx.prefix.join("include/mlx/c/mlx.h");
     println!("cargo::rerun-if-changed={}", header.display());
 
@@ -32,7 +32,7 @@ fn link(prefix: &Path) {
     }
 }
 
-/// Writes `bindings.rs` from mlx-c's umbrella header.
+/// Writes `bindings.rs` from mlx-c's umbrella header and ours.
 fn generate(mlx: &toolchain::build_script::Mlx, header: &Path) {
     // SAFETY: a build script is a process of its own and this one has started no
     // thread, so nothing reads the environment while it changes. bindgen takes
@@ -44,9 +44,15 @@ fn generate(mlx: &toolchain::build_script::Mlx, header: &Path) {
 
     let bindings = bindgen::Builder::default()
         .header(header.to_string_lossy())
+        .header(
+            mlx.prefix
+                .join("include/rails/build_key.h")
+                .to_string_lossy(),
+        )
         .clang_arg(format!("-I{}", mlx.prefix.join("include").display()))
         .clang_args(&mlx.clang.args)
         .allowlist_function("_?mlx_.*")
+        .allowlist_function("rails_build_key")
         .allowlist_type("mlx_.*")
         .opaque_type("_IO_FILE")
         .prepend_enum_name(false)

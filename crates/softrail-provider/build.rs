@@ -55,7 +55,7 @@ const TYPES: &[&str] = &[
 
 #[allow(unsafe_code)]
 fn generate_bindings(target: &str) {
-    let verbs = toolchain::build_script::verbs().unwrap_or_else(|error| panic!("{error}"));
+    let verbs = toolchain::build_script::verbs().unwrap_or_else(|error| panic!("{}", error.report()));
     if env::var_os("LIBCLANG_PATH").is_none() {
         // SAFETY: a build script has one thread here.
         unsafe { env::set_var("LIBCLANG_PATH", &verbs.clang.libclang) };

@@ -1,8 +1,9 @@
 //! One case, once, in ranks of its own or in a group that is there already.
 
-use std::{path::Path, sync::atomic::AtomicBool, time::Duration};
+use std::{path::Path, time::Duration};
 
 use jaccl::{Features, Operation, Reduction, Report, Step};
+use launch::{Launcher, Limit};
 
 use crate::{
     case::{Case, Direction, Op, Setting},
@@ -10,7 +11,6 @@ use crate::{
     sequence,
     setup::{AFFLICTED, Setup},
     verdict::{Finding, Verdict},
-    watchdog::Limit,
 };
 
 /// Processor time that a rank may need for a byte that it makes or compares: several
@@ -95,8 +95,8 @@ pub struct Bench<'a> {
     pub library: &'a Path,
     /// What it has.
     pub features: Features,
-    /// Set by the caller, at Ctrl-C.
-    pub interrupted: &'a AtomicBool,
+    /// Starts the ranks; its wish to stop ends them.
+    pub launcher: &'a Launcher,
 }
 
 impl<'a> Bench<'a> {
@@ -124,7 +124,7 @@ impl<'a> Bench<'a> {
         &self,
         setting: Setting,
         patience: Patience,
-    ) -> Result<Result<Group<'a>, Finding>, Unjudged> {
+    ) -> Result<Result<Group, Finding>, Unjudged> {
         let mut group = self.start(&Setup::of(setting))?;
         let ends = unless_killed(group.joined(patience.joining(), Until::FirstFailure)?)?;
         Ok(match finding(&ends) {
@@ -133,8 +133,8 @@ impl<'a> Bench<'a> {
         })
     }
 
-    fn start(&self, setup: &Setup) -> Result<Group<'a>, GroupError> {
-        Group::start(self.programs, self.library, setup, self.interrupted)
+    fn start(&self, setup: &Setup) -> Result<Group, GroupError> {
+        Group::start(self.programs, self.library, setup, self.launcher)
     }
 
     /// An operation in a group that has joined. After wrong data alone the group is still
@@ -144,7 +144,7 @@ impl<'a> Bench<'a> {
     /// When a rank is killed from outside, or the caller asked to stop.
     pub fn perform(
         &self,
-        group: &mut Group<'_>,
+        group: &mut Group,
         case: &Case,
         patience: Patience,
     ) -> Result<Option<Finding>, Unjudged> {
@@ -197,7 +197,7 @@ impl<'a> Bench<'a> {
 
     fn condition_in(
         &self,
-        group: &mut Group<'_>,
+        group: &mut Group,
         case: &Case,
         patience: Patience,
     ) -> Result<Option<Finding>, Unjudged> {
@@ -228,7 +228,7 @@ impl<'a> Bench<'a> {
 
     fn message_condition(
         &self,
-        group: &mut Group<'_>,
+        group: &mut Group,
         case: &Case,
         patience: Patience,
     ) -> Result<Option<Finding>, Unjudged> {

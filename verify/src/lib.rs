@@ -37,4 +37,3 @@ mod stack;
 pub mod sweep;
 mod system;
 pub mod verdict;
-pub mod watchdog;

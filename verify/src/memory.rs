@@ -1,14 +1,13 @@
 //! Memory that cases at work have been promised, over all groups of ranks.
 
 use std::{
-    sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use crate::{group::GroupError, system};
+use launch::{Cancel, Interrupted};
+
+use crate::system;
 
 /// A case below this asks nobody. Asking costs as much as a small case does.
 const WORTH_ASKING: u64 = 64 << 20;
@@ -68,8 +67,8 @@ impl Memory {
     pub fn promise(
         &self,
         bytes: usize,
-        interrupted: &AtomicBool,
-    ) -> Result<Option<Promise<'_>>, GroupError> {
+        cancel: &Cancel,
+    ) -> Result<Option<Promise<'_>>, Interrupted> {
         let bytes = bytes as u64;
         if bytes < WORTH_ASKING {
             return Ok(Some(Promise {
@@ -88,10 +87,8 @@ impl Memory {
                     }));
                 }
                 Answer::Skip => return Ok(None),
-                Answer::Wait if interrupted.load(Ordering::Relaxed) => {
-                    return Err(GroupError::Interrupted);
-                }
                 Answer::Wait => {
+                    cancel.check()?;
                     let waited = self.returned.wait_timeout(promised, LOOK);
                     promised = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
@@ -138,7 +135,7 @@ mod tests {
     #[test]
     fn two_cases_do_not_take_the_same_memory() {
         let memory = memory(|| Some(5 << 30));
-        let goes_on = AtomicBool::new(false);
+        let goes_on = Cancel::default();
         let first = memory.promise(4 * GIB, &goes_on);
         let first = first.expect("nobody asked to stop").expect("there is room");
         thread::scope(|scope| {
@@ -157,15 +154,16 @@ mod tests {
     #[test]
     fn who_waits_for_memory_can_be_stopped() {
         let memory = memory(|| Some(5 << 30));
-        let _first = memory.promise(4 * GIB, &AtomicBool::new(false));
-        let second = memory.promise(4 * GIB, &AtomicBool::new(true));
-        assert!(matches!(second, Err(GroupError::Interrupted)));
+        let cancel = Cancel::default();
+        let _first = memory.promise(4 * GIB, &cancel);
+        cancel.cancel();
+        assert!(memory.promise(4 * GIB, &cancel).is_err());
     }
 
     #[test]
     fn a_small_case_asks_nobody() {
         let memory = memory(|| Some(0));
-        let goes_on = AtomicBool::new(false);
+        let goes_on = Cancel::default();
         assert!(matches!(memory.promise(4096, &goes_on), Ok(Some(_))));
         assert!(matches!(memory.promise(GIB, &goes_on), Ok(None)));
     }

@@ -2,34 +2,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
+pub use launch::{Progress, Silent};
+
 use crate::{case::Case, verdict::Finding};
-
-/// Hears how far a sweep is. The library prints nothing itself.
-pub trait Progress: Send + Sync {
-    /// A step begins, as `Verifying` `MLX 0.31.2 (patched)`.
-    fn step(&self, verb: &str, what: &str);
-
-    /// The step is `done` of `total` along, counted in `what`; `total` is 0 where it has no
-    /// end of its own.
-    fn advance(&self, done: u64, total: u64, what: &str);
-
-    /// The step is done.
-    fn finish(&self);
-
-    /// A remark that stays on the screen.
-    fn note(&self, text: &str);
-}
-
-/// Reports nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
-
-impl Progress for Silent {
-    fn step(&self, _: &str, _: &str) {}
-    fn advance(&self, _: u64, _: u64, _: &str) {}
-    fn finish(&self) {}
-    fn note(&self, _: &str) {}
-}
 
 /// Failures that are noted one by one as they come. The report has them all.
 const NOTED: u64 = 10;

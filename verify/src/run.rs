@@ -13,6 +13,7 @@ use std::{
 };
 
 use jaccl::Dtype;
+use launch::{Interrupted, Launcher};
 
 use crate::{
     attempt::{Bench, Patience, Unjudged},
@@ -80,7 +81,7 @@ pub enum Stop {
 impl From<GroupError> for Stop {
     fn from(error: GroupError) -> Self {
         match error {
-            GroupError::Interrupted => Stop::Interrupted,
+            GroupError::Interrupted(_) => Stop::Interrupted,
             error => Stop::Failed(error),
         }
     }
@@ -199,8 +200,8 @@ pub struct Runner<'a> {
     pub programs: &'a Programs,
     /// Groups at once.
     pub jobs: NonZeroUsize,
-    /// Set by the caller, at Ctrl-C.
-    pub interrupted: &'a AtomicBool,
+    /// Starts the ranks; its wish to stop ends them.
+    pub launcher: &'a Launcher,
     /// Hears how far the sweep is.
     pub progress: &'a dyn Progress,
 }
@@ -399,19 +400,19 @@ impl Runner<'_> {
             programs: self.programs,
             library: &variant.library,
             features,
-            interrupted: self.interrupted,
+            launcher: self.launcher,
         }
     }
 
     /// The cases of one setting, in one group for as long as nothing fails.
-    fn sweep_setting<'b, Work>(
+    fn sweep_setting<Work>(
         &self,
-        bench: &Bench<'b>,
+        bench: &Bench<'_>,
         shared: &Shared<'_, Work>,
         place: usize,
         cases: Vec<Case>,
     ) {
-        let mut group: Option<Group<'b>> = None;
+        let mut group: Option<Group> = None;
         let mut previous = None;
         for case in cases {
             if !shared.goes_on() {
@@ -441,9 +442,9 @@ impl Runner<'_> {
         case: Case,
         judge: impl FnOnce() -> Result<Judged, Unjudged>,
     ) {
-        let memory = match shared.memory.promise(case.memory(), self.interrupted) {
+        let memory = match shared.memory.promise(case.memory(), self.launcher.cancel()) {
             Ok(memory) => memory,
-            Err(error) => return shared.stop(error.into()),
+            Err(Interrupted) => return shared.stop(Stop::Interrupted),
         };
         let judged = match memory {
             None => Judgement::Skipped,
@@ -467,7 +468,7 @@ impl Runner<'_> {
     fn judge<'b>(
         &self,
         bench: &Bench<'b>,
-        group: &mut Option<Group<'b>>,
+        group: &mut Option<Group>,
         previous: Option<Case>,
         case: &Case,
     ) -> Result<Judged, Unjudged> {

@@ -1,7 +1,8 @@
 //! Real jaccl over emulated rigs with something amiss.
 
-use std::{path::PathBuf, sync::atomic::AtomicBool, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
+use launch::Launcher;
 use rail_matrix::Rig;
 use rail_verify::{
     group::Programs,
@@ -57,7 +58,7 @@ fn check_within(timeout: Duration, rig: Rig, matrix: Option<Devices>, series: Se
         library: &library,
         rig: &plan.rig,
         timeout,
-        interrupted: &AtomicBool::new(false),
+        launcher: &Launcher::default(),
     };
     let checked = preflight::check(&plan, &mut ranks, |_| {});
     assert!(

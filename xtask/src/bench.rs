@@ -54,7 +54,7 @@ pub fn run(session: &Session, flags: &flags::Bench) -> anyhow::Result<ExitCode> 
         cabling: &cabling,
         build: build_info(&build),
         warnings,
-        interrupted: session.cancel.flag(),
+        launcher: &session.launcher,
         progress: Progress::stderr(),
     };
     let report =

@@ -64,7 +64,7 @@ fn stats(session: &Session, live: &Live, flags: &CableStats) -> anyhow::Result<(
         }
         last = Some((counters, now));
         thread::sleep(PERIOD);
-        session.cancel.check()?;
+        session.launcher.cancel().check()?;
         if !live.is_up() {
             return Ok(());
         }

@@ -10,12 +10,13 @@
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
+use toolchain::error::Kind;
 
 /// A failed check, or input that will not do.
 pub const FAILED: u8 = 1;
 /// Our own failure.
 pub const OURS: u8 = 2;
-/// The caller asked to stop.
+/// The user asked to stop.
 pub const INTERRUPTED: u8 = 130;
 
 /// A panic is ours, whichever thread it is in.
@@ -49,6 +50,12 @@ pub fn report(outcome: anyhow::Result<ExitCode>) -> ExitCode {
         Err(error) => error,
     };
     eprintln!("error: {error:#}");
+    let ours = error
+        .chain()
+        .find_map(|e| e.downcast_ref::<toolchain::Error>());
+    if let Some(help) = ours.and_then(toolchain::Error::help) {
+        eprintln!("help: {help}");
+    }
     code_of(&error).into()
 }
 
@@ -56,7 +63,14 @@ pub fn report(outcome: anyhow::Result<ExitCode>) -> ExitCode {
 /// without a type is one that nobody foresaw.
 fn code_of(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<toolchain::Error>() {
-        return error.exit_code();
+        return match error.kind() {
+            Kind::Check | Kind::Input => FAILED,
+            Kind::Ours => OURS,
+            Kind::Interrupted => 130,
+        };
+    }
+    if error.chain().any(|cause| cause.is::<launch::Interrupted>()) {
+        return INTERRUPTED;
     }
     let foreseen = error.is::<crate::rig::UserError>()
         || error.is::<softrail::FabricError>()

@@ -66,7 +66,7 @@ pub fn check(
         (_, Some(error)) => Err(error.into()),
         (report, None) => {
             if report.interrupted {
-                session.cancel.check()?;
+                session.launcher.cancel().check()?;
             }
             Ok(report)
         }
@@ -97,7 +97,7 @@ fn examine(
         library: &library,
         rig: &plan.rig,
         timeout,
-        interrupted: session.cancel.flag(),
+        launcher: &session.launcher,
     };
     let terminal = Terminal::default();
     let checked = preflight::check(&plan, &mut ranks, |what| {
@@ -107,7 +107,7 @@ fn examine(
     let report = Report::new(&pin.version, series.name(), plan, checked.rails);
     Ok(match checked.stopped {
         None => (report, None),
-        Some(GroupError::Interrupted) => (report.interrupted(), None),
+        Some(GroupError::Interrupted(_)) => (report.interrupted(), None),
         Some(error) => (report, Some(error)),
     })
 }

@@ -1,13 +1,16 @@
 //! `cargo xtask rig`: anybody's program over emulated cables.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use anyhow::bail;
 use rail_bench::plan::read_rig;
 use rail_matrix::Rig;
 use softrail::{
     Fabric,
-    up::{End, Job, Stream, UpError},
+    up::{End, Job, Stream},
 };
 
 use crate::{
@@ -42,30 +45,23 @@ fn up(session: &Session, flags: &RigUp) -> anyhow::Result<ExitCode> {
         Err(error) => eprintln!("rig: {step}: not done: {error}"),
     });
     let alone = nodes.len() == 1;
-    let ran = fabric.up(&names, &job, session.cancel.flag(), |node, stream, line| {
+    let ends = fabric.up(&names, &job, &session.launcher, |node, stream, line| {
         let who = if alone {
             String::new()
         } else {
             format!("{} | ", names[node])
         };
         match stream {
-            Stream::Out => println!("{who}{line}"),
-            Stream::Err => eprintln!("{who}{line}"),
+            Stream::Out => writeln!(io::stdout(), "{who}{line}"),
+            Stream::Err => writeln!(io::stderr(), "{who}{line}"),
         }
-    });
-    let ends = match ran {
-        Err(UpError::Interrupted) => {
-            session.cancel.check()?;
-            return Ok(exit::OURS.into());
-        }
-        ran => ran?,
-    };
+    })?;
     let mut code = ExitCode::SUCCESS;
     for (node, end) in ends {
         let how = match end {
             End::Code(0) => continue,
             End::Code(code) => format!("exited with {code}"),
-            End::Signal(signal) => format!("died of signal {signal}"),
+            End::Signal(signal) => format!("was killed by {}", launch::signal_name(signal)),
             End::Ended => "did not end by itself and was ended".to_owned(),
         };
         eprintln!(

@@ -4,30 +4,44 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use toolchain::{Toolchain, process::Cancel};
+use launch::{Cancel, Launcher};
+use toolchain::{Toolchain, process};
 use xshell::Shell;
 
-use crate::terminal::Terminal;
+use crate::{exit, terminal::Terminal};
 
 pub struct Session {
     pub toolchain: Toolchain,
-    pub cancel: Cancel,
+    /// The toolchain's own, set together with the launcher's.
+    pub cancel: process::Cancel,
+    /// Starts every process of a verb.
+    pub launcher: Launcher,
     /// Stands in the checkout, wherever the user stands.
     pub shell: Shell,
 }
 
 impl Session {
     pub fn begin() -> anyhow::Result<Self> {
-        let cancel = Cancel::default();
-        let on_signal = cancel.clone();
-        ctrlc::set_handler(move || on_signal.cancel()).context("cannot listen for Ctrl-C")?;
+        let launcher = Launcher::new(Cancel::default());
+        let cancel = launcher.cancel().clone();
+        let builds = process::Cancel::default();
+        let of_builds = builds.clone();
+        let on_signal = move || {
+            of_builds.cancel();
+            if cancel.cancel() {
+                // Asked twice: the launcher's guardian ends what is left.
+                std::process::exit(exit::INTERRUPTED.into());
+            }
+        };
+        ctrlc::set_handler(on_signal).context("cannot listen for Ctrl-C")?;
         let terminal = Arc::new(Terminal::default());
-        let toolchain = Toolchain::open()?.attended(terminal, cancel.clone());
+        let toolchain = Toolchain::open()?.attended(terminal, builds.clone());
         let shell = Shell::new()?;
         shell.change_dir(toolchain.root());
         Ok(Session {
             toolchain,
-            cancel,
+            cancel: builds,
+            launcher,
             shell,
         })
     }
@@ -35,7 +49,7 @@ impl Session {
     /// For children whose failure may only be the user's Ctrl-C reaching them
     /// first.
     pub fn unless_interrupted<T>(&self, outcome: anyhow::Result<T>) -> anyhow::Result<T> {
-        outcome.map_err(|error| match self.cancel.check() {
+        outcome.map_err(|error| match self.launcher.cancel().check() {
             Err(interrupted) => interrupted.into(),
             Ok(()) => error,
         })

@@ -56,7 +56,7 @@ pub fn run(session: &Session, flags: &flags::Test) -> anyhow::Result<ExitCode> {
             .map_err(Into::into),
     )?;
     let tests = cmd!(shell, "cargo test {selection...} {arguments...}").run();
-    session.cancel.check()?;
+    session.launcher.cancel().check()?;
     Ok(if tests.is_ok() {
         ExitCode::SUCCESS
     } else {

@@ -121,7 +121,7 @@ fn verify(
     let runner = Runner {
         programs,
         jobs: flags.groups.unwrap_or_else(Runner::usual_jobs),
-        interrupted: session.cancel.flag(),
+        launcher: &session.launcher,
         progress: &progress,
     };
     let selection = flags.selection.selection();
@@ -134,7 +134,7 @@ fn verify(
     }
     let mut outcomes = Vec::new();
     for variant in variants {
-        let interrupted = session.cancel.check().is_err();
+        let interrupted = session.launcher.cancel().check().is_err();
         let outcome = match flags.level {
             // The usual end of a soak, which the next one has not begun by then.
             Level::Soak if interrupted => {
@@ -177,7 +177,7 @@ fn each_patch(session: &Session, flags: &Verify, pins: &[Pin]) -> anyhow::Result
     let runner = Runner {
         programs: &programs,
         jobs: flags.groups.unwrap_or_else(Runner::usual_jobs),
-        interrupted: session.cancel.flag(),
+        launcher: &session.launcher,
         progress: &progress,
     };
     let mut proofs = Vec::new();
@@ -192,7 +192,7 @@ fn each_patch(session: &Session, flags: &Verify, pins: &[Pin]) -> anyhow::Result
             }
         }
     }
-    let interrupted = ended.is_err() && session.cancel.check().is_err();
+    let interrupted = ended.is_err() && session.launcher.cancel().check().is_err();
     let report = proof::Report::new(&proofs, claims.len(), interrupted);
     if ended.is_ok() || interrupted || !proofs.is_empty() {
         if let Some(folder) = &flags.out_dir {
@@ -239,7 +239,7 @@ fn prove(
             None => Ok(outcome),
             Some(Stop::Failed(error)) => Err(error.into()),
             Some(Stop::Interrupted) => {
-                session.cancel.check()?;
+                session.launcher.cancel().check()?;
                 Ok(outcome)
             }
         }

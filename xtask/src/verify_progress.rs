@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rail_verify::progress::Progress;
+use launch::Progress;
 use toolchain::progress::Progress as _;
 
 use crate::terminal::Terminal;

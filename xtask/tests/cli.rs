@@ -15,7 +15,16 @@ fn xtask(store: &TempDir) -> Command {
 
 /// Runs it, expects exit code 1, and gives what it said on stderr.
 fn refusal(command: &mut Command) -> String {
-    let assert = command.assert().code(1);
+    ended(command, 1)
+}
+
+/// As [`refusal`], where the machine failed and not the user.
+fn failure(command: &mut Command) -> String {
+    ended(command, 2)
+}
+
+fn ended(command: &mut Command, code: i32) -> String {
+    let assert = command.assert().code(code);
     let output = assert.get_output();
     assert!(
         output.stdout.is_empty(),
@@ -117,14 +126,14 @@ fn a_store_that_cannot_be_written_is_named_with_the_way_out() {
         .env("MLX_RAILS_STORE", &file)
         .args(["fetch", "--source"])
         .arg(source.path());
-    names_all(&refusal(&mut command), &["a-file", "MLX_RAILS_STORE"]);
+    names_all(&failure(&mut command), &["a-file", "MLX_RAILS_STORE"]);
 }
 
 #[test]
 fn without_network_and_with_nothing_stored_every_transport_is_accounted_for() {
     let store = TempDir::new().unwrap();
     let cargo_home = TempDir::new().unwrap();
-    let message = refusal(
+    let message = failure(
         xtask(&store)
             .arg("fetch")
             .env("CARGO_HOME", cargo_home.path())
@@ -408,7 +417,7 @@ fn a_wheel_that_has_nowhere_to_go_is_refused_before_anything_is_installed() {
     let store = TempDir::new().unwrap();
     let file = store.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let message = refusal(
+    let message = failure(
         xtask(&store)
             .args(["wheel", "--rail-matrix", "--out"])
             .arg(&file),

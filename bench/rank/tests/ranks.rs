@@ -1,9 +1,10 @@
 //! Real ranks on MLX, one process each, over emulated cables, judged by the
 //! launcher.
 
-use std::{path::PathBuf, sync::atomic::AtomicBool};
+use std::path::PathBuf;
 
 use clap::Parser;
+use launch::Launcher;
 use rail_bench::{
     BenchArgs, BuildInfo, Harness, Plan, Report, cabling::Emulated, launch::RankProgram,
     progress::Progress,
@@ -33,7 +34,7 @@ fn all_pass(line: &str) -> Report {
             patched_tree: String::new(),
             key: String::new(),
         },
-        interrupted: &AtomicBool::new(false),
+        launcher: &Launcher::default(),
         progress: Progress::hidden(),
         warnings: vec![],
     };

@@ -93,6 +93,11 @@ impl Transcript {
         self.exited = true;
     }
 
+    /// Whether the process ended by itself.
+    pub(super) fn has_exited(&self) -> bool {
+        self.exited
+    }
+
     /// Whether the rank said that it ends as it should.
     pub fn done(&self) -> bool {
         self.done

@@ -2,9 +2,10 @@
 //! nothing is left behind.
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use std::{cell::Cell, error::Error, fs, path::PathBuf, sync::atomic::AtomicBool, time::Duration};
+use std::{cell::Cell, error::Error, fs, path::PathBuf, time::Duration};
 
 use clap::Parser;
+use launch::Launcher;
 use rail_bench::{
     BenchArgs, BuildInfo, Harness, Plan, Report, RunError,
     cabling::{Cabling, Plugged},
@@ -131,6 +132,10 @@ impl Plugged for Pretended {
         };
         self.names.iter().map(counters).collect()
     }
+
+    fn moved(&self) -> u64 {
+        0
+    }
 }
 
 pub fn build() -> BuildInfo {
@@ -145,7 +150,7 @@ pub fn build() -> BuildInfo {
 
 /// Runs the bench with fake ranks.
 pub fn run(line: &str, rank: &FakeRank, cabling: &dyn Cabling) -> Result<Report, RunError> {
-    run_until(line, rank, cabling, &AtomicBool::new(false))
+    run_until(line, rank, cabling, &Launcher::default())
 }
 
 /// Runs the bench with fake ranks, to its end or until it is interrupted.
@@ -153,7 +158,7 @@ pub fn run_until(
     line: &str,
     rank: &FakeRank,
     cabling: &dyn Cabling,
-    interrupted: &AtomicBool,
+    launcher: &Launcher,
 ) -> Result<Report, RunError> {
     let plan = Plan::from_args(&args(line)).unwrap();
     let harness = Harness {
@@ -161,7 +166,7 @@ pub fn run_until(
         cabling,
         build: build(),
         warnings: vec![],
-        interrupted,
+        launcher,
         progress: Progress::hidden(),
     };
     let report = rail_bench::run(&plan, &harness);

@@ -20,6 +20,11 @@
 //! do so as RPATH, not RUNPATH: no leftover `LD_LIBRARY_PATH` can then run another
 //! MLX than the one that was linked.
 //!
+//! # Which build is loaded
+//! `rails_build_key` returns the key of the build that the loaded `libmlxc` comes from:
+//! a static, NUL-terminated string, equal to `key` of the build's `manifest.json`. A
+//! process compares it with the build that it was meant to run.
+//!
 //! # Environment
 //! `MLX_RAILS_STORE`, `MLX_RAILS_PREFIX`, `MLX_RAILS_MLX` and
 //! `MLX_RAILS_SERIES` choose the build; see `toolchain::build_script`.

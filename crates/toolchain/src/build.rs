@@ -15,6 +15,7 @@ use crate::{
     fetch::{Source, SourceTree},
     manifest::{Artefact, Component, Inputs, Manifest, SCHEMA},
     pin::Pin,
+    platform::Platform,
     series::Series,
     store::{Kind, sha256},
     tools::{Compiler, folder_hash, sdk_version},
@@ -136,7 +137,7 @@ impl Toolchain {
             }
             Component::Jaccl => recipe = format!("{recipe}+{}", folder_hash(&self.shim())?),
         }
-        if cfg!(target_os = "linux") {
+        if !Platform::HERE.system.brings_blas_and_verbs() {
             sources.insert("verbs".to_owned(), self.verbs_pin()?.tree);
         }
         let sdk = sdk_version()?;
@@ -247,7 +248,7 @@ impl Toolchain {
                 Component::Mlx => self.mlx_c(request.pin, work.join("mlx-c"))?,
                 Component::Jaccl => mirror(&self.shim(), work.join("shim"))?,
             },
-            verbs: if cfg!(target_os = "linux") {
+            verbs: if !Platform::HERE.system.brings_blas_and_verbs() {
                 Some(self.verbs()?)
             } else {
                 None

@@ -88,6 +88,7 @@ impl Compilation<'_> {
             .arg(definition(companion, &sources.companion))
             .arg(definition("RAILS_JSON_DIR", tools.json()))
             .arg(definition("fmt_DIR", tools.fmt()))
+            .arg(definition("RAILS_BUILD_KEY", inputs.key()))
             .args(
                 inputs
                     .options

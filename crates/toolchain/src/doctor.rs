@@ -63,7 +63,7 @@ impl Check {
     fn missing(name: &str, error: &Error) -> Self {
         let (detail, remedy) = match error {
             Error::MissingTool { why, remedy, .. } => ((*why).to_owned(), Some(remedy.clone())),
-            other => (other.to_string(), None),
+            other => (other.to_string(), other.help()),
         };
         Check {
             name: name.into(),

@@ -7,9 +7,12 @@ use std::{
     str::FromStr,
 };
 
+use cargo_metadata::MetadataCommand;
+
 use crate::{
-    Toolchain,
+    Toolchain, archive,
     error::{Error, IoContext, Result},
+    git::git_that_fetches,
     pin::{Crate, SourcePin, Upstream},
     process,
     store::Kind,
@@ -124,8 +127,10 @@ impl Toolchain {
         let mut attempts = Vec::new();
         for transport in transports {
             match transport() {
+                // The only one that was asked for; its own words are the better ones.
+                Err(error @ Error::Input { .. }) if transports.len() == 1 => return Err(error),
                 Err(e @ (Error::Command { .. } | Error::Input { .. })) => {
-                    attempts.push(e.to_string());
+                    attempts.push(e.report());
                 }
                 settled => return settled,
             }
@@ -172,20 +177,21 @@ impl Toolchain {
         )?;
         let metadata = process::capture(
             &what,
-            Command::new(&cargo)
-                .args(["metadata", "--format-version", "1", "--offline"])
-                .current_dir(scratch),
+            &mut MetadataCommand::new()
+                .cargo_path(&cargo)
+                .current_dir(scratch)
+                .other_options(["--offline".to_owned()])
+                .cargo_command(),
         )?;
-        let metadata: serde_json::Value =
-            serde_json::from_str(&metadata).map_err(|e| Error::malformed("cargo metadata", e))?;
-        metadata["packages"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|package| package["name"] == vendor.name.as_str())
-            .and_then(|package| Path::new(package["manifest_path"].as_str()?).parent())
-            .map(Path::to_path_buf)
-            .ok_or_else(|| Error::malformed("cargo metadata", format!("has no {}", vendor.name)))
+        let said = |problem| Error::inconsistent("cargo metadata", problem);
+        let metadata = MetadataCommand::parse(metadata).map_err(|e| said(e.to_string()))?;
+        metadata
+            .packages
+            .iter()
+            .find(|package| package.name.as_str() == vendor.name)
+            .and_then(|package| package.manifest_path.parent())
+            .map(|folder| folder.as_std_path().to_path_buf())
+            .ok_or_else(|| said(format!("has no {}", vendor.name)))
     }
 
     fn by_upstream(&self, pin: &SourcePin) -> Result<SourceTree> {
@@ -202,35 +208,29 @@ impl Toolchain {
         let folder = scratch.path();
         let what = format!("fetching {revision} of {git}");
         let run = |arguments: &[&str]| {
-            let mut command = Command::new("git");
-            command
-                .args(arguments)
-                .current_dir(folder)
-                .env("GIT_TERMINAL_PROMPT", "0")
-                .env_remove("GIT_DIR")
-                .env_remove("GIT_WORK_TREE");
+            let mut command = git_that_fetches(folder, arguments);
             process::run(&what, &mut command, &self.cancel, None, |_| {})
         };
         run(&["init", "--quiet"])?;
         run(&["fetch", "--quiet", "--depth", "1", git, revision])?;
-        // Line endings as committed, whatever the user's configuration says.
-        run(&[
-            "-c",
-            "core.autocrlf=false",
-            "checkout",
-            "--quiet",
-            "FETCH_HEAD",
-        ])?;
+        run(&["checkout", "--quiet", "FETCH_HEAD"])?;
         self.admit(pin, &folder.join(path), git)
     }
 
     fn by_path(&self, pin: &SourcePin, path: &Path) -> Result<SourceTree> {
         let origin = path.display().to_string();
+        if !path.exists() {
+            return Err(Error::Input {
+                input: origin,
+                problem: "nothing is there".into(),
+                remedy: "pass a folder or an archive, or registry, upstream or auto".into(),
+            });
+        }
         if path.is_dir() {
             return self.admit(pin, path, &origin);
         }
         let scratch = self.store.scratch()?;
-        unpack(path, scratch.path())?;
+        archive::unpack(path, scratch.path())?;
         // An archive holds either the tree or one folder that is the tree.
         let mut top = fs::read_dir(scratch.path())
             .at("read", scratch.path())?
@@ -296,25 +296,4 @@ fn lay_out(pin: &SourcePin, from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn unpack(archive: &Path, into: &Path) -> Result<()> {
-    let name = archive.file_name().unwrap_or_default().to_string_lossy();
-    let file = fs::File::open(archive).at("open", archive)?;
-    if [".tar.gz", ".tgz", ".crate"]
-        .iter()
-        .any(|end| name.ends_with(end))
-    {
-        tar::Archive::new(flate2::read::GzDecoder::new(file))
-            .unpack(into)
-            .at("unpack", archive)
-    } else if name.ends_with(".tar") {
-        tar::Archive::new(file).unpack(into).at("unpack", archive)
-    } else {
-        Err(Error::Input {
-            input: archive.display().to_string(),
-            problem: "neither a folder nor a .tar, .tar.gz, .tgz or .crate archive".into(),
-            remedy: "unpack it and pass the folder".into(),
-        })
-    }
 }

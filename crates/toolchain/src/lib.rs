@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 pub mod build;
 pub mod build_script;
 pub mod clients;
@@ -19,9 +20,11 @@ mod compile;
 pub mod doctor;
 pub mod error;
 pub mod fetch;
+mod git;
 pub mod manifest;
 pub mod pin;
 mod pip;
+pub mod platform;
 pub mod process;
 pub mod progress;
 pub mod series;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, IoContext, Result},
+    platform::Platform,
     series::Series,
     store::sha256,
     tools::Compiler,
@@ -36,13 +37,11 @@ impl Component {
     }
 
     /// The file name of the shared library that a build is for.
-    pub fn library(self) -> &'static str {
-        match (self, cfg!(target_os = "macos")) {
-            (Component::Mlx, false) => "libmlxc.so",
-            (Component::Mlx, true) => "libmlxc.dylib",
-            (Component::Jaccl, false) => "libjaccl_shim.so",
-            (Component::Jaccl, true) => "libjaccl_shim.dylib",
-        }
+    pub fn library(self) -> String {
+        Platform::HERE.system.shared_library(match self {
+            Component::Mlx => "mlxc",
+            Component::Jaccl => "jaccl_shim",
+        })
     }
 }
 

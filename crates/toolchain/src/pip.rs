@@ -9,6 +9,7 @@ use std::{
 use crate::{
     Toolchain,
     error::{Error, IoContext, Result},
+    platform::Platform,
     process,
     store::{Kind, sha256},
 };
@@ -26,7 +27,7 @@ pub(crate) struct PipSet {
 
 impl PipSet {
     pub fn new(what: &'static str, requirements: &'static str) -> Self {
-        let platform = format!("{}-{}", env::consts::OS, env::consts::ARCH);
+        let platform = Platform::HERE.name();
         let key = sha256(format!("{platform}\n{requirements}"))[..16].to_owned();
         PipSet {
             what,
@@ -124,9 +125,7 @@ pub(crate) fn pip_version() -> Result<String> {
     .map_err(|_| Error::MissingTool {
         tool: "pip",
         why: "CMake, Ninja, libclang and OpenBLAS are installed with it into the store",
-        remedy: "apt-get install python3-pip (Debian, Ubuntu), python3 -m ensurepip (elsewhere), \
-                     or set MLX_RAILS_PYTHON to a Python that has it"
-            .into(),
+        remedy: Platform::HERE.system.pip_remedy().into(),
     })
 }
 

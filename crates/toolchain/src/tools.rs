@@ -12,6 +12,7 @@ use crate::{
     Toolchain,
     error::{Error, Result},
     pip::PipSet,
+    platform::{Platform, System},
     process,
     store::Kind,
 };
@@ -24,13 +25,17 @@ const REQUIREMENTS: &str = include_str!("../pins/requirements.txt");
 pub struct Tools {
     /// Names the set: its requirements and the platform.
     pub key: String,
+    platform: Platform,
     root: PathBuf,
 }
 
 impl Tools {
-    fn at(key: &str, root: &Path) -> Self {
+    /// The set `key` as pip lays it out below `root` on `platform`, whether or not it is
+    /// there.
+    pub fn at(platform: Platform, key: &str, root: &Path) -> Self {
         Tools {
             key: key.to_owned(),
+            platform,
             root: root.to_owned(),
         }
     }
@@ -38,12 +43,7 @@ impl Tools {
     /// The `cmake` program.
     pub fn cmake(&self) -> PathBuf {
         // The script in bin/ would want the Python that installed it.
-        let folder = if cfg!(target_os = "macos") {
-            "cmake/data/CMake.app/Contents/bin"
-        } else {
-            "cmake/data/bin"
-        };
-        self.root.join(folder).join("cmake")
+        self.root.join("cmake/data/bin/cmake")
     }
 
     /// The `ninja` program.
@@ -56,7 +56,7 @@ impl Tools {
         self.root.join("clang/native")
     }
 
-    /// OpenBLAS: `include/` and `lib/`.
+    /// OpenBLAS: `include/` and `lib/`. Not on macOS, which has Accelerate.
     pub fn openblas(&self) -> PathBuf {
         self.root.join("scipy_openblas32")
     }
@@ -71,19 +71,32 @@ impl Tools {
         self.root.join("cmeel.prefix/lib/cmake/fmt")
     }
 
-    fn is_whole(&self) -> bool {
+    /// A file of each package, without which the set is not whole.
+    pub fn needed(&self) -> Vec<PathBuf> {
+        let system = self.platform.system;
         let mut needed = vec![
             self.cmake(),
             self.ninja(),
-            self.libclang(),
-            self.json(),
-            self.fmt(),
+            self.libclang().join(system.shared_library("clang")),
+            self.json().join("nlohmann/json.hpp"),
+            self.fmt().join("fmt-config.cmake"),
         ];
-        if cfg!(target_os = "linux") {
-            needed.push(self.openblas());
+        if !system.brings_blas_and_verbs() {
+            let openblas = self.openblas();
+            needed.push(openblas.join("include/cblas.h"));
+            needed.push(openblas.join("lib/libscipy_openblas.so"));
         }
-        needed.iter().all(|path| path.exists())
+        needed
     }
+
+    fn is_whole(&self) -> bool {
+        self.needed().iter().all(|path| path.is_file())
+    }
+}
+
+/// The `maturin` program of a tool set below `root`, on every platform.
+pub fn maturin(root: &Path) -> PathBuf {
+    root.join("bin/maturin")
 }
 
 /// The C++ compiler that CMake will use.
@@ -127,12 +140,7 @@ impl Compiler {
         Err(Error::MissingTool {
             tool: "a C++ compiler",
             why: "MLX is compiled from source",
-            remedy: if cfg!(target_os = "macos") {
-                "xcode-select --install".into()
-            } else {
-                "apt-get install g++ (Debian, Ubuntu), dnf install gcc-c++ (Fedora), or set CXX"
-                    .into()
-            },
+            remedy: Platform::HERE.system.compiler_remedy().into(),
         })
     }
 
@@ -167,7 +175,7 @@ pub(crate) fn version_of(
 
 /// Which git applies patches.
 pub(crate) fn git_version() -> Result<String> {
-    let remedy = "apt-get install git (Debian, Ubuntu), dnf install git (Fedora)";
+    let remedy = Platform::HERE.system.git_remedy();
     version_of("git", "patches are applied by git", remedy)
 }
 
@@ -180,14 +188,20 @@ impl Toolchain {
     pub fn tools(&self) -> Result<Tools> {
         let tools = self.tools_if_present();
         let set = set();
-        self.pip_install(&set, |root| Tools::at(&set.key, root).is_whole())?;
+        self.pip_install(&set, |root| {
+            Tools::at(Platform::HERE, &set.key, root).is_whole()
+        })?;
         Ok(tools)
     }
 
     /// Where the tool set is or would be.
     pub(crate) fn tools_if_present(&self) -> Tools {
         let set = set();
-        Tools::at(&set.key, &self.store.entry(Kind::Tools, &set.key))
+        Tools::at(
+            Platform::HERE,
+            &set.key,
+            &self.store.entry(Kind::Tools, &set.key),
+        )
     }
 
     pub(crate) fn tools_are_present(&self) -> bool {
@@ -201,7 +215,7 @@ fn set() -> PipSet {
 
 /// The version of the macOS SDK, on macOS.
 pub(crate) fn sdk_version() -> Result<Option<String>> {
-    if !cfg!(target_os = "macos") {
+    if Platform::HERE.system != System::MacOs {
         return Ok(None);
     }
     process::capture(

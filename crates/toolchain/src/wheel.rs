@@ -15,6 +15,7 @@ use crate::{
     pip::PipSet,
     process,
     store::{Kind, sha256},
+    tools,
 };
 
 /// maturin, with the hash of every file that pip may download for it.
@@ -70,18 +71,14 @@ impl Toolchain {
 
     /// Installs maturin when the store does not have it.
     fn maturin(&self) -> Result<PathBuf> {
-        let root = self.pip_install(&maturin_set(), |root| program(root).is_file())?;
-        Ok(program(&root))
+        let root = self.pip_install(&maturin_set(), |root| tools::maturin(root).is_file())?;
+        Ok(tools::maturin(&root))
     }
 
     /// Whether the store has maturin.
     pub(crate) fn maturin_is_present(&self) -> bool {
-        program(&self.store.entry(Kind::Tools, &maturin_set().key)).is_file()
+        tools::maturin(&self.store.entry(Kind::Tools, &maturin_set().key)).is_file()
     }
-}
-
-fn program(root: &Path) -> PathBuf {
-    root.join("bin/maturin")
 }
 
 pub(crate) fn maturin_set() -> PipSet {

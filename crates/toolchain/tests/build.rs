@@ -135,3 +135,20 @@ fn a_build_that_was_changed_is_thrown_away() {
     assert!(matches!(error, Error::Interrupted), "{error}");
     assert!(!store.entry(Kind::Build, &built.manifest.key).exists());
 }
+
+#[test]
+fn a_library_knows_the_key_of_its_build() {
+    let toolchain = Toolchain::open().unwrap();
+    let pin = toolchain.pin(DEFAULT_PIN).unwrap();
+    let build = toolchain
+        .build(&Request::jaccl(&pin, Series::Patched))
+        .unwrap();
+    let library = fs::read(build.library()).unwrap();
+    let holds = |text: &str| {
+        library
+            .windows(text.len())
+            .any(|window| window == text.as_bytes())
+    };
+    assert!(holds("rails_build_key"));
+    assert!(holds(&build.manifest.key));
+}

@@ -65,7 +65,7 @@ fn a_changed_patch_is_noticed_until_its_result_is_recorded() {
         || -> Result<SourceTree> { checkout.toolchain.patch(&checkout.pin(), Series::Patched) };
     let error = patch().unwrap_err();
     assert!(matches!(error, Error::Unrecorded { .. }), "{error}");
-    assert!(error.to_string().contains("--record"), "{error}");
+    assert!(error.help().unwrap().contains("--record"), "{error}");
 
     checkout.toolchain.record(&checkout.pin()).unwrap();
     assert!(array_cpp(&patch().unwrap()).contains("fixed differently"));

@@ -12,6 +12,7 @@ use std::{
 
 use toolchain::{
     Error,
+    error::Kind as ErrorKind,
     process::Cancel,
     progress::Silent,
     store::{Kind, Store},
@@ -67,7 +68,7 @@ fn waiting_for_a_lock_can_be_interrupted() {
     cancel.cancel();
     let error = store.lock("entry", &Silent, &cancel).unwrap_err();
     assert!(matches!(error, Error::Interrupted), "{error}");
-    assert_eq!(error.exit_code(), 130);
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
 }
 
 #[test]
@@ -77,7 +78,8 @@ fn a_store_that_cannot_be_written_names_itself_and_the_way_out() {
     fs::write(&file, "").unwrap();
     let error = Store::at(file.join("store")).scratch().unwrap_err();
     assert!(error.to_string().contains("store/tmp"), "{error}");
-    assert_eq!(error.exit_code(), 1);
+    assert_eq!(error.kind(), ErrorKind::Ours);
+    assert!(error.help().unwrap().contains("MLX_RAILS_STORE"));
 }
 
 #[test]

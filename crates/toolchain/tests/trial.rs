@@ -123,7 +123,7 @@ fn without_a_pin_or_a_series_there_is_nothing_to_try() {
     let checkout = two_pins();
     let message = |version| {
         let outcome = checkout.toolchain.try_series(version, None);
-        outcome.unwrap_err().to_string()
+        outcome.unwrap_err().report()
     };
     assert!(
         message("1.4.0").contains("1.2.3, 1.3.0"),

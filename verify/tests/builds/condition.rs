@@ -1,7 +1,6 @@
 //! What must be refused, and by what it is told when it is not.
 
-use std::sync::atomic::AtomicBool;
-
+use launch::Launcher;
 use rail_verify::verdict::Verdict;
 use toolchain::series::Series;
 
@@ -32,10 +31,10 @@ fn a_system_with_a_libibverbs_does_not_change_what_no_library_means() {
     let inherit = format!("export LD_LIBRARY_PATH=\"$LD_LIBRARY_PATH:{path}\"\n");
     let ranks = Wrapped::new(&inherit);
     let flags = "--op no-library --ranks 2 --wires 1";
-    let interrupted = AtomicBool::new(false);
-    let patched = sweep_with(&ranks.programs(), &patched(), flags, &interrupted);
+    let launcher = Launcher::default();
+    let patched = sweep_with(&ranks.programs(), &patched(), flags, &launcher);
     expect_pass(&patched.expect("it began"));
-    let stock = sweep_with(&ranks.programs(), &stock(), flags, &interrupted);
+    let stock = sweep_with(&ranks.programs(), &stock(), flags, &launcher);
     expect_all(&stock.expect("it began"), Verdict::Crash);
 }
 

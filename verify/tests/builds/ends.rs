@@ -4,11 +4,11 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
+use launch::Launcher;
 use rail_verify::{
     group::{GroupError, Programs},
     run::{RunError, Stop},
@@ -21,7 +21,7 @@ use crate::harness::{patched, programs, sweep, sweep_with, try_sweep};
 #[test]
 fn a_selection_of_nothing_is_an_error() {
     let selection = "--op all_sum --dtype f32 --bytes 3";
-    let error = try_sweep(&patched(), selection, &AtomicBool::new(false)).expect_err("no case");
+    let error = try_sweep(&patched(), selection, &Launcher::default()).expect_err("no case");
     assert!(matches!(error, RunError::Nothing { .. }), "{error}");
     assert!(error.to_string().contains("MLX 0.31.2"), "{error}");
 }
@@ -38,7 +38,7 @@ fn what_is_asked_for_by_name_and_has_no_case_is_an_error_too() {
             "of --direction 0->7",
         ),
     ] {
-        let error = try_sweep(&patched(), selection, &AtomicBool::new(false));
+        let error = try_sweep(&patched(), selection, &Launcher::default());
         let error = error.expect_err(selection).to_string();
         assert!(error.contains(part), "{selection}: {error}");
     }
@@ -46,7 +46,9 @@ fn what_is_asked_for_by_name_and_has_no_case_is_an_error_too() {
 
 #[test]
 fn a_sweep_that_is_interrupted_at_once_has_no_case() {
-    let outcome = try_sweep(&patched(), "--op all_sum", &AtomicBool::new(true));
+    let cancelled = Launcher::default();
+    cancelled.cancel().cancel();
+    let outcome = try_sweep(&patched(), "--op all_sum", &cancelled);
     let outcome = outcome.expect("it is no failure");
     assert!(outcome.interrupted() && outcome.cases.is_empty() && !outcome.passed());
     assert!(outcome.planned > 100);
@@ -54,16 +56,16 @@ fn a_sweep_that_is_interrupted_at_once_has_no_case() {
 
 #[test]
 fn a_sweep_that_is_interrupted_keeps_its_verdicts() {
-    let interrupted = AtomicBool::new(false);
+    let launcher = Launcher::default();
     let starts = Wrapped::new("");
     let outcome = thread::scope(|scope| {
         let sweep = scope.spawn(|| {
             let flags = "--op all_sum,all_gather,recv,send";
-            sweep_with(&starts.programs(), &patched(), flags, &interrupted)
+            sweep_with(&starts.programs(), &patched(), flags, &launcher)
         });
         // The ranks of a second setting start when the cases of a first are done.
         eventually(|| starts.count() > 4 || sweep.is_finished());
-        interrupted.store(true, Ordering::Relaxed);
+        launcher.cancel().cancel();
         sweep.join().expect("no panic").expect("it began")
     });
     assert!(outcome.interrupted() && !outcome.passed());
@@ -80,15 +82,15 @@ fn a_worker_that_cannot_start_ranks_stops_the_sweep() {
     let outcome = thread::scope(|scope| {
         let sweep = scope.spawn(|| {
             let flags = "--op all_sum,all_gather,recv,send";
-            sweep_with(&programs, &patched(), flags, &AtomicBool::new(false))
+            sweep_with(&programs, &patched(), flags, &Launcher::default())
         });
         eventually(|| starts.count() > 4 || sweep.is_finished());
         fs::remove_file(&programs.rank).expect("it was there");
         sweep.join().expect("no panic").expect("it began")
     });
     match &outcome.stopped {
-        Some(Stop::Failed(GroupError::Start { program, .. })) => {
-            assert_eq!(*program, programs.rank);
+        Some(Stop::Failed(GroupError::Start(error))) => {
+            assert_eq!(error.program, programs.rank.display().to_string());
         }
         other => panic!("{other:?}"),
     }
@@ -111,12 +113,7 @@ fn the_other_worker_stops_before_its_next_case() {
          fi\n",
     );
     let flags = "--op all_sum --backend ring --ranks 2 --wires 1,2,3 --frames small";
-    let outcome = sweep_with(
-        &starts.programs(),
-        &patched(),
-        flags,
-        &AtomicBool::new(false),
-    );
+    let outcome = sweep_with(&starts.programs(), &patched(), flags, &Launcher::default());
     let outcome = outcome.expect("it began");
     assert!(
         matches!(outcome.stopped, Some(Stop::Failed(_))),
@@ -134,14 +131,8 @@ fn the_other_worker_stops_before_its_next_case() {
 #[test]
 fn a_rank_that_is_killed_from_outside_is_no_crash_of_jaccl() {
     let starts = Wrapped::new("kill -KILL $$\n");
-    let flags = "--op all_sum,no-devices --backend ring --ranks 2 --wires 1 --bytes 64 --dtype u8";
-    let flags = flags.replace(",no-devices", "");
-    let outcome = sweep_with(
-        &starts.programs(),
-        &patched(),
-        &flags,
-        &AtomicBool::new(false),
-    );
+    let flags = "--op all_sum --backend ring --ranks 2 --wires 1 --bytes 64 --dtype u8";
+    let outcome = sweep_with(&starts.programs(), &patched(), &flags, &Launcher::default());
     let outcome = outcome.expect("it began");
     assert_eq!(outcome.count()[&Verdict::Crash], 0);
     assert_eq!(outcome.killed.len(), outcome.planned);

@@ -1,7 +1,8 @@
 //! Builds, and a runner for them.
 
-use std::{num::NonZeroUsize, path::PathBuf, sync::atomic::AtomicBool};
+use std::{num::NonZeroUsize, path::PathBuf};
 
+use launch::Launcher;
 use rail_verify::{
     group::Programs,
     progress::Silent,
@@ -54,15 +55,11 @@ pub fn select(flags: &str) -> Selection {
 
 /// Sweeps what flags select of the quick level.
 pub fn sweep(variant: &Variant, flags: &str) -> Outcome {
-    try_sweep(variant, flags, &AtomicBool::new(false)).unwrap_or_else(|error| panic!("{error}"))
+    try_sweep(variant, flags, &Launcher::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-pub fn try_sweep(
-    variant: &Variant,
-    flags: &str,
-    interrupted: &AtomicBool,
-) -> Result<Outcome, RunError> {
-    sweep_with(&programs(), variant, flags, interrupted)
+pub fn try_sweep(variant: &Variant, flags: &str, launcher: &Launcher) -> Result<Outcome, RunError> {
+    sweep_with(&programs(), variant, flags, launcher)
 }
 
 /// The same with other programs.
@@ -70,12 +67,12 @@ pub fn sweep_with(
     programs: &Programs,
     variant: &Variant,
     flags: &str,
-    interrupted: &AtomicBool,
+    launcher: &Launcher,
 ) -> Result<Outcome, RunError> {
     let runner = Runner {
         programs,
         jobs: NonZeroUsize::new(2).expect("two"),
-        interrupted,
+        launcher,
         progress: &Silent,
     };
     runner.sweep(variant, Level::Quick, &select(flags))

@@ -1,10 +1,8 @@
 //! Programs of the system's packages on the two nodes of a fabric.
 
-use std::{
-    sync::{OnceLock, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{sync::OnceLock, time::Duration};
 
+use launch::Launcher;
 use rail_matrix::{Link, Rig};
 use softrail::{
     Fabric,
@@ -97,8 +95,9 @@ pub fn run_as(
         limit: Some(limit),
     };
     let mut said = [String::new(), String::new()];
-    let ran = fabric.up(&names, &job, &AtomicBool::new(false), |node, _, line| {
-        said[node].extend([line, "\n"])
+    let ran = fabric.up(&names, &job, &Launcher::default(), |node, _, line| {
+        said[node].extend([line, "\n"]);
+        Ok(())
     });
     Ran {
         ends: ran.unwrap_or_else(|error| panic!("{error}")),

@@ -81,7 +81,7 @@ impl Toolchain {
         let what = format!("{} (patched without {name})", pin.mlx.name);
         self.derive(&key, &what, |folder| {
             Listing::of_folder(&patched.path)?.sync(&patched.path, folder)?;
-            unapply(folder, &fix).map_err(|hunks| Error::Entangled {
+            unapply(folder, &fix, &self.cancel)?.map_err(|hunks| Error::Entangled {
                 patch: name.to_owned(),
                 pin: pin.version.clone(),
                 hunks,
@@ -112,7 +112,7 @@ impl Toolchain {
         self.derive(&key, &what, |folder| {
             let pristine = self.fetch(&pin.mlx, &Source::Auto)?;
             pin.mlx.listing.sync(&pristine.path, folder)?;
-            let tree = PatchTree::new(folder, &pristine.path, &patches)?;
+            let tree = PatchTree::new(folder, &pristine.path, &patches, &self.cancel);
             self.apply_all(pin, &patches, &tree)
         })
     }

@@ -101,9 +101,9 @@ impl Toolchain {
             lint.form(name, &text(&copy.imported, name), &text(&rendered, name));
         }
         let folder = &copy.repository.folder;
-        let tree = PatchTree::new(folder, folder, &patches)?;
+        let tree = PatchTree::new(folder, folder, &patches, &self.cancel);
         for (at, patch) in patches.iter().enumerate() {
-            if let Err(places) = tree.unapplies(at) {
+            if let Err(places) = tree.unapplies(at)? {
                 lint.entangled(patch, &places);
             }
         }

@@ -59,7 +59,10 @@ impl Toolchain {
                 "its patches give tree {patched}, but the commits they are made from {}",
                 stack.top()
             );
-            return Err(Error::malformed(pin.folder.join(SERIES), problem));
+            return Err(Error::inconsistent(
+                pin.folder.join(SERIES).display(),
+                problem,
+            ));
         }
 
         let mut written: Vec<(PathBuf, String)> = Vec::new();
