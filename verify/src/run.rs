@@ -405,9 +405,9 @@ impl Runner<'_> {
     }
 
     /// The cases of one setting, in one group for as long as nothing fails.
-    fn sweep_setting<'b, Work>(
+    fn sweep_setting<Work>(
         &self,
-        bench: &Bench<'b>,
+        bench: &Bench<'_>,
         shared: &Shared<'_, Work>,
         place: usize,
         cases: Vec<Case>,
