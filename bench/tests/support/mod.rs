@@ -4,6 +4,7 @@
 
 use std::{cell::Cell, error::Error, fs, path::PathBuf, time::Duration};
 
+use launch::Launcher;
 use rail_bench::{
     BuildInfo, Harness, Measured, Options, Plan, Report, RunError, Settings,
     cabling::{Cabling, Plugged},

@@ -172,7 +172,7 @@ fn furnish(root: &Path, from: &Toolchain, pin: &Pin, variable: (&str, &str)) -> 
     let folder = root.join("tools");
     fs::create_dir_all(&folder).unwrap();
     symlink(
-        from.store().entry(Kind::Tools, &tools.key),
+        from.store().entry(Kind::Tools, &tools.key).unwrap(),
         folder.join(&tools.key),
     )
     .unwrap();
