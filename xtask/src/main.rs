@@ -53,14 +53,14 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result {
-    let (launcher, builds) = session::listen()?;
+    let launcher = session::listen()?;
     // These need no store, so they run where there is none.
     match &cli.verb {
         Verb::Cable(flags) => return cable::run(launcher.cancel(), flags),
-        Verb::Matrix(flags) => return matrix::run(launcher.cancel(), flags),
+        Verb::Matrix(flags) => return matrix::run(&launcher, flags),
         _ => {}
     }
-    let session = Session::begin(launcher, builds, cli.global.offline)?;
+    let session = Session::begin(launcher, cli.global.offline)?;
     match cli.verb {
         Verb::Bench(flags) => bench::run(&session, &flags),
         Verb::Build(flags) => build::run(&session, &flags),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use launch::{Cancel, Launcher};
-use toolchain::{Toolchain, driver::Driver, process};
+use toolchain::{Toolchain, driver::Driver};
 use xshell::Shell;
 
 use crate::{
@@ -22,16 +22,12 @@ pub struct Session {
     pub offline: bool,
 }
 
-/// From here on Ctrl-C and SIGTERM ask the verb to stop, and the second one ends it. Gives what
-/// starts every process of the verb, and the toolchain's own wish to stop, set together with the
-/// launcher's.
-pub fn listen() -> Result<(Launcher, process::Cancel)> {
+/// From here on Ctrl-C and SIGTERM ask the verb to stop, and the second one ends it. Gives
+/// what starts every process of the verb.
+pub fn listen() -> Result<Launcher> {
     let launcher = Launcher::new(Cancel::default());
     let cancel = launcher.cancel().clone();
-    let builds = process::Cancel::default();
-    let of_builds = builds.clone();
     let on_signal = move || {
-        of_builds.cancel();
         if cancel.cancel() {
             // Asked twice: the launcher's guardian ends what is left.
             std::process::exit(Kind::Interrupted.code().into());
@@ -40,17 +36,17 @@ pub fn listen() -> Result<(Launcher, process::Cancel)> {
     ctrlc::set_handler(on_signal)
         .map_err(Failure::ours)
         .with_context(|| "cannot listen for Ctrl-C")?;
-    Ok((launcher, builds))
+    Ok(launcher)
 }
 
 impl Session {
-    pub fn begin(launcher: Launcher, builds: process::Cancel, offline: bool) -> Result<Self> {
+    pub fn begin(launcher: Launcher, offline: bool) -> Result<Self> {
         let terminal = Arc::new(Terminal::default());
         let driver = std::env::current_exe()
             .map_err(Failure::ours)
             .with_context(|| "cannot find this program")?;
         let toolchain = Toolchain::open()?
-            .attended(terminal, builds)
+            .attended(terminal, launcher.clone())
             .with_driver(Driver::Hosted(driver))
             .offline(offline);
         let shell = Shell::new()?;

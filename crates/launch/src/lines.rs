@@ -54,7 +54,7 @@ pub(crate) fn forward(
             })
         };
         while pipe.read_until(b'\n', &mut bytes).is_ok_and(|n| n > 0) {
-            while bytes.last().is_some_and(|end| b"\r\n".contains(end)) {
+            if bytes.last() == Some(&b'\n') {
                 bytes.pop();
             }
             let text = String::from_utf8_lossy(&bytes).into_owned();

@@ -121,6 +121,7 @@ pub fn run(
         command.into(),
         Streams::Merged,
         |_, text| {
+            let text = text.trim_end();
             if let Some(file) = &mut file {
                 writeln!(file, "{text}").map_err(log_error)?;
             }

@@ -9,12 +9,13 @@ use std::{
     thread,
 };
 
+use launch::Launcher;
+
 use crate::{
     Toolchain,
     driver::Spec,
     error::{Error, IoContext, Result},
     manifest::{Component, Inputs},
-    process::{self, Cancel},
     tools::Tools,
 };
 
@@ -69,7 +70,7 @@ impl Compilation<'_> {
         let progress = &*toolchain.progress;
         progress.step("Configuring", &what);
         let mut compiling = false;
-        self.attend(&mut driver, &toolchain.cancel, |line| {
+        self.attend(driver, &toolchain.launcher, |line| {
             if let Some((done, total)) = ninja_status(line) {
                 if !compiling {
                     progress.step("Building", &what);
@@ -145,13 +146,13 @@ impl Compilation<'_> {
 
     /// The log is published with the build; of a failed one it stays in the work
     /// folder, for the error to name.
-    fn attend(&self, command: &mut Command, cancel: &Cancel, line: impl FnMut(&str)) -> Result<()> {
+    fn attend(&self, command: Command, launcher: &Launcher, line: impl FnMut(&str)) -> Result<()> {
         let what = match self.inputs.component {
             Component::Mlx => "compiling MLX with CMake",
             Component::Jaccl => "compiling jaccl with CMake",
         };
-        let outcome = process::run(what, command, cancel, Some(self.log), line);
-        outcome.map_err(|error| match error {
+        let outcome = launch::run(launcher, what, command, Some(self.log), line);
+        outcome.map_err(|error| match Error::from(error) {
             Error::Command {
                 what, status, tail, ..
             } => {

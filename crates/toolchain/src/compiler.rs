@@ -121,7 +121,7 @@ impl Compilers {
         fs::write(&source, CXX20).at("write", &source)?;
         let mut command = self.cxx.command(environment);
         command.args(["-std=c++20", "-fsyntax-only"]).arg(&source);
-        process::capture("compiling C++20", &mut command)
+        process::ask("compiling C++20", command)
             .map(|_| ())
             .map_err(|_| Error::MissingTool {
                 tool: "a C++20 compiler",
@@ -210,7 +210,7 @@ impl Compiler {
     pub fn builtin_headers(&self, environment: &Environment) -> Option<PathBuf> {
         let mut command = self.command(environment);
         command.arg("-print-file-name=include");
-        process::capture("asking the compiler", &mut command)
+        process::ask("asking the compiler", command)
             .ok()
             .map(|p| PathBuf::from(p.trim()))
             .filter(|p| p.join("stddef.h").is_file())
@@ -234,19 +234,15 @@ impl Asking<'_> {
     /// What it prints, on both streams, whatever its exit status.
     fn both(&self, question: &str) -> String {
         let mut command = self.command();
-        let output = command.arg(question).output();
-        output
-            .map(|o| {
-                String::from_utf8_lossy(&o.stdout).into_owned()
-                    + &String::from_utf8_lossy(&o.stderr)
-            })
-            .unwrap_or_default()
+        command.arg(question);
+        process::ask_both("asking the compiler", command).unwrap_or_default()
     }
 
     /// The first line that it prints on success.
     fn one_line(&self, question: &str) -> Option<String> {
         let mut command = self.command();
-        first_line(command.arg(question))
+        command.arg(question);
+        first_line(command)
     }
 
     /// GNU's linkers answer `--version`, Apple's `-v`.
@@ -255,7 +251,8 @@ impl Asking<'_> {
         if let Some(flags) = self.environment.linker_flags() {
             command.args(flags.to_string_lossy().split_whitespace());
         }
-        first_line(command.arg("-Wl,--version")).or_else(|| {
+        command.arg("-Wl,--version");
+        first_line(command).or_else(|| {
             let said = self.both("-Wl,-v");
             said.lines()
                 .find(|line| line.contains("PROJECT:") || line.contains("PROGRAM:"))
@@ -266,7 +263,8 @@ impl Asking<'_> {
     fn assembler(&self) -> Option<String> {
         let program = self.one_line("-print-prog-name=as")?;
         let mut command = Command::new(program);
-        first_line(self.environment.apply(&mut command).arg("--version"))
+        self.environment.apply(&mut command).arg("--version");
+        first_line(command)
     }
 
     /// A newer glibc gives symbols of other versions. Its bug fixes, which change the
@@ -274,7 +272,7 @@ impl Asking<'_> {
     fn glibc(&self) -> Option<String> {
         let mut command = self.command();
         command.args(["-E", "-dM", "-include", "limits.h", "-x", "c", "/dev/null"]);
-        let macros = process::capture("asking the compiler", &mut command).ok()?;
+        let macros = process::ask("asking the compiler", command).ok()?;
         let value = |name: &str| {
             let mut lines = macros.lines();
             lines.find_map(|line| {
@@ -303,8 +301,8 @@ impl Asking<'_> {
     }
 }
 
-fn first_line(command: &mut Command) -> Option<String> {
-    let said = process::capture("asking the compiler", command).ok()?;
+fn first_line(command: Command) -> Option<String> {
+    let said = process::ask("asking the compiler", command).ok()?;
     said.lines().next().map(|line| line.trim().to_owned())
 }
 

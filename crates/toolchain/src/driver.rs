@@ -19,7 +19,6 @@ use crate::{
     Toolchain,
     compiler::TRIPLE,
     error::{Error, IoContext, Result},
-    process,
 };
 
 /// The first argument that makes a program drive CMake; the second is the spec's file.
@@ -132,7 +131,7 @@ impl Toolchain {
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .args(["build", "--quiet", "--bin", "rails-cmake"])
             .args(["--message-format", "json-render-diagnostics"]);
-        let messages = process::capture(WHAT, &mut cargo)?;
+        let messages = launch::capture(&self.launcher, WHAT, cargo)?;
         self.progress.finish();
         executable(&messages).ok_or_else(|| Error::Command {
             what: WHAT.into(),

@@ -160,6 +160,10 @@ pub enum Error {
         log: Option<PathBuf>,
     },
 
+    /// A program cannot be started or listened to.
+    #[error(transparent)]
+    Launch(launch::Error),
+
     /// A program we ran found no room for its files.
     #[error("{what} failed, because the disk is full")]
     DiskFull {
@@ -249,6 +253,7 @@ impl Error {
             | Error::BadBuild { .. }
             | Error::Io { .. }
             | Error::Store(_)
+            | Error::Launch(_)
             | Error::Edited { .. } => Kind::Ours,
             Error::Interrupted => Kind::Interrupted,
         }
@@ -303,6 +308,7 @@ impl Error {
             | Error::Malformed { .. }
             | Error::Inconsistent { .. }
             | Error::BadBuild { .. }
+            | Error::Launch(_)
             | Error::Interrupted => return None,
         };
         Some(help)
@@ -335,6 +341,38 @@ impl Error {
             what: what.to_string(),
             problem: problem.to_string(),
         }
+    }
+}
+
+impl From<launch::Error> for Error {
+    fn from(error: launch::Error) -> Self {
+        match error {
+            launch::Error::Failed {
+                what,
+                death,
+                tail,
+                log,
+            } => Error::Command {
+                what,
+                status: death.to_string(),
+                tail,
+                log,
+            },
+            launch::Error::DiskFull { what } => Error::DiskFull { what },
+            launch::Error::Log { log, source, .. } => Error::Io {
+                action: "write",
+                path: log,
+                source,
+            },
+            launch::Error::Interrupted(_) => Error::Interrupted,
+            error => Error::Launch(error),
+        }
+    }
+}
+
+impl From<launch::Interrupted> for Error {
+    fn from(_: launch::Interrupted) -> Self {
+        Error::Interrupted
     }
 }
 

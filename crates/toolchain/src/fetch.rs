@@ -14,7 +14,6 @@ use crate::{
     error::{Error, IoContext, Result},
     git::git_that_fetches,
     pin::{Crate, SourcePin, Upstream},
-    process,
     store::{Kind, is_tree},
     tree::{Listing, ObjectId},
 };
@@ -148,19 +147,16 @@ impl Toolchain {
 
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let what = format!("fetching crate {} {}", vendor.name, vendor.version);
-        process::run(
+        let mut fetch = Command::new(&cargo);
+        fetch
+            .arg("fetch")
+            .args(self.offline.then_some("--offline"))
+            .current_dir(scratch);
+        launch::run(&self.launcher, &what, fetch, None, |_| {})?;
+        let metadata = launch::capture(
+            &self.launcher,
             &what,
-            Command::new(&cargo)
-                .arg("fetch")
-                .args(self.offline.then_some("--offline"))
-                .current_dir(scratch),
-            &self.cancel,
-            None,
-            |_| {},
-        )?;
-        let metadata = process::capture(
-            &what,
-            &mut MetadataCommand::new()
+            MetadataCommand::new()
                 .cargo_path(&cargo)
                 .current_dir(scratch)
                 .other_options(["--offline".to_owned()])
@@ -199,8 +195,8 @@ impl Toolchain {
         let folder = scratch.path();
         let what = format!("fetching {revision} of {git}");
         let run = |arguments: &[&str]| {
-            let mut command = git_that_fetches(folder, arguments);
-            process::run(&what, &mut command, &self.cancel, None, |_| {})
+            let command = git_that_fetches(folder, arguments);
+            launch::run(&self.launcher, &what, command, None, |_| {})
         };
         run(&["init", "--quiet"])?;
         run(&["fetch", "--quiet", "--depth", "1", git, revision])?;

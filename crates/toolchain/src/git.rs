@@ -4,16 +4,12 @@
 //! more, which name the repository of the caller. A git of ours must never write
 //! there. So no variable of git's is handed on, except for what a transport needs.
 
-use std::{
-    env, io,
-    os::unix::process::ExitStatusExt,
-    path::Path,
-    process::{Command, Output, Stdio},
-};
+use std::{env, path::Path, process::Command};
+
+use launch::{Captured, Death, Launcher};
 
 use crate::{
     error::{Error, Result},
-    process::Cancel,
     tools::git_version,
 };
 
@@ -91,8 +87,7 @@ fn bare(folder: &Path) -> Command {
         // A folder inside somebody's repository must not be taken for it.
         .env("GIT_CEILING_DIRECTORIES", folder.parent().unwrap_or(folder))
         .env_remove("LANGUAGE")
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null());
+        .env("LC_ALL", "C");
     for setting in SETTINGS {
         command.args(["-c", setting]);
     }
@@ -112,67 +107,45 @@ pub(crate) enum Answer {
 /// # Errors
 /// When git cannot be started, is killed, or fails for a reason of its own: none of
 /// these says anything about a patch.
-pub(crate) fn ask(what: &str, command: &mut Command, cancel: &Cancel) -> Result<Answer> {
-    let output = output(command, cancel)?;
-    if output.status.success() {
-        return Ok(Answer::Taken);
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let says = |start: &str| said.lines().any(|line| line.starts_with(start));
+pub(crate) fn ask(what: &str, command: Command, launcher: &Launcher) -> Result<Answer> {
+    let Captured { death, stderr, .. } = output(what, command, launcher)?;
+    let says = |start: &str| stderr.lines().any(|line| line.starts_with(start));
     // A patch that does not fit is status 1. One that is no patch is status 128 and
     // an error; what is wrong with the repository or the machine is fatal.
-    match output.status.code() {
-        Some(1) if !says("fatal: ") => Ok(Answer::Refused(said.into_owned())),
-        Some(128) if says("error: ") && !says("fatal: ") => Ok(Answer::Refused(said.into_owned())),
-        _ => Err(failed(what, &output)),
+    match death {
+        Death::Exited(0) => Ok(Answer::Taken),
+        Death::Exited(1) if !says("fatal: ") => Ok(Answer::Refused(stderr)),
+        Death::Exited(128) if says("error: ") && !says("fatal: ") => Ok(Answer::Refused(stderr)),
+        _ => Err(failed(what, death, &stderr)),
     }
 }
 
 /// Runs a git that has to succeed, and gives its stdout.
-pub(crate) fn capture(what: &str, command: &mut Command, cancel: &Cancel) -> Result<String> {
-    let output = output(command, cancel)?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        false => Err(failed(what, &output)),
+pub(crate) fn capture(what: &str, command: Command, launcher: &Launcher) -> Result<String> {
+    let Captured {
+        death,
+        stdout,
+        stderr,
+    } = output(what, command, launcher)?;
+    match death.is_success() {
+        true => Ok(stdout),
+        false => Err(failed(what, death, &stderr)),
     }
 }
 
-fn output(command: &mut Command, cancel: &Cancel) -> Result<Output> {
-    /// `SIGINT`: the terminal's Ctrl-C reaches a child before we know of it.
-    const INTERRUPT: i32 = 2;
-    cancel.check()?;
-    let output = match command.output() {
-        Ok(output) => output,
-        Err(error) => return Err(not_started(error)),
-    };
-    if output.status.signal() == Some(INTERRUPT) {
-        return Err(Error::Interrupted);
-    }
-    if output.status.signal().is_some() {
-        cancel.check()?;
-    }
-    Ok(output)
+fn output(what: &str, command: Command, launcher: &Launcher) -> Result<Captured> {
+    launch::output(launcher, what, command).map_err(|error| match error {
+        // Without a git, the error that says how to get one.
+        launch::Error::Start { .. } => git_version().err().unwrap_or_else(|| error.into()),
+        error => error.into(),
+    })
 }
 
-/// Without a git, the error that says how to get one.
-fn not_started(source: io::Error) -> Error {
-    match (source.kind(), git_version()) {
-        (io::ErrorKind::NotFound, Err(missing)) => missing,
-        _ => Error::Io {
-            action: "run",
-            path: "git".into(),
-            source,
-        },
-    }
-}
-
-fn failed(what: &str, output: &Output) -> Error {
+fn failed(what: &str, death: Death, said: &str) -> Error {
     Error::Command {
         what: what.to_owned(),
-        status: output.status.to_string(),
-        tail: String::from_utf8_lossy(&output.stderr)
-            .trim_end()
-            .to_owned(),
+        status: death.to_string(),
+        tail: said.trim_end().to_owned(),
         log: None,
     }
 }

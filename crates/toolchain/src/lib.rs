@@ -30,7 +30,7 @@ pub mod pin;
 mod ping;
 mod pip;
 pub mod platform;
-pub mod process;
+mod process;
 pub mod progress;
 pub mod series;
 pub mod store;
@@ -48,8 +48,8 @@ use driver::Driver;
 use environment::Environment;
 pub use error::{Error, Result};
 use fetch::Source;
+use launch::Launcher;
 use pin::{Pin, SourcePin};
-use process::Cancel;
 use progress::{Progress, Silent};
 use store::Store;
 
@@ -65,7 +65,7 @@ pub struct Toolchain {
     /// Held from the first use of the store on, by all clones together.
     shared: Arc<Mutex<Option<Shared>>>,
     progress: Arc<dyn Progress>,
-    cancel: Cancel,
+    launcher: Launcher,
     environment: Environment,
     driver: Driver,
     offline: bool,
@@ -92,18 +92,19 @@ impl Toolchain {
             store,
             shared: Arc::default(),
             progress: Arc::new(Silent),
-            cancel: Cancel::default(),
+            launcher: Launcher::default(),
             environment: Environment::of_process(),
             driver: Driver::default(),
             offline: false,
         }
     }
 
-    /// Tells `progress` what happens, and stops when `cancel` says so.
-    pub fn attended(self, progress: Arc<dyn Progress>, cancel: Cancel) -> Self {
+    /// Reports to `progress`, and starts every program by `launcher`, whose wish to stop
+    /// ends whatever is going on.
+    pub fn attended(self, progress: Arc<dyn Progress>, launcher: Launcher) -> Self {
         Toolchain {
             progress,
-            cancel,
+            launcher,
             ..self
         }
     }

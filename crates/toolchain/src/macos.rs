@@ -41,16 +41,15 @@ pub fn checked_sdk(version: &str) -> Result<String> {
 /// # Errors
 /// [`Error::MissingTool`] when none are chosen.
 pub fn developer_folder() -> Result<String> {
-    process::capture(
-        "asking xcode-select",
-        Command::new("xcode-select").arg("-p"),
-    )
-    .map(|folder| folder.trim().to_owned())
-    .map_err(|_| Error::MissingTool {
-        tool: "the Command Line Tools",
-        why: "they have the compilers and the SDK",
-        remedy: "xcode-select --install".into(),
-    })
+    let mut xcode_select = Command::new("xcode-select");
+    xcode_select.arg("-p");
+    process::ask("asking xcode-select", xcode_select)
+        .map(|folder| folder.trim().to_owned())
+        .map_err(|_| Error::MissingTool {
+            tool: "the Command Line Tools",
+            why: "they have the compilers and the SDK",
+            remedy: "xcode-select --install".into(),
+        })
 }
 
 /// What `rdma_ctl status` says; `None` when it says neither.
@@ -67,8 +66,9 @@ pub fn rdma_is_enabled(said: &str) -> Option<bool> {
 
 /// The state of RDMA over Thunderbolt, in words.
 pub fn rdma_status() -> String {
-    let said = process::capture("asking rdma_ctl", Command::new("rdma_ctl").arg("status"));
-    match said {
+    let mut rdma_ctl = Command::new("rdma_ctl");
+    rdma_ctl.arg("status");
+    match process::ask("asking rdma_ctl", rdma_ctl) {
         Ok(said) => rdma_in_words(&said),
         Err(_) => "no rdma_ctl, which macOS has from 26.2 on; emulated cables are used".into(),
     }

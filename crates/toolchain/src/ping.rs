@@ -15,7 +15,6 @@ use std::{
 use crate::{
     Toolchain, build_script,
     error::{Error, IoContext, Result},
-    process,
 };
 
 impl Toolchain {
@@ -45,13 +44,7 @@ impl Toolchain {
             .env("LIBCLANG_PATH", &clang.libclang)
             .env("BINDGEN_EXTRA_CLANG_ARGS", include + &clang.args.join(" "))
             .env("LIBRARY_PATH", library.with_file_name(""));
-        process::run(
-            "compiling rails-ping",
-            &mut build,
-            &self.cancel,
-            None,
-            |_| {},
-        )?;
+        launch::run(&self.launcher, "compiling rails-ping", build, None, |_| {})?;
         self.progress.finish();
         let program = target.join("release/rails-ping");
         match program.is_file() {

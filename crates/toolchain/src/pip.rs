@@ -10,7 +10,6 @@ use crate::{
     Toolchain,
     error::{Error, IoContext, Result},
     platform::Platform,
-    process,
     store::{Kind, sha256, write_listing},
 };
 
@@ -77,7 +76,7 @@ impl Toolchain {
         }
         let requirements = scratch.join("requirements.txt");
         fs::write(&requirements, set.requirements).at("write", &requirements)?;
-        let mut pip = Command::new(python_with_pip(scratch)?);
+        let mut pip = Command::new(self.python_with_pip(scratch)?);
         pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
             .args([
                 "--no-deps",
@@ -94,14 +93,14 @@ impl Toolchain {
             .env("PIP_ROOT_USER_ACTION", "ignore")
             // A user's `pip --user` default contradicts --target.
             .env("PIP_USER", "0");
-        process::run(
+        launch::run(
+            &self.launcher,
             "installing the build tools with pip",
-            &mut pip,
-            &self.cancel,
+            pip,
             None,
             |_| {},
         )
-        .map_err(with_pip_remedy)
+        .map_err(|error| with_pip_remedy(error.into()))
     }
 }
 
@@ -113,32 +112,52 @@ fn python() -> String {
         .unwrap_or_else(|| "python3".into())
 }
 
-/// The Python that will install the tool set, in words: one that has pip, or one that can
-/// make an environment that has it.
-pub(crate) fn python_in_words() -> Result<String> {
-    let ask = |what: &str, arguments: &[&str]| {
-        process::capture(what, Command::new(python()).args(arguments))
-            .map(|said| said.trim().to_owned())
-    };
-    if let Ok(pip) = pip_version() {
-        return Ok(pip.trim().to_owned());
+impl Toolchain {
+    /// The Python that will install the tool set, in words: one that has pip, or one that
+    /// can make an environment that has it.
+    pub(crate) fn python_in_words(&self) -> Result<String> {
+        if let Some(pip) = self.pip_version()? {
+            return Ok(pip);
+        }
+        // Debian's venv without its package ensurepip makes environments without pip.
+        let can = self.python(&["-c", "import venv, ensurepip"])?;
+        match (can, self.python(&["--version"])?) {
+            (Some(_), Some(version)) => Ok(format!(
+                "{version} without pip, of which venv makes one with it"
+            )),
+            _ => Err(no_pip()),
+        }
     }
-    // Debian's venv without its package ensurepip makes environments without pip.
-    let version = ask("asking Python", &["-c", "import venv, ensurepip"])
-        .and_then(|_| ask("asking Python", &["--version"]))
-        .map_err(|_| no_pip())?;
-    Ok(format!(
-        "{version} without pip, of which venv makes one with it"
-    ))
-}
 
-/// Whether pip answers, and as what.
-fn pip_version() -> Result<String> {
-    process::capture(
-        "asking pip",
-        Command::new(python()).args(["-m", "pip", "--version"]),
-    )
-    .map_err(|_| no_pip())
+    /// What pip answers, where there is one.
+    fn pip_version(&self) -> Result<Option<String>> {
+        self.python(&["-m", "pip", "--version"])
+    }
+
+    /// What Python answers, where it does.
+    fn python(&self, arguments: &[&str]) -> Result<Option<String>> {
+        let mut command = Command::new(python());
+        command.args(arguments);
+        match launch::capture(&self.launcher, "asking Python", command) {
+            Ok(said) => Ok(Some(said.trim().to_owned())),
+            Err(launch::Error::Interrupted(interrupted)) => Err(interrupted.into()),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The user's Python when it has pip, else that of an environment made in `scratch`:
+    /// distributions leave pip out more often than what makes one.
+    fn python_with_pip(&self, scratch: &Path) -> Result<PathBuf> {
+        if self.pip_version()?.is_some() {
+            return Ok(python().into());
+        }
+        let environment = scratch.join("venv");
+        let folder = environment.display().to_string();
+        match self.python(&["-m", "venv", &folder])? {
+            Some(_) => Ok(environment.join("bin/python")),
+            None => Err(no_pip()),
+        }
+    }
 }
 
 fn no_pip() -> Error {
@@ -167,21 +186,5 @@ fn with_pip_remedy(error: Error) -> Error {
             log,
         },
         other => other,
-    }
-}
-
-/// The user's Python when it has pip, else that of an environment made in
-/// `scratch`: distributions leave pip out more often than what makes one.
-fn python_with_pip(scratch: &Path) -> Result<PathBuf> {
-    let python = python();
-    let Err(missing) = pip_version() else {
-        return Ok(python.into());
-    };
-    let environment = scratch.join("venv");
-    let mut venv = Command::new(&python);
-    venv.args(["-m", "venv"]).arg(&environment);
-    match process::capture("making a Python environment", &mut venv) {
-        Ok(_) => Ok(environment.join("bin/python")),
-        Err(_) => Err(missing),
     }
 }

@@ -78,7 +78,7 @@ impl Toolchain {
     pub(crate) fn waiting<T>(&self, act: impl FnOnce(&Wait<'_>) -> T) -> T {
         act(&Wait {
             note: &|text| self.progress.note(text),
-            stop: &|| self.cancel.is_cancelled(),
+            stop: &|| self.launcher.cancel().is_cancelled(),
         })
     }
 
@@ -206,7 +206,7 @@ impl Toolchain {
             let _lock = self.waiting(|wait| shared.lock(kind, &key, wait))?;
             let path = self.store.entry(kind, &key)?;
             if path.is_dir() {
-                self.cancel.check()?;
+                self.launcher.cancel().check()?;
                 let outcome = match kind {
                     Kind::Source => verify_tree(&path, &key)?,
                     Kind::Build => verify_build(&path, &key)?,

@@ -103,7 +103,9 @@ pub(crate) fn version_of(
     why: &'static str,
     remedy: &'static str,
 ) -> Result<String> {
-    process::capture(program, Command::new(program).arg("--version"))
+    let mut command = Command::new(program);
+    command.arg("--version");
+    process::ask(program, command)
         .map(|v| v.lines().next().unwrap_or_default().to_owned())
         .map_err(|_| Error::MissingTool {
             tool: program,
@@ -159,7 +161,7 @@ pub(crate) fn sdk_version(environment: &Environment) -> Result<Option<String>> {
     environment
         .apply(&mut xcrun)
         .args(["--sdk", "macosx", "--show-sdk-version"]);
-    process::capture("asking for the macOS SDK's version", &mut xcrun)
+    process::ask("asking for the macOS SDK's version", xcrun)
         .map(|v| Some(v.trim().to_owned()))
         .map_err(|_| Error::MissingTool {
             tool: "the macOS SDK",

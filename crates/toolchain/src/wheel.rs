@@ -13,7 +13,6 @@ use crate::{
     Toolchain,
     error::{Error, IoContext, Result},
     pip::PipSet,
-    process,
     store::{Kind, sha256},
     tools,
 };
@@ -61,10 +60,10 @@ impl Toolchain {
             maturin.env("CARGO_NET_OFFLINE", "true");
         }
         self.progress.step("Building", "the rail-matrix wheel");
-        process::run(
+        launch::run(
+            &self.launcher,
             "building the rail-matrix wheel",
-            &mut maturin,
-            &self.cancel,
+            maturin,
             None,
             |_| {},
         )?;

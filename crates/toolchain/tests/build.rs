@@ -6,6 +6,7 @@ mod common;
 use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc};
 
 use common::copy_folder;
+use launch::Launcher;
 use toolchain::{
     DEFAULT_PIN, Error, Toolchain,
     build::Request,
@@ -14,7 +15,6 @@ use toolchain::{
     fetch::Source,
     manifest::Manifest,
     pin::Pin,
-    process::Cancel,
     progress::Silent,
     series::Series,
     store::{Kind, Store, sha256},
@@ -132,9 +132,9 @@ fn a_build_that_was_changed_is_thrown_away() {
     copy(&entry);
     let store = Store::at(folder.path());
     // Anything that would have to be made ends as interrupted.
-    let cancel = Cancel::default();
-    cancel.cancel();
-    let copied = Toolchain::with_store(store.clone()).attended(Arc::new(Silent), cancel);
+    let launcher = Launcher::default();
+    launcher.cancel().cancel();
+    let copied = Toolchain::with_store(store.clone()).attended(Arc::new(Silent), launcher);
     assert!(copied.build(&request).unwrap().current);
 
     let library = folder

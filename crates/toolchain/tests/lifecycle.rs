@@ -10,11 +10,11 @@ use std::{
 };
 
 use common::{Checkout, change_line, numbered_lines};
+use launch::Launcher;
 use toolchain::{
     Error, Toolchain,
     error::Kind,
     pin::Pin,
-    process::Cancel,
     progress::Progress,
     series::{Class, Exported, Refreshed, Series, State},
 };
@@ -327,7 +327,7 @@ fn new_files_that_git_ignores_are_told_and_taken_on_demand() {
     let toolchain = bench
         .toolchain()
         .clone()
-        .attended(notes.clone(), Cancel::default());
+        .attended(notes.clone(), Launcher::default());
     let refresh = || toolchain.refresh_patch(&bench.pin(), "second", &bench.copy);
     bench.refused(refresh(), &["nothing"]);
     let told = notes.0.lock().unwrap().join("\n");

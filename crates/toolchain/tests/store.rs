@@ -18,12 +18,12 @@ use std::{
 };
 
 use common::{Checkout, change_line};
+use launch::Launcher;
 use toolchain::{
     Error, Toolchain,
     build::{Build, Request},
     pin::Pin,
     platform::Platform,
-    process::Cancel,
     progress::Progress,
     series::Series,
     store::{Kind, Outcome, Store, Verified},
@@ -203,7 +203,7 @@ fn edited(
         done: AtomicBool::new(false),
     });
     let toolchain = checkout.toolchain.clone();
-    (toolchain.attended(edit.clone(), Cancel::default()), edit)
+    (toolchain.attended(edit.clone(), Launcher::default()), edit)
 }
 
 /// Before the lock, and before the copying that follows the installation of the tools.
@@ -461,12 +461,12 @@ fn waiting_for_another_process_can_be_interrupted() {
             &store::Wait::silently(),
         )
         .unwrap();
-    let cancel = Cancel::default();
-    cancel.cancel();
+    let launcher = Launcher::default();
+    launcher.cancel().cancel();
     let attended = checkout
         .toolchain
         .clone()
-        .attended(Arc::new(toolchain::progress::Silent), cancel);
+        .attended(Arc::new(toolchain::progress::Silent), launcher);
     let error = attended
         .fetch(&pin.mlx, &toolchain::fetch::Source::Auto)
         .unwrap_err();

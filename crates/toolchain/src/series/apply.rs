@@ -86,7 +86,7 @@ impl Toolchain {
         let what = format!("{} (patched without {name})", pin.mlx.name);
         self.derive(&key, &what, |folder| {
             Listing::of_folder(&patched.path)?.sync(&patched.path, folder)?;
-            unapply(folder, &fix, &self.cancel)?.map_err(|hunks| Error::Entangled {
+            unapply(folder, &fix, &self.launcher)?.map_err(|hunks| Error::Entangled {
                 patch: name.to_owned(),
                 pin: pin.version.clone(),
                 hunks,
@@ -124,7 +124,7 @@ impl Toolchain {
         self.derive(&key, &what, |folder| {
             let pristine = self.fetch(&pin.mlx, &Source::Auto)?;
             pin.mlx.listing.sync(&pristine.path, folder)?;
-            let tree = PatchTree::new(folder, &pristine.path, &patches, &self.cancel);
+            let tree = PatchTree::new(folder, &pristine.path, &patches, &self.launcher);
             self.apply_all(pin, &patches, &tree)?;
             refuse_edited(&patches)
         })

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use launch::Launcher;
+
 use crate::{
     error::{Error, Result},
     git::{Answer, ask, git},
-    process::Cancel,
     series::{Patch, State, origin::Origin},
 };
 
@@ -17,7 +18,7 @@ pub(super) struct PatchTree<'a> {
     folder: &'a Path,
     patches: &'a [Patch],
     origin: Origin<'a>,
-    cancel: &'a Cancel,
+    launcher: &'a Launcher,
 }
 
 impl<'a> PatchTree<'a> {
@@ -26,13 +27,13 @@ impl<'a> PatchTree<'a> {
         folder: &'a Path,
         base: &'a Path,
         patches: &'a [Patch],
-        cancel: &'a Cancel,
+        launcher: &'a Launcher,
     ) -> Self {
         PatchTree {
             folder,
             patches,
-            origin: Origin::new(base, patches, cancel),
-            cancel,
+            origin: Origin::new(base, patches, launcher),
+            launcher,
         }
     }
 
@@ -71,25 +72,29 @@ impl<'a> PatchTree<'a> {
     }
 
     fn git_apply(&self, patch: &Patch, arguments: &[&str]) -> Result<Result<(), Places>> {
-        git_apply(self.folder, patch, arguments, self.cancel)
+        git_apply(self.folder, patch, arguments, self.launcher)
     }
 }
 
 /// Takes a patch out of a folder again; the error is the places git refused.
-pub(super) fn unapply(folder: &Path, patch: &Patch, cancel: &Cancel) -> Result<Result<(), Places>> {
-    git_apply(folder, patch, &["--reverse"], cancel)
+pub(super) fn unapply(
+    folder: &Path,
+    patch: &Patch,
+    launcher: &Launcher,
+) -> Result<Result<(), Places>> {
+    git_apply(folder, patch, &["--reverse"], launcher)
 }
 
 fn git_apply(
     folder: &Path,
     patch: &Patch,
     arguments: &[&str],
-    cancel: &Cancel,
+    launcher: &Launcher,
 ) -> Result<Result<(), Places>> {
     let mut command = git(folder, &["apply", "--whitespace=nowarn"]);
     command.args(arguments).arg(&patch.file);
     Ok(
-        match ask(&format!("applying {}", patch.name), &mut command, cancel)? {
+        match ask(&format!("applying {}", patch.name), command, launcher)? {
             Answer::Taken => Ok(()),
             Answer::Refused(said) => Err(refused_hunks(&said)),
         },

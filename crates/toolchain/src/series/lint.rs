@@ -102,7 +102,7 @@ impl Toolchain {
             lint.form(name, &text(&copy.imported, name), &text(&rendered, name));
         }
         let folder = &copy.repository.folder;
-        let tree = PatchTree::new(folder, folder, &patches, &self.cancel);
+        let tree = PatchTree::new(folder, folder, &patches, &self.launcher);
         for (at, patch) in patches.iter().enumerate() {
             if let Err(places) = tree.unapplies(at)? {
                 lint.entangled(patch, &places);

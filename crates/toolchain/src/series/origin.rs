@@ -4,9 +4,10 @@ use std::{cell::RefCell, path::Path};
 
 use tempfile::TempDir;
 
+use launch::Launcher;
+
 use crate::{
     error::{IoContext, Result},
-    process::Cancel,
     series::{Patch, repository::Repository},
     tree::ObjectId,
 };
@@ -15,7 +16,7 @@ use crate::{
 pub(super) struct Origin<'a> {
     base: &'a Path,
     patches: &'a [Patch],
-    cancel: &'a Cancel,
+    launcher: &'a Launcher,
     made: RefCell<Option<Made>>,
 }
 
@@ -28,11 +29,11 @@ struct Made {
 }
 
 impl<'a> Origin<'a> {
-    pub(super) fn new(base: &'a Path, patches: &'a [Patch], cancel: &'a Cancel) -> Self {
+    pub(super) fn new(base: &'a Path, patches: &'a [Patch], launcher: &'a Launcher) -> Self {
         Origin {
             base,
             patches,
-            cancel,
+            launcher,
             made: RefCell::new(None),
         }
     }
@@ -59,7 +60,7 @@ impl<'a> Origin<'a> {
 
     fn make(&self) -> Result<Made> {
         let scratch = tempfile::tempdir().at("create a folder in", std::env::temp_dir())?;
-        let repository = Repository::init(scratch.path().to_path_buf(), self.cancel)?;
+        let repository = Repository::init(scratch.path().to_path_buf(), self.launcher)?;
         let mut tree = repository.tree_of(self.base)?;
         let mut trees = vec![tree];
         for patch in self.patches {

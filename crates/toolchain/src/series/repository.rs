@@ -9,10 +9,11 @@ use std::{
 
 use tempfile::NamedTempFile;
 
+use launch::Launcher;
+
 use crate::{
     error::{Error, IoContext, Result},
     git::{Answer, ask, capture, git},
-    process::Cancel,
     series::git::{Places, refused_hunks},
     tree::ObjectId,
 };
@@ -46,21 +47,21 @@ pub(super) struct Commit {
 #[derive(Debug)]
 pub(super) struct Repository {
     pub(super) folder: PathBuf,
-    cancel: Cancel,
+    launcher: Launcher,
 }
 
 impl Repository {
     /// The repository in `folder`.
-    pub(super) fn at(folder: PathBuf, cancel: &Cancel) -> Self {
+    pub(super) fn at(folder: PathBuf, launcher: &Launcher) -> Self {
         Repository {
             folder,
-            cancel: cancel.clone(),
+            launcher: launcher.clone(),
         }
     }
 
     /// Makes `folder` a repository.
-    pub(super) fn init(folder: PathBuf, cancel: &Cancel) -> Result<Self> {
-        let repository = Self::at(folder, cancel);
+    pub(super) fn init(folder: PathBuf, launcher: &Launcher) -> Result<Self> {
+        let repository = Self::at(folder, launcher);
         repository.run(&["init", "--quiet", "--initial-branch=series"])?;
         // For the user's own words on ignored files; a template would make it.
         let info = repository.folder.join(".git/info");
@@ -71,12 +72,12 @@ impl Repository {
     }
 
     pub(super) fn run(&self, arguments: &[&str]) -> Result<String> {
-        self.capture(&mut git(&self.folder, arguments))
+        self.capture(git(&self.folder, arguments))
     }
 
     /// With an index of ours, so that the user's stays as it is.
     fn run_aside(&self, arguments: &[&str]) -> Result<String> {
-        self.capture(&mut self.aside(arguments))
+        self.capture(self.aside(arguments))
     }
 
     fn aside(&self, arguments: &[&str]) -> Command {
@@ -89,8 +90,8 @@ impl Repository {
         self.folder.join(".git/rails-index")
     }
 
-    fn capture(&self, command: &mut Command) -> Result<String> {
-        capture(&self.what(), command, &self.cancel)
+    fn capture(&self, command: Command) -> Result<String> {
+        capture(&self.what(), command, &self.launcher)
     }
 
     fn what(&self) -> String {
@@ -109,8 +110,9 @@ impl Repository {
             let mut command = self.aside(arguments);
             command
                 .env("GIT_DIR", self.folder.join(".git"))
-                .env("GIT_WORK_TREE", folder);
-            self.capture(command.current_dir(folder))
+                .env("GIT_WORK_TREE", folder)
+                .current_dir(folder);
+            self.capture(command)
         };
         run(&["add", "--all", "--force"])?;
         self.id(&run(&["write-tree"])?)
@@ -212,7 +214,7 @@ impl Repository {
             self.run_aside(&["read-tree", &onto.to_string()])?;
             let mut command = self.aside(&["apply", "--cached", "--whitespace=nowarn"]);
             command.args(how).arg(patch);
-            let answer = ask(&self.what(), &mut command, &self.cancel)?;
+            let answer = ask(&self.what(), command, &self.launcher)?;
             Ok::<_, Error>(match answer {
                 Answer::Taken => None,
                 Answer::Refused(said) => Some(said),

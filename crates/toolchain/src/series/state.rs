@@ -54,7 +54,7 @@ impl Toolchain {
         let copy = scratch.path().join("tree");
         Listing::of_folder(tree)?.sync(tree, &copy)?;
         let patches = self.patches(pin, Series::Patched)?;
-        let tree = PatchTree::new(&copy, &pristine, &patches, &self.cancel);
+        let tree = PatchTree::new(&copy, &pristine, &patches, &self.launcher);
         let mut states = Vec::new();
         for (at, patch) in patches.iter().enumerate() {
             let state = tree.state(at)?;

@@ -5,12 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use launch::Launcher;
+
 use crate::{
     Toolchain,
     error::{Error, IoContext, Result},
     fetch::Source,
     pin::Pin,
-    process::Cancel,
     series::{
         Patch, Series, State,
         git::PatchTree,
@@ -40,8 +41,8 @@ impl WorkingCopy {
     /// # Errors
     /// When the folder is none, is one of another MLX, or is older than the
     /// pin's patches.
-    pub(super) fn open(pin: &Pin, folder: &Path, cancel: &Cancel) -> Result<Self> {
-        let copy = Self::read(pin, folder, cancel)?;
+    pub(super) fn open(pin: &Pin, folder: &Path, launcher: &Launcher) -> Result<Self> {
+        let copy = Self::read(pin, folder, launcher)?;
         match copy.outdated(pin)? {
             None => Ok(copy),
             Some(file) => Err(Error::Input {
@@ -57,7 +58,7 @@ impl WorkingCopy {
     }
 
     /// As [`WorkingCopy::open`], however old it is.
-    pub(super) fn read(pin: &Pin, folder: &Path, cancel: &Cancel) -> Result<Self> {
+    pub(super) fn read(pin: &Pin, folder: &Path, launcher: &Launcher) -> Result<Self> {
         let refuse = |problem: String, remedy: String| {
             Err(Error::Input {
                 input: folder.display().to_string(),
@@ -73,7 +74,7 @@ impl WorkingCopy {
                 format!("make one with `cargo xtask patch edit --mlx {mlx} --dir {dir}`"),
             );
         }
-        let repository = Repository::at(folder.to_path_buf(), cancel);
+        let repository = Repository::at(folder.to_path_buf(), launcher);
         let stack = Stack::read(&repository)?;
         if stack.base != pin.mlx.tree {
             return refuse(
@@ -179,7 +180,7 @@ impl Toolchain {
         let scratch = tempfile::tempdir_in(parent).at("create a folder in", parent)?;
         let made = scratch.path().join("tree");
         pin.mlx.listing.sync(&pristine.path, &made)?;
-        let repository = Repository::init(made.clone(), &self.cancel)?;
+        let repository = Repository::init(made.clone(), &self.launcher)?;
         let mut stack = Stack {
             base: repository.tree_of_all_files()?,
             layers: Vec::new(),
@@ -190,7 +191,7 @@ impl Toolchain {
         }
         let imported = Snapshot::load(&pin.folder)?;
         let mut skipped = Vec::new();
-        let tree = PatchTree::new(&made, &pristine.path, &patches, &self.cancel);
+        let tree = PatchTree::new(&made, &pristine.path, &patches, &self.launcher);
         for (at, patch) in patches.iter().enumerate() {
             match tree.state(at)? {
                 State::Applies => tree.apply(at)?,
