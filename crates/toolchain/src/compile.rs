@@ -128,7 +128,7 @@ impl Compilation<'_> {
         let mut places = vec![
             (work.to_path_buf(), "."),
             (toolchain.store.root().join("sources"), "sources"),
-            (toolchain.store.root().join("tools"), "tools"),
+            (tools.root().to_path_buf(), "tools"),
         ];
         if let Some(folder) = &sources.metal_cpp {
             define("FETCHCONTENT_SOURCE_DIR_METAL_CPP", folder);
