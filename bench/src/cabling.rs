@@ -81,7 +81,10 @@ impl Cabling for Emulated {
         let faults = fabric.play(move |step, done| {
             if let Err(error) = done {
                 let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-                told.push(format!("{step}: not done: {error}"));
+                told.push(format!(
+                    "{step}: not done: {}",
+                    softrail::with_causes(&error)
+                ));
             }
         });
         Ok(Box::new(EmulatedCables {

@@ -117,6 +117,17 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     Ok(Duration::from_nanos(nanos.round() as u64))
 }
 
+/// Reads how long something lasts, such as `2 s`. A number alone is seconds.
+///
+/// # Errors
+/// When the number or the unit cannot be read, or the time has no place in a [`Duration`].
+pub fn parse_seconds(text: &str) -> Result<Duration, UnitError> {
+    match text.trim().parse().map(Duration::try_from_secs_f64) {
+        Ok(Ok(time)) => Ok(time),
+        _ => parse_duration(text),
+    }
+}
+
 /// Writes a rate in the largest byte unit that loses nothing.
 pub fn format_rate(bytes_per_second: u64) -> String {
     let byte_units = BANDWIDTH
@@ -238,6 +249,16 @@ mod tests {
         assert_eq!(parse_time("20 us"), Ok(Duration::from_micros(20)));
         assert_eq!(parse_time("20µs"), Ok(Duration::from_micros(20)));
         assert_eq!(parse_time("0.5 ms"), Ok(Duration::from_micros(500)));
+    }
+
+    #[test]
+    fn a_time_without_a_unit_is_seconds_where_the_caller_says_so() {
+        assert_eq!(parse_seconds("20"), parse_duration("20 s"));
+        assert_eq!(parse_seconds("2.5"), Ok(Duration::from_millis(2500)));
+        assert_eq!(parse_seconds("5 ms"), Ok(Duration::from_millis(5)));
+        for bad in ["", "-1", "inf", "NaN", "1e30", "5 minutes"] {
+            assert!(parse_seconds(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Compilation<'_> {
     ) -> Result<()> {
         let what = self.inputs.to_string();
         let file = self.work.join("spec.json");
-        self.spec(toolchain, prefix).save(&file)?;
+        self.spec(toolchain, prefix)?.save(&file)?;
         let mut driver = toolchain.driver(&file)?;
         toolchain
             .environment
@@ -84,7 +84,7 @@ impl Compilation<'_> {
         assert_jaccl(&self.inputs.mlx, &library)
     }
 
-    fn spec(&self, toolchain: &Toolchain, prefix: &Path) -> Spec {
+    fn spec(&self, toolchain: &Toolchain, prefix: &Path) -> Result<Spec> {
         let Self {
             inputs,
             tools,
@@ -125,9 +125,10 @@ impl Compilation<'_> {
             define("RAILS_VERBS_DIR", verbs);
             define("RAILS_OPENBLAS_DIR", &tools.openblas());
         }
+        let store = toolchain.store.root()?;
         let mut places = vec![
             (work.to_path_buf(), "."),
-            (toolchain.store.root().join("sources"), "sources"),
+            (store.join("sources"), "sources"),
             (tools.root().to_path_buf(), "tools"),
         ];
         if let Some(folder) = &sources.metal_cpp {
@@ -135,11 +136,11 @@ impl Compilation<'_> {
             places.push((folder.clone(), "metal-cpp"));
         }
         define("RAILS_PREFIX_MAPS", &prefix_maps(&places).join(";"));
-        Spec {
+        Ok(Spec {
             recipe: sources.recipe.clone(),
             work: work.to_path_buf(),
             defines,
-        }
+        })
     }
 
     /// The log is published with the build; of a failed one it stays in the work

@@ -143,9 +143,8 @@ impl Toolchain {
     }
 
     fn writable_store(&self) -> Result<String, Error> {
-        self.store
-            .scratch()
-            .map(|_| self.store.root().display().to_string())
+        self.scratch()?;
+        Ok(self.store.root()?.display().to_string())
     }
 
     fn tool_set(&self) -> Check {
@@ -180,11 +179,8 @@ impl Toolchain {
             Err(error) => return vec![Check::missing(&source, &error)],
         };
         let fetch = format!("cargo xtask fetch --mlx {version}");
-        let mut checks = vec![if self
-            .store
-            .entry(Kind::Source, &pin.mlx.tree.to_string())
-            .is_dir()
-        {
+        let is_fetched = self.store.holds(Kind::Source, &pin.mlx.tree.to_string());
+        let mut checks = vec![if is_fetched {
             Check::present(&source, format!("tree {}", pin.mlx.tree))
         } else {
             Check::on_demand(&source, "not fetched yet", &fetch)

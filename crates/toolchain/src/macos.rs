@@ -4,12 +4,17 @@ use std::process::Command;
 
 use crate::{
     error::{Error, Result},
-    pin::numbers,
     process,
 };
 
 /// The oldest SDK and deployment target that give MLX its jaccl.
 pub const WITH_JACCL: &str = "26.2";
+
+/// The numbers of an SDK's version, to compare it by.
+fn numbers(version: &str) -> Vec<u32> {
+    let parts = version.split('.');
+    parts.map(|part| part.parse().unwrap_or(0)).collect()
+}
 
 /// Whether an SDK of this version has what jaccl needs.
 pub fn has_jaccl(sdk: &str) -> bool {

@@ -1,6 +1,6 @@
 //! What a build was made from, and what came out.
 
-use std::{collections::BTreeMap, fmt, fs, path::Path};
+use std::{collections::BTreeMap, fmt, fs, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -253,8 +253,35 @@ pub struct Artefact {
     pub path: String,
     /// Its size.
     pub bytes: u64,
-    /// Its content.
+    /// The SHA-256 of its content; of a link, that of the path it holds.
     pub sha256: String,
+}
+
+impl Artefact {
+    /// Every file below `prefix`, by path.
+    pub(crate) fn of_folder(prefix: &Path) -> Result<Vec<Self>> {
+        let mut artefacts = Vec::new();
+        for found in walkdir::WalkDir::new(prefix) {
+            let found = found.map_err(io::Error::from).at("read", prefix)?;
+            let path = found.path();
+            let content = match found.file_type() {
+                kind if kind.is_dir() => continue,
+                kind if kind.is_symlink() => {
+                    let target = fs::read_link(path).at("read", path)?;
+                    target.into_os_string().into_encoded_bytes()
+                }
+                _ => fs::read(path).at("read", path)?,
+            };
+            let name = path.strip_prefix(prefix).unwrap_or(path);
+            artefacts.push(Artefact {
+                path: name.to_string_lossy().into_owned(),
+                bytes: content.len() as u64,
+                sha256: sha256(&content),
+            });
+        }
+        artefacts.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(artefacts)
+    }
 }
 
 /// `manifest.json` of a build.
@@ -271,7 +298,7 @@ pub struct Manifest {
     pub seconds: u64,
     /// When it was done, in seconds since 1970.
     pub finished: u64,
-    /// The libraries, largest part of a prefix and the part that runs.
+    /// Every file of the prefix, by path.
     pub artefacts: Vec<Artefact>,
 }
 

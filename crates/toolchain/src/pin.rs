@@ -10,12 +10,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use semver::Version;
 use serde::Deserialize;
+use toml_edit::{DocumentMut, Item};
 
 use crate::{
     error::{Error, IoContext, Result},
+    journal,
     tree::{Listing, ObjectId},
 };
+
+/// The file in a pin's folder that says what it is.
+pub(crate) const PIN_FILE: &str = "pin.toml";
 
 /// An exact MLX.
 #[derive(Debug, Clone)]
@@ -140,7 +146,9 @@ impl Pin {
             });
         }
         let folder = patches.join(version);
-        let file = folder.join("pin.toml");
+        // A command that changed the pin may have been killed in the middle.
+        journal::finish(&folder)?;
+        let file = folder.join(PIN_FILE);
         let text = fs::read_to_string(&file).at("read", &file)?;
         let mut parsed: PinFile = toml::from_str(&text).map_err(|e| Error::malformed(&file, e))?;
         let pristine = Recorded {
@@ -195,49 +203,66 @@ impl Pin {
             problem: format!("cannot be read ({error})"),
             remedy: "run `cargo xtask` in a whole checkout of mlx-rails".into(),
         })?;
-        let mut versions: Vec<String> = listed
-            .flatten()
-            .filter(|entry| entry.path().join("pin.toml").is_file())
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect();
-        versions.sort_by_key(|version| numbers(version));
-        Ok(versions)
+        let mut versions = Vec::new();
+        for entry in listed {
+            let folder = entry.at("read", patches)?.path();
+            if !folder.join(PIN_FILE).is_file() {
+                continue;
+            }
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            let version = version(&name).map_err(|problem| {
+                Error::malformed(&folder, format!("the folder's name {problem}"))
+            })?;
+            versions.push((version, name.into_owned()));
+        }
+        versions.sort();
+        Ok(versions.into_iter().map(|(_, name)| name).collect())
     }
 
-    /// The pin's file with these trees recorded, when it does not say so yet.
-    pub(crate) fn with_record(
-        &self,
-        stock: ObjectId,
-        patched: ObjectId,
-    ) -> Result<Option<(PathBuf, String)>> {
+    /// The text of the pin's file with these trees recorded, when it does not say so yet.
+    pub(crate) fn with_record(&self, stock: ObjectId, patched: ObjectId) -> Result<Option<String>> {
         let file = self.file();
         let before = fs::read_to_string(&file).at("read", &file)?;
-        let record = [("stock", stock), ("patched", patched)];
-        let mut after = before.clone();
-        if !before.lines().any(|line| line.starts_with("stock = ")) {
-            after.push_str("\n[series]\nstock = \npatched = \n");
+        let mut document: DocumentMut = before.parse().map_err(|e| Error::malformed(&file, e))?;
+        let series = document
+            .entry("series")
+            .or_insert(toml_edit::table())
+            .as_table_like_mut()
+            .ok_or_else(|| Error::malformed(&file, "`series` is no table"))?;
+        for (name, tree) in [("stock", stock), ("patched", patched)] {
+            let tree = tree.to_string();
+            match series.get_mut(name).and_then(Item::as_value_mut) {
+                // As it is written: spaces and a comment behind it stay.
+                Some(value) if value.as_str() == Some(&tree) => {}
+                Some(value) => {
+                    let decor = value.decor().clone();
+                    *value = tree.into();
+                    *value.decor_mut() = decor;
+                }
+                None => {
+                    series.insert(name, toml_edit::value(tree));
+                }
+            }
         }
-        for (series, tree) in record {
-            let start = format!("{series} = ");
-            let line = |line: &str| match line.starts_with(&start) {
-                true => format!("{start}\"{tree}\"\n"),
-                false => format!("{line}\n"),
-            };
-            after = after.lines().map(line).collect();
-        }
-        Ok((after != before).then_some((file, after)))
+        let after = document.to_string();
+        Ok((after != before).then_some(after))
     }
 
     /// The pin's file.
     pub fn file(&self) -> PathBuf {
-        self.folder.join("pin.toml")
+        self.folder.join(PIN_FILE)
     }
 }
 
-/// The numbers of a version, to compare it by.
-pub(crate) fn numbers(version: &str) -> Vec<u32> {
-    let parts = version.split('.');
-    parts.map(|part| part.parse().unwrap_or(0)).collect()
+/// A release of MLX, to compare it by. A build before one (`0.32.0rc1`) is none, and
+/// is refused lest it be taken for the release.
+pub(crate) fn version(text: &str) -> Result<Version, String> {
+    match Version::parse(text) {
+        Ok(version) if version.pre.is_empty() && version.build.is_empty() => Ok(version),
+        _ => Err(format!(
+            "{text:?} is no release of MLX, which is three numbers, such as 0.31.2"
+        )),
+    }
 }
 
 impl SourcePin {

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, IoContext, Result},
     platform::Platform,
     process,
-    store::{Kind, sha256},
+    store::{Kind, sha256, write_listing},
 };
 
 /// Packages that are installed together.
@@ -48,36 +48,33 @@ impl Toolchain {
         set: &PipSet,
         is_whole: impl Fn(&Path) -> bool,
     ) -> Result<PathBuf> {
-        let root = self.store.entry(Kind::Tools, &set.key);
-        if is_whole(&root) {
-            return Ok(root);
-        }
-        let _lock =
-            self.store
-                .lock(&format!("tools-{}", set.key), &*self.progress, &self.cancel)?;
-        if is_whole(&root) {
-            return Ok(root);
-        }
-        let what = format!("{} (pip, into the store)", set.what);
-        self.progress.step("Installing", &what);
-        let scratch = self.store.scratch()?;
-        let made = scratch.path().join("tools");
-        self.pip_into(&made, set, scratch.path())?;
-        if !is_whole(&made) {
-            return Err(Error::malformed(
-                &made,
-                "pip succeeded, but a tool is not where it should be",
-            ));
-        }
-        if root.exists() {
-            fs::remove_dir_all(&root).at("remove", &root)?;
-        }
-        self.store.publish(Kind::Tools, &set.key, &made)?;
-        self.progress.finish();
-        Ok(root)
+        let check = |entry: &Path| Ok(is_whole(entry).then_some(()));
+        let installed = self.make_entry(Kind::Tools, &set.key, check, |scratch| {
+            let what = format!("{} (pip, into the store)", set.what);
+            self.progress.step("Installing", &what);
+            let made = scratch.join("tools");
+            self.pip_into(&made, set, scratch)?;
+            if !is_whole(&made) {
+                return Err(Error::malformed(
+                    &made,
+                    "pip succeeded, but a tool is not where it should be",
+                ));
+            }
+            write_listing(&made)?;
+            self.progress.finish();
+            Ok((made, ()))
+        })?;
+        Ok(installed.path)
     }
 
     fn pip_into(&self, folder: &Path, set: &PipSet, scratch: &Path) -> Result<()> {
+        if self.offline {
+            return Err(Error::MissingTool {
+                tool: set.what,
+                why: "pip may not fetch with --offline",
+                remedy: "run the same command once without --offline".into(),
+            });
+        }
         let requirements = scratch.join("requirements.txt");
         fs::write(&requirements, set.requirements).at("write", &requirements)?;
         let mut pip = Command::new(python_with_pip(scratch)?);

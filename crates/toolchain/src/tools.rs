@@ -141,11 +141,9 @@ impl Toolchain {
     /// Where the tool set is or would be.
     pub(crate) fn tools_if_present(&self) -> Tools {
         let set = set();
-        Tools::at(
-            Platform::HERE,
-            &set.key,
-            &self.store.entry(Kind::Tools, &set.key),
-        )
+        // Without a place for a store there is none, and nothing is there either.
+        let root = self.store.entry(Kind::Tools, &set.key).unwrap_or_default();
+        Tools::at(Platform::HERE, &set.key, &root)
     }
 
     pub(crate) fn tools_are_present(&self) -> bool {
