@@ -130,7 +130,7 @@ impl Compilation<'_> {
         let mut places = vec![
             (work.to_path_buf(), "."),
             (store.join("sources"), "sources"),
-            (store.join("tools"), "tools"),
+            (tools.root().to_path_buf(), "tools"),
         ];
         if let Some(folder) = &sources.metal_cpp {
             define("FETCHCONTENT_SOURCE_DIR_METAL_CPP", folder);

@@ -38,6 +38,11 @@ impl Tools {
         }
     }
 
+    /// The folder of all of them.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The `cmake` program.
     pub fn cmake(&self) -> PathBuf {
         // The script in bin/ would want the Python that installed it.
