@@ -132,7 +132,7 @@ fn the_other_worker_stops_before_its_next_case() {
 fn a_rank_that_is_killed_from_outside_is_no_crash_of_jaccl() {
     let starts = Wrapped::new("kill -KILL $$\n");
     let flags = "--op all_sum --backend ring --ranks 2 --wires 1 --bytes 64 --dtype u8";
-    let outcome = sweep_with(&starts.programs(), &patched(), &flags, &Launcher::default());
+    let outcome = sweep_with(&starts.programs(), &patched(), flags, &Launcher::default());
     let outcome = outcome.expect("it began");
     assert_eq!(outcome.count()[&Verdict::Crash], 0);
     assert_eq!(outcome.killed.len(), outcome.planned);
