@@ -26,7 +26,7 @@ pub fn run(session: &Session, flags: &Bench) -> anyhow::Result<ExitCode> {
     // Every mistake of the user's comes out before the minutes of a build.
     let pin = session.toolchain.pin(&flags.mlx)?;
     let rig = match &flags.rig {
-        Some(path) => Rig::read(path)?,
+        Some(path) => Rig::read(path).context("--rig")?,
         None => Rig::embedded(),
     };
     let plan = Plan::new(flags.options(rig))?;

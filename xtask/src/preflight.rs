@@ -2,6 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use anyhow::Context;
 use rail_matrix::Rig;
 use rail_verify::preflight::{self, Plan, Ranks, Report};
 use toolchain::{build::Request, pin::Pin, progress::Progress, series::Series};
@@ -16,7 +17,7 @@ pub fn run(session: &Session, flags: &flags::Preflight) -> anyhow::Result<ExitCo
     // Every mistake of the user's comes out before the first build.
     let pin = session.toolchain.pin(&flags.pin.mlx)?;
     let rig = match &flags.rig {
-        Some(path) => Rig::read(path)?,
+        Some(path) => Rig::read(path).context("--rig")?,
         None => Rig::embedded(),
     };
     let plan = match &flags.devices {
