@@ -7,7 +7,10 @@ use std::{
 };
 
 use rail_matrix::Rig;
-use softrail::{Fabric, Player, counters::Counters};
+use softrail::{
+    Fabric, Player,
+    counters::{Counters, by_cable},
+};
 
 /// Something that can cable ranks up as a rig says.
 pub trait Cabling {
@@ -30,6 +33,12 @@ pub trait Plugged {
     /// What each direction of each cable has carried. Empty when that cannot be
     /// counted.
     fn counters(&self) -> Vec<Counters>;
+
+    /// The bytes that all cables together have carried so far: while they grow, ranks that
+    /// say nothing are at work.
+    fn moved(&self) -> u64 {
+        by_cable(self.counters()).into_values().sum()
+    }
 
     /// What the rig wanted broken or mended by now and was not, and why. What is measured
     /// is then not what the rig describes.
@@ -72,7 +81,10 @@ impl Cabling for Emulated {
         let faults = fabric.play(move |step, done| {
             if let Err(error) = done {
                 let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-                told.push(format!("{step}: not done: {error}"));
+                told.push(format!(
+                    "{step}: not done: {}",
+                    softrail::with_causes(&error)
+                ));
             }
         });
         Ok(Box::new(EmulatedCables {

@@ -4,9 +4,9 @@ use std::{
     error::Error,
     fs, io,
     path::{Path, PathBuf},
-    sync::atomic::AtomicBool,
 };
 
+use launch::Launcher;
 use rail_matrix::{Backend, Frames, Matrix, MatrixError, Rig, RigError};
 use tempfile::TempDir;
 
@@ -33,8 +33,8 @@ pub struct Harness<'a> {
     pub build: BuildInfo,
     /// What is known to be amiss with the rig, for the report.
     pub warnings: Vec<String>,
-    /// Set by the caller to stop, as at Ctrl-C.
-    pub interrupted: &'a AtomicBool,
+    /// Starts the ranks; its wish to stop ends the run.
+    pub launcher: &'a Launcher,
     /// Told how far the run is.
     pub progress: Progress,
 }
@@ -83,7 +83,7 @@ pub enum RunError {
 impl RunError {
     /// Whether this is the caller's own wish to stop.
     pub fn is_interrupted(&self) -> bool {
-        matches!(self, Self::Launch(LaunchError::Interrupted))
+        matches!(self, Self::Launch(LaunchError::Interrupted(_)))
     }
 
     /// What to do about it, where anything can be done.
@@ -181,7 +181,7 @@ impl Bench<'_> {
             job: job(cell, 0, 1, settings),
             env: vec![],
         }];
-        let outcome = self.launch(cell, &starts, scratch()?.path(), |_, _| {})?;
+        let outcome = self.launch(cell, &starts, scratch()?.path(), || 0, |_, _| {})?;
         let reference = Reference::from_outcome(&outcome, settings)?;
 
         let passed = Judgement {
@@ -213,9 +213,11 @@ impl Bench<'_> {
                 let scratch = scratch()?;
                 let starts = self.starts(cell, &rig, &*cables, scratch.path())?;
                 let mut meter = Meter::new(&*cables);
-                let outcome = self.launch(cell, &starts, scratch.path(), |rank, event| {
-                    meter.hear(rank, event);
-                })?;
+                let moved = || cables.moved();
+                let outcome =
+                    self.launch(cell, &starts, scratch.path(), moved, |rank, event| {
+                        meter.hear(rank, event);
+                    })?;
                 let judgement = Judgement::of(&outcome, settings, reference);
                 let mut report = CellReport::new(cell, settings, judgement);
                 report.set_carried(meter.read());
@@ -282,21 +284,23 @@ impl Bench<'_> {
         cell: Cell,
         starts: &[RankStart],
         scratch: &Path,
+        moved: impl Fn() -> u64,
         mut listen: impl FnMut(usize, &Event),
     ) -> Result<Outcome, RunError> {
         let Harness {
             program,
             build,
-            interrupted,
+            launcher,
             progress,
             ..
         } = self.harness;
         let outcome = launch(
+            launcher,
             program,
             starts,
             scratch,
             self.plan.settings.limits,
-            interrupted,
+            moved,
             |rank, event| {
                 listen(rank, event);
                 progress.hear(cell, rank, event);

@@ -4,10 +4,10 @@ mod support;
 
 use std::{
     process::{Command, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
+use launch::Launcher;
 use rail_bench::{
     launch::{Ending, LaunchError, Limits, Outcome, RankProgram, RankStart, launch},
     model::Preset,
@@ -51,13 +51,13 @@ fn starts() -> Vec<RankStart> {
 fn outcome_within(rules: &str, limits: Limits) -> Outcome {
     let rank = FakeRank::new(rules);
     let scratch = tempfile::tempdir().unwrap();
-    let never = AtomicBool::new(false);
     let outcome = launch(
+        &Launcher::default(),
         &rank.program(),
         &starts(),
         scratch.path(),
         limits,
-        &never,
+        || 0,
         |_, _| {},
     )
     .unwrap();
@@ -99,7 +99,7 @@ fn silence_is_a_hang_that_tells_where_each_rank_stood() {
     );
     assert_eq!(
         outcome.detail().unwrap(),
-        "no rank said anything for 2s; rank 0: run 2, after token 2; rank 1: run 2, after token 2"
+        "no rank said anything and no byte moved for 2s; rank 0: run 2, after token 2; rank 1: run 2, after token 2"
     );
 }
 
@@ -139,13 +139,13 @@ fn slowness_is_no_hang_however_long_the_whole_takes() {
     }
     let rank = FakeRank::new("");
     let scratch = tempfile::tempdir().unwrap();
-    let never = AtomicBool::new(false);
     let outcome = launch(
+        &Launcher::default(),
         &rank.program(),
         &starts,
         scratch.path(),
         limits,
-        &never,
+        || 0,
         |_, _| {},
     )
     .unwrap();
@@ -154,6 +154,35 @@ fn slowness_is_no_hang_however_long_the_whole_takes() {
         begun.elapsed() > limits.silence,
         "the test was too quick to show anything"
     );
+}
+
+#[test]
+fn bytes_that_move_are_no_hang_however_long_the_ranks_say_nothing() {
+    let rank = FakeRank::new("tp mesh-0=hang");
+    let scratch = tempfile::tempdir().unwrap();
+    let launcher = Launcher::default();
+    let begun = Instant::now();
+    let moved = || {
+        // The ranks say nothing any more, and the test has seen enough.
+        if begun.elapsed() > 3 * LIMITS.silence {
+            launcher.cancel().cancel();
+        }
+        begun.elapsed().as_micros() as u64
+    };
+    let result = launch(
+        &launcher,
+        &rank.program(),
+        &starts(),
+        scratch.path(),
+        LIMITS,
+        moved,
+        |_, _| {},
+    );
+    assert!(
+        matches!(result, Err(LaunchError::Interrupted(_))),
+        "{result:?}"
+    );
+    rank.assert_none_left();
 }
 
 #[test]
@@ -206,24 +235,25 @@ fn a_reported_failure_is_told_in_the_ranks_own_words() {
 fn an_interruption_ends_every_rank() {
     let rank = FakeRank::new("tp mesh-0=hang");
     let scratch = tempfile::tempdir().unwrap();
-    let interrupted = AtomicBool::new(false);
+    let launcher = Launcher::default();
     let patient = Limits {
         silence: Duration::from_secs(60),
         ..LIMITS
     };
     let result = launch(
+        &launcher,
         &rank.program(),
         &starts(),
         scratch.path(),
         patient,
-        &interrupted,
+        || 0,
         |_, event| {
             if matches!(event, Event::Token { run: 1, .. }) {
-                interrupted.store(true, Ordering::Relaxed);
+                launcher.cancel().cancel();
             }
         },
     );
-    assert!(matches!(result, Err(LaunchError::Interrupted)));
+    assert!(matches!(result, Err(LaunchError::Interrupted(_))));
     rank.assert_none_left();
 }
 
@@ -234,13 +264,13 @@ fn a_program_that_is_not_there_is_named() {
         env: vec![],
     };
     let scratch = tempfile::tempdir().unwrap();
-    let never = AtomicBool::new(false);
     let error = launch(
+        &Launcher::default(),
         &program,
         &starts(),
         scratch.path(),
         LIMITS,
-        &never,
+        || 0,
         |_, _| {},
     )
     .unwrap_err();

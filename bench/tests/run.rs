@@ -2,16 +2,9 @@
 
 mod support;
 
-use std::{
-    env,
-    error::Error,
-    fs,
-    path::Path,
-    process::Command,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{env, error::Error, fs, path::Path, process::Command, time::Duration};
 
+use launch::{Launcher, StartError};
 use rail_bench::{
     Measured, Options, Plan, Report, RunError,
     cabling::{Cabling, Plugged},
@@ -299,7 +292,7 @@ fn a_rank_that_does_not_name_its_build_is_an_error() {
 fn a_build_that_changes_during_a_run_ends_it_with_what_was_measured() {
     let rank = FakeRank::new("tp ring-2@1=other-build");
     let Measured { report, stopped } =
-        run_until(only_tp(), &rank, &PretendCables, &AtomicBool::new(false)).unwrap();
+        run_until(only_tp(), &rank, &PretendCables, &Launcher::default()).unwrap();
     assert!(
         matches!(&stopped, Some(RunError::OtherBuild { rank: 1, loaded: key, .. }) if key == "0ther"),
         "{stopped:?}"
@@ -374,7 +367,7 @@ fn an_error_in_a_late_cell_keeps_what_was_measured() {
         cabling: &cables,
         build: build(),
         warnings: vec![],
-        interrupted: &AtomicBool::new(false),
+        launcher: &Launcher::default(),
         progress: rail_bench::progress::Progress::hidden(),
     };
     let Measured { report, stopped } = rail_bench::run(&plan, &harness).unwrap();
@@ -382,7 +375,10 @@ fn an_error_in_a_late_cell_keeps_what_was_measured() {
     assert!(
         matches!(
             stopped,
-            Some(RunError::Launch(LaunchError::Start { rank: 0, .. }))
+            Some(RunError::Launch(LaunchError::Start(StartError {
+                rank: 0,
+                ..
+            })))
         ),
         "{stopped:?}"
     );
@@ -405,13 +401,13 @@ fn an_error_in_a_late_cell_keeps_what_was_measured() {
 
 /// Interrupts a run when this many ranks have been started.
 fn interrupted_after(ranks: usize, rank: &FakeRank) -> Result<Measured, RunError> {
-    let interrupted = AtomicBool::new(false);
+    let launcher = Launcher::default();
     std::thread::scope(|scope| {
-        let run = scope.spawn(|| run_until(only_tp(), rank, &PretendCables, &interrupted));
+        let run = scope.spawn(|| run_until(only_tp(), rank, &PretendCables, &launcher));
         while rank.started().len() < ranks && !run.is_finished() {
             std::thread::sleep(Duration::from_millis(10));
         }
-        interrupted.store(true, Ordering::Relaxed);
+        launcher.cancel().cancel();
         run.join().unwrap()
     })
 }

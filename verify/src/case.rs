@@ -2,7 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
-use jaccl::{Dtype, Features};
+pub use jaccl::Dtype;
+use jaccl::Features;
 pub use rail_matrix::{Backend, Frames};
 use serde::{Serialize, Serializer};
 

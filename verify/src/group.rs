@@ -1,17 +1,15 @@
 //! A group of ranks at work: started, asked, listened to, and never left behind.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
-    sync::{
-        atomic::{AtomicBool, Ordering},
-        mpsc::{self, Receiver, RecvTimeoutError},
-    },
+    process::Command,
     time::{Duration, Instant},
 };
 
 use jaccl::{Job, Report, Request, Step};
+use launch::{Heard, Interrupted, Launcher, Limit, Ranks, StartError, Watchdog};
 use softrail::{
     Fabric, FabricError,
     counters::{self, Counters},
@@ -19,10 +17,9 @@ use softrail::{
 
 use crate::{
     case::{Backend, Frames},
-    process::{Processor, RankProcess, Word},
+    process,
     setup::{Setup, Start},
     verdict::{Finding, Verdict},
-    watchdog::{Limit, Watchdog},
 };
 
 /// What a group is made of, beside its setup.
@@ -41,24 +38,20 @@ pub enum GroupError {
     #[error(transparent)]
     Fabric(#[from] FabricError),
     /// The device file could not be written.
-    #[error("cannot write the device file {}: {source}; free some space there", path.display())]
+    #[error("cannot write the device file {}; free some space there", path.display())]
     Devices {
         /// The file.
         path: PathBuf,
         /// Why.
+        #[source]
         source: io::Error,
     },
     /// A process could not be started.
-    #[error("cannot start {} as a rank: {source}", program.display())]
-    Start {
-        /// The program.
-        program: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The caller asked to stop.
-    #[error("interrupted")]
-    Interrupted,
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
 }
 
 /// How one rank came out of what it was asked.
@@ -77,8 +70,8 @@ pub enum End {
 /// How all ranks came out, by place in the group.
 pub type Ends = BTreeMap<usize, End>;
 
-/// How often exits, cables and the caller's wish to stop are looked at.
-const TICK: Duration = Duration::from_millis(20);
+/// What rank 0 gets to load jaccl before the others are started.
+const LOADING: Duration = Duration::from_secs(10);
 
 /// What the others get to fail by themselves once one rank did: what a dead rank's
 /// peers say of it may be heard before its death.
@@ -97,22 +90,20 @@ pub enum Until {
 }
 
 /// Ranks that are running. Dropping it ends them and removes their cables.
-pub struct Group<'a> {
-    ranks: Vec<RankProcess>,
-    words: Receiver<(usize, Word)>,
-    /// Heard before anybody listened.
-    early: Option<(usize, Word)>,
+pub struct Group {
+    ranks: Ranks,
+    /// Ranks whose output has ended.
+    closed: BTreeSet<usize>,
     fabric: Fabric,
     /// What the cables had done when the ranks were last asked something.
     before: Vec<Counters>,
-    interrupted: &'a AtomicBool,
     /// Whether jaccl said on each rank that RDMA is available.
     available: BTreeMap<usize, bool>,
     salt: u32,
     in_step: bool,
 }
 
-impl<'a> Group<'a> {
+impl Group {
     /// Starts the processes and tells them to join with the build of jaccl whose shim is
     /// `library`; [`Group::joined`] waits for that.
     ///
@@ -122,7 +113,7 @@ impl<'a> Group<'a> {
         programs: &Programs,
         library: &Path,
         setup: &Setup,
-        interrupted: &'a AtomicBool,
+        launcher: &Launcher,
     ) -> Result<Self, GroupError> {
         let fabric = Fabric::create(&softrail::default_parent(), &setup.rig)?;
         let devices = fabric.path().join("devices.json");
@@ -134,33 +125,28 @@ impl<'a> Group<'a> {
             path: devices.clone(),
             source,
         })?;
-        let (sender, words) = mpsc::channel();
         let mut group = Group {
-            ranks: Vec::new(),
-            words,
-            early: None,
+            ranks: Ranks::new(launcher),
+            closed: BTreeSet::new(),
             before: fabric.live().counters(),
             fabric,
-            interrupted,
             available: BTreeMap::new(),
             salt: 0,
             in_step: false,
         };
         for (place, start) in setup.starts.iter().enumerate() {
             let environment = group.environment(programs, setup, *start)?;
-            let process = RankProcess::start(&programs.rank, &environment, place, sender.clone())
-                .map_err(|source| GroupError::Start {
-                program: programs.rank.clone(),
-                source,
-            })?;
-            group.ranks.push(process);
-            group.ranks[place].ask(&Request::Join(Job {
+            group
+                .ranks
+                .start(Command::new(&programs.rank), environment)?;
+            let job = Job {
                 library: library.to_owned(),
                 rank: start.rank,
                 coordinator: group.fabric.coordinator().to_string(),
                 devices: devices.clone(),
                 prefer_ring: setup.backend == Backend::Ring,
-            }));
+            };
+            group.ask(place, &Request::Join(job));
             if place == 0 && setup.starts.len() > 1 {
                 group.await_listener();
             }
@@ -172,7 +158,14 @@ impl<'a> Group<'a> {
     /// does so at once after it has said that jaccl is loaded. Whatever it says is kept
     /// for [`Group::joined`].
     fn await_listener(&mut self) {
-        self.early = self.words.recv_timeout(Duration::from_secs(10)).ok();
+        let cancel = self.ranks.cancel().clone();
+        self.ranks
+            .wait_until(LOADING, |ranks| ranks.has_heard() || cancel.is_cancelled());
+    }
+
+    fn ask(&mut self, place: usize, request: &Request) {
+        let line = serde_json::to_string(request).expect("a request is plain data");
+        self.ranks.ask(place, &line);
     }
 
     fn environment(
@@ -182,9 +175,10 @@ impl<'a> Group<'a> {
         start: Start,
     ) -> Result<Vec<(String, String)>, GroupError> {
         let mut variables = Vec::new();
-        if start.library {
-            variables.extend(self.fabric.provider_env(&programs.provider)?);
-        }
+        variables.extend(match start.library {
+            true => self.fabric.provider_env(&programs.provider)?,
+            false => self.fabric.no_library_env()?,
+        });
         if start.fabric {
             let node = &setup.rig.nodes[start.rank % setup.rig.nodes.len()];
             variables.extend(self.fabric.env(&node.name));
@@ -226,13 +220,11 @@ impl<'a> Group<'a> {
         }
         let request = Request::Run(steps);
         if let Some(first) = first {
-            self.ranks[first].ask(&request);
+            self.ask(first, &request);
             std::thread::sleep(HEAD_START);
         }
-        for (place, rank) in self.ranks.iter_mut().enumerate() {
-            if Some(place) != first {
-                rank.ask(&request);
-            }
+        for place in (0..self.ranks.len()).filter(|place| Some(*place) != first) {
+            self.ask(place, &request);
         }
         self.collect(limit, until)
     }
@@ -242,8 +234,8 @@ impl<'a> Group<'a> {
     /// # Errors
     /// When the caller asked to stop.
     pub fn leave(mut self, limit: Limit) -> Result<Ends, GroupError> {
-        for rank in &mut self.ranks {
-            rank.ask(&Request::Leave);
+        for place in 0..self.ranks.len() {
+            self.ask(place, &Request::Leave);
         }
         self.collect(limit, Until::FirstFailure)
     }
@@ -268,39 +260,40 @@ impl<'a> Group<'a> {
     /// Listens until every rank has come to an end of what it was asked.
     fn collect(&mut self, limit: Limit, until: Until) -> Result<Ends, GroupError> {
         let mut ends = Ends::new();
-        let mut watchdog = Watchdog::new(limit, Instant::now(), self.moved());
-        let mut had: Option<Vec<Option<Processor>>> = None;
         let mut failed: Option<Instant> = None;
+        for place in self.closed.clone() {
+            ends.insert(place, self.died(place));
+            failed.get_or_insert_with(Instant::now);
+        }
+        let mut watchdog = Watchdog::new(limit, Instant::now(), self.moved());
         while ends.len() < self.ranks.len() {
-            if self.interrupted.load(Ordering::Relaxed) {
-                return Err(GroupError::Interrupted);
-            }
-            let heard = match self.early.take() {
-                Some(word) => Ok(word),
-                None => self.words.recv_timeout(TICK),
-            };
-            match heard {
-                Ok((place, word)) => {
-                    watchdog.hear(Instant::now());
-                    had = None;
-                    if let Some(end) = self.end_of(place, word)
-                        && !ends.contains_key(&place)
-                    {
-                        if !succeeded(&end) {
-                            failed.get_or_insert_with(Instant::now);
-                        }
-                        ends.insert(place, end);
-                    }
+            let end = match self.ranks.listen()? {
+                Some(Heard::Said { rank, text }) => {
+                    // What is no report was printed by what jaccl loads.
+                    let report = serde_json::from_str(&text).ok();
+                    report.and_then(|report| {
+                        watchdog.hear(Instant::now());
+                        Some((rank, self.end_of(rank, report)?))
+                    })
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    let before = had.get_or_insert_with(|| self.processors());
-                    if self.hangs(&mut watchdog, before, &ends) {
+                Some(Heard::Closed { rank }) => {
+                    self.closed.insert(rank);
+                    (!ends.contains_key(&rank)).then(|| (rank, self.died(rank)))
+                }
+                None => {
+                    if self.hangs(&mut watchdog, &ends) {
                         self.give_up(&mut ends, true);
                     }
+                    None
                 }
-                Err(RecvTimeoutError::Disconnected) => {
-                    unreachable!("a rank's last word comes before its end")
+            };
+            if let Some((place, end)) = end
+                && !ends.contains_key(&place)
+            {
+                if !succeeded(&end) {
+                    failed.get_or_insert_with(Instant::now);
                 }
+                ends.insert(place, end);
             }
             if until == Until::FirstFailure && failed.is_some_and(|at| at.elapsed() > GRACE) {
                 self.give_up(&mut ends, false);
@@ -316,38 +309,35 @@ impl<'a> Group<'a> {
         self.in_step
     }
 
-    /// Whether the ranks that are waited for hang. `before` is what they had of the
-    /// processors when the silence began.
-    fn hangs(&self, watchdog: &mut Watchdog, before: &[Option<Processor>], ends: &Ends) -> bool {
-        let now = Instant::now();
-        if !watchdog.quiet(now, self.moved()) {
-            return false;
-        }
-        let both = before.iter().copied().zip(self.processors()).enumerate();
-        let waited_for = both.filter(|(place, _)| !ends.contains_key(place));
-        watchdog.expired(now, waited_for.map(|(_, both)| both))
+    /// Whether the ranks that are waited for hang.
+    fn hangs(&self, watchdog: &mut Watchdog, ends: &Ends) -> bool {
+        watchdog.hangs(
+            Instant::now(),
+            self.moved(),
+            || self.ranks.processors(),
+            |place| !ends.contains_key(&place),
+        )
     }
 
-    fn processors(&self) -> Vec<Option<Processor>> {
-        self.ranks.iter().map(RankProcess::processor).collect()
-    }
-
-    fn end_of(&mut self, place: usize, word: Word) -> Option<End> {
-        match word {
-            Word::Report(Report::Loaded { available, .. }) => {
+    fn end_of(&mut self, place: usize, report: Report) -> Option<End> {
+        match report {
+            Report::Loaded { available, .. } => {
                 self.available.insert(place, available);
                 None
             }
-            Word::Report(report) => Some(End::Report(report)),
-            Word::Closed => Some(End::Died(self.ranks[place].death())),
+            report => Some(End::Report(report)),
         }
     }
 
-    /// Ends the waiting for whoever is still waited for.
-    fn give_up(&self, ends: &mut Ends, hung: bool) {
-        for (place, rank) in self.ranks.iter().enumerate() {
+    fn died(&mut self, place: usize) -> End {
+        End::Died(process::death(&mut self.ranks, place))
+    }
+
+    /// Ends the waiting for the ranks that are still waited for.
+    fn give_up(&mut self, ends: &mut Ends, hung: bool) {
+        for place in 0..self.ranks.len() {
             ends.entry(place).or_insert_with(|| match hung {
-                true => End::Waits(rank.place()),
+                true => End::Waits(process::place(&mut self.ranks, place)),
                 false => End::Abandoned,
             });
         }

@@ -1,7 +1,8 @@
 //! Real jaccl over emulated rigs with something amiss.
 
-use std::{path::PathBuf, sync::atomic::AtomicBool, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
+use launch::Launcher;
 use rail_matrix::Rig;
 use rail_verify::{
     group::Programs,
@@ -57,10 +58,15 @@ fn check_within(timeout: Duration, rig: Rig, matrix: Option<Devices>, series: Se
         library: &library,
         rig: &plan.rig,
         timeout,
-        interrupted: &AtomicBool::new(false),
+        launcher: &Launcher::default(),
     };
-    let rails = preflight::check(&plan, &mut ranks, |_| {}).expect("groups start");
-    Report::new("0.31.2", series.name(), plan.rig, rails)
+    let checked = preflight::check(&plan, &mut ranks, |_| {});
+    assert!(
+        checked.stopped.is_none(),
+        "groups start: {:?}",
+        checked.stopped
+    );
+    Report::new("0.31.2", series.name(), plan, checked.rails)
 }
 
 fn verdicts(report: &Report) -> Vec<Verdict> {

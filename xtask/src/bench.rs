@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::anyhow;
+
 use rail_bench::{
     BuildInfo, Harness, Measured, Plan, RunError, cabling::Emulated, launch::RankProgram,
     progress::Progress, report::check_folder,
 };
-use rail_matrix::Rig;
 use rail_verify::preflight::{self, Verdict::Slow};
 use toolchain::{
     build::{Build, Request},
@@ -17,25 +17,29 @@ use toolchain::{
 
 use crate::{
     bench_flags::{Bench, Format},
-    exit,
+    exit::{Context, Failure, Kind, Result},
+    output,
     programs::Programs,
+    say,
     session::Session,
+    warn,
 };
 
-pub fn run(session: &Session, flags: &Bench) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, flags: &Bench) -> Result {
     // Every mistake of the user's comes out before the minutes of a build.
     let pin = session.toolchain.pin(&flags.mlx)?;
-    let rig = match &flags.rig {
-        Some(path) => Rig::read(path).context("--rig")?,
-        None => Rig::embedded(),
-    };
+    let rig = flags.rig.read()?;
     let plan = Plan::new(flags.options(rig))?;
     let out_dir = flags.out_dir.clone().unwrap_or_else(|| {
         let reports = session.toolchain.root().join("target/bench");
         reports.join(format!("{}-{}", flags.mlx, flags.series))
     });
-    let unwritable = || format!("cannot write reports to {}", out_dir.display());
-    check_folder(&out_dir).with_context(unwritable)?;
+    let unwritable = |error| {
+        let problem = anyhow::Error::from(error);
+        let problem = problem.context(format!("cannot write reports to {}", out_dir.display()));
+        Failure::new(Kind::Input, problem).help("name another folder with --out-dir".to_owned())
+    };
+    check_folder(&out_dir).map_err(unwritable)?;
     let warnings = match flags.no_preflight {
         true => vec![],
         false => preflight(session, &plan, &pin, flags.series)?,
@@ -56,68 +60,66 @@ pub fn run(session: &Session, flags: &Bench) -> anyhow::Result<ExitCode> {
         cabling: &cabling,
         build: build_info(&build)?,
         warnings,
-        interrupted: session.cancel.flag(),
-        progress: Progress::stderr(),
+        launcher: &session.launcher,
+        progress: match output::is_quiet() {
+            true => Progress::hidden(),
+            false => Progress::stderr(),
+        },
     };
     let Measured { report, stopped } = match rail_bench::run(&plan, &harness) {
         Err(why) if why.is_interrupted() => {
-            eprintln!("interrupted before anything was measured");
-            return Ok(exit::INTERRUPTED.into());
+            say!("interrupted before anything was measured");
+            return Ok(Kind::Interrupted.into());
         }
         measured => measured?,
     };
 
     // What was measured is printed even where it cannot be kept.
-    let saved = report.save(&out_dir).with_context(unwritable);
-    print!(
-        "{}",
-        match flags.format {
-            Format::Md => report.markdown(),
-            Format::Json => report.json(),
-            Format::Csv => report.csv(),
-        }
-    );
+    let saved = report.save(&out_dir).map_err(unwritable);
+    output::document(&match flags.format {
+        Format::Md => report.markdown(),
+        Format::Json => report.json(),
+        Format::Csv => report.csv(),
+    })?;
     saved?;
-    eprintln!(
+    say!(
         "bench.json, bench.md and bench.csv are in {}",
         out_dir.display()
     );
     let (measured, all) = (report.measured(), report.cells.len());
     match stopped {
         Some(why) if why.is_interrupted() => {
-            eprintln!(
+            say!(
                 "interrupted: {measured} of {all} cells were measured; a repeat measures every \
                  cell again"
             );
-            Ok(exit::INTERRUPTED.into())
+            Ok(Kind::Interrupted.into())
         }
-        Some(why) => Err(why).context(format!("{measured} of {all} cells were measured")),
-        None if report.any_failed() => Ok(exit::FAILED.into()),
-        None if measured < all => bail!("{measured} of {all} cells were measured"),
+        Some(why) => Err(why).with_context(|| format!("{measured} of {all} cells were measured")),
+        None if report.any_failed() => Ok(Kind::Check.into()),
+        None if measured < all => Err(Failure::ours(anyhow!(
+            "{measured} of {all} cells were measured"
+        ))),
         None => Ok(ExitCode::SUCCESS),
     }
 }
 
 /// Refuses a rig with a rail that does not carry; gives what else is to be known of it.
-fn preflight(
-    session: &Session,
-    plan: &Plan,
-    pin: &Pin,
-    series: Series,
-) -> anyhow::Result<Vec<String>> {
+fn preflight(session: &Session, plan: &Plan, pin: &Pin, series: Series) -> Result<Vec<String>> {
     let rails = preflight::Plan::of_rig(plan.used_rig().map_err(RunError::from)?)?;
     let report = crate::preflight::check(session, rails, pin, series, crate::preflight::TIMEOUT)?;
     report
         .fit()
-        .context("no cell was measured (--no-preflight measures all the same)")?;
+        .with_context(|| "no cell was measured")
+        .map_err(|unfit| unfit.help("--no-preflight measures all the same".to_owned()))?;
     let warnings = report.findings(&[Slow]);
     for warning in &warnings {
-        eprintln!("warning: {warning}");
+        warn!("warning: {warning}");
     }
     Ok(warnings)
 }
 
-fn build_info(build: &Build) -> anyhow::Result<BuildInfo> {
+fn build_info(build: &Build) -> Result<BuildInfo> {
     let inputs = &build.manifest.inputs;
     Ok(BuildInfo {
         mlx: inputs.mlx.clone(),
@@ -125,6 +127,6 @@ fn build_info(build: &Build) -> anyhow::Result<BuildInfo> {
         tree: inputs.tree.to_string(),
         patched_tree: inputs.patched_tree.to_string(),
         key: build.manifest.key.clone(),
-        manifest: serde_json::to_value(&build.manifest)?,
+        manifest: serde_json::to_value(&build.manifest).map_err(Failure::ours)?,
     })
 }

@@ -12,6 +12,8 @@ use rail_bench::{
 use rail_matrix::{Backend, Frames, Rig, units::parse_seconds};
 use toolchain::{DEFAULT_PIN, series::Series};
 
+use crate::flags::RigFile;
+
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask bench
@@ -35,10 +37,8 @@ cells are marked. A repeat measures every cell again.";
 #[derive(Debug, Clone, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Bench {
-    /// The nodes and cables, as a rig.toml [default: an embedded rig of two
-    /// nodes and three cables of 50 MB/s and 20 us]
-    #[arg(long, value_name = "FILE", help_heading = "What is swept")]
-    pub rig: Option<PathBuf>,
+    #[command(flatten)]
+    pub rig: RigFile,
 
     /// Cables between two nodes, as 3, 1,3 or 1..3 [default: 1 to all the rig
     /// has]. A ring is also run over 1, to measure gains against; a mesh uses 1
@@ -274,7 +274,7 @@ mod tests {
         .unwrap();
         assert_eq!((&*long.mlx, long.series), ("0.31.2", Series::Stock));
         assert!(long.no_preflight && long.format == Format::Json);
-        assert_eq!(long.rig, Some("rig.toml".into()));
+        assert_eq!(long.rig.file, Some("rig.toml".into()));
         assert_eq!(long.out_dir, Some("out".into()));
         let options = long.options(Rig::embedded());
         assert_eq!(options.strategies, [Strategy::Pp]);

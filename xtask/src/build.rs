@@ -4,20 +4,20 @@ use std::process::ExitCode;
 
 use toolchain::build::Request;
 
-use crate::{flags, session::Session};
+use crate::{exit::Result, flags, out, say, session::Session};
 
-pub fn run(session: &Session, flags: &flags::Build) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, flags: &flags::Build) -> Result {
     let pin = session.toolchain.pin(&flags.pin.mlx)?;
     let request = Request {
         jobs: flags.jobs,
-        ..Request::mlx(&pin, flags.series)
+        ..Request::mlx(&pin, flags.series.series)
     };
     let build = session.toolchain.build(&request)?;
     let manifest = &build.manifest;
-    eprintln!(
+    say!(
         "MLX {} ({}) is build {}{}\n  tree      {}\n  manifest  {}",
         pin.version,
-        flags.series,
+        flags.series.series,
         manifest.key,
         if build.current {
             ", current".to_owned()
@@ -28,9 +28,9 @@ pub fn run(session: &Session, flags: &flags::Build) -> anyhow::Result<ExitCode> 
         build.manifest_file().display(),
     );
     if flags.print_prefix {
-        println!("{}", build.prefix.display());
+        out!("{}", build.prefix.display())?;
     } else {
-        eprintln!("  prefix    {}", build.prefix.display());
+        say!("  prefix    {}", build.prefix.display());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use launch::Cancel;
 use rail_matrix::{Link, MessageFault};
 use softrail::{
     counters::{Counters, markdown},
@@ -13,20 +14,21 @@ use softrail::{
 };
 
 use crate::{
+    exit::Result,
     flags::{Cable, CableLink, CableMessage, CableStats, CableStep, TableFormat},
-    session::Session,
+    out, output,
 };
 
 /// How often `--watch` looks.
 const PERIOD: Duration = Duration::from_secs(1);
 
-pub fn run(session: &Session, flags: &Cable) -> anyhow::Result<ExitCode> {
+pub fn run(cancel: &Cancel, flags: &Cable) -> Result {
     let live = match &flags.fabric {
         Some(folder) => Live::attach(folder)?,
         None => Live::only(&softrail::default_parent())?,
     };
     match &flags.step {
-        CableStep::Stats(flags) => stats(session, &live, flags)?,
+        CableStep::Stats(flags) => stats(cancel, &live, flags)?,
         CableStep::Cut { cable } => live.set_cut(cable, true)?,
         CableStep::Mend { cable } => live.set_cut(cable, false)?,
         CableStep::Link(flags) => link(&live, flags)?,
@@ -41,14 +43,14 @@ pub fn run(session: &Session, flags: &Cable) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn stats(session: &Session, live: &Live, flags: &CableStats) -> anyhow::Result<()> {
+fn stats(cancel: &Cancel, live: &Live, flags: &CableStats) -> Result<()> {
     let mut last: Option<(Vec<Counters>, Instant)> = None;
     loop {
         let (counters, now) = (live.counters(), Instant::now());
         match flags.format {
             TableFormat::Md => {
                 let before = last.as_ref().map(|(counters, at)| (&**counters, now - *at));
-                print!("{}", markdown(&counters, before));
+                output::document(&markdown(&counters, before))?;
             }
             TableFormat::Json => {
                 let line = serde_json::json!({
@@ -56,7 +58,7 @@ fn stats(session: &Session, live: &Live, flags: &CableStats) -> anyhow::Result<(
                     "seconds": last.as_ref().map(|(_, at)| (now - *at).as_secs_f64()),
                     "directions": counters,
                 });
-                println!("{line}");
+                out!("{line}")?;
             }
         }
         if !flags.watch {
@@ -64,17 +66,17 @@ fn stats(session: &Session, live: &Live, flags: &CableStats) -> anyhow::Result<(
         }
         last = Some((counters, now));
         thread::sleep(PERIOD);
-        session.cancel.check()?;
+        cancel.check()?;
         if !live.is_up() {
             return Ok(());
         }
         if flags.format == TableFormat::Md {
-            println!();
+            out!("")?;
         }
     }
 }
 
-fn link(live: &Live, flags: &CableLink) -> anyhow::Result<()> {
+fn link(live: &Live, flags: &CableLink) -> Result<()> {
     let change = |link: &mut Link| {
         link.bytes_per_second = flags.rate.unwrap_or(link.bytes_per_second);
         link.latency = flags.latency.unwrap_or(link.latency);
@@ -83,7 +85,7 @@ fn link(live: &Live, flags: &CableLink) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn inject(live: &Live, meant: &CableMessage, fault: MessageFault) -> anyhow::Result<()> {
+fn inject(live: &Live, meant: &CableMessage, fault: MessageFault) -> Result<()> {
     live.inject(&meant.device, meant.queue_pair, meant.message, fault)?;
     Ok(())
 }

@@ -1,84 +1,290 @@
-//! Exit codes, the same for every verb.
+//! Exit codes, and how a failure becomes one.
 //!
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | the user's input, or a check that failed |
-//! | 2 | our own failure |
+//! | 1 | a check failed: a verdict, a finding |
+//! | 2 | your flags or input |
+//! | 70 | our failure, or the machine's |
 //! | 130 | interrupted |
+//!
+//! A verb gives a [`Result`]. Every error of a library has a `From` here that says whose
+//! failure it is, so that an error without one does not compile.
 
-use std::process::ExitCode;
+use std::{any::Any, fmt::Display, process::ExitCode, thread};
 
-use clap::error::ErrorKind;
+use anyhow::anyhow;
+use clap::{builder::styling::Style, error::ErrorKind};
 
-/// A failed check, or input that will not do.
-pub const FAILED: u8 = 1;
-/// Our own failure.
-pub const OURS: u8 = 2;
-/// The caller asked to stop.
-pub const INTERRUPTED: u8 = 130;
+use crate::{matrix, output::Unprinted};
 
-/// A panic is ours, whichever thread it is in.
-pub fn on_panic() {
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        // A reader of data that left early (`| head`) is no failure. One of progress is,
-        // because the work behind it does not come to its end.
-        let text = info.payload().downcast_ref::<String>();
-        if text.is_some_and(|t| t.contains("to stdout") && t.contains("Broken pipe")) {
-            std::process::exit(0);
-        }
-        print(info);
-        std::process::exit(OURS.into());
-    }));
+/// What a verb gives.
+pub type Result<T = ExitCode, E = Failure> = std::result::Result<T, E>;
+
+/// Whose a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A verdict or a finding.
+    Check,
+    /// The caller's flags or input.
+    Input,
+    /// Ours, or the machine's.
+    Ours,
+    /// The caller asked to stop.
+    Interrupted,
 }
 
-/// Prints clap's help or complaint.
+impl Kind {
+    /// Every kind with its code, as the help of every verb has them.
+    #[cfg(test)]
+    const ALL: [Self; 4] = [Self::Check, Self::Input, Self::Ours, Self::Interrupted];
+
+    /// The exit code.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Check => 1,
+            Self::Input => 2,
+            Self::Ours => 70,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl From<Kind> for ExitCode {
+    fn from(kind: Kind) -> Self {
+        kind.code().into()
+    }
+}
+
+/// Done, or the code of a check that failed.
+pub fn passed(all_well: bool) -> ExitCode {
+    match all_well {
+        true => ExitCode::SUCCESS,
+        false => Kind::Check.into(),
+    }
+}
+
+/// Why a verb came to nothing.
+#[derive(Debug)]
+pub struct Failure {
+    kind: Kind,
+    error: anyhow::Error,
+    /// What to do about it.
+    help: Option<String>,
+}
+
+impl Failure {
+    /// A failure of a kind, without help.
+    pub fn new(kind: Kind, error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            kind,
+            error: error.into(),
+            help: None,
+        }
+    }
+
+    /// What nobody foresaw.
+    pub fn ours(error: impl Into<anyhow::Error>) -> Self {
+        Self::new(Kind::Ours, error)
+    }
+
+    /// Flags or input that will not do, in words.
+    pub fn input(problem: impl Display) -> Self {
+        Self::new(Kind::Input, anyhow!("{problem}"))
+    }
+
+    /// With what to do about it.
+    pub fn help(self, help: impl Into<Option<String>>) -> Self {
+        Self {
+            help: help.into().or(self.help),
+            ..self
+        }
+    }
+
+    /// Whether the reader of stdout left, and nothing else went wrong.
+    fn reader_left(&self) -> bool {
+        let unprinted = |cause: &(dyn std::error::Error + 'static)| {
+            let unprinted = cause.downcast_ref::<Unprinted>();
+            unprinted.is_some_and(Unprinted::reader_left)
+        };
+        self.error.chain().any(unprinted)
+    }
+}
+
+/// Says where a failure was.
+pub trait Context<T> {
+    /// Puts a place or a step before the error's text.
+    fn with_context<C>(self, context: impl FnOnce() -> C) -> Result<T>
+    where
+        C: Display + Send + Sync + 'static;
+}
+
+impl<T, E: Into<Failure>> Context<T> for Result<T, E> {
+    fn with_context<C>(self, context: impl FnOnce() -> C) -> Result<T>
+    where
+        C: Display + Send + Sync + 'static,
+    {
+        self.map_err(|error| {
+            let failure = error.into();
+            Failure {
+                error: failure.error.context(context()),
+                ..failure
+            }
+        })
+    }
+}
+
+/// `From` an error of a type: its kind, and its help where it has one.
+macro_rules! failures {
+    ($($error:ty: |$it:ident| $kind:expr $(, $help:expr)?;)*) => {$(
+        impl From<$error> for Failure {
+            fn from($it: $error) -> Self {
+                let kind = $kind;
+                let help: Option<String> = None$(.or($help))?;
+                Self::new(kind, $it).help(help)
+            }
+        }
+    )*};
+}
+
+/// Whose a failure is that is either the caller's or ours.
+const fn input_if(is_input: bool) -> Kind {
+    if is_input { Kind::Input } else { Kind::Ours }
+}
+
+failures! {
+    // What the machine refused.
+    Unprinted: |it| Kind::Ours;
+    xshell::Error: |it| Kind::Ours;
+    launch::Error: |it| match &it {
+        launch::Error::Interrupted(_) => Kind::Interrupted,
+        _ => Kind::Ours,
+    };
+    // The caller's wish.
+    launch::Interrupted: |it| Kind::Interrupted;
+    // This program's own.
+    matrix::CheckFlagsError: |it| Kind::Input, it.help();
+    matrix::DiscoverError: |it| input_if(it.is_input()), it.help();
+    matrix::InputError: |it| Kind::Input, it.help();
+    matrix::SaveError: |it| Kind::Input, it.help();
+    crate::verify_flags::FlagsError: |it| Kind::Input;
+    // The libraries', in the order of their names.
+    rail_bench::RunError: |it| match &it {
+        error if error.is_interrupted() => Kind::Interrupted,
+        rail_bench::RunError::Rig(_) | rail_bench::RunError::Matrix(_) => Kind::Input,
+        rail_bench::RunError::Reference(_) => Kind::Check,
+        _ => Kind::Ours,
+    }, it.help().map(str::to_owned);
+    rail_bench::sweep::SweepError: |it| Kind::Input, it.help().map(str::to_owned);
+    rail_matrix::MatrixError: |it| Kind::Input;
+    rail_matrix::PlanError: |it| Kind::Input;
+    rail_matrix::ReadRigError: |it| Kind::Input;
+    rail_matrix::RigError: |it| Kind::Input;
+    rail_matrix::SelectError: |it| Kind::Input;
+    rail_matrix::check::CheckError: |it| Kind::Input;
+    rail_matrix::read::ReadError: |it| Kind::Input;
+    rail_matrix::write::DialectError: |it| Kind::Input;
+    rail_matrix::write::ExoError: |it| Kind::Input;
+    rail_verify::group::GroupError: |it| match &it {
+        rail_verify::group::GroupError::Interrupted(_) => Kind::Interrupted,
+        _ => Kind::Ours,
+    };
+    rail_verify::preflight::PlanError: |it| Kind::Input, it.help();
+    rail_verify::preflight::Unfit: |it| Kind::Check;
+    rail_verify::report::WriteError: |it| Kind::Input, it.help();
+    rail_verify::run::RunError: |it| match &it {
+        rail_verify::run::RunError::Library(_) => Kind::Ours,
+        _ => Kind::Input,
+    }, it.help();
+    softrail::FabricError: |it| input_if(it.is_input()), it.help();
+    softrail::live::LiveError: |it| input_if(it.is_input()), it.help();
+    softrail::up::UpError: |it| match &it {
+        softrail::up::UpError::Interrupted(_) => Kind::Interrupted,
+        softrail::up::UpError::Start { .. } => Kind::Input,
+        softrail::up::UpError::Fabric(error) => input_if(error.is_input()),
+        _ => Kind::Ours,
+    };
+    toolchain::Error: |it| match it.kind() {
+        toolchain::error::Kind::Check => Kind::Check,
+        toolchain::error::Kind::Input => Kind::Input,
+        toolchain::error::Kind::Ours => Kind::Ours,
+        toolchain::error::Kind::Interrupted => Kind::Interrupted,
+    }, it.help();
+}
+
+/// Prints clap's help, version or complaint.
 pub fn usage(error: &clap::Error) -> ExitCode {
     let _ = error.print();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-        _ => FAILED.into(),
+        _ => Kind::Input.into(),
     }
 }
 
-/// Prints an error once, with its causes, and picks its code.
-pub fn report(outcome: anyhow::Result<ExitCode>) -> ExitCode {
-    let error = match outcome {
-        Ok(code) => return code,
-        Err(error) => error,
+/// Prints why a verb came to nothing, each cause once and what to do on a line of its own,
+/// and gives the code. A panic has printed itself.
+pub fn report(outcome: thread::Result<Result>) -> ExitCode {
+    let failure = match outcome {
+        Ok(Ok(code)) => return code,
+        Ok(Err(failure)) => failure,
+        Err(panic) => return panicked(&*panic),
     };
-    eprintln!("error: {error:#}");
-    code_of(&error).into()
+    if failure.reader_left() {
+        return ExitCode::SUCCESS;
+    }
+    let Failure { kind, error, help } = &failure;
+    print("error", ERROR, &format!("{error:#}"));
+    if let Some(help) = help {
+        print("help", HELP, help);
+    }
+    (*kind).into()
 }
 
-/// What our libraries report is about the input or the machine; an error
-/// without a type is one that nobody foresaw.
-fn code_of(error: &anyhow::Error) -> u8 {
-    if let Some(error) = error.downcast_ref::<toolchain::Error>() {
-        return error.exit_code();
+fn panicked(_: &(dyn Any + Send)) -> ExitCode {
+    Kind::Ours.into()
+}
+
+const ERROR: Style = clap::builder::styling::AnsiColor::Red.on_default().bold();
+const HELP: Style = clap::builder::styling::AnsiColor::Cyan.on_default().bold();
+
+fn print(label: &str, style: Style, text: &str) {
+    use std::io::Write;
+    let mut stderr = anstream::stderr().lock();
+    let _ = writeln!(stderr, "{style}{label}:{style:#} {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_codes_are_those_of_the_table() {
+        let table: Vec<_> = include_str!("exit.rs")
+            .lines()
+            .filter_map(|line| line.strip_prefix("//! | ")?.strip_suffix(" |"))
+            .filter_map(|row| row.split_once(" | "))
+            .filter_map(|(code, _)| code.parse::<u8>().ok())
+            .collect();
+        let mut codes = vec![0];
+        codes.extend(Kind::ALL.map(Kind::code));
+        assert_eq!(table, codes);
     }
-    let foreseen = error.is::<crate::rig::UserError>()
-        || error.is::<softrail::FabricError>()
-        || error.is::<softrail::live::LiveError>()
-        || error.is::<softrail::up::UpError>()
-        || error.is::<rail_bench::sweep::SweepError>()
-        || error.is::<rail_bench::RunError>()
-        || error.is::<rail_matrix::ReadRigError>()
-        || error.is::<rail_matrix::PlanError>()
-        || error.is::<rail_matrix::SelectError>()
-        || error.is::<rail_matrix::check::CheckError>()
-        || error.is::<rail_matrix::read::ReadError>()
-        || error.is::<rail_matrix::write::DialectError>()
-        || error.is::<rail_matrix::write::ExoError>()
-        || error.is::<crate::matrix::CheckFlagsError>()
-        || error.is::<crate::matrix::DiscoverError>()
-        || error.is::<crate::matrix::InputError>()
-        || error.is::<crate::matrix::SaveError>()
-        || error.is::<rail_verify::group::GroupError>()
-        || error.is::<rail_verify::preflight::PlanError>()
-        || error.is::<rail_verify::preflight::Unfit>()
-        || error.is::<rail_verify::run::RunError>()
-        || error.is::<rail_verify::report::WriteError>();
-    if foreseen { FAILED } else { OURS }
+
+    #[test]
+    fn a_failure_keeps_its_kind_and_help_under_a_context() {
+        let error: Result<()> = Err(Failure::input("no such file").help("name one".to_owned()));
+        let failure = error.with_context(|| "a.toml").unwrap_err();
+        assert_eq!(format!("{:#}", failure.error), "a.toml: no such file");
+        assert_eq!(failure.kind, Kind::Input);
+        assert_eq!(failure.help.as_deref(), Some("name one"));
+    }
+
+    #[test]
+    fn a_reader_that_left_is_found_below_a_context() {
+        let gone = Unprinted::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        let failure = Err::<(), _>(gone).with_context(|| "a step").unwrap_err();
+        assert!(failure.reader_left());
+        let full = Unprinted::from(std::io::Error::from(std::io::ErrorKind::StorageFull));
+        assert!(!Failure::from(full).reader_left());
+    }
 }

@@ -2,11 +2,18 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Arg, ArgMatches, Args, ColorChoice, Command, CommandFactory, FromArgMatches, Parser,
+    Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+    error::ErrorKind,
+    parser::ValueSource,
+};
 use rail_matrix::{
-    DeviceFault, Jaccl,
+    DeviceFault, Jaccl, Rig,
+    check::Format as CheckFormat,
     read::Input,
-    units::{parse_duration, parse_rate, parse_seconds, parse_size, parse_time},
+    units::{parse_rate, parse_seconds, parse_size},
     write::Output,
 };
 use toolchain::{
@@ -21,14 +28,122 @@ use toolchain::{
 #[command(
     name = "cargo xtask",
     bin_name = "cargo xtask",
+    version,
     after_help = "Every verb gets what it needs from the verbs before it: `bench` alone fetches, patches, \
                   builds and measures.\n\nBuilds are kept in $MLX_RAILS_STORE, by default mlx-rails in the \
-                  user's cache folder.\nExit codes: 0 done, 1 your input or a failed check, 2 our failure, \
-                  130 interrupted."
+                  user's cache folder.\nExit codes: 0 done; 1 a check failed; 2 your flags or input; \
+                  70 our failure; 130 interrupted."
 )]
 pub struct Cli {
     #[command(subcommand)]
     pub verb: Verb,
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// What every verb takes.
+#[derive(Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Print data, warnings and errors alone, no progress
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Also print the commands that are run
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Whether help and errors have colours
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t, global = true)]
+    pub color: ColorChoice,
+    /// Use no network: what would be fetched must be in the store, or the verb fails
+    #[arg(long, global = true)]
+    pub offline: bool,
+}
+
+/// Reads the command line. What is printed from here on has the colours that it asks for.
+pub fn parse() -> Result<Cli, clap::Error> {
+    anstream::ColorChoice::write_global(color(std::env::args()));
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    refuse_unused_plan(&mut command, &matches)?;
+    Cli::from_arg_matches(&matches)
+}
+
+/// `matrix` alone plans, and its steps take flags of their own: a flag of the plan before a step
+/// would change nothing. clap can refuse that, but takes global flags for such ones too.
+fn refuse_unused_plan(command: &mut Command, matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some(("matrix", matches)) = matches.subcommand() else {
+        return Ok(());
+    };
+    let Some(step) = matches.subcommand_name() else {
+        return Ok(());
+    };
+    let plan = MatrixPlan::augment_args(Command::new("plan"));
+    let is_given = |flag: &&Arg| {
+        let id = flag.get_id().as_str();
+        matches.value_source(id) == Some(ValueSource::CommandLine)
+    };
+    match plan.get_arguments().find(is_given) {
+        None => Ok(()),
+        Some(flag) => {
+            let long = flag.get_long().unwrap_or_default();
+            let problem = format!(
+                "--{long} before '{step}' would change nothing; '{step}' has its own flags"
+            );
+            Err(command.error(ErrorKind::ArgumentConflict, problem))
+        }
+    }
+}
+
+/// What `--color` says, read by itself because help and the complaints about other flags are
+/// printed before a command line is known to be right.
+fn color(arguments: impl Iterator<Item = String>) -> anstream::ColorChoice {
+    let ours = arguments.take_while(|argument| argument != "--");
+    let mut ours = ours.skip_while(|argument| !argument.starts_with("--color"));
+    let flag = ours.next();
+    let value = match flag.as_deref().and_then(|flag| flag.split_once('=')) {
+        Some((_, value)) => Some(value.to_owned()),
+        None => ours.next(),
+    };
+    match value.as_deref() {
+        Some("always") => anstream::ColorChoice::Always,
+        Some("never") => anstream::ColorChoice::Never,
+        _ => anstream::ColorChoice::Auto,
+    }
+}
+
+/// One of a library's values by name. Help and complaints list the names.
+fn one_of<T>(
+    all: impl IntoIterator<Item = T>,
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + Send + Sync + 'static,
+{
+    let all: Vec<T> = all.into_iter().collect();
+    let names = all.iter().map(|value| name(*value));
+    PossibleValuesParser::new(names.collect::<Vec<_>>()).try_map(move |text| {
+        let named = |value: &&T| name(**value) == text;
+        all.iter().find(named).copied().ok_or("not in the list")
+    })
+}
+
+/// The nodes and cables of the verbs that run over them.
+#[derive(Debug, Clone, Args)]
+pub struct RigFile {
+    /// The nodes and cables, as a rig.toml [default: an embedded rig of two nodes, a and b, and
+    /// three cables of 50 MB/s and 20 us]
+    #[arg(long = "rig", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+impl RigFile {
+    /// Reads it.
+    pub fn read(&self) -> crate::exit::Result<Rig> {
+        Ok(match &self.file {
+            Some(file) => crate::matrix::rig(file)?,
+            None => Rig::embedded(),
+        })
+    }
 }
 
 #[derive(Subcommand)]
@@ -56,7 +171,7 @@ pub enum Verb {
     /// Run every test, building first what they need
     Test(Test),
     /// Judge a build of jaccl case by case: which hold, which hang, which are wrong
-    Verify(Box<rail_verify::args::VerifyArgs>),
+    Verify(Box<crate::verify_flags::Verify>),
     /// Build a Python wheel, and print where it is
     Wheel(Wheel),
 }
@@ -87,7 +202,7 @@ pub struct Cable {
 
 #[derive(Subcommand)]
 pub enum CableStep {
-    /// Tell what each direction of each cable has carried and can do
+    /// Print what each direction of each cable has carried and can do
     Stats(CableStats),
     /// Have what is sent over a cable leave and never arrive
     Cut {
@@ -141,11 +256,11 @@ pub struct CableStats {
 pub struct CableLink {
     /// The cable
     pub cable: String,
-    /// Such as "10 MB/s"
+    /// Its line rate, such as "10 MB/s"
     #[arg(long, value_name = "RATE", value_parser = parse_positive_rate, required_unless_present = "latency")]
     pub rate: Option<u64>,
-    /// Such as "1 ms"
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    /// Its latency, such as "1 ms"; a number alone is seconds
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
     pub latency: Option<Duration>,
     /// Only what this device sends [default: both directions]
     #[arg(long, value_name = "NODE:DEVICE")]
@@ -156,8 +271,8 @@ pub struct CableLink {
 pub struct CableFault {
     /// The device, as node:device
     pub device: String,
-    /// no-gid, port-down, failing or refusing
-    #[arg(value_parser = device_fault)]
+    /// How it is broken
+    #[arg(value_parser = device_fault())]
     pub kind: DeviceFault,
 }
 
@@ -165,8 +280,8 @@ pub struct CableFault {
 pub struct CableMessage {
     /// The device that sends it, as node:device
     pub device: String,
-    /// Of the queue pairs that are created on the device, from 0, the one whose messages count
-    /// [default: all do]
+    /// Only count messages of the K-th queue pair created on the device, from 0 [default: count
+    /// all]
     #[arg(long, value_name = "K")]
     pub queue_pair: Option<u32>,
     /// Which of its messages from now on, where 0 is the next
@@ -178,18 +293,16 @@ pub struct CableMessage {
 pub struct CableDelay {
     #[command(flatten)]
     pub message: CableMessage,
-    /// Such as "5 ms"
-    #[arg(long, value_name = "TIME", value_parser = parse_delay)]
+    /// How much later, such as "5 ms"; a number alone is seconds
+    #[arg(long, value_name = "TIME", value_parser = positive_time)]
     pub by: Duration,
 }
 
-fn device_fault(name: &str) -> Result<DeviceFault, String> {
-    let kinds = DeviceFault::ALL.into_iter();
-    let live = || kinds.clone().filter(|kind| *kind != DeviceFault::Absent);
-    live().find(|kind| kind.name() == name).ok_or_else(|| {
-        let known: Vec<_> = live().map(DeviceFault::name).collect();
-        format!("the kinds are {}", known.join(", "))
-    })
+/// Those that can begin while programs have the device.
+fn device_fault() -> impl TypedValueParser<Value = DeviceFault> {
+    let live = DeviceFault::ALL.into_iter();
+    let live = live.filter(|kind| *kind != DeviceFault::Absent);
+    one_of(live, DeviceFault::name)
 }
 
 fn parse_positive_rate(text: &str) -> Result<u64, String> {
@@ -200,10 +313,11 @@ fn parse_positive_rate(text: &str) -> Result<u64, String> {
     }
 }
 
-fn parse_delay(text: &str) -> Result<Duration, String> {
-    match parse_duration(text) {
-        Ok(Duration::ZERO) => Err("a message is delayed by no time".to_owned()),
-        Ok(by) => Ok(by),
+/// How long something lasts, where no time makes no sense.
+fn positive_time(text: &str) -> Result<Duration, String> {
+    match parse_seconds(text) {
+        Ok(Duration::ZERO) => Err("it must be greater than 0".to_owned()),
+        Ok(time) => Ok(time),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -235,17 +349,20 @@ pub enum RigStep {
                   devices of its node through the loader, so any program that opens libibverbs.so.1 \
                   will do. In its environment are RIG_NODE, RIG_RANK (from 0), RIG_NODES, RIG_HOST (an \
                   address of this run alone) and RIG_COORDINATOR (that address with a port).\n\n\
-                  A server and its client:\n  cargo xtask rig up -- sh -c \\\n    'test $RIG_RANK = 0 \
-                  && exec ibv_uc_pingpong; sleep 1; exec ibv_uc_pingpong $RIG_HOST'"
+                  rails-ping is there without being installed: it measures latency and bandwidth over \
+                  the crate ibverbs (rails-ping --help).\n\n\
+                  A round trip over the second cable, and a stream:\n  \
+                  cargo xtask rig up -- rails-ping latency --device rdma_en6 --size 8,4096\n  \
+                  cargo xtask rig up -- rails-ping bandwidth --transport uc --size 512KiB"
 )]
 pub struct RigUp {
-    /// The cabling, as rig.toml; without it two nodes, a and b, joined by three cables
-    pub rig: Option<PathBuf>,
+    #[command(flatten)]
+    pub rig: RigFile,
     /// Only on this node; may be given several times
     #[arg(long, value_name = "NAME")]
     pub node: Vec<String>,
-    /// End everything after so long, such as "20 s"; a number alone is seconds
-    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
+    /// End everything after this time, such as "20 s"; a number alone is seconds
+    #[arg(long, value_name = "TIME", value_parser = positive_time)]
     pub timeout: Option<Duration>,
     /// The command, after `--`
     #[arg(last = true, required = true)]
@@ -257,6 +374,20 @@ pub struct Pin {
     /// The MLX to use: a folder below patches/
     #[arg(long, value_name = "PIN", default_value = DEFAULT_PIN)]
     pub mlx: String,
+}
+
+#[derive(Args)]
+pub struct SeriesFlag {
+    /// stock is upstream's behaviour with what the platform needs, patched has every fix
+    #[arg(long, default_value = "patched", value_parser = one_of([Series::Stock, Series::Patched], Series::name))]
+    pub series: Series,
+}
+
+const fn class_name(class: Class) -> &'static str {
+    match class {
+        Class::Portability => "portability",
+        Class::Fix => "fix",
+    }
 }
 
 #[derive(Args)]
@@ -274,52 +405,77 @@ pub struct Fetch {
         default_value = "auto"
     )]
     pub source: Source,
+    /// How the trees are printed; json has their ids beside their folders
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
-/// Without a step, prints the folder of the patched tree. The steps are a patch's
-/// life: `new` begins it in a working copy, `refresh` takes what was edited there
-/// into it, `lint` checks what is to be committed, `--try` tells at the next MLX
-/// whether it is still needed, `drop` ends it. See patches/README.md.
 #[derive(Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(
+    after_help = "The steps are a patch's life: `new` begins it in a working copy, `refresh` takes what \
+                  was edited there into it, `lint` checks what is to be committed, `apply` gives the \
+                  patched tree, `try` shows at the next MLX whether the patch is still needed, `drop` \
+                  ends it. See patches/README.md."
+)]
 pub struct Patch {
     #[command(subcommand)]
-    pub step: Option<PatchStep>,
-    #[command(flatten)]
-    pub apply: PatchApply,
+    pub step: PatchStep,
 }
 
 #[derive(Args)]
 pub struct PatchApply {
     #[command(flatten)]
     pub pin: Pin,
-    /// stock (what the platform needs, upstream's behaviour) or patched
-    #[arg(long, default_value = "patched")]
-    pub series: Series,
-    /// Tell each patch's state instead: applies, already applied, already upstream, conflicts
-    #[arg(long)]
-    pub status: bool,
-    /// Tell what becomes of the nearest other pin's series on this MLX: which patches apply, are
-    /// upstream already or conflict, and the commands that show whether each defect is still there
-    ///
-    /// Exits with 1 when a patch conflicts.
-    #[arg(long = "try", requires = "mlx", conflicts_with = "status")]
-    pub try_nearest: bool,
-    /// With --status or --try: hold the patches against this pristine tree, not the pin's
-    ///
-    /// With --try, --mlx is then the version of the tree; it need be no pin.
+    #[command(flatten)]
+    pub series: SeriesFlag,
+}
+
+#[derive(Args)]
+pub struct PatchStatus {
+    #[command(flatten)]
+    pub pin: Pin,
+    /// Hold the patches against this pristine tree, not the pin's
     #[arg(long, value_name = "DIR")]
     pub tree: Option<PathBuf>,
-    /// Write what both series give into the pin's file, after a patch was changed on purpose
-    #[arg(long, conflicts_with_all = ["status", "try_nearest"])]
-    pub record: bool,
-    /// How --status and --try are printed
+    /// How the states are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
 
+#[derive(Args)]
+pub struct PatchTry {
+    /// The MLX to try the series on: a folder below patches/, or with --tree any version
+    #[arg(long, value_name = "VERSION")]
+    pub mlx: String,
+    /// The pristine tree of that version, which need be no pin
+    #[arg(long, value_name = "DIR")]
+    pub tree: Option<PathBuf>,
+    /// How the states are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Args)]
+pub struct PatchRecord {
+    #[command(flatten)]
+    pub pin: Pin,
+}
+
 #[derive(Subcommand)]
 pub enum PatchStep {
+    /// Apply a series to the pin's tree, in the store, and print the folder of the patched tree
+    Apply(PatchApply),
+    /// Print each patch's state: applies, already applied, already upstream, conflicts
+    ///
+    /// Exits with 1 when a patch conflicts.
+    Status(PatchStatus),
+    /// Try the nearest other pin's series on this MLX
+    ///
+    /// Prints which patches apply, are upstream already or conflict, and the commands that show
+    /// whether each defect is still there. Exits with 1 when a patch conflicts.
+    Try(PatchTry),
+    /// Write what both series give into the pin's file, after a patch was changed on purpose
+    Record(PatchRecord),
     /// Begin a patch in a working copy of the patched tree
     ///
     /// The working copy is a git repository in which each patch is one commit. Edit its files,
@@ -346,7 +502,7 @@ pub enum PatchStep {
     Drop(PatchDrop),
     /// Check fields, order, form, how the patches apply and come off, and the recorded trees
     ///
-    /// Tells every problem at once, and exits with 1 when there is one.
+    /// Prints every problem at once, and exits with 1 when there is one.
     Lint(PatchLint),
 }
 
@@ -363,8 +519,8 @@ pub struct PatchCopy {
 pub struct PatchNew {
     /// What to call it: lower-case words joined by hyphens, ring-recv-prefill
     pub name: String,
-    /// fix (changes what a collective does) or portability (lets jaccl compile and run)
-    #[arg(long, default_value = "fix")]
+    /// fix changes what a collective does, portability lets jaccl compile and run
+    #[arg(long, default_value = "fix", value_parser = one_of([Class::Portability, Class::Fix], class_name))]
     pub class: Class,
     #[command(flatten)]
     pub copy: PatchCopy,
@@ -401,9 +557,8 @@ pub struct PatchLint {
 pub struct Build {
     #[command(flatten)]
     pub pin: Pin,
-    /// stock (what the platform needs, upstream's behaviour) or patched
-    #[arg(long, default_value = "patched")]
-    pub series: Series,
+    #[command(flatten)]
+    pub series: SeriesFlag,
     /// Compilers at once [default: the number of processors]
     #[arg(long, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,
@@ -414,47 +569,43 @@ pub struct Build {
 
 #[derive(Args)]
 #[command(
-    after_help = "Exit codes: 0 every rail is ok; 1 one is dead, crossed or slow, or your input; \
-                  130 interrupted."
+    after_help = "Exit codes: 0 every rail is ok; 1 one is dead, crossed or slow; 2 your flags or \
+                  input; 70 our failure; 130 interrupted."
 )]
 pub struct Preflight {
-    /// The nodes and cables, as a rig.toml [default: an embedded rig of two nodes and
-    /// three cables of 50 MB/s and 20 us]
-    #[arg(long, value_name = "FILE")]
-    pub rig: Option<PathBuf>,
+    #[command(flatten)]
+    pub rig: RigFile,
     /// The matrix to check, as the JSON that jaccl reads (MLX_IBV_DEVICES); rank i is the
     /// rig's i-th node [default: the rig's own]
     #[arg(long, value_name = "FILE")]
     pub devices: Option<PathBuf>,
     #[command(flatten)]
     pub pin: Pin,
-    /// stock or patched; rails are tried one at a time, which stock jaccl can do too
-    #[arg(long, default_value = "patched")]
-    pub series: Series,
+    #[command(flatten)]
+    pub series: SeriesFlag,
     /// How much longer than the rig states a message may take before its rail counts as
-    /// silent
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
+    /// silent; a number alone is seconds
+    #[arg(long, value_name = "TIME", default_value = "2 s", value_parser = positive_time)]
     pub timeout: Duration,
     /// What to print on stdout
     #[arg(long, value_enum, default_value_t)]
-    pub format: rail_verify::preflight::Format,
+    pub format: crate::verify_flags::Format,
 }
 
-/// Joins what both ends of each cable say, takes the order of ranks whose narrowest link is
-/// widest, chooses mesh or ring, and writes a matrix whose k-th entries are the two ends of
-/// one cable. What is left out, and why, is said in the table, and on stderr beside the other
-/// outputs.
 #[derive(Args)]
-#[command(
-    args_conflicts_with_subcommands = true,
-    after_help = "\
+#[command(after_help = "\
+`matrix` joins what both ends of each cable say, takes the order of ranks whose narrowest link is
+widest, chooses mesh or ring, and prints a matrix whose k-th entries are the two ends of one cable.
+The table names what is left out, and why. With other formats stderr does.
+
 Inputs:
   rig       a rig.toml
   exo       the JSON of exo's /state or /state/topology: curl HOST:52415/state | ... --from -
   hostfile  the JSON that mlx.launch reads
   reports   a folder with a folder a node of what its own tools say, as `discover --save DIR`
             writes it; its nodes are in the order of their names
-Outputs:
+
+Formats:
   table     for people
   json      ranks, matrix, cables, environment and notes, schema mlx-rails/matrix/1
   jaccl     the file that jaccl reads (MLX_IBV_DEVICES)
@@ -466,8 +617,8 @@ Outputs:
   env       the environment of each rank, for sh
   dot, svg  nodes, cables and rails, for Graphviz and as a drawing
 
-Exit codes: 0 done, 1 there is no such plan or your input cannot be read."
-)]
+Exit codes: 0 done; 2 there is no such plan, or your flags or input; 70 our failure;
+130 interrupted.")]
 pub struct Matrix {
     #[command(subcommand)]
     pub step: Option<MatrixStep>,
@@ -481,8 +632,8 @@ pub struct MatrixPlan {
     /// nodes and three cables]
     #[arg(long, value_name = "FILE|DIR|-")]
     pub from: Option<PathBuf>,
-    /// What it is: auto (told by its content), rig, exo, hostfile or reports
-    #[arg(long, value_name = "KIND", default_value = "auto", value_parser = input_kind)]
+    /// What it is; auto goes by its content
+    #[arg(long, value_name = "KIND", default_value = "auto", value_parser = input_kind())]
     pub input: InputKind,
     #[command(flatten)]
     pub options: MatrixOptions,
@@ -507,18 +658,19 @@ pub enum MatrixStep {
 #[derive(Args)]
 #[command(
     after_help = "Exit codes: 0 it runs, as the backend that is wanted, though it may waste \
-                  cables; 1 something hangs, falls back or fails, or your input cannot be read."
+                  cables; 1 something hangs, falls back or fails; 2 your flags or input; 70 our \
+                  failure."
 )]
 pub struct MatrixCheck {
     /// The matrix, or - for stdin
     #[arg(value_name = "FILE|-")]
     pub matrix: PathBuf,
-    /// The cabling as it is, of any kind that `matrix --from` reads. Without one nothing tells
+    /// The cabling as it is, of any kind that `matrix --from` reads. Without it nothing shows
     /// whether the k-th devices of two cells are the ends of one cable
     #[arg(long, value_name = "FILE|DIR")]
-    pub topology: Option<PathBuf>,
+    pub from: Option<PathBuf>,
     /// The node of each row, by name or by label [default: as the matrix's document says, else
-    /// the topology's nodes in their order]
+    /// the cabling's nodes in their order]
     #[arg(long, value_name = "A,B,..", value_delimiter = ',')]
     pub nodes: Vec<String>,
     /// ring: judge it with MLX_JACCL_RING set; mesh: without [default: as the document's
@@ -528,9 +680,9 @@ pub struct MatrixCheck {
     /// The MLX that reads the matrix
     #[arg(long, value_name = "VERSION", default_value = toolchain::DEFAULT_PIN)]
     pub mlx: Jaccl,
-    /// What to print on stdout: md, for people, or json, schema mlx-rails/matrix-check/1
-    #[arg(long, value_name = "md|json", default_value = "md")]
-    pub format: rail_matrix::check::Format,
+    /// What to print on stdout; json has the schema mlx-rails/matrix-check/1
+    #[arg(long, default_value = "md", value_parser = one_of(CheckFormat::ALL, CheckFormat::name))]
+    pub format: CheckFormat,
 }
 
 #[derive(Args)]
@@ -548,10 +700,9 @@ pub struct Discover {
 /// How to plan, and what to write.
 #[derive(Args)]
 pub struct MatrixOptions {
-    /// What to write on stdout: table, json, jaccl, exo-main, exo-2160, exo-2195, hostfile,
-    /// env, dot or svg
-    #[arg(long, value_name = "KIND", default_value = "table")]
-    pub output: Output,
+    /// What to print on stdout
+    #[arg(long, default_value = "table", value_parser = one_of(Output::ALL, Output::name))]
+    pub format: Output,
     /// These nodes alone, in this order, by name or by label [default: all]
     #[arg(long, value_name = "A,B,..", value_delimiter = ',')]
     pub nodes: Vec<String>,
@@ -570,12 +721,13 @@ pub struct MatrixOptions {
     /// The MLX that reads the matrix; from 0.32.4 a mesh opens several wires
     #[arg(long, value_name = "VERSION", default_value = toolchain::DEFAULT_PIN)]
     pub mlx: Jaccl,
-    /// Sizes of the all-reduces of the job, such as 4KiB,16MiB, to choose the backend by
+    /// Sizes of the all-reduces of the job, such as "4 KiB,16 MiB", to choose the backend by; a
+    /// number alone is bytes
     #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = parse_size)]
     pub messages: Vec<u64>,
     /// Where the nodes will find the matrix, for env and json
     #[arg(long, value_name = "PATH", default_value = "devices.json")]
-    pub devices: String,
+    pub devices_path: String,
     /// Where rank 0 listens
     #[arg(long, value_name = "PORT", default_value_t = rail_matrix::Options::default().coordinator_port)]
     pub port: u16,
@@ -584,11 +736,11 @@ pub struct MatrixOptions {
 /// Nothing for auto. An alias, because clap takes a plain `Option` for a flag without default.
 pub type InputKind = Option<Input>;
 
-fn input_kind(text: &str) -> Result<InputKind, rail_matrix::read::UnknownInput> {
-    match text {
-        "auto" => Ok(None),
-        kind => kind.parse().map(Some),
-    }
+fn input_kind() -> impl TypedValueParser<Value = InputKind> {
+    let kinds = Input::ALL.map(Some).into_iter();
+    one_of(std::iter::once(None).chain(kinds), |kind: InputKind| {
+        kind.map_or("auto", Input::name)
+    })
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
@@ -635,7 +787,7 @@ pub struct Doctor {
 
 #[derive(Args)]
 pub struct Gc {
-    /// Only tell how much would be freed
+    /// Only print what would be freed
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -649,8 +801,8 @@ pub struct Wheel {
     pub rail_matrix: bool,
     /// The folder that it is put into
     #[arg(long, value_name = "DIR", default_value = "dist")]
-    pub out: PathBuf,
-    /// How it is told; json has its SHA-256 and size beside its path
+    pub out_dir: PathBuf,
+    /// How it is printed; json has its SHA-256 and size beside its path
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

@@ -2,19 +2,21 @@
 
 use std::process::ExitCode;
 
-use crate::{flags, session::Session};
+use crate::{exit::Result, flags, out, output, session::Session};
 
-pub fn run(session: &Session, flags: &flags::Gc) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, flags: &flags::Gc) -> Result {
     let freed = session.toolchain.collect_garbage(flags.dry_run)?;
-    let megabytes = freed / 1_000_000;
-    let verb = if flags.dry_run {
-        "would be freed"
-    } else {
-        "freed"
+    for entry in &freed {
+        let (size, kind) = (output::size(entry.bytes), entry.kind.name());
+        out!("{size:>10}  {kind} {}", entry.name)?;
+    }
+    let verb = match flags.dry_run {
+        true => "would be freed",
+        false => "freed",
     };
-    println!(
-        "{megabytes} MB {verb} in {}",
-        session.toolchain.store().root().display()
-    );
+    let total = output::size(freed.iter().map(|entry| entry.bytes).sum());
+    let root = session.toolchain.store().root();
+    let root = root.map_err(toolchain::Error::from)?.display();
+    out!("{total:>10}  {verb} in {root}")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,20 +1,23 @@
 //! The command line of mlx-rails: `cargo xtask VERB`.
 //!
 //! One file a verb; `flags.rs` is the whole command line at a glance. stdout
-//! carries data, stderr progress. Exit codes: [`exit`].
+//! carries data, stderr progress: [`output`]. Exit codes: [`exit`].
 
 #![forbid(unsafe_code)]
+#![warn(clippy::print_stdout)]
 
 mod bench;
 mod bench_flags;
 mod build;
 mod cable;
+mod cargo;
 mod doctor;
 mod exit;
 mod fetch;
 mod flags;
 mod gc;
 mod matrix;
+mod output;
 mod patch;
 mod preflight;
 mod programs;
@@ -23,38 +26,53 @@ mod session;
 mod terminal;
 mod test;
 mod verify;
+mod verify_flags;
 mod wheel;
 
-use std::process::ExitCode;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+};
 
-use clap::Parser;
+use exit::Result;
 use flags::{Cli, Verb};
 use session::Session;
 
 fn main() -> ExitCode {
-    exit::on_panic();
-    let cli = match Cli::try_parse() {
+    // A build starts this program again to drive CMake.
+    if let Some(code) = toolchain::driver::run_if_asked() {
+        return code;
+    }
+    let cli = match flags::parse() {
         Ok(cli) => cli,
         Err(usage) => return exit::usage(&usage),
     };
-    exit::report(run(cli.verb))
+    output::set_verbosity(cli.global.quiet, cli.global.verbose);
+    // Nothing that a panic left half-done is looked at afterwards.
+    exit::report(catch_unwind(AssertUnwindSafe(|| run(cli))))
 }
 
-fn run(verb: Verb) -> anyhow::Result<ExitCode> {
-    let session = Session::begin()?;
-    match verb {
+fn run(cli: Cli) -> Result {
+    let (launcher, builds) = session::listen()?;
+    // These need no store, so they run where there is none.
+    match &cli.verb {
+        Verb::Cable(flags) => return cable::run(launcher.cancel(), flags),
+        Verb::Matrix(flags) => return matrix::run(launcher.cancel(), flags),
+        _ => {}
+    }
+    let session = Session::begin(launcher, builds, cli.global.offline)?;
+    match cli.verb {
         Verb::Bench(flags) => bench::run(&session, &flags),
         Verb::Build(flags) => build::run(&session, &flags),
-        Verb::Cable(flags) => cable::run(&session, &flags),
         Verb::Doctor(flags) => doctor::run(&session, &flags),
         Verb::Fetch(flags) => fetch::run(&session, &flags),
         Verb::Gc(flags) => gc::run(&session, &flags),
-        Verb::Matrix(flags) => matrix::run(&session, &flags),
         Verb::Patch(flags) => patch::run(&session, &flags),
         Verb::Preflight(flags) => preflight::run(&session, &flags),
         Verb::Rig(flags) => rig::run(&session, &flags),
         Verb::Test(flags) => test::run(&session, &flags),
-        Verb::Verify(args) => verify::run(&session, &args),
+        Verb::Verify(flags) => verify::run(&session, &flags),
         Verb::Wheel(flags) => wheel::run(&session, &flags),
+        Verb::Cable(_) | Verb::Matrix(_) => unreachable!("done without a session"),
     }
 }

@@ -12,20 +12,23 @@ use rail_matrix::{
     write::{Output, one_line},
 };
 
+use launch::Cancel;
+
 use crate::{
+    exit::Result,
     flags::{self, MatrixOptions, MatrixStep},
-    session::Session,
+    output, say,
 };
 
 pub use check::CheckFlagsError;
 pub use discover::DiscoverError;
-pub use input::InputError;
+pub use input::{InputError, rig};
 pub use reports::SaveError;
 
-pub fn run(session: &Session, flags: &flags::Matrix) -> anyhow::Result<ExitCode> {
+pub fn run(cancel: &Cancel, flags: &flags::Matrix) -> Result {
     match &flags.step {
         Some(MatrixStep::Check(flags)) => check::run(flags),
-        Some(MatrixStep::Discover(flags)) => discover::run(session, flags),
+        Some(MatrixStep::Discover(flags)) => discover::run(cancel, flags),
         None => {
             let topology = input::topology(flags.plan.from.as_deref(), flags.plan.input)?;
             print(&topology, &flags.plan.options)
@@ -35,7 +38,7 @@ pub fn run(session: &Session, flags: &flags::Matrix) -> anyhow::Result<ExitCode>
 
 /// Plans, and writes what was asked for: the document on stdout, and what a document for
 /// programs cannot say on stderr.
-pub fn print(topology: &Topology, flags: &MatrixOptions) -> anyhow::Result<ExitCode> {
+pub fn print(topology: &Topology, flags: &MatrixOptions) -> Result {
     let selected = match &flags.nodes[..] {
         [] => None,
         names => Some(topology.select(names)?),
@@ -50,24 +53,24 @@ pub fn print(topology: &Topology, flags: &MatrixOptions) -> anyhow::Result<ExitC
             }
         }
     })?;
-    let document = flags.output.write(topology, &plan, &flags.devices)?;
-    if flags.output != Output::Table {
+    let document = flags.format.write(topology, &plan, &flags.devices_path)?;
+    if flags.format != Output::Table {
         plan.notes.iter().for_each(note);
-        if let Output::Exo(exo) = flags.output
+        if let Output::Exo(exo) = flags.format
             && let Some(remark) = exo.remark(&plan)
         {
             note(&remark);
         }
-        if let Some(ranks) = ranks(given, &plan, flags.output) {
+        if let Some(ranks) = ranks(given, &plan, flags.format) {
             note(&ranks);
         }
     }
-    print!("{document}");
+    output::document(&document)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn note(sentence: &impl fmt::Display) {
-    eprintln!("note: {}", one_line(&sentence.to_string()));
+    say!("note: {}", one_line(&sentence.to_string()));
 }
 
 /// Which node is which rank, where a matrix without names is of others than the nodes of its
@@ -82,7 +85,7 @@ fn ranks(given: &Topology, plan: &Plan, output: Output) -> Option<String> {
     })
 }
 
-fn planned(topology: &Topology, flags: &MatrixOptions) -> anyhow::Result<Plan> {
+fn planned(topology: &Topology, flags: &MatrixOptions) -> Result<Plan> {
     let options = Options {
         strict: flags.strict,
         order: flags.order.into(),
@@ -93,7 +96,7 @@ fn planned(topology: &Topology, flags: &MatrixOptions) -> anyhow::Result<Plan> {
         coordinator_port: flags.port,
         ..Options::default()
     };
-    Ok(match flags.output {
+    Ok(match flags.format {
         Output::Exo(exo) => exo.plan(topology, &options)?,
         _ => plan(topology, &options)?,
     })

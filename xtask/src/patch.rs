@@ -2,50 +2,43 @@
 
 mod life;
 mod lint;
+pub mod proof;
 mod trial;
 
 use std::process::ExitCode;
 
 use serde_json::json;
-use toolchain::{pin::Pin, series::State};
+use toolchain::series::State;
 
 use crate::{
-    exit,
+    exit::{self, Result},
     flags::{self, PatchStep},
+    out, output, say,
     session::Session,
 };
 
-pub fn run(session: &Session, flags: &flags::Patch) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, flags: &flags::Patch) -> Result {
     match &flags.step {
-        None => apply(session, &flags.apply),
-        Some(PatchStep::New(flags)) => life::new(session, flags),
-        Some(PatchStep::Edit(flags)) => life::edit(session, flags),
-        Some(PatchStep::Refresh(flags)) => life::refresh(session, flags),
-        Some(PatchStep::Export(flags)) => life::export(session, flags),
-        Some(PatchStep::Drop(flags)) => life::drop(session, flags),
-        Some(PatchStep::Lint(flags)) => lint::run(session, flags),
+        PatchStep::Apply(flags) => apply(session, flags),
+        PatchStep::Status(flags) => status(session, flags),
+        PatchStep::Try(flags) => trial::run(session, flags),
+        PatchStep::Record(flags) => record(session, flags),
+        PatchStep::New(flags) => life::new(session, flags),
+        PatchStep::Edit(flags) => life::edit(session, flags),
+        PatchStep::Refresh(flags) => life::refresh(session, flags),
+        PatchStep::Export(flags) => life::export(session, flags),
+        PatchStep::Drop(flags) => life::drop(session, flags),
+        PatchStep::Lint(flags) => lint::run(session, flags),
     }
 }
 
-fn apply(session: &Session, flags: &flags::PatchApply) -> anyhow::Result<ExitCode> {
-    if flags.try_nearest {
-        return trial::run(session, flags);
-    }
+fn apply(session: &Session, flags: &flags::PatchApply) -> Result {
     let pin = session.toolchain.pin(&flags.pin.mlx)?;
-    if flags.record {
-        let (stock, patched) = session.toolchain.record(&pin)?;
-        eprintln!("{} now records", pin.file().display());
-        println!("stock {stock}\npatched {patched}");
-        return Ok(ExitCode::SUCCESS);
-    }
-    if flags.status {
-        return status(session, &pin, flags);
-    }
-    let tree = session.toolchain.patch(&pin, flags.series)?;
-    eprintln!(
-        "MLX {} ({}) is tree {}{}",
+    let series = flags.series.series;
+    let tree = session.toolchain.patch(&pin, series)?;
+    say!(
+        "MLX {} ({series}) is tree {}{}",
         pin.version,
-        flags.series,
         tree.tree,
         if tree.current {
             ", current"
@@ -53,38 +46,37 @@ fn apply(session: &Session, flags: &flags::PatchApply) -> anyhow::Result<ExitCod
             ", made anew"
         }
     );
-    println!("{}", tree.path.display());
+    out!("{}", tree.path.display())?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn status(session: &Session, pin: &Pin, flags: &flags::PatchApply) -> anyhow::Result<ExitCode> {
-    let states = session.toolchain.patch_states(pin, flags.tree.as_deref())?;
+fn record(session: &Session, flags: &flags::PatchRecord) -> Result {
+    let pin = session.toolchain.pin(&flags.pin.mlx)?;
+    let (stock, patched) = session.toolchain.record(&pin)?;
+    say!("{} now records", pin.file().display());
+    out!("stock {stock}\npatched {patched}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn status(session: &Session, flags: &flags::PatchStatus) -> Result {
+    let pin = session.toolchain.pin(&flags.pin.mlx)?;
+    let states = session
+        .toolchain
+        .patch_states(&pin, flags.tree.as_deref())?;
     if flags.format == flags::Format::Json {
         let rows: Vec<_> = states
             .iter()
             .map(|(patch, state)| json!({"patch": patch.name, "sha256": patch.sha256, "fields": patch.header, "state": state}))
             .collect();
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        output::json(&rows)?;
     } else {
-        let width = widest(states.iter().map(|(patch, _)| patch.name.as_str()));
+        let width = output::widest(states.iter().map(|(patch, _)| patch.name.as_str()));
         for (patch, state) in &states {
-            println!("{:width$}  {state}  ({})", patch.name, patch.summary());
+            out!("{:width$}  {state}  ({})", patch.name, patch.summary())?;
         }
     }
     let conflict = states
         .iter()
         .any(|(_, state)| matches!(state, State::Conflicts { .. }));
-    Ok(failed_if(conflict))
-}
-
-fn failed_if(failed: bool) -> ExitCode {
-    match failed {
-        true => exit::FAILED.into(),
-        false => ExitCode::SUCCESS,
-    }
-}
-
-/// The width of a column of names.
-fn widest<'a>(names: impl Iterator<Item = &'a str>) -> usize {
-    names.map(str::len).max().unwrap_or(0)
+    Ok(exit::passed(!conflict))
 }

@@ -1,49 +1,85 @@
 //! `cargo xtask preflight`: every rail by itself, before work starts.
 
-use std::{process::ExitCode, time::Duration};
+use std::time::Duration;
 
-use anyhow::Context;
-use rail_matrix::Rig;
-use rail_verify::preflight::{self, Plan, Ranks, Report};
+use rail_verify::{
+    group::GroupError,
+    preflight::{self, Plan, Ranks, Report},
+};
 use toolchain::{build::Request, pin::Pin, progress::Progress, series::Series};
 
-use crate::{exit, flags, programs, session::Session, terminal::Terminal};
+use crate::{
+    exit::{self, Context, Kind, Result},
+    flags, out, output, programs, say,
+    session::Session,
+    terminal::Terminal,
+    verify_flags::Format,
+    warn,
+};
 
 /// For rails that a person did not choose to try: a healthy one answers within a
 /// millisecond.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
 
-pub fn run(session: &Session, flags: &flags::Preflight) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, flags: &flags::Preflight) -> Result {
     // Every mistake of the user's comes out before the first build.
     let pin = session.toolchain.pin(&flags.pin.mlx)?;
-    let rig = match &flags.rig {
-        Some(path) => Rig::read(path).context("--rig")?,
-        None => Rig::embedded(),
-    };
+    let rig = flags.rig.read()?;
     let plan = match &flags.devices {
-        Some(path) => Plan::of_device_file(rig, path)?,
+        Some(path) => Plan::of_device_file(rig, path).with_context(|| "--devices")?,
         None => Plan::of_rig(rig)?,
     };
-    let report = check(session, plan, &pin, flags.series, flags.timeout)?;
-    print!("{}", report.render(flags.format));
-    Ok(if report.all_ok() {
-        ExitCode::SUCCESS
-    } else {
-        exit::FAILED.into()
-    })
+    let (report, error) = examine(session, plan, &pin, flags.series.series, flags.timeout)?;
+    if error.is_none() || !report.rails.is_empty() {
+        match flags.format {
+            Format::Md => output::document(&report.markdown())?,
+            Format::Json => out!("{}", report.json())?,
+        }
+    }
+    if let Some(error) = error {
+        return Err(error.into());
+    }
+    if report.interrupted {
+        say!(
+            "interrupted: the report has the rails so far; the same command tries every rail again"
+        );
+        return Ok(Kind::Interrupted.into());
+    }
+    Ok(exit::passed(report.all_ok()))
 }
 
-/// Exercises the rails with the jaccl of a pin, which is built first when it is not
-/// there.
+/// Exercises every rail with the jaccl of a pin, which is built first when it is not there.
+///
+/// # Errors
+/// Also when the caller asked to stop: what is to follow needs every rail.
 pub fn check(
     session: &Session,
     plan: Plan,
     pin: &Pin,
     series: Series,
     timeout: Duration,
-) -> anyhow::Result<Report> {
+) -> Result<Report> {
+    match examine(session, plan, pin, series, timeout)? {
+        (_, Some(error)) => Err(error.into()),
+        (report, None) => {
+            if report.interrupted {
+                session.launcher.cancel().check()?;
+            }
+            Ok(report)
+        }
+    }
+}
+
+/// What was found of the rails, and what kept the rest from being tried, if anything did.
+fn examine(
+    session: &Session,
+    plan: Plan,
+    pin: &Pin,
+    series: Series,
+    timeout: Duration,
+) -> Result<(Report, Option<GroupError>)> {
     for fault in plan.left_out() {
-        eprintln!(
+        warn!(
             "warning: rails are tried without this fault of the rig: {}",
             fault.defect
         );
@@ -58,13 +94,17 @@ pub fn check(
         library: &library,
         rig: &plan.rig,
         timeout,
-        interrupted: session.cancel.flag(),
+        launcher: &session.launcher,
     };
     let terminal = Terminal::default();
     let checked = preflight::check(&plan, &mut ranks, |what| {
         terminal.step("Trying", what);
     });
     terminal.finish();
-    let rails = session.unless_interrupted(checked.map_err(Into::into))?;
-    Ok(Report::new(&pin.version, series.name(), plan.rig, rails))
+    let report = Report::new(&pin.version, series.name(), plan, checked.rails);
+    Ok(match checked.stopped {
+        None => (report, None),
+        Some(GroupError::Interrupted(_)) => (report.interrupted(), None),
+        Some(error) => (report, Some(error)),
+    })
 }

@@ -1,83 +1,84 @@
 //! `cargo xtask rig`: anybody's program over emulated cables.
 
-use std::process::ExitCode;
+use std::io;
 
-use anyhow::bail;
 use rail_matrix::Rig;
 use softrail::{
     Fabric,
-    up::{End, Job, Stream, UpError},
+    up::{End, Job, Stream},
 };
 
 use crate::{
-    exit,
+    exit::{self, Failure, Result},
     flags::{RigFlags, RigStep, RigUp},
-    programs,
+    out, programs,
     session::Session,
+    warn,
 };
 
-pub fn run(session: &Session, flags: &RigFlags) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, flags: &RigFlags) -> Result {
     match &flags.step {
         RigStep::Up(flags) => up(session, flags),
     }
 }
 
-fn up(session: &Session, flags: &RigUp) -> anyhow::Result<ExitCode> {
-    let rig = match &flags.rig {
-        Some(path) => Rig::read(path)?,
-        None => Rig::embedded(),
-    };
+fn up(session: &Session, flags: &RigUp) -> Result {
+    let rig = flags.rig.read()?;
     let names: Vec<&str> = rig.nodes.iter().map(|node| &*node.name).collect();
     let nodes = chosen(&rig, &names, flags)?;
+    let provider = programs::provider(session)?;
     let job = Job {
-        command: &flags.command,
+        command: &programs::of_rig(session, &flags.command, &provider)?,
         nodes: &nodes,
-        provider: &programs::provider(session)?,
+        provider: &provider,
         limit: flags.timeout,
     };
     let fabric = Fabric::create(&softrail::default_parent(), &rig)?;
     let _faults = fabric.play(|step, done| match done {
-        Ok(()) => eprintln!("rig: {step}"),
-        Err(error) => eprintln!("rig: {step}: not done: {error}"),
+        Ok(()) => warn!("rig: {step}"),
+        Err(error) => warn!("rig: {step}: not done: {}", softrail::with_causes(&error)),
     });
     let alone = nodes.len() == 1;
-    let ran = fabric.up(&names, &job, session.cancel.flag(), |node, stream, line| {
+    let mut unheard = None;
+    let ran = fabric.up(&names, &job, &session.launcher, |node, stream, line| {
         let who = if alone {
             String::new()
         } else {
             format!("{} | ", names[node])
         };
         match stream {
-            Stream::Out => println!("{who}{line}"),
-            Stream::Err => eprintln!("{who}{line}"),
+            Stream::Out => out!("{who}{line}").map_err(|unprinted| {
+                unheard = Some(unprinted);
+                io::ErrorKind::Other.into()
+            }),
+            Stream::Err => {
+                warn!("{who}{line}");
+                Ok(())
+            }
         }
     });
-    let ends = match ran {
-        Err(UpError::Interrupted) => {
-            session.cancel.check()?;
-            return Ok(exit::OURS.into());
-        }
-        ran => ran?,
-    };
-    let mut code = ExitCode::SUCCESS;
-    for (node, end) in ends {
+    if let Some(unprinted) = unheard {
+        return Err(unprinted.into());
+    }
+    let mut well = true;
+    for (node, end) in ran? {
         let how = match end {
             End::Code(0) => continue,
             End::Code(code) => format!("exited with {code}"),
-            End::Signal(signal) => format!("died of signal {signal}"),
+            End::Signal(signal) => format!("was killed by {}", launch::signal_name(signal)),
             End::Ended => "did not end by itself and was ended".to_owned(),
         };
-        eprintln!(
+        warn!(
             "error: '{}' on node '{}' {how}",
             flags.command[0], names[node]
         );
-        code = exit::FAILED.into();
+        well = false;
     }
-    Ok(code)
+    Ok(exit::passed(well))
 }
 
 /// The nodes that get a process.
-fn chosen(rig: &Rig, names: &[&str], flags: &RigUp) -> anyhow::Result<Vec<usize>> {
+fn chosen(rig: &Rig, names: &[&str], flags: &RigUp) -> Result<Vec<usize>> {
     if flags.node.is_empty() {
         return Ok((0..names.len()).collect());
     }
@@ -86,23 +87,12 @@ fn chosen(rig: &Rig, names: &[&str], flags: &RigUp) -> anyhow::Result<Vec<usize>
         match rig.rank(name) {
             Some(node) if !nodes.contains(&node) => nodes.push(node),
             Some(_) => {}
-            None => bail!(UserError(format!(
-                "--node {name}: the rig has no such node; its nodes are {}",
-                names.join(", ")
-            ))),
+            None => {
+                let problem = format!("--node {name}: the rig has no such node");
+                let help = format!("its nodes are {}", names.join(", "));
+                return Err(Failure::input(problem).help(help));
+            }
         }
     }
     Ok(nodes)
-}
-
-/// Something in the flags that the rig does not have.
-#[derive(Debug)]
-pub struct UserError(String);
-
-impl std::error::Error for UserError {}
-
-impl std::fmt::Display for UserError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
 }

@@ -3,41 +3,63 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
-use toolchain::{Toolchain, process::Cancel};
+use launch::{Cancel, Launcher};
+use toolchain::{Toolchain, driver::Driver, process};
 use xshell::Shell;
 
-use crate::terminal::Terminal;
+use crate::{
+    exit::{Context, Failure, Kind, Result},
+    terminal::Terminal,
+};
 
 pub struct Session {
     pub toolchain: Toolchain,
-    pub cancel: Cancel,
+    /// Starts every process of a verb.
+    pub launcher: Launcher,
     /// Stands in the checkout, wherever the user stands.
     pub shell: Shell,
+    /// Whether the network must not be used.
+    pub offline: bool,
+}
+
+/// From here on Ctrl-C and SIGTERM ask the verb to stop, and the second one ends it. Gives what
+/// starts every process of the verb, and the toolchain's own wish to stop, set together with the
+/// launcher's.
+pub fn listen() -> Result<(Launcher, process::Cancel)> {
+    let launcher = Launcher::new(Cancel::default());
+    let cancel = launcher.cancel().clone();
+    let builds = process::Cancel::default();
+    let of_builds = builds.clone();
+    let on_signal = move || {
+        of_builds.cancel();
+        if cancel.cancel() {
+            // Asked twice: the launcher's guardian ends what is left.
+            std::process::exit(Kind::Interrupted.code().into());
+        }
+    };
+    ctrlc::set_handler(on_signal)
+        .map_err(Failure::ours)
+        .with_context(|| "cannot listen for Ctrl-C")?;
+    Ok((launcher, builds))
 }
 
 impl Session {
-    pub fn begin() -> anyhow::Result<Self> {
-        let cancel = Cancel::default();
-        let on_signal = cancel.clone();
-        ctrlc::set_handler(move || on_signal.cancel()).context("cannot listen for Ctrl-C")?;
+    pub fn begin(launcher: Launcher, builds: process::Cancel, offline: bool) -> Result<Self> {
         let terminal = Arc::new(Terminal::default());
-        let toolchain = Toolchain::open()?.attended(terminal, cancel.clone());
+        let driver = std::env::current_exe()
+            .map_err(Failure::ours)
+            .with_context(|| "cannot find this program")?;
+        let toolchain = Toolchain::open()?
+            .attended(terminal, builds)
+            .with_driver(Driver::Hosted(driver))
+            .offline(offline);
         let shell = Shell::new()?;
         shell.change_dir(toolchain.root());
         Ok(Session {
             toolchain,
-            cancel,
+            launcher,
             shell,
-        })
-    }
-
-    /// For children whose failure may only be the user's Ctrl-C reaching them
-    /// first.
-    pub fn unless_interrupted<T>(&self, outcome: anyhow::Result<T>) -> anyhow::Result<T> {
-        outcome.map_err(|error| match self.cancel.check() {
-            Err(interrupted) => interrupted.into(),
-            Ok(()) => error,
+            offline,
         })
     }
 }

@@ -3,14 +3,18 @@
 use std::{
     io::IsTerminal,
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use toolchain::progress::Progress;
+use launch::Progress;
+
+use crate::{output, say};
 
 /// How often a log without a terminal hears of a long step.
 const PLAIN_EVERY_PERCENT: u64 = 10;
+/// The same of a step without an end of its own.
+const PLAIN_EVERY: Duration = Duration::from_secs(60);
 
 pub struct Terminal {
     interactive: bool,
@@ -20,12 +24,25 @@ pub struct Terminal {
 struct Step {
     bar: ProgressBar,
     told_percent: u64,
+    told_at: Instant,
+}
+
+impl Step {
+    /// Work without an end of its own.
+    fn count(&mut self, interactive: bool, done: u64, what: &str) {
+        if interactive {
+            self.bar.set_prefix(format!("{done} {what}"));
+        } else if self.told_at.elapsed() > PLAIN_EVERY {
+            self.told_at = Instant::now();
+            eprintln!("{:>12} {done} {what}", "");
+        }
+    }
 }
 
 impl Default for Terminal {
     fn default() -> Self {
         Terminal {
-            interactive: std::io::stderr().is_terminal(),
+            interactive: std::io::stderr().is_terminal() && !output::is_quiet(),
             step: Mutex::new(None),
         }
     }
@@ -46,13 +63,14 @@ impl Progress for Terminal {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         } else {
-            eprintln!("{verb:>12} {what}");
+            say!("{verb:>12} {what}");
             ProgressBar::hidden()
         };
         self.with_step(|step| {
             if let Some(before) = step.replace(Step {
                 bar,
                 told_percent: 0,
+                told_at: Instant::now(),
             }) {
                 before.bar.finish_and_clear();
             }
@@ -62,7 +80,9 @@ impl Progress for Terminal {
     fn advance(&self, done: u64, total: u64, what: &str) {
         self.with_step(|step| {
             let Some(step) = step else { return };
-            if self.interactive {
+            if total == 0 {
+                step.count(self.interactive, done, what);
+            } else if self.interactive {
                 if step.bar.length() != Some(total) {
                     step.bar.set_length(total);
                     step.bar.set_style(bar());
@@ -73,7 +93,7 @@ impl Progress for Terminal {
                 if percent >= step.told_percent + PLAIN_EVERY_PERCENT && total > PLAIN_EVERY_PERCENT
                 {
                     step.told_percent = percent - percent % PLAIN_EVERY_PERCENT;
-                    eprintln!("{:>12} {done} of {total} {what}", "");
+                    say!("{:>12} {done} of {total} {what}", "");
                 }
             }
         });
@@ -87,14 +107,14 @@ impl Progress for Terminal {
                 let elapsed = step.bar.elapsed().as_secs_f32();
                 let message = step.bar.message();
                 step.bar.finish_and_clear();
-                eprintln!("{message} ({elapsed:.1} s)");
+                say!("{message} ({elapsed:.1} s)");
             }
         });
     }
 
     fn note(&self, text: &str) {
         self.with_step(|step| {
-            let print = || eprintln!("{:>12} {text}", "note");
+            let print = || say!("{:>12} {text}", "note");
             match step {
                 Some(step) => step.bar.suspend(print),
                 None => print(),
@@ -104,7 +124,7 @@ impl Progress for Terminal {
 }
 
 fn spinner() -> ProgressStyle {
-    ProgressStyle::with_template("{msg} {spinner} {elapsed}")
+    ProgressStyle::with_template("{msg} {spinner} {elapsed} {prefix}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 

@@ -4,20 +4,19 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::{flags, session::Session};
+use crate::{
+    exit::{Failure, Result},
+    flags, out, output, say,
+    session::Session,
+};
 
-pub fn run(session: &Session, flags: &flags::Wheel) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, flags: &flags::Wheel) -> Result {
     if !flags.rail_matrix {
-        return Err(toolchain::Error::Input {
-            input: "wheel".into(),
-            problem: "no wheel was named".into(),
-            remedy: "there is one: `cargo xtask wheel --rail-matrix`. MLX's own is not built \
-                     here yet; `cargo xtask build` makes what C++ and Rust link against"
-                .into(),
-        }
-        .into());
+        let help = "there is one: `cargo xtask wheel --rail-matrix`. MLX's own is not built here \
+                    yet; `cargo xtask build` makes what C++ and Rust link against";
+        return Err(Failure::input("no wheel was named").help(help.to_owned()));
     }
-    let wheel = session.toolchain.rail_matrix_wheel(&flags.out)?;
+    let wheel = session.toolchain.rail_matrix_wheel(&flags.out_dir)?;
     if flags.format == flags::Format::Json {
         let report = json!({
             "schema": "mlx-rails/wheel/1",
@@ -25,10 +24,10 @@ pub fn run(session: &Session, flags: &flags::Wheel) -> anyhow::Result<ExitCode> 
             "sha256": wheel.sha256,
             "bytes": wheel.bytes,
         });
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        output::json(&report)?;
     } else {
-        eprintln!("  sha256    {}\n  bytes     {}", wheel.sha256, wheel.bytes);
-        println!("{}", wheel.path.display());
+        say!("  sha256    {}\n  bytes     {}", wheel.sha256, wheel.bytes);
+        out!("{}", wheel.path.display())?;
     }
     Ok(ExitCode::SUCCESS)
 }

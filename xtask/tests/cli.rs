@@ -1,10 +1,17 @@
 //! The command line as its users meet it. Nothing here builds MLX or leaves the
 //! machine.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{self, BufRead, BufReader},
+    path::Path,
+    process::{self, Stdio},
+};
 
 use assert_cmd::Command;
 use tempfile::TempDir;
+
+mod support;
 
 /// xtask with an empty store of its own.
 fn xtask(store: &TempDir) -> Command {
@@ -13,16 +20,37 @@ fn xtask(store: &TempDir) -> Command {
     command
 }
 
-/// Runs it, expects exit code 1, and gives what it said on stderr.
+/// Runs it, expects the exit code of flags or input that will not do, and gives what it said on
+/// stderr.
 fn refusal(command: &mut Command) -> String {
-    let assert = command.assert().code(1);
+    ended(command, 2)
+}
+
+/// As [`refusal`], where a check found something.
+fn finding(command: &mut Command) -> String {
+    ended(command, 1)
+}
+
+/// As [`refusal`], where the machine failed and not the user.
+fn failure(command: &mut Command) -> String {
+    ended(command, 70)
+}
+
+fn ended(command: &mut Command, code: i32) -> String {
+    let assert = command.assert().code(code);
     let output = assert.get_output();
     assert!(
         output.stdout.is_empty(),
         "stdout is for data: {}",
         String::from_utf8_lossy(&output.stdout)
     );
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    let arguments = command.get_args();
+    let arguments: Vec<_> = arguments
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    support::is_a_good_complaint(&arguments, &message);
+    message
 }
 
 fn names_all(message: &str, parts: &[&str]) {
@@ -37,10 +65,11 @@ fn is_empty(folder: &Path) -> bool {
         .unwrap_or(true)
 }
 
-#[test]
-fn help_names_every_verb_and_the_exit_codes() {
-    let store = TempDir::new().unwrap();
-    let output = xtask(&store)
+/// The help of a verb and of its steps, each under the words that lead to it.
+fn helps(words: &[&str], all: &mut Vec<(String, String)>) {
+    let output = Command::cargo_bin("xtask")
+        .unwrap()
+        .args(words)
         .arg("--help")
         .assert()
         .code(0)
@@ -48,21 +77,165 @@ fn help_names_every_verb_and_the_exit_codes() {
         .stdout
         .clone();
     let help = String::from_utf8(output).unwrap();
-    names_all(
-        &help,
-        &[
-            "bench",
-            "build",
-            "doctor",
-            "fetch",
-            "gc",
-            "patch",
-            "preflight",
-            "test",
-            "wheel",
-            "130 interrupted",
-        ],
+    let steps = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    for step in steps.take_while(|line| !line.is_empty()) {
+        match step.split_whitespace().next() {
+            Some("help") | None => {}
+            // What belongs to the line above is further in.
+            Some(_) if step.starts_with("    ") => {}
+            Some(step) => helps(&[words, &[step]].concat(), all),
+        }
+    }
+    all.push((words.join("-"), help));
+}
+
+/// `INSTA_UPDATE=always cargo test -p xtask --test cli help` writes what is meant.
+#[test]
+fn the_help_of_every_verb_is_what_it_was() {
+    let mut all = Vec::new();
+    helps(&[], &mut all);
+    assert!(all.len() > 30, "every verb and every step");
+    for (name, help) in all {
+        let name = if name.is_empty() { "xtask" } else { &name };
+        insta::assert_snapshot!(format!("help-{name}"), help);
+    }
+}
+
+/// The table of `exit.rs`, each code by a command that ends with it.
+#[test]
+fn every_exit_code_is_that_of_a_command() {
+    let store = TempDir::new().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = store.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    xtask(&store).arg("matrix").assert().code(0);
+
+    let uneven = file("uneven.json", r#"[[[], ["a", "b"]], [["a"], []]]"#);
+    let check = ["matrix", "check"];
+    xtask(&store).args(check).arg(uneven).assert().code(1);
+
+    xtask(&store).arg("matrixx").assert().code(2);
+    xtask(&store).arg("patch").assert().code(2);
+    xtask(&store)
+        .args(["matrix", "--from", "/no/such"])
+        .assert()
+        .code(2);
+
+    let mut nowhere = Command::cargo_bin("xtask").unwrap();
+    nowhere.env("MLX_RAILS_STORE", file("store", ""));
+    nowhere.args(["fetch", "--source"]).arg(store.path());
+    nowhere.assert().code(70);
+
+    let fabric = softrail::Fabric::create(store.path(), &rail_matrix::Rig::embedded()).unwrap();
+    let mut watch = process::Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["cable", "stats", "--watch", "--fabric"])
+        .arg(fabric.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    assert!(lines.next().is_some(), "it watches");
+    let kill = process::Command::new("kill")
+        .args(["-INT", &watch.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+    assert_eq!(watch.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn a_reader_that_leaves_ends_a_verb_quietly() {
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let output = process::Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["matrix"])
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+/// Progress is not what a verb is for.
+#[test]
+fn a_reader_of_progress_that_leaves_does_not_end_the_verb() {
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let output = process::Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["matrix", "--format", "jaccl", "--max-rails", "1"])
+        .stderr(writer)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stdout.starts_with(b"[[[],"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn data_that_cannot_be_written_is_no_success() {
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = process::Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .arg("matrix")
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(70));
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        message.starts_with("error: cannot write to stdout: "),
+        "{message}"
     );
+}
+
+#[test]
+fn what_needs_no_store_runs_where_there_is_no_place_for_one() {
+    let homeless = |arguments: &[&str]| {
+        let mut command = Command::cargo_bin("xtask").unwrap();
+        for variable in ["HOME", "XDG_CACHE_HOME", "MLX_RAILS_STORE"] {
+            command.env_remove(variable);
+        }
+        command.args(arguments).assert()
+    };
+    homeless(&["matrix"]).code(0);
+    homeless(&["matrix", "check", "/dev/null"]).code(2);
+    homeless(&["cable", "stats", "--fabric", "/no/such"]).code(2);
+    let refused = homeless(&["gc"]).code(70);
+    let message = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    names_all(&message, &["HOME", "MLX_RAILS_STORE"]);
+}
+
+#[test]
+fn quiet_leaves_data_and_errors() {
+    let store = TempDir::new().unwrap();
+    let arguments = ["matrix", "--format", "jaccl", "--max-rails", "1"];
+    let loud = xtask(&store).args(arguments).output().unwrap();
+    assert!(!loud.stderr.is_empty());
+    let quiet = xtask(&store).args(arguments).arg("-q").output().unwrap();
+    assert!(quiet.stderr.is_empty());
+    assert_eq!(quiet.stdout, loud.stdout);
+    let refused = refusal(xtask(&store).args(["--quiet", "fetch", "--mlx", "0.0.9"]));
+    names_all(&refused, &["error: ", "0.0.9"]);
+    refusal(xtask(&store).args(["-q", "-v", "matrix"]));
+}
+
+#[test]
+fn colours_are_as_asked_for_also_in_complaints_about_other_flags() {
+    let store = TempDir::new().unwrap();
+    let refused = |arguments: &[&str]| {
+        let output = xtask(&store).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        output.stderr.contains(&0x1b)
+    };
+    for wrong in [&["--nonsense"][..], &["matrix", "--from", "/no/such"]] {
+        assert!(!refused(wrong));
+        assert!(refused(&[&["--color", "always"], wrong].concat()));
+        assert!(refused(&[&["--color=always"], wrong].concat()));
+        assert!(!refused(&[&["--color", "never"], wrong].concat()));
+    }
 }
 
 #[test]
@@ -82,8 +255,9 @@ fn a_wrong_verb_or_flag_is_the_users() {
 #[test]
 fn an_unknown_pin_is_answered_with_the_known_ones() {
     let store = TempDir::new().unwrap();
-    for verb in ["fetch", "patch", "build", "bench", "preflight"] {
-        let message = refusal(xtask(&store).args([verb, "--mlx", "0.0.9"]));
+    for verb in ["fetch", "patch apply", "build", "bench", "preflight"] {
+        let words = verb.split(' ');
+        let message = refusal(xtask(&store).args(words).args(["--mlx", "0.0.9"]));
         names_all(&message, &["0.0.9", "0.31.2"]);
     }
 }
@@ -93,7 +267,7 @@ fn sources_that_are_not_the_pin_leave_no_trace() {
     let store = TempDir::new().unwrap();
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("CMakeLists.txt"), "project(not-mlx)\n").unwrap();
-    let message = refusal(xtask(&store).args(["fetch", "--source"]).arg(folder.path()));
+    let message = finding(xtask(&store).args(["fetch", "--source"]).arg(folder.path()));
     names_all(
         &message,
         &[
@@ -117,14 +291,14 @@ fn a_store_that_cannot_be_written_is_named_with_the_way_out() {
         .env("MLX_RAILS_STORE", &file)
         .args(["fetch", "--source"])
         .arg(source.path());
-    names_all(&refusal(&mut command), &["a-file", "MLX_RAILS_STORE"]);
+    names_all(&failure(&mut command), &["a-file", "MLX_RAILS_STORE"]);
 }
 
 #[test]
 fn without_network_and_with_nothing_stored_every_transport_is_accounted_for() {
     let store = TempDir::new().unwrap();
     let cargo_home = TempDir::new().unwrap();
-    let message = refusal(
+    let message = failure(
         xtask(&store)
             .arg("fetch")
             .env("CARGO_HOME", cargo_home.path())
@@ -136,6 +310,42 @@ fn without_network_and_with_nothing_stored_every_transport_is_accounted_for() {
         &["rlx-mlx-sys", "ml-explore/mlx", "--source PATH"],
     );
     assert!(is_empty(&store.path().join("sources")));
+}
+
+/// Nothing of the environment keeps it from the network here, so the flag must.
+#[test]
+fn offline_nothing_is_fetched_and_the_complaint_says_what_is_missing() {
+    let store = TempDir::new().unwrap();
+    let cargo_home = TempDir::new().unwrap();
+    let message = failure(
+        xtask(&store)
+            .args(["fetch", "--offline"])
+            .env("CARGO_HOME", cargo_home.path())
+            .env_remove("CARGO_NET_OFFLINE"),
+    );
+    names_all(
+        &message,
+        &["MLX 0.31.2", "rlx-mlx-sys", "--offline", "--source PATH"],
+    );
+    assert!(is_empty(&store.path().join("sources")));
+
+    let out = TempDir::new().unwrap();
+    let wheel = ["--offline", "wheel", "--rail-matrix", "--out-dir"];
+    let message = failure(xtask(&store).args(wheel).arg(out.path()));
+    names_all(&message, &["maturin", "--offline"]);
+    assert!(is_empty(&store.path().join("tools")));
+}
+
+#[test]
+fn a_step_of_matrix_does_not_take_the_flags_of_the_plan() {
+    let store = TempDir::new().unwrap();
+    let check = |arguments: &[&str]| refusal(xtask(&store).arg("matrix").args(arguments));
+    names_all(
+        &check(&["--strict", "check", "/dev/null"]),
+        &["--strict", "'check' has its own flags"],
+    );
+    // A global flag is not one of them.
+    names_all(&check(&["-q", "check", "/dev/null"]), &["/dev/null: "]);
 }
 
 #[test]
@@ -201,7 +411,9 @@ fn the_steps_of_a_patch_teach_themselves() {
     };
     names_all(
         &help(&["--help"]),
-        &["new", "edit", "refresh", "export", "drop", "lint", "--try"],
+        &[
+            "new", "edit", "refresh", "export", "drop", "lint", "try", "apply", "status", "record",
+        ],
     );
     names_all(
         &help(&["new", "--help"]),
@@ -255,16 +467,15 @@ fn a_step_that_cannot_be_says_what_would_do() {
         &["export"],
         &["drop", "a"],
         &["lint"],
-        &["--try"],
+        &["try"],
+        &["apply"],
+        &["status"],
+        &["record"],
     ] {
         let arguments = [arguments, &["--mlx", "0.0.9"]].concat();
         names_all(&patch(&arguments), &["0.0.9", "0.31.2"]);
     }
-    names_all(&patch(&["--try"]), &["--mlx"]);
-    names_all(
-        &patch(&["--try", "--status", "--mlx", "0.31.2"]),
-        &["--try", "--status"],
-    );
+    names_all(&patch(&["try"]), &["--mlx"]);
     assert!(!Path::new(nowhere).exists());
 }
 
@@ -308,7 +519,7 @@ fn cables_of_no_fabric_and_faults_of_no_kind_are_refused() {
     );
     names_all(
         &cable(&["break", "a:rdma_en5", "rust"]),
-        &["'rust'", "no-gid", "port-down"],
+        &["'rust'", "[possible values: no-gid, port-down"],
     );
     names_all(&cable(&["link", "cable-1", "--rate", "0 MB/s"]), &["cut"]);
     names_all(&cable(&["link", "cable-1"]), &["--rate"]);
@@ -374,8 +585,11 @@ fn messages_and_nodes_that_are_not_there_cannot_be_broken() {
     );
     names_all(&cable(&["delay", "a:rdma_en5"]), &["--by"]);
     let delay = |by| cable(&["delay", "a:rdma_en5", "--by", by]);
-    names_all(&delay("0 s"), &["by no time"]);
-    names_all(&delay("5"), &["'5' is not a time", "\"2 s\""]);
+    names_all(&delay("0 s"), &["--by", "greater than 0"]);
+    names_all(
+        &delay("5 parsecs"),
+        &["'5 parsecs' is not a time", "\"2 s\""],
+    );
     let rest = ["--by", "5 ms", "--message", "-1"];
     names_all(
         &cable(&[&["delay", "a:rdma_en5"], &rest[..]].concat()),
@@ -389,9 +603,10 @@ fn a_program_on_no_node_of_the_rig_is_refused_before_anything_is_compiled() {
     let up = |arguments: &[&str]| refusal(xtask(&store).args(["rig", "up"]).args(arguments));
     names_all(&up(&["--node", "c", "--", "true"]), &["--node c", "a, b"]);
     names_all(
-        &up(&["/no/such/rig.toml", "--", "true"]),
-        &["/no/such/rig.toml"],
+        &up(&["--rig", "/no/such/rig.toml", "--", "true"]),
+        &["/no/such/rig.toml", "help: ", "--rig"],
     );
+    names_all(&up(&["--timeout", "0", "--", "true"]), &["--timeout"]);
     names_all(&up(&[]), &["<COMMAND>"]);
 }
 
@@ -408,9 +623,9 @@ fn a_wheel_that_has_nowhere_to_go_is_refused_before_anything_is_installed() {
     let store = TempDir::new().unwrap();
     let file = store.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let message = refusal(
+    let message = failure(
         xtask(&store)
-            .args(["wheel", "--rail-matrix", "--out"])
+            .args(["wheel", "--rail-matrix", "--out-dir"])
             .arg(&file),
     );
     names_all(&message, &["cannot create", "file"]);

@@ -13,6 +13,8 @@ use assert_cmd::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+mod support;
+
 /// Refuses to be asked anything that could wait for a person.
 const SSH: &str = r#"#!/bin/sh
 case " $* " in *" -n "*"BatchMode=yes"*"ConnectTimeout="*) ;; *) exit 9 ;; esac
@@ -126,9 +128,15 @@ impl Nodes {
     }
 
     fn refusal(&self, args: &str) -> String {
-        let refused = self.matrix(args).assert().code(1);
+        let refused = self.matrix(args).assert().code(2);
         assert!(refused.get_output().stdout.is_empty());
-        String::from_utf8(refused.get_output().stderr.clone()).unwrap()
+        let message = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
+        let arguments: Vec<_> = std::iter::once("matrix")
+            .chain(args.split_whitespace())
+            .map(str::to_owned)
+            .collect();
+        support::is_a_good_complaint(&arguments, &message);
+        message
     }
 }
 
@@ -143,16 +151,16 @@ fn script(folder: &Path, name: &str, text: &str) {
 fn nodes_are_asked_and_what_they_said_is_kept() {
     let nodes = Nodes::new();
     let macs =
-        nodes.json("discover studio mini one two --save said --nodes studio,mini --output jaccl");
+        nodes.json("discover studio mini one two --save said --nodes studio,mini --format jaccl");
     let on_macs = json!([
         [[], ["rdma_en6", "rdma_en5"]],
         [["rdma_en5", "rdma_en6"], []]
     ]);
     assert_eq!(macs, on_macs);
 
-    let again = nodes.json("--from said --nodes studio,mini --output jaccl");
+    let again = nodes.json("--from said --nodes studio,mini --format jaccl");
     assert_eq!(again, on_macs);
-    let linux = nodes.json("--from said --nodes one,two --output jaccl");
+    let linux = nodes.json("--from said --nodes one,two --format jaccl");
     let on_linux = json!([[[], ["mlx5_0", "mlx5_1"]], [["mlx5_1", "mlx5_0"], []]]);
     assert_eq!(linux, on_linux);
 }
@@ -166,7 +174,7 @@ fn localhost_is_asked_without_ssh() {
         own_tools.display(),
         nodes.path("bin").display()
     );
-    let mut command = nodes.matrix("discover localhost two --output jaccl");
+    let mut command = nodes.matrix("discover localhost two --format jaccl");
     let done = command.env("PATH", path).assert().code(0);
     let matrix: Value = serde_json::from_slice(&done.get_output().stdout).unwrap();
     assert_eq!(matrix[0][1], json!(["mlx5_0", "mlx5_1"]));
@@ -181,10 +189,10 @@ fn reports_of_before_do_not_stay_among_those_of_now() {
         "ibv_devices",
         "device node\n------ ----\nrdma_en5 0\nrdma_en6 0",
     );
-    nodes.json("discover studio mini --save said --output jaccl");
+    nodes.json("discover studio mini --save said --format jaccl");
     assert!(nodes.path("said/studio/ibv_devices.txt").exists());
     nodes.mac("studio", ["5A-01", "5A-02"], ["5B-02", "5B-01"]);
-    nodes.json("discover studio mini --save said --output jaccl");
+    nodes.json("discover studio mini --save said --format jaccl");
     assert!(!nodes.path("said/studio/ibv_devices.txt").exists());
 }
 
@@ -215,9 +223,13 @@ fn a_node_that_cannot_be_asked_is_named_with_what_to_do() {
         ),
         (
             "discover one bare",
-            "`rdma -j link` failed on 'bare': sh: rdma: not found; install iproute2",
+            "`rdma -j link` failed on 'bare': sh: rdma: not found\nhelp: install iproute2",
         ),
         ("discover one one", "host 'one' is named twice"),
+        (
+            "discover one two One",
+            "hosts 'one' and 'One' differ only in case",
+        ),
         ("discover ../one", "'../one' is no host"),
         (
             "discover -- -oProxyCommand=x",
@@ -269,7 +281,7 @@ fn without_ssh_the_message_says_so() {
     fs::remove_file(nodes.path("bin/ssh")).unwrap();
     let mut command = nodes.matrix("discover studio");
     command.env("PATH", nodes.path("bin"));
-    let refused = command.assert().code(1);
+    let refused = command.assert().code(70);
     let message = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
     assert!(message.contains("cannot start ssh"), "{message}");
 }

@@ -6,6 +6,8 @@ use assert_cmd::{Command, assert::Assert};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+mod support;
+
 /// Two nodes of exo's, their two cables crossed.
 const CROSSED: &str = r#"{
   "topology": {
@@ -55,10 +57,15 @@ impl Place {
         serde_json::from_str(&self.said(args).0).unwrap()
     }
 
-    /// What it says on stderr when it ends with 1, having given no data.
+    /// What it says on stderr when it refuses its flags or input, having given no data.
     fn refusal(&self, args: &str) -> String {
-        let (data, message) = both(&self.matrix(args).assert().code(1));
+        let (data, message) = both(&self.matrix(args).assert().code(2));
         assert_eq!(data, "", "stdout is for data");
+        let arguments: Vec<_> = std::iter::once("matrix")
+            .chain(args.split_whitespace())
+            .map(str::to_owned)
+            .collect();
+        support::is_a_good_complaint(&arguments, &message);
         message
     }
 }
@@ -92,7 +99,7 @@ fn without_a_flag_it_shows_the_embedded_rig_to_people() {
 #[test]
 fn machine_outputs_are_data_alone_and_the_notes_go_to_stderr() {
     let place = Place::new();
-    let (devices, notes) = place.said("--output jaccl --max-rails 2");
+    let (devices, notes) = place.said("--format jaccl --max-rails 2");
     assert_eq!(
         devices,
         "[[[],[\"rdma_en5\",\"rdma_en6\"]],[[\"rdma_en5\",\"rdma_en6\"],[]]]\n"
@@ -102,13 +109,13 @@ fn machine_outputs_are_data_alone_and_the_notes_go_to_stderr() {
         &["note: 'cable-3' between 'a' and 'b' not used: a pair gets at most 2 rails\n"],
     );
     for kind in ["json", "hostfile", "exo-2160", "exo-2195"] {
-        place.json(&format!("--output {kind}"));
+        place.json(&format!("--format {kind}"));
     }
-    assert!(place.said("--output svg").0.starts_with("<svg"));
-    assert!(place.said("--output dot").0.starts_with("graph"));
+    assert!(place.said("--format svg").0.starts_with("<svg"));
+    assert!(place.said("--format dot").0.starts_with("graph"));
     assert!(
         place
-            .said("--output env --devices /tmp/d.json")
+            .said("--format env --devices-path /tmp/d.json")
             .0
             .contains("export MLX_IBV_DEVICES=/tmp/d.json\n")
     );
@@ -122,9 +129,9 @@ fn exos_state_is_recognised_and_its_crossed_cables_aligned() {
         [[], ["rdma_en6", "rdma_en7"]],
         [["rdma_en7", "rdma_en6"], []]
     ]);
-    assert_eq!(place.json("--from state.json --output jaccl"), aligned);
+    assert_eq!(place.json("--from state.json --format jaccl"), aligned);
     let piped = place
-        .matrix("--from - --input exo --output jaccl")
+        .matrix("--from - --input exo --format jaccl")
         .write_stdin(CROSSED)
         .assert()
         .code(0);
@@ -133,14 +140,14 @@ fn exos_state_is_recognised_and_its_crossed_cables_aligned() {
         aligned
     );
     let one = json!([[null, "rdma_en6"], ["rdma_en7", null]]);
-    assert_eq!(place.json("--from state.json --output exo-main"), one);
+    assert_eq!(place.json("--from state.json --format exo-main"), one);
 }
 
 #[test]
 fn nodes_are_picked_by_name_or_label_in_the_order_given() {
     let place = Place::new();
     place.file("state.json", CROSSED);
-    let json = place.json("--from state.json --nodes mini,12D3-a --output json");
+    let json = place.json("--from state.json --nodes mini,12D3-a --format json");
     assert_eq!(json["ranks"][0]["node"], "12D3-b");
     assert_eq!(json["ranks"][1]["label"], "studio");
     names_all(
@@ -153,7 +160,7 @@ fn nodes_are_picked_by_name_or_label_in_the_order_given() {
 fn the_backend_is_asked_for_or_follows_pin_and_messages() {
     let place = Place::new();
     let backend = |args: &str| {
-        let json = place.json(&format!("{args} --output json"));
+        let json = place.json(&format!("{args} --format json"));
         (json["backend"].clone(), json["rails"].clone())
     };
     let (mesh, ring) = (json!("mesh"), json!("ring"));
@@ -167,19 +174,19 @@ fn the_backend_is_asked_for_or_follows_pin_and_messages() {
 #[test]
 fn a_dialect_gets_the_best_plan_that_it_carries() {
     let place = Place::new();
-    let (matrix, notes) = place.said("--output exo-main");
+    let (matrix, notes) = place.said("--format exo-main");
     assert_eq!(matrix, "[[null,\"rdma_en5\"],[\"rdma_en5\",null]]\n");
     names_all(
         &notes,
         &["'cable-2', 'cable-3' between 'a' and 'b' not used"],
     );
-    let (_, notes) = place.said("--output exo-2195");
+    let (_, notes) = place.said("--format exo-2195");
     names_all(
         &notes,
         &["whether exo-2195 sets MLX_JACCL_RING is not known here; this ring"],
     );
     names_all(
-        &place.refusal("--output exo-main --backend ring"),
+        &place.refusal("--format exo-main --backend ring"),
         &[
             "error: exo-main cannot carry a ring of 1 rail",
             "plan for a mesh",
@@ -240,7 +247,7 @@ fn what_cannot_be_planned_names_the_nodes() {
         1,
     );
     place.file("stale.json", &stale);
-    let (_, notes) = place.said("--from stale.json --output jaccl");
+    let (_, notes) = place.said("--from stale.json --format jaccl");
     names_all(
         &notes,
         &["note: left out: 12D3-a:rdma_en6 is said to lead to 12D3-b:rdma_en8"],
@@ -274,7 +281,7 @@ fn a_matrix_is_checked_over_the_cabling_and_without_one() {
         &["jaccl makes a ring", "- note: without a topology"],
     );
 
-    let over = "check sorted.json --topology state.json --nodes studio,mini";
+    let over = "check sorted.json --from state.json --nodes studio,mini";
     let crossed = place.matrix(over).assert().code(1);
     names_all(
         &both(&crossed).0,
@@ -295,9 +302,9 @@ fn a_matrix_is_checked_over_the_cabling_and_without_one() {
 
     place.file(
         "aligned.json",
-        &place.said("--from state.json --output jaccl").0,
+        &place.said("--from state.json --format jaccl").0,
     );
-    let over = "check aligned.json --topology state.json --backend ring";
+    let over = "check aligned.json --from state.json --backend ring";
     let (sound, _) = place.said(&format!("{over} --nodes studio,mini"));
     names_all(&sound, &["Every rail is the two ends of one cable"]);
     names_all(&place.said(over).0, &["in their order: 'studio', 'mini'"]);
@@ -372,8 +379,8 @@ fn a_matrix_without_names_comes_with_its_ranks_where_they_are_others_than_the_in
     let place = Place::new();
     place.file("state.json", CROSSED);
     let note = "note: ranks: 12D3-b, 12D3-a (matrix check: --nodes 12D3-b,12D3-a)\n";
-    for output in ["jaccl", "exo-2160"] {
-        let args = format!("--from state.json --output {output}");
+    for format in ["jaccl", "exo-2160"] {
+        let args = format!("--from state.json --format {format}");
         names_all(
             &place.said(&format!("{args} --nodes mini,studio")).1,
             &[note],
@@ -389,7 +396,7 @@ fn names_in_notes_stay_on_their_line() {
         "state.json",
         &CROSSED.replace("12D3-a", r"12D3\nnote: evil"),
     );
-    let (_, notes) = place.said("--from state.json --output jaccl --nodes 12D3-b,studio");
+    let (_, notes) = place.said("--from state.json --format jaccl --nodes 12D3-b,studio");
     names_all(&notes, &[r"12D3\nnote: evil"]);
     assert!(!notes.contains("\nnote: evil"));
 }
@@ -412,7 +419,7 @@ fn what_cannot_be_checked_names_the_file() {
         &["error: cell.json: [0][1]: expected null, a device or a list of devices"],
     );
     names_all(
-        &place.refusal("check three.json --topology state.json"),
+        &place.refusal("check three.json --from state.json"),
         &["error: three.json: the matrix has 3 rows, and there are 2 nodes"],
     );
     place.file(
@@ -422,11 +429,11 @@ fn what_cannot_be_checked_names_the_file() {
             "runnerToShard": {"r0": {"T": {"deviceRank": 0}}, "r1": {"T": {"deviceRank": 1}}}}}"#,
     );
     names_all(
-        &place.refusal("check gone.json --topology state.json"),
+        &place.refusal("check gone.json --from state.json"),
         &["error: gone.json: instance i1: there is no node '12D3-z'"],
     );
     names_all(
-        &place.refusal("check three.json --topology cell.json"),
+        &place.refusal("check three.json --from cell.json"),
         &["error: cell.json: cannot tell what this is"],
     );
     names_all(
@@ -439,8 +446,8 @@ fn what_cannot_be_checked_names_the_file() {
 fn a_wrong_flag_is_answered_with_what_there_is() {
     let place = Place::new();
     names_all(
-        &place.refusal("--output yaml"),
-        &["'yaml' is no output", "exo-2160", "hostfile"],
+        &place.refusal("--format yaml"),
+        &["'yaml'", "possible values", "exo-2160", "hostfile"],
     );
     names_all(&place.refusal("--input yaml"), &["'yaml'", "rig", "exo"]);
     names_all(&place.refusal("--mlx newest"), &["newest", "0.31.2"]);

@@ -1,8 +1,9 @@
 //! Real ranks on MLX, one process each, over emulated cables, judged by the
 //! launcher.
 
-use std::{path::PathBuf, sync::atomic::AtomicBool};
+use std::path::PathBuf;
 
+use launch::Launcher;
 use rail_bench::{
     BuildInfo, Harness, Options, Plan, Report, RunError, Settings, cabling::Emulated,
     launch::RankProgram, model::Preset, progress::Progress, protocol::Strategy,
@@ -31,7 +32,7 @@ fn run(options: Options, build: &str) -> Result<Report, RunError> {
             key: build.to_owned(),
             manifest: serde_json::Value::Null,
         },
-        interrupted: &AtomicBool::new(false),
+        launcher: &Launcher::default(),
         progress: Progress::hidden(),
         warnings: vec![],
     };

@@ -1,25 +1,21 @@
 //! One process a rank: started together, watched, and never left behind.
 //!
-//! A rank that says nothing is not thereby hung: the ranks wait for each other,
-//! so one slow rank silences all. What counts is the time since *any* rank said
-//! anything, and that limit is for the longest step, not for the cell.
+//! A rank that says nothing is not thereby hung: the ranks wait for each other, so one
+//! slow rank silences all, and a long prefill moves bytes for minutes without a word. What
+//! counts is the time since *any* rank said anything and *any* cable carried anything, in
+//! which the ranks had the processor ([`launch::Watchdog`]).
 
-mod process;
 mod transcript;
-mod watchdog;
 
 use std::{
+    fs,
     path::{Path, PathBuf},
-    sync::{
-        atomic::{AtomicBool, Ordering},
-        mpsc::{self, RecvTimeoutError},
-    },
+    process::Command,
     time::{Duration, Instant},
 };
 
-use process::{Line, RankProcess, Stream};
+use launch::{Death, Heard, Interrupted, Launcher, Limit, Ranks, StartError, Watchdog};
 pub use transcript::{RunRecord, Token, Transcript};
-use watchdog::Watchdog;
 
 use crate::protocol::{Event, Job};
 
@@ -44,7 +40,8 @@ pub struct RankStart {
 /// How long to wait.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The longest that all ranks may be silent before they count as hung.
+    /// The longest that all ranks may be silent, while no byte moves, before they count as
+    /// hung.
     pub silence: Duration,
     /// What the others get to end by themselves once one rank failed.
     pub grace: Duration,
@@ -55,7 +52,7 @@ pub struct Limits {
 pub enum Ending {
     /// Every rank did its job.
     Done,
-    /// Nothing was heard for so long.
+    /// Nothing was heard, and no byte moved, for so long.
     Hang {
         /// The limit that passed.
         silence: Duration,
@@ -100,7 +97,7 @@ impl Outcome {
                     .map(|(rank, transcript)| format!("rank {rank}: {transcript}"))
                     .collect();
                 Some(format!(
-                    "no rank said anything for {silence:?}; {}",
+                    "no rank said anything and no byte moved for {silence:?}; {}",
                     standing.join("; ")
                 ))
             }
@@ -133,83 +130,82 @@ pub enum LaunchError {
         /// The file.
         path: PathBuf,
         /// Why.
+        #[source]
         source: std::io::Error,
     },
     /// A process could not be started.
-    #[error("cannot start {} as rank {rank}", program.display())]
-    Start {
-        /// The rank.
-        rank: usize,
-        /// The program.
-        program: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The caller asked to stop.
-    #[error("interrupted")]
-    Interrupted,
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
 }
 
-/// How often the ranks' exits and the caller's wish to stop are looked at.
-const TICK: Duration = Duration::from_millis(20);
-
-/// What a dead rank's pipes get to be read to their end.
+/// What the pipes of ranks that were ended get to be read to their end.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// Processor time that a rank without peers may use in silence, in limits: nothing but its
+/// own work keeps it from speaking, and a long prompt is a long prefill.
+const WORK_ALONE: u32 = 30;
+
+/// Lines of a rank's last words that a report has.
+const LAST_WORDS: usize = 8;
 
 /// Starts the ranks, listens until they end or hang, and ends what is left.
 ///
-/// Whichever way this returns, no process it started is alive. `listen` hears
-/// every event as it comes. `interrupted` is the caller's to set, at Ctrl-C.
+/// Whichever way this returns, no process it started is alive. `moved` counts the bytes
+/// that the job's cables have carried. `listen` hears every event as it comes.
 ///
 /// # Errors
 /// When a rank cannot be started or the caller asked to stop. What goes wrong
 /// in a rank is an [`Ending`].
 pub fn launch(
+    launcher: &Launcher,
     program: &RankProgram,
     starts: &[RankStart],
     scratch: &Path,
     limits: Limits,
-    interrupted: &AtomicBool,
+    moved: impl Fn() -> u64,
     mut listen: impl FnMut(usize, &Event),
 ) -> Result<Outcome, LaunchError> {
-    let (sender, lines) = mpsc::channel();
-    let mut ranks = Vec::with_capacity(starts.len());
+    let mut ranks = Ranks::new(launcher);
     for start in starts {
-        ranks.push(RankProcess::start(program, start, scratch, sender.clone())?);
+        let mut command = Command::new(&program.path);
+        command.arg("--job").arg(write_job(&start.job, scratch)?);
+        let environment = program.env.iter().chain(&start.env).cloned();
+        ranks.start(command, environment)?;
     }
-    drop(sender);
 
-    let mut job = Running::new(ranks, limits);
+    let mut job = Running::new(ranks, limits, moved());
     loop {
-        if interrupted.load(Ordering::Relaxed) {
-            return Err(LaunchError::Interrupted);
-        }
-        let heard = lines.recv_timeout(TICK);
+        let heard = job.ranks.listen()?;
         job.reap();
         match heard {
-            Ok(line) => job.hear(line, &mut listen),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) if job.all_exited() => {
-                // A rank's pipes close a moment before its exit can be seen.
-                job.reap();
-                break;
-            }
-            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
+            Some(heard) => job.hear(heard, &mut listen),
+            None => job.look(moved()),
         }
-        if job.must_end(Instant::now()) {
-            job.kill();
-            while let Ok(line) = lines.recv_timeout(DRAIN) {
-                job.hear(line, &mut listen);
-            }
-            break;
+        // Streams close a moment before the exits can be seen.
+        let over = job.ranks.silent() && job.deaths().iter().all(Option::is_some);
+        if over || job.must_end() {
+            job.end(&mut listen);
+            return Ok(job.conclude());
         }
     }
-    Ok(job.conclude())
+}
+
+fn write_job(job: &Job, scratch: &Path) -> Result<PathBuf, LaunchError> {
+    let rank = job.rank;
+    let path = scratch.join(format!("job-{rank}.json"));
+    let text = serde_json::to_vec(job).expect("a job is plain data");
+    match fs::write(&path, text) {
+        Ok(()) => Ok(path),
+        Err(source) => Err(LaunchError::Job { rank, path, source }),
+    }
 }
 
 /// The ranks while they run.
 struct Running {
-    ranks: Vec<RankProcess>,
+    ranks: Ranks,
     transcripts: Vec<Transcript>,
     limits: Limits,
     watchdog: Watchdog,
@@ -227,40 +223,67 @@ struct Failure {
 }
 
 impl Running {
-    fn new(ranks: Vec<RankProcess>, limits: Limits) -> Self {
+    fn new(ranks: Ranks, limits: Limits, moved: u64) -> Self {
+        let limit = Limit {
+            silence: limits.silence,
+            work: match ranks.len() {
+                1 => limits.silence * WORK_ALONE,
+                _ => Duration::ZERO,
+            },
+        };
         Self {
             transcripts: vec![Transcript::default(); ranks.len()],
             ranks,
             limits,
-            watchdog: Watchdog::new(limits.silence, Instant::now()),
+            watchdog: Watchdog::new(limit, Instant::now(), moved),
             hung: false,
             failure: None,
         }
     }
 
+    fn deaths(&mut self) -> Vec<Option<Death>> {
+        self.ranks.deaths()
+    }
+
     /// Notes which ranks have exited. Looked at before each event is taken in,
     /// so that a rank's death comes before the complaint of a peer about it.
     fn reap(&mut self) {
-        for (rank, process) in self.ranks.iter_mut().enumerate() {
-            let died = process.exit().is_some_and(|status| !status.success());
-            if died && self.failure.is_none() {
-                self.failure = Some(Failure {
-                    rank,
-                    since: Instant::now(),
-                    message: None,
-                });
-            }
+        let deaths = self.deaths();
+        let died = |death: &Option<Death>| death.is_some_and(|death| !death.is_success());
+        if let Some(rank) = deaths.iter().position(died)
+            && self.failure.is_none()
+        {
+            self.failure = Some(Failure {
+                rank,
+                since: Instant::now(),
+                message: None,
+            });
         }
     }
 
-    fn hear(&mut self, line: Line, listen: &mut impl FnMut(usize, &Event)) {
-        let Line { rank, stream, text } = line;
-        let event = match stream {
-            Stream::Stdout => Event::parse(&text).ok(),
-            Stream::Stderr => None,
+    /// Nothing was heard: are the ranks that run hung?
+    fn look(&mut self, moved: u64) {
+        let deaths = self.deaths();
+        let Running {
+            ranks, watchdog, ..
+        } = self;
+        self.hung = watchdog.hangs(
+            Instant::now(),
+            moved,
+            || ranks.processors(),
+            |rank| deaths[rank].is_none(),
+        );
+    }
+
+    fn hear(&mut self, heard: Heard, listen: &mut impl FnMut(usize, &Event)) {
+        let Heard::Said { rank, text } = heard else {
+            return;
         };
-        let Some(event) = event else {
-            self.ranks[rank].remember(text);
+        let Ok(event) = Event::parse(&text) else {
+            // Printed by what the rank loads.
+            if !text.trim().is_empty() {
+                self.ranks.process(rank).remember(&text);
+            }
             return;
         };
         self.watchdog.hear(Instant::now());
@@ -280,27 +303,28 @@ impl Running {
         }
     }
 
-    fn all_exited(&mut self) -> bool {
-        self.ranks
-            .iter_mut()
-            .all(|process| process.exit().is_some())
+    fn must_end(&self) -> bool {
+        match &self.failure {
+            Some(failure) => failure.since.elapsed() >= self.limits.grace,
+            None => self.hung,
+        }
     }
 
-    fn must_end(&mut self, now: Instant) -> bool {
-        self.hung = self.failure.is_none() && self.watchdog.expired(now);
-        self.hung
-            || self
-                .failure
-                .as_ref()
-                .is_some_and(|f| now - f.since >= self.limits.grace)
-    }
-
-    fn kill(&mut self) {
-        for (process, transcript) in self.ranks.iter_mut().zip(&mut self.transcripts) {
-            match process.exit() {
-                Some(_) => transcript.exited(),
-                None => process.kill(),
+    /// Ends what still runs, and hears what was said until then.
+    fn end(&mut self, listen: &mut impl FnMut(usize, &Event)) {
+        let deaths = self.deaths();
+        for (death, transcript) in deaths.iter().zip(&mut self.transcripts) {
+            if death.is_some() {
+                transcript.exited();
             }
+        }
+        let by_itself = deaths.iter().all(Option::is_some);
+        if !by_itself {
+            self.ranks.end();
+        }
+        self.ranks.wait_until(DRAIN, |ranks| ranks.silent());
+        while let Some(heard) = self.ranks.heard() {
+            self.hear(heard, listen);
         }
     }
 
@@ -328,17 +352,23 @@ impl Running {
     /// A rank that exited as if all were well before it was done. Its peers may
     /// hang for that, so it goes before a hang.
     fn left_early(&mut self) -> Option<usize> {
-        let exited_well = |process: &mut RankProcess| process.exit().is_some_and(|s| s.success());
-        let mut ranks = self.ranks.iter_mut().zip(&self.transcripts);
-        ranks.position(|(process, transcript)| exited_well(process) && !transcript.done())
+        let left = |transcript: &Transcript| transcript.has_exited() && !transcript.done();
+        self.transcripts.iter().position(left)
     }
 
     fn crash_of(&mut self, rank: usize) -> Ending {
-        let process = &mut self.ranks[rank];
+        let process = self.ranks.process(rank);
+        let death = match process.death() {
+            None => "did not end".to_owned(),
+            Some(death) if death.is_success() => format!("{death} before it was done"),
+            Some(death) => death.to_string(),
+        };
+        let mut stderr = process.last_words();
+        stderr.drain(..stderr.len().saturating_sub(LAST_WORDS));
         Ending::Crash {
             rank,
-            death: process.death(),
-            stderr: process.last_words(),
+            death,
+            stderr,
         }
     }
 }

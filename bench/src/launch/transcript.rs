@@ -98,6 +98,11 @@ impl Transcript {
         self.exited = true;
     }
 
+    /// Whether the process ended by itself.
+    pub(super) fn has_exited(&self) -> bool {
+        self.exited
+    }
+
     /// The key of the build that the rank has loaded, if it got so far.
     pub fn build(&self) -> Option<&str> {
         self.build.as_deref()

@@ -2,8 +2,9 @@
 //! nothing is left behind.
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use std::{cell::Cell, error::Error, fs, path::PathBuf, sync::atomic::AtomicBool, time::Duration};
+use std::{cell::Cell, error::Error, fs, path::PathBuf, time::Duration};
 
+use launch::Launcher;
 use rail_bench::{
     BuildInfo, Harness, Measured, Options, Plan, Report, RunError, Settings,
     cabling::{Cabling, Plugged},
@@ -141,6 +142,10 @@ impl Plugged for Pretended {
         };
         self.names.iter().map(counters).collect()
     }
+
+    fn moved(&self) -> u64 {
+        0
+    }
 }
 
 pub fn build() -> BuildInfo {
@@ -156,7 +161,7 @@ pub fn build() -> BuildInfo {
 
 /// Runs the bench with fake ranks to its last cell.
 pub fn run(options: Options, rank: &FakeRank, cabling: &dyn Cabling) -> Result<Report, RunError> {
-    let measured = run_until(options, rank, cabling, &AtomicBool::new(false))?;
+    let measured = run_until(options, rank, cabling, &Launcher::default())?;
     match measured.stopped {
         None => Ok(measured.report),
         Some(why) => Err(why),
@@ -168,7 +173,7 @@ pub fn run_until(
     options: Options,
     rank: &FakeRank,
     cabling: &dyn Cabling,
-    interrupted: &AtomicBool,
+    launcher: &Launcher,
 ) -> Result<Measured, RunError> {
     let plan = Plan::new(options).unwrap();
     let harness = Harness {
@@ -176,7 +181,7 @@ pub fn run_until(
         cabling,
         build: build(),
         warnings: vec![],
-        interrupted,
+        launcher,
         progress: Progress::hidden(),
     };
     let measured = rail_bench::run(&plan, &harness);

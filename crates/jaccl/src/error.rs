@@ -5,22 +5,21 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// The shared library cannot be opened.
-    #[error("cannot open the jaccl build {}: {source}", path.display())]
+    #[error("cannot open the jaccl build {}", path.display())]
     Open {
         /// Where it should be.
         path: PathBuf,
         /// The loader's reason.
+        #[source]
         source: libloading::Error,
     },
     /// The shared library is not jaccl with this crate's C interface.
-    #[error(
-        "{} is not a jaccl build with the shim of this version ({source}); build it again",
-        path.display()
-    )]
+    #[error("{} is not a jaccl build with the shim of this version", path.display())]
     NotJaccl {
         /// The library.
         path: PathBuf,
         /// The function that is missing.
+        #[source]
         source: libloading::Error,
     },
     /// jaccl refused, in its own words.
@@ -77,4 +76,23 @@ pub enum Error {
         /// Ranks in the group.
         ranks: usize,
     },
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::NotJaccl { .. } => Some("build it again".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// The message with its cause, for a report that keeps the text alone.
+    pub fn with_cause(&self) -> String {
+        use std::error::Error as _;
+        match self.source() {
+            Some(cause) => format!("{self}: {cause}"),
+            None => self.to_string(),
+        }
+    }
 }

@@ -44,7 +44,7 @@ pub fn serve(requests: impl IntoIterator<Item = Request>, mut report: impl FnMut
 fn failure(step: Option<usize>, error: &Error) -> Report {
     Report::Error {
         step,
-        message: error.to_string(),
+        message: error.with_cause(),
     }
 }
 
@@ -52,6 +52,7 @@ fn join(job: &Job, report: &mut impl FnMut(Report)) -> Result<Group, Error> {
     let library = Library::open(&job.library)?;
     library.trace_signals();
     report(Report::Loaded {
+        build: library.build_key(),
         available: library.is_available()?,
         features: library.features(),
     });

@@ -1,8 +1,9 @@
 //! As many nodes, cables and queue pairs as anybody will have.
 #![cfg(target_os = "linux")]
 
-use std::{env, path::Path, sync::atomic::AtomicBool, time::Duration};
+use std::{env, path::Path, time::Duration};
 
+use launch::Launcher;
 use rail_matrix::{Cable, End, Link, Node, Rig};
 use softrail::{
     Fabric,
@@ -52,8 +53,9 @@ fn sixteen_nodes_use_eight_cables_to_each_of_the_others() {
         limit: Some(LIMIT),
     };
     let mut said = String::new();
-    let ends = fabric.up(&names, &job, &AtomicBool::new(false), |_, _, line| {
+    let ends = fabric.up(&names, &job, &Launcher::default(), |_, _, line| {
         said.extend([line, "\n"]);
+        Ok(())
     });
     let well: Vec<_> = nodes.iter().map(|node| (*node, Ended::Code(0))).collect();
     assert_eq!(ends.expect("they start"), well, "{said}");

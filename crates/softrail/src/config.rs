@@ -24,24 +24,24 @@ pub(crate) const RIG_FILE: &str = "rig.toml";
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The process was not started by a launcher.
-    #[error(
-        "{0} is not set; start the process with the variables of a softrail fabric (Fabric::env)"
-    )]
+    #[error("{0} is not set")]
     NoVariable(&'static str),
     /// The folder is gone or was never there.
-    #[error("cannot read the rig of the fabric, {} (from {FABRIC_VARIABLE}): {source}", path.display())]
+    #[error("cannot read the rig of the fabric, {} (from {FABRIC_VARIABLE})", path.display())]
     Unreadable {
         /// The rig file.
         path: PathBuf,
         /// Why.
+        #[source]
         source: io::Error,
     },
     /// The file is not a rig.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     BadRig {
         /// The rig file.
         path: PathBuf,
         /// Why.
+        #[source]
         source: RigError,
     },
     /// The rig has no such node.
@@ -54,6 +54,19 @@ pub enum ConfigError {
         /// The rig's nodes.
         known: String,
     },
+}
+
+impl ConfigError {
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::NoVariable(_) => Some(
+                "start the process with the variables of a softrail fabric (Fabric::env)"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
 }
 
 /// One end of an emulated cable, as the RDMA device it appears as.

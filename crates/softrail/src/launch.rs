@@ -40,11 +40,12 @@ const OWNER_FILE: &str = "owner";
 #[derive(Debug, thiserror::Error)]
 pub enum FabricError {
     /// A folder or file could not be made.
-    #[error("cannot create {}: {source}; name a folder for fabrics that can be written", path.display())]
+    #[error("cannot create {}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// Why.
+        #[source]
         source: io::Error,
     },
     /// The shared memory of a cable could not be made.
@@ -52,7 +53,7 @@ pub enum FabricError {
     Shm(#[from] ShmError),
     /// The folder is on a file system that is too full.
     #[error(
-        "{} has {available} bytes free, and {cables} cables may take {needed}; free some, or name another folder for fabrics",
+        "{} has {available} bytes free, and {cables} cables may take {needed}",
         path.display()
     )]
     Full {
@@ -66,17 +67,41 @@ pub enum FabricError {
         needed: u64,
     },
     /// What is broken from the start cannot be.
-    #[error("the rig's faults cannot be emulated: {0}")]
-    Fault(Box<LiveError>),
+    #[error("the rig's faults cannot be emulated")]
+    Fault(#[source] Box<LiveError>),
     /// The rig makes no sense.
-    #[error("the rig cannot be emulated: {0}")]
+    #[error("the rig cannot be emulated")]
     Rig(#[from] RigError),
     /// The provider's shared library is not where cargo puts it.
-    #[error("{PROVIDER} is not in {searched}; build it with `cargo build -p softrail-provider`")]
+    #[error("{PROVIDER} is not in {searched}")]
     NoProvider {
         /// Where it was looked for.
         searched: String,
     },
+}
+
+impl FabricError {
+    /// Whether another rig would do; otherwise the system refused.
+    pub fn is_input(&self) -> bool {
+        match self {
+            Self::Rig(_) => true,
+            Self::Fault(error) => error.is_input(),
+            _ => false,
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        let help = match self {
+            Self::Io { .. } => "name a folder for fabrics that can be written",
+            Self::Shm(error) => return error.help(),
+            Self::Full { .. } => "free some, or name another folder for fabrics",
+            Self::Fault(error) => return error.help(),
+            Self::Rig(_) => return None,
+            Self::NoProvider { .. } => "build it with `cargo build -p softrail-provider`",
+        };
+        Some(help.to_owned())
+    }
 }
 
 /// An emulated rig: a folder with the rig and the shared memory of its cables.
@@ -199,17 +224,41 @@ impl Fabric {
             fs::create_dir_all(&folder).map_err(io)?;
             symlink(fs::canonicalize(provider).map_err(io)?, &link).map_err(io)?;
         }
-        let mut search = folder.display().to_string();
-        if let Some(inherited) = env::var(LIBRARY_PATH).ok().filter(|path| !path.is_empty()) {
-            search = format!("{search}:{inherited}");
-        }
-        Ok(vec![(LIBRARY_PATH.to_owned(), search)])
+        Ok(first_in_path(&folder))
+    }
+
+    /// The variables of a process that finds no libibverbs, though the system may have one:
+    /// first in its loader's path is a file of that name that is no library, and there
+    /// glibc's loader gives up (`open_verify` in `elf/dl-load.c`).
+    ///
+    /// # Errors
+    /// When the file cannot be made in the fabric's folder.
+    pub fn no_library_env(&self) -> Result<Vec<(String, String)>, FabricError> {
+        let folder = self.path().join("no-lib");
+        let path = folder.join(LIBRARY);
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::write(&path, NO_LIBRARY))
+            .map_err(|source| FabricError::Io { path, source })?;
+        Ok(first_in_path(&folder))
     }
 
     /// The bytes that each cable has carried so far, both directions together.
     pub fn cable_bytes(&self) -> BTreeMap<String, u64> {
         counters::by_cable(self.live.counters())
     }
+}
+
+/// Longer than the header of a library, so that a loader looks at what it says.
+const NO_LIBRARY: &str = "This file is no library, so that whoever opens it as libibverbs finds \
+                          none: see Fabric::no_library_env of softrail.\n";
+
+/// The variable that makes a loader look into a folder before it looks elsewhere.
+fn first_in_path(folder: &Path) -> Vec<(String, String)> {
+    let mut search = folder.display().to_string();
+    if let Some(inherited) = env::var(LIBRARY_PATH).ok().filter(|path| !path.is_empty()) {
+        search = format!("{search}:{inherited}");
+    }
+    vec![(LIBRARY_PATH.to_owned(), search)]
 }
 
 /// Where fabrics go unless told otherwise: memory where the system has a folder

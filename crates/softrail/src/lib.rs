@@ -53,9 +53,22 @@ pub mod shm;
 pub mod simulation;
 pub mod up;
 
+use std::error::Error;
+
 pub use bell::Bell;
 pub use condition::Condition;
 pub use injection::Injections;
 pub use launch::{Fabric, FabricError, default_parent, provider_library};
 pub use private::{Flaw, Untrusted};
 pub use script::{Player, Script, Step};
+
+/// An error with its causes on one line, for where the text is all that is kept.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(&format!(": {cause}"));
+        next = cause.source();
+    }
+    text
+}

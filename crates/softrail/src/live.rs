@@ -26,34 +26,33 @@ use crate::{
 #[non_exhaustive]
 pub enum LiveError {
     /// No launcher has one below the folder.
-    #[error(
-        "no fabric is up below {}; start one with `cargo xtask rig up`, or name its folder",
-        parent.display()
-    )]
+    #[error("no fabric is up below {}", parent.display())]
     None {
         /// Where they were looked for.
         parent: PathBuf,
     },
     /// There is more than one to choose from.
-    #[error("several fabrics are up: {}; name the folder of one", list(folders))]
+    #[error("several fabrics are up: {}", list(folders))]
     Several {
         /// Their folders.
         folders: Vec<PathBuf>,
     },
     /// The folder is no fabric's.
-    #[error("cannot read the rig of the fabric, {}: {source}", path.display())]
+    #[error("cannot read the rig of the fabric, {}", path.display())]
     Unreadable {
         /// The rig file.
         path: PathBuf,
         /// Why.
+        #[source]
         source: io::Error,
     },
     /// The file is not a rig.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     BadRig {
         /// The rig file.
         path: PathBuf,
         /// Why.
+        #[source]
         source: RigError,
     },
     /// The memory of a cable cannot be used.
@@ -84,26 +83,46 @@ pub enum LiveError {
         known: String,
     },
     /// No process of a node uses the fabric.
-    #[error(
-        "no process on node '{0}' has a queue pair on the fabric; start one, or wait until it is connected"
-    )]
+    #[error("no process on node '{0}' has a queue pair on the fabric")]
     Idle(String),
     /// The processes of a node cannot be signalled.
-    #[error("cannot signal process {process} on node '{node}': {source}")]
+    #[error("cannot signal process {process} on node '{node}'")]
     Signal {
         /// The node.
         node: String,
         /// The process.
         process: u32,
         /// Why.
+        #[source]
         source: io::Error,
     },
     /// A device has as many messages with faults before it as it can have.
-    #[error("{INJECTIONS} messages of '{0}' are to be dropped or delayed already; wait for some")]
+    #[error("{INJECTIONS} messages of '{0}' are to be dropped or delayed already")]
     Crowded(String),
     /// A fault that only a rig can state.
-    #[error("a device cannot become {0} while programs have it; state it in the rig")]
+    #[error("a device cannot become {0} while programs have it")]
     NotLive(&'static str),
+}
+
+impl LiveError {
+    /// Whether another fabric, name or moment would do; otherwise the system refused.
+    pub fn is_input(&self) -> bool {
+        !matches!(self, Self::Shm(_) | Self::Signal { .. })
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        let help = match self {
+            Self::None { .. } => "start one with `cargo xtask rig up`, or name its folder",
+            Self::Several { .. } => "name the folder of one",
+            Self::Shm(error) => return error.help(),
+            Self::Idle(_) => "start one, or wait until it is connected",
+            Self::Crowded(_) => "wait for some of them",
+            Self::NotLive(_) => "state it in the rig",
+            _ => return None,
+        };
+        Some(help.to_owned())
+    }
 }
 
 fn list(folders: &[PathBuf]) -> String {
@@ -410,7 +429,10 @@ mod tests {
     fn the_only_fabric_is_found_and_one_of_several_is_not_guessed() {
         let parent = tempfile::tempdir().expect("a temporary folder");
         let none = Live::only(parent.path()).expect_err("none is up");
-        assert!(none.to_string().contains("rig up"), "{none}");
+        assert!(
+            none.help().is_some_and(|help| help.contains("rig up")),
+            "{none}"
+        );
         let first = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
         let live = Live::only(parent.path()).expect("one is up");
         assert_eq!(live.counters().len(), 6);

@@ -69,24 +69,34 @@ impl Side {
 #[derive(Debug, thiserror::Error)]
 pub enum ShmError {
     /// The operating system refused.
-    #[error("cannot {action} the shared memory of a cable, {}: {source}", path.display())]
+    #[error("cannot {action} the shared memory of a cable, {}", path.display())]
     Io {
         /// `create`, `open`, `map` or `size`.
         action: &'static str,
         /// The file.
         path: PathBuf,
         /// Why.
+        #[source]
         source: io::Error,
     },
     /// The file is something else, or another version's.
-    #[error(
-        "{} is not a cable of this version of softrail; the launcher and the provider must come from one build",
-        path.display()
-    )]
+    #[error("{} is not a cable of this version of softrail", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
     },
+}
+
+impl ShmError {
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Io { .. } => None,
+            Self::Foreign { .. } => {
+                Some("take the launcher and the provider from one build".to_owned())
+            }
+        }
+    }
 }
 
 /// What comes before the payload rings in the file.
@@ -527,7 +537,7 @@ mod tests {
         let path = folder.path().join("cable");
         make(&private::create(&path).expect("made"));
         let error = SharedCable::open(&path).expect_err("not a cable");
-        let message = error.to_string();
+        let message = crate::with_causes(&error);
         assert!(message.contains(&path.display().to_string()), "{message}");
         message
     }

@@ -1,11 +1,8 @@
 //! Programs on the nodes of a fabric. What they are is of no matter here.
 
-use std::{
-    path::Path,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
+use launch::Launcher;
 use rail_matrix::Rig;
 use softrail::{
     Fabric,
@@ -16,8 +13,8 @@ use softrail::{
 fn run(
     script: &str,
     limit: Option<Duration>,
-    interrupted: &AtomicBool,
-    line: impl FnMut(usize, Stream, &str),
+    launcher: &Launcher,
+    mut line: impl FnMut(usize, Stream, &str),
 ) -> Result<Vec<(usize, End)>, UpError> {
     let parent = tempfile::tempdir().expect("a folder");
     let fabric = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
@@ -29,21 +26,19 @@ fn run(
         provider: Path::new("/bin/sh"),
         limit,
     };
-    fabric.up(&["a", "b"], &job, interrupted, line)
+    fabric.up(&["a", "b"], &job, launcher, |node, stream, text| {
+        line(node, stream, text);
+        Ok(())
+    })
 }
 
 #[test]
 fn every_node_has_a_process_that_knows_which_it_is() {
     let mut said = Vec::new();
     let script = "echo $RIG_NODE $RIG_RANK $RIG_NODES; echo no >&2; test -e ${LD_LIBRARY_PATH%%:*}/libibverbs.so.1";
-    let ends = run(
-        script,
-        None,
-        &AtomicBool::new(false),
-        |node, stream, line| {
-            said.push((node, stream, line.to_owned()));
-        },
-    );
+    let ends = run(script, None, &Launcher::default(), |node, stream, line| {
+        said.push((node, stream, line.to_owned()));
+    });
     assert_eq!(ends.unwrap(), [(0, End::Code(0)), (1, End::Code(0))]);
     said.sort_by_key(|(node, stream, _)| (*node, *stream == Stream::Err));
     let said: Vec<_> = said
@@ -65,7 +60,7 @@ fn every_node_has_a_process_that_knows_which_it_is() {
 #[test]
 fn who_waits_for_one_that_failed_is_ended() {
     let script = "test $RIG_RANK = 0 || exit 3; exec sleep 1000";
-    let ends = run(script, None, &AtomicBool::new(false), |_, _, _| {});
+    let ends = run(script, None, &Launcher::default(), |_, _, _| {});
     assert_eq!(ends.unwrap(), [(0, End::Ended), (1, End::Code(3))]);
 }
 
@@ -74,7 +69,7 @@ fn time_that_is_up_ends_all_and_what_they_started() {
     let mut started = Vec::new();
     let script = "sleep 1000 & echo $!; wait";
     let limit = Some(Duration::from_millis(300));
-    let ends = run(script, limit, &AtomicBool::new(false), |_, _, line| {
+    let ends = run(script, limit, &Launcher::default(), |_, _, line| {
         started.push(line.to_owned());
     });
     assert_eq!(ends.unwrap(), [(0, End::Ended), (1, End::Ended)]);
@@ -84,14 +79,14 @@ fn time_that_is_up_ends_all_and_what_they_started() {
 
 #[test]
 fn an_interruption_leaves_nothing_behind() {
-    let interrupted = AtomicBool::new(false);
+    let launcher = Launcher::default();
     let mut started = Vec::new();
     let script = "trap '' TERM; sleep 1000 & echo $!; wait; wait";
-    let ends = run(script, None, &interrupted, |_, _, line| {
+    let ends = run(script, None, &launcher, |_, _, line| {
         started.push(line.to_owned());
-        interrupted.store(true, Ordering::Relaxed);
+        launcher.cancel().cancel();
     });
-    assert!(matches!(ends, Err(UpError::Interrupted)));
+    assert!(matches!(ends, Err(UpError::Interrupted(_))));
     assert!(started.iter().all(|pid| !alive(pid)), "{started:?}");
 }
 
@@ -106,12 +101,9 @@ fn a_program_that_is_not_there_is_named() {
         provider: Path::new("/bin/sh"),
         limit: None,
     };
-    let error = fabric.up(&["a", "b"], &job, &AtomicBool::new(false), |_, _, _| {});
+    let error = fabric.up(&["a", "b"], &job, &Launcher::default(), |_, _, _| Ok(()));
     let message = error.unwrap_err().to_string();
-    assert!(
-        message.starts_with("cannot start 'no-such-program' on node 'b': "),
-        "{message}"
-    );
+    assert_eq!(message, "cannot start 'no-such-program' on node 'b'");
 }
 
 /// Whether a process runs; one that is dead and not yet waited for does not.

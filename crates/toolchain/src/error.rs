@@ -8,11 +8,13 @@ use std::{
 /// Result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Every message names the input, the place, and what to do next.
+/// Every message names the input and the place. What the system said of it is the
+/// error's source, and what to do next is [`Error::help`]; neither is repeated in
+/// the message.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No folder below `patches/` has this name.
-    #[error("unknown pin {wanted:?}; pins are: {}. A pin is a folder below {}", .known.join(", "), .patches.display())]
+    #[error("unknown pin {wanted:?} (pins: {})", .known.join(", "))]
     UnknownPin {
         /// What was asked for.
         wanted: String,
@@ -23,7 +25,7 @@ pub enum Error {
     },
 
     /// No patch of the pin has this name.
-    #[error("{wanted:?} is none of the patches of MLX {pin} that this can be done with; there {}", match .known.as_slice() { [] => "is none".to_owned(), known => format!("are: {}", known.join(", ")) })]
+    #[error("no such patch of MLX {pin}: {wanted:?} ({})", match .known.as_slice() { [] => "there is none".to_owned(), known => format!("available: {}", known.join(", ")) })]
     UnknownPatch {
         /// What was asked for.
         wanted: String,
@@ -43,7 +45,7 @@ pub enum Error {
     },
 
     /// Sources arrived that are not the pinned ones.
-    #[error("{what} from {origin} is not the pinned tree {tree}:\n{}\nnothing was stored; fetch from another source (--source registry|upstream|PATH)", list(.differences))]
+    #[error("{what} from {origin} is not the pinned tree {tree}; nothing was stored:\n{}", list(.differences))]
     Tampered {
         /// Which sources, for example "MLX 0.31.2".
         what: String,
@@ -56,7 +58,7 @@ pub enum Error {
     },
 
     /// No transport delivered the sources.
-    #[error("{what} could not be fetched:\n{}\nwith a local copy at hand, pass it: --source PATH", list(.attempts))]
+    #[error("{what} could not be fetched:\n{}", list(.attempts))]
     Unreachable {
         /// Which sources.
         what: String,
@@ -65,7 +67,7 @@ pub enum Error {
     },
 
     /// A patch of the series neither applies nor is in the tree already.
-    #[error("{patch} does not apply to MLX {pin} after the patches before it:\n{}\nto rebase it: `cargo xtask patch edit --mlx {pin}` makes a working copy without it; make its change there and run `cargo xtask patch refresh {patch} --mlx {pin}`", list(.hunks))]
+    #[error("{patch} does not apply to MLX {pin} after the patches before it:\n{}", list(.hunks))]
     Conflict {
         /// The patch file's name.
         patch: String,
@@ -76,7 +78,7 @@ pub enum Error {
     },
 
     /// Edits are in lines that a patch behind the one to refresh changes.
-    #[error("{patch} cannot take these edits: {other}, behind it, changes the same or neighbouring lines:\n{}\ntake the edits into {other} instead, or split them", list(.hunks))]
+    #[error("{patch} cannot take these edits: {other}, behind it, changes the same or neighbouring lines:\n{}", list(.hunks))]
     EditsOfAnother {
         /// The patch that was to take the edits.
         patch: String,
@@ -87,7 +89,7 @@ pub enum Error {
     },
 
     /// A patch cannot go because of one behind it.
-    #[error("{patch} cannot be dropped: {other}, behind it, changes the same or neighbouring lines:\n{}\ndrop {other} first, or make it independent of {patch}", list(.hunks))]
+    #[error("{patch} cannot be dropped: {other}, behind it, changes the same or neighbouring lines:\n{}", list(.hunks))]
     Needed {
         /// The patch that was to be dropped.
         patch: String,
@@ -98,7 +100,7 @@ pub enum Error {
     },
 
     /// A patch cannot be taken out of the patched tree again.
-    #[error("{patch} cannot be taken out of the patched MLX {pin}:\n{}\na patch behind it changes the same or neighbouring lines; let one patch hold both changes, or move them apart, so that each can be judged by itself", list(.hunks))]
+    #[error("{patch} cannot be taken out of the patched MLX {pin}, because a patch behind it changes the same or neighbouring lines:\n{}", list(.hunks))]
     Entangled {
         /// The patch's name.
         patch: String,
@@ -109,7 +111,7 @@ pub enum Error {
     },
 
     /// The patched tree is not the one the pin records.
-    #[error("series {series} of MLX {pin} gives tree {got}, but {} records {recorded}; if the change is meant, run `cargo xtask patch --mlx {pin} --record` and commit the file", .file.display())]
+    #[error("series {series} of MLX {pin} gives tree {got}, but {} records {recorded}", .file.display())]
     Unrecorded {
         /// The pin's version.
         pin: String,
@@ -124,7 +126,7 @@ pub enum Error {
     },
 
     /// A tool that we cannot install ourselves is not there.
-    #[error("{tool} is missing, and {why}; to get it: {remedy}")]
+    #[error("{tool} is missing, and {why}")]
     MissingTool {
         /// The tool.
         tool: &'static str,
@@ -135,7 +137,7 @@ pub enum Error {
     },
 
     /// What was asked for makes no sense here.
-    #[error("{input}: {problem}; {remedy}")]
+    #[error("{input}: {problem}")]
     Input {
         /// What the user gave.
         input: String,
@@ -146,7 +148,7 @@ pub enum Error {
     },
 
     /// A program we ran failed.
-    #[error("{what} failed ({status}){}{}", .log.as_ref().map(|l| format!("; all of its output is in {}", l.display())).unwrap_or_default(), if .tail.is_empty() { String::new() } else { format!(":\n{}", .tail) })]
+    #[error("{what} failed ({status}){}", if .tail.is_empty() { String::new() } else { format!(":\n{}", .tail) })]
     Command {
         /// What it was doing, in words.
         what: String,
@@ -159,10 +161,19 @@ pub enum Error {
     },
 
     /// A program we ran found no room for its files.
-    #[error("{what} failed, the disk is full; {MAKE_ROOM}")]
+    #[error("{what} failed, because the disk is full")]
     DiskFull {
         /// What it was doing, in words.
         what: String,
+    },
+
+    /// Something that we or a program of ours made contradicts itself.
+    #[error("{what}: {problem}")]
+    Inconsistent {
+        /// What was being made or asked.
+        what: String,
+        /// What is wrong with it.
+        problem: String,
     },
 
     /// The build went through but is not what it must be.
@@ -175,36 +186,164 @@ pub enum Error {
     },
 
     /// The file system said no.
-    #[error("cannot {action} {}: {cause}{}", .path.display(), hint(.cause))]
+    #[error("cannot {action} {}", .path.display())]
     Io {
         /// The verb, for example "create".
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        cause: io::Error,
+        source: io::Error,
+    },
+
+    /// The store cannot be used, or not now.
+    #[error(transparent)]
+    Store(::store::Error),
+
+    /// What was read for a build's or a tree's name is not what went into it.
+    #[error("{} was edited while it was used", .path.display())]
+    Edited {
+        /// The file or folder.
+        path: PathBuf,
     },
 
     /// Ctrl-C or a termination signal.
-    #[error("interrupted; nothing half-done was kept, the same command goes on from here")]
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Whose matter an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A check found something: the sources, the patches or the recorded trees are
+    /// not what they should be.
+    Check,
+    /// The caller's flags, or a file that the caller wrote, will not do.
+    Input,
+    /// The machine, the network, a program we ran, or we ourselves failed.
+    Ours,
+    /// The caller stopped it.
     Interrupted,
 }
 
 impl Error {
-    /// The exit code a command ends with: 1 the user's input or a failed
-    /// check, 2 our own failure, 130 interrupted.
-    pub fn exit_code(&self) -> u8 {
+    /// Whose matter it is.
+    pub fn kind(&self) -> Kind {
         match self {
-            Error::Interrupted => 130,
-            Error::Malformed { .. } | Error::BadBuild { .. } => 2,
-            _ => 1,
+            Error::Tampered { .. }
+            | Error::Conflict { .. }
+            | Error::Entangled { .. }
+            | Error::Unrecorded { .. } => Kind::Check,
+            Error::UnknownPin { .. }
+            | Error::UnknownPatch { .. }
+            | Error::Malformed { .. }
+            | Error::EditsOfAnother { .. }
+            | Error::Needed { .. }
+            | Error::Input { .. }
+            | Error::Store(::store::Error::NoPlace) => Kind::Input,
+            Error::Unreachable { .. }
+            | Error::MissingTool { .. }
+            | Error::Command { .. }
+            | Error::DiskFull { .. }
+            | Error::Inconsistent { .. }
+            | Error::BadBuild { .. }
+            | Error::Io { .. }
+            | Error::Store(_)
+            | Error::Edited { .. } => Kind::Ours,
+            Error::Interrupted => Kind::Interrupted,
         }
+    }
+
+    /// What to do next, where it is known; for a line of its own below the message
+    /// and its causes.
+    pub fn help(&self) -> Option<String> {
+        let help = match self {
+            Error::UnknownPin { patches, .. } => {
+                format!(
+                    "name one of them; a pin is a folder below {}",
+                    patches.display()
+                )
+            }
+            Error::Tampered { .. } => "fetch from another source: `cargo xtask fetch --source \
+                 registry|upstream|PATH`"
+                .into(),
+            Error::Unreachable { .. } => {
+                "with a local copy at hand, run `cargo xtask fetch --source PATH`".into()
+            }
+            Error::Conflict { patch, pin, .. } => format!(
+                "to rebase it, run `cargo xtask patch edit --mlx {pin}`, which makes a working \
+                 copy without it; make its change there, and run `cargo xtask patch refresh \
+                 {patch} --mlx {pin}`"
+            ),
+            Error::EditsOfAnother { other, .. } => {
+                format!("take the edits into {other} instead, or split them")
+            }
+            Error::Needed { patch, other, .. } => {
+                format!("drop {other} first, or make it independent of {patch}")
+            }
+            Error::Entangled { .. } => {
+                "let one patch hold both changes, or move them apart, so that each can be \
+                 judged by itself"
+                    .into()
+            }
+            Error::Unrecorded { pin, .. } => format!(
+                "if the change is meant, run `cargo xtask patch record --mlx {pin}` and \
+                 commit the file"
+            ),
+            Error::MissingTool { remedy, .. } => format!("to get it: {remedy}"),
+            Error::Input { remedy, .. } => remedy.clone(),
+            Error::Command { log, .. } => {
+                format!("all of its output is in {}", log.as_ref()?.display())
+            }
+            Error::DiskFull { .. } => ::store::MAKE_ROOM.into(),
+            Error::Io { source, .. } => ::store::hint(source)?.into(),
+            Error::Store(error) => error.help()?,
+            Error::Edited { .. } => "run the command again".into(),
+            Error::UnknownPatch { .. }
+            | Error::Malformed { .. }
+            | Error::Inconsistent { .. }
+            | Error::BadBuild { .. }
+            | Error::Interrupted => return None,
+        };
+        Some(help)
+    }
+
+    /// The message, its causes and the help, for where nothing else prints them:
+    /// a build script, one line of a list.
+    pub fn report(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        if let Some(help) = self.help() {
+            text.push_str(&format!("\nhelp: {help}"));
+        }
+        text
     }
 
     pub(crate) fn malformed(file: impl Into<PathBuf>, problem: impl ToString) -> Self {
         Error::Malformed {
             file: file.into(),
             problem: problem.to_string(),
+        }
+    }
+
+    pub(crate) fn inconsistent(what: impl ToString, problem: impl ToString) -> Self {
+        Error::Inconsistent {
+            what: what.to_string(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
+impl From<::store::Error> for Error {
+    fn from(error: ::store::Error) -> Self {
+        match error {
+            // Only a cancelled command stops a wait.
+            ::store::Error::Stopped => Error::Interrupted,
+            error => Error::Store(error),
         }
     }
 }
@@ -216,17 +355,13 @@ pub(crate) trait IoContext<T> {
 
 impl<T> IoContext<T> for io::Result<T> {
     fn at(self, action: &'static str, path: impl AsRef<Path>) -> Result<T> {
-        self.map_err(|cause| Error::Io {
+        self.map_err(|source| Error::Io {
             action,
             path: path.as_ref().to_path_buf(),
-            cause,
+            source,
         })
     }
 }
-
-/// What to do about a full disk.
-const MAKE_ROOM: &str = "free about 1.5 GB there, run `cargo xtask gc`, or put the store elsewhere \
-                         with MLX_RAILS_STORE=DIR (and temporary files with TMPDIR=DIR)";
 
 fn list(lines: &[String]) -> String {
     const SHOWN: usize = 20;
@@ -242,14 +377,23 @@ fn list(lines: &[String]) -> String {
     text
 }
 
-fn hint(cause: &io::Error) -> String {
-    match cause.kind() {
-        io::ErrorKind::PermissionDenied
-        | io::ErrorKind::ReadOnlyFilesystem
-        | io::ErrorKind::NotADirectory => {
-            "; choose a writable store with MLX_RAILS_STORE=DIR".into()
-        }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => format!("; {MAKE_ROOM}"),
-        _ => String::new(),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_and_a_remedy_are_each_said_once() {
+        let cause = io::Error::from(io::ErrorKind::PermissionDenied);
+        let said = cause.to_string();
+        let error = Err::<(), _>(cause).at("create", "/store").unwrap_err();
+        assert_eq!(error.to_string(), "cannot create /store");
+        assert_eq!(
+            std::error::Error::source(&error).map(ToString::to_string),
+            Some(said.clone())
+        );
+        let report = error.report();
+        assert_eq!(report.matches(&said).count(), 1, "{report}");
+        assert_eq!(report.matches("MLX_RAILS_STORE").count(), 1, "{report}");
+        assert!(!error.to_string().contains("MLX_RAILS_STORE"));
     }
 }

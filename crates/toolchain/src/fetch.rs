@@ -7,12 +7,15 @@ use std::{
     str::FromStr,
 };
 
+use cargo_metadata::MetadataCommand;
+
 use crate::{
-    Toolchain,
+    Toolchain, archive,
     error::{Error, IoContext, Result},
+    git::git_that_fetches,
     pin::{Crate, SourcePin, Upstream},
     process,
-    store::Kind,
+    store::{Kind, is_tree},
     tree::{Listing, ObjectId},
 };
 
@@ -64,67 +67,49 @@ impl Toolchain {
     /// [`Error::Tampered`] naming every file that differs, in which case nothing
     /// enters the store; [`Error::Unreachable`] when no transport delivers.
     pub fn fetch(&self, pin: &SourcePin, source: &Source) -> Result<SourceTree> {
-        let explicit = matches!(source, Source::Path(_));
-        if !explicit && let Some(stored) = self.stored(pin.tree)? {
-            return Ok(stored);
+        let check = |entry: &Path| is_tree(entry, pin.tree);
+        let found = self.make_entry(Kind::Source, &pin.tree.to_string(), check, |scratch| {
+            self.progress.step("Fetching", &pin.name);
+            let made = scratch.join("tree");
+            let fetched = self.fetch_from(pin, source, &made);
+            self.progress.finish();
+            fetched.map(|()| (made, ()))
+        })?;
+        if found.current
+            && let Source::Path(path) = source
+        {
+            let scratch = self.scratch()?;
+            self.by_path(pin, path, &scratch.path().join("tree"))?;
         }
-        let _lock = self.store.lock(
-            &format!("source-{}", pin.tree),
-            &*self.progress,
-            &self.cancel,
-        )?;
-        if !explicit && let Some(stored) = self.stored(pin.tree)? {
-            return Ok(stored);
-        }
-        self.progress.step("Fetching", &pin.name);
-        let fetched = self.fetch_from(pin, source);
-        self.progress.finish();
-        fetched
+        Ok(SourceTree {
+            path: found.path,
+            tree: pin.tree,
+            current: found.current,
+        })
     }
 
-    /// The stored tree, hashed anew: a store that rotted is as good as none.
-    pub(crate) fn stored(&self, tree: ObjectId) -> Result<Option<SourceTree>> {
-        let path = self.store.entry(Kind::Source, &tree.to_string());
-        if !path.is_dir() {
-            return Ok(None);
-        }
-        if Listing::of_folder(&path)?.tree_id() != tree {
-            self.progress.note(&format!(
-                "the stored tree {} was changed; making it anew",
-                tree.short()
-            ));
-            fs::remove_dir_all(&path).at("remove", &path)?;
-            return Ok(None);
-        }
-        Ok(Some(SourceTree {
-            path,
-            tree,
-            current: true,
-        }))
-    }
-
-    fn fetch_from(&self, pin: &SourcePin, source: &Source) -> Result<SourceTree> {
+    /// Writes the pin's tree to `made`.
+    fn fetch_from(&self, pin: &SourcePin, source: &Source, made: &Path) -> Result<()> {
+        let registry = || self.by_registry(pin, made);
+        let upstream = || self.by_upstream(pin, made);
         match source {
-            Source::Path(path) => self.by_path(pin, path),
-            Source::Registry => self.first_of(pin, &[&|| self.by_registry(pin)]),
-            Source::Upstream => self.first_of(pin, &[&|| self.by_upstream(pin)]),
-            Source::Auto => {
-                self.first_of(pin, &[&|| self.by_registry(pin), &|| self.by_upstream(pin)])
-            }
+            Source::Path(path) => self.by_path(pin, path, made),
+            Source::Registry => self.first_of(pin, &[&registry]),
+            Source::Upstream => self.first_of(pin, &[&upstream]),
+            Source::Auto => self.first_of(pin, &[&registry, &upstream]),
         }
     }
 
     /// Tries transports in turn. Sources that arrive but differ end the search:
     /// that is for a person to look at, not for the next transport to hide.
-    fn first_of(
-        &self,
-        pin: &SourcePin,
-        transports: &[&dyn Fn() -> Result<SourceTree>],
-    ) -> Result<SourceTree> {
+    fn first_of(&self, pin: &SourcePin, transports: &[&dyn Fn() -> Result<()>]) -> Result<()> {
         let mut attempts = Vec::new();
         for transport in transports {
             match transport() {
+                // The only one that was asked for; its own words are the better ones.
+                Err(error @ Error::Input { .. }) if transports.len() == 1 => return Err(error),
                 Err(e @ (Error::Command { .. } | Error::Input { .. })) => {
+                    // Of the remedies the one for all transports is given.
                     attempts.push(e.to_string());
                 }
                 settled => return settled,
@@ -136,16 +121,16 @@ impl Toolchain {
         })
     }
 
-    fn by_registry(&self, pin: &SourcePin) -> Result<SourceTree> {
+    fn by_registry(&self, pin: &SourcePin, made: &Path) -> Result<()> {
         let vendor = pin.registry.as_ref().ok_or_else(|| Error::Input {
             input: "registry".into(),
             problem: format!("no crate is known to vendor {}", pin.name),
             remedy: "use --source upstream or --source PATH".into(),
         })?;
-        let scratch = self.store.scratch()?;
+        let scratch = self.scratch()?;
         let folder = self.crate_folder(vendor, scratch.path())?;
         let origin = format!("crate {} {}", vendor.name, vendor.version);
-        self.admit(pin, &folder.join(&vendor.path), &origin)
+        self.admit(pin, &folder.join(&vendor.path), &origin, made)
     }
 
     /// Lets cargo fetch `vendor` for a throw-away manifest, and asks it where
@@ -165,30 +150,34 @@ impl Toolchain {
         let what = format!("fetching crate {} {}", vendor.name, vendor.version);
         process::run(
             &what,
-            Command::new(&cargo).arg("fetch").current_dir(scratch),
+            Command::new(&cargo)
+                .arg("fetch")
+                .args(self.offline.then_some("--offline"))
+                .current_dir(scratch),
             &self.cancel,
             None,
             |_| {},
         )?;
         let metadata = process::capture(
             &what,
-            Command::new(&cargo)
-                .args(["metadata", "--format-version", "1", "--offline"])
-                .current_dir(scratch),
+            &mut MetadataCommand::new()
+                .cargo_path(&cargo)
+                .current_dir(scratch)
+                .other_options(["--offline".to_owned()])
+                .cargo_command(),
         )?;
-        let metadata: serde_json::Value =
-            serde_json::from_str(&metadata).map_err(|e| Error::malformed("cargo metadata", e))?;
-        metadata["packages"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|package| package["name"] == vendor.name.as_str())
-            .and_then(|package| Path::new(package["manifest_path"].as_str()?).parent())
-            .map(Path::to_path_buf)
-            .ok_or_else(|| Error::malformed("cargo metadata", format!("has no {}", vendor.name)))
+        let said = |problem| Error::inconsistent("cargo metadata", problem);
+        let metadata = MetadataCommand::parse(metadata).map_err(|e| said(e.to_string()))?;
+        metadata
+            .packages
+            .iter()
+            .find(|package| package.name.as_str() == vendor.name)
+            .and_then(|package| package.manifest_path.parent())
+            .map(|folder| folder.as_std_path().to_path_buf())
+            .ok_or_else(|| said(format!("has no {}", vendor.name)))
     }
 
-    fn by_upstream(&self, pin: &SourcePin) -> Result<SourceTree> {
+    fn by_upstream(&self, pin: &SourcePin, made: &Path) -> Result<()> {
         let Upstream {
             git,
             revision,
@@ -198,39 +187,41 @@ impl Toolchain {
             problem: format!("the pin names no repository of {}", pin.name),
             remedy: "use --source registry or --source PATH".into(),
         })?;
-        let scratch = self.store.scratch()?;
+        let is_remote = git.contains("://") && !git.starts_with("file://");
+        if self.offline && is_remote {
+            return Err(Error::Input {
+                input: git.clone(),
+                problem: "it is not reached with --offline".into(),
+                remedy: "run `cargo xtask fetch` once without --offline".into(),
+            });
+        }
+        let scratch = self.scratch()?;
         let folder = scratch.path();
         let what = format!("fetching {revision} of {git}");
         let run = |arguments: &[&str]| {
-            let mut command = Command::new("git");
-            command
-                .args(arguments)
-                .current_dir(folder)
-                .env("GIT_TERMINAL_PROMPT", "0")
-                .env_remove("GIT_DIR")
-                .env_remove("GIT_WORK_TREE");
+            let mut command = git_that_fetches(folder, arguments);
             process::run(&what, &mut command, &self.cancel, None, |_| {})
         };
         run(&["init", "--quiet"])?;
         run(&["fetch", "--quiet", "--depth", "1", git, revision])?;
-        // Line endings as committed, whatever the user's configuration says.
-        run(&[
-            "-c",
-            "core.autocrlf=false",
-            "checkout",
-            "--quiet",
-            "FETCH_HEAD",
-        ])?;
-        self.admit(pin, &folder.join(path), git)
+        run(&["checkout", "--quiet", "FETCH_HEAD"])?;
+        self.admit(pin, &folder.join(path), git, made)
     }
 
-    fn by_path(&self, pin: &SourcePin, path: &Path) -> Result<SourceTree> {
+    fn by_path(&self, pin: &SourcePin, path: &Path, made: &Path) -> Result<()> {
         let origin = path.display().to_string();
-        if path.is_dir() {
-            return self.admit(pin, path, &origin);
+        if !path.exists() {
+            return Err(Error::Input {
+                input: origin,
+                problem: "nothing is there".into(),
+                remedy: "pass a folder or an archive, or registry, upstream or auto".into(),
+            });
         }
-        let scratch = self.store.scratch()?;
-        unpack(path, scratch.path())?;
+        if path.is_dir() {
+            return self.admit(pin, path, &origin, made);
+        }
+        let scratch = self.scratch()?;
+        archive::unpack(path, scratch.path())?;
         // An archive holds either the tree or one folder that is the tree.
         let mut top = fs::read_dir(scratch.path())
             .at("read", scratch.path())?
@@ -239,22 +230,25 @@ impl Toolchain {
             (Some(only), None) if only.path().is_dir() => only.path(),
             _ => scratch.path().to_path_buf(),
         };
-        self.admit(pin, &folder, &origin)
+        self.admit(pin, &folder, &origin, made)
     }
 
-    /// The only way into the store: what is at `folder` is hashed, copied, and
-    /// hashed again where it will stay.
-    fn admit(&self, pin: &SourcePin, folder: &Path, origin: &str) -> Result<SourceTree> {
-        let tampered = |found: &Listing| {
+    /// The only way into the store: what is at `folder` is hashed, copied to `made`, and
+    /// hashed again there.
+    fn admit(&self, pin: &SourcePin, folder: &Path, origin: &str, made: &Path) -> Result<()> {
+        let refuse_differences = |found: &Listing| {
             let differences = pin.listing.differences(found);
-            (!differences.is_empty()).then(|| Error::Tampered {
+            if differences.is_empty() {
+                return Ok(());
+            }
+            Err(Error::Tampered {
                 what: pin.name.clone(),
                 origin: origin.to_owned(),
                 tree: pin.tree.to_string(),
                 differences,
             })
         };
-        let scratch = self.store.scratch()?;
+        let scratch = self.scratch()?;
         let selected = scratch.path().join("selected");
         let folder = if pin.layout.is_empty() {
             folder
@@ -262,22 +256,9 @@ impl Toolchain {
             lay_out(pin, folder, &selected)?;
             &selected
         };
-        if let Some(error) = tampered(&Listing::of_folder(folder)?) {
-            return Err(error);
-        }
-        let made = scratch.path().join("tree");
-        pin.listing.sync(folder, &made)?;
-        if let Some(error) = tampered(&Listing::of_folder(&made)?) {
-            return Err(error);
-        }
-        let path = self
-            .store
-            .publish(Kind::Source, &pin.tree.to_string(), &made)?;
-        Ok(SourceTree {
-            path,
-            tree: pin.tree,
-            current: false,
-        })
+        refuse_differences(&Listing::of_folder(folder)?)?;
+        pin.listing.sync(folder, made)?;
+        refuse_differences(&Listing::of_folder(made)?)
     }
 }
 
@@ -296,25 +277,4 @@ fn lay_out(pin: &SourcePin, from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn unpack(archive: &Path, into: &Path) -> Result<()> {
-    let name = archive.file_name().unwrap_or_default().to_string_lossy();
-    let file = fs::File::open(archive).at("open", archive)?;
-    if [".tar.gz", ".tgz", ".crate"]
-        .iter()
-        .any(|end| name.ends_with(end))
-    {
-        tar::Archive::new(flate2::read::GzDecoder::new(file))
-            .unpack(into)
-            .at("unpack", archive)
-    } else if name.ends_with(".tar") {
-        tar::Archive::new(file).unpack(into).at("unpack", archive)
-    } else {
-        Err(Error::Input {
-            input: archive.display().to_string(),
-            problem: "neither a folder nor a .tar, .tar.gz, .tgz or .crate archive".into(),
-            remedy: "unpack it and pass the folder".into(),
-        })
-    }
 }

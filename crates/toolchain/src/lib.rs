@@ -12,15 +12,22 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 pub mod build;
 pub mod build_script;
-pub mod clients;
 mod compile;
+pub mod compiler;
 pub mod doctor;
+pub mod driver;
+pub mod environment;
 pub mod error;
 pub mod fetch;
+mod git;
+mod journal;
+pub mod macos;
 pub mod manifest;
 pub mod pin;
+mod ping;
 mod pip;
 pub mod platform;
 pub mod process;
@@ -33,16 +40,18 @@ pub mod wheel;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
+use ::store::Shared;
+use driver::Driver;
+use environment::Environment;
 pub use error::{Error, Result};
 use fetch::Source;
-use manifest::Manifest;
 use pin::{Pin, SourcePin};
 use process::Cancel;
 use progress::{Progress, Silent};
-use store::{Kind, Store};
+use store::Store;
 
 /// The pin that is meant when none is named: the newest release that carries
 /// the ring recv defect, which is what exo's own pin descends from.
@@ -53,23 +62,27 @@ pub const DEFAULT_PIN: &str = "0.31.2";
 pub struct Toolchain {
     root: PathBuf,
     store: Store,
+    /// Held from the first use of the store on, by all clones together.
+    shared: Arc<Mutex<Option<Shared>>>,
     progress: Arc<dyn Progress>,
     cancel: Cancel,
+    environment: Environment,
+    driver: Driver,
+    offline: bool,
 }
 
 impl Toolchain {
-    /// The checkout this crate was compiled in and the user's store, silent.
+    /// The [checkout](checkout) and the user's store, silent.
     ///
     /// # Errors
-    /// When no place for a store is known.
+    /// None yet: the first use of the store fails when no place for it is known.
     pub fn open() -> Result<Self> {
-        Ok(Self::with_store(Store::open()?))
+        Ok(Self::with_store(Store::open()))
     }
 
     /// As [`Toolchain::open`], with a store of the caller's.
     pub fn with_store(store: Store) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        Self::at(root.canonicalize().unwrap_or(root), store)
+        Self::at(checkout(), store)
     }
 
     /// The checkout at `root`, which holds `patches/`.
@@ -77,8 +90,12 @@ impl Toolchain {
         Toolchain {
             root: root.into(),
             store,
+            shared: Arc::default(),
             progress: Arc::new(Silent),
             cancel: Cancel::default(),
+            environment: Environment::of_process(),
+            driver: Driver::default(),
+            offline: false,
         }
     }
 
@@ -89,6 +106,25 @@ impl Toolchain {
             cancel,
             ..self
         }
+    }
+
+    /// Builds with what `environment` has, in place of the process's own environment.
+    pub fn with_environment(self, environment: Environment) -> Self {
+        Toolchain {
+            environment,
+            ..self
+        }
+    }
+
+    /// Lets `driver` drive CMake, in place of a program that cargo compiles for it.
+    pub fn with_driver(self, driver: Driver) -> Self {
+        Toolchain { driver, ..self }
+    }
+
+    /// Reaches no network from now on, when it is so: what would be fetched must be in the
+    /// store, or in cargo's own.
+    pub fn offline(self, offline: bool) -> Self {
+        Toolchain { offline, ..self }
     }
 
     /// The checkout.
@@ -122,42 +158,54 @@ impl Toolchain {
         Ok(self.fetch(&self.verbs_pin()?, &Source::Auto)?.path)
     }
 
-    /// Removes from the store what no pin of this checkout needs: other trees,
-    /// other tool sets, builds of other inputs, work folders. Gives the bytes
-    /// freed; with `dry_run` only counts them.
+    /// The pin of the tree that holds `infiniband/verbs.h`.
     ///
     /// # Errors
-    /// When a pin cannot be read, or something cannot be removed.
-    pub fn collect_garbage(&self, dry_run: bool) -> Result<u64> {
-        let mut trees = vec![self.verbs_pin()?.tree];
-        for version in Pin::versions(&self.patches_folder())? {
-            let pin = self.pin(&version)?;
-            trees.extend([
-                pin.mlx.tree,
-                pin.mlx_c.tree,
-                pin.recorded.stock,
-                pin.recorded.patched,
-            ]);
-        }
-        let tools = self.tools_if_present().key;
-        let others = [self.clients_key(), wheel::maturin_set().key];
-        let keep = |kind: Kind, name: &str| match kind {
-            Kind::Source => trees.iter().any(|tree| tree.to_string() == name),
-            Kind::Tools => name == tools || others.iter().any(|key| key == name),
-            Kind::Build => {
-                let manifest = self.store.entry(Kind::Build, name).join("manifest.json");
-                Manifest::load(&manifest).is_ok_and(|m| {
-                    trees.contains(&m.inputs.patched_tree) && m.inputs.tools == tools
-                })
-            }
-        };
-        self.store.collect(keep, dry_run)
-    }
-
-    pub(crate) fn verbs_pin(&self) -> Result<SourcePin> {
+    /// When its file does not say what it must.
+    pub fn verbs_pin(&self) -> Result<SourcePin> {
         SourcePin::load(
             "the verbs headers",
             &self.root.join("crates/toolchain/pins/verbs.toml"),
         )
+    }
+}
+
+/// The checkout of mlx-rails: the one that cargo runs the program in, or else the one that this
+/// crate was compiled in. The latter is another when the clone was moved, or when clones share a
+/// target folder.
+pub fn checkout() -> PathBuf {
+    let compiled = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let run = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let found = run.as_deref().and_then(checkout_around);
+    let found = found.or_else(|| checkout_around(compiled));
+    found.unwrap_or_else(|| compiled.join("../.."))
+}
+
+/// The checkout that a folder is in.
+fn checkout_around(folder: &Path) -> Option<PathBuf> {
+    let is_checkout = |folder: &&Path| {
+        folder.join("patches").is_dir() && folder.join("xtask/Cargo.toml").is_file()
+    };
+    let checkout = folder.ancestors().find(is_checkout)?;
+    Some(checkout.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checkout_is_the_one_around_the_package_that_runs() {
+        let clone = tempfile::tempdir().expect("a temporary folder");
+        let root = clone.path();
+        assert_eq!(checkout_around(&root.join("crates/x")), None);
+        for folder in ["patches", "xtask", "crates/x"] {
+            std::fs::create_dir_all(root.join(folder)).expect("made");
+        }
+        std::fs::write(root.join("xtask/Cargo.toml"), "").expect("written");
+        for package in ["xtask", "crates/x", "bench", ""] {
+            let found = checkout_around(&root.join(package));
+            assert_eq!(found.as_deref(), Some(root), "{package}");
+        }
     }
 }

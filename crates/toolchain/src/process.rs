@@ -256,7 +256,7 @@ mod tests {
         )
         .unwrap_err();
         assert!(matches!(error, Error::DiskFull { .. }), "{error}");
-        assert!(error.to_string().contains("MLX_RAILS_STORE"), "{error}");
+        assert!(error.help().unwrap().contains("MLX_RAILS_STORE"), "{error}");
     }
 
     #[test]

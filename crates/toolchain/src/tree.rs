@@ -11,7 +11,7 @@
 //! sorted as if folders ended in `/`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, btree_map::Entry as MapEntry},
     fmt, fs,
     path::{Path, PathBuf},
     str::FromStr,
@@ -142,22 +142,22 @@ impl Listing {
     /// Reads and hashes a folder. A `.git` at its top is not part of the tree.
     ///
     /// # Errors
-    /// When a file cannot be read, or a name is not UTF-8.
+    /// When a file cannot be read, a name is not UTF-8, or something there is neither
+    /// a file nor a folder nor a link.
     pub fn of_folder(root: &Path) -> Result<Self> {
         let mut entries = BTreeMap::new();
         let walk = walkdir::WalkDir::new(root)
             .into_iter()
             .filter_entry(|e| !(e.depth() == 1 && e.file_name() == ".git"));
         for found in walk {
-            let found = found.map_err(|e| Error::Io {
-                action: "read",
-                path: e.path().unwrap_or(root).to_path_buf(),
-                cause: e.into(),
-            })?;
-            if found.file_type().is_dir() {
+            let found = found.map_err(|error| unreadable(root, error))?;
+            let (kind, path) = (found.file_type(), found.path());
+            if kind.is_dir() {
                 continue;
             }
-            let path = found.path();
+            if !kind.is_file() && !kind.is_symlink() {
+                return Err(not_in_git(path, kind));
+            }
             let name = path
                 .strip_prefix(root)
                 .ok()
@@ -199,14 +199,63 @@ impl Listing {
         self.entries.is_empty()
     }
 
+    /// This listing without the file at `path`.
+    pub fn without(mut self, path: &str) -> Self {
+        self.entries.remove(path);
+        self
+    }
+
     /// The git tree id of this listing.
     pub fn tree_id(&self) -> ObjectId {
         let files: Vec<_> = self.iter().collect();
         subtree_id(&files)
     }
 
+    /// Names that a disk without regard to case cannot hold side by side, in pairs:
+    /// two files or folders of one folder that differ only by case.
+    pub fn case_collisions(&self) -> Vec<(&str, &str)> {
+        let mut known: BTreeMap<String, &str> = BTreeMap::new();
+        let mut found = BTreeSet::new();
+        for path in self.entries.keys() {
+            let folders = path.match_indices('/').map(|(end, _)| &path[..end]);
+            for name in folders.chain([path.as_str()]) {
+                match known.entry(name.to_lowercase()) {
+                    MapEntry::Vacant(free) => {
+                        free.insert(name);
+                    }
+                    MapEntry::Occupied(taken) if *taken.get() != name => {
+                        found.insert((*taken.get(), name));
+                    }
+                    MapEntry::Occupied(_) => {}
+                }
+            }
+        }
+        found.into_iter().collect()
+    }
+
+    /// Refuses what a disk without regard to case would mix up.
+    fn fits(&self, to: &Path, tells_case: impl FnOnce(&Path) -> Result<bool>) -> Result<()> {
+        let collisions = self.case_collisions();
+        let Some((one, other)) = collisions.first() else {
+            return Ok(());
+        };
+        if tells_case(to)? {
+            return Ok(());
+        }
+        Err(Error::Input {
+            input: to.display().to_string(),
+            problem: format!("cannot hold {one} beside {other}: its disk ignores case"),
+            remedy: "put the store on a disk that tells case apart, with MLX_RAILS_STORE=DIR"
+                .into(),
+        })
+    }
+
     /// What `other` has differently, one line a file, empty when equal. Changed
     /// files come first: they tell more than those a wrong folder lacks.
+    ///
+    /// A `.DS_Store` that is not listed here is no difference: macOS puts one into
+    /// every folder that somebody looks at, and [`Listing::sync`] copies only what is
+    /// listed.
     pub fn differences(&self, other: &Listing) -> Vec<String> {
         let (mut changed, mut missing) = (Vec::new(), Vec::new());
         for (path, pinned) in &self.entries {
@@ -228,7 +277,7 @@ impl Listing {
         let extra = other
             .entries
             .keys()
-            .filter(|path| !self.entries.contains_key(*path));
+            .filter(|path| !self.entries.contains_key(*path) && !is_left_by_finder(path));
         changed.extend(extra.map(|path| format!("{path}: not in the pinned tree")));
         changed.append(&mut missing);
         changed
@@ -240,9 +289,11 @@ impl Listing {
     /// build rebuilds only what the change touches.
     ///
     /// # Errors
-    /// When a file cannot be read, written or removed.
+    /// When a file cannot be read, written or removed, or when two names differ only
+    /// by case and the disk of `to` takes them for one.
     pub fn sync(&self, from: &Path, to: &Path) -> Result<()> {
         fs::create_dir_all(to).at("create", to)?;
+        self.fits(to, tells_case)?;
         let present = Listing::of_folder(to)?;
         for path in present.entries.keys() {
             if !self.entries.contains_key(path) {
@@ -250,9 +301,31 @@ impl Listing {
                 fs::remove_file(&stray).at("remove", &stray)?;
             }
         }
+        self.remove_other_folders(to)?;
         for (path, entry) in &self.entries {
             if present.entries.get(path) != Some(entry) {
                 entry.mode.copy(&from.join(path), &to.join(path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the folders below `to` that hold no file of this listing. They are
+    /// empty; git knows no such folders, and a file may be about to take the name.
+    fn remove_other_folders(&self, to: &Path) -> Result<()> {
+        let mut ours = BTreeSet::new();
+        for path in self.entries.keys() {
+            ours.extend(
+                path.match_indices('/')
+                    .map(|(end, _)| to.join(&path[..end])),
+            );
+        }
+        let git = to.join(".git");
+        for found in walkdir::WalkDir::new(to).min_depth(1).contents_first(true) {
+            let found = found.map_err(|error| unreadable(to, error))?;
+            let path = found.path();
+            if found.file_type().is_dir() && !ours.contains(path) && !path.starts_with(&git) {
+                fs::remove_dir(path).at("remove", path)?;
             }
         }
         Ok(())
@@ -337,6 +410,48 @@ impl Mode {
     }
 }
 
+fn unreadable(root: &Path, error: walkdir::Error) -> Error {
+    Error::Io {
+        action: "read",
+        path: error.path().unwrap_or(root).to_path_buf(),
+        source: error
+            .into_io_error()
+            .unwrap_or_else(|| std::io::Error::other("its links go in a circle")),
+    }
+}
+
+/// The refusal of what would be read for ever, or has no content to hash.
+fn not_in_git(path: &Path, kind: fs::FileType) -> Error {
+    use std::os::unix::fs::FileTypeExt;
+    let name = match kind {
+        kind if kind.is_fifo() => "a named pipe",
+        kind if kind.is_socket() => "a socket",
+        kind if kind.is_block_device() || kind.is_char_device() => "a device",
+        _ => "no file",
+    };
+    Error::Input {
+        input: path.display().to_string(),
+        problem: format!("is {name}, and a source tree holds files, folders and links"),
+        remedy: "remove it, or pass a folder without it".into(),
+    }
+}
+
+fn is_left_by_finder(path: &str) -> bool {
+    path.rsplit('/').next() == Some(".DS_Store")
+}
+
+/// Whether the disk of a folder takes `a` and `A` for two names.
+fn tells_case(folder: &Path) -> Result<bool> {
+    let probe = tempfile::Builder::new()
+        .prefix("case-")
+        .rand_bytes(8)
+        .tempfile_in(folder)
+        .at("create a file in", folder)?;
+    let name = probe.path().file_name().unwrap_or_default();
+    let other = name.to_string_lossy().to_uppercase();
+    Ok(!folder.join(other).exists())
+}
+
 fn is_executable(meta: &fs::Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt;
     meta.permissions().mode() & 0o100 != 0
@@ -374,4 +489,35 @@ fn subtree_id(files: &[(&str, &Entry)]) -> ObjectId {
         content.extend_from_slice(&id.0);
     }
     ObjectId::of("tree", &content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_differ_by_case_are_refused_only_where_the_disk_ignores_it() {
+        let listing = |paths: &[&str]| Listing {
+            entries: paths
+                .iter()
+                .map(|path| {
+                    let entry = Entry {
+                        mode: Mode::File,
+                        blob: ObjectId::of_blob(b""),
+                    };
+                    ((*path).to_owned(), entry)
+                })
+                .collect(),
+        };
+        let folder = Path::new("folder");
+        let two = listing(&["README", "src/a", "readme"]);
+        assert!(two.fits(folder, |_| Ok(true)).is_ok());
+        let error = two.fits(folder, |_| Ok(false)).unwrap_err().to_string();
+        for part in ["folder", "README", "readme", "case"] {
+            assert!(error.contains(part), "{error}");
+        }
+        // The disk is not asked where there is nothing to mix up.
+        let one = listing(&["README", "src/README"]);
+        assert!(one.fits(folder, |_| unreachable!()).is_ok());
+    }
 }

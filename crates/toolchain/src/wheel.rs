@@ -57,6 +57,9 @@ impl Toolchain {
             .arg(scratch.path())
             // The stable ABI needs no interpreter, and which one there is changes nothing.
             .env("PYO3_NO_PYTHON", "1");
+        if self.offline {
+            maturin.env("CARGO_NET_OFFLINE", "true");
+        }
         self.progress.step("Building", "the rail-matrix wheel");
         process::run(
             "building the rail-matrix wheel",
@@ -77,7 +80,8 @@ impl Toolchain {
 
     /// Whether the store has maturin.
     pub(crate) fn maturin_is_present(&self) -> bool {
-        tools::maturin(&self.store.entry(Kind::Tools, &maturin_set().key)).is_file()
+        (self.store.entry(Kind::Tools, &maturin_set().key))
+            .is_ok_and(|root| tools::maturin(&root).is_file())
     }
 }
 

@@ -2,10 +2,10 @@
 
 mod common;
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use common::{Checkout, make_executable};
-use toolchain::{Error, fetch::Source};
+use toolchain::{Error, error::Kind, fetch::Source};
 
 fn refusal(checkout: &Checkout) -> String {
     let origin = Source::Path(checkout.path("origin"));
@@ -14,7 +14,7 @@ fn refusal(checkout: &Checkout) -> String {
         .fetch(&checkout.pin().mlx, &origin)
         .unwrap_err();
     assert!(matches!(error, Error::Tampered { .. }), "{error}");
-    assert_eq!(error.exit_code(), 1);
+    assert_eq!(error.kind(), Kind::Check);
     assert!(
         checkout.stored_sources().is_empty(),
         "something entered the store"
@@ -46,8 +46,9 @@ fn outside_of_a_checkout_the_way_in_is_told() {
     let error = toolchain::Toolchain::at(folder.path(), store)
         .pin("1.2.3")
         .unwrap_err();
-    assert_eq!(error.exit_code(), 1);
-    assert!(error.to_string().contains("patches") && error.to_string().contains("checkout"));
+    assert_eq!(error.kind(), Kind::Input);
+    assert!(error.to_string().contains("patches"));
+    assert!(error.help().unwrap().contains("checkout"));
 }
 
 #[test]
@@ -178,4 +179,128 @@ fn a_listing_of_another_tree_is_refused() {
 fn an_unknown_pin_is_answered_with_the_known_ones() {
     let error = Checkout::new().toolchain.pin("9.9.9").unwrap_err();
     assert!(error.to_string().contains("1.2.3"), "{error}");
+}
+
+/// A tar by hand, because a decent packer refuses to make these.
+fn archive(checkout: &Checkout, members: &[(&str, tar::EntryType, &str)]) -> PathBuf {
+    let mut bytes = Vec::new();
+    for (name, kind, content) in members {
+        let mut header = tar::Header::new_gnu();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_entry_type(*kind);
+        header.set_mode(0o644);
+        let is_file = *kind == tar::EntryType::Regular;
+        if !is_file {
+            header.as_old_mut().linkname[..content.len()].copy_from_slice(content.as_bytes());
+        }
+        let content = if is_file { content.as_bytes() } else { b"" };
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        bytes.extend_from_slice(header.as_bytes());
+        bytes.extend_from_slice(content);
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+    }
+    bytes.resize(bytes.len() + 1024, 0);
+    let path = checkout.path("hostile.tar");
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn a_member_that_would_leave_the_folder_is_refused_by_name() {
+    use tar::EntryType::{Block, Char, Fifo, Link, Regular, Symlink};
+    let checkout = Checkout::new();
+    let outside = checkout.path("outside");
+    fs::create_dir(&outside).unwrap();
+    let victim = outside.join("victim");
+    let (outside, absolute) = (outside.to_str().unwrap(), victim.to_str().unwrap());
+    let up = "../../../outside/victim";
+    for (members, named) in [
+        (vec![(up, Regular, "x")], up),
+        (vec![("a/../../../../outside/victim", Regular, "x")], "a/.."),
+        (vec![(absolute, Regular, "x")], absolute),
+        (
+            vec![("lib", Symlink, outside), ("lib/victim", Regular, "x")],
+            "lib/victim",
+        ),
+        (
+            vec![("Lib", Symlink, outside), ("lib/victim", Regular, "x")],
+            "lib/victim",
+        ),
+        (vec![("hard", Link, "/etc/passwd")], "hard"),
+        (vec![("hard", Link, "../../pin")], "hard"),
+        (vec![("null", Char, "")], "null is a device"),
+        (vec![("disk", Block, "")], "disk is a device"),
+        (vec![("pipe", Fifo, "")], "pipe is a named pipe"),
+    ] {
+        let source = Source::Path(archive(&checkout, &members));
+        let error = checkout
+            .toolchain
+            .fetch(&checkout.pin().mlx, &source)
+            .unwrap_err();
+        assert_eq!(error.kind(), Kind::Input, "{error}");
+        let message = error.to_string();
+        assert!(
+            message.contains("hostile.tar") && message.contains(named),
+            "{named:?} is not in:\n{message}"
+        );
+        assert!(!victim.exists(), "{named} was written outside");
+        assert!(checkout.stored_sources().is_empty());
+    }
+}
+
+#[test]
+fn what_finder_leaves_in_a_folder_is_neither_a_difference_nor_taken() {
+    let checkout = Checkout::new();
+    checkout.write("origin/.DS_Store", "1");
+    checkout.write("origin/mlx/.DS_Store", "2");
+    checkout.fetch_origin();
+    let stored = checkout
+        .path("store/sources")
+        .join(checkout.pin().mlx.tree.to_string());
+    assert!(stored.join("mlx/array.cpp").is_file());
+    assert!(!stored.join(".DS_Store").exists());
+    assert!(!stored.join("mlx/.DS_Store").exists());
+}
+
+#[test]
+fn a_source_that_is_not_there_is_the_callers_mistake() {
+    let checkout = Checkout::new();
+    let fetch = |source| {
+        let fetched = checkout.toolchain.fetch(&checkout.pin().mlx, &source);
+        fetched.unwrap_err()
+    };
+    let nowhere = fetch(Source::Path(checkout.path("nowhere")));
+    assert_eq!(nowhere.kind(), Kind::Input);
+    assert!(nowhere.to_string().contains("nowhere"), "{nowhere}");
+    // The pin names no crate.
+    let registry = fetch(Source::Registry);
+    assert_eq!(registry.kind(), Kind::Input);
+    assert!(registry.help().unwrap().contains("--source PATH"));
+}
+
+#[test]
+fn a_crate_of_the_registry_is_found_where_cargo_says() {
+    let checkout = Checkout::new();
+    let package = "[package]\nname = \"vendors-mlx\"\nversion = \"0.2.0\"\nedition = \"2024\"\n";
+    checkout.write("crate/Cargo.toml", package);
+    checkout.write("crate/src/lib.rs", "");
+    common::copy_folder(&checkout.path("origin"), &checkout.path("crate/vendor"));
+    // A mirror of the registry, as a user's configuration names one.
+    checkout.write("crate/.cargo-checksum.json", "{\"files\":{}}");
+    common::copy_folder(&checkout.path("crate"), &checkout.path("mirror/crate"));
+    checkout.write(
+        ".cargo/config.toml",
+        "[source.crates-io]\nreplace-with = \"mirror\"\n[source.mirror]\ndirectory = \"mirror\"\n",
+    );
+    let pin_file = checkout.path("patches/1.2.3/pin.toml");
+    let text = fs::read_to_string(&pin_file).unwrap();
+    let registry = "[mlx.registry]\ncrate = \"vendors-mlx\"\nversion = \"=0.2.0\"\n\
+                    path = \"vendor\"\n[mlx-c]";
+    fs::write(&pin_file, text.replace("[mlx-c]", registry)).unwrap();
+    let fetched = checkout
+        .toolchain
+        .fetch(&checkout.pin().mlx, &Source::Registry)
+        .unwrap();
+    assert_eq!(checkout.stored_sources(), [fetched.tree.to_string()]);
 }

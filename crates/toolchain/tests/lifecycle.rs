@@ -12,6 +12,7 @@ use std::{
 use common::{Checkout, change_line, numbered_lines};
 use toolchain::{
     Error, Toolchain,
+    error::Kind,
     pin::Pin,
     process::Cancel,
     progress::Progress,
@@ -112,11 +113,16 @@ impl Bench {
         fs::read_to_string(tree.path.join("mlx/array.cpp")).unwrap()
     }
 
-    /// Asserts that this is refused in these words and changes nothing.
+    /// Asserts that this is refused as the caller's mistake, in these words.
     fn refused<T>(&self, outcome: toolchain::Result<T>, words: &[&str]) {
+        self.failed(Kind::Input, outcome, words);
+    }
+
+    /// Asserts that this fails in these words.
+    fn failed<T>(&self, kind: Kind, outcome: toolchain::Result<T>, words: &[&str]) {
         let error = outcome.err().expect("a refusal");
-        assert_eq!(error.exit_code(), 1, "{error}");
-        let message = error.to_string();
+        assert_eq!(error.kind(), kind, "{error}");
+        let message = error.report();
         for word in words {
             assert!(message.contains(word), "{word:?} is not in:\n{message}");
         }
@@ -372,10 +378,14 @@ fn a_file_that_cannot_be_written_leaves_the_others_alone() {
     let bench = Bench::new();
     let before = bench.files();
     bench.replace("line 1", "first too");
-    let blocker = bench.checkout.path("patches/1.2.3/pin.toml.new");
-    fs::create_dir(&blocker).unwrap();
-    bench.refused(bench.refresh("first"), &["pin.toml"]);
-    fs::remove_dir(&blocker).unwrap();
+    let blocker = bench.checkout.path("patches/1.2.3/.exporting.new");
+    fs::write(&blocker, "").unwrap();
+    bench.failed(
+        Kind::Ours,
+        bench.refresh("first"),
+        &["1.2.3/.exporting.new"],
+    );
+    fs::remove_file(&blocker).unwrap();
     assert_eq!(bench.files(), before);
     bench.refresh("first").unwrap();
     assert_ne!(bench.files(), before);
@@ -542,6 +552,8 @@ fn a_pin_without_a_series_gets_its_first_patch() {
     assert_ne!(stock.tree, checkout.pin().mlx.tree);
 }
 
+/// Over the sources of every pin, which are fetched where the store lacks them.
+#[cfg(feature = "builds")]
 #[test]
 fn every_series_of_this_checkout_exports_to_the_bytes_it_has() {
     let toolchain = Toolchain::open().unwrap();

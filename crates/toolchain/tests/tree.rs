@@ -1,6 +1,6 @@
 //! Tree ids are git's.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, path::Path, process::Command, sync::mpsc, time::Duration};
 
 use proptest::prelude::*;
 use toolchain::tree::{Listing, ObjectId};
@@ -110,4 +110,92 @@ fn sync_touches_only_what_differs() {
     assert_eq!(Listing::of_folder(to.path()).unwrap(), listing);
     assert_eq!(age("same"), before.0);
     assert!(age("other") > before.1);
+}
+
+/// What `sync` makes of a folder that held `before`, for a listing of `after`.
+fn synced(before: &[&str], after: &[&str]) -> (tempfile::TempDir, Listing) {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for (folder, paths) in [(&to, before), (&from, after)] {
+        for path in paths {
+            let file = folder.path().join(path);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, path).unwrap();
+        }
+    }
+    let listing = Listing::of_folder(from.path()).unwrap();
+    listing.sync(from.path(), to.path()).unwrap();
+    (to, listing)
+}
+
+#[test]
+fn a_folder_may_become_a_file_and_a_file_a_folder() {
+    for (before, after) in [
+        (&["a/b/c", "a/d"][..], &["a"][..]),
+        (&["a"], &["a/b/c", "a/d"]),
+        (&["a/b/c"], &["a/b"]),
+    ] {
+        let (to, listing) = synced(before, after);
+        assert_eq!(Listing::of_folder(to.path()).unwrap(), listing, "{after:?}");
+    }
+}
+
+#[test]
+fn a_folder_without_files_does_not_stay() {
+    let (to, _) = synced(&["kept/a", "gone/deep/b"], &["kept/a"]);
+    assert!(to.path().join("kept").is_dir());
+    assert!(!to.path().join("gone").exists());
+}
+
+#[test]
+fn what_git_cannot_hold_is_refused_by_name_and_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let (done, outcome) = mpsc::channel();
+    let root = folder.path().to_path_buf();
+    // A thread, because a pipe that is read never ends.
+    std::thread::spawn(move || {
+        let refusal = Listing::of_folder(&root).err().map(|e| e.to_string());
+        let _ = done.send(refusal);
+    });
+    let refusal = outcome.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert!(refusal.unwrap().contains("pipe: is a named pipe"));
+
+    let socket = tempfile::tempdir().unwrap();
+    let _bound = std::os::unix::net::UnixListener::bind(socket.path().join("it")).unwrap();
+    let error = Listing::of_folder(socket.path()).unwrap_err();
+    assert!(error.to_string().contains("it: is a socket"), "{error}");
+}
+
+#[test]
+fn names_that_differ_only_by_case_are_found_at_every_level() {
+    let line = |path: &str| format!("100644 blob {}\t{path}\n", ObjectId::of_blob(b""));
+    let listing = |paths: &[&str]| {
+        let text: String = paths.iter().map(|path| line(path)).collect();
+        Listing::parse(&text).unwrap()
+    };
+    let apart = listing(&["a/x", "b/x", "b/X.h", "c"]);
+    assert!(apart.case_collisions().is_empty());
+    let mixed = listing(&["Mlx/a", "mlx/b", "mlx/B", "Ä", "ä"]);
+    assert_eq!(
+        mixed.case_collisions(),
+        [("Mlx", "mlx"), ("mlx/B", "mlx/b"), ("Ä", "ä")]
+    );
+}
+
+#[test]
+fn every_pinned_tree_fits_on_a_disk_that_ignores_case() {
+    let toolchain = toolchain::Toolchain::open().unwrap();
+    for version in toolchain::pin::Pin::versions(&toolchain.patches_folder()).unwrap() {
+        let pin = toolchain.pin(&version).unwrap();
+        for source in [pin.mlx, pin.mlx_c] {
+            assert_eq!(source.listing.case_collisions(), [], "{}", source.name);
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! Two devices as a group of their own.
 
-use std::{path::Path, sync::atomic::AtomicBool, time::Duration};
+use std::{path::Path, time::Duration};
 
 use jaccl::{Dtype, Operation, Report, Step};
+use launch::Launcher;
 use rail_matrix::{End, Rig};
 
 use super::{
@@ -84,8 +85,8 @@ pub struct Ranks<'a> {
     /// How much longer than the rig states a message may take, while the ranks have the
     /// processor and no byte moves.
     pub timeout: Duration,
-    /// Set by the caller to stop, as at Ctrl-C.
-    pub interrupted: &'a AtomicBool,
+    /// Starts the ranks; its wish to stop ends them.
+    pub launcher: &'a Launcher,
 }
 
 /// How long joining may take: jaccl itself waits 1, 2 and 4 s between attempts to
@@ -100,7 +101,7 @@ impl Prober for Ranks<'_> {
 
     fn probe(&mut self, ends: [&End; 2], load: Option<Load>) -> Result<Outcome, GroupError> {
         let setup = setup(self.rig, ends);
-        let mut group = Group::start(self.programs, self.library, &setup, self.interrupted)?;
+        let mut group = Group::start(self.programs, self.library, &setup, self.launcher)?;
         let joined = group.joined(JOINING.max(self.timeout).into(), Until::FirstFailure)?;
         if let Some(failure) = failure(&joined, ends) {
             return Ok(failure);
@@ -132,12 +133,7 @@ impl Prober for Ranks<'_> {
 }
 
 impl Ranks<'_> {
-    fn load(
-        &self,
-        group: &mut Group<'_>,
-        ends: [&End; 2],
-        load: Load,
-    ) -> Result<Outcome, GroupError> {
+    fn load(&self, group: &mut Group, ends: [&End; 2], load: Load) -> Result<Outcome, GroupError> {
         let Load {
             bytes,
             repeat,

@@ -1,9 +1,10 @@
 //! What jaccl does with the matrices that exo, its two proposals and rail-matrix make of
 //! the same cables. `docs/rails.md` has the table.
 
-use std::{sync::atomic::AtomicBool, time::Duration};
+use std::time::Duration;
 
 use jaccl::{Dtype, Operation, Reduction, Step};
+use launch::Launcher;
 use rail_matrix::{Backend as Wanted, Options, Rig, Topology, plan};
 use rail_verify::{
     case::{Backend, Frames},
@@ -79,7 +80,7 @@ fn run(rig: &Rig, matrix: &Matrix, backend: Backend) -> Outcome {
 
 fn run_with(mlx: &str, rig: &Rig, matrix: &Matrix, backend: Backend) -> Outcome {
     let library = build(mlx, Series::Patched, None).library;
-    let (programs, interrupted) = (programs(), AtomicBool::new(false));
+    let (programs, launcher) = (programs(), Launcher::default());
     let start = |rank| Start {
         rank,
         library: true,
@@ -92,7 +93,7 @@ fn run_with(mlx: &str, rig: &Rig, matrix: &Matrix, backend: Backend) -> Outcome 
         frames: Frames::Small,
         starts: (0..matrix.len()).map(start).collect(),
     };
-    let mut group = Group::start(&programs, &library, &setup, &interrupted).unwrap();
+    let mut group = Group::start(&programs, &library, &setup, &launcher).unwrap();
     let joined = group.joined(Duration::from_secs(6).into(), Until::FirstFailure);
     if let Some(outcome) = failure("joining", &joined.unwrap()) {
         return outcome;

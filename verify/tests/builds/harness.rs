@@ -1,12 +1,13 @@
 //! Builds, and a runner for them.
 
-use std::{num::NonZeroUsize, path::PathBuf, sync::atomic::AtomicBool};
+use std::{num::NonZeroUsize, path::PathBuf};
 
+use launch::Launcher;
 use rail_verify::{
-    args::{Level, Selection},
     group::Programs,
-    progress::Progress,
+    progress::Silent,
     run::{Outcome, RunError, Runner, Variant},
+    selection::{Level, Selection},
     verdict::Verdict,
 };
 use toolchain::{DEFAULT_PIN, Toolchain, build::Request, series::Series};
@@ -54,19 +55,25 @@ pub fn select(flags: &str) -> Selection {
 
 /// Sweeps what flags select of the quick level.
 pub fn sweep(variant: &Variant, flags: &str) -> Outcome {
-    try_sweep(variant, flags, &AtomicBool::new(false)).unwrap_or_else(|error| panic!("{error}"))
+    try_sweep(variant, flags, &Launcher::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-pub fn try_sweep(
+pub fn try_sweep(variant: &Variant, flags: &str, launcher: &Launcher) -> Result<Outcome, RunError> {
+    sweep_with(&programs(), variant, flags, launcher)
+}
+
+/// The same with other programs.
+pub fn sweep_with(
+    programs: &Programs,
     variant: &Variant,
     flags: &str,
-    interrupted: &AtomicBool,
+    launcher: &Launcher,
 ) -> Result<Outcome, RunError> {
     let runner = Runner {
-        programs: &programs(),
-        jobs: NonZeroUsize::MIN,
-        interrupted,
-        progress: &Progress::silent(),
+        programs,
+        jobs: NonZeroUsize::new(2).expect("two"),
+        launcher,
+        progress: &Silent,
     };
     runner.sweep(variant, Level::Quick, &select(flags))
 }

@@ -1,29 +1,35 @@
 //! `cargo xtask matrix check`: a matrix that somebody else made.
 
-use std::{path::Path, process::ExitCode};
+use std::path::Path;
 
-use anyhow::Context;
 use rail_matrix::check::{self, Document, Existing};
 
 use super::input;
-use crate::{exit, flags};
+use crate::{
+    exit::{self, Context, Result},
+    flags, output,
+};
 
 /// Names of nodes for a document of several matrices.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "{file} has {several} matrices, and --nodes names the nodes of one; leave it out, or give one \
-     instance alone"
-)]
+#[error("{file} has {several} matrices, and --nodes names the nodes of one")]
 pub struct CheckFlagsError {
     file: String,
     several: usize,
 }
 
-pub fn run(flags: &flags::MatrixCheck) -> anyhow::Result<ExitCode> {
+impl CheckFlagsError {
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        Some("leave --nodes out, or give one instance alone".to_owned())
+    }
+}
+
+pub fn run(flags: &flags::MatrixCheck) -> Result {
     let bytes = input::bytes(&flags.matrix)?;
     let Document { matrices, topology } =
         check::read(&bytes).with_context(|| input::named(&flags.matrix))?;
-    let topology = match &flags.topology {
+    let topology = match &flags.from {
         Some(path) => Some(input::topology(Some(path), None)?),
         None => topology,
     };
@@ -45,12 +51,9 @@ pub fn run(flags: &flags::MatrixCheck) -> anyhow::Result<ExitCode> {
         };
         checked.push((existing, verdict));
     }
-    print!("{}", check::render(flags.format, &checked, &flags.mlx));
-    Ok(if checked.iter().all(|(_, verdict)| verdict.is_safe()) {
-        ExitCode::SUCCESS
-    } else {
-        exit::FAILED.into()
-    })
+    output::document(&check::render(flags.format, &checked, &flags.mlx))?;
+    let safe = checked.iter().all(|(_, verdict)| verdict.is_safe());
+    Ok(exit::passed(safe))
 }
 
 /// The file, and which of its matrices.

@@ -1,18 +1,14 @@
 //! `cargo xtask matrix discover`: asks the nodes themselves, over the system's `ssh`.
 
-use std::{
-    collections::HashSet,
-    os::unix::process::ExitStatusExt,
-    process::{ExitCode, Output},
-    thread,
-};
+use std::{collections::HashMap, os::unix::process::ExitStatusExt, process::Output, thread};
 
+use launch::Cancel;
 use rail_matrix::read::{self, HostReport, ReportKind, System};
-use toolchain::{process::Cancel, progress::Progress};
+use toolchain::progress::Progress;
 use xshell::{Shell, cmd};
 
 use super::{print, reports};
-use crate::{flags, session::Session, terminal::Terminal};
+use crate::{exit::Result, flags, output, terminal::Terminal};
 
 /// Of every Unix.
 const SIGINT: i32 = 2;
@@ -22,23 +18,26 @@ const SSH_FAILED: i32 = 255;
 /// A node that could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoverError {
-    #[error("'{0}' is no host; write it as for ssh: a name, an address, or USER@ and one of them")]
+    #[error("'{0}' is no host")]
     BadHost(String),
-    #[error("host '{0}' is named twice; name every node once")]
+    #[error("host '{0}' is named twice")]
     Repeated(String),
-    #[error("cannot start {program}: {cause}; install it, or give --from a folder of reports")]
+    #[error(
+        "hosts '{0}' and '{1}' differ only in case, and their reports would have one folder where \
+         the disk ignores case"
+    )]
+    OneFolder(String, String),
+    #[error("cannot start {program}")]
     NotStarted {
         program: &'static str,
-        cause: xshell::Error,
+        #[source]
+        source: xshell::Error,
     },
-    #[error(
-        "cannot reach '{host}': {said}; `ssh {host}` must log in without asking, with a key, \
-         and the host must be known there"
-    )]
+    #[error("cannot reach '{host}': {said}")]
     Unreachable { host: String, said: String },
     #[error("'{host}' runs {uname}; nodes run macOS (Darwin) or Linux")]
     UnknownSystem { host: String, uname: String },
-    #[error("`{command}` failed on '{host}': {said}; {}", remedy(*system))]
+    #[error("`{command}` failed on '{host}': {said}")]
     Failed {
         host: String,
         command: &'static str,
@@ -47,20 +46,48 @@ pub enum DiscoverError {
     },
 }
 
-fn remedy(system: Option<System>) -> &'static str {
-    match system {
-        Some(System::MacOs) => "let a user of that Mac run it, who sees why",
-        Some(System::Linux) => "install iproute2 there, which has rdma and ip",
-        None => "let the user log in to a shell",
+impl DiscoverError {
+    /// Whether other hosts, or hosts in another state, would do.
+    pub fn is_input(&self) -> bool {
+        !matches!(self, Self::NotStarted { .. })
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        Some(match self {
+            Self::BadHost(_) => {
+                "write it as for ssh: a name, an address, or USER@ and one of them".to_owned()
+            }
+            Self::Repeated(_) => "name every node once".to_owned(),
+            Self::OneFolder(..) => {
+                "name every node once, or one of the two by its address".to_owned()
+            }
+            Self::NotStarted { .. } => {
+                "install it, or give `matrix --from` a folder of reports".to_owned()
+            }
+            Self::Unreachable { host, .. } => format!(
+                "`ssh {host}` must log in without asking, with a key, and the host must be known \
+                 there"
+            ),
+            Self::UnknownSystem { .. } => return None,
+            Self::Failed { system, .. } => match system {
+                Some(System::MacOs) => "run it on that Mac in a terminal, which shows why",
+                Some(System::Linux) => "install iproute2 there, which has rdma and ip",
+                None => "let the user log in to a shell",
+            }
+            .to_owned(),
+        })
     }
 }
 
-pub fn run(session: &Session, flags: &flags::Discover) -> anyhow::Result<ExitCode> {
+pub fn run(cancel: &Cancel, flags: &flags::Discover) -> Result {
     check(&flags.hosts)?;
     let terminal = Terminal::default();
     terminal.step("Asking", &flags.hosts.join(", "));
-    let asked = session.unless_interrupted(ask_all(&session.cancel, &terminal, &flags.hosts));
+    let asked = ask_all(cancel, &terminal, &flags.hosts);
     terminal.finish();
+    // A node that ended by Ctrl-C is no node that failed.
+    cancel.check()?;
     let hosts = asked?;
     if let Some(folder) = &flags.save {
         for host in &hosts {
@@ -70,15 +97,18 @@ pub fn run(session: &Session, flags: &flags::Discover) -> anyhow::Result<ExitCod
     print(&read::reports(&hosts)?, &flags.options)
 }
 
-/// A host's name is also a folder's.
+/// A host's name is also a folder's. Case is no difference between hosts, nor between
+/// folders on the disk of a Mac.
 fn check(hosts: &[String]) -> Result<(), DiscoverError> {
-    let mut seen = HashSet::new();
+    let mut seen = HashMap::new();
     for host in hosts {
         if host.is_empty() || host.starts_with(['-', '.']) || host.contains(['/', '\\', '\0']) {
             return Err(DiscoverError::BadHost(host.clone()));
         }
-        if !seen.insert(host) {
-            return Err(DiscoverError::Repeated(host.clone()));
+        match seen.insert(host.to_lowercase(), host) {
+            Some(before) if before == host => return Err(DiscoverError::Repeated(host.clone())),
+            Some(before) => return Err(DiscoverError::OneFolder(before.clone(), host.clone())),
+            None => {}
         }
     }
     Ok(())
@@ -89,7 +119,7 @@ fn ask_all<'a>(
     cancel: &'a Cancel,
     terminal: &'a Terminal,
     hosts: &'a [String],
-) -> anyhow::Result<Vec<HostReport>> {
+) -> Result<Vec<HostReport>> {
     thread::scope(|scope| {
         let ask = |host: &'a String| scope.spawn(move || Node::new(cancel, host)?.ask(terminal));
         let asked: Vec<_> = hosts.iter().map(ask).collect();
@@ -110,7 +140,7 @@ struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    fn new(cancel: &'a Cancel, host: &'a str) -> anyhow::Result<Self> {
+    fn new(cancel: &'a Cancel, host: &'a str) -> Result<Self> {
         let shell = Shell::new()?;
         Ok(Self {
             cancel,
@@ -119,7 +149,7 @@ impl<'a> Node<'a> {
         })
     }
 
-    fn ask(&self, terminal: &Terminal) -> anyhow::Result<HostReport> {
+    fn ask(&self, terminal: &Terminal) -> Result<HostReport> {
         let uname = self.needed("uname", None)?;
         let uname = String::from_utf8_lossy(&uname);
         let system = System::of_uname(&uname).ok_or_else(|| DiscoverError::UnknownSystem {
@@ -140,7 +170,7 @@ impl<'a> Node<'a> {
         })
     }
 
-    fn needed(&self, command: &'static str, system: Option<System>) -> anyhow::Result<Vec<u8>> {
+    fn needed(&self, command: &'static str, system: Option<System>) -> Result<Vec<u8>> {
         let output = self.output(command)?;
         if !output.status.success() {
             let failed = DiscoverError::Failed {
@@ -155,7 +185,7 @@ impl<'a> Node<'a> {
     }
 
     /// What only some nodes have.
-    fn optional(&self, kind: ReportKind, terminal: &Terminal) -> anyhow::Result<Option<Vec<u8>>> {
+    fn optional(&self, kind: ReportKind, terminal: &Terminal) -> Result<Option<Vec<u8>>> {
         let output = self.output(kind.command())?;
         if !output.status.success() {
             let (command, host) = (kind.command(), self.host);
@@ -167,7 +197,7 @@ impl<'a> Node<'a> {
 
     /// Runs a command on the node by a shell that finds what is in sbin, which `ssh` may
     /// leave out of the path.
-    fn output(&self, command: &str) -> anyhow::Result<Output> {
+    fn output(&self, command: &str) -> Result<Output> {
         self.cancel.check()?;
         let script = format!("PATH=$PATH:/usr/sbin:/sbin; LC_ALL=C; export PATH LC_ALL; {command}");
         let (host, shell) = (self.host, &self.shell);
@@ -185,8 +215,11 @@ impl<'a> Node<'a> {
             )
         };
         let program = if local { "sh" } else { "ssh" };
-        let output = cmd.quiet().ignore_status().output();
-        let output = output.map_err(|cause| DiscoverError::NotStarted { program, cause })?;
+        let cmd = cmd.quiet().ignore_status();
+        output::command(&cmd);
+        let output = cmd
+            .output()
+            .map_err(|source| DiscoverError::NotStarted { program, source })?;
         // Ctrl-C goes to the children too, and their end may be seen before our own signal.
         if output.status.signal() == Some(SIGINT) {
             self.cancel.cancel();

@@ -1,29 +1,35 @@
 //! Descriptions of a cabling: a file, a folder of reports, stdin, or the embedded rig.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
 use rail_matrix::{
     Rig, Topology,
     read::{self, Input, MAX_BYTES, ReportKind},
 };
 
 use super::reports;
+use crate::exit::{Context, Result};
 
 /// A description that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
-    #[error("cannot read {}: {source}; name a file, a folder of reports, or - for stdin", path.display())]
-    Unreadable { path: PathBuf, source: io::Error },
-    #[error(
-        "{} has no folder of a node; keep what each node's tools say in a folder of its name, \
-         such as {}/HOST/{}, as `matrix discover --save` does",
-        path.display(), path.display(), ReportKind::SystemProfiler
-    )]
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot read the rig {}", path.display())]
+    Rig {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{} has no folder of a node", path.display())]
     NoNodes { path: PathBuf },
 }
 
@@ -34,10 +40,28 @@ impl InputError {
             source,
         }
     }
+
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        Some(match self {
+            Self::Unreadable { .. } => {
+                "name a file, a folder of reports, or - for stdin".to_owned()
+            }
+            Self::Rig { .. } => {
+                "name a file with --rig, or leave it out to use the embedded rig".to_owned()
+            }
+            Self::NoNodes { path } => format!(
+                "keep what each node's tools say in a folder of its name, such as {}/HOST/{}, as \
+                 `matrix discover --save` does",
+                path.display(),
+                ReportKind::SystemProfiler
+            ),
+        })
+    }
 }
 
 /// The cabling that `from` describes, or the embedded rig's.
-pub fn topology(from: Option<&Path>, input: Option<Input>) -> anyhow::Result<Topology> {
+pub fn topology(from: Option<&Path>, input: Option<Input>) -> Result<Topology> {
     let Some(from) = from else {
         return Ok(Topology::from_rig(&Rig::embedded())?);
     };
@@ -46,6 +70,15 @@ pub fn topology(from: Option<&Path>, input: Option<Input>) -> anyhow::Result<Top
     }
     let bytes = bytes(from)?;
     read::read(&bytes, input).with_context(|| named(from))
+}
+
+/// The rig of a `rig.toml`.
+pub fn rig(path: &Path) -> Result<Rig> {
+    let text = fs::read_to_string(path).map_err(|source| InputError::Rig {
+        path: path.to_owned(),
+        source,
+    })?;
+    Rig::parse(&text).with_context(|| named(path))
 }
 
 /// What a file or stdin (`-`) holds, but no more than one byte above what is ever read.

@@ -67,8 +67,16 @@ pub fn save(folder: &Path, host: &HostReport) -> Result<(), SaveError> {
 
 /// A report that cannot be kept.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write {}: {source}; give --save a folder that can be written", path.display())]
+#[error("cannot write {}", path.display())]
 pub struct SaveError {
     path: PathBuf,
+    #[source]
     source: io::Error,
+}
+
+impl SaveError {
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        Some("give --save a folder that can be written".to_owned())
+    }
 }

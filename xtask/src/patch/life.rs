@@ -12,35 +12,39 @@ use toolchain::{
 };
 
 use crate::{
+    exit::Result,
     flags::{PatchCopy, PatchDrop, PatchNew, PatchRefresh},
+    out,
+    output::Unprinted,
+    say,
     session::Session,
 };
 
-pub fn new(session: &Session, flags: &PatchNew) -> anyhow::Result<ExitCode> {
+pub fn new(session: &Session, flags: &PatchNew) -> Result {
     let at = Place::of(&session.toolchain, &flags.copy)?;
     let editable = at
         .toolchain
         .new_patch(&at.pin, &flags.name, flags.class, &at.folder)?;
-    at.opened(&editable, &flags.name);
+    at.opened(&editable, &flags.name)?;
     Ok(ExitCode::SUCCESS)
 }
 
-pub fn edit(session: &Session, flags: &PatchCopy) -> anyhow::Result<ExitCode> {
+pub fn edit(session: &Session, flags: &PatchCopy) -> Result {
     let at = Place::of(&session.toolchain, flags)?;
     let editable = at.toolchain.edit_patches(&at.pin, &at.folder)?;
-    at.opened(&editable, "NAME");
+    at.opened(&editable, "NAME")?;
     Ok(ExitCode::SUCCESS)
 }
 
-pub fn refresh(session: &Session, flags: &PatchRefresh) -> anyhow::Result<ExitCode> {
+pub fn refresh(session: &Session, flags: &PatchRefresh) -> Result {
     let at = Place::of(&session.toolchain, &flags.copy)?;
     match at
         .toolchain
         .refresh_patch(&at.pin, &flags.name, &at.folder)?
     {
-        Refreshed::Exported(exported) => at.exported(&exported),
+        Refreshed::Exported(exported) => at.exported(&exported)?,
         Refreshed::Pending(names) => {
-            eprintln!(
+            say!(
                 "{} has its edits in the working copy; patches/ is unchanged until {} is made too",
                 flags.name,
                 names.join(", ")
@@ -51,19 +55,19 @@ pub fn refresh(session: &Session, flags: &PatchRefresh) -> anyhow::Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-pub fn export(session: &Session, flags: &PatchCopy) -> anyhow::Result<ExitCode> {
+pub fn export(session: &Session, flags: &PatchCopy) -> Result {
     let at = Place::of(&session.toolchain, flags)?;
-    at.exported(&at.toolchain.export_patches(&at.pin, &at.folder)?);
+    at.exported(&at.toolchain.export_patches(&at.pin, &at.folder)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
-pub fn drop(session: &Session, flags: &PatchDrop) -> anyhow::Result<ExitCode> {
+pub fn drop(session: &Session, flags: &PatchDrop) -> Result {
     let copy = PatchCopy {
         pin: flags.pin.clone(),
         dir: None,
     };
     let at = Place::of(&session.toolchain, &copy)?;
-    at.exported(&at.toolchain.drop_patches(&at.pin, &flags.names)?);
+    at.exported(&at.toolchain.drop_patches(&at.pin, &flags.names)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -77,7 +81,7 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn of(toolchain: &'a Toolchain, copy: &PatchCopy) -> anyhow::Result<Self> {
+    fn of(toolchain: &'a Toolchain, copy: &PatchCopy) -> Result<Self> {
         let pin = toolchain.pin(&copy.pin.mlx)?;
         let dir = |dir: &PathBuf| format!(" --dir {}", dir.display());
         Ok(Place {
@@ -95,16 +99,16 @@ impl<'a> Place<'a> {
         })
     }
 
-    fn opened(&self, editable: &Editable, name: &str) {
+    fn opened(&self, editable: &Editable, name: &str) -> Result<(), Unprinted> {
         for (patch, state) in &editable.pending {
-            eprintln!("{patch} {state}: make its change there, then refresh it");
+            say!("{patch} {state}: make its change there, then refresh it");
         }
-        eprintln!("edit the files there, then");
+        say!("edit the files there, then");
         self.next("refresh", name);
-        println!("{}", editable.folder.display());
+        out!("{}", editable.folder.display())
     }
 
-    fn exported(&self, exported: &Exported) {
+    fn exported(&self, exported: &Exported) -> Result<(), Unprinted> {
         let shown = |file: &Path| {
             let root = self.toolchain.root();
             file.strip_prefix(root)
@@ -113,22 +117,23 @@ impl<'a> Place<'a> {
                 .to_string()
         };
         for file in &exported.written {
-            println!("written {}", shown(file));
+            out!("written {}", shown(file))?;
         }
         for file in &exported.removed {
-            println!("removed {}", shown(file));
+            out!("removed {}", shown(file))?;
         }
         if exported.written.is_empty() && exported.removed.is_empty() {
-            eprintln!("patches/{} is current", self.pin.version);
+            say!("patches/{} is current", self.pin.version);
         }
-        eprintln!(
-            "cargo xtask patch lint --mlx {} tells what is left to do",
+        say!(
+            "cargo xtask patch lint --mlx {} shows what is left to do",
             self.pin.version
         );
+        Ok(())
     }
 
     /// The command that goes on from here.
     fn next(&self, step: &str, name: &str) {
-        eprintln!("  cargo xtask patch {step} {name} {}", self.flags);
+        say!("  cargo xtask patch {step} {name} {}", self.flags);
     }
 }

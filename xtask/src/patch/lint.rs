@@ -1,19 +1,19 @@
 //! `cargo xtask patch lint`: everything that is wrong with the patches.
 
-use std::process::ExitCode;
-
 use serde_json::json;
 use toolchain::pin::Pin;
 
 use crate::{
+    exit::{self, Result},
     flags::{Format, PatchLint},
+    out, output, say,
     session::Session,
 };
 
 /// The `schema` of its JSON.
 const SCHEMA: &str = "mlx-rails/patch-lint/1";
 
-pub fn run(session: &Session, flags: &PatchLint) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, flags: &PatchLint) -> Result {
     let toolchain = &session.toolchain;
     let pins = match &flags.mlx {
         Some(version) => vec![version.clone()],
@@ -21,20 +21,20 @@ pub fn run(session: &Session, flags: &PatchLint) -> anyhow::Result<ExitCode> {
     };
     let mut problems = Vec::new();
     for version in &pins {
-        problems.extend(toolchain.lint_patches(&toolchain.pin(version)?)?);
+        problems.extend(toolchain.lint_patches(&toolchain.pin(version)?, &super::proof::check)?);
     }
     if flags.format == Format::Json {
         let report = json!({"schema": SCHEMA, "pins": pins, "problems": problems});
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        output::json(&report)?;
     } else {
         for problem in &problems {
-            println!("{problem}");
+            out!("{problem}")?;
         }
-        eprintln!(
+        say!(
             "{} problems in the patches of {}",
             problems.len(),
             pins.join(", ")
         );
     }
-    Ok(super::failed_if(!problems.is_empty()))
+    Ok(exit::passed(problems.is_empty()))
 }

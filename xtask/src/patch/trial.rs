@@ -1,48 +1,54 @@
-//! `cargo xtask patch --try`: what becomes of a series on another MLX.
-
-use std::process::ExitCode;
+//! `cargo xtask patch try`: what becomes of a series on another MLX.
 
 use serde_json::json;
 use toolchain::series::Trial;
 
 use crate::{
-    flags::{Format, PatchApply},
+    exit::{self, Result},
+    flags::{Format, PatchTry},
+    out,
+    output::{self, Unprinted},
     session::Session,
 };
 
 /// The `schema` of its JSON.
 const SCHEMA: &str = "mlx-rails/patch-try/1";
 
-pub fn run(session: &Session, flags: &PatchApply) -> anyhow::Result<ExitCode> {
+pub fn run(session: &Session, flags: &PatchTry) -> Result {
     let trial = session
         .toolchain
-        .try_series(&flags.pin.mlx, flags.tree.as_deref())?;
+        .try_series(&flags.mlx, flags.tree.as_deref())?;
     if flags.format == Format::Json {
         let Trial { mlx, from, patches } = &trial;
         let report = json!({"schema": SCHEMA, "mlx": mlx, "from": from, "patches": patches});
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        output::json(&report)?;
     } else {
-        print(&trial);
+        print(&trial)?;
     }
-    Ok(super::failed_if(trial.has_conflict()))
+    Ok(exit::passed(!trial.has_conflict()))
 }
 
-fn print(trial: &Trial) {
-    println!("The series of {} on MLX {}:", trial.from, trial.mlx);
-    let width = super::widest(trial.patches.iter().map(|tried| tried.patch.as_str()));
+fn print(trial: &Trial) -> std::result::Result<(), Unprinted> {
+    out!("The series of {} on MLX {}:", trial.from, trial.mlx)?;
+    let width = output::widest(trial.patches.iter().map(|tried| tried.patch.as_str()));
     for tried in &trial.patches {
-        println!(
+        out!(
             "  {:width$}  {}  (Applied-Upstream: {})",
-            tried.patch, tried.state, tried.applied_upstream
-        );
+            tried.patch,
+            tried.state,
+            tried.applied_upstream
+        )?;
     }
-    println!("By behaviour, the verdict that shows the defect; pass when it is gone:");
+    out!("By behaviour, the verdict that shows the defect; pass when it is gone:")?;
     for tried in &trial.patches {
         for check in &tried.checks {
-            println!(
+            out!(
                 "  {:width$}  {:7}  {}",
-                tried.patch, check.defect, check.command
-            );
+                tried.patch,
+                check.defect,
+                check.command
+            )?;
         }
     }
+    Ok(())
 }

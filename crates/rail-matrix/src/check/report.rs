@@ -20,6 +20,19 @@ pub enum Format {
     Json,
 }
 
+impl Format {
+    /// Every format, in the order of their declaration.
+    pub const ALL: [Self; 2] = [Self::Markdown, Self::Json];
+
+    /// The format's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Markdown => "md",
+            Self::Json => "json",
+        }
+    }
+}
+
 /// Something that is no [`Format`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is no format; there are md and json")]
@@ -29,11 +42,8 @@ impl FromStr for Format {
     type Err = UnknownFormat;
 
     fn from_str(text: &str) -> Result<Self, UnknownFormat> {
-        match text {
-            "md" => Ok(Self::Markdown),
-            "json" => Ok(Self::Json),
-            other => Err(UnknownFormat(other.to_owned())),
-        }
+        let found = Self::ALL.into_iter().find(|format| format.name() == text);
+        found.ok_or_else(|| UnknownFormat(text.to_owned()))
     }
 }
 

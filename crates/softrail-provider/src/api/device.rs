@@ -28,7 +28,11 @@ pub unsafe extern "C" fn ibv_get_device_list(count: *mut c_int) -> *mut *mut ibv
     match devices {
         Ok(devices) => device_list(devices),
         Err(error) => {
-            complain(format_args!("no RDMA devices: {error}"));
+            let why = softrail::with_causes(&error);
+            match error.help() {
+                Some(help) => complain(format_args!("no RDMA devices: {why}; {help}")),
+                None => complain(format_args!("no RDMA devices: {why}")),
+            }
             fail(libc::ENOSYS)
         }
     }
@@ -85,7 +89,7 @@ pub unsafe extern "C" fn ibv_open_device(device: *mut ibv::ibv_device) -> *mut i
     match Context::open(device) {
         Ok(context) => context.into_raw(),
         Err(OpenError::Cable(error)) => {
-            complain(error);
+            complain(softrail::with_causes(&error));
             fail(libc::ENODEV)
         }
         Err(OpenError::Events(error)) => fail(error.raw_os_error().unwrap_or(libc::EMFILE)),

@@ -56,8 +56,8 @@ impl Toolchain {
         let folder = std::path::absolute(folder).at("resolve", folder)?;
         let occupied = fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some());
         if occupied {
-            if !WorkingCopy::read(pin, &folder)?.is_spent(pin)? {
-                WorkingCopy::open(pin, &folder)?;
+            if !WorkingCopy::read(pin, &folder, &self.cancel)?.is_spent(pin)? {
+                WorkingCopy::open(pin, &folder, &self.cancel)?;
                 return Ok(Editable {
                     folder,
                     pending: Vec::new(),
@@ -105,7 +105,7 @@ impl Toolchain {
             return refuse(taken, remedy);
         }
         let editable = self.edit_patches(pin, folder)?;
-        let mut copy = WorkingCopy::open(pin, &editable.folder)?;
+        let mut copy = WorkingCopy::open(pin, &editable.folder, &self.cancel)?;
         if copy.stack.position(name).is_some() {
             return refuse(taken, remedy);
         }
@@ -128,7 +128,7 @@ impl Toolchain {
     /// Nothing is changed then.
     pub fn refresh_patch(&self, pin: &Pin, name: &str, folder: &Path) -> Result<Refreshed> {
         let folder = std::path::absolute(folder).at("resolve", folder)?;
-        let mut copy = WorkingCopy::open(pin, &folder)?;
+        let mut copy = WorkingCopy::open(pin, &folder, &self.cancel)?;
         let position = position(pin, &copy.stack, name)?;
         let edited = self.edited(&copy)?;
         if edited == copy.stack.top() {
@@ -173,7 +173,7 @@ impl Toolchain {
     /// changes nothing.
     pub fn export_patches(&self, pin: &Pin, folder: &Path) -> Result<Exported> {
         let folder = std::path::absolute(folder).at("resolve", folder)?;
-        let mut copy = WorkingCopy::open(pin, &folder)?;
+        let mut copy = WorkingCopy::open(pin, &folder, &self.cancel)?;
         let refuse = |problem: String, remedy: String| {
             Err(Error::Input {
                 input: folder.display().to_string(),
@@ -206,7 +206,7 @@ impl Toolchain {
     /// [`Error::Conflict`] or [`Error::Input`] when another does not apply, or is
     /// in MLX already. Nothing is changed then.
     pub fn drop_patches(&self, pin: &Pin, names: &[String]) -> Result<Exported> {
-        let scratch = self.store.scratch()?;
+        let scratch = self.scratch()?;
         let Import { copy, skipped } = self.import(pin, &scratch.path().join("copy"))?;
         let mut stack = copy.stack.clone();
         for name in names {

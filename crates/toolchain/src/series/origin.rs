@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use crate::{
     error::{IoContext, Result},
+    process::Cancel,
     series::{Patch, repository::Repository},
     tree::ObjectId,
 };
@@ -14,6 +15,7 @@ use crate::{
 pub(super) struct Origin<'a> {
     base: &'a Path,
     patches: &'a [Patch],
+    cancel: &'a Cancel,
     made: RefCell<Option<Made>>,
 }
 
@@ -26,10 +28,11 @@ struct Made {
 }
 
 impl<'a> Origin<'a> {
-    pub(super) fn new(base: &'a Path, patches: &'a [Patch]) -> Self {
+    pub(super) fn new(base: &'a Path, patches: &'a [Patch], cancel: &'a Cancel) -> Self {
         Origin {
             base,
             patches,
+            cancel,
             made: RefCell::new(None),
         }
     }
@@ -56,7 +59,7 @@ impl<'a> Origin<'a> {
 
     fn make(&self) -> Result<Made> {
         let scratch = tempfile::tempdir().at("create a folder in", std::env::temp_dir())?;
-        let repository = Repository::init(scratch.path().to_path_buf())?;
+        let repository = Repository::init(scratch.path().to_path_buf(), self.cancel)?;
         let mut tree = repository.tree_of(self.base)?;
         let mut trees = vec![tree];
         for patch in self.patches {

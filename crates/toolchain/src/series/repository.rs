@@ -11,8 +11,9 @@ use tempfile::NamedTempFile;
 
 use crate::{
     error::{Error, IoContext, Result},
-    process,
-    series::git::{Places, git, refused_hunks},
+    git::{Answer, ask, capture, git},
+    process::Cancel,
+    series::git::{Places, refused_hunks},
     tree::ObjectId,
 };
 
@@ -45,14 +46,26 @@ pub(super) struct Commit {
 #[derive(Debug)]
 pub(super) struct Repository {
     pub(super) folder: PathBuf,
+    cancel: Cancel,
 }
 
 impl Repository {
+    /// The repository in `folder`.
+    pub(super) fn at(folder: PathBuf, cancel: &Cancel) -> Self {
+        Repository {
+            folder,
+            cancel: cancel.clone(),
+        }
+    }
+
     /// Makes `folder` a repository.
-    pub(super) fn init(folder: PathBuf) -> Result<Self> {
-        let repository = Repository { folder };
+    pub(super) fn init(folder: PathBuf, cancel: &Cancel) -> Result<Self> {
+        let repository = Self::at(folder, cancel);
         repository.run(&["init", "--quiet", "--initial-branch=series"])?;
-        // What git stores is what the pin hashes.
+        // For the user's own words on ignored files; a template would make it.
+        let info = repository.folder.join(".git/info");
+        fs::create_dir_all(&info).at("create", &info)?;
+        // What the user's git stores there is what the pin hashes.
         repository.run(&["config", "core.autocrlf", "false"])?;
         Ok(repository)
     }
@@ -77,7 +90,11 @@ impl Repository {
     }
 
     fn capture(&self, command: &mut Command) -> Result<String> {
-        process::capture(&format!("git in {}", self.folder.display()), command)
+        capture(&self.what(), command, &self.cancel)
+    }
+
+    fn what(&self) -> String {
+        format!("git in {}", self.folder.display())
     }
 
     /// The tree of every file in the folder, ignored or not.
@@ -194,10 +211,12 @@ impl Repository {
         let refusal = |how: &[&str]| {
             self.run_aside(&["read-tree", &onto.to_string()])?;
             let mut command = self.aside(&["apply", "--cached", "--whitespace=nowarn"]);
-            let output = command.args(how).arg(patch).output();
-            let output = output.at("run git in", &self.folder)?;
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            Ok::<_, Error>((!output.status.success()).then_some(said))
+            command.args(how).arg(patch);
+            let answer = ask(&self.what(), &mut command, &self.cancel)?;
+            Ok::<_, Error>(match answer {
+                Answer::Taken => None,
+                Answer::Refused(said) => Some(said),
+            })
         };
         let Some(refused) = refusal(how)? else {
             return Ok(Ok(self.id(&self.run_aside(&["write-tree"])?)?));
@@ -211,6 +230,6 @@ impl Repository {
         printed
             .trim()
             .parse()
-            .map_err(|problem: String| Error::malformed(&self.folder, problem))
+            .map_err(|problem: String| Error::inconsistent(self.what(), problem))
     }
 }

@@ -50,11 +50,11 @@ impl Toolchain {
     pub fn patch_states(&self, pin: &Pin, tree: Option<&Path>) -> Result<Vec<(Patch, State)>> {
         let pristine = self.fetch(&pin.mlx, &Source::Auto)?.path;
         let tree = tree.unwrap_or(&pristine);
-        let scratch = self.store.scratch()?;
+        let scratch = self.scratch()?;
         let copy = scratch.path().join("tree");
         Listing::of_folder(tree)?.sync(tree, &copy)?;
         let patches = self.patches(pin, Series::Patched)?;
-        let tree = PatchTree::new(&copy, &pristine, &patches)?;
+        let tree = PatchTree::new(&copy, &pristine, &patches, &self.cancel);
         let mut states = Vec::new();
         for (at, patch) in patches.iter().enumerate() {
             let state = tree.state(at)?;

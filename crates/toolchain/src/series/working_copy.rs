@@ -10,6 +10,7 @@ use crate::{
     error::{Error, IoContext, Result},
     fetch::Source,
     pin::Pin,
+    process::Cancel,
     series::{
         Patch, Series, State,
         git::PatchTree,
@@ -39,8 +40,8 @@ impl WorkingCopy {
     /// # Errors
     /// When the folder is none, is one of another MLX, or is older than the
     /// pin's patches.
-    pub(super) fn open(pin: &Pin, folder: &Path) -> Result<Self> {
-        let copy = Self::read(pin, folder)?;
+    pub(super) fn open(pin: &Pin, folder: &Path, cancel: &Cancel) -> Result<Self> {
+        let copy = Self::read(pin, folder, cancel)?;
         match copy.outdated(pin)? {
             None => Ok(copy),
             Some(file) => Err(Error::Input {
@@ -56,7 +57,7 @@ impl WorkingCopy {
     }
 
     /// As [`WorkingCopy::open`], however old it is.
-    pub(super) fn read(pin: &Pin, folder: &Path) -> Result<Self> {
+    pub(super) fn read(pin: &Pin, folder: &Path, cancel: &Cancel) -> Result<Self> {
         let refuse = |problem: String, remedy: String| {
             Err(Error::Input {
                 input: folder.display().to_string(),
@@ -72,9 +73,7 @@ impl WorkingCopy {
                 format!("make one with `cargo xtask patch edit --mlx {mlx} --dir {dir}`"),
             );
         }
-        let repository = Repository {
-            folder: folder.to_path_buf(),
-        };
+        let repository = Repository::at(folder.to_path_buf(), cancel);
         let stack = Stack::read(&repository)?;
         if stack.base != pin.mlx.tree {
             return refuse(
@@ -180,18 +179,18 @@ impl Toolchain {
         let scratch = tempfile::tempdir_in(parent).at("create a folder in", parent)?;
         let made = scratch.path().join("tree");
         pin.mlx.listing.sync(&pristine.path, &made)?;
-        let repository = Repository::init(made.clone())?;
+        let repository = Repository::init(made.clone(), &self.cancel)?;
         let mut stack = Stack {
             base: repository.tree_of_all_files()?,
             layers: Vec::new(),
         };
         if stack.base != pin.mlx.tree {
             let problem = format!("git makes tree {} of tree {}", stack.base, pin.mlx.tree);
-            return Err(Error::malformed(&made, problem));
+            return Err(Error::inconsistent(made.display(), problem));
         }
         let imported = Snapshot::load(&pin.folder)?;
         let mut skipped = Vec::new();
-        let tree = PatchTree::new(&made, &pristine.path, &patches)?;
+        let tree = PatchTree::new(&made, &pristine.path, &patches, &self.cancel);
         for (at, patch) in patches.iter().enumerate() {
             match tree.state(at)? {
                 State::Applies => tree.apply(at)?,

@@ -1,0 +1,43 @@
+//! What a rank must not inherit.
+
+use std::{env, process::Command};
+
+/// Keeps from a rank what is left in the caller's environment and would change what jaccl
+/// does. What the rank is to have is set on the command afterwards.
+pub fn without_jaccl(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(configures_jaccl) {
+            command.env_remove(name);
+        }
+    }
+}
+
+/// Whether jaccl reads a variable of this name (`Config::from_env` in `jaccl.cpp`, and
+/// MLX's own `distributed` backends): `JACCL_*` goes before the `MLX_*` that a launcher
+/// sets, and `MLX_JACCL_RING` means a ring whatever its value.
+pub fn configures_jaccl(name: &str) -> bool {
+    name.starts_with("JACCL_")
+        || name.starts_with("MLX_JACCL_")
+        || ["MLX_RANK", "MLX_IBV_DEVICES", "MLX_HOSTFILE"].contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::configures_jaccl;
+
+    #[test]
+    fn only_what_jaccl_reads_is_kept_from_ranks() {
+        for name in [
+            "JACCL_RING",
+            "JACCL_RANK",
+            "JACCL_BIG_FRAMES",
+            "MLX_JACCL_COORDINATOR",
+            "MLX_RANK",
+        ] {
+            assert!(configures_jaccl(name), "{name}");
+        }
+        for name in ["PATH", "MLX_RAILS_STORE", "MLX_DISABLE_COMPILE", "HOME"] {
+            assert!(!configures_jaccl(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! One process and all that it starts.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+    os::unix::process::CommandExt,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError, mpsc::Sender},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+use crate::{
+    TICK,
+    death::Death,
+    guardian::Guardian,
+    launcher::Launcher,
+    lines::{Line, Stream, forward},
+    processor::Processor,
+};
+
+/// What a process gets between being asked to end (SIGTERM) and being killed (SIGKILL).
+pub const GRACE: Duration = Duration::from_secs(2);
+
+/// Lines kept of each process, for whoever asks what it last said.
+const LAST_WORDS: usize = 100;
+
+/// What a process reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// Nothing.
+    Null,
+    /// What [`Process::ask`] writes. The stream closes when the launcher is gone, which a
+    /// rank takes for its own end.
+    Pipe,
+}
+
+/// Where a process's two streams go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Streams {
+    /// Into one pipe, which keeps their lines in the order in which they were written.
+    Merged,
+    /// Into a pipe each.
+    Apart,
+}
+
+/// How to connect a process, beside its command.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The number that its lines carry.
+    pub source: usize,
+    /// What it reads.
+    pub input: Input,
+    /// Where its streams go.
+    pub streams: Streams,
+    /// Who hears its lines.
+    pub lines: Sender<Line>,
+}
+
+/// A process that leads a group of its own. Dropping it ends the group.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    death: Option<Death>,
+    guardian: Arc<Guardian>,
+    last_words: Arc<Mutex<VecDeque<String>>>,
+    left: bool,
+}
+
+impl Process {
+    /// Starts a command.
+    ///
+    /// # Errors
+    /// When the program cannot be started, or a pipe cannot be made.
+    pub fn start(launcher: &Launcher, mut command: Command, to: Output) -> io::Result<Self> {
+        let Output {
+            source,
+            input,
+            streams,
+            lines,
+        } = to;
+        command
+            .stdin(match input {
+                Input::Null => Stdio::null(),
+                Input::Pipe => Stdio::piped(),
+            })
+            .process_group(0);
+        let merged = match streams {
+            Streams::Merged => {
+                let (reader, writer) = io::pipe()?;
+                command.stderr(writer.try_clone()?).stdout(writer);
+                Some(reader)
+            }
+            Streams::Apart => {
+                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+                None
+            }
+        };
+        let spawned = command.spawn();
+        // The command keeps its ends of the pipe, which would never be at its end.
+        drop(command);
+        let mut child = spawned?;
+        let stdin = child.stdin.take();
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let process = Process {
+            child,
+            stdin,
+            death: None,
+            guardian: Arc::clone(&launcher.guardian),
+            last_words: Arc::default(),
+            left: false,
+        };
+        process.guardian.watch(process.id())?;
+        if let Some(pipe) = merged {
+            forward(pipe, source, Stream::Out, lines.clone());
+        }
+        if let Some(pipe) = out {
+            forward(pipe, source, Stream::Out, lines.clone());
+        }
+        if let Some(pipe) = err {
+            forward(pipe, source, Stream::Err, lines);
+        }
+        Ok(process)
+    }
+
+    /// Its process id, which is also its group's.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Writes a line to its standard input. One that is dead is noticed by its end.
+    pub fn ask(&mut self, line: &str) {
+        if let Some(stdin) = &mut self.stdin {
+            let _ = writeln!(stdin, "{line}");
+        }
+    }
+
+    /// How the process ended, or nothing while it runs.
+    pub fn death(&mut self) -> Option<Death> {
+        if self.death.is_none() {
+            self.death = self.child.try_wait().ok().flatten().map(Death::from);
+        }
+        self.death
+    }
+
+    /// Waits for the process to end by itself, for so long at most.
+    pub fn wait(&mut self, patience: Duration) -> Option<Death> {
+        let begun = Instant::now();
+        loop {
+            let death = self.death();
+            if death.is_some() || begun.elapsed() >= patience {
+                return death;
+            }
+            thread::sleep(TICK.min(Duration::from_millis(5)));
+        }
+    }
+
+    /// Keeps a line, for [`Process::last_words`].
+    pub fn remember(&self, text: &str) {
+        let mut words = self.words();
+        if words.len() == LAST_WORDS {
+            words.pop_front();
+        }
+        words.push_back(text.to_owned());
+    }
+
+    /// The last lines that were [remembered](Process::remember).
+    pub fn last_words(&self) -> Vec<String> {
+        self.words().iter().cloned().collect()
+    }
+
+    fn words(&self) -> std::sync::MutexGuard<'_, VecDeque<String>> {
+        self.last_words
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it has had of the processors, where the system says so.
+    pub fn processor(&self) -> Option<Processor> {
+        Processor::of(self.id())
+    }
+
+    /// Sends a signal to the process alone.
+    pub fn signal(&self, signal: Signal) {
+        // It can only fail when the process is gone.
+        let _ = kill_process(Pid::from_child(&self.child), signal);
+    }
+
+    fn signal_group(&self, signal: Signal) {
+        let _ = kill_process_group(Pid::from_child(&self.child), signal);
+    }
+
+    /// Asks the group to end, without waiting for it.
+    pub fn terminate(&self) {
+        self.signal_group(Signal::TERM);
+        // A process that was stopped takes the signal only when it goes on.
+        self.signal_group(Signal::CONT);
+    }
+
+    /// Ends the group: asks it, waits for the process for [`GRACE`], and kills what is left.
+    pub fn end(&mut self) -> Option<Death> {
+        self.terminate();
+        self.wait(GRACE);
+        self.signal_group(Signal::KILL);
+        if self.death.is_none() {
+            self.death = self.child.wait().ok().map(Death::from);
+        }
+        self.death
+    }
+
+    /// Ends several groups within the same [`GRACE`].
+    pub fn end_all<'a>(processes: impl IntoIterator<Item = &'a mut Process>) {
+        let mut processes: Vec<_> = processes.into_iter().collect();
+        for process in &processes {
+            process.terminate();
+        }
+        let until = Instant::now() + GRACE;
+        for process in &mut processes {
+            process.wait(until.saturating_duration_since(Instant::now()));
+            process.signal_group(Signal::KILL);
+            if process.death.is_none() {
+                process.death = process.child.wait().ok().map(Death::from);
+            }
+        }
+    }
+
+    /// Leaves running what the process started and did not wait for, such as the server of
+    /// a compiler cache. For a process that has ended.
+    pub fn leave_heirs(mut self) {
+        self.left = self.death().is_some();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.left {
+            match self.death() {
+                // What it left in its group has no part in a job that is over.
+                Some(_) => {
+                    self.terminate();
+                    self.signal_group(Signal::KILL);
+                }
+                None => {
+                    self.end();
+                }
+            }
+        }
+        self.guardian.forget(self.id());
+    }
+}

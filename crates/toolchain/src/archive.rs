@@ -1,0 +1,99 @@
+//! Unpacking an archive that somebody else made.
+//!
+//! Whatever it holds is hashed before it counts as sources. But a member must not be
+//! written outside of the folder, nor make a device, on the way there; the first that
+//! would is named, and nothing after it is unpacked.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Read,
+    path::{Component, Path, PathBuf},
+};
+
+use tar::EntryType;
+
+use crate::error::{Error, IoContext, Result};
+
+/// Unpacks a `.tar`, `.tar.gz`, `.tgz` or `.crate` archive.
+///
+/// # Errors
+/// [`Error::Input`] for another kind of file, and for a member that is neither a file
+/// nor a folder nor a link, or whose place is outside of `into`; [`Error::Io`] when the
+/// archive cannot be read.
+pub(crate) fn unpack(archive: &Path, into: &Path) -> Result<()> {
+    let name = archive.file_name().unwrap_or_default().to_string_lossy();
+    let ends_in = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+    let is_file = fs::metadata(archive).at("read", archive)?.is_file();
+    if !is_file || !ends_in(&[".tar", ".tar.gz", ".tgz", ".crate"]) {
+        return Err(Error::Input {
+            input: archive.display().to_string(),
+            problem: "neither a folder nor a .tar, .tar.gz, .tgz or .crate archive".into(),
+            remedy: "unpack it and pass the folder".into(),
+        });
+    }
+    let file = fs::File::open(archive).at("open", archive)?;
+    match name.ends_with(".tar") {
+        true => unpack_members(archive, file, into),
+        false => unpack_members(archive, flate2::read::GzDecoder::new(file), into),
+    }
+}
+
+fn unpack_members(archive: &Path, content: impl Read, into: &Path) -> Result<()> {
+    let mut tar = tar::Archive::new(content);
+    // In small letters, because a disk may take `Lib` and `lib` for one name.
+    let mut links: BTreeSet<PathBuf> = BTreeSet::new();
+    for member in tar.entries().at("unpack", archive)? {
+        let mut member = member.at("unpack", archive)?;
+        let path = member.path().at("unpack", archive)?.into_owned();
+        let refuse = |problem: &str| {
+            Err(Error::Input {
+                input: archive.display().to_string(),
+                problem: format!("its member {} {problem}", path.display()),
+                remedy: "pack the plain folder anew, or pass the folder".into(),
+            })
+        };
+        if !stays_inside(&path) {
+            return refuse("would be outside of the folder");
+        }
+        let small = PathBuf::from(path.to_string_lossy().to_lowercase());
+        if small
+            .ancestors()
+            .skip(1)
+            .any(|folder| links.contains(folder))
+        {
+            return refuse("lies behind a link of the same archive");
+        }
+        match member.header().entry_type() {
+            EntryType::XGlobalHeader => continue,
+            EntryType::Directory => {
+                let folder = into.join(&path);
+                fs::create_dir_all(&folder).at("create", &folder)?;
+                continue;
+            }
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {}
+            EntryType::Symlink => {
+                links.insert(small);
+            }
+            EntryType::Link => {
+                let target = member.link_name().at("unpack", archive)?;
+                if !target.is_some_and(|target| stays_inside(&target)) {
+                    return refuse("is a link to a file outside of the folder");
+                }
+            }
+            EntryType::Char | EntryType::Block => return refuse("is a device"),
+            EntryType::Fifo => return refuse("is a named pipe"),
+            _ => return refuse("is neither a file nor a folder nor a link"),
+        }
+        if !member.unpack_in(into).at("unpack", archive)? {
+            return refuse("would be outside of the folder");
+        }
+    }
+    Ok(())
+}
+
+/// Whether a member's name leads down and never up.
+fn stays_inside(path: &Path) -> bool {
+    path.components()
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+}
