@@ -23,7 +23,10 @@ Examples:
   cargo xtask bench --strategy tp --backend ring -p 512 -r 10 --out-dir out
       What prefill gains by each cable, with more samples, kept in files.
   cargo xtask bench --rig rig.toml --cables 1,4 --frames big --format json
-      A rig of your own, over one and four cables, for a program to read.";
+      A rig of your own, over one and four cables, for a program to read.
+
+Ctrl-C keeps what was measured: the reports are written and printed, and the missing
+cells are marked. A repeat measures every cell again.";
 
 /// Measure decoding over one, two and more cables, and check every token.
 ///
@@ -31,9 +34,6 @@ Examples:
 /// strategy x backend x cables, and once on a single process. A cell passes when
 /// all its tokens equal the single process's. Exits with 0 when every cell
 /// passes and with 1 when one does not.
-///
-/// Ctrl-C ends it with what was measured: the reports are written and printed, and
-/// the cells that are missing are marked. A repeat measures every cell again.
 #[derive(Debug, Clone, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Bench {
