@@ -50,7 +50,7 @@ fn run(cli: Cli) -> Result {
     // These need no store, so they run where there is none.
     match &cli.verb {
         Verb::Cable(flags) => return cable::run(launcher.cancel(), flags),
-        Verb::Matrix(flags) => return matrix::run(launcher.cancel(), flags),
+        Verb::Matrix(flags) => return matrix::run(&launcher, flags),
         _ => {}
     }
     let session = Session::begin(launcher, builds, cli.global.offline)?;

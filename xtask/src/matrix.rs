@@ -12,7 +12,7 @@ use rail_matrix::{
     write::{Output, one_line},
 };
 
-use launch::Cancel;
+use launch::Launcher;
 
 use crate::{
     exit::Result,
@@ -25,10 +25,10 @@ pub use discover::DiscoverError;
 pub use input::{InputError, rig};
 pub use reports::SaveError;
 
-pub fn run(cancel: &Cancel, flags: &flags::Matrix) -> Result {
+pub fn run(launcher: &Launcher, flags: &flags::Matrix) -> Result {
     match &flags.step {
         Some(MatrixStep::Check(flags)) => check::run(flags),
-        Some(MatrixStep::Discover(flags)) => discover::run(cancel, flags),
+        Some(MatrixStep::Discover(flags)) => discover::run(launcher, flags),
         None => {
             let topology = input::topology(flags.plan.from.as_deref(), flags.plan.input)?;
             print(&topology, &flags.plan.options)

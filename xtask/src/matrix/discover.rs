@@ -1,17 +1,19 @@
 //! `cargo xtask matrix discover`: asks the nodes themselves, over the system's `ssh`.
 
-use std::{collections::HashMap, os::unix::process::ExitStatusExt, process::Output, thread};
+use std::{collections::HashMap, io, thread};
 
-use launch::Cancel;
+use launch::{Captured, Death, Launcher};
 use rail_matrix::read::{self, HostReport, ReportKind, System};
 use toolchain::progress::Progress;
 use xshell::{Shell, cmd};
 
 use super::{print, reports};
-use crate::{exit::Result, flags, output, terminal::Terminal};
+use crate::{
+    exit::{Failure, Result},
+    flags, output,
+    terminal::Terminal,
+};
 
-/// Of every Unix.
-const SIGINT: i32 = 2;
 /// What `ssh` exits with when it, and not what it ran, failed.
 const SSH_FAILED: i32 = 255;
 
@@ -31,7 +33,7 @@ pub enum DiscoverError {
     NotStarted {
         program: &'static str,
         #[source]
-        source: xshell::Error,
+        source: io::Error,
     },
     #[error("cannot reach '{host}': {said}")]
     Unreachable { host: String, said: String },
@@ -80,14 +82,14 @@ impl DiscoverError {
     }
 }
 
-pub fn run(cancel: &Cancel, flags: &flags::Discover) -> Result {
+pub fn run(launcher: &Launcher, flags: &flags::Discover) -> Result {
     check(&flags.hosts)?;
     let terminal = Terminal::default();
     terminal.step("Asking", &flags.hosts.join(", "));
-    let asked = ask_all(cancel, &terminal, &flags.hosts);
+    let asked = ask_all(launcher, &terminal, &flags.hosts);
     terminal.finish();
-    // A node that ended by Ctrl-C is no node that failed.
-    cancel.check()?;
+    // Of several nodes one may have failed before the caller asked to stop.
+    launcher.cancel().check()?;
     let hosts = asked?;
     if let Some(folder) = &flags.save {
         for host in &hosts {
@@ -116,12 +118,12 @@ fn check(hosts: &[String]) -> Result<(), DiscoverError> {
 
 /// Asks all nodes at once; of several failures the first host's is told.
 fn ask_all<'a>(
-    cancel: &'a Cancel,
+    launcher: &'a Launcher,
     terminal: &'a Terminal,
     hosts: &'a [String],
 ) -> Result<Vec<HostReport>> {
     thread::scope(|scope| {
-        let ask = |host: &'a String| scope.spawn(move || Node::new(cancel, host)?.ask(terminal));
+        let ask = |host: &'a String| scope.spawn(move || Node::new(launcher, host)?.ask(terminal));
         let asked: Vec<_> = hosts.iter().map(ask).collect();
         let answers = asked.into_iter().map(|node| match node.join() {
             Ok(answer) => answer,
@@ -133,17 +135,17 @@ fn ask_all<'a>(
 
 /// A node that is being asked.
 struct Node<'a> {
-    cancel: &'a Cancel,
+    launcher: &'a Launcher,
     host: &'a str,
     /// Each thread needs its own.
     shell: Shell,
 }
 
 impl<'a> Node<'a> {
-    fn new(cancel: &'a Cancel, host: &'a str) -> Result<Self> {
+    fn new(launcher: &'a Launcher, host: &'a str) -> Result<Self> {
         let shell = Shell::new()?;
         Ok(Self {
-            cancel,
+            launcher,
             host,
             shell,
         })
@@ -172,7 +174,7 @@ impl<'a> Node<'a> {
 
     fn needed(&self, command: &'static str, system: Option<System>) -> Result<Vec<u8>> {
         let output = self.output(command)?;
-        if !output.status.success() {
+        if !output.death.is_success() {
             let failed = DiscoverError::Failed {
                 host: self.host.to_owned(),
                 command,
@@ -181,24 +183,23 @@ impl<'a> Node<'a> {
             };
             return Err(failed.into());
         }
-        Ok(output.stdout)
+        Ok(output.stdout.into_bytes())
     }
 
     /// What only some nodes have.
     fn optional(&self, kind: ReportKind, terminal: &Terminal) -> Result<Option<Vec<u8>>> {
         let output = self.output(kind.command())?;
-        if !output.status.success() {
+        if !output.death.is_success() {
             let (command, host) = (kind.command(), self.host);
             terminal.note(&format!("{host} has no `{command}`; done without"));
             return Ok(None);
         }
-        Ok(Some(output.stdout))
+        Ok(Some(output.stdout.into_bytes()))
     }
 
     /// Runs a command on the node by a shell that finds what is in sbin, which `ssh` may
     /// leave out of the path.
-    fn output(&self, command: &str) -> Result<Output> {
-        self.cancel.check()?;
+    fn output(&self, command: &str) -> Result<Captured> {
         let script = format!("PATH=$PATH:/usr/sbin:/sbin; LC_ALL=C; export PATH LC_ALL; {command}");
         let (host, shell) = (self.host, &self.shell);
         let local = host == "localhost";
@@ -215,17 +216,17 @@ impl<'a> Node<'a> {
             )
         };
         let program = if local { "sh" } else { "ssh" };
-        let cmd = cmd.quiet().ignore_status();
         output::command(&cmd);
-        let output = cmd
-            .output()
-            .map_err(|source| DiscoverError::NotStarted { program, source })?;
-        // Ctrl-C goes to the children too, and their end may be seen before our own signal.
-        if output.status.signal() == Some(SIGINT) {
-            self.cancel.cancel();
-        }
-        self.cancel.check()?;
-        if !local && output.status.code() == Some(SSH_FAILED) {
+        let what = format!("asking '{host}'");
+        let output = match launch::output(self.launcher, &what, cmd) {
+            Ok(output) => output,
+            Err(launch::Error::Start { source, .. }) => {
+                return Err(DiscoverError::NotStarted { program, source }.into());
+            }
+            Err(launch::Error::Interrupted(interrupted)) => return Err(interrupted.into()),
+            Err(other) => return Err(Failure::ours(other)),
+        };
+        if !local && output.death == Death::Exited(SSH_FAILED) {
             let unreachable = DiscoverError::Unreachable {
                 host: host.to_owned(),
                 said: said(&output),
@@ -237,8 +238,8 @@ impl<'a> Node<'a> {
 }
 
 /// The last line of a failure, or how it ended.
-fn said(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr);
-    let last = text.lines().rev().find(|line| !line.trim().is_empty());
-    last.map_or_else(|| output.status.to_string(), |line| line.trim().to_owned())
+fn said(output: &Captured) -> String {
+    let last = output.stderr.lines().rev();
+    let last = last.map(str::trim).find(|line| !line.is_empty());
+    last.map_or_else(|| output.death.to_string(), str::to_owned)
 }
