@@ -2,17 +2,16 @@
 //! measured and checked.
 //!
 //! ```text
-//! BenchArgs ── Plan ── run ──┬─ cabling   cables for the cell, counted
-//!                            ├─ launch    one process a rank, under a watchdog
-//!                            ├─ verdict   tokens against the single process's
-//!                            └─ report    figures with their samples
+//! Options ── Plan ── run ──┬─ cabling   cables for the cell, counted
+//!                          ├─ launch    one process a rank, under a watchdog
+//!                          ├─ verdict   tokens against the single process's
+//!                          └─ report    figures with their samples
 //! ```
 //!
-//! [`Plan::from_args`] finds every mistake that can be found beforehand;
+//! [`Plan::new`] finds every mistake that can be found beforehand;
 //! [`run`](run()) executes the plan. The library links no MLX. The ranks it
 //! starts do, and speak the [`protocol`].
 
-pub mod args;
 pub mod cabling;
 pub mod launch;
 mod meter;
@@ -26,7 +25,6 @@ pub mod stats;
 pub mod sweep;
 pub mod verdict;
 
-pub use args::BenchArgs;
-pub use plan::Plan;
+pub use plan::{Options, Plan, Settings};
 pub use report::{BuildInfo, Report};
-pub use run::{Harness, RunError, run};
+pub use run::{Harness, Measured, RunError, run};

@@ -68,7 +68,7 @@ pub struct Quant {
 /// A model that has a name.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Preset {
-    /// What `--model` takes.
+    /// What people ask for it by.
     pub name: &'static str,
     /// What it is for, in a line.
     #[serde(skip)]
@@ -139,10 +139,7 @@ impl Preset {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SplitError {
     /// Tensor parallelism would cut something in pieces of unequal size.
-    #[error(
-        "tp cannot split the model's {count} {what} evenly over {ranks} ranks; \
-         use --strategy pp, a rig with fewer nodes, or another --model"
-    )]
+    #[error("tp cannot split the model's {count} {what} evenly over {ranks} ranks")]
     Tensor {
         /// What does not divide.
         what: &'static str,
@@ -152,16 +149,23 @@ pub enum SplitError {
         ranks: usize,
     },
     /// Pipeline parallelism would leave a rank without a layer.
-    #[error(
-        "pp needs a layer for each of {ranks} ranks, and the model has {layers}; \
-         use --strategy tp, a rig with fewer nodes, or another --model"
-    )]
+    #[error("pp needs a layer for each of {ranks} ranks, and the model has {layers}")]
     Pipeline {
         /// Layers of the model.
         layers: usize,
         /// Ranks to spread them over.
         ranks: usize,
     },
+}
+
+impl SplitError {
+    /// What to do about it.
+    pub const fn help(&self) -> &'static str {
+        match self {
+            Self::Tensor { .. } => "use pp alone, a rig with fewer nodes, or another model",
+            Self::Pipeline { .. } => "use tp alone, a rig with fewer nodes, or another model",
+        }
+    }
 }
 
 impl ModelSpec {
@@ -238,12 +242,13 @@ mod tests {
 
     #[test]
     fn a_split_that_does_not_divide_is_refused_by_name() {
-        let error = WIDE.check_tensor_split(3).unwrap_err().to_string();
+        let error = WIDE.check_tensor_split(3).unwrap_err();
+        assert!(error.help().starts_with("use pp alone"));
+        let error = error.to_string();
         assert!(
             error.contains("4 query heads") && error.contains("3 ranks"),
             "{error}"
         );
-        assert!(error.contains("use --strategy pp"), "{error}");
         let error = WIDE.check_pipeline_split(5).unwrap_err().to_string();
         assert!(
             error.contains("5 ranks") && error.contains("has 4"),

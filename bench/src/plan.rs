@@ -1,27 +1,44 @@
 //! A run as it will be, checked before anything slow begins.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::time::Duration;
 
-use rail_matrix::{Rig, RigError};
+use rail_matrix::{Backend, Frames, Rig, RigError};
 
 use crate::{
-    args::BenchArgs,
     launch::Limits,
     model::Preset,
-    report::check_output,
-    sweep::{self, Cell, Frames, SweepError},
+    protocol::Strategy,
+    sweep::{self, CableCounts, Cell, SweepError},
 };
 
-/// Seeds the weights and the prompt of every run, so that reports compare.
-const SEED: u64 = 1;
+/// What a run is to sweep, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The nodes and cables.
+    pub rig: Rig,
+    /// Ways of spreading the model over the nodes.
+    pub strategies: Vec<Strategy>,
+    /// Ways of connecting the nodes.
+    pub backends: Vec<Backend>,
+    /// Cables of each joined pair of nodes; from 1 to all that the rig has when
+    /// none are given.
+    pub cables: Option<CableCounts>,
+    /// What all cells have in common.
+    pub settings: Settings,
+}
 
-/// What the ranks of a failed cell get to end by themselves, and the failed one's
-/// own words to arrive.
-const GRACE: Duration = Duration::from_secs(1);
+impl Default for Options {
+    /// Everything, over the embedded rig.
+    fn default() -> Self {
+        Self {
+            rig: Rig::embedded(),
+            strategies: Strategy::SPREAD.to_vec(),
+            backends: Backend::ALL.to_vec(),
+            cables: None,
+            settings: Settings::default(),
+        }
+    }
+}
 
 /// Everything about a run but the machinery that executes it.
 #[derive(Debug, Clone)]
@@ -32,8 +49,6 @@ pub struct Plan {
     pub cells: Vec<Cell>,
     /// What all cells have in common.
     pub settings: Settings,
-    /// Where the reports go, if anywhere.
-    pub output: Option<PathBuf>,
 }
 
 /// What all cells of a run have in common.
@@ -41,7 +56,7 @@ pub struct Plan {
 pub struct Settings {
     /// The model.
     pub model: Preset,
-    /// Seeds the weights and the prompt.
+    /// Seeds the weights and the prompt. Reports compare where it is the same.
     pub seed: u64,
     /// Length of the prompt in tokens.
     pub prompt_tokens: usize,
@@ -57,40 +72,58 @@ pub struct Settings {
     pub limits: Limits,
 }
 
-/// A run that cannot be made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PlanError {
-    /// A rig file that cannot be opened.
-    #[error("cannot read the rig {}; name a file with --rig, or leave it out to use the embedded rig", path.display())]
-    RigUnreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
+/// The first preset, a prompt of 256 tokens, 32 generated, five runs after a warm-up,
+/// small frames, 20 seconds of silence.
+pub const DEFAULTS: Settings = Settings {
+    model: Preset::ALL[0],
+    seed: 1,
+    prompt_tokens: 256,
+    generation_tokens: 32,
+    warmup: 1,
+    repeat: 5,
+    frames: Frames::Small,
+    limits: Limits {
+        silence: Duration::from_secs(20),
+        // For the others to end by themselves, and for the failed one's own words to
+        // arrive.
+        grace: Duration::from_secs(1),
     },
-    /// A rig file with a mistake.
-    #[error("{}", path.display())]
-    RigInvalid {
-        /// The file.
-        path: PathBuf,
-        /// The mistake and its line.
-        source: RigError,
-    },
-    /// A sweep that the rig or the model does not allow.
-    #[error(transparent)]
-    Sweep(#[from] SweepError),
-    /// Reports have nowhere to go.
-    #[error("cannot write reports to {}: {source}; name another folder with --output", dir.display())]
-    Output {
-        /// The folder.
-        dir: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+};
+
+impl Default for Settings {
+    /// [`DEFAULTS`].
+    fn default() -> Self {
+        DEFAULTS
+    }
 }
 
 impl Plan {
+    /// Makes the plan of a run.
+    ///
+    /// # Errors
+    /// When the rig or the model does not allow the sweep.
+    pub fn new(options: Options) -> Result<Self, SweepError> {
+        let Options {
+            rig,
+            strategies,
+            backends,
+            cables,
+            settings,
+        } = options;
+        let cells = sweep::cells(
+            &rig,
+            &settings.model.spec,
+            &strategies,
+            &backends,
+            cables.as_ref(),
+        )?;
+        Ok(Self {
+            rig,
+            cells,
+            settings,
+        })
+    }
+
     /// The rig without the cables that no cell uses.
     ///
     /// # Errors
@@ -99,64 +132,4 @@ impl Plan {
         let most = self.cells.iter().map(|cell| cell.cables).max();
         self.rig.with_cables(most.unwrap_or(1))
     }
-
-    /// Makes the plan that the arguments ask for. Reads the rig and tries the
-    /// output folder (making it when it is not there), so that a long run does
-    /// not end in a mistake that could have been seen before.
-    ///
-    /// # Errors
-    /// Names the argument's fault and the remedy.
-    pub fn from_args(args: &BenchArgs) -> Result<Self, PlanError> {
-        let rig = match &args.rig {
-            Some(path) => read_rig(path)?,
-            None => Rig::embedded(),
-        };
-        let cells = sweep::cells(
-            &rig,
-            &args.model.spec,
-            &args.strategy,
-            &args.backend,
-            args.cables.as_ref(),
-        )?;
-        if let Some(dir) = &args.output {
-            check_output(dir).map_err(|source| PlanError::Output {
-                dir: dir.clone(),
-                source,
-            })?;
-        }
-        let settings = Settings {
-            model: args.model,
-            seed: SEED,
-            prompt_tokens: args.prompt_tokens,
-            generation_tokens: args.gen_tokens,
-            warmup: args.warmup,
-            repeat: args.repeat,
-            frames: args.frames,
-            limits: Limits {
-                silence: args.timeout,
-                grace: GRACE,
-            },
-        };
-        Ok(Self {
-            rig,
-            cells,
-            settings,
-            output: args.output.clone(),
-        })
-    }
-}
-
-/// Reads a rig file.
-///
-/// # Errors
-/// Names the file, and the line of a mistake in it.
-pub fn read_rig(path: &Path) -> Result<Rig, PlanError> {
-    let text = fs::read_to_string(path).map_err(|source| PlanError::RigUnreadable {
-        path: path.to_owned(),
-        source,
-    })?;
-    Rig::parse(&text).map_err(|source| PlanError::RigInvalid {
-        path: path.to_owned(),
-        source,
-    })
 }

@@ -8,9 +8,14 @@
 //! An event is also a sign of life: the watchdog of [`mod@crate::launch`]
 //! measures the time since the last one of any rank. The other way round, a
 //! rank's stdin is the launcher's sign of life: see [`end_with_launcher`].
+//!
+//! A rank's first event is [`Event::Loaded`]. A rank that cannot get that far
+//! says [`Event::Error`].
 
 use std::{
+    fmt,
     io::{self, Write},
+    str::FromStr,
     thread,
 };
 
@@ -19,19 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::ModelSpec;
 
 /// How the model is spread over the ranks.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    clap::ValueEnum,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Strategy {
     /// Tensor parallel: each layer is split, two all-reduces a layer.
@@ -40,8 +33,45 @@ pub enum Strategy {
     /// one all-gather a token.
     Pp,
     /// One rank, no communication: the reference.
-    #[value(skip)]
     Single,
+}
+
+impl Strategy {
+    /// Those that spread a model over several ranks.
+    pub const SPREAD: [Self; 2] = [Self::Tp, Self::Pp];
+
+    /// `tp`, `pp` or `single`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tp => "tp",
+            Self::Pp => "pp",
+            Self::Single => "single",
+        }
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A word that is the name of no [`Strategy`] of [`Strategy::SPREAD`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown strategy {0:?}; the values are tp, pp")]
+pub struct UnknownStrategy(String);
+
+impl FromStr for Strategy {
+    type Err = UnknownStrategy;
+
+    /// Reads one of [`Strategy::SPREAD`]: nobody asks for the reference, since every
+    /// run has it.
+    fn from_str(name: &str) -> Result<Self, UnknownStrategy> {
+        let mut spread = Self::SPREAD.into_iter();
+        spread
+            .find(|strategy| strategy.name() == name)
+            .ok_or_else(|| UnknownStrategy(name.to_owned()))
+    }
 }
 
 /// All that a rank needs to know. The communication comes by environment.
@@ -85,6 +115,11 @@ pub enum Phase {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event {
+    /// The rank's first event: which build of MLX its process has loaded.
+    Loaded {
+        /// The build's key, which its library carries.
+        build: String,
+    },
     /// A phase begins. [`Phase::Warmup`] and [`Phase::Run`] are said at the
     /// start of every run of their kind.
     Phase {
@@ -113,9 +148,10 @@ pub enum Event {
         prompt_tokens: usize,
         /// The least margin of any token: by how much its logit exceeded the
         /// second largest, as a fraction of the greatest magnitude of any logit.
-        /// So much rounding would it take to change a token. Absent on a rank
-        /// that has no logits.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        /// So much rounding would it take to change a token. NaN when some logit
+        /// was, written as the string `"NaN"`, which JSON's numbers lack. Absent
+        /// on a rank that has no logits.
+        #[serde(default, skip_serializing_if = "Option::is_none", with = "margin")]
         min_margin: Option<f32>,
     },
     /// The rank failed, in MLX's or jaccl's own words.
@@ -144,6 +180,44 @@ impl Event {
     /// When the line is no event.
     pub fn parse(line: &str) -> serde_json::Result<Self> {
         serde_json::from_str(line)
+    }
+}
+
+/// A margin in JSON: a number, or `"NaN"`.
+mod margin {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Margin {
+        Number(f32),
+        NotANumber(NotANumber),
+    }
+
+    #[derive(Serialize, Deserialize)]
+    enum NotANumber {
+        NaN,
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        margin: &Option<f32>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let margin = margin.map(|margin| match margin.is_nan() {
+            true => Margin::NotANumber(NotANumber::NaN),
+            false => Margin::Number(margin),
+        });
+        margin.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<f32>, D::Error> {
+        let margin = Option::<Margin>::deserialize(deserializer)?;
+        Ok(margin.map(|margin| match margin {
+            Margin::Number(margin) => margin,
+            Margin::NotANumber(NotANumber::NaN) => f32::NAN,
+        }))
     }
 }
 
@@ -176,6 +250,12 @@ mod tests {
     #[test]
     fn an_event_is_one_line_that_reads_back() {
         let events = [
+            (
+                Event::Loaded {
+                    build: "k3y".into(),
+                },
+                "{\"event\":\"loaded\",\"build\":\"k3y\"}\n",
+            ),
             (
                 Event::Phase { phase: Phase::Init },
                 "{\"event\":\"phase\",\"phase\":\"init\"}\n",
@@ -210,6 +290,37 @@ mod tests {
             assert_eq!(line(&event), text);
             assert_eq!(Event::parse(text).unwrap(), event);
         }
+    }
+
+    #[test]
+    fn a_margin_that_is_not_a_number_reads_back_as_one() {
+        let event = |margin| Event::Run {
+            run: 0,
+            warmup: false,
+            prompt_tokens: 8,
+            min_margin: Some(margin),
+        };
+        let text = line(&event(f32::NAN));
+        assert!(text.contains(r#""min_margin":"NaN""#), "{text}");
+        let Event::Run {
+            min_margin: Some(margin),
+            ..
+        } = Event::parse(&text).unwrap()
+        else {
+            panic!("{text}")
+        };
+        assert!(margin.is_nan());
+        let number = event(0.125);
+        assert_eq!(Event::parse(&line(&number)).unwrap(), number);
+        assert!(Event::parse(&text.replace("NaN", "much")).is_err());
+    }
+
+    #[test]
+    fn a_strategy_is_read_by_its_name_and_the_reference_is_none_to_ask_for() {
+        for strategy in Strategy::SPREAD {
+            assert_eq!(strategy.name().parse(), Ok(strategy));
+        }
+        assert!("single".parse::<Strategy>().is_err());
     }
 
     #[test]

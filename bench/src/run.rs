@@ -1,23 +1,24 @@
 //! The run: the reference, then cell by cell.
 
 use std::{
+    error::Error,
     fs, io,
     path::{Path, PathBuf},
 };
 
 use launch::Launcher;
-use rail_matrix::{Matrix, MatrixError, Rig, RigError};
+use rail_matrix::{Backend, Frames, Matrix, MatrixError, Rig, RigError};
 use tempfile::TempDir;
 
 use crate::{
     cabling::{Cabling, Plugged},
-    launch::{LaunchError, Outcome, RankProgram, RankStart, launch},
+    launch::{LaunchError, Outcome, RankProgram, RankStart, Transcript, launch},
     meter::Meter,
     plan::{Plan, Settings},
     progress::Progress,
     protocol::{Event, Job},
     report::{BuildInfo, CellReport, Report, SCHEMA},
-    sweep::{Backend, Cell, Frames},
+    sweep::Cell,
     verdict::{Judgement, Reference, ReferenceError, Verdict},
 };
 
@@ -27,7 +28,8 @@ pub struct Harness<'a> {
     pub program: RankProgram,
     /// The cables.
     pub cabling: &'a dyn Cabling,
-    /// The MLX in the rank, for the report.
+    /// The MLX that the report is about. A rank that has loaded another build, by
+    /// its key, ends the run.
     pub build: BuildInfo,
     /// What is known to be amiss with the rig, for the report.
     pub warnings: Vec<String>,
@@ -37,12 +39,13 @@ pub struct Harness<'a> {
     pub progress: Progress,
 }
 
-/// A run that came to nothing. What goes wrong in a cell is its verdict.
+/// Why a run came to nothing, or stopped before its last cell. What goes wrong in
+/// a cell is the cell's verdict.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
     /// No place for job files.
-    #[error("cannot write temporary files to {}: {source}; free some space there, or set TMPDIR", path.display())]
+    #[error("cannot write temporary files to {}", path.display())]
     Scratch {
         /// The folder or file.
         path: PathBuf,
@@ -59,15 +62,21 @@ pub enum RunError {
     #[error(transparent)]
     Launch(#[from] LaunchError),
     /// The check itself is void.
-    #[error("the check of tokens is void: {0}")]
+    #[error("the check of tokens is void")]
     Reference(#[from] ReferenceError),
-    /// The reports could not be written.
-    #[error("cannot write reports to {}: {source}; free some space there", dir.display())]
-    Save {
-        /// The folder.
-        dir: PathBuf,
-        /// Why.
-        source: io::Error,
+    /// A rank runs another MLX than the report would be about.
+    #[error(
+        "rank {rank} of {cell} has loaded build {loaded}, and the report is about build {expected}"
+    )]
+    OtherBuild {
+        /// The cell that was to be measured.
+        cell: Cell,
+        /// The rank.
+        rank: usize,
+        /// The key of the build that it has loaded.
+        loaded: String,
+        /// The key of the build that the report is about.
+        expected: String,
     },
 }
 
@@ -76,28 +85,74 @@ impl RunError {
     pub fn is_interrupted(&self) -> bool {
         matches!(self, Self::Launch(LaunchError::Interrupted(_)))
     }
+
+    /// What to do about it, where anything can be done.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Scratch { .. } => Some("free some space there, or set TMPDIR"),
+            Self::Reference(error) => error.help(),
+            Self::OtherBuild { .. } => Some(
+                "another command has compiled the rank for another build meanwhile; run this one again",
+            ),
+            Self::Rig(_) | Self::Matrix(_) | Self::Launch(_) => None,
+        }
+    }
+}
+
+/// An error and its causes in one line.
+fn in_full(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// What a run measured.
+#[derive(Debug)]
+pub struct Measured {
+    /// Every cell of the plan. Those that the run did not come to are
+    /// [`Verdict::NotRun`].
+    pub report: Report,
+    /// Why the run stopped before its last cell, if it did.
+    pub stopped: Option<RunError>,
 }
 
 /// Executes a plan: the reference on one process, then every cell, each with
 /// fresh cables and fresh ranks. A cell that fails does not keep the next ones
-/// from running. Writes the reports when the plan names a folder.
+/// from running. Where the run itself cannot go on, or the caller asks to stop,
+/// what was measured is not lost: see [`Measured::stopped`].
 ///
 /// When this returns, no process it started is alive and no cable is left.
 ///
 /// # Errors
-/// When the reference cannot serve, nothing can be started, or the caller asked
-/// to stop.
-pub fn run(plan: &Plan, harness: &Harness) -> Result<Report, RunError> {
+/// When nothing was measured, not even the reference.
+pub fn run(plan: &Plan, harness: &Harness) -> Result<Measured, RunError> {
     let bench = Bench { plan, harness };
     harness.progress.begin(plan.cells.len() + 1);
     let (reference, first) = bench.reference()?;
     let mut cells = vec![first];
     let mut warnings = harness.warnings.clone();
+    let mut stopped: Option<RunError> = None;
     for &cell in &plan.cells {
-        cells.push(bench.cell(cell, &reference, &mut warnings)?);
+        if stopped.is_none() {
+            match bench.cell(cell, &reference, &mut warnings) {
+                Ok(report) => {
+                    cells.push(report);
+                    continue;
+                }
+                Err(why) => stopped = Some(why),
+            }
+        }
+        let judgement = Judgement::not_run("the run stopped before it was measured".to_owned());
+        cells.push(CellReport::new(cell, &plan.settings, judgement));
     }
     harness.progress.end();
 
+    let interrupted = stopped.as_ref().is_some_and(RunError::is_interrupted);
+    let failure = stopped.as_ref().filter(|why| !why.is_interrupted());
     let report = Report {
         schema: SCHEMA,
         build: harness.build.clone(),
@@ -105,14 +160,10 @@ pub fn run(plan: &Plan, harness: &Harness) -> Result<Report, RunError> {
         model: plan.settings.model,
         cells,
         warnings,
+        interrupted,
+        error: failure.map(|why| in_full(why)),
     };
-    if let Some(dir) = &plan.output {
-        report.save(dir).map_err(|source| RunError::Save {
-            dir: dir.clone(),
-            source,
-        })?;
-    }
-    Ok(report)
+    Ok(Measured { report, stopped })
 }
 
 struct Bench<'a> {
@@ -138,7 +189,7 @@ impl Bench<'_> {
             detail: None,
         };
         let mut report = CellReport::new(cell, settings, passed);
-        report.set_times(&outcome.transcripts[0]);
+        report.set_measured(&outcome.transcripts);
         self.harness.progress.end_cell(&report);
         Ok((reference, report))
     }
@@ -155,12 +206,8 @@ impl Bench<'_> {
         let rig = self.plan.rig.with_cables(cell.cables)?;
         let report = match self.harness.cabling.plug(&rig) {
             Err(why) => {
-                let detail = Some(format!("the cables could not be plugged in: {why}"));
-                let judgement = Judgement {
-                    verdict: Verdict::Error,
-                    detail,
-                };
-                CellReport::new(cell, settings, judgement)
+                let why = format!("the cables could not be plugged in: {}", in_full(&*why));
+                CellReport::new(cell, settings, Judgement::not_run(why))
             }
             Ok(cables) => {
                 let scratch = scratch()?;
@@ -179,7 +226,7 @@ impl Bench<'_> {
                 warnings.extend(not_done.map(|what| format!("{cell}: {what}")));
                 // A cell that ended has all its times, even if its tokens are wrong.
                 if matches!(report.verdict, Verdict::Pass | Verdict::Wrong) {
-                    report.set_times(&outcome.transcripts[0]);
+                    report.set_measured(&outcome.transcripts);
                 }
                 report
             }
@@ -211,7 +258,7 @@ impl Bench<'_> {
             ("MLX_JACCL_COORDINATOR".to_owned(), cables.coordinator()),
         ];
         // jaccl looks at whether these are set, not at what they say.
-        if cell.backend == Backend::Ring {
+        if cell.backend == Some(Backend::Ring) {
             shared.push(("MLX_JACCL_RING".to_owned(), "1".to_owned()));
         }
         if settings.frames == Frames::Big {
@@ -230,6 +277,8 @@ impl Bench<'_> {
         Ok(starts.collect())
     }
 
+    /// Launches the ranks of a cell and makes sure that they run the build that the
+    /// report is about.
     fn launch(
         &self,
         cell: Cell,
@@ -237,26 +286,38 @@ impl Bench<'_> {
         scratch: &Path,
         moved: impl Fn() -> u64,
         mut listen: impl FnMut(usize, &Event),
-    ) -> Result<Outcome, LaunchError> {
+    ) -> Result<Outcome, RunError> {
         let Harness {
             program,
+            build,
             launcher,
             progress,
             ..
         } = self.harness;
-        let limits = self.plan.settings.limits;
-        launch(
+        let outcome = launch(
             launcher,
             program,
             starts,
             scratch,
-            limits,
+            self.plan.settings.limits,
             moved,
             |rank, event| {
                 listen(rank, event);
                 progress.hear(cell, rank, event);
             },
-        )
+        )?;
+        let builds = outcome.transcripts.iter().map(Transcript::build);
+        let other = |(rank, loaded): (usize, Option<&str>)| Some((rank, loaded?.to_owned()));
+        let mut others = builds.enumerate().filter_map(other);
+        match others.find(|(_, loaded)| *loaded != build.key) {
+            None => Ok(outcome),
+            Some((rank, loaded)) => Err(RunError::OtherBuild {
+                cell,
+                rank,
+                loaded,
+                expected: build.key.clone(),
+            }),
+        }
     }
 }
 

@@ -2,57 +2,20 @@
 
 use std::{collections::BTreeSet, fmt, ops::RangeInclusive, str::FromStr};
 
-use rail_matrix::{MAX_RAILS, Matrix, MatrixError, Rig, RigError};
-use serde::{Deserialize, Serialize};
+use rail_matrix::{Backend, MAX_RAILS, Matrix, MatrixError, Rig, RigError};
 
 use crate::{
     model::{ModelSpec, SplitError},
     protocol::Strategy,
 };
 
-/// How jaccl connects the ranks.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    clap::ValueEnum,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Backend {
-    /// Every rank to every other, over the first cable of each pair.
-    Mesh,
-    /// Every rank to its two neighbours, over all their cables.
-    Ring,
-    /// No communication.
-    #[value(skip)]
-    None,
-}
-
-/// The largest message jaccl sends in one piece.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Frames {
-    /// 4 KiB.
-    #[default]
-    Small,
-    /// Up to 512 KiB, as on macOS 26.3 and later.
-    Big,
-}
-
 /// One point of the sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cell {
     /// How the model is spread.
     pub strategy: Strategy,
-    /// How the ranks are connected.
-    pub backend: Backend,
+    /// How the ranks are connected; none where they are not.
+    pub backend: Option<Backend>,
     /// Cables of each joined pair of nodes.
     pub cables: usize,
 }
@@ -61,7 +24,7 @@ impl Cell {
     /// One process and no cable: what the other cells' tokens must equal.
     pub const REFERENCE: Self = Self {
         strategy: Strategy::Single,
-        backend: Backend::None,
+        backend: None,
         cables: 0,
     };
 
@@ -69,7 +32,7 @@ impl Cell {
     /// over one cable, so that the cable is all that changed.
     pub fn baseline(self) -> Self {
         Self {
-            backend: Backend::Ring,
+            backend: Some(Backend::Ring),
             cables: 1,
             ..self
         }
@@ -79,39 +42,9 @@ impl Cell {
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.backend {
-            Backend::None => f.write_str("single"),
-            Backend::Mesh => write!(f, "{} mesh-{}", self.strategy, self.cables),
-            Backend::Ring => write!(f, "{} ring-{}", self.strategy, self.cables),
+            None => f.write_str("single"),
+            Some(backend) => write!(f, "{} {backend}-{}", self.strategy, self.cables),
         }
-    }
-}
-
-impl fmt::Display for Strategy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Tp => "tp",
-            Self::Pp => "pp",
-            Self::Single => "single",
-        })
-    }
-}
-
-impl fmt::Display for Backend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Mesh => "mesh",
-            Self::Ring => "ring",
-            Self::None => "none",
-        })
-    }
-}
-
-impl fmt::Display for Frames {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Small => "small",
-            Self::Big => "big",
-        })
     }
 }
 
@@ -119,7 +52,7 @@ impl fmt::Display for Frames {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CableCounts(BTreeSet<usize>);
 
-/// A `--cables` that cannot be read.
+/// Numbers of cables that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CableCountsError {
     /// Not numbers.
@@ -180,9 +113,7 @@ impl FromStr for CableCounts {
 #[non_exhaustive]
 pub enum SweepError {
     /// A rig with one node.
-    #[error(
-        "the rig has the one node '{0}', and cables join two; add a [[node]] and its [[cable]]s"
-    )]
+    #[error("the rig has the one node '{0}', and cables join two")]
     OneNode(String),
     /// More cables than the rig has.
     #[error(transparent)]
@@ -193,18 +124,30 @@ pub enum SweepError {
     /// The cables do not close a ring.
     #[error(
         "{0} cables a pair do not make a ring: every node needs that many cables to the node \
-         before it and after it in the rig's order, the last being next to the first; \
-         reorder the nodes, add cables, or use --backend mesh"
+         before it and after it in the rig's order, the last being next to the first"
     )]
     NotARing(usize),
     /// Some pair has no cable.
-    #[error(
-        "the cables do not make a mesh: every pair of nodes needs one; add cables, or use --backend ring"
-    )]
+    #[error("the cables do not make a mesh: every pair of nodes needs one")]
     NotAMesh,
     /// A model that does not divide.
     #[error(transparent)]
     Split(#[from] SplitError),
+}
+
+impl SweepError {
+    /// What to do about it, where the message does not say so itself.
+    pub const fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::OneNode(_) => Some("add a [[node]] and its [[cable]]s to the rig"),
+            Self::NotARing(_) => {
+                Some("reorder the nodes of the rig, add cables, or use the mesh backend alone")
+            }
+            Self::NotAMesh => Some("add cables to the rig, or use the ring backend alone"),
+            Self::Split(error) => Some(error.help()),
+            Self::Rig(_) | Self::Matrix(_) => None,
+        }
+    }
 }
 
 /// The cells of a run, without the reference: for each strategy the mesh over
@@ -248,26 +191,19 @@ pub fn cells(
         match strategy {
             Strategy::Tp => model.check_tensor_split(ranks)?,
             Strategy::Pp => model.check_pipeline_split(ranks)?,
-            Strategy::Single => {}
+            // Every run has the reference.
+            Strategy::Single => continue,
         }
         for &backend in backends {
-            match backend {
-                Backend::Mesh => {
-                    cells.insert(Cell {
-                        strategy,
-                        backend,
-                        cables: 1,
-                    });
-                }
-                Backend::Ring => {
-                    cells.extend(ring_counts.iter().map(|&cables| Cell {
-                        strategy,
-                        backend,
-                        cables,
-                    }));
-                }
-                Backend::None => {}
-            }
+            let counts = match backend {
+                Backend::Mesh => &BTreeSet::from([1]),
+                Backend::Ring => &ring_counts,
+            };
+            cells.extend(counts.iter().map(|&cables| Cell {
+                strategy,
+                backend: Some(backend),
+                cables,
+            }));
         }
     }
     Ok(cells.into_iter().collect())

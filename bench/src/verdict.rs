@@ -12,18 +12,22 @@ use crate::{
 
 /// What became of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// It ended, and every token is the reference's.
     Pass,
     /// Its ranks fell silent.
     Hang,
-    /// It ended with other tokens than the reference.
+    /// It ended with other tokens than the reference, or by logits that are no
+    /// numbers.
     Wrong,
     /// A rank died.
     Crash,
-    /// A rank or the launcher reported a failure.
+    /// A rank reported a failure, or did not do all of its job.
     Error,
+    /// Nothing was measured: its cables could not be plugged in, or the run had
+    /// stopped. This says nothing about MLX.
+    NotRun,
 }
 
 impl fmt::Display for Verdict {
@@ -34,6 +38,7 @@ impl fmt::Display for Verdict {
             Self::Wrong => "wrong",
             Self::Crash => "crash",
             Self::Error => "error",
+            Self::NotRun => "not-run",
         })
     }
 }
@@ -54,12 +59,21 @@ impl Judgement {
         if judgement.verdict != Verdict::Pass {
             return judgement;
         }
-        match reference.first_difference(&outcome.transcripts) {
+        let difference = reference.first_difference(&outcome.transcripts);
+        match difference.or_else(|| first_nan(&outcome.transcripts)) {
             None => judgement,
             Some(why) => Self {
                 verdict: Verdict::Wrong,
                 detail: Some(why),
             },
+        }
+    }
+
+    /// A cell of which nothing was measured, and why.
+    pub fn not_run(why: String) -> Self {
+        Self {
+            verdict: Verdict::NotRun,
+            detail: Some(why),
         }
     }
 
@@ -130,8 +144,8 @@ pub enum ReferenceError {
     Unsteady(String),
     /// It repeats itself.
     #[error(
-        "the reference's {tokens} tokens hold only {distinct} different ones, and at least half \
-         must differ or equal tokens prove nothing; choose another --model or fewer --gen-tokens"
+        "the reference's {tokens} tokens hold only {distinct} different ones, and unless half of \
+         them differ, equal tokens prove nothing"
     )]
     Repetitive {
         /// Tokens in a run.
@@ -140,12 +154,15 @@ pub enum ReferenceError {
         distinct: usize,
     },
     /// It does not tell how sure it was.
-    #[error("the reference reported no margin between its best tokens; the rank program is broken")]
+    #[error("the reference reported no margin between its best tokens")]
     NoMargin,
+    /// It computed with something that is no number.
+    #[error("{0}")]
+    NotANumber(String),
     /// A choice so close that rounding could have made it.
     #[error(
         "the reference chose a token by a margin of {margin:e} of its greatest logit, and below \
-         {needed:e} rounding may choose another; choose another --model, or other --prompt-tokens"
+         {needed:e} rounding may choose another"
     )]
     TooClose {
         /// The least margin of its runs.
@@ -153,6 +170,18 @@ pub enum ReferenceError {
         /// The least that will do.
         needed: f32,
     },
+}
+
+impl ReferenceError {
+    /// What to do about it, where anything can be done.
+    pub const fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Repetitive { .. } => Some("choose another model, or generate fewer tokens"),
+            Self::TooClose { .. } => Some("choose another model, or a prompt of another length"),
+            Self::NoMargin => Some("the rank program is broken: compile it anew"),
+            Self::Failed { .. } | Self::Unsteady(_) | Self::NotANumber(_) => None,
+        }
+    }
 }
 
 /// The least margin, relative as `min_margin` of [`Event::Run`] is, for which
@@ -186,6 +215,9 @@ impl Reference {
                 detail,
             });
         }
+        if let Some(why) = first_nan(&outcome.transcripts) {
+            return Err(ReferenceError::NotANumber(why));
+        }
         let runs = &outcome.transcripts[0].runs;
         let reference = Self {
             tokens: runs[0].tokens.iter().map(|token| token.id).collect(),
@@ -200,7 +232,7 @@ impl Reference {
         }
         let margin = least_margin_of(runs).ok_or(ReferenceError::NoMargin)?;
         let needed = least_margin(settings.model.spec.dtype);
-        if margin.is_nan() || margin < needed {
+        if margin < needed {
             return Err(ReferenceError::TooClose { margin, needed });
         }
         Ok(reference)
@@ -225,7 +257,26 @@ impl Reference {
     }
 }
 
-fn least_margin_of(runs: &[RunRecord]) -> Option<f32> {
-    let margins: Option<Vec<f32>> = runs.iter().map(|run| run.min_margin).collect();
-    margins?.into_iter().min_by(f32::total_cmp)
+/// The first run, by rank and run, in which some logit was no number.
+fn first_nan(transcripts: &[Transcript]) -> Option<String> {
+    for (rank, transcript) in transcripts.iter().enumerate() {
+        let mut runs = transcript.runs.iter();
+        if let Some(run) = runs.position(|run| run.min_margin.is_some_and(f32::is_nan)) {
+            return Some(format!(
+                "rank {rank}, run {run}: a logit is not a number (NaN)"
+            ));
+        }
+    }
+    None
+}
+
+/// The least margin of all runs, when every run has one.
+/// A margin that is not a number is less than any.
+pub(crate) fn least_margin_of<'a>(runs: impl IntoIterator<Item = &'a RunRecord>) -> Option<f32> {
+    let margins: Option<Vec<f32>> = runs.into_iter().map(|run| run.min_margin).collect();
+    let least = |least: f32, margin: f32| match least.is_nan() || least <= margin {
+        true => least,
+        false => margin,
+    };
+    margins?.into_iter().reduce(least)
 }

@@ -4,9 +4,13 @@ mod support;
 
 use std::{fs, time::Duration};
 
-use rail_bench::cabling::{Cabling, Emulated};
-use rail_matrix::{Defect, Fault, NodeFault, Rig};
-use support::{FakeRank, SHORT, run};
+use rail_bench::{
+    Options,
+    cabling::{Cabling, Emulated},
+    protocol::Strategy,
+};
+use rail_matrix::{Backend, Defect, Fault, NodeFault, Rig};
+use support::{FakeRank, HASTY, run, short};
 
 /// Emulated cables in a folder that nobody else uses.
 fn emulated() -> (Emulated, tempfile::TempDir) {
@@ -19,8 +23,11 @@ fn emulated() -> (Emulated, tempfile::TempDir) {
 #[test]
 fn every_cell_gets_fresh_cables_and_leaves_none() {
     let (emulated, parent) = emulated();
-    let line = format!("{SHORT} --strategy tp");
-    let report = run(&line, &FakeRank::new(""), &emulated).unwrap();
+    let options = Options {
+        strategies: vec![Strategy::Tp],
+        ..short()
+    };
+    let report = run(options, &FakeRank::new(""), &emulated).unwrap();
     assert!(report.all_pass(), "{:?}", report.cells);
     for cell in &report.cells[1..] {
         assert_eq!(cell.cable_bytes.len(), cell.cables);
@@ -40,11 +47,11 @@ fn a_folder_that_cannot_be_written_is_named() {
     assert!(error.to_string().contains("/no/such/folder"), "{error}");
 }
 
-/// The rank that hangs gives the fault two seconds to come, and no rank here has a queue
+/// The rank that hangs gives the fault seconds to come, and no rank here has a queue
 /// pair.
 #[test]
 fn a_fault_of_the_rig_that_could_not_be_played_stands_in_the_report() {
-    let (emulated, parent) = emulated();
+    let (emulated, _parent) = emulated();
     let mut rig = Rig::embedded();
     let mut kill = Fault::from(Defect::Node {
         node: "b".to_owned(),
@@ -52,13 +59,15 @@ fn a_fault_of_the_rig_that_could_not_be_played_stands_in_the_report() {
     });
     kill.span.at = Duration::from_millis(1);
     rig.faults = vec![kill];
-    let path = parent.path().join("rig.toml");
-    fs::write(&path, rig.to_toml()).unwrap();
-    let line = format!(
-        "{SHORT} --strategy tp --backend mesh --cables 1 --rig {}",
-        path.display()
-    );
-    let report = run(&line, &FakeRank::new("tp mesh-1=hang"), &emulated).unwrap();
+    let mut options = Options {
+        rig,
+        strategies: vec![Strategy::Tp],
+        backends: vec![Backend::Mesh],
+        cables: Some("1".parse().unwrap()),
+        ..short()
+    };
+    options.settings.limits = HASTY;
+    let report = run(options, &FakeRank::new("tp mesh-1=hang"), &emulated).unwrap();
     let [warning] = &*report.warnings else {
         panic!("{:?}", report.warnings)
     };

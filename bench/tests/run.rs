@@ -2,17 +2,20 @@
 
 mod support;
 
-use std::{error::Error, fs, time::Duration};
+use std::{env, error::Error, fs, path::Path, process::Command, time::Duration};
 
-use launch::Launcher;
+use launch::{Launcher, StartError};
 use rail_bench::{
-    Report, RunError,
+    Measured, Options, Plan, Report, RunError,
     cabling::{Cabling, Plugged},
-    report::Format,
+    launch::LaunchError,
+    model::Preset,
+    protocol::Strategy,
+    sweep::SweepError,
     verdict::{ReferenceError, Verdict},
 };
-use rail_matrix::Rig;
-use support::{FakeRank, PretendCables, SHORT, args, run, run_until};
+use rail_matrix::{Backend, Frames, Rig};
+use support::{FakeRank, HASTY, PretendCables, build, run, run_until, short};
 
 /// The verdict of each cell, as `tp ring-2: hang`.
 fn verdicts(report: &Report) -> Vec<String> {
@@ -23,27 +26,42 @@ fn verdicts(report: &Report) -> Vec<String> {
         .collect()
 }
 
+/// Only these.
+fn only(strategy: Strategy, backend: Backend, cables: &str) -> Options {
+    Options {
+        strategies: vec![strategy],
+        backends: vec![backend],
+        cables: Some(cables.parse().unwrap()),
+        ..short()
+    }
+}
+
+/// Tensor parallel over mesh-1, ring-1, ring-2 and ring-3.
+fn only_tp() -> Options {
+    Options {
+        strategies: vec![Strategy::Tp],
+        ..short()
+    }
+}
+
 #[test]
 fn a_run_in_which_all_is_well() {
-    let report = run(
-        "-p 128 -g 4 -r 3 --warmup 1",
-        &FakeRank::new(""),
-        &PretendCables,
-    )
-    .unwrap();
-    assert!(report.all_pass());
-    insta::assert_snapshot!("all_well_md", report.render(Format::Md));
-    insta::assert_snapshot!("all_well_csv", report.render(Format::Csv));
+    let mut options = short();
+    options.settings.prompt_tokens = 128;
+    options.settings.repeat = 3;
+    let report = run(options, &FakeRank::new(""), &PretendCables).unwrap();
+    assert!(report.all_pass() && !report.any_failed());
+    insta::assert_snapshot!("all_well_md", report.markdown());
+    insta::assert_snapshot!("all_well_csv", report.csv());
 }
 
 #[test]
 fn every_kind_of_failure_is_a_row_and_the_other_cells_go_on() {
     let rank = FakeRank::new(
-        "tp ring-1=wrong;tp ring-2@1=abort;tp ring-3@0=error;pp mesh-1=short;\
-         pp ring-2=hang;pp ring-3@1=hang",
+        "tp ring-1=wrong;tp ring-2@1=abort;tp ring-3@0=error;pp mesh-1=short;pp ring-2@1=nan",
     );
-    let report = run(SHORT, &rank, &PretendCables).unwrap();
-    assert!(!report.all_pass());
+    let report = run(short(), &rank, &PretendCables).unwrap();
+    assert!(!report.all_pass() && report.any_failed());
     assert_eq!(
         verdicts(&report),
         [
@@ -54,13 +72,18 @@ fn every_kind_of_failure_is_a_row_and_the_other_cells_go_on() {
             "tp ring-3: error",
             "pp mesh-1: error",
             "pp ring-1: pass",
-            "pp ring-2: hang",
-            "pp ring-3: hang",
+            "pp ring-2: wrong",
+            "pp ring-3: pass",
         ]
     );
     let detail = |index: usize| report.cells[index].detail.as_deref().unwrap();
     assert_eq!(detail(2), "rank 0, run 2, token 2: expected 37, got 38");
     assert_eq!(detail(5), "rank 0 was done after 2 of 3 runs");
+    assert_eq!(
+        detail(7),
+        "rank 1, run 2: a logit is not a number (NaN)",
+        "its tokens are right, which proves nothing"
+    );
     for cell in &report.cells {
         assert_eq!(cell.tokens_match, cell.verdict == Verdict::Pass);
         assert_eq!(cell.detail.is_none(), cell.verdict == Verdict::Pass);
@@ -68,43 +91,85 @@ fn every_kind_of_failure_is_a_row_and_the_other_cells_go_on() {
             cell.ttft_ms.is_some(),
             [Verdict::Pass, Verdict::Wrong].contains(&cell.verdict)
         );
+        let margin = (cell.verdict == Verdict::Pass).then_some(0.25);
+        if cell.cell().to_string() != "tp ring-1" {
+            assert_eq!(cell.min_margin, margin, "{}", cell.cell());
+        }
     }
-    insta::assert_snapshot!("failures_md", report.render(Format::Md));
+    insta::assert_snapshot!("failures_md", report.markdown());
+}
+
+#[test]
+fn a_hang_tells_where_each_rank_stands() {
+    let mut options = only(Strategy::Pp, Backend::Ring, "2,3");
+    options.settings.limits = HASTY;
+    let rank = FakeRank::new("pp ring-2=hang;pp ring-3@1=hang");
+    let report = run(options, &rank, &PretendCables).unwrap();
+    assert_eq!(
+        verdicts(&report),
+        [
+            "single: pass",
+            "pp ring-1: pass",
+            "pp ring-2: hang",
+            "pp ring-3: hang"
+        ]
+    );
+    let detail = |index: usize| report.cells[index].detail.as_deref().unwrap();
+    assert!(
+        detail(2).ends_with("rank 0: run 2, after token 2; rank 1: run 2, after token 2"),
+        "{}",
+        detail(2)
+    );
+    assert!(
+        detail(3).ends_with("rank 0: done; rank 1: run 2, after token 2"),
+        "{}",
+        detail(3)
+    );
 }
 
 #[test]
 fn what_is_amiss_with_the_rig_stands_in_the_report() {
-    let mut report = run(SHORT, &FakeRank::new(""), &PretendCables).unwrap();
-    assert!(!report.render(Format::Json).contains("warnings"));
-    report.warnings = vec!["rail 1 is slow".to_owned()];
-    assert!(report.all_pass());
-    let json: serde_json::Value = serde_json::from_str(&report.render(Format::Json)).unwrap();
+    let options = only(Strategy::Tp, Backend::Mesh, "1");
+    let mut report = run(options, &FakeRank::new(""), &PretendCables).unwrap();
+    assert!(!report.json().contains("warnings"));
+    report.warnings.push("rail 1 is slow".to_owned());
+    let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
     assert_eq!(json["warnings"], serde_json::json!(["rail 1 is slow"]));
-    let text = report.render(Format::Md);
+    let text = report.markdown();
     assert!(text.contains("\n- **warning**: rail 1 is slow\n"), "{text}");
 }
 
 #[test]
 fn the_json_keeps_the_contract() {
-    let line = "-p 8 -g 3 -r 2 --timeout 2 --strategy pp --backend ring --cables 2 --frames big \
-        --model qwen3-tiny";
+    let mut options = only(Strategy::Pp, Backend::Ring, "2");
+    options.settings.generation_tokens = 3;
+    options.settings.frames = Frames::Big;
+    options.settings.model = Preset::find("qwen3-tiny").unwrap();
     let report = run(
-        line,
+        options,
         &FakeRank::new("pp ring-1=wants-big-frames;pp ring-2@0=exit"),
         &PretendCables,
     )
     .unwrap();
-    insta::assert_snapshot!("contract_json", report.render(Format::Json));
+    insta::assert_snapshot!("contract_json", report.json());
+}
+
+#[test]
+fn the_builds_manifest_travels_with_the_report() {
+    let options = only(Strategy::Tp, Backend::Mesh, "1");
+    let mut report = run(options, &FakeRank::new(""), &PretendCables).unwrap();
+    report.build.manifest = serde_json::json!({"schema": "mlx-rails/build/1", "key": "k3y"});
+    let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+    assert_eq!(json["build"]["manifest"], report.build.manifest);
 }
 
 #[test]
 fn a_single_generated_token_has_a_ttft_and_no_decode() {
-    let report = run(
-        "-p 8 -g 1 -r 1 --backend mesh",
-        &FakeRank::new(""),
-        &PretendCables,
-    )
-    .unwrap();
+    let mut options = short();
+    options.backends = vec![Backend::Mesh];
+    options.settings.generation_tokens = 1;
+    options.settings.repeat = 1;
+    let report = run(options, &FakeRank::new(""), &PretendCables).unwrap();
     assert!(report.all_pass());
     for cell in &report.cells {
         assert!(
@@ -117,23 +182,58 @@ fn a_single_generated_token_has_a_ttft_and_no_decode() {
 }
 
 #[test]
-fn reports_are_written_whole_to_the_output_folder() {
+fn reports_are_written_whole_to_a_folder() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("new/folder");
-    let line = format!("{SHORT} --backend mesh --output {}", folder.display());
-    let report = run(&line, &FakeRank::new(""), &PretendCables).unwrap();
+    rail_bench::report::check_folder(&folder).unwrap();
+    let options = only(Strategy::Tp, Backend::Mesh, "1");
+    let report = run(options, &FakeRank::new(""), &PretendCables).unwrap();
+    report.save(&folder).unwrap();
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
-    assert_eq!(read("bench.json"), report.render(Format::Json));
-    assert_eq!(read("bench.md"), report.render(Format::Md));
-    assert_eq!(read("bench.csv"), report.render(Format::Csv));
+    assert_eq!(read("bench.json"), report.json());
+    assert_eq!(read("bench.md"), report.markdown());
+    assert_eq!(read("bench.csv"), report.csv());
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 3);
 }
 
 #[test]
+fn a_folder_below_a_file_is_refused_beforehand() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let folder = file.path().join("reports");
+    assert!(rail_bench::report::check_folder(&folder).is_err());
+    assert!(rail_bench::report::check_folder(Path::new("/proc/none/such")).is_err());
+}
+
+/// A detail is what a program printed, which may be anything.
+#[test]
+fn a_detail_of_several_lines_keeps_its_place_in_every_format() {
+    const DETAIL: &str = "first, \"second\"\nthird | fourth";
+    let options = only(Strategy::Tp, Backend::Mesh, "1");
+    let mut report = run(options, &FakeRank::new(""), &PretendCables).unwrap();
+    report.cells[1].verdict = Verdict::Crash;
+    report.cells[1].detail = Some(DETAIL.to_owned());
+
+    let csv = report.csv();
+    let mut rows = csv::Reader::from_reader(csv.as_bytes());
+    let detail = rows.headers().unwrap().iter().position(|it| it == "detail");
+    let rows: Vec<_> = rows.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), report.cells.len(), "{csv}");
+    assert_eq!(&rows[0][detail.unwrap()], "");
+    assert_eq!(&rows[1][detail.unwrap()], DETAIL);
+
+    let text = report.markdown();
+    let line = "\n- **tp mesh-1: crash**: first, \"second\" third | fourth\n";
+    assert!(text.contains(line), "{text}");
+}
+
+#[test]
 fn a_reference_that_proves_nothing_voids_the_run() {
-    let refuse = |rules: &str| match run(SHORT, &FakeRank::new(rules), &PretendCables) {
-        Err(RunError::Reference(error)) => error,
-        other => panic!("{rules}: {other:?}"),
+    let refuse = |rules: &str| {
+        let options = only(Strategy::Tp, Backend::Mesh, "1");
+        match run(options, &FakeRank::new(rules), &PretendCables) {
+            Err(RunError::Reference(error)) => error,
+            other => panic!("{rules}: {other:?}"),
+        }
     };
     assert_eq!(
         refuse("single=repeat"),
@@ -150,34 +250,97 @@ fn a_reference_that_proves_nothing_voids_the_run() {
         refuse("single=wrong"),
         ReferenceError::Unsteady(_)
     ));
+    assert_eq!(
+        refuse("single=nan"),
+        ReferenceError::NotANumber("rank 0, run 2: a logit is not a number (NaN)".to_owned())
+    );
     let failed = refuse("single=abort").to_string();
     assert!(failed.contains("SIGABRT"), "{failed}");
 }
 
 #[test]
-fn cables_that_cannot_be_plugged_in_fail_their_cell_alone() {
-    struct Unpluggable;
-    impl Cabling for Unpluggable {
-        fn plug(&self, rig: &Rig) -> Result<Box<dyn Plugged>, Box<dyn Error + Send + Sync>> {
-            if rig.cables.len() == 2 {
-                Err("no space left".into())
-            } else {
-                PretendCables.plug(rig)
-            }
-        }
-    }
-    let line = format!("{SHORT} --strategy tp");
-    let report = run(&line, &FakeRank::new(""), &Unpluggable).unwrap();
+fn a_rank_of_another_build_is_refused() {
+    let options = only(Strategy::Tp, Backend::Mesh, "1");
+    let error = run(
+        options,
+        &FakeRank::new("single=other-build"),
+        &PretendCables,
+    )
+    .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "rank 0 of single has loaded build 0ther, and the report is about build k3y"
+    );
+    assert!(error.help().is_some());
+}
+
+#[test]
+fn a_rank_that_does_not_name_its_build_is_an_error() {
+    let options = only(Strategy::Tp, Backend::Mesh, "1");
+    let rank = FakeRank::new("tp mesh-1@1=no-build");
+    let report = run(options, &rank, &PretendCables).unwrap();
+    assert_eq!(report.cells[1].verdict, Verdict::Error);
+    let detail = report.cells[1].detail.as_deref().unwrap();
+    assert!(
+        detail.contains("did not say first which build it has loaded"),
+        "{detail}"
+    );
+}
+
+/// As where another command replaces the rank's program between two cells.
+#[test]
+fn a_build_that_changes_during_a_run_ends_it_with_what_was_measured() {
+    let rank = FakeRank::new("tp ring-2@1=other-build");
+    let Measured { report, stopped } =
+        run_until(only_tp(), &rank, &PretendCables, &Launcher::default()).unwrap();
+    assert!(
+        matches!(&stopped, Some(RunError::OtherBuild { rank: 1, loaded: key, .. }) if key == "0ther"),
+        "{stopped:?}"
+    );
     assert_eq!(
         verdicts(&report),
         [
             "single: pass",
             "tp mesh-1: pass",
             "tp ring-1: pass",
-            "tp ring-2: error",
+            "tp ring-2: not-run",
+            "tp ring-3: not-run"
+        ]
+    );
+    assert!(!report.interrupted);
+    assert_eq!(
+        report.error.as_deref(),
+        Some("rank 1 of tp ring-2 has loaded build 0ther, and the report is about build k3y")
+    );
+}
+
+/// Cables of which those of ring-2 cannot be plugged in, or are made to spoil the run.
+struct Spoiled<F>(F);
+
+impl<F: Fn() -> Result<(), &'static str>> Cabling for Spoiled<F> {
+    fn plug(&self, rig: &Rig) -> Result<Box<dyn Plugged>, Box<dyn Error + Send + Sync>> {
+        if rig.cables.len() == 2 {
+            (self.0)()?;
+        }
+        PretendCables.plug(rig)
+    }
+}
+
+#[test]
+fn cables_that_cannot_be_plugged_in_are_no_verdict_on_mlx() {
+    let cables = Spoiled(|| Err("no space left"));
+    let report = run(only_tp(), &FakeRank::new(""), &cables).unwrap();
+    assert_eq!(
+        verdicts(&report),
+        [
+            "single: pass",
+            "tp mesh-1: pass",
+            "tp ring-1: pass",
+            "tp ring-2: not-run",
             "tp ring-3: pass"
         ]
     );
+    assert!(!report.all_pass() && !report.any_failed());
     let detail = report.cells[3].detail.as_deref();
     assert_eq!(
         detail,
@@ -186,56 +349,150 @@ fn cables_that_cannot_be_plugged_in_fail_their_cell_alone() {
 }
 
 #[test]
-fn an_interrupted_run_leaves_no_report() {
+fn an_error_in_a_late_cell_keeps_what_was_measured() {
+    // The program vanishes while ring-2 is cabled.
     let folder = tempfile::tempdir().unwrap();
-    let rank = FakeRank::new("tp ring-1=hang");
-    let line = format!(
-        "-p 8 -g 4 -r 2 --strategy tp --timeout 60 --output {}",
-        folder.path().display()
+    let path = folder.path().join("rank");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_fake-rank"), &path).unwrap();
+    let cables = Spoiled(|| {
+        fs::remove_file(&path).unwrap();
+        Ok(())
+    });
+    let plan = Plan::new(only_tp()).unwrap();
+    let rank = FakeRank::new("");
+    let mut program = rank.program();
+    program.path = path.clone();
+    let harness = rail_bench::Harness {
+        program,
+        cabling: &cables,
+        build: build(),
+        warnings: vec![],
+        launcher: &Launcher::default(),
+        progress: rail_bench::progress::Progress::hidden(),
+    };
+    let Measured { report, stopped } = rail_bench::run(&plan, &harness).unwrap();
+    rank.assert_none_left();
+    assert!(
+        matches!(
+            stopped,
+            Some(RunError::Launch(LaunchError::Start(StartError {
+                rank: 0,
+                ..
+            })))
+        ),
+        "{stopped:?}"
     );
+    assert_eq!(
+        verdicts(&report)[2..],
+        [
+            "tp ring-1: pass",
+            "tp ring-2: not-run",
+            "tp ring-3: not-run"
+        ]
+    );
+    let why = report.error.as_deref().unwrap();
+    assert!(
+        why.starts_with("cannot start ") && why.matches("(os error").count() == 1,
+        "{why}"
+    );
+    let text = report.markdown();
+    assert!(text.contains("\n**stopped**: cannot start "), "{text}");
+}
+
+/// Interrupts a run when this many ranks have been started.
+fn interrupted_after(ranks: usize, rank: &FakeRank) -> Result<Measured, RunError> {
     let launcher = Launcher::default();
-    let error = std::thread::scope(|scope| {
-        let run = scope.spawn(|| run_until(&line, &rank, &PretendCables, &launcher));
-        // The reference, mesh-1's two ranks, and both ranks that will hang.
-        while rank.started().len() < 5 && !run.is_finished() {
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| run_until(only_tp(), rank, &PretendCables, &launcher));
+        while rank.started().len() < ranks && !run.is_finished() {
             std::thread::sleep(Duration::from_millis(10));
         }
         launcher.cancel().cancel();
-        run.join().unwrap().unwrap_err()
-    });
-    assert!(error.is_interrupted(), "{error}");
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        run.join().unwrap()
+    })
 }
 
 #[test]
-fn bad_input_is_refused_before_anything_runs() {
-    let folder = tempfile::tempdir().unwrap();
-    let rig = folder.path().join("rig.toml");
-    fs::write(
-        &rig,
-        "[[node]]\nname = \"a\"\n[[cable]]\nname = \"x\"\nends = [\"a:1\", \"b:1\"]\n",
-    )
-    .unwrap();
-    let file = folder.path().join("file");
-    fs::write(&file, "").unwrap();
-    let refuse = |line: &str| {
-        rail_bench::Plan::from_args(&args(line))
-            .unwrap_err()
-            .to_string()
-    };
-
+fn an_interrupted_run_keeps_what_it_measured() {
+    // The reference, mesh-1's two ranks, and both ranks that will hang.
+    let Measured { report, stopped } =
+        interrupted_after(5, &FakeRank::new("tp ring-1=hang")).unwrap();
+    assert!(stopped.is_some_and(|why| why.is_interrupted()));
     assert_eq!(
-        refuse(&format!("--rig {}", rig.display())),
-        format!(
-            "{}: line 5: cable 'x' ends on node 'b', which the rig does not have; its nodes are 'a'",
-            rig.display()
-        )
+        verdicts(&report),
+        [
+            "single: pass",
+            "tp mesh-1: pass",
+            "tp ring-1: not-run",
+            "tp ring-2: not-run",
+            "tp ring-3: not-run"
+        ]
     );
-    assert!(refuse("--rig /no/such/rig.toml").starts_with("cannot read the rig /no/such/rig.toml"));
-    assert!(refuse("--cables 1..4").contains("nodes 'a' and 'b' have 3"));
-    let output = refuse(&format!("--output {}/reports", file.display()));
+    assert!(report.cells[1].ttft_ms.is_some());
+    assert_eq!(report.measured(), 2);
+    assert!(!report.any_failed());
+
+    let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+    assert_eq!(json["interrupted"], true);
+    assert_eq!(json["cells"][2]["verdict"], "not-run");
+    let text = report.markdown();
     assert!(
-        output.starts_with("cannot write reports to ") && output.contains("--output"),
-        "{output}"
+        text.contains("\n**interrupted**; 2 of 5 cells were measured\n"),
+        "{text}"
     );
+    let unmeasured = "- **tp ring-1, tp ring-2, tp ring-3: not-run**: ";
+    assert!(text.contains(unmeasured), "{text}");
+    assert_eq!(report.csv().matches(",not-run,").count(), 3);
+}
+
+#[test]
+fn a_run_interrupted_in_its_reference_has_nothing_to_report() {
+    let error = interrupted_after(1, &FakeRank::new("single=hang")).unwrap_err();
+    assert!(error.is_interrupted(), "{error}");
+}
+
+#[test]
+fn what_the_caller_left_in_the_environment_does_not_reach_ranks() {
+    const CHILD: &str = "RAIL_BENCH_TEST_CHILD";
+    if env::var_os(CHILD).is_some() {
+        let options = only(Strategy::Tp, Backend::Ring, "1");
+        let report = run(options, &FakeRank::new(""), &PretendCables).unwrap();
+        assert!(report.all_pass(), "{:?}", report.cells);
+        return;
+    }
+    let output = Command::new(env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "what_the_caller_left_in_the_environment_does_not_reach_ranks",
+        ])
+        .env(CHILD, "1")
+        .env("JACCL_RING", "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_sweep_that_the_rig_does_not_allow_is_refused_with_a_remedy() {
+    let refuse = |options: Options| Plan::new(options).unwrap_err();
+    let error = refuse(only(Strategy::Tp, Backend::Ring, "1..4"));
+    assert!(error.to_string().contains("nodes 'a' and 'b' have 3"));
+    let alone = Options {
+        rig: Rig::parse("node = [{ name = \"a\" }]").unwrap(),
+        ..short()
+    };
+    let error = refuse(alone);
+    assert!(matches!(error, SweepError::OneNode(_)));
+    assert!(error.help().is_some_and(|help| help.contains("[[cable]]")));
+}
+
+#[test]
+fn the_defaults_sweep_everything() {
+    let plan = Plan::new(Options::default()).unwrap();
+    assert_eq!(plan.cells.len(), 8);
+    assert!(plan.settings.repeat > 1 && plan.settings.warmup > 0);
 }

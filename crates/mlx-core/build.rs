@@ -6,7 +6,10 @@ use std::env;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    let lib = env::var("DEP_MLX_LIB").expect("mlx-sys publishes DEP_MLX_LIB");
+    // None where MLX is not built, and then nothing is linked.
+    let Ok(lib) = env::var("DEP_MLX_LIB") else {
+        return;
+    };
     println!("cargo::metadata=lib={lib}");
     println!("cargo::rustc-link-arg=-Wl,-rpath,{lib}");
     if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {

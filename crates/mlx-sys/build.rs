@@ -1,19 +1,32 @@
-//! Binds to mlx-c of the MLX build that the toolchain names, and tells
-//! dependents where that build lies (the contract is in `src/lib.rs`).
+//! Makes bindings to the pinned mlx-c, links them to the MLX build that the toolchain
+//! finds, and passes the build's place on to dependents (the contract is in `src/lib.rs`).
 
 use std::{
     env,
     path::{Path, PathBuf},
 };
 
+use toolchain::build_script::Mlx;
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    let mlx = toolchain::build_script::mlx().unwrap_or_else(|error| panic!("{}", error.report()));
-    let header = mlx.prefix.join("include/mlx/c/mlx.h");
-    println!("cargo::rerun-if-changed={}", header.display());
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let mlx = toolchain::build_script::mlx(&out).unwrap_or_else(|error| panic!("{error}"));
+    match &mlx.prefix {
+        Some(prefix) => link(prefix),
+        None => refuse_to_link(&mlx),
+    }
+    generate(&mlx, &out);
+}
 
-    link(&mlx.prefix);
-    generate(&mlx, &header);
+/// Without a build everything compiles and nothing links. The linker names the library
+/// that it misses, so the library's name says what to do.
+fn refuse_to_link(mlx: &Mlx) {
+    println!(
+        "cargo::warning={} is not built, so nothing that uses it can be linked. Run `{}`",
+        mlx.what, mlx.remedy
+    );
+    println!("cargo::rustc-link-lib=dylib=mlxc-is-not-built.-Run-cargo-xtask-build");
 }
 
 /// Links to the shared library and publishes the `DEP_MLX_*` contract.
@@ -33,7 +46,7 @@ fn link(prefix: &Path) {
 }
 
 /// Writes `bindings.rs` from mlx-c's umbrella header and ours.
-fn generate(mlx: &toolchain::build_script::Mlx, header: &Path) {
+fn generate(mlx: &Mlx, out: &Path) {
     // SAFETY: a build script is a process of its own and this one has started no
     // thread, so nothing reads the environment while it changes. bindgen takes
     // libclang's place from nowhere else.
@@ -42,14 +55,15 @@ fn generate(mlx: &toolchain::build_script::Mlx, header: &Path) {
         env::set_var("LIBCLANG_PATH", &mlx.clang.libclang);
     }
 
-    let bindings = bindgen::Builder::default()
-        .header(header.to_string_lossy())
-        .header(
-            mlx.prefix
-                .join("include/rails/build_key.h")
-                .to_string_lossy(),
-        )
-        .clang_arg(format!("-I{}", mlx.prefix.join("include").display()))
+    let includes = mlx.include.iter();
+    let builder = mlx
+        .headers
+        .iter()
+        .fold(bindgen::Builder::default(), |builder, header| {
+            builder.header(header.to_string_lossy())
+        });
+    let bindings = builder
+        .clang_args(includes.map(|folder| format!("-I{}", folder.display())))
         .clang_args(&mlx.clang.args)
         .allowlist_function("_?mlx_.*")
         .allowlist_function("rails_build_key")
@@ -59,9 +73,7 @@ fn generate(mlx: &toolchain::build_script::Mlx, header: &Path) {
         .derive_debug(false)
         .layout_tests(true)
         .generate()
-        .unwrap_or_else(|error| panic!("bindgen could not read {}: {error}", header.display()));
-
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+        .unwrap_or_else(|error| panic!("bindgen could not read {:?}: {error}", mlx.headers));
     bindings
         .write_to_file(out.join("bindings.rs"))
         .unwrap_or_else(|error| {

@@ -58,6 +58,34 @@ impl Patience {
     }
 }
 
+/// A case that no verdict can be had of; nothing of jaccl's.
+#[derive(Debug, thiserror::Error)]
+pub enum Unjudged {
+    /// A group could not be started, or the caller asked to stop.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// A rank was killed by something else than this program, which never does so while a
+    /// case runs: a system that has no memory left, most often.
+    #[error("a rank was killed from outside")]
+    Killed,
+}
+
+/// How a death by SIGKILL begins in words. jaccl cannot cause it.
+const KILLED: [&str; 2] = ["died of signal 9", "was killed by SIGKILL"];
+
+/// The ends of ranks, unless one was killed from outside: what the others say then is of
+/// no use either.
+fn unless_killed(ends: Ends) -> Result<Ends, Unjudged> {
+    let killed = |end: &End| match end {
+        End::Died(how) => KILLED.iter().any(|words| how.starts_with(words)),
+        _ => false,
+    };
+    match ends.values().any(killed) {
+        true => Err(Unjudged::Killed),
+        false => Ok(ends),
+    }
+}
+
 /// What cases are tried on.
 #[derive(Debug, Clone, Copy)]
 pub struct Bench<'a> {
@@ -75,8 +103,9 @@ impl<'a> Bench<'a> {
     /// A case in ranks of its own; nothing when it passes.
     ///
     /// # Errors
-    /// When a group cannot be started, or the caller asked to stop.
-    pub fn alone(&self, case: &Case, patience: Patience) -> Result<Option<Finding>, GroupError> {
+    /// When a group cannot be started, a rank is killed from outside, or the caller asked
+    /// to stop.
+    pub fn alone(&self, case: &Case, patience: Patience) -> Result<Option<Finding>, Unjudged> {
         match case.op {
             Op::Init => self.init(case, patience),
             op if op.is_condition() => self.condition(case, patience),
@@ -95,9 +124,9 @@ impl<'a> Bench<'a> {
         &self,
         setting: Setting,
         patience: Patience,
-    ) -> Result<Result<Group, Finding>, GroupError> {
+    ) -> Result<Result<Group, Finding>, Unjudged> {
         let mut group = self.start(&Setup::of(setting))?;
-        let ends = group.joined(patience.joining(), Until::FirstFailure)?;
+        let ends = unless_killed(group.joined(patience.joining(), Until::FirstFailure)?)?;
         Ok(match finding(&ends) {
             None => Ok(group),
             Some(finding) => Err(while_joining(group.with_cables(finding))),
@@ -112,23 +141,23 @@ impl<'a> Bench<'a> {
     /// of use.
     ///
     /// # Errors
-    /// When the caller asked to stop.
+    /// When a rank is killed from outside, or the caller asked to stop.
     pub fn perform(
         &self,
         group: &mut Group,
         case: &Case,
         patience: Patience,
-    ) -> Result<Option<Finding>, GroupError> {
+    ) -> Result<Option<Finding>, Unjudged> {
         let steps = match case.op {
             Op::Sequence => sequence::steps(case, self.features),
             _ => vec![step(case)],
         };
-        let ends = group.run(
+        let ends = unless_killed(group.run(
             steps.clone(),
             first(case),
             patience.silence(case),
             Until::FirstFailure,
-        )?;
+        )?)?;
         let mut finding = finding(&ends).map(|finding| group.with_cables(finding));
         if let Some(finding) = &mut finding
             && let Some(at) = failed_step(&ends)
@@ -143,13 +172,13 @@ impl<'a> Bench<'a> {
         Ok(finding)
     }
 
-    fn init(&self, case: &Case, patience: Patience) -> Result<Option<Finding>, GroupError> {
+    fn init(&self, case: &Case, patience: Patience) -> Result<Option<Finding>, Unjudged> {
         for _ in 0..JOININGS {
             let group = match self.join(case.setting, patience)? {
                 Ok(group) => group,
                 Err(finding) => return Ok(Some(finding)),
             };
-            let ends = group.leave(patience.joining())?;
+            let ends = unless_killed(group.leave(patience.joining())?)?;
             if let Some(mut finding) = finding(&ends) {
                 finding.detail.push_str(", while leaving");
                 return Ok(Some(finding));
@@ -160,7 +189,7 @@ impl<'a> Bench<'a> {
 
     /// A condition passes when jaccl refuses in its own words, on every rank that can
     /// know.
-    fn condition(&self, case: &Case, patience: Patience) -> Result<Option<Finding>, GroupError> {
+    fn condition(&self, case: &Case, patience: Patience) -> Result<Option<Finding>, Unjudged> {
         let mut group = self.start(&Setup::of_case(case))?;
         let finding = self.condition_in(&mut group, case, patience)?;
         Ok(finding.map(|finding| group.with_cables(finding)))
@@ -171,8 +200,8 @@ impl<'a> Bench<'a> {
         group: &mut Group,
         case: &Case,
         patience: Patience,
-    ) -> Result<Option<Finding>, GroupError> {
-        let joined = group.joined(patience.joining(), Until::All)?;
+    ) -> Result<Option<Finding>, Unjudged> {
+        let joined = unless_killed(group.joined(patience.joining(), Until::All)?)?;
         match case.op {
             Op::NonNeighbour | Op::FailedSend | Op::FailedWire => {
                 if let Some(finding) = finding(&joined) {
@@ -180,10 +209,15 @@ impl<'a> Bench<'a> {
                 }
                 self.message_condition(group, case, patience)
             }
-            Op::NoDevices | Op::NoLibrary if group.available().get(&AFFLICTED) == Some(&true) => {
+            Op::NoDevices | Op::NoLibrary => {
                 let refused = refusals(&joined, 0..case.setting.ranks);
-                let boast = "rank 1 was told by jaccl that RDMA is available";
-                Ok(refused.or_else(|| Some(Finding::new(Verdict::Wrong, boast))))
+                let said = match group.available().get(&AFFLICTED) {
+                    Some(false) => return Ok(refused),
+                    Some(true) => "was told by jaccl that RDMA is available",
+                    None => "did not say whether RDMA is available",
+                };
+                let detail = format!("rank {AFFLICTED} {said}");
+                Ok(refused.or_else(|| Some(Finding::new(Verdict::Wrong, detail))))
             }
             Op::BadRank => Ok(refusals(&joined, 0..1)),
             Op::MissingDevice | Op::MissingGid => Ok(refusals(&joined, 0..case.setting.ranks)
@@ -197,7 +231,7 @@ impl<'a> Bench<'a> {
         group: &mut Group,
         case: &Case,
         patience: Patience,
-    ) -> Result<Option<Finding>, GroupError> {
+    ) -> Result<Option<Finding>, Unjudged> {
         let Direction::Pair { from, to } = case.direction else {
             unreachable!("a condition of a message has a direction");
         };
@@ -207,11 +241,11 @@ impl<'a> Bench<'a> {
             ..step(case)
         }];
         if case.op == Op::NonNeighbour {
-            let ends = group.run(steps, None, limit, Until::All)?;
+            let ends = unless_killed(group.run(steps, None, limit, Until::All)?)?;
             return Ok(refusals(&ends, [from, to]));
         }
         // Over an unreliable connection the receiver cannot know.
-        let ends = group.run(steps, None, limit, Until::FirstFailure)?;
+        let ends = unless_killed(group.run(steps, None, limit, Until::FirstFailure)?)?;
         Ok(refusals(&ends, [from]))
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-use jaccl::{Dtype, Features};
+pub use jaccl::Dtype;
+use jaccl::Features;
+pub use rail_matrix::{Backend, Frames};
 use serde::{Serialize, Serializer};
 
 /// Ranks that jaccl's mesh takes (`MESH_MAX_PEERS` in `mesh_impl.h`).
@@ -149,82 +151,28 @@ impl Op {
     }
 }
 
-/// jaccl's two ways of using cables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Backend {
-    /// Every rank connected with every other.
-    Mesh,
-    /// Every rank connected with its two neighbours.
-    Ring,
-}
-
-impl Backend {
-    /// Both.
-    pub const ALL: [Backend; 2] = [Backend::Mesh, Backend::Ring];
-
-    /// `mesh` or `ring`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Backend::Mesh => "mesh",
-            Backend::Ring => "ring",
-        }
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
-/// jaccl's two frame modes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Frames {
-    /// 4 KiB.
-    Small,
-    /// The largest power of two from 4 to 512 KiB that the message fills.
-    Big,
-}
+impl FromStr for Op {
+    type Err = String;
 
-impl Frames {
-    /// Both.
-    pub const ALL: [Frames; 2] = [Frames::Small, Frames::Big];
-
-    /// `small` or `big`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Frames::Small => "small",
-            Frames::Big => "big",
-        }
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = || Op::ALL.map(Op::name).join(", ");
+        Op::ALL
+            .into_iter()
+            .find(|op| op.name() == name)
+            .ok_or_else(|| format!("unknown op {name:?}; the values are {}", known()))
     }
 }
 
-macro_rules! named {
-    ($($type:ty, $what:literal;)*) => {$(
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.name())
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = String;
-
-            fn from_str(name: &str) -> Result<Self, String> {
-                let known = || Self::ALL.map(Self::name).join(", ");
-                Self::ALL
-                    .into_iter()
-                    .find(|value| value.name() == name)
-                    .ok_or_else(|| format!("unknown {} {name:?}; there are {}", $what, known()))
-            }
-        }
-
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.name())
-            }
-        }
-    )*};
-}
-
-named! {
-    Op, "op";
-    Backend, "backend";
-    Frames, "frames";
+impl Serialize for Op {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 /// From whom to whom.

@@ -175,9 +175,10 @@ impl Group {
         start: Start,
     ) -> Result<Vec<(String, String)>, GroupError> {
         let mut variables = Vec::new();
-        if start.library {
-            variables.extend(self.fabric.provider_env(&programs.provider)?);
-        }
+        variables.extend(match start.library {
+            true => self.fabric.provider_env(&programs.provider)?,
+            false => self.fabric.no_library_env()?,
+        });
         if start.fabric {
             let node = &setup.rig.nodes[start.rank % setup.rig.nodes.len()];
             variables.extend(self.fabric.env(&node.name));

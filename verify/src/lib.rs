@@ -19,19 +19,21 @@
 
 #![forbid(unsafe_code)]
 
-pub mod args;
 pub mod attempt;
 pub mod case;
 pub mod group;
+mod memory;
 pub mod preflight;
 mod process;
 pub mod progress;
 pub mod proof;
 pub mod report;
 pub mod run;
+pub mod selection;
 mod sequence;
 pub mod setup;
 mod sizes;
 mod stack;
 pub mod sweep;
+mod system;
 pub mod verdict;

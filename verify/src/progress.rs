@@ -1,113 +1,151 @@
-//! Tells a person on a terminal how far the sweep is, and everybody what fails.
+//! What is heard of a sweep while it goes on.
 
-use std::{
-    io::IsTerminal,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::sync::{Mutex, PoisonError};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+pub use launch::{Progress, Silent};
 
 use crate::{case::Case, verdict::Finding};
 
-/// Failures that are told one by one as they come. The report has them all.
-const TOLD: u64 = 10;
+/// Failures that are noted one by one as they come. The report has them all.
+const NOTED: u64 = 10;
 
-/// Between two lines of progress where there is no terminal.
-const INTERVAL: Duration = Duration::from_secs(60);
-
-/// Progress on standard error.
-pub struct Progress {
-    bar: ProgressBar,
-    failed: ProgressBar,
-    terminal: bool,
-    silent: bool,
-    told: Mutex<Instant>,
+/// Counts the cases of one step.
+pub(crate) struct Count<'a> {
+    progress: &'a dyn Progress,
+    unit: &'static str,
+    total: u64,
+    counted: Mutex<Counted>,
+    /// Whether failures are noted: those that a proof wants are not news.
+    notes: bool,
 }
 
-impl Progress {
-    /// A bar on a terminal, lines elsewhere.
-    pub fn stderr() -> Self {
-        Self::over(std::io::stderr().is_terminal())
-    }
+#[derive(Default)]
+struct Counted {
+    done: u64,
+    failed: u64,
+}
 
-    /// Says nothing.
-    pub fn silent() -> Self {
-        Progress {
-            silent: true,
-            ..Self::over(false)
-        }
-    }
-
-    fn over(terminal: bool) -> Self {
-        let bar = match terminal {
-            true => ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
-            false => ProgressBar::hidden(),
-        };
-        Progress {
-            bar,
-            failed: ProgressBar::hidden(),
-            terminal,
-            silent: false,
-            told: Mutex::new(Instant::now()),
-        }
-    }
-
-    /// A variant begins; 0 cases when nobody knows how many.
-    pub fn begin(&self, variant: &str, cases: usize) {
-        let template = match cases {
-            0 => "{spinner} {prefix}  {pos} sequences, {elapsed}  {msg}",
-            _ => "{prefix}  {wide_bar} {pos}/{len}  {eta}  {msg}",
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            self.bar.set_style(style);
-        }
-        self.bar.reset();
-        self.bar.set_length(cases as u64);
-        self.bar.set_prefix(variant.to_owned());
-        self.bar.enable_steady_tick(Duration::from_millis(200));
-        if !self.terminal && !self.silent {
-            eprintln!("verifying {variant}");
+impl<'a> Count<'a> {
+    /// Of `total` cases, or of sequences where there is no total.
+    pub fn begin(
+        progress: &'a dyn Progress,
+        (verb, what): (&str, &str),
+        total: Option<usize>,
+        notes: bool,
+    ) -> Self {
+        progress.step(verb, what);
+        Count {
+            progress,
+            unit: if total.is_some() {
+                "cases"
+            } else {
+                "sequences"
+            },
+            total: total.unwrap_or(0) as u64,
+            counted: Mutex::default(),
+            notes,
         }
     }
 
     /// A case is over.
     pub fn case(&self, case: &Case, finding: Option<&Finding>) {
-        self.bar.inc(1);
-        self.tell_now_and_then();
-        let Some(finding) = finding else { return };
-        self.failed.inc(1);
-        let failed = self.failed.position();
-        self.bar.set_message(format!("{failed} failed"));
-        if self.silent {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.done += 1;
+        counted.failed += u64::from(finding.is_some());
+        let what = match counted.failed {
+            0 => self.unit.to_owned(),
+            failed => format!("{}, {failed} failed", self.unit),
+        };
+        self.progress.advance(counted.done, self.total, &what);
+        let Some(finding) = finding.filter(|_| self.notes) else {
             return;
-        }
-        let line = format!("{:>8}  {case}: {}", finding.verdict, finding.detail);
-        match failed {
-            ..=TOLD => self.bar.suspend(|| eprintln!("{line}")),
-            n if n == TOLD + 1 => {
-                self.bar
-                    .suspend(|| eprintln!("          more are counted, and in the report"));
+        };
+        match counted.failed {
+            ..=NOTED => {
+                let line = format!("{:<8} {case}: {}", finding.verdict.name(), finding.detail);
+                self.progress.note(&line);
             }
+            n if n == NOTED + 1 => self.progress.note("more failures are in the report"),
             _ => {}
         }
     }
+}
 
-    /// A log shows that the sweep goes on.
-    fn tell_now_and_then(&self) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.terminal && !self.silent && told.elapsed() > INTERVAL {
-            *told = Instant::now();
-            let (done, failed) = (self.bar.position(), self.failed.position());
-            match self.bar.length().unwrap_or(0) {
-                0 => eprintln!("{done} sequences, {failed} failed"),
-                all => eprintln!("{done} of {all} cases, {failed} failed"),
-            }
+impl Drop for Count<'_> {
+    fn drop(&mut self) {
+        self.progress.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jaccl::Dtype;
+
+    use super::*;
+    use crate::{
+        case::{Backend, Direction, Frames, Op, Setting},
+        verdict::Verdict,
+    };
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Heard {
+        fn push(&self, line: String) {
+            self.0.lock().expect("no panic").push(line);
         }
     }
 
-    /// The variant is over.
-    pub fn end(&self) {
-        self.bar.finish_and_clear();
+    impl Progress for Heard {
+        fn step(&self, verb: &str, what: &str) {
+            self.push(format!("{verb} {what}"));
+        }
+        fn advance(&self, done: u64, total: u64, what: &str) {
+            self.push(format!("{done}/{total} {what}"));
+        }
+        fn finish(&self) {
+            self.push("finished".to_owned());
+        }
+        fn note(&self, text: &str) {
+            self.push(text.to_owned());
+        }
+    }
+
+    #[test]
+    fn failures_are_noted_but_not_thousands() {
+        let case = Case {
+            setting: Setting {
+                backend: Backend::Ring,
+                ranks: 2,
+                wires: 1,
+                frames: Frames::Small,
+            },
+            op: Op::Barrier,
+            bytes: 0,
+            dtype: Dtype::UInt8,
+            direction: Direction::All,
+            in_place: false,
+            seed: 0,
+        };
+        let heard = Heard::default();
+        let count = Count::begin(&heard, ("Verifying", "it"), Some(40), true);
+        count.case(&case, None);
+        let finding = Finding::new(Verdict::Hang, "rank 1 waits");
+        for _ in 0..30 {
+            count.case(&case, Some(&finding));
+        }
+        drop(count);
+        let heard = heard.0.into_inner().expect("no panic");
+        assert_eq!(heard[..2], ["Verifying it", "1/40 cases"]);
+        assert_eq!(heard[2], "2/40 cases, 1 failed");
+        assert_eq!(
+            heard[3],
+            "hang     barrier ring ranks=2 wires=1 frames=small: rank 1 waits"
+        );
+        let noted = heard.iter().filter(|line| line.starts_with("hang")).count();
+        assert_eq!(noted, 10);
+        let more = |line: &&String| line.as_str() == "more failures are in the report";
+        assert_eq!(heard.iter().filter(more).count(), 1);
+        assert_eq!(heard.last().map(String::as_str), Some("finished"));
     }
 }

@@ -1,12 +1,16 @@
 //! Whether a patch does what it claims: without it cases fail as it says, with it they
 //! pass.
 
-use std::fmt::Write;
+use std::{fmt::Write, path::Path};
 
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 use serde::Serialize;
 
-use crate::{run::Outcome, verdict::Verdict};
+use crate::{
+    report::{self, WriteError},
+    run::Outcome,
+    verdict::Verdict,
+};
 
 /// A claim that was tried.
 #[derive(Debug, Clone, Serialize)]
@@ -48,7 +52,7 @@ impl Proof {
             patch,
             before,
             flags,
-            cases: without.cases.len(),
+            cases: without.planned,
             failed_without: fails(before),
             passed_with: with.count()[&Verdict::Pass],
             detail: match first {
@@ -60,46 +64,97 @@ impl Proof {
 
     /// Whether some case fails as claimed without the patch, and all pass with it.
     pub fn holds(&self) -> bool {
-        self.failed_without > 0 && self.passed_with == self.cases
+        self.failed_without > 0 && self.cases > 0 && self.passed_with == self.cases
     }
 }
 
-/// One line a claim, and what was found where it does not hold.
-pub fn markdown(proofs: &[Proof]) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(ASCII_MARKDOWN)
-        .set_header(["mlx", "patch", "holds", "without", "with", "cases"]);
-    for proof in proofs {
-        table.add_row([
-            proof.mlx.clone(),
-            proof.patch.clone(),
-            if proof.holds() { "yes" } else { "NO" }.to_owned(),
-            format!(
-                "{} {} of {}",
-                proof.before, proof.failed_without, proof.cases
-            ),
-            format!("pass {} of {}", proof.passed_with, proof.cases),
-            proof.flags.clone(),
-        ]);
-    }
-    let mut text = format!("{}\n", table.trim_fmt());
-    for proof in proofs.iter().filter(|proof| !proof.holds()) {
-        let _ = writeln!(text, "\n{} does not hold: {}", proof.patch, proof.detail);
-    }
-    text
+/// The proofs of a run, to be rendered.
+#[derive(Debug, Clone, Copy)]
+pub struct Report<'a> {
+    proofs: &'a [Proof],
+    /// How many claims there are.
+    claims: usize,
+    interrupted: bool,
 }
 
-/// Schema `mlx-rails/verify-patches/1`.
-pub fn json(proofs: &[Proof]) -> String {
-    let rows: Vec<_> = proofs
-        .iter()
-        .map(|proof| {
-            let mut row = serde_json::to_value(proof).expect("a proof is plain data");
-            row["holds"] = proof.holds().into();
-            row
-        })
-        .collect();
-    let report = serde_json::json!({"schema": "mlx-rails/verify-patches/1", "proofs": rows});
-    serde_json::to_string_pretty(&report).expect("a report is plain data")
+impl<'a> Report<'a> {
+    /// Of the claims that were tried, out of `claims`.
+    pub fn new(proofs: &'a [Proof], claims: usize, interrupted: bool) -> Self {
+        Report {
+            proofs,
+            claims,
+            interrupted,
+        }
+    }
+
+    /// One line a claim, and what was found where it does not hold.
+    pub fn markdown(&self) -> String {
+        let mut table = Table::new();
+        table
+            .load_style(ASCII_MARKDOWN)
+            .set_header(["mlx", "patch", "holds", "without", "with", "cases"]);
+        for proof in self.proofs {
+            table.add_row([
+                proof.mlx.clone(),
+                proof.patch.clone(),
+                if proof.holds() { "yes" } else { "NO" }.to_owned(),
+                format!(
+                    "{} {} of {}",
+                    proof.before, proof.failed_without, proof.cases
+                ),
+                format!("pass {} of {}", proof.passed_with, proof.cases),
+                // A bar would begin another column.
+                proof.flags.replace('|', "\\|"),
+            ]);
+        }
+        let mut text = format!("{}\n", table.trim_fmt());
+        for proof in self.proofs.iter().filter(|proof| !proof.holds()) {
+            let _ = writeln!(text, "\n{} does not hold: {}", proof.patch, proof.detail);
+        }
+        if self.interrupted {
+            let _ = writeln!(
+                text,
+                "\nInterrupted: {} of {} claims were tried. The same command tries all of them \
+                 again; the builds are kept.",
+                self.proofs.len(),
+                self.claims
+            );
+        }
+        text
+    }
+
+    /// Schema `mlx-rails/verify-patches/1`.
+    pub fn json(&self) -> String {
+        let rows: Vec<_> = self
+            .proofs
+            .iter()
+            .map(|proof| {
+                let mut row = serde_json::to_value(proof).expect("a proof is plain data");
+                row["holds"] = proof.holds().into();
+                row
+            })
+            .collect();
+        let report = serde_json::json!({
+            "schema": "mlx-rails/verify-patches/1",
+            "interrupted": self.interrupted,
+            "claims": self.claims,
+            "proofs": rows,
+        });
+        serde_json::to_string_pretty(&report).expect("a report is plain data")
+    }
+
+    /// Writes `verify-patches.json` and `verify-patches.md` into a folder. None is put in
+    /// place before both are whole.
+    ///
+    /// # Errors
+    /// When one of them cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<(), WriteError> {
+        report::write_all(
+            folder,
+            [
+                ("verify-patches.json", self.json() + "\n"),
+                ("verify-patches.md", self.markdown()),
+            ],
+        )
+    }
 }

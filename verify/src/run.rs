@@ -4,20 +4,24 @@ use std::{
     collections::BTreeMap,
     num::NonZeroUsize,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use jaccl::Dtype;
-use launch::Launcher;
+use launch::{Interrupted, Launcher};
 
 use crate::{
-    args::{Level, Selection},
-    attempt::{Bench, Patience},
+    attempt::{Bench, Patience, Unjudged},
     case::{Case, Direction, Op, Setting},
     group::{Group, GroupError, Programs},
-    progress::Progress,
+    memory::Memory,
+    progress::{Count, Progress},
+    selection::{Level, Selection, SelectionError},
     sequence, sweep,
     verdict::{Finding, Verdict},
 };
@@ -43,28 +47,65 @@ impl Variant {
 }
 
 /// What came of a variant.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Outcome {
     /// Which.
     pub variant: Variant,
     /// Every case that was run, in order, and what was found if it did not pass.
     pub cases: Vec<(Case, Option<Finding>)>,
+    /// How many cases there are to run; as many as were run where the run has no end of
+    /// its own.
+    pub planned: usize,
     /// Cases that were left out, for want of memory.
     pub skipped: Vec<Case>,
+    /// Cases that were run and have no verdict, because something outside of this program
+    /// killed a rank (SIGKILL), as a system does that has no memory left.
+    pub killed: Vec<Case>,
     /// Hangs that did not come again when their case was run alone, with more time.
     pub dismissed: Vec<Case>,
+    /// Why the run did not come to its end.
+    pub stopped: Option<Stop>,
     /// How long it took.
     pub took: Duration,
 }
 
+/// Why a run did not come to its end.
+#[derive(Debug)]
+pub enum Stop {
+    /// The caller asked to stop.
+    Interrupted,
+    /// A group of ranks could not be started; nothing of jaccl's.
+    Failed(GroupError),
+}
+
+impl From<GroupError> for Stop {
+    fn from(error: GroupError) -> Self {
+        match error {
+            GroupError::Interrupted(_) => Stop::Interrupted,
+            error => Stop::Failed(error),
+        }
+    }
+}
+
 impl Outcome {
-    fn new(variant: &Variant) -> Self {
+    fn new(variant: &Variant, planned: usize) -> Self {
         Outcome {
             variant: variant.clone(),
             cases: Vec::new(),
+            planned,
             skipped: Vec::new(),
+            killed: Vec::new(),
             dismissed: Vec::new(),
+            stopped: None,
             took: Duration::ZERO,
+        }
+    }
+
+    /// Of a variant that was to be run when the caller asked to stop.
+    pub fn not_begun(variant: &Variant) -> Self {
+        Outcome {
+            stopped: Some(Stop::Interrupted),
+            ..Outcome::new(variant, 0)
         }
     }
 
@@ -86,7 +127,28 @@ impl Outcome {
 
     /// Whether every case was run and passed, and there was one.
     pub fn passed(&self) -> bool {
-        !self.cases.is_empty() && self.skipped.is_empty() && self.failures().next().is_none()
+        !self.cases.is_empty()
+            && self.stopped.is_none()
+            && self.skipped.is_empty()
+            && self.killed.is_empty()
+            && self.failures().next().is_none()
+    }
+
+    /// Whether the caller asked to stop before the end.
+    pub fn interrupted(&self) -> bool {
+        matches!(self.stopped, Some(Stop::Interrupted))
+    }
+
+    fn add(&mut self, done: Done) {
+        let Done { case, judged } = done;
+        match judged {
+            Judgement::Skipped => self.skipped.push(case),
+            Judgement::Killed => self.killed.push(case),
+            Judgement::Judged(Judged { finding, dismissed }) => {
+                self.dismissed.extend(dismissed.then_some(case));
+                self.cases.push((case, finding));
+            }
+        }
     }
 }
 
@@ -97,32 +159,38 @@ pub fn verdict(finding: &Option<Finding>) -> Verdict {
         .map_or(Verdict::Pass, |finding| finding.verdict)
 }
 
-/// A run that could not be made; nothing of jaccl's.
+/// A run that was not begun; nothing of jaccl's.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// A group could not be started, or the caller asked to stop.
-    #[error(transparent)]
-    Group(#[from] GroupError),
     /// The build cannot be loaded.
     #[error(transparent)]
     Library(#[from] jaccl::Error),
+    /// The level cannot obey the selection.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
     /// An empty check proves nothing.
     #[error(
-        "the selection leaves no case{} for {variant}; leave out a flag, or see `cargo xtask verify --help` for what there is",
-        .op.map(|op| format!(" of {op}")).unwrap_or_default()
+        "the selection leaves no case{} for {variant}",
+        .of.as_ref().map(|of| format!(" of {of}")).unwrap_or_default()
     )]
     Nothing {
         /// The variant's name.
         variant: String,
-        /// What was asked for by name, among others that have cases.
-        op: Option<Op>,
+        /// What was asked for by name, among others that have cases: an op, or a flag with
+        /// its value.
+        of: Option<String>,
     },
 }
 
 impl RunError {
-    /// Whether the caller asked for it.
-    pub fn interrupted(&self) -> bool {
-        matches!(self, RunError::Group(GroupError::Interrupted(_)))
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            RunError::Nothing { .. } => Some(
+                "leave out a flag, or see `cargo xtask verify --help` for what there is".to_owned(),
+            ),
+            RunError::Library(_) | RunError::Selection(_) => None,
+        }
     }
 }
 
@@ -134,25 +202,112 @@ pub struct Runner<'a> {
     pub jobs: NonZeroUsize,
     /// Starts the ranks; its wish to stop ends them.
     pub launcher: &'a Launcher,
-    /// Who is told.
-    pub progress: &'a Progress,
+    /// Hears how far the sweep is.
+    pub progress: &'a dyn Progress,
+}
+
+/// What workers share: what is to be done next, and whether to go on.
+struct Shared<'a, Work> {
+    work: Mutex<Work>,
+    done: Mutex<BTreeMap<usize, Vec<Done>>>,
+    stop: Mutex<Option<Stop>>,
+    stopped: AtomicBool,
+    memory: Memory,
+    count: Count<'a>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<'a, Work> Shared<'a, Work> {
+    fn new(work: Work, count: Count<'a>) -> Self {
+        Shared {
+            work: Mutex::new(work),
+            done: Mutex::default(),
+            stop: Mutex::default(),
+            stopped: AtomicBool::new(false),
+            memory: Memory::of_this_machine(),
+            count,
+        }
+    }
+
+    /// Has every worker stop before its next case. The first reason stands: what follows
+    /// from it says less.
+    fn stop(&self, reason: Stop) {
+        lock(&self.stop).get_or_insert(reason);
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.stopped.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, place: usize, done: Done) {
+        match &done.judged {
+            Judgement::Judged(judged) => self.count.case(&done.case, judged.finding.as_ref()),
+            Judgement::Skipped | Judgement::Killed => self.count.case(&done.case, None),
+        }
+        lock(&self.done).entry(place).or_default().push(done);
+    }
+
+    /// All that was done, in the order of the work.
+    fn outcome(self, mut outcome: Outcome, started: Instant) -> Outcome {
+        let done = self
+            .done
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        for done in done.into_values().flatten() {
+            outcome.add(done);
+        }
+        outcome.stopped = self
+            .stop
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        outcome.took = started.elapsed();
+        outcome
+    }
 }
 
 impl Runner<'_> {
-    /// Groups at once where nobody says: ranks spin, two and more of them, each on a
-    /// processor if it can get one.
+    /// Groups at once where the caller does not say: ranks spin, two and more of them, each
+    /// on a processor if it can get one.
     pub fn usual_jobs() -> NonZeroUsize {
         let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         NonZeroUsize::new(processors / 4).unwrap_or(NonZeroUsize::MIN)
     }
 
-    /// Runs the cases of a level that a selection leaves.
+    /// Runs the cases of a level that a selection leaves. A run that is interrupted or
+    /// fails keeps what was found by then ([`Outcome::stopped`]).
     ///
     /// # Errors
-    /// When nothing is left, the build cannot be loaded, groups cannot be started, or
-    /// the caller asked to stop.
+    /// When nothing is left, or the build cannot be loaded.
     pub fn sweep(
         &self,
+        variant: &Variant,
+        level: Level,
+        selection: &Selection,
+    ) -> Result<Outcome, RunError> {
+        self.sweep_as(("Verifying", &variant.name()), variant, level, selection)
+    }
+
+    /// The same for a proof: with words of its own for the progress, and without a note for
+    /// each failure, since some are wanted.
+    ///
+    /// # Errors
+    /// As for [`Runner::sweep`].
+    pub fn prove(
+        &self,
+        what: &str,
+        variant: &Variant,
+        selection: &Selection,
+    ) -> Result<Outcome, RunError> {
+        self.sweep_as(("Proving", what), variant, Level::Quick, selection)
+    }
+
+    fn sweep_as(
+        &self,
+        (verb, what): (&str, &str),
         variant: &Variant,
         level: Level,
         selection: &Selection,
@@ -160,64 +315,46 @@ impl Runner<'_> {
         let started = Instant::now();
         let features = jaccl::Library::open(&variant.library)?.features();
         let cases = sweep::cases(level, selection, features);
-        let nothing = |op| RunError::Nothing {
+        let nothing = |of| RunError::Nothing {
             variant: variant.name(),
-            op,
+            of,
         };
         if cases.is_empty() {
             return Err(nothing(None));
         }
         let mut named = selection.op.iter().filter(|op| op.is_in(features));
         if let Some(op) = named.find(|op| !cases.iter().any(|case| case.op == **op)) {
-            return Err(nothing(Some(*op)));
+            return Err(nothing(Some(op.to_string())));
         }
-        let (cases, skipped) = within_memory(cases);
-        self.progress.begin(&variant.name(), cases.len());
+        if let Some(unused) = selection.unused(&cases) {
+            return Err(nothing(Some(unused)));
+        }
+        let outcome = Outcome::new(variant, cases.len());
         let bench = self.bench(variant, features);
-        let settings = by_setting(cases);
-        let queue = Mutex::new(settings.into_iter().enumerate());
-        let results = Mutex::new(BTreeMap::new());
-        let work = || -> Result<(), GroupError> {
-            loop {
-                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some((index, cases)) = next else {
-                    return Ok(());
+        let count = Count::begin(
+            self.progress,
+            (verb, what),
+            Some(cases.len()),
+            verb != "Proving",
+        );
+        let shared = Shared::new(by_setting(cases).into_iter().enumerate(), count);
+        self.work(|| {
+            while shared.goes_on() {
+                let Some((place, cases)) = lock(&shared.work).next() else {
+                    return;
                 };
-                let done = self.sweep_setting(&bench, cases)?;
-                results
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(index, done);
+                self.sweep_setting(&bench, &shared, place, cases);
             }
-        };
-        thread::scope(|scope| {
-            let workers: Vec<_> = (0..self.jobs.get()).map(|_| scope.spawn(work)).collect();
-            workers
-                .into_iter()
-                .try_for_each(|worker| worker.join().expect("a worker does not panic"))
-        })?;
-        self.progress.end();
-        let mut outcome = Outcome {
-            skipped,
-            took: started.elapsed(),
-            ..Outcome::new(variant)
-        };
-        for done in results
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-            .into_values()
-        {
-            outcome.cases.extend(done.cases);
-            outcome.dismissed.extend(done.dismissed);
-        }
-        Ok(outcome)
+        });
+        Ok(shared.outcome(outcome, started))
     }
 
-    /// Runs sequences, each with the next seed, until the caller asks to stop or the
-    /// time is over.
+    /// Runs sequences, each with the next seed, until the caller asks to stop or the time
+    /// is over. Being asked to stop is the usual end, and no interruption.
     ///
     /// # Errors
-    /// As for [`Runner::sweep`], save that being asked to stop is the usual end.
+    /// When the selection names what a sequence does not have, or the build cannot be
+    /// loaded.
     pub fn soak(
         &self,
         variant: &Variant,
@@ -225,29 +362,37 @@ impl Runner<'_> {
         seed: u64,
         until: Option<Instant>,
     ) -> Result<Outcome, RunError> {
+        selection.check_soak()?;
         let started = Instant::now();
         let features = jaccl::Library::open(&variant.library)?.features();
         let bench = self.bench(variant, features);
-        let mut outcome = Outcome::new(variant);
-        self.progress.begin(&variant.name(), 0);
-        for seed in seed.. {
-            if until.is_some_and(|until| Instant::now() > until) {
-                break;
+        let count = Count::begin(self.progress, ("Soaking", &variant.name()), None, true);
+        let shared = Shared::new((seed..).enumerate(), count);
+        let over = || until.is_some_and(|until| Instant::now() > until);
+        self.work(|| {
+            while shared.goes_on() && !over() {
+                let Some((place, seed)) = lock(&shared.work).next() else {
+                    return;
+                };
+                let case = soak_case(seed, selection);
+                self.judge_next(&shared, place, case, || self.judge_alone(&bench, &case));
             }
-            let case = soak_case(seed, selection);
-            match self.judge_alone(&bench, &case) {
-                Ok(Judged { finding, dismissed }) => {
-                    self.progress.case(&case, finding.as_ref());
-                    outcome.dismissed.extend(dismissed.then_some(case));
-                    outcome.cases.push((case, finding));
-                }
-                Err(GroupError::Interrupted(_)) => break,
-                Err(error) => return Err(error.into()),
-            }
+        });
+        let mut outcome = shared.outcome(Outcome::new(variant, 0), started);
+        outcome.planned = outcome.cases.len() + outcome.skipped.len() + outcome.killed.len();
+        if outcome.interrupted() {
+            outcome.stopped = None;
         }
-        self.progress.end();
-        outcome.took = started.elapsed();
         Ok(outcome)
+    }
+
+    /// Does the same in as many threads as there are jobs.
+    fn work(&self, work: impl Fn() + Sync) {
+        thread::scope(|scope| {
+            for _ in 0..self.jobs.get() {
+                scope.spawn(&work);
+            }
+        });
     }
 
     fn bench<'b>(&'b self, variant: &'b Variant, features: jaccl::Features) -> Bench<'b> {
@@ -260,25 +405,59 @@ impl Runner<'_> {
     }
 
     /// The cases of one setting, in one group for as long as nothing fails.
-    fn sweep_setting(&self, bench: &Bench<'_>, cases: Vec<Case>) -> Result<Done, GroupError> {
-        let mut done = Done::default();
+    fn sweep_setting<Work>(
+        &self,
+        bench: &Bench<'_>,
+        shared: &Shared<'_, Work>,
+        place: usize,
+        cases: Vec<Case>,
+    ) {
         let mut group: Option<Group> = None;
         let mut previous = None;
         for case in cases {
-            let judged = if case.op.is_condition() || case.op == Op::Init {
-                self.judge_alone(bench, &case)?
-            } else {
-                self.judge(bench, &mut group, previous, &case)?
-            };
+            if !shared.goes_on() {
+                return;
+            }
+            self.judge_next(shared, place, case, || {
+                if case.op.is_condition() || case.op == Op::Init {
+                    self.judge_alone(bench, &case)
+                } else {
+                    let judged = self.judge(bench, &mut group, previous, &case);
+                    if judged.is_err() {
+                        group = None;
+                    }
+                    judged
+                }
+            });
             previous = group.is_some().then_some(case);
-            self.progress.case(&case, judged.finding.as_ref());
-            done.dismissed.extend(judged.dismissed.then_some(case));
-            done.cases.push((case, judged.finding));
         }
-        Ok(done)
     }
 
-    fn judge_alone(&self, bench: &Bench<'_>, case: &Case) -> Result<Judged, GroupError> {
+    /// Judges a case once there is memory for it, and has every worker stop where that
+    /// cannot be done.
+    fn judge_next<Work>(
+        &self,
+        shared: &Shared<'_, Work>,
+        place: usize,
+        case: Case,
+        judge: impl FnOnce() -> Result<Judged, Unjudged>,
+    ) {
+        let memory = match shared.memory.promise(case.memory(), self.launcher.cancel()) {
+            Ok(memory) => memory,
+            Err(Interrupted) => return shared.stop(Stop::Interrupted),
+        };
+        let judged = match memory {
+            None => Judgement::Skipped,
+            Some(_promise) => match judge() {
+                Ok(judged) => Judgement::Judged(judged),
+                Err(Unjudged::Killed) => Judgement::Killed,
+                Err(Unjudged::Group(error)) => return shared.stop(error.into()),
+            },
+        };
+        shared.add(place, Done { case, judged });
+    }
+
+    fn judge_alone(&self, bench: &Bench<'_>, case: &Case) -> Result<Judged, Unjudged> {
         let Some(suspected) = bench.alone(case, Patience::Short)? else {
             return Ok(Judged::default());
         };
@@ -292,7 +471,7 @@ impl Runner<'_> {
         group: &mut Option<Group>,
         previous: Option<Case>,
         case: &Case,
-    ) -> Result<Judged, GroupError> {
+    ) -> Result<Judged, Unjudged> {
         if group.is_none() {
             match bench.join(case.setting, Patience::Short)? {
                 Ok(joined) => *group = Some(joined),
@@ -324,7 +503,7 @@ impl Runner<'_> {
         case: &Case,
         suspected: Finding,
         previous: Option<Case>,
-    ) -> Result<Judged, GroupError> {
+    ) -> Result<Judged, Unjudged> {
         if let Some(finding) = bench.alone(case, Patience::Long)? {
             return Ok(Judged::found(finding));
         }
@@ -351,10 +530,18 @@ impl Runner<'_> {
     }
 }
 
-#[derive(Default)]
+/// A case that is over.
 struct Done {
-    cases: Vec<(Case, Option<Finding>)>,
-    dismissed: Vec<Case>,
+    case: Case,
+    judged: Judgement,
+}
+
+enum Judgement {
+    Judged(Judged),
+    /// There is not the memory for it.
+    Skipped,
+    /// Something else killed a rank.
+    Killed,
 }
 
 #[derive(Default)]
@@ -372,25 +559,6 @@ impl Judged {
     }
 }
 
-/// Leaves out what this machine has not the memory for now. Where the system does not
-/// say how much there is, nothing is left out.
-fn within_memory(cases: Vec<Case>) -> (Vec<Case>, Vec<Case>) {
-    let available = available_memory().unwrap_or(usize::MAX);
-    cases
-        .into_iter()
-        .partition(|case| case.memory() < available)
-}
-
-/// `MemAvailable` of `/proc/meminfo`, in bytes.
-fn available_memory() -> Option<usize> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find(|line| line.starts_with("MemAvailable:"))?;
-    let kilobytes: usize = line.split_whitespace().nth(1)?.parse().ok()?;
-    kilobytes.checked_mul(1024)
-}
-
 /// Cases come sorted by setting.
 fn by_setting(cases: Vec<Case>) -> Vec<Vec<Case>> {
     let mut settings: Vec<Vec<Case>> = Vec::new();
@@ -403,26 +571,54 @@ fn by_setting(cases: Vec<Case>) -> Vec<Vec<Case>> {
     settings
 }
 
-/// What a seed makes of a soak, where the selection leaves it free.
+/// What a seed makes of a soak: of each field one of the selection's values, else what the
+/// seed draws.
 fn soak_case(seed: u64, selection: &Selection) -> Case {
     let drawn = sequence::setting(seed);
-    let pick = |wanted: &[usize], drawn: usize| match wanted {
-        [] => drawn,
-        wanted => wanted[drawn % wanted.len()],
-    };
+    let mut random = fastrand::Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    fn pick<T: Copy>(random: &mut fastrand::Rng, wanted: &[T], drawn: T) -> T {
+        random.choice(wanted).copied().unwrap_or(drawn)
+    }
     let setting = Setting {
-        backend: *selection.backend.first().unwrap_or(&drawn.backend),
-        ranks: pick(&selection.ranks, drawn.ranks),
-        wires: pick(&selection.wires, drawn.wires),
-        frames: *selection.frames.first().unwrap_or(&drawn.frames),
+        backend: pick(&mut random, &selection.backend, drawn.backend),
+        ranks: pick(&mut random, &selection.ranks, drawn.ranks),
+        wires: pick(&mut random, &selection.wires, drawn.wires),
+        frames: pick(&mut random, &selection.frames, drawn.frames),
     };
     Case {
         setting,
         op: Op::Sequence,
-        bytes: *selection.bytes.first().unwrap_or(&sweep::SOAK_LONGEST),
+        bytes: pick(&mut random, &selection.bytes, sweep::SOAK_LONGEST),
         dtype: Dtype::UInt8,
         direction: Direction::All,
         in_place: false,
         seed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Backend, Frames};
+
+    #[test]
+    fn a_soak_uses_every_value_that_was_asked_for_and_no_other() {
+        let flags = "--backend mesh,ring --ranks 2,5 --wires 4 --bytes 1000,2000 --frames small";
+        let flags: Vec<String> = flags.split_whitespace().map(str::to_owned).collect();
+        let selection = Selection::parse(&flags).expect("a selection");
+        let cases: Vec<Case> = (1..200).map(|seed| soak_case(seed, &selection)).collect();
+        assert_eq!(selection.unused(&cases), None);
+        for Case { setting, bytes, .. } in cases {
+            assert!([2, 5].contains(&setting.ranks) && [1000, 2000].contains(&bytes));
+            assert_eq!((setting.wires, setting.frames), (4, Frames::Small));
+        }
+        // What is left out is drawn, and the same seed draws the same.
+        let free: Vec<Case> = (1..200)
+            .map(|seed| soak_case(seed, &Selection::default()))
+            .collect();
+        for backend in Backend::ALL {
+            assert!(free.iter().any(|case| case.setting.backend == backend));
+        }
+        assert_eq!(free[0], soak_case(1, &Selection::default()));
     }
 }

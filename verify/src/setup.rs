@@ -20,7 +20,7 @@ pub const AFFLICTED: usize = 1;
 pub struct Start {
     /// The rank that it is told to be.
     pub rank: usize,
-    /// Whether it finds a libibverbs.
+    /// Whether it finds a libibverbs. If not, it finds the system's neither.
     pub library: bool,
     /// Whether it is on the fabric, so that it has devices.
     pub fabric: bool,

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use jaccl::Dtype;
 
 use crate::{
-    args::Level,
     case::{Backend, Frames, Op, Setting},
+    selection::Level,
 };
 
 /// `FRAME_SIZE` in `rdma.h`.

@@ -3,8 +3,8 @@
 use jaccl::{Dtype, Features};
 
 use crate::{
-    args::{Level, Selection},
     case::{Backend, Case, Direction, Frames, Op, Setting},
+    selection::{Level, Selection},
     sizes,
 };
 
@@ -86,10 +86,7 @@ fn selected(selection: &Selection, case: &Case) -> bool {
         && chosen(&selection.direction, &case.direction)
         && chosen(&selection.in_place, &case.in_place)
         && (selection.seed.is_empty() || selection.seed.contains(&case.seed))
-        && selection.filter.as_ref().is_none_or(|filter| {
-            let line = case.to_string();
-            filter.split_whitespace().all(|word| line.contains(word))
-        })
+        && selection.keeps(case)
 }
 
 fn of_op(level: Level, selection: &Selection, op: Op) -> Vec<Case> {

@@ -2,14 +2,14 @@
 
 use std::{collections::HashSet, fs, sync::LazyLock, time::Duration};
 
-use clap::Parser;
 use jaccl::{Dtype, Features};
 use proptest::{prelude::*, sample::Index};
 use rail_verify::{
-    args::{Level, Selection, VerifyArgs},
     case::{Backend, Case, Direction, Frames, Op, Setting},
+    proof::{self, Proof},
     report::{Report, check_output},
-    run::{Outcome, Variant},
+    run::{Outcome, Stop, Variant},
+    selection::{Level, Selection},
     sweep,
     verdict::{Finding, Verdict},
 };
@@ -22,13 +22,6 @@ const EVERYTHING: Features = Features {
 
 static FULL: LazyLock<Vec<Case>> =
     LazyLock::new(|| sweep::cases(Level::Full, &Selection::default(), EVERYTHING));
-
-/// The command line as `xtask` embeds it.
-#[derive(Debug, Parser)]
-struct Cli {
-    #[command(flatten)]
-    verify: VerifyArgs,
-}
 
 fn case(op: Op, backend: Backend, wires: usize, bytes: usize) -> Case {
     let direction = match op.is_message() {
@@ -72,9 +65,12 @@ fn outcome(series: &str, cases: Vec<(Case, Option<Finding>)>) -> Outcome {
                 },
             }),
         },
+        planned: cases.len(),
         cases,
         skipped: vec![],
+        killed: vec![],
         dismissed: vec![],
+        stopped: None,
         took: Duration::from_secs(7),
     }
 }
@@ -179,6 +175,73 @@ fn the_page_shows_every_cell_and_needs_nothing_else() {
 }
 
 #[test]
+fn what_did_not_come_to_its_end_is_marked_in_every_format() {
+    let mut begun = outcome(
+        "patched",
+        cases().into_iter().map(|case| (case, None)).collect(),
+    );
+    begun.planned = begun.cases.len() + 100;
+    begun.stopped = Some(Stop::Interrupted);
+    let later = Outcome::not_begun(&begun.variant);
+    assert!(!begun.passed() && !later.passed());
+    let (cases, planned) = (begun.cases.len(), begun.planned);
+    let outcomes = [begun, later];
+    let report = Report::new(Level::Quick, &outcomes);
+    assert!(report.interrupted());
+    let line = format!("interrupted after {cases} of {planned} cases. The same command tries all");
+    for text in [report.markdown(), report.html()] {
+        assert!(text.contains(&line), "{text}");
+        assert!(text.contains("interrupted before its first case"), "{text}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+    assert_eq!(json["interrupted"], true);
+    assert_eq!(json["variants"][0]["interrupted"], true);
+    assert_eq!(json["variants"][0]["planned"], planned);
+    assert_eq!(json["variants"][1]["cases"], 0);
+}
+
+#[test]
+fn a_case_whose_rank_was_killed_is_no_pass_and_no_crash() {
+    let mut outcome = outcome(
+        "patched",
+        vec![(case(Op::AllSum, Backend::Mesh, 1, 64), None)],
+    );
+    assert!(outcome.passed());
+    outcome.killed = vec![case(Op::AllGather, Backend::Mesh, 1, 64)];
+    assert!(!outcome.passed());
+    let outcomes = [outcome];
+    let report = Report::new(Level::Quick, &outcomes);
+    assert!(report.markdown().contains("1 case was NOT judged"));
+    let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+    assert_eq!(json["variants"][0]["verdicts"]["crash"], 0);
+    let killed = json["variants"][0]["killed"][0].as_str().unwrap();
+    assert!(killed.starts_with("--op all_gather"), "{killed}");
+}
+
+#[test]
+fn proofs_are_written_and_marked_when_interrupted() {
+    let recv = case(Op::Recv, Backend::Ring, 3, 8192);
+    let without = outcome("patched", vec![(recv, stock(&recv))]);
+    let with = outcome("patched", vec![(recv, None)]);
+    let names = ("0.31.2".to_owned(), "ring-recv-prefill".to_owned());
+    let claim = (Verdict::Hang, "--op recv".to_owned());
+    let proofs = [Proof::new(names, claim, &without, &with)];
+    assert!(proofs[0].holds());
+    let folder = tempfile::tempdir().unwrap();
+    proof::Report::new(&proofs, 2, true)
+        .write(folder.path())
+        .unwrap();
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&read("verify-patches.json")).unwrap();
+    assert_eq!(
+        (&json["interrupted"], &json["claims"]),
+        (&true.into(), &2.into())
+    );
+    assert_eq!(json["proofs"][0]["holds"], true);
+    assert!(read("verify-patches.md").contains("Interrupted: 1 of 2 claims were tried"));
+}
+
+#[test]
 fn what_jaccl_says_is_text_on_the_page() {
     let evil = "<img onerror=\"x\">&'</style>";
     let cases = vec![(
@@ -260,8 +323,9 @@ fn a_report_that_cannot_be_written_names_the_place() {
     let parent = tempfile::tempdir().unwrap();
     let file = parent.path().join("file");
     fs::write(&file, "").unwrap();
-    let error = check_output(&file).unwrap_err().to_string();
-    assert!(error.contains(&*file.to_string_lossy()) && error.contains("another folder"));
+    let error = check_output(&file).unwrap_err();
+    assert!(error.to_string().contains(&*file.to_string_lossy()));
+    assert!(error.help().unwrap().contains("another folder"));
 }
 
 #[test]
@@ -289,8 +353,9 @@ proptest! {
     fn the_flags_of_a_case_select_it_and_no_other(index: Index) {
         let case = *index.get(&FULL);
         let flags = case.flags();
-        let args = Cli::try_parse_from(["verify"].into_iter().chain(words(&flags)));
-        let args = args.map_err(|error| TestCaseError::fail(error.to_string()))?.verify;
-        prop_assert_eq!(sweep::cases(args.level, &args.selection, EVERYTHING), [case]);
+        let flags: Vec<String> = words(&flags).map(str::to_owned).collect();
+        let selection = Selection::parse(&flags);
+        let selection = selection.map_err(|error| TestCaseError::fail(error.to_string()))?;
+        prop_assert_eq!(sweep::cases(Level::Quick, &selection, EVERYTHING), [case]);
     }
 }

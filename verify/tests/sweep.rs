@@ -2,10 +2,11 @@
 
 use jaccl::{Dtype, Features};
 use rail_verify::{
-    args::{Level, Selection},
     case::{Backend, Case, Direction, Frames, Op, Setting},
+    selection::{Level, Selection, SelectionError},
     sweep::cases,
 };
+use toolchain::{Toolchain, pin::Pin, series::Series};
 
 const EVERYTHING: Features = Features {
     barrier: true,
@@ -111,6 +112,84 @@ fn words_filter_lines() {
     }
 }
 
+/// A word that is a part of another one keeps nothing.
+#[test]
+fn words_of_a_filter_are_whole() {
+    let filtered = |filter: &str| {
+        let flags = ["--filter".to_owned(), filter.to_owned()];
+        cases_with(&Selection::parse(&flags).expect("a selection"))
+    };
+    let halves = filtered("all_sum f16");
+    assert!(!halves.is_empty());
+    assert!(halves.iter().all(|case| case.dtype == Dtype::Float16));
+    for (filter, bytes) in [("bytes=1", 1), ("recv bytes=4096", 4096)] {
+        let cases = filtered(filter);
+        assert!(!cases.is_empty());
+        assert!(cases.iter().all(|case| case.bytes == bytes), "{filter}");
+    }
+    assert!(
+        filtered("0->1")
+            .iter()
+            .all(|case| case.op.is_message() || case.op.is_condition())
+    );
+    assert!(
+        filtered("all").is_empty(),
+        "no field of a line is just that"
+    );
+}
+
+#[test]
+fn a_selection_is_read_with_lists_and_with_equals_signs() {
+    let selection = select("--op recv,send --wires=3 --seed 7,8 --in-place true,false");
+    assert_eq!(selection.op, [Op::Recv, Op::Send]);
+    assert_eq!((selection.wires, selection.seed), (vec![3], vec![7, 8]));
+    assert_eq!(selection.in_place, [true, false]);
+}
+
+#[test]
+fn a_soak_refuses_what_it_cannot_obey_and_names_the_flag() {
+    for flags in [
+        "--op recv",
+        "--op sequence,recv",
+        "--dtype f32",
+        "--direction 0->1",
+        "--in-place true",
+        "--wires 5",
+        "--seed 1,2",
+        "--filter ring",
+    ] {
+        let flag = flags.split(' ').next().expect("a flag");
+        let error = select(flags).check_soak().expect_err(flags);
+        assert!(matches!(error, SelectionError::Soak { .. }));
+        assert!(error.to_string().contains(flag), "{error}");
+    }
+    let obeyed = "--op sequence --backend mesh,ring --ranks 2,3 --wires 1,4 --bytes 1,2 \
+                  --frames big --seed 1";
+    assert_eq!(select(obeyed).check_soak(), Ok(()));
+}
+
+/// What the patches claim is tried with every value that they name.
+#[test]
+fn every_claim_of_a_patch_selects_cases() {
+    let toolchain = Toolchain::open().expect("a checkout");
+    let mut claims = 0;
+    for version in Pin::versions(&toolchain.patches_folder()).expect("pins") {
+        let pin = toolchain.pin(&version).expect("a pin");
+        let patches = toolchain.patches(&pin, Series::Patched).expect("patches");
+        for patch in patches {
+            for proof in patch.proofs().expect("X-Verdicts") {
+                claims += 1;
+                let claim = format!("{} of {version}: {proof}", patch.name);
+                let selection = Selection::parse(&proof.flags).expect(&claim);
+                let cases = cases(Level::Quick, &selection, EVERYTHING);
+                assert!(!cases.is_empty(), "{claim}");
+                assert_eq!(selection.unused(&cases), None, "{claim}");
+            }
+        }
+    }
+    assert!(claims > 20, "{claims}");
+}
+
 fn cases_with(selection: &Selection) -> Vec<Case> {
     cases(Level::Full, selection, EVERYTHING)
 }
@@ -141,13 +220,17 @@ fn mistakes_are_told_with_what_would_be_right() {
     for (flags, part) in [
         ("--op receive", "recv, all_sum"),
         ("--dtype float", "bf16"),
-        ("--ranks 1", "from 2 to 8"),
-        ("--wires 6", "from 1 to 5"),
+        ("--ranks 1", "--ranks: expected 2 to 8 ranks"),
+        ("--wires 6", "--wires: expected 1 to 5 wires"),
+        ("--bytes many", "\"many\" is not a number"),
+        ("--in-place yes", "neither true nor false"),
+        ("--level full", "--op, --backend"),
+        ("--op", "a value must follow"),
         ("--direction 0-1", "0->1"),
         ("--backend torus", "mesh, ring"),
     ] {
         let flags: Vec<String> = flags.split_whitespace().map(str::to_owned).collect();
-        let error = Selection::parse(&flags).expect_err("a mistake");
+        let error = Selection::parse(&flags).expect_err("a mistake").to_string();
         assert!(error.contains(part), "{flags:?}: {error}");
     }
 }

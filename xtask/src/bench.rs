@@ -1,48 +1,50 @@
 //! `cargo xtask bench`: from nothing to a table of measured cells.
 
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+
 use rail_bench::{
-    BuildInfo, Harness, Plan, RunError, args::Series as Wanted, cabling::Emulated,
-    launch::RankProgram, progress::Progress,
+    BuildInfo, Harness, Measured, Plan, RunError, cabling::Emulated, launch::RankProgram,
+    progress::Progress, report::check_folder,
 };
 use rail_verify::preflight::{self, Verdict::Slow};
 use toolchain::{
-    DEFAULT_PIN,
     build::{Build, Request},
     pin::Pin,
     series::Series,
 };
 
 use crate::{
-    exit::{self, Context, Result},
-    flags, output,
+    bench_flags::{Bench, Format},
+    exit::{Context, Failure, Kind, Result},
+    output,
     programs::Programs,
     say,
     session::Session,
     warn,
 };
 
-pub fn run(session: &Session, flags: &flags::Bench) -> Result {
-    let mut args = flags.args.clone();
-    let version = args.mlx.clone().unwrap_or_else(|| DEFAULT_PIN.to_owned());
-    let series = match args.series {
-        Wanted::Stock => Series::Stock,
-        Wanted::Patched => Series::Patched,
-    };
-    let output = args
-        .output
-        .get_or_insert_with(|| {
-            let reports = session.toolchain.root().join("target/bench");
-            reports.join(format!("{version}-{series}"))
-        })
-        .clone();
+pub fn run(session: &Session, flags: &Bench) -> Result {
     // Every mistake of the user's comes out before the minutes of a build.
-    let pin = session.toolchain.pin(&version)?;
-    let plan = Plan::from_args(&args)?;
-    let warnings = match args.no_preflight {
-        true => vec![],
-        false => preflight(session, &plan, &pin, series)?,
+    let pin = session.toolchain.pin(&flags.mlx)?;
+    let rig = flags.rig.read()?;
+    let plan = Plan::new(flags.options(rig))?;
+    let out_dir = flags.out_dir.clone().unwrap_or_else(|| {
+        let reports = session.toolchain.root().join("target/bench");
+        reports.join(format!("{}-{}", flags.mlx, flags.series))
+    });
+    let unwritable = |error| {
+        let problem = anyhow::Error::from(error);
+        let problem = problem.context(format!("cannot write reports to {}", out_dir.display()));
+        Failure::new(Kind::Input, problem).help("name another folder with --out-dir".to_owned())
     };
-    let build = session.toolchain.build(&Request::mlx(&pin, series))?;
+    check_folder(&out_dir).map_err(unwritable)?;
+    let warnings = match flags.no_preflight {
+        true => vec![],
+        false => preflight(session, &plan, &pin, flags.series)?,
+    };
+    let build = session.toolchain.build(&Request::mlx(&pin, flags.series))?;
     let programs = Programs::compile(session, &build)?;
 
     let cabling = Emulated {
@@ -56,7 +58,7 @@ pub fn run(session: &Session, flags: &flags::Bench) -> Result {
             env: vec![("OPENBLAS_NUM_THREADS".to_owned(), "1".to_owned())],
         },
         cabling: &cabling,
-        build: build_info(&build),
+        build: build_info(&build)?,
         warnings,
         launcher: &session.launcher,
         progress: match output::is_quiet() {
@@ -64,14 +66,42 @@ pub fn run(session: &Session, flags: &flags::Bench) -> Result {
             false => Progress::stderr(),
         },
     };
-    let report =
-        session.unless_interrupted(rail_bench::run(&plan, &harness).map_err(Into::into))?;
+    let Measured { report, stopped } = match rail_bench::run(&plan, &harness) {
+        Err(why) if why.is_interrupted() => {
+            say!("interrupted before anything was measured");
+            return Ok(Kind::Interrupted.into());
+        }
+        measured => measured?,
+    };
+
+    // What was measured is printed even where it cannot be kept.
+    let saved = report.save(&out_dir).map_err(unwritable);
+    output::document(&match flags.format {
+        Format::Md => report.markdown(),
+        Format::Json => report.json(),
+        Format::Csv => report.csv(),
+    })?;
+    saved?;
     say!(
         "bench.json, bench.md and bench.csv are in {}",
-        output.display()
+        out_dir.display()
     );
-    output::document(&report.render(args.format))?;
-    Ok(exit::passed(report.all_pass()))
+    let (measured, all) = (report.measured(), report.cells.len());
+    match stopped {
+        Some(why) if why.is_interrupted() => {
+            say!(
+                "interrupted: {measured} of {all} cells were measured; a repeat measures every \
+                 cell again"
+            );
+            Ok(Kind::Interrupted.into())
+        }
+        Some(why) => Err(why).with_context(|| format!("{measured} of {all} cells were measured")),
+        None if report.any_failed() => Ok(Kind::Check.into()),
+        None if measured < all => Err(Failure::ours(anyhow!(
+            "{measured} of {all} cells were measured"
+        ))),
+        None => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// Refuses a rig with a rail that does not carry; gives what else is to be known of it.
@@ -89,13 +119,14 @@ fn preflight(session: &Session, plan: &Plan, pin: &Pin, series: Series) -> Resul
     Ok(warnings)
 }
 
-fn build_info(build: &Build) -> BuildInfo {
+fn build_info(build: &Build) -> Result<BuildInfo> {
     let inputs = &build.manifest.inputs;
-    BuildInfo {
+    Ok(BuildInfo {
         mlx: inputs.mlx.clone(),
         series: inputs.series.name().to_owned(),
         tree: inputs.tree.to_string(),
         patched_tree: inputs.patched_tree.to_string(),
         key: build.manifest.key.clone(),
-    }
+        manifest: serde_json::to_value(&build.manifest).map_err(Failure::ours)?,
+    })
 }

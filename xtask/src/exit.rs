@@ -156,6 +156,10 @@ failures! {
     // What the machine refused.
     Unprinted: |it| Kind::Ours;
     xshell::Error: |it| Kind::Ours;
+    launch::Error: |it| match &it {
+        launch::Error::Interrupted(_) => Kind::Interrupted,
+        _ => Kind::Ours,
+    };
     // The caller's wish.
     launch::Interrupted: |it| Kind::Interrupted;
     // This program's own.
@@ -163,16 +167,18 @@ failures! {
     matrix::DiscoverError: |it| input_if(it.is_input()), it.help();
     matrix::InputError: |it| Kind::Input, it.help();
     matrix::SaveError: |it| Kind::Input, it.help();
+    crate::verify_flags::FlagsError: |it| Kind::Input;
     // The libraries', in the order of their names.
     rail_bench::RunError: |it| match &it {
         error if error.is_interrupted() => Kind::Interrupted,
         rail_bench::RunError::Rig(_) | rail_bench::RunError::Matrix(_) => Kind::Input,
         rail_bench::RunError::Reference(_) => Kind::Check,
         _ => Kind::Ours,
-    };
-    rail_bench::plan::PlanError: |it| Kind::Input;
+    }, it.help().map(str::to_owned);
+    rail_bench::sweep::SweepError: |it| Kind::Input, it.help().map(str::to_owned);
     rail_matrix::MatrixError: |it| Kind::Input;
     rail_matrix::PlanError: |it| Kind::Input;
+    rail_matrix::ReadRigError: |it| Kind::Input;
     rail_matrix::RigError: |it| Kind::Input;
     rail_matrix::SelectError: |it| Kind::Input;
     rail_matrix::check::CheckError: |it| Kind::Input;
@@ -183,14 +189,13 @@ failures! {
         rail_verify::group::GroupError::Interrupted(_) => Kind::Interrupted,
         _ => Kind::Ours,
     };
-    rail_verify::preflight::PlanError: |it| Kind::Input;
+    rail_verify::preflight::PlanError: |it| Kind::Input, it.help();
     rail_verify::preflight::Unfit: |it| Kind::Check;
-    rail_verify::report::WriteError: |it| Kind::Input;
+    rail_verify::report::WriteError: |it| Kind::Input, it.help();
     rail_verify::run::RunError: |it| match &it {
-        error if error.interrupted() => Kind::Interrupted,
-        rail_verify::run::RunError::Nothing { .. } => Kind::Input,
-        _ => Kind::Ours,
-    };
+        rail_verify::run::RunError::Library(_) => Kind::Ours,
+        _ => Kind::Input,
+    }, it.help();
     softrail::FabricError: |it| input_if(it.is_input()), it.help();
     softrail::live::LiveError: |it| input_if(it.is_input()), it.help();
     softrail::up::UpError: |it| match &it {

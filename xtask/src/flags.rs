@@ -128,7 +128,7 @@ where
 }
 
 /// The nodes and cables of the verbs that run over them.
-#[derive(Args)]
+#[derive(Debug, Clone, Args)]
 pub struct RigFile {
     /// The nodes and cables, as a rig.toml [default: an embedded rig of two nodes, a and b, and
     /// three cables of 50 MB/s and 20 us]
@@ -149,7 +149,7 @@ impl RigFile {
 #[derive(Subcommand)]
 pub enum Verb {
     /// Measure tokens/s and time to first token over the cables of a rig
-    Bench(Box<Bench>),
+    Bench(Box<crate::bench_flags::Bench>),
     /// Build a pin with a series into the store
     Build(Build),
     /// Watch emulated cables that programs run on, and break them, their devices, messages and nodes
@@ -171,7 +171,7 @@ pub enum Verb {
     /// Run every test, building first what they need
     Test(Test),
     /// Judge a build of jaccl case by case: which hold, which hang, which are wrong
-    Verify(Box<rail_verify::args::VerifyArgs>),
+    Verify(Box<crate::verify_flags::Verify>),
     /// Build a Python wheel, and print where it is
     Wheel(Wheel),
 }
@@ -349,8 +349,11 @@ pub enum RigStep {
                   devices of its node through the loader, so any program that opens libibverbs.so.1 \
                   will do. In its environment are RIG_NODE, RIG_RANK (from 0), RIG_NODES, RIG_HOST (an \
                   address of this run alone) and RIG_COORDINATOR (that address with a port).\n\n\
-                  A server and its client:\n  cargo xtask rig up -- sh -c \\\n    'test $RIG_RANK = 0 \
-                  && exec ibv_uc_pingpong; sleep 1; exec ibv_uc_pingpong $RIG_HOST'"
+                  rails-ping is there without being installed: it measures latency and bandwidth over \
+                  the crate ibverbs (rails-ping --help).\n\n\
+                  A round trip over the second cable, and a stream:\n  \
+                  cargo xtask rig up -- rails-ping latency --device rdma_en6 --size 8,4096\n  \
+                  cargo xtask rig up -- rails-ping bandwidth --transport uc --size 512KiB"
 )]
 pub struct RigUp {
     #[command(flatten)]
@@ -385,12 +388,6 @@ const fn class_name(class: Class) -> &'static str {
         Class::Portability => "portability",
         Class::Fix => "fix",
     }
-}
-
-#[derive(Args)]
-pub struct Bench {
-    #[command(flatten)]
-    pub args: rail_bench::BenchArgs,
 }
 
 #[derive(Args)]
@@ -592,7 +589,7 @@ pub struct Preflight {
     pub timeout: Duration,
     /// What to print on stdout
     #[arg(long, value_enum, default_value_t)]
-    pub format: rail_verify::preflight::Format,
+    pub format: crate::verify_flags::Format,
 }
 
 #[derive(Args)]

@@ -7,8 +7,10 @@
 #![warn(clippy::print_stdout)]
 
 mod bench;
+mod bench_flags;
 mod build;
 mod cable;
+mod cargo;
 mod doctor;
 mod exit;
 mod fetch;
@@ -24,6 +26,7 @@ mod session;
 mod terminal;
 mod test;
 mod verify;
+mod verify_flags;
 mod wheel;
 
 use std::{
@@ -36,6 +39,10 @@ use flags::{Cli, Verb};
 use session::Session;
 
 fn main() -> ExitCode {
+    // A build starts this program again to drive CMake.
+    if let Some(code) = toolchain::driver::run_if_asked() {
+        return code;
+    }
     let cli = match flags::parse() {
         Ok(cli) => cli,
         Err(usage) => return exit::usage(&usage),
@@ -64,7 +71,7 @@ fn run(cli: Cli) -> Result {
         Verb::Preflight(flags) => preflight::run(&session, &flags),
         Verb::Rig(flags) => rig::run(&session, &flags),
         Verb::Test(flags) => test::run(&session, &flags),
-        Verb::Verify(args) => verify::run(&session, &args),
+        Verb::Verify(flags) => verify::run(&session, &flags),
         Verb::Wheel(flags) => wheel::run(&session, &flags),
         Verb::Cable(_) | Verb::Matrix(_) => unreachable!("done without a session"),
     }

@@ -2,6 +2,7 @@
 
 mod life;
 mod lint;
+pub mod proof;
 mod trial;
 
 use std::process::ExitCode;

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use rail_verify::preflight::{self, Plan, Ranks, Report};
+use rail_verify::{
+    group::GroupError,
+    preflight::{self, Plan, Ranks, Report},
+};
 use toolchain::{build::Request, pin::Pin, progress::Progress, series::Series};
 
 use crate::{
-    exit::{self, Result},
-    flags, output, programs,
+    exit::{self, Context, Kind, Result},
+    flags, out, output, programs, say,
     session::Session,
     terminal::Terminal,
+    verify_flags::Format,
     warn,
 };
 
@@ -22,16 +26,32 @@ pub fn run(session: &Session, flags: &flags::Preflight) -> Result {
     let pin = session.toolchain.pin(&flags.pin.mlx)?;
     let rig = flags.rig.read()?;
     let plan = match &flags.devices {
-        Some(path) => Plan::of_device_file(rig, path)?,
+        Some(path) => Plan::of_device_file(rig, path).with_context(|| "--devices")?,
         None => Plan::of_rig(rig)?,
     };
-    let report = check(session, plan, &pin, flags.series.series, flags.timeout)?;
-    output::document(&report.render(flags.format))?;
+    let (report, error) = examine(session, plan, &pin, flags.series.series, flags.timeout)?;
+    if error.is_none() || !report.rails.is_empty() {
+        match flags.format {
+            Format::Md => output::document(&report.markdown())?,
+            Format::Json => out!("{}", report.json())?,
+        }
+    }
+    if let Some(error) = error {
+        return Err(error.into());
+    }
+    if report.interrupted {
+        say!(
+            "interrupted: the report has the rails so far; the same command tries every rail again"
+        );
+        return Ok(Kind::Interrupted.into());
+    }
     Ok(exit::passed(report.all_ok()))
 }
 
-/// Exercises the rails with the jaccl of a pin, which is built first when it is not
-/// there.
+/// Exercises every rail with the jaccl of a pin, which is built first when it is not there.
+///
+/// # Errors
+/// Also when the caller asked to stop: what is to follow needs every rail.
 pub fn check(
     session: &Session,
     plan: Plan,
@@ -39,6 +59,25 @@ pub fn check(
     series: Series,
     timeout: Duration,
 ) -> Result<Report> {
+    match examine(session, plan, pin, series, timeout)? {
+        (_, Some(error)) => Err(error.into()),
+        (report, None) => {
+            if report.interrupted {
+                session.launcher.cancel().check()?;
+            }
+            Ok(report)
+        }
+    }
+}
+
+/// What was found of the rails, and what kept the rest from being tried, if anything did.
+fn examine(
+    session: &Session,
+    plan: Plan,
+    pin: &Pin,
+    series: Series,
+    timeout: Duration,
+) -> Result<(Report, Option<GroupError>)> {
     for fault in plan.left_out() {
         warn!(
             "warning: rails are tried without this fault of the rig: {}",
@@ -62,6 +101,10 @@ pub fn check(
         terminal.step("Trying", what);
     });
     terminal.finish();
-    let rails = session.unless_interrupted(checked.map_err(Into::into))?;
-    Ok(Report::new(&pin.version, series.name(), plan.rig, rails))
+    let report = Report::new(&pin.version, series.name(), plan, checked.rails);
+    Ok(match checked.stopped {
+        None => (report, None),
+        Some(GroupError::Interrupted(_)) => (report.interrupted(), None),
+        Some(error) => (report, Some(error)),
+    })
 }

@@ -1,15 +1,22 @@
 //! Compiling the programs that ranks are, and finding out where cargo put them.
 
-use std::{ffi::OsStr, path::PathBuf};
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use anyhow::anyhow;
-use serde_json::Value;
+use cargo_metadata::Artifact;
 use toolchain::{build::Build, build_script::PREFIX_ENV};
 use xshell::cmd;
 
 use crate::{
+    cargo,
     exit::{Context, Failure, Result},
-    output,
+    say,
     session::Session,
 };
 
@@ -23,71 +30,118 @@ pub struct Programs {
 impl Programs {
     /// Compiles what a benchmark runs, against a build of MLX.
     pub fn compile(session: &Session, build: &Build) -> Result<Self> {
-        let prefix = [(PREFIX_ENV, build.prefix.as_os_str())];
-        let artifacts = compile(session, "rail-rank", &prefix)?;
         Ok(Programs {
-            rank: executable(&artifacts, "rail-rank")?,
+            rank: rank(session, build)?,
             provider: provider(session)?,
         })
     }
 }
 
+/// Compiles `rail-rank` against a build. Cargo has one file for it, which the next build
+/// replaces, while a benchmark starts ranks for as long as it runs; so it gets a copy that
+/// is called after the build.
+fn rank(session: &Session, build: &Build) -> Result<PathBuf> {
+    let ranks = session.toolchain.root().join("target/ranks");
+    let folder = ranks.join(&build.manifest.key);
+    let at = || format!("cannot copy the rank to {}", folder.display());
+    fs::create_dir_all(&folder)
+        .map_err(Failure::ours)
+        .with_context(at)?;
+    // From compiling to copying, so that no other benchmark's rank comes between.
+    let _lock = lock(session, &ranks.join("lock")).with_context(at)?;
+    let shell = &session.shell;
+    let artifacts = cargo::build(
+        session,
+        cmd!(shell, "cargo build --release --package rail-rank").env(PREFIX_ENV, &build.prefix),
+    )?;
+    let program = executable(&artifacts, "rail-rank")?;
+    copy(&program, &folder.join("rail-rank"))
+        .map_err(Failure::ours)
+        .with_context(at)
+}
+
+/// Waits for other processes of this user that do the same.
+fn lock(session: &Session, path: &Path) -> Result<File> {
+    let file = File::create(path).map_err(Failure::ours)?;
+    let mut said = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => {
+                if !said {
+                    say!("waiting for another `cargo xtask bench` to compile its rank");
+                    said = true;
+                }
+                session.launcher.cancel().check()?;
+                thread::sleep(Duration::from_millis(50));
+            }
+            Err(TryLockError::Error(error)) => return Err(Failure::ours(error)),
+        }
+    }
+}
+
+/// Copies a program in one step: ranks of another benchmark may run what is there.
+fn copy(program: &Path, to: &Path) -> io::Result<PathBuf> {
+    let unfinished = to.with_extension(format!("{}.new", std::process::id()));
+    fs::copy(program, &unfinished)?;
+    fs::rename(&unfinished, to)?;
+    Ok(to.to_owned())
+}
+
 /// Compiles what drives jaccl alone. It links no MLX.
 pub fn of_verify(session: &Session) -> Result<rail_verify::group::Programs> {
-    let artifacts = compile(session, "rail-verify", &[])?;
+    let shell = &session.shell;
+    let build = cmd!(shell, "cargo build --release --package rail-verify");
     Ok(rail_verify::group::Programs {
-        rank: executable(&artifacts, "jaccl-rank")?,
+        rank: executable(&cargo::build(session, build)?, "jaccl-rank")?,
         provider: provider(session)?,
     })
 }
 
 /// By itself: beside another package its dependencies would have the features that the
 /// other wants, and it has one file for all, so that every verb would compile it anew.
+/// Optimised, as all of these, because what runs is measured or waited for.
 pub fn provider(session: &Session) -> Result<PathBuf> {
-    let artifacts = compile(session, "softrail-provider", &[])?;
-    shared_library(&artifacts, "softrail_provider")
+    let shell = &session.shell;
+    let build = cmd!(shell, "cargo build --release --package softrail-provider");
+    shared_library(&cargo::build(session, build)?, "softrail_provider")
 }
 
-/// Optimised, because what runs is measured or waited for.
-fn compile(session: &Session, package: &str, environment: &[(&str, &OsStr)]) -> Result<Vec<Value>> {
-    let (shell, offline) = (&session.shell, session.offline.then_some("--offline"));
-    let command = cmd!(
-        shell,
-        "cargo build --locked {offline...} --release --package {package}
-         --message-format json-render-diagnostics"
-    )
-    .envs(environment.iter().copied())
-    .quiet();
-    output::command(&command);
-    let messages = command.read();
-    let messages =
-        session.unless_interrupted(messages.with_context(|| "our programs did not compile"))?;
-    Ok(messages
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .filter(|message: &Value| message["reason"] == "compiler-artifact")
-        .collect())
+/// The emulator as the tests have it, without the time that optimising it takes.
+pub fn provider_of_tests(session: &Session) -> Result<PathBuf> {
+    let shell = &session.shell;
+    let build = cmd!(shell, "cargo build --package softrail-provider");
+    shared_library(&cargo::build(session, build)?, "softrail_provider")
 }
 
-fn executable(artifacts: &[Value], name: &str) -> Result<PathBuf> {
+/// A command for the nodes of a rig. `rails-ping` is a program of ours, and compiled first.
+pub fn of_rig(session: &Session, command: &[String], provider: &Path) -> Result<Vec<String>> {
+    let mut command = command.to_vec();
+    if command
+        .first()
+        .is_some_and(|program| program == "rails-ping")
+    {
+        let program = session.toolchain.rails_ping(provider)?;
+        command[0] = program.display().to_string();
+    }
+    Ok(command)
+}
+
+fn executable(artifacts: &[Artifact], name: &str) -> Result<PathBuf> {
     artifacts
         .iter()
-        .filter(|artifact| artifact["target"]["name"] == name)
-        .find_map(|artifact| artifact["executable"].as_str())
+        .filter(|artifact| artifact.target.name == name)
+        .find_map(|artifact| artifact.executable.clone())
         .map(PathBuf::from)
         .ok_or_else(|| Failure::ours(anyhow!("cargo built no program {name}")))
 }
 
-fn shared_library(artifacts: &[Value], name: &str) -> Result<PathBuf> {
+fn shared_library(artifacts: &[Artifact], name: &str) -> Result<PathBuf> {
     artifacts
         .iter()
-        .filter(|artifact| artifact["target"]["name"] == name)
-        .flat_map(|artifact| artifact["filenames"].as_array().into_iter().flatten())
-        .filter_map(Value::as_str)
+        .filter(|artifact| artifact.target.name == name)
+        .flat_map(|artifact| &artifact.filenames)
+        .find(|file| matches!(file.extension(), Some("so" | "dylib")))
         .map(PathBuf::from)
-        .find(|file| {
-            file.extension()
-                .is_some_and(|end| end == "so" || end == "dylib")
-        })
         .ok_or_else(|| Failure::ours(anyhow!("cargo built no shared library {name}")))
 }

@@ -26,10 +26,11 @@ fn up(session: &Session, flags: &RigUp) -> Result {
     let rig = flags.rig.read()?;
     let names: Vec<&str> = rig.nodes.iter().map(|node| &*node.name).collect();
     let nodes = chosen(&rig, &names, flags)?;
+    let provider = programs::provider(session)?;
     let job = Job {
-        command: &flags.command,
+        command: &programs::of_rig(session, &flags.command, &provider)?,
         nodes: &nodes,
-        provider: &programs::provider(session)?,
+        provider: &provider,
         limit: flags.timeout,
     };
     let fabric = Fabric::create(&softrail::default_parent(), &rig)?;

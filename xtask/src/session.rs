@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use launch::{Cancel, Launcher};
-use toolchain::{Toolchain, process};
+use toolchain::{Toolchain, driver::Driver, process};
 use xshell::Shell;
 
 use crate::{
@@ -46,8 +46,12 @@ pub fn listen() -> Result<(Launcher, process::Cancel)> {
 impl Session {
     pub fn begin(launcher: Launcher, builds: process::Cancel, offline: bool) -> Result<Self> {
         let terminal = Arc::new(Terminal::default());
+        let driver = std::env::current_exe()
+            .map_err(Failure::ours)
+            .with_context(|| "cannot find this program")?;
         let toolchain = Toolchain::open()?
             .attended(terminal, builds)
+            .with_driver(Driver::Hosted(driver))
             .offline(offline);
         let shell = Shell::new()?;
         shell.change_dir(toolchain.root());
@@ -56,15 +60,6 @@ impl Session {
             launcher,
             shell,
             offline,
-        })
-    }
-
-    /// For children whose failure may only be the user's Ctrl-C reaching them
-    /// first.
-    pub fn unless_interrupted<T>(&self, outcome: Result<T>) -> Result<T> {
-        outcome.map_err(|error| match self.launcher.cancel().check() {
-            Err(interrupted) => interrupted.into(),
-            Ok(()) => error,
         })
     }
 }

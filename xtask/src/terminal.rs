@@ -3,16 +3,18 @@
 use std::{
     io::IsTerminal,
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use toolchain::progress::Progress;
+use launch::Progress;
 
 use crate::{output, say};
 
 /// How often a log without a terminal hears of a long step.
 const PLAIN_EVERY_PERCENT: u64 = 10;
+/// The same of a step without an end of its own.
+const PLAIN_EVERY: Duration = Duration::from_secs(60);
 
 pub struct Terminal {
     interactive: bool,
@@ -22,6 +24,19 @@ pub struct Terminal {
 struct Step {
     bar: ProgressBar,
     told_percent: u64,
+    told_at: Instant,
+}
+
+impl Step {
+    /// Work without an end of its own.
+    fn count(&mut self, interactive: bool, done: u64, what: &str) {
+        if interactive {
+            self.bar.set_prefix(format!("{done} {what}"));
+        } else if self.told_at.elapsed() > PLAIN_EVERY {
+            self.told_at = Instant::now();
+            eprintln!("{:>12} {done} {what}", "");
+        }
+    }
 }
 
 impl Default for Terminal {
@@ -55,6 +70,7 @@ impl Progress for Terminal {
             if let Some(before) = step.replace(Step {
                 bar,
                 told_percent: 0,
+                told_at: Instant::now(),
             }) {
                 before.bar.finish_and_clear();
             }
@@ -64,7 +80,9 @@ impl Progress for Terminal {
     fn advance(&self, done: u64, total: u64, what: &str) {
         self.with_step(|step| {
             let Some(step) = step else { return };
-            if self.interactive {
+            if total == 0 {
+                step.count(self.interactive, done, what);
+            } else if self.interactive {
                 if step.bar.length() != Some(total) {
                     step.bar.set_length(total);
                     step.bar.set_style(bar());
@@ -106,7 +124,7 @@ impl Progress for Terminal {
 }
 
 fn spinner() -> ProgressStyle {
-    ProgressStyle::with_template("{msg} {spinner} {elapsed}")
+    ProgressStyle::with_template("{msg} {spinner} {elapsed} {prefix}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 

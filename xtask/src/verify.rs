@@ -6,12 +6,11 @@ use std::{
 };
 
 use rail_verify::{
-    args::{Format, Level, Selection, Series as Wanted, VerifyArgs},
     group::Programs,
-    progress::Progress,
     proof::{self, Proof},
     report,
-    run::{Outcome, Runner, Variant},
+    run::{Outcome, Runner, Stop, Variant},
+    selection::{Level, Selection},
     verdict::Verdict,
 };
 use toolchain::{
@@ -22,60 +21,78 @@ use toolchain::{
 };
 
 use crate::{
-    exit::{self, Context, Failure},
-    out, output, programs, say,
+    exit::{self, Context, Failure, Kind, Result},
+    out, output,
+    patch::proof as read,
+    programs, say,
     session::Session,
+    terminal::Terminal,
+    verify_flags::{Format, Verify},
 };
 
-pub fn run(session: &Session, args: &VerifyArgs) -> exit::Result {
-    if args.each_patch {
-        return each_patch(session, args);
-    }
-    let requests = requested(session, args)?;
-    if let Some(folder) = &args.output {
+/// Stands for every pin there is.
+const EVERY_PIN: &str = "all";
+
+pub fn run(session: &Session, flags: &Verify) -> Result {
+    // Every mistake of the user's comes out before the first build.
+    flags.check()?;
+    let pins = pins(session, flags)?;
+    if let Some(folder) = &flags.out_dir {
         report::check_output(folder)?;
     }
-    let variants = requests
-        .iter()
-        .map(|(pin, series)| variant(session, &Request::jaccl(pin, *series)))
-        .collect::<exit::Result<Vec<_>>>()?;
-    let programs = programs::of_verify(session)?;
-    let outcomes = verify(session, args, &programs, &variants)?;
-    let report = report::Report::new(args.level, &outcomes);
-    if let Some(folder) = &args.output {
-        report.write(folder)?;
-        say!(
-            "verify.json, verify.md and verify.html are in {}",
-            folder.display()
-        );
+    match flags.each_patch {
+        true => each_patch(session, flags, &pins),
+        false => variants(session, flags, &pins),
     }
-    match args.format {
-        Format::Md => output::document(&report.markdown())?,
-        Format::Json => out!("{}", report.json())?,
-    }
-    Ok(exit::passed(outcomes.iter().all(Outcome::passed)))
 }
 
-fn versions(args: &VerifyArgs) -> Vec<String> {
-    match args.mlx.as_slice() {
+fn pins(session: &Session, flags: &Verify) -> Result<Vec<Pin>> {
+    let versions = match flags.mlx.as_slice() {
         [] => vec![DEFAULT_PIN.to_owned()],
+        [one] if one == EVERY_PIN => Pin::versions(&session.toolchain.patches_folder())?,
         named => named.to_vec(),
-    }
+    };
+    let pins = versions.iter().map(|it| session.toolchain.pin(it));
+    Ok(pins.collect::<Result<_, _>>()?)
 }
 
-/// Every mistake of the user's comes out before the first build.
-fn requested(session: &Session, args: &VerifyArgs) -> exit::Result<Vec<(Pin, Series)>> {
-    let mut requests = Vec::new();
-    for version in versions(args) {
-        for series in &args.series {
-            let series = match series {
-                Wanted::Stock => Series::Stock,
-                Wanted::Patched => Series::Patched,
-            };
-            requests.push((session.toolchain.pin(&version)?, series));
+/// Verifies each variant, and reports what was found even if it does not come to its end.
+fn variants(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
+    let requests = pins
+        .iter()
+        .flat_map(|pin| flags.series.iter().map(move |series| (pin, *series)));
+    let variants = requests
+        .map(|(pin, series)| variant(session, &Request::jaccl(pin, series)))
+        .collect::<Result<Vec<_>>>()?;
+    let programs = programs::of_verify(session)?;
+    let (outcomes, error) = verify(session, flags, &programs, &variants);
+    let report = report::Report::new(flags.level, &outcomes);
+    if !outcomes.is_empty() {
+        if let Some(folder) = &flags.out_dir {
+            report.write(folder)?;
+            let folder = folder.display();
+            say!("verify.json, verify.md and verify.html are in {folder}");
+        }
+        match flags.format {
+            Format::Md => output::document(&report.markdown())?,
+            Format::Json => out!("{}", report.json())?,
         }
     }
-    Ok(requests)
+    if let Some(error) = error {
+        return Err(error);
+    }
+    if report.interrupted() || outcomes.is_empty() {
+        say!(
+            "interrupted: the report has the verdicts so far; the same command tries every case again"
+        );
+        return Ok(Kind::Interrupted.into());
+    }
+    let all_passed = outcomes.iter().all(Outcome::passed);
+    let stopped = outcomes.into_iter().find_map(|outcome| outcome.stopped);
+    match (stopped, all_passed) {
+        (Some(Stop::Failed(error)), _) => Err(error.into()),
+        (_, all_passed) => Ok(exit::passed(all_passed)),
+    }
 }
 
 /// Builds what is asked for; jaccl alone takes half a minute.
@@ -95,134 +112,198 @@ fn variant(session: &Session, request: &Request<'_>) -> exit::Result<Variant> {
     })
 }
 
-/// Holds every fix to what its header claims.
-fn each_patch(session: &Session, args: &VerifyArgs) -> exit::Result {
-    let mut claims = Vec::new();
-    for version in versions(args) {
-        let pin = session.toolchain.pin(&version)?;
-        let patches = session.toolchain.patches(&pin, Series::Patched)?;
-        claims.extend(claims_of(&pin, &patches, &args.patch)?);
-    }
-    let programs = programs::of_verify(session)?;
-    let progress = Progress::silent();
-    let runner = Runner {
-        programs: &programs,
-        jobs: args.jobs.unwrap_or_else(Runner::usual_jobs),
-        launcher: &session.launcher,
-        progress: &progress,
-    };
-    let mut proofs = Vec::new();
-    for claim in &claims {
-        let Claim { pin, patch, .. } = claim;
-        say!("proving {patch} of MLX {}", pin.version);
-        let patched = Request::jaccl(pin, Series::Patched);
-        let [without, with] = [Some(patch.as_str()), None].map(|without| {
-            let variant = variant(
-                session,
-                &Request {
-                    without,
-                    ..patched.clone()
-                },
-            )?;
-            let outcome = runner.sweep(&variant, Level::Quick, &claim.selection);
-            session.unless_interrupted(outcome.map_err(Into::into))
-        });
-        proofs.push(Proof::new(
-            (pin.version.clone(), patch.clone()),
-            (claim.before, claim.flags.clone()),
-            &without?,
-            &with?,
-        ));
-    }
-    match args.format {
-        Format::Md => output::document(&proof::markdown(&proofs))?,
-        Format::Json => out!("{}", proof::json(&proofs))?,
-    }
-    Ok(exit::passed(proofs.iter().all(Proof::holds)))
-}
-
-/// One line of a patch's `X-Verdicts`.
-struct Claim {
-    pin: Pin,
-    patch: String,
-    before: Verdict,
-    flags: String,
-    selection: Selection,
-}
-
-fn claims_of(pin: &Pin, patches: &[Patch], wanted: &[String]) -> exit::Result<Vec<Claim>> {
-    let fixes = || patches.iter().filter(|patch| patch.class == Class::Fix);
-    if let Some(unknown) = wanted
-        .iter()
-        .find(|name| !fixes().any(|p| p.name == **name))
-    {
-        let error = toolchain::Error::UnknownPatch {
-            wanted: unknown.clone(),
-            pin: pin.version.clone(),
-            known: fixes().map(|patch| patch.name.clone()).collect(),
-        };
-        return Err(error.into());
-    }
-    let mut claims = Vec::new();
-    for patch in fixes().filter(|patch| wanted.is_empty() || wanted.contains(&patch.name)) {
-        for proof in patch.proofs()? {
-            let unread = |problem| Failure::ours(anyhow::Error::msg(problem));
-            let at = || format!("the X-Verdicts of {}: {proof}", patch.file.display());
-            claims.push(Claim {
-                pin: pin.clone(),
-                patch: patch.name.clone(),
-                before: proof.before.parse().map_err(unread).with_context(at)?,
-                selection: Selection::parse(&proof.flags)
-                    .map_err(unread)
-                    .with_context(at)?,
-                flags: proof.flags.join(" "),
-            });
-        }
-    }
-    Ok(claims)
-}
-
+/// What came of each variant, up to one that cannot be verified, and why that is so.
 fn verify(
     session: &Session,
-    args: &VerifyArgs,
+    flags: &Verify,
     programs: &Programs,
     variants: &[Variant],
-) -> exit::Result<Vec<Outcome>> {
-    let progress = match output::is_quiet() {
-        true => Progress::silent(),
-        false => Progress::stderr(),
-    };
+) -> (Vec<Outcome>, Option<Failure>) {
+    let progress = Terminal::default();
     let runner = Runner {
         programs,
-        jobs: args.jobs.unwrap_or_else(Runner::usual_jobs),
+        jobs: flags.groups.unwrap_or_else(Runner::usual_jobs),
         launcher: &session.launcher,
         progress: &progress,
     };
-    let seed = args.selection.seed.first().copied().unwrap_or_else(now);
-    if args.level == Level::Soak {
+    let selection = flags.selection.selection();
+    let seed = selection.seed.first().copied().unwrap_or_else(now);
+    if flags.level == Level::Soak {
         say!("soaking from --seed {seed}");
-        if args.minutes.is_none() && std::io::stderr().is_terminal() {
+        if flags.minutes.is_none() && std::io::stderr().is_terminal() {
             say!("Ctrl-C ends it and prints the report");
         }
     }
-    variants
-        .iter()
-        .map(|variant| {
-            let outcome = match args.level {
-                Level::Soak => {
-                    let span = args.minutes.map(|n| Duration::from_secs(60 * n));
-                    let until = span.map(|span| Instant::now() + span);
-                    runner.soak(variant, &args.selection, seed, until)
+    let mut outcomes = Vec::new();
+    for variant in variants {
+        let interrupted = session.launcher.cancel().check().is_err();
+        let outcome = match flags.level {
+            // The usual end of a soak, which the next one has not begun by then.
+            Level::Soak if interrupted => {
+                say!("{} was not begun", variant.name());
+                continue;
+            }
+            _ if interrupted => Ok(Outcome::not_begun(variant)),
+            Level::Soak => {
+                let minutes = flags.minutes.map(|minutes| minutes.get() as u64);
+                let until = minutes.map(|n| Instant::now() + Duration::from_secs(60 * n));
+                runner.soak(variant, &selection, seed, until)
+            }
+            level => runner.sweep(variant, level, &selection),
+        };
+        match outcome {
+            Err(error) => return (outcomes, Some(error.into())),
+            Ok(outcome) => {
+                let failed = matches!(outcome.stopped, Some(Stop::Failed(_)));
+                outcomes.push(outcome);
+                if failed {
+                    break;
                 }
-                level => runner.sweep(variant, level, &args.selection),
-            };
-            session.unless_interrupted(outcome.map_err(Into::into))
-        })
-        .collect()
+            }
+        }
+    }
+    (outcomes, None)
 }
 
 fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
+}
+
+/// Holds every fix to what its header claims.
+fn each_patch(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
+    let claims = claims(session, pins, &flags.patch)?;
+    let programs = programs::of_verify(session)?;
+    let progress = Terminal::default();
+    let runner = Runner {
+        programs: &programs,
+        jobs: flags.groups.unwrap_or_else(Runner::usual_jobs),
+        launcher: &session.launcher,
+        progress: &progress,
+    };
+    let mut proofs = Vec::new();
+    let mut ended = Ok(());
+    for (number, claim) in claims.iter().enumerate() {
+        let place = format!("{} of {}", number + 1, claims.len());
+        match prove(session, &runner, claim, &place) {
+            Ok(proof) => proofs.push(proof),
+            Err(error) => {
+                ended = Err(error);
+                break;
+            }
+        }
+    }
+    let interrupted = ended.is_err() && session.launcher.cancel().check().is_err();
+    let report = proof::Report::new(&proofs, claims.len(), interrupted);
+    if ended.is_ok() || interrupted || !proofs.is_empty() {
+        if let Some(folder) = &flags.out_dir {
+            report.write(folder)?;
+            let folder = folder.display();
+            say!("verify-patches.json and verify-patches.md are in {folder}");
+        }
+        match flags.format {
+            Format::Md => output::document(&report.markdown())?,
+            Format::Json => out!("{}", report.json())?,
+        }
+    }
+    if interrupted {
+        say!(
+            "interrupted: the report has the proofs so far; the same command tries every claim again"
+        );
+        return Ok(Kind::Interrupted.into());
+    }
+    ended?;
+    Ok(exit::passed(proofs.iter().all(Proof::holds)))
+}
+
+/// Tries the cases of a claim without its patch and with it.
+fn prove(session: &Session, runner: &Runner<'_>, claim: &Claim<'_>, place: &str) -> Result<Proof> {
+    let Claim { pin, patch, .. } = claim;
+    let sweep = |without: Option<&str>| -> Result<Outcome> {
+        let request = Request {
+            without,
+            ..Request::jaccl(pin, Series::Patched)
+        };
+        let variant = variant(session, &request)?;
+        let with = if without.is_some() { "without" } else { "with" };
+        let what = format!("{patch} of MLX {}, {with} it ({place})", pin.version);
+        let mut outcome = runner.prove(&what, &variant, &claim.selection)?;
+        match outcome.stopped.take() {
+            None => Ok(outcome),
+            Some(Stop::Failed(error)) => Err(error.into()),
+            Some(Stop::Interrupted) => {
+                session.launcher.cancel().check()?;
+                Ok(outcome)
+            }
+        }
+    };
+    Ok(Proof::new(
+        (pin.version.clone(), patch.clone()),
+        (claim.before, claim.flags.clone()),
+        &sweep(Some(patch))?,
+        &sweep(None)?,
+    ))
+}
+
+/// One line of a patch's `X-Verdicts`.
+struct Claim<'a> {
+    pin: &'a Pin,
+    patch: String,
+    before: Verdict,
+    flags: String,
+    selection: Selection,
+}
+
+/// The claims of the pins' fixes, or of those that are named. Each name must be a fix of
+/// some pin; which pins lack it is said.
+fn claims<'a>(session: &Session, pins: &'a [Pin], wanted: &[String]) -> Result<Vec<Claim<'a>>> {
+    let mut of_pins: Vec<(&Pin, Vec<Patch>)> = Vec::new();
+    for pin in pins {
+        let mut patches = session.toolchain.patches(pin, Series::Patched)?;
+        patches.retain(|patch| patch.class == Class::Fix);
+        of_pins.push((pin, patches));
+    }
+    for name in wanted {
+        let has = |patches: &[Patch]| patches.iter().any(|patch| patch.name == *name);
+        let lacking = of_pins.iter().filter(|(_, patches)| !has(patches));
+        let lacking: Vec<&str> = lacking.map(|(pin, _)| pin.version.as_str()).collect();
+        if lacking.len() == of_pins.len() {
+            let known = of_pins.iter().flat_map(|(_, patches)| patches);
+            let error = toolchain::Error::UnknownPatch {
+                wanted: name.clone(),
+                pin: lacking.join(", "),
+                known: known.map(|patch| patch.name.clone()).collect(),
+            };
+            return Err(error.into());
+        }
+        if !lacking.is_empty() {
+            say!("{name} is no patch of MLX {}", lacking.join(", "));
+        }
+    }
+    let mut claims = Vec::new();
+    for (pin, patches) in &of_pins {
+        let chosen = |patch: &&Patch| wanted.is_empty() || wanted.contains(&patch.name);
+        for patch in patches.iter().filter(chosen) {
+            claims.extend(claims_of(pin, patch)?);
+        }
+    }
+    Ok(claims)
+}
+
+fn claims_of<'a>(pin: &'a Pin, patch: &Patch) -> Result<Vec<Claim<'a>>> {
+    let mut claims = Vec::new();
+    for proof in patch.proofs(&read::check)? {
+        let (before, selection) = read::read(&proof)
+            .map_err(|problem| Failure::ours(anyhow::Error::msg(problem)))
+            .with_context(|| format!("the X-Verdicts of {}: {proof}", patch.file.display()))?;
+        claims.push(Claim {
+            pin,
+            patch: patch.name.clone(),
+            before,
+            selection,
+            flags: proof.flags.join(" "),
+        });
+    }
+    Ok(claims)
 }

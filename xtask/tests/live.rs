@@ -1,5 +1,5 @@
 //! Emulated cables, and the command line that watches and breaks them, while programs
-//! that nobody here wrote run on them.
+//! run on them.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -11,11 +11,9 @@ use std::{
 };
 
 use assert_cmd::cargo::CommandCargoExt;
+use clients::Client;
 use rail_matrix::Rig;
 use softrail::{Fabric, counters::Counters, up::End};
-
-#[path = "../../crates/softrail/tests/support/mod.rs"]
-mod support;
 
 /// Longer than anything here takes, wherever it runs.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -36,22 +34,25 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-/// Two processes that send messages back and forth, for ever.
+/// Two processes that send messages back and forth without end.
 struct PingPong<'a>(&'a Fabric);
 
 impl PingPong<'_> {
     /// Runs them until `look` has killed node b's; gives how they ended.
     fn run(look: impl FnOnce(&PingPong<'_>)) -> Vec<(usize, End)> {
-        let (_parent, fabric) = support::fabric(&support::rig());
+        // Compiled before anybody waits for its messages.
+        let client = Client::ping();
+        let (_parent, fabric) = clients::fabric(&clients::rig());
         thread::scope(|scope| {
-            let arguments = "-d rdma_en5 -g 1 -n 2000000000 -p $port $host";
-            let ran = || support::run(&fabric, &[0, 1], "ibv_uc_pingpong", arguments, LIMIT);
+            let arguments = "latency --device rdma_en5 --transport uc --iterations 2000000000 \
+                             --timeout 600s";
+            let ran = || clients::run(&fabric, &[0, 1], &client, arguments, LIMIT);
             let ran = scope.spawn(ran);
             let pair = PingPong(&fabric);
             pair.goes_on();
             look(&pair);
             let ran = ran.join().expect("it runs");
-            assert!(ran.said.iter().all(|said| !said.contains("iters in")));
+            assert!(ran.said.iter().all(|said| !said.contains("#iterations")));
             ran.ends
         })
     }

@@ -4,6 +4,13 @@ use std::{
     fs,
     process::{Command, Output},
 };
+#[cfg(target_os = "linux")]
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
@@ -34,6 +41,9 @@ fn mistakes_are_the_users_and_name_what_there_is() {
         ("--series upstream", "patched"),
         ("--level huge", "soak"),
         ("--each-patch --patch no-such-fix", "ring-recv-prefill"),
+        ("--each-patch --op recv", "--op"),
+        ("--minutes 5", "--level soak"),
+        ("--level soak --dtype f32", "--dtype"),
         (
             "--op all_sum --dtype f32 --bytes 3",
             "leaves no case for MLX 0.31.2",
@@ -43,7 +53,7 @@ fn mistakes_are_the_users_and_name_what_there_is() {
         let output = run(&words(flags));
         assert_eq!(
             output.status.code(),
-            Some(2),
+            Some(1),
             "{flags}: {}",
             stderr(&output)
         );
@@ -91,7 +101,7 @@ fn the_report_is_three_files() {
     let output = verify(&words(
         "--op all_gather --backend ring --ranks 2 --wires 1 --bytes 64",
     ))
-    .arg("--output")
+    .arg("--out-dir")
     .arg(&path)
     .output()
     .expect("xtask runs");
@@ -105,84 +115,153 @@ fn the_report_is_three_files() {
     assert_eq!(names, ["verify.html", "verify.json", "verify.md"]);
 }
 
-/// What is seen of ranks in `/proc`.
+/// A patch of one pin is proved there, and it is said which pin lacks it.
+#[test]
+fn a_patch_of_one_of_two_pins_is_proved_and_reported() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = verify(&words(
+        "--each-patch --patch ring-recv-prefill --mlx 0.31.2,0.32.4 --out-dir",
+    ))
+    .arg(folder.path())
+    .output()
+    .expect("xtask runs");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(
+        said.contains("ring-recv-prefill is no patch of MLX 0.32.4"),
+        "{said}"
+    );
+    assert!(said.contains("Proving ring-recv-prefill of MLX 0.31.2, without it (1 of "));
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).expect(name);
+    assert_eq!(read("verify-patches.md").as_bytes(), output.stdout);
+    let json: Value = serde_json::from_str(&read("verify-patches.json")).expect("JSON");
+    assert_eq!(json["interrupted"], false);
+    assert_eq!(json["proofs"][0]["holds"], true);
+}
+
+/// Processes whose parent is `pid`: ranks have a group of their own.
 #[cfg(target_os = "linux")]
-mod interruption {
-    use std::{
-        io::{BufRead, BufReader},
-        path::Path,
-        process::Stdio,
-        time::{Duration, Instant},
+fn ranks_of(pid: u32) -> Vec<u32> {
+    let parent = |stat: &str| -> Option<u32> {
+        let (_, fields) = stat.rsplit_once(") ")?;
+        fields.split(' ').nth(1)?.parse().ok()
     };
+    let processes = fs::read_dir("/proc").expect("a list of processes");
+    processes
+        .flatten()
+        .filter_map(|entry| {
+            let child: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            (parent(&stat)? == pid && stat.contains("(jaccl-rank)")).then_some(child)
+        })
+        .collect()
+}
 
-    use super::*;
-
-    /// Processes whose parent or ancestor is `pid`: ranks have a group of their own.
-    fn ranks_of(pid: u32) -> Vec<u32> {
-        let parent = |stat: &str| -> Option<u32> {
-            let (_, fields) = stat.rsplit_once(") ")?;
-            fields.split(' ').nth(1)?.parse().ok()
-        };
-        let processes = fs::read_dir("/proc").expect("a list of processes");
-        processes
-            .flatten()
-            .filter_map(|entry| {
-                let child: u32 = entry.file_name().to_str()?.parse().ok()?;
-                let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-                (parent(&stat)? == pid && stat.contains("(jaccl-rank)")).then_some(child)
-            })
-            .collect()
+#[cfg(target_os = "linux")]
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
     }
+}
 
-    fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !holds() {
-            assert!(Instant::now() < deadline, "{what}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
+/// Ends a sweep while ranks are at work; gives what it printed.
+#[cfg(target_os = "linux")]
+fn end_with(signal: &str, flags: &str) -> Output {
+    let mut sweep = verify(&words(flags))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("xtask runs");
+    let mut lines = BufReader::new(sweep.stderr.take().expect("piped")).lines();
+    // It says when the sweep begins; before that it may be compiling.
+    let mut said = lines.by_ref().map_while(Result::ok);
+    let begins = |line: String| {
+        let line = line.trim_start();
+        line.starts_with("Verifying") || line.starts_with("Soaking")
+    };
+    assert!(said.any(begins), "the sweep ended before it began");
+    let rest = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>());
+    let mut ranks = Vec::new();
+    eventually("no rank was started", || {
+        ranks = ranks_of(sweep.id());
+        !ranks.is_empty()
+    });
+    // Some cases are over when other ranks are at work.
+    eventually("no other rank was started", || {
+        let now = ranks_of(sweep.id());
+        !now.is_empty() && now.iter().all(|pid| !ranks.contains(pid))
+    });
+    ranks = ranks_of(sweep.id());
+    let kill = Command::new("kill")
+        .args([signal, &sweep.id().to_string()])
+        .status();
+    assert!(kill.is_ok_and(|status| status.success()));
+    let mut output = sweep.wait_with_output().expect("it ends");
+    eventually("a rank outlived its launcher", || {
+        ranks.iter().all(|pid| !is_rank(*pid))
+    });
+    output.stderr = rest.join().expect("no panic").join("\n").into_bytes();
+    output
+}
 
-    /// Ends a sweep while ranks are at work.
-    fn end_with(signal: &str) -> Option<i32> {
-        let mut sweep = verify(&words("--op all_sum --level full"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("xtask runs");
-        let mut lines = BufReader::new(sweep.stderr.take().expect("piped")).lines();
-        // It says when the sweep begins; before that it may be compiling.
-        let mut told = lines.by_ref().map_while(Result::ok);
-        let begun = told.any(|line| line.starts_with("verifying"));
-        assert!(begun, "the sweep ended before it began");
-        let mut ranks = Vec::new();
-        eventually("no rank was started", || {
-            ranks = ranks_of(sweep.id());
-            !ranks.is_empty()
-        });
-        let kill = Command::new("kill")
-            .args([signal, &sweep.id().to_string()])
-            .status();
-        assert!(kill.is_ok_and(|status| status.success()));
-        let status = sweep.wait().expect("it ends");
-        eventually("a rank outlived its launcher", || {
-            ranks.iter().all(|pid| !is_rank(*pid))
-        });
-        status.code()
-    }
+#[cfg(target_os = "linux")]
+fn is_rank(pid: u32) -> bool {
+    let stat = Path::new("/proc").join(pid.to_string()).join("stat");
+    fs::read_to_string(stat)
+        .is_ok_and(|stat| stat.contains("(jaccl-rank)") && !stat.contains(") Z"))
+}
 
-    fn is_rank(pid: u32) -> bool {
-        let comm = Path::new("/proc").join(pid.to_string()).join("stat");
-        fs::read_to_string(comm)
-            .is_ok_and(|stat| stat.contains("(jaccl-rank)") && !stat.contains(") Z"))
-    }
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupted_sweep_leaves_no_rank_and_reports_what_it_found() {
+    let flags = "--op all_sum --level full --series patched,stock --groups 1 --format json";
+    let output = end_with("-INT", flags);
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["interrupted"], true);
+    let [begun, later] = report["variants"].as_array().expect("variants").as_slice() else {
+        panic!("two variants");
+    };
+    assert_eq!(begun["interrupted"], true);
+    let (cases, planned) = (&begun["cases"], &begun["planned"]);
+    assert!(
+        cases.as_u64() > Some(0) && cases.as_u64() < planned.as_u64(),
+        "{begun}"
+    );
+    assert_eq!(
+        (&later["interrupted"], &later["cases"]),
+        (&true.into(), &0.into())
+    );
+    let said = stderr(&output);
+    assert!(
+        said.contains("the same command tries every case again"),
+        "{said}"
+    );
+}
 
-    #[test]
-    fn an_interrupted_sweep_leaves_no_rank() {
-        assert_eq!(end_with("-INT"), Some(130));
-    }
+#[cfg(target_os = "linux")]
+#[test]
+fn a_killed_sweep_leaves_no_rank() {
+    assert_eq!(
+        end_with("-KILL", "--op all_sum --level full").status.code(),
+        None
+    );
+}
 
-    #[test]
-    fn a_killed_sweep_leaves_no_rank() {
-        assert_eq!(end_with("-KILL"), None);
-    }
+/// Ctrl-C is how a soak ends.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_soak_of_two_variants_that_is_ended_in_the_first_has_passed() {
+    let flags = "--level soak --ranks 2 --wires 1 --backend mesh --bytes 1000 --seed 1 \
+                 --mlx 0.32.4,0.31.2 --format json";
+    let output = end_with("-INT", flags);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["interrupted"], false);
+    let variants = report["variants"].as_array().expect("variants");
+    assert_eq!(variants.len(), 1);
+    assert!(variants[0]["cases"].as_u64() > Some(0));
+    assert!(stderr(&output).contains("MLX 0.31.2 (patched) was not begun"));
 }

@@ -20,7 +20,8 @@ pub struct Choice {
     /// The token of the greatest logit, the first of equals.
     pub token: u32,
     /// By how much its logit exceeds the second greatest, as a fraction of the
-    /// greatest magnitude of any logit.
+    /// greatest magnitude of any logit. NaN when any logit is, however clear the
+    /// choice among the others.
     pub margin: f32,
 }
 
@@ -32,6 +33,7 @@ impl Choice {
     pub fn greedy(logits: &[f32]) -> Self {
         let (mut token, mut best, mut second) = (0, f32::NEG_INFINITY, f32::NEG_INFINITY);
         let mut magnitude = 0f32;
+        let numbers = !logits.iter().any(|logit| logit.is_nan());
         for (index, &logit) in logits.iter().enumerate() {
             magnitude = magnitude.max(logit.abs());
             if logit > best {
@@ -43,7 +45,10 @@ impl Choice {
         assert!(!logits.is_empty(), "a model knows at least one token");
         Self {
             token: token as u32,
-            margin: (best - second) / magnitude,
+            margin: match numbers {
+                true => (best - second) / magnitude,
+                false => f32::NAN,
+            },
         }
     }
 }
@@ -178,6 +183,14 @@ mod tests {
                 margin: 0.25
             }
         );
+    }
+
+    #[test]
+    fn a_logit_that_is_not_a_number_shows_in_the_margin() {
+        const NAN: f32 = f32::NAN;
+        for logits in [[NAN; 4], [NAN, 1.0, 3.0, 2.0], [3.0, 1.0, 2.0, NAN]] {
+            assert!(Choice::greedy(&logits).margin.is_nan(), "{logits:?}");
+        }
     }
 
     #[test]

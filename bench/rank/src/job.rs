@@ -63,6 +63,12 @@ fn check(job: &Job) -> Result<()> {
     Ok(())
 }
 
+/// The lesser of two margins, where one that is not a number is less than any: it is
+/// worth less, and it must not be lost among the others, as `f32::min` would have it.
+fn least(a: f32, b: f32) -> f32 {
+    if a.is_nan() || a <= b { a } else { b }
+}
+
 fn run_as(
     job: &Job,
     ranks: impl Collective,
@@ -85,7 +91,7 @@ fn run_as(
         for index in 0..job.generation_tokens {
             if index > 0 {
                 choice = session.decode(choice.token)?;
-                min_margin = min_margin.min(choice.margin);
+                min_margin = least(min_margin, choice.margin);
             }
             say(Event::Token {
                 run,
@@ -103,4 +109,25 @@ fn run_as(
     }
     say(Event::Done)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_margin_that_is_not_a_number_is_never_lost() {
+        for margins in [
+            [f32::NAN, 0.5, 0.25],
+            [0.5, f32::NAN, 0.25],
+            [0.5, 0.25, f32::NAN],
+        ] {
+            let kept = margins.into_iter().reduce(least);
+            assert!(kept.is_some_and(f32::is_nan), "{margins:?}");
+        }
+        assert_eq!(
+            [0.5, 0.25, f32::INFINITY].into_iter().reduce(least),
+            Some(0.25)
+        );
+    }
 }

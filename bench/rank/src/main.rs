@@ -1,6 +1,8 @@
 //! `rail-rank --job FILE`: does one rank's part of a job. Ends at once when its
 //! stdin closes, for then the launcher is gone.
 //!
+//! Its first event names the build of MLX that it has loaded, whatever comes then.
+//!
 //! Exit status: 0 after a `done` event, 1 after an `error` event, 2 for a wrong
 //! command line.
 
@@ -42,6 +44,8 @@ fn main() -> ExitCode {
 }
 
 fn work(path: &Path, out: &mut impl Write) -> anyhow::Result<()> {
+    let build = mlx_core::build_key().to_owned();
+    Event::Loaded { build }.emit(&mut *out)?;
     let text = fs::read_to_string(path)
         .with_context(|| format!("cannot read the job {}", path.display()))?;
     let job: Job = serde_json::from_str(&text)

@@ -3,24 +3,21 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
 use launch::Launcher;
 use rail_bench::{
-    BenchArgs, BuildInfo, Harness, Plan, Report, cabling::Emulated, launch::RankProgram,
-    progress::Progress,
+    BuildInfo, Harness, Options, Plan, Report, RunError, Settings, cabling::Emulated,
+    launch::RankProgram, model::Preset, progress::Progress, protocol::Strategy,
 };
+use rail_matrix::{Backend, Frames};
 
-#[derive(Debug, Parser)]
-struct Cli {
-    #[command(flatten)]
-    bench: BenchArgs,
+/// The key of the MLX that this test, and so the rank, is linked against.
+fn linked() -> &'static str {
+    mlx_core::build_key()
 }
 
-/// Runs a command line of the benchmark. Every cell passes, or the details of
-/// those that do not are in the panic.
-fn all_pass(line: &str) -> Report {
-    let words = std::iter::once("bench").chain(line.split_whitespace());
-    let plan = Plan::from_args(&Cli::try_parse_from(words).unwrap().bench).unwrap();
+/// Runs the benchmark for a build.
+fn run(options: Options, build: &str) -> Result<Report, RunError> {
+    let plan = Plan::new(options).unwrap();
     let harness = Harness {
         program: RankProgram {
             path: PathBuf::from(env!("CARGO_BIN_EXE_rail-rank")),
@@ -32,28 +29,70 @@ fn all_pass(line: &str) -> Report {
             series: "patched".to_owned(),
             tree: String::new(),
             patched_tree: String::new(),
-            key: String::new(),
+            key: build.to_owned(),
+            manifest: serde_json::Value::Null,
         },
         launcher: &Launcher::default(),
         progress: Progress::hidden(),
         warnings: vec![],
     };
-    let report = rail_bench::run(&plan, &harness).unwrap();
+    let measured = rail_bench::run(&plan, &harness)?;
+    assert!(measured.stopped.is_none(), "{:?}", measured.stopped);
+    Ok(measured.report)
+}
+
+/// Runs the benchmark. Every cell passes, or the details of those that do not are in the
+/// panic.
+fn all_pass(options: Options) -> Report {
+    let report = run(options, linked()).unwrap();
     assert!(report.all_pass(), "{:#?}", report.cells);
     report
 }
 
+/// A small model, one measured run, over so many cables.
+fn tiny(cables: &str) -> Options {
+    Options {
+        cables: Some(cables.parse().unwrap()),
+        settings: Settings {
+            model: Preset::find("qwen3-tiny").unwrap(),
+            prompt_tokens: 24,
+            generation_tokens: 12,
+            repeat: 1,
+            warmup: 0,
+            ..Settings::default()
+        },
+        ..Options::default()
+    }
+}
+
 #[test]
 fn every_strategy_and_backend_decodes_the_single_processs_tokens() {
-    let report = all_pass("--model qwen3-tiny -p 24 -g 12 -r 1 --warmup 1 --cables 1,2");
+    let mut options = tiny("1,2");
+    options.settings.warmup = 1;
+    let report = all_pass(options);
     // The reference, and tp and pp by mesh-1, ring-1 and ring-2.
     assert_eq!(report.cells.len(), 7);
 }
 
 #[test]
+fn a_rank_names_the_build_that_it_is_linked_against() {
+    let error = run(tiny("1"), "0123").unwrap_err();
+    assert!(
+        matches!(&error, RunError::OtherBuild { loaded, .. } if loaded == linked()),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_decode_message_of_8192_bytes_crosses_two_and_three_cables() {
     // Where an unpatched ring's receive hangs.
-    let report = all_pass("--strategy pp --backend ring --cables 2,3 -p 8 -g 4 -r 1 --warmup 0");
+    let mut options = tiny("2,3");
+    options.strategies = vec![Strategy::Pp];
+    options.backends = vec![Backend::Ring];
+    options.settings.model = Settings::default().model;
+    options.settings.prompt_tokens = 8;
+    options.settings.generation_tokens = 4;
+    let report = all_pass(options);
     let widest = report.cells.last().unwrap();
     let decode: Vec<u64> = widest.decode_cable_bytes.values().copied().collect();
     assert_eq!(decode.len(), 3);
@@ -65,5 +104,7 @@ fn a_decode_message_of_8192_bytes_crosses_two_and_three_cables() {
 
 #[test]
 fn big_frames_decode_the_same() {
-    all_pass("--model qwen3-tiny --frames big --cables 3 -p 24 -g 12 -r 1 --warmup 0");
+    let mut options = tiny("3");
+    options.settings.frames = Frames::Big;
+    all_pass(options);
 }

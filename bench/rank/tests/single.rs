@@ -69,6 +69,7 @@ fn a_job_is_told_from_its_load_to_its_end() {
     let outline: Vec<_> = events
         .iter()
         .map(|event| match event {
+            Event::Loaded { .. } => "loaded",
             Event::Phase { phase: Phase::Load } => "load",
             Event::Phase { phase: Phase::Init } => "init",
             Event::Phase {

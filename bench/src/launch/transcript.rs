@@ -31,6 +31,7 @@ pub struct RunRecord {
 pub struct Transcript {
     /// In order, warm-ups included.
     pub runs: Vec<RunRecord>,
+    build: Option<String>,
     phase: Option<Phase>,
     done: bool,
     exited: bool,
@@ -42,7 +43,11 @@ impl Transcript {
     /// # Errors
     /// When the event cannot follow what was said before; tells why.
     pub(super) fn hear(&mut self, event: &Event) -> Result<(), String> {
+        if self.build.is_none() && !matches!(event, Event::Loaded { .. } | Event::Error { .. }) {
+            return Err("did not say first which build it has loaded".to_owned());
+        }
         match *event {
+            Event::Loaded { ref build } => self.build = Some(build.clone()),
             Event::Phase { phase } => self.phase = Some(phase),
             Event::Token { run, index, id, ns } => {
                 let record = self.open_run(run)?;
@@ -98,6 +103,11 @@ impl Transcript {
         self.exited
     }
 
+    /// The key of the build that the rank has loaded, if it got so far.
+    pub fn build(&self) -> Option<&str> {
+        self.build.as_deref()
+    }
+
     /// Whether the rank said that it ends as it should.
     pub fn done(&self) -> bool {
         self.done
@@ -133,6 +143,15 @@ impl fmt::Display for Transcript {
 mod tests {
     use super::*;
 
+    fn loaded() -> Transcript {
+        let mut transcript = Transcript::default();
+        assert_eq!(transcript.build(), None);
+        let build = "k3y".to_owned();
+        transcript.hear(&Event::Loaded { build }).unwrap();
+        assert_eq!(transcript.build(), Some("k3y"));
+        transcript
+    }
+
     fn token(run: usize, index: usize) -> Event {
         Event::Token {
             run,
@@ -153,7 +172,7 @@ mod tests {
 
     #[test]
     fn it_tells_where_a_rank_stands() {
-        let mut transcript = Transcript::default();
+        let mut transcript = loaded();
         let steps = [
             (Event::Phase { phase: Phase::Load }, "loading the model"),
             (Event::Phase { phase: Phase::Init }, "joining the group"),
@@ -186,8 +205,22 @@ mod tests {
     }
 
     #[test]
-    fn a_token_or_run_out_of_turn_is_refused() {
+    fn a_rank_says_first_what_it_has_loaded_or_why_it_has_not() {
         let mut transcript = Transcript::default();
+        let message = "no such file".to_owned();
+        transcript.hear(&Event::Error { message }).unwrap();
+        let early = Event::Phase { phase: Phase::Load };
+        assert!(
+            transcript
+                .hear(&early)
+                .unwrap_err()
+                .contains("did not say first which build")
+        );
+    }
+
+    #[test]
+    fn a_token_or_run_out_of_turn_is_refused() {
+        let mut transcript = loaded();
         transcript.hear(&token(0, 0)).unwrap();
         assert!(
             transcript

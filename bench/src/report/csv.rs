@@ -1,46 +1,87 @@
 //! One row a cell.
 
-use super::{CellReport, Report};
-use crate::{meter::CableBytes, stats::Summary};
+use rail_matrix::{Backend, Frames};
+use serde::{Serialize, Serializer};
 
-const HEADER: &str = "strategy,backend,cables,frames,prompt_tokens,generation_tokens,verdict,\
-tokens_match,ttft_ms_median,ttft_ms_stddev,prompt_tps_median,generation_tps_median,\
-generation_tps_stddev,itl_ms_p50,itl_ms_p90,itl_ms_p99,cable_bytes,decode_cable_bytes,detail";
+use super::{CellReport, NO_BACKEND, Report};
+use crate::{meter::CableBytes, protocol::Strategy, stats::Summary, verdict::Verdict};
 
-pub(super) fn render(report: &Report) -> String {
-    let rows = report.cells.iter().map(row);
-    std::iter::once(HEADER.to_owned())
-        .chain(rows)
-        .map(|line| line + "\n")
-        .collect()
+/// The fields are the columns, in this order.
+#[derive(Serialize)]
+struct Row<'a> {
+    strategy: Strategy,
+    backend: &'static str,
+    cables: usize,
+    frames: Frames,
+    prompt_tokens: usize,
+    generation_tokens: usize,
+    verdict: Verdict,
+    tokens_match: bool,
+    #[serde(serialize_with = "figure")]
+    ttft_ms_median: Option<f64>,
+    #[serde(serialize_with = "figure")]
+    ttft_ms_stddev: Option<f64>,
+    #[serde(serialize_with = "figure")]
+    prompt_tps_median: Option<f64>,
+    #[serde(serialize_with = "figure")]
+    generation_tps_median: Option<f64>,
+    #[serde(serialize_with = "figure")]
+    generation_tps_stddev: Option<f64>,
+    #[serde(serialize_with = "figure")]
+    itl_ms_p50: Option<f64>,
+    #[serde(serialize_with = "figure")]
+    itl_ms_p90: Option<f64>,
+    #[serde(serialize_with = "figure")]
+    itl_ms_p99: Option<f64>,
+    cable_bytes: String,
+    decode_cable_bytes: String,
+    detail: Option<&'a str>,
 }
 
-fn row(cell: &CellReport) -> String {
-    let median = |summary: &Option<Summary>| number(summary.as_ref().map(|s| s.median));
-    let stddev = |summary: &Option<Summary>| number(summary.as_ref().and_then(|s| s.stddev));
-    let itl = cell.itl_ms;
-    let fields = [
-        cell.strategy.to_string(),
-        cell.backend.to_string(),
-        cell.cables.to_string(),
-        cell.frames.to_string(),
-        cell.prompt_tokens.to_string(),
-        cell.generation_tokens.to_string(),
-        cell.verdict.to_string(),
-        cell.tokens_match.to_string(),
-        median(&cell.ttft_ms),
-        stddev(&cell.ttft_ms),
-        median(&cell.prompt_tps),
-        median(&cell.generation_tps),
-        stddev(&cell.generation_tps),
-        number(itl.map(|itl| itl.p50)),
-        number(itl.map(|itl| itl.p90)),
-        number(itl.map(|itl| itl.p99)),
-        bytes(&cell.cable_bytes),
-        bytes(&cell.decode_cable_bytes),
-        cell.detail.clone().unwrap_or_default(),
-    ];
-    fields.map(quoted).join(",")
+pub(super) fn render(report: &Report) -> String {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    for cell in &report.cells {
+        csv.serialize(Row::of(cell)).expect("a row is plain data");
+    }
+    let bytes = csv.into_inner().expect("a vector takes everything");
+    String::from_utf8(bytes).expect("every field is text")
+}
+
+impl<'a> Row<'a> {
+    fn of(cell: &'a CellReport) -> Self {
+        let median = |summary: &Option<Summary>| summary.as_ref().map(|s| s.median);
+        let stddev = |summary: &Option<Summary>| summary.as_ref().and_then(|s| s.stddev);
+        let itl = cell.itl_ms;
+        Self {
+            strategy: cell.strategy,
+            backend: cell.backend.map_or(NO_BACKEND, Backend::name),
+            cables: cell.cables,
+            frames: cell.frames,
+            prompt_tokens: cell.prompt_tokens,
+            generation_tokens: cell.generation_tokens,
+            verdict: cell.verdict,
+            tokens_match: cell.tokens_match,
+            ttft_ms_median: median(&cell.ttft_ms),
+            ttft_ms_stddev: stddev(&cell.ttft_ms),
+            prompt_tps_median: median(&cell.prompt_tps),
+            generation_tps_median: median(&cell.generation_tps),
+            generation_tps_stddev: stddev(&cell.generation_tps),
+            itl_ms_p50: itl.map(|itl| itl.p50),
+            itl_ms_p90: itl.map(|itl| itl.p90),
+            itl_ms_p99: itl.map(|itl| itl.p99),
+            cable_bytes: bytes(&cell.cable_bytes),
+            decode_cable_bytes: bytes(&cell.decode_cable_bytes),
+            detail: cell.detail.as_deref(),
+        }
+    }
+}
+
+/// Three decimals are enough for a reader of medians; JSON has every digit.
+fn figure<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(&format_args!("{value:.3}")),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn bytes(bytes: &CableBytes) -> String {
@@ -49,17 +90,4 @@ fn bytes(bytes: &CableBytes) -> String {
         .map(|(cable, bytes)| format!("{cable}={bytes}"))
         .collect();
     each.join(";")
-}
-
-fn number(value: Option<f64>) -> String {
-    value.map(|value| format!("{value:.3}")).unwrap_or_default()
-}
-
-/// Quotes a field that would otherwise be read as several (RFC 4180).
-fn quoted(field: String) -> String {
-    if field.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field
-    }
 }

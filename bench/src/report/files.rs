@@ -9,31 +9,40 @@ use std::{
 
 use tempfile::NamedTempFile;
 
-use super::{Format, Report};
+use super::Report;
 
 impl Report {
     /// Writes `bench.md`, `bench.json` and `bench.csv` to a folder.
     ///
     /// # Errors
-    /// When the folder cannot be written. A file that is there is then either
-    /// the old one or the new one.
+    /// When the folder cannot be written. Each file is then either the old one or
+    /// the new one, and all are the old ones when the disk is full.
     pub fn save(&self, dir: &Path) -> io::Result<()> {
         let files = [
-            ("bench.md", Format::Md),
-            ("bench.json", Format::Json),
-            ("bench.csv", Format::Csv),
+            ("bench.md", self.markdown()),
+            ("bench.json", self.json()),
+            ("bench.csv", self.csv()),
         ];
-        for (name, format) in files {
+        let mut written = Vec::new();
+        for (name, text) in files {
             let mut file = temporary(dir)?;
-            file.write_all(self.render(format).as_bytes())?;
+            file.write_all(text.as_bytes())?;
+            written.push((file, name));
+        }
+        // A full disk has shown itself by now.
+        for (file, name) in written {
             file.persist(dir.join(name))?;
         }
         Ok(())
     }
 }
 
-/// Makes the folder where it is missing and sees that a file can be made in it.
-pub(crate) fn check_output(dir: &Path) -> io::Result<()> {
+/// Makes a folder for reports where it is missing and sees that a file can be made in
+/// it, so that a long run does not end in a mistake that could have been seen before.
+///
+/// # Errors
+/// When the folder cannot be made or written.
+pub fn check_folder(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     temporary(dir).map(drop)
 }

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
-use rail_matrix::{Cable, Rig, units};
+use rail_matrix::{Backend, Cable, Rig, units};
 use softrail::counters::Counters;
 
 use super::{CellReport, Report};
-use crate::{
-    meter::CableBytes, protocol::Strategy, stats::Summary, sweep::Backend, verdict::Verdict,
-};
+use crate::{meter::CableBytes, protocol::Strategy, stats::Summary, verdict::Verdict};
 
 /// What stands where there is no figure.
 const NONE: &str = "-";
@@ -36,6 +34,7 @@ const COLUMNS: [&str; 13] = [
 pub(super) fn render(report: &Report) -> String {
     let sections = [
         heading(report),
+        stop(report),
         table(report),
         failures(report),
         losses(report),
@@ -74,6 +73,17 @@ fn heading(report: &Report) -> String {
     .join("\n")
 }
 
+/// What the table lacks, and why.
+fn stop(report: &Report) -> String {
+    let why = match (report.interrupted, &report.error) {
+        (true, _) => "**interrupted**".to_owned(),
+        (false, Some(error)) => format!("**stopped**: {}", one_line(error)),
+        (false, None) => return String::new(),
+    };
+    let (measured, all) = (report.measured(), report.cells.len());
+    format!("{why}; {measured} of {all} cells were measured")
+}
+
 /// The cables, with their link when they are all alike.
 fn cables(cables: &[Cable]) -> String {
     let count = cables.len();
@@ -93,7 +103,8 @@ fn table(report: &Report) -> String {
     for column in table.column_iter_mut().skip(FIRST_FIGURE) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    table.add_rows(report.cells.iter().map(|cell| row(report, cell)));
+    let rows = report.cells.iter().map(|cell| row(report, cell));
+    table.add_rows(rows.map(|row| row.map(|text| text.replace('|', "\\|"))));
     table.trim_fmt()
 }
 
@@ -101,10 +112,10 @@ fn row(report: &Report, cell: &CellReport) -> [String; COLUMNS.len()] {
     let ttft_gain = report.gain(cell, |cell| Some(1.0 / cell.ttft_ms.as_ref()?.median));
     let itl = cell.itl_ms;
     let tokens = match cell.verdict {
-        Verdict::Pass if cell.backend == Backend::None => "reference",
+        Verdict::Pass if cell.backend.is_none() => "reference",
         Verdict::Pass => "match",
         Verdict::Wrong => "differ",
-        Verdict::Hang | Verdict::Crash | Verdict::Error => NONE,
+        Verdict::Hang | Verdict::Crash | Verdict::Error | Verdict::NotRun => NONE,
     };
     [
         cell.cell().to_string(),
@@ -192,11 +203,24 @@ fn pair_spread(rig: &Rig, bytes: &CableBytes) -> Option<f64> {
 }
 
 fn failures(report: &Report) -> String {
-    let failed = report.cells.iter().filter_map(|cell| {
-        let why = cell.detail.as_ref()?;
-        Some(format!("- **{}: {}**: {why}", cell.cell(), cell.verdict))
+    let failed = report.cells.iter().filter(|cell| cell.detail.is_some());
+    let failed: Vec<_> = failed.collect();
+    let alike = |a: &&CellReport, b: &&CellReport| {
+        (a.verdict, &a.detail) == (b.verdict, &b.detail) && a.verdict == Verdict::NotRun
+    };
+    let told = failed.chunk_by(alike).map(|alike| {
+        let cells: Vec<_> = alike.iter().map(|cell| cell.cell().to_string()).collect();
+        let why = alike[0].detail.as_deref().unwrap_or_default();
+        let verdict = alike[0].verdict;
+        format!("- **{}: {verdict}**: {}", cells.join(", "), one_line(why))
     });
-    failed.collect::<Vec<_>>().join("\n")
+    told.collect::<Vec<_>>().join("\n")
+}
+
+/// A text that may come from anywhere, as a line that ends no list.
+fn one_line(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(str::trim).collect();
+    lines.join(" ")
 }
 
 /// What went astray on the cables, and what was on them when a cell failed.
@@ -212,7 +236,7 @@ fn losses(report: &Report) -> String {
 
 fn warnings(report: &Report) -> String {
     let warnings = report.warnings.iter();
-    let told = warnings.map(|warning| format!("- **warning**: {warning}"));
+    let told = warnings.map(|warning| format!("- **warning**: {}", one_line(warning)));
     told.collect::<Vec<_>>().join("\n")
 }
 
@@ -269,7 +293,7 @@ fn decode_note(report: &Report) -> String {
 
 fn widest_ring(report: &Report, strategy: Strategy) -> Option<&CellReport> {
     let of_strategy = report.cells.iter().filter(|cell| cell.strategy == strategy);
-    let rings = of_strategy.filter(|cell| cell.backend == Backend::Ring && cell.cables > 1);
+    let rings = of_strategy.filter(|cell| cell.backend == Some(Backend::Ring) && cell.cables > 1);
     rings.max_by_key(|cell| cell.cables)
 }
 

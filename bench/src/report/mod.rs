@@ -4,11 +4,11 @@ mod csv;
 mod files;
 mod markdown;
 
-use rail_matrix::Rig;
-use serde::Serialize;
+use rail_matrix::{Backend, Frames, Rig};
+use serde::{Serialize, Serializer};
 use softrail::counters::Counters;
 
-pub(crate) use files::check_output;
+pub use files::check_folder;
 
 use crate::{
     launch::Transcript,
@@ -17,24 +17,12 @@ use crate::{
     plan::Settings,
     protocol::Strategy,
     stats::{Percentiles, Summary},
-    sweep::{Backend, Cell, Frames},
-    verdict::{Judgement, Verdict},
+    sweep::Cell,
+    verdict::{Judgement, Verdict, least_margin_of},
 };
 
 /// The name and version of the JSON.
-pub const SCHEMA: &str = "mlx-rails/bench/1";
-
-/// What a report is written as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Format {
-    /// A Markdown table with notes.
-    #[default]
-    Md,
-    /// Everything, samples included.
-    Json,
-    /// A row a cell, medians only.
-    Csv,
-}
+pub const SCHEMA: &str = "mlx-rails/bench/2";
 
 /// What a run found.
 #[derive(Debug, Clone, Serialize)]
@@ -47,11 +35,17 @@ pub struct Report {
     pub rig: Rig,
     /// The model that decoded.
     pub model: Preset,
-    /// The reference, then the cells.
+    /// The reference, then every cell of the plan.
     pub cells: Vec<CellReport>,
     /// What is amiss with the rig and stands in its way, such as a slow rail.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Whether the caller stopped the run before its last cell.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
+    /// What else stopped the run before its last cell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// The MLX build that a report is about.
@@ -65,8 +59,12 @@ pub struct BuildInfo {
     pub tree: String,
     /// Git tree id of the source as built.
     pub patched_tree: String,
-    /// The build's key in the store.
+    /// The build's key in the store. Every rank names the key of what it has
+    /// loaded, and it must be this one.
     pub key: String,
+    /// The build's own account of what it was made from, as its `manifest.json`
+    /// has it; null when there is none.
+    pub manifest: serde_json::Value,
 }
 
 /// What one cell did.
@@ -74,8 +72,9 @@ pub struct BuildInfo {
 pub struct CellReport {
     /// How the model was spread.
     pub strategy: Strategy,
-    /// How the ranks were connected.
-    pub backend: Backend,
+    /// How the ranks were connected; `none` for the reference.
+    #[serde(serialize_with = "backend_or_none")]
+    pub backend: Option<Backend>,
     /// Cables of each joined pair of nodes.
     pub cables: usize,
     /// jaccl's largest message.
@@ -99,6 +98,10 @@ pub struct CellReport {
     pub generation_tps: Option<Summary>,
     /// Milliseconds between tokens, over all measured runs.
     pub itl_ms: Option<Percentiles>,
+    /// The least margin of any token on any rank, as in
+    /// [`Event::Run`](crate::protocol::Event::Run), for a cell that ended. None
+    /// where it is not a number.
+    pub min_margin: Option<f32>,
     /// Bytes that each cable carried in the prefill of the measured runs, both
     /// directions. Empty where there is no cable to count or no measured run.
     pub cable_bytes: CableBytes,
@@ -128,6 +131,7 @@ impl CellReport {
             prompt_tps: None,
             generation_tps: None,
             itl_ms: None,
+            min_margin: None,
             cable_bytes: CableBytes::new(),
             decode_cable_bytes: CableBytes::new(),
             directions: Vec::new(),
@@ -140,13 +144,17 @@ impl CellReport {
         self.decode_cable_bytes = carried.decode;
     }
 
-    /// Takes the times from a rank's measured runs, which must be whole.
-    pub(crate) fn set_times(&mut self, rank: &Transcript) {
+    /// Takes the times from the measured runs of rank 0, and the margin from all
+    /// runs of all ranks. They must be whole.
+    pub(crate) fn set_measured(&mut self, ranks: &[Transcript]) {
+        let runs = ranks.iter().flat_map(|rank| &rank.runs);
+        self.min_margin = least_margin_of(runs).filter(|margin| !margin.is_nan());
+
         let mut ttft = Vec::new();
         let mut prompt = Vec::new();
         let mut generation = Vec::new();
         let mut intervals = Vec::new();
-        for run in rank.runs.iter().filter(|run| !run.warmup) {
+        for run in ranks[0].runs.iter().filter(|run| !run.warmup) {
             let (Some(first), Some(last)) = (run.tokens.first(), run.tokens.last()) else {
                 continue;
             };
@@ -179,36 +187,60 @@ impl CellReport {
 }
 
 impl Report {
-    /// Whether every cell passed: what the command's exit status tells.
+    /// Whether every cell passed.
     pub fn all_pass(&self) -> bool {
         self.cells.iter().all(|cell| cell.verdict == Verdict::Pass)
     }
 
-    /// The report in a format, with a line break at its end.
-    pub fn render(&self, format: Format) -> String {
-        match format {
-            Format::Md => markdown::render(self),
-            Format::Csv => csv::render(self),
-            Format::Json => {
-                let mut json = serde_json::to_string_pretty(self).expect("a report is plain data");
-                json.push('\n');
-                json
-            }
-        }
+    /// Whether some cell was measured and did not pass.
+    pub fn any_failed(&self) -> bool {
+        let failed = |cell: &CellReport| !matches!(cell.verdict, Verdict::Pass | Verdict::NotRun);
+        self.cells.iter().any(failed)
+    }
+
+    /// How many cells were measured, the reference included.
+    pub fn measured(&self) -> usize {
+        let measured = |cell: &&CellReport| cell.verdict != Verdict::NotRun;
+        self.cells.iter().filter(measured).count()
+    }
+
+    /// A Markdown table with notes, for people.
+    pub fn markdown(&self) -> String {
+        markdown::render(self)
+    }
+
+    /// A row a cell, medians only.
+    pub fn csv(&self) -> String {
+        csv::render(self)
+    }
+
+    /// Everything, samples included.
+    pub fn json(&self) -> String {
+        let mut json = serde_json::to_string_pretty(self).expect("a report is plain data");
+        json.push('\n');
+        json
     }
 
     /// What a cell gains over its baseline by a figure where more is better.
     /// None for the reference, where either did not pass, and where a figure is
     /// missing.
     fn gain(&self, cell: &CellReport, figure: impl Fn(&CellReport) -> Option<f64>) -> Option<f64> {
-        if cell.backend == Backend::None {
-            return None;
-        }
+        cell.backend?;
         let baseline = cell.cell().baseline();
         let base = self.cells.iter().find(|other| other.cell() == baseline)?;
         let passed = |cell: &CellReport| cell.verdict == Verdict::Pass;
         (passed(cell) && passed(base)).then(|| Some(figure(cell)? / figure(base)?))?
     }
+}
+
+/// What stands for the backend of the reference in JSON and CSV.
+const NO_BACKEND: &str = "none";
+
+fn backend_or_none<S: Serializer>(
+    backend: &Option<Backend>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(backend.map_or(NO_BACKEND, Backend::name))
 }
 
 fn millis(ns: u64) -> f64 {

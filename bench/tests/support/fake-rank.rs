@@ -9,8 +9,9 @@ use std::{env, fs, io, process, thread, time::Duration};
 
 use rail_bench::{
     protocol::{Event, Job, Phase, Strategy, end_with_launcher},
-    sweep::{Backend, Cell},
+    sweep::Cell,
 };
+use rail_matrix::Backend;
 
 fn main() {
     end_with_launcher();
@@ -21,6 +22,16 @@ fn main() {
     let job = job();
     let cell = cell(&job);
     let behaviour = behaviour(cell, job.rank).unwrap_or_default();
+    let build = match behaviour.as_str() {
+        "other-build" => Some("0ther"),
+        "no-build" => None,
+        _ => Some("k3y"),
+    };
+    if let Some(build) = build {
+        say(Event::Loaded {
+            build: build.to_owned(),
+        });
+    }
     let big_frames = env::var_os("JACCL_BIG_FRAMES").is_some();
     let checked = match behaviour.as_str() {
         "wants-big-frames" if !big_frames => Err("the frames are not big".to_owned()),
@@ -97,7 +108,11 @@ impl Rank {
                 ns: self.time(run, index),
             });
         }
-        let margin = if self.behaves("close") { 1e-6 } else { 0.25 };
+        let margin = match self.behaviour.as_str() {
+            "close" => 1e-6,
+            "nan" if last => f32::NAN,
+            _ => 0.25,
+        };
         let prompt_tokens = self.job.prompt_tokens;
         say(Event::Run {
             run,
@@ -165,9 +180,9 @@ fn job() -> Job {
 
 fn cell(job: &Job) -> Cell {
     let backend = match (job.strategy, env::var_os("MLX_JACCL_RING")) {
-        (Strategy::Single, _) => Backend::None,
-        (_, None) => Backend::Mesh,
-        (_, Some(_)) => Backend::Ring,
+        (Strategy::Single, _) => None,
+        (_, None) => Some(Backend::Mesh),
+        (_, Some(_)) => Some(Backend::Ring),
     };
     let cables = devices().map_or(0, |devices| devices[0][1].len());
     Cell {

@@ -4,10 +4,8 @@
 
 use std::{cell::Cell, error::Error, fs, path::PathBuf, time::Duration};
 
-use clap::Parser;
-use launch::Launcher;
 use rail_bench::{
-    BenchArgs, BuildInfo, Harness, Plan, Report, RunError,
+    BuildInfo, Harness, Measured, Options, Plan, Report, RunError, Settings,
     cabling::{Cabling, Plugged},
     launch::{Limits, RankProgram},
     progress::Progress,
@@ -17,22 +15,33 @@ use rustix::process::{Pid, test_kill_process};
 use softrail::counters::Counters;
 use tempfile::TempDir;
 
-/// The command line as `xtask` embeds it.
-#[derive(Debug, Parser)]
-#[command(name = "bench", term_width = 100)]
-pub struct Cli {
-    #[command(flatten)]
-    pub bench: BenchArgs,
-}
+/// For cells that are to end: far longer than any step of a fake rank on a busy
+/// machine.
+pub const PATIENT: Limits = Limits {
+    silence: Duration::from_secs(120),
+    grace: Duration::from_millis(300),
+};
 
-/// Parses a command line.
-pub fn args(line: &str) -> BenchArgs {
-    let words = std::iter::once("bench").chain(line.split_whitespace());
-    Cli::try_parse_from(words).expect(line).bench
-}
+/// For cells that are to hang.
+pub const HASTY: Limits = Limits {
+    silence: Duration::from_secs(4),
+    ..PATIENT
+};
 
-/// Small enough to be quick, long enough for tokens to differ.
-pub const SHORT: &str = "-p 8 -g 4 -r 2 --timeout 2";
+/// Every cell of the embedded rig, small enough to be quick and long enough for tokens
+/// to differ.
+pub fn short() -> Options {
+    Options {
+        settings: Settings {
+            prompt_tokens: 8,
+            generation_tokens: 4,
+            repeat: 2,
+            limits: PATIENT,
+            ..Settings::default()
+        },
+        ..Options::default()
+    }
+}
 
 pub const LIMITS: Limits = Limits {
     silence: Duration::from_secs(2),
@@ -145,22 +154,27 @@ pub fn build() -> BuildInfo {
         tree: "daeca1f0".into(),
         patched_tree: "0123abcd".into(),
         key: "k3y".into(),
+        manifest: serde_json::Value::Null,
     }
 }
 
-/// Runs the bench with fake ranks.
-pub fn run(line: &str, rank: &FakeRank, cabling: &dyn Cabling) -> Result<Report, RunError> {
-    run_until(line, rank, cabling, &Launcher::default())
+/// Runs the bench with fake ranks to its last cell.
+pub fn run(options: Options, rank: &FakeRank, cabling: &dyn Cabling) -> Result<Report, RunError> {
+    let measured = run_until(options, rank, cabling, &Launcher::default())?;
+    match measured.stopped {
+        None => Ok(measured.report),
+        Some(why) => Err(why),
+    }
 }
 
-/// Runs the bench with fake ranks, to its end or until it is interrupted.
+/// Runs the bench with fake ranks, to its end or until it is stopped.
 pub fn run_until(
-    line: &str,
+    options: Options,
     rank: &FakeRank,
     cabling: &dyn Cabling,
     launcher: &Launcher,
-) -> Result<Report, RunError> {
-    let plan = Plan::from_args(&args(line)).unwrap();
+) -> Result<Measured, RunError> {
+    let plan = Plan::new(options).unwrap();
     let harness = Harness {
         program: rank.program(),
         cabling,
@@ -169,7 +183,7 @@ pub fn run_until(
         launcher,
         progress: Progress::hidden(),
     };
-    let report = rail_bench::run(&plan, &harness);
+    let measured = rail_bench::run(&plan, &harness);
     rank.assert_none_left();
-    report
+    measured
 }

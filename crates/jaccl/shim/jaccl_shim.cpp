@@ -1,10 +1,7 @@
-// A C interface to jaccl's C++ one, so that one Rust binary can load any build
-// of jaccl at run time. It adds nothing: no checks, no defaults, no recovery,
-// because what is being driven is jaccl itself with whatever defects it has.
-// What only some versions of jaccl have is found out when this is compiled.
-//
-// Every function returns 0, or 1 after a C++ exception whose text is then in
-// `error` (NUL-terminated, cut to `capacity` bytes). No exception leaves here.
+// What jaccl_shim.h declares. What only some versions of jaccl have is found out
+// when this is compiled.
+
+#include "jaccl_shim.h"
 
 #include <algorithm>
 #include <cstddef>

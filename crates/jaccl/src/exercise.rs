@@ -52,6 +52,7 @@ fn join(job: &Job, report: &mut impl FnMut(Report)) -> Result<Group, Error> {
     let library = Library::open(&job.library)?;
     library.trace_signals();
     report(Report::Loaded {
+        build: library.build_key(),
         available: library.is_available()?,
         features: library.features(),
     });

@@ -76,6 +76,9 @@ pub enum Operation {
 pub enum Report {
     /// jaccl is loaded; joining begins.
     Loaded {
+        /// The key of the build, as [`Library::build_key`](crate::Library::build_key)
+        /// gives it: the launcher compares it with the build that it asked for.
+        build: String,
         /// Whether it says that RDMA is available.
         available: bool,
         /// What it has.

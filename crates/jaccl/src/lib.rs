@@ -27,6 +27,19 @@
 //! [`serve`] does what a launcher asks and checks every byte; rail-verify's program
 //! `jaccl-rank` is a `main` around it.
 
+// Written by the crate `codegen`.
+#[rustfmt::skip]
+#[allow(
+    dead_code,
+    missing_docs,
+    non_camel_case_types,
+    unsafe_code,
+    unsafe_op_in_unsafe_fn,
+    clippy::missing_safety_doc,
+    clippy::too_many_arguments,
+    clippy::undocumented_unsafe_blocks
+)]
+mod bindings;
 mod dtype;
 mod error;
 mod exercise;

@@ -55,6 +55,11 @@ impl Library {
         })
     }
 
+    /// The key of the build, which its manifest has too.
+    pub fn build_key(&self) -> String {
+        self.shim.build_key()
+    }
+
     /// What this version of jaccl has.
     pub fn features(&self) -> Features {
         self.shim.features()

@@ -1,4 +1,4 @@
-//! The C interface of `shim/jaccl_shim.cpp`: the only unsafe code of this crate.
+//! The C interface of `shim/jaccl_shim.h`: the only unsafe code of this crate.
 #![allow(unsafe_code)]
 
 use std::{
@@ -8,19 +8,16 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Config, Dtype, Error, Features, MatrixValidity, Reduction};
+use crate::{
+    Config, Dtype, Error, Features, MatrixValidity, Reduction,
+    bindings::{self, jaccl_shim_group},
+};
 
 /// jaccl's messages are a sentence; this holds several.
 const ERROR_BYTES: usize = 1024;
 
-/// `struct jaccl_shim_group`.
-#[repr(C)]
-struct RawGroup {
-    _opaque: [u8; 0],
-}
-
 type Reduce = unsafe extern "C" fn(
-    *mut RawGroup,
+    *mut jaccl_shim_group,
     *const c_void,
     *mut c_void,
     usize,
@@ -29,54 +26,9 @@ type Reduce = unsafe extern "C" fn(
     usize,
 ) -> c_int;
 
-/// The functions, and the library that keeps them loaded.
-struct Functions {
-    trace_signals: unsafe extern "C" fn(),
-    features: unsafe extern "C" fn(*mut c_int, *mut c_int),
-    is_available: unsafe extern "C" fn(*mut c_int, *mut c_char, usize) -> c_int,
-    check_matrix:
-        unsafe extern "C" fn(*const c_char, *mut c_int, *mut c_int, *mut c_char, usize) -> c_int,
-    init: unsafe extern "C" fn(
-        c_int,
-        *const c_char,
-        *const c_char,
-        c_int,
-        *mut *mut RawGroup,
-        *mut c_char,
-        usize,
-    ) -> c_int,
-    free: unsafe extern "C" fn(*mut RawGroup),
-    rank: unsafe extern "C" fn(*mut RawGroup) -> c_int,
-    size: unsafe extern "C" fn(*mut RawGroup) -> c_int,
-    all_sum: Reduce,
-    all_max: Reduce,
-    all_min: Reduce,
-    sum_scatter: Reduce,
-    barrier: unsafe extern "C" fn(*mut RawGroup, *mut c_char, usize) -> c_int,
-    all_gather: unsafe extern "C" fn(
-        *mut RawGroup,
-        *const c_void,
-        *mut c_void,
-        usize,
-        *mut c_char,
-        usize,
-    ) -> c_int,
-    send: unsafe extern "C" fn(
-        *mut RawGroup,
-        *const c_void,
-        usize,
-        c_int,
-        *mut c_char,
-        usize,
-    ) -> c_int,
-    recv:
-        unsafe extern "C" fn(*mut RawGroup, *mut c_void, usize, c_int, *mut c_char, usize) -> c_int,
-    _library: libloading::Library,
-}
-
 /// A loaded shim.
 #[derive(Clone)]
-pub struct Shim(Arc<Functions>);
+pub struct Shim(Arc<bindings::Shim>);
 
 /// Calls a function that reports through a status and a message buffer.
 fn checked(call: impl FnOnce(*mut c_char, usize) -> c_int) -> Result<(), Error> {
@@ -96,51 +48,32 @@ impl Shim {
             path: path.to_owned(),
             source,
         })?;
-        // SAFETY: the types above are those in `jaccl_shim.cpp`, and the pointers
-        // are kept together with the library they point into.
-        let functions = unsafe {
-            macro_rules! function {
-                ($name:literal) => {
-                    *library
-                        .get(concat!("jaccl_shim_", $name, "\0").as_bytes())
-                        .map_err(|source| Error::NotJaccl {
-                            path: path.to_owned(),
-                            source,
-                        })?
-                };
-            }
-            Functions {
-                trace_signals: function!("trace_signals"),
-                features: function!("features"),
-                is_available: function!("is_available"),
-                check_matrix: function!("check_matrix"),
-                init: function!("init"),
-                free: function!("free"),
-                rank: function!("rank"),
-                size: function!("size"),
-                all_sum: function!("all_sum"),
-                all_max: function!("all_max"),
-                all_min: function!("all_min"),
-                sum_scatter: function!("sum_scatter"),
-                barrier: function!("barrier"),
-                all_gather: function!("all_gather"),
-                send: function!("send"),
-                recv: function!("recv"),
-                _library: library,
-            }
-        };
+        // SAFETY: the types are generated from the header that the library was compiled
+        // with, and the pointers are kept together with the library they point into.
+        let functions = unsafe { bindings::Shim::from_library(library) };
+        let functions = functions.map_err(|source| Error::NotJaccl {
+            path: path.to_owned(),
+            source,
+        })?;
         Ok(Shim(Arc::new(functions)))
+    }
+
+    pub fn build_key(&self) -> String {
+        // SAFETY: the function gives a string that is part of the library, which stays
+        // loaded as long as `self`.
+        let key = unsafe { CStr::from_ptr(self.0.rails_build_key()) };
+        key.to_string_lossy().into_owned()
     }
 
     pub fn trace_signals(&self) {
         // SAFETY: it replaces handlers of signals, which nothing else here sets.
-        unsafe { (self.0.trace_signals)() };
+        unsafe { self.0.jaccl_shim_trace_signals() };
     }
 
     pub fn features(&self) -> Features {
         let (mut barrier, mut sum_scatter) = (0, 0);
         // SAFETY: the pointers are to live variables.
-        unsafe { (self.0.features)(&mut barrier, &mut sum_scatter) };
+        unsafe { self.0.jaccl_shim_features(&mut barrier, &mut sum_scatter) };
         Features {
             barrier: barrier != 0,
             sum_scatter: sum_scatter != 0,
@@ -150,7 +83,9 @@ impl Shim {
     pub fn is_available(&self) -> Result<bool, Error> {
         let mut available = 0;
         // SAFETY: the pointers are to live variables.
-        checked(|text, room| unsafe { (self.0.is_available)(&mut available, text, room) })?;
+        checked(|text, room| unsafe {
+            self.0.jaccl_shim_is_available(&mut available, text, room)
+        })?;
         Ok(available != 0)
     }
 
@@ -158,7 +93,8 @@ impl Shim {
         let (mut ring, mut mesh) = (0, 0);
         // SAFETY: the pointers are to live variables and a NUL-terminated string.
         checked(|text, room| unsafe {
-            (self.0.check_matrix)(devices.as_ptr(), &mut ring, &mut mesh, text, room)
+            self.0
+                .jaccl_shim_check_matrix(devices.as_ptr(), &mut ring, &mut mesh, text, room)
         })?;
         Ok(MatrixValidity {
             ring: ring != 0,
@@ -176,7 +112,7 @@ impl Shim {
         let rank = c_int::try_from(config.rank).unwrap_or(c_int::MAX);
         // SAFETY: the pointers are to a live variable and NUL-terminated strings.
         checked(|text, room| unsafe {
-            (self.0.init)(
+            self.0.jaccl_shim_init(
                 rank,
                 coordinator.as_ptr(),
                 devices.as_ptr(),
@@ -199,7 +135,7 @@ impl Shim {
 /// carry their own.
 pub struct RawHandle {
     shim: Shim,
-    group: NonNull<RawGroup>,
+    group: NonNull<jaccl_shim_group>,
 }
 
 // SAFETY: a group is memory, mapped devices and sockets, none of them bound to
@@ -209,12 +145,12 @@ unsafe impl Send for RawHandle {}
 impl RawHandle {
     pub fn rank(&self) -> usize {
         // SAFETY: the group is live until `self` is dropped.
-        usize::try_from(unsafe { (self.shim.0.rank)(self.group.as_ptr()) }).unwrap_or(0)
+        usize::try_from(unsafe { self.shim.0.jaccl_shim_rank(self.group.as_ptr()) }).unwrap_or(0)
     }
 
     pub fn size(&self) -> usize {
         // SAFETY: as for `rank`.
-        usize::try_from(unsafe { (self.shim.0.size)(self.group.as_ptr()) }).unwrap_or(0)
+        usize::try_from(unsafe { self.shim.0.jaccl_shim_size(self.group.as_ptr()) }).unwrap_or(0)
     }
 
     /// `output` must be as long as `input`, in whole elements.
@@ -265,7 +201,7 @@ impl RawHandle {
             output.len() * self.size(),
             "a part for every rank"
         );
-        let function = self.shim.0.sum_scatter;
+        let function = self.shim.0.jaccl_shim_sum_scatter;
         // SAFETY: as for `reduce`; the length that jaccl asks for is the output's,
         // and the input has one such part for each rank.
         unsafe {
@@ -281,9 +217,9 @@ impl RawHandle {
 
     fn reduction(&self, reduction: Reduction) -> Reduce {
         match reduction {
-            Reduction::Sum => self.shim.0.all_sum,
-            Reduction::Max => self.shim.0.all_max,
-            Reduction::Min => self.shim.0.all_min,
+            Reduction::Sum => self.shim.0.jaccl_shim_all_sum,
+            Reduction::Max => self.shim.0.jaccl_shim_all_max,
+            Reduction::Min => self.shim.0.jaccl_shim_all_min,
         }
     }
 
@@ -313,7 +249,11 @@ impl RawHandle {
 
     pub fn barrier(&mut self) -> Result<(), Error> {
         // SAFETY: the group is live until `self` is dropped.
-        checked(|text, room| unsafe { (self.shim.0.barrier)(self.group.as_ptr(), text, room) })
+        checked(|text, room| unsafe {
+            self.shim
+                .0
+                .jaccl_shim_barrier(self.group.as_ptr(), text, room)
+        })
     }
 
     /// `output` must be as long as the inputs of all ranks together.
@@ -346,7 +286,7 @@ impl RawHandle {
     ) -> Result<(), Error> {
         // SAFETY: the group is live; the caller answers for the memory.
         checked(|text, room| unsafe {
-            (self.shim.0.all_gather)(
+            self.shim.0.jaccl_shim_all_gather(
                 self.group.as_ptr(),
                 input.cast(),
                 output.cast(),
@@ -362,7 +302,7 @@ impl RawHandle {
         // SAFETY: as for `reduce`.
         checked(|text, room| unsafe {
             let data = input.as_ptr().cast();
-            (self.shim.0.send)(
+            self.shim.0.jaccl_shim_send(
                 self.group.as_ptr(),
                 data,
                 input.len(),
@@ -378,7 +318,9 @@ impl RawHandle {
         // SAFETY: as for `reduce`.
         checked(|text, room| unsafe {
             let data = output.as_mut_ptr().cast();
-            (self.shim.0.recv)(self.group.as_ptr(), data, output.len(), source, text, room)
+            self.shim
+                .0
+                .jaccl_shim_recv(self.group.as_ptr(), data, output.len(), source, text, room)
         })
     }
 }
@@ -386,6 +328,6 @@ impl RawHandle {
 impl Drop for RawHandle {
     fn drop(&mut self) {
         // SAFETY: made by `init`, freed once.
-        unsafe { (self.shim.0.free)(self.group.as_ptr()) };
+        unsafe { self.shim.0.jaccl_shim_free(self.group.as_ptr()) };
     }
 }

@@ -1,7 +1,7 @@
 //! Child processes that are watched, interrupted and never left behind.
 //!
 //! One way to run other programs, for whatever this project starts: git, pip, cargo and
-//! CMake ([`run`](fn@run), [`capture`], [`output`]), the ranks of a job ([`Ranks`]), and any
+//! CMake ([`run`](fn@run), [`watch`], [`capture`], [`output`]), the ranks of a job ([`Ranks`]), and any
 //! program on the nodes of a rig ([`together`]). All of them are [`Process`]es:
 //!
 //! * Each is the leader of a process group of its own. A terminal's Ctrl-C reaches the
@@ -39,7 +39,7 @@ pub use process::{GRACE, Input, Output, Process, Streams};
 pub use processor::Processor;
 pub use progress::{Progress, Silent};
 pub use ranks::{Heard, Ranks, StartError};
-pub use run::{Captured, Error, capture, output, run};
+pub use run::{Captured, Error, capture, output, run, watch};
 pub use together::{End, Together, together};
 pub use watchdog::{Limit, Watchdog};
 

@@ -5,7 +5,8 @@ pub trait Progress: Send + Sync {
     /// A step begins, for example `("Building", "MLX 0.31.2 (patched)")`.
     fn step(&self, verb: &str, what: &str);
 
-    /// The current step is `done` of `total` along, counted in `what`.
+    /// The current step is `done` of `total` along, counted in `what`. A `total` of 0 is
+    /// that of a step without an end of its own.
     fn advance(&self, done: u64, total: u64, what: &str);
 
     /// The current step is done.

@@ -70,6 +70,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// What it prints cannot be handed on. It was ended.
+    #[error("{what} was ended, because its output cannot be handed on")]
+    Output {
+        /// What it was doing, in words.
+        what: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The caller asked to stop. The program was ended.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -204,6 +213,30 @@ pub fn capture(
         tail: captured.stderr.trim_end().to_owned(),
         log: None,
     })
+}
+
+/// Runs `command`, in words `what`, hands on every line it prints, and gives how it ended.
+///
+/// # Errors
+/// When it cannot be started, `line` fails, or the caller asked to stop.
+pub fn watch(
+    launcher: &Launcher,
+    what: &str,
+    command: impl Into<Command>,
+    mut line: impl FnMut(Stream, &str) -> io::Result<()>,
+) -> Result<Death, Error> {
+    attend(
+        launcher,
+        what,
+        command.into(),
+        Streams::Apart,
+        |stream, text| {
+            line(stream, text).map_err(|source| Error::Output {
+                what: what.to_owned(),
+                source,
+            })
+        },
+    )
 }
 
 /// Starts a process and listens to it until it has ended and its pipes are silent.

@@ -39,6 +39,7 @@
 #![warn(unsafe_code)]
 
 mod array;
+mod build_key;
 mod call;
 mod device;
 pub mod distributed;
@@ -51,6 +52,7 @@ pub mod quant;
 pub mod random;
 
 pub use array::Array;
+pub use build_key::build_key;
 pub use device::{Device, synchronize};
 pub use dtype::{Dtype, Element};
 pub use error::{Error, Result};

@@ -1,13 +1,15 @@
-//! Raw bindings to mlx-c, the C interface of MLX, made by bindgen from the
-//! headers of one MLX build in the store. `mlx-core` is the safe face of them.
+//! Raw bindings to mlx-c, the C interface of MLX, made by bindgen from the pinned
+//! headers. `mlx-core` is the safe face of them.
 //!
 //! # The build
-//! The build script asks `toolchain` for a prefix (built first when the store
-//! has none) and links its `lib/libmlxc`, a shared library that holds mlx-c, MLX
-//! and jaccl.
+//! The build script asks `toolchain` for a finished build in the store and links its
+//! `lib/libmlxc`, a shared library that holds mlx-c, MLX and jaccl. It builds none: an
+//! editor's `cargo check` would wait for minutes. Where the store has none, everything
+//! compiles, a warning names the command that builds it, and linking fails.
 //!
 //! # The `DEP_MLX_*` contract
-//! A crate that depends on this one directly finds in its build script:
+//! A crate that depends on this one directly finds in its build script, where there is a
+//! build:
 //!
 //! | variable          | what                                              |
 //! |-------------------|---------------------------------------------------|

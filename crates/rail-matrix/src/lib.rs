@@ -50,12 +50,13 @@
 //! A ring that is asked for but not valid silently becomes a mesh in jaccl, so
 //! check [`Matrix::is_valid_ring`] before starting one.
 //!
-//! The crate is pure: text and values in, values out. It reads no file.
+//! The crate is pure: text and values in, values out. Only [`Rig::read`] opens a file.
 #![forbid(unsafe_code)]
 
 pub mod check;
 mod counts;
 mod matrix;
+mod modes;
 mod natural;
 mod plan;
 pub mod read;
@@ -65,13 +66,14 @@ pub mod units;
 pub mod write;
 
 pub use matrix::{MAX_MESH, MAX_RAILS, Matrix, MatrixError};
+pub use modes::{Backend, Frames, UnknownName};
 pub use plan::{
-    Backend, BadVersion, Coordinator, EXACT_ORDER, Jaccl, MAX_NODES, MeshObstacle, Note, Obstacle,
-    Options, Plan, PlanError, RankOrder, Spare, Variable, plan,
+    BadVersion, Coordinator, EXACT_ORDER, Jaccl, MAX_NODES, MeshObstacle, Note, Obstacle, Options,
+    Plan, PlanError, RankOrder, Spare, Variable, plan,
 };
 pub use rig::{
     Cable, CableFault, Crossed, Defect, DeviceFault, End, Fault, Link, MessageFault, Node,
-    NodeFault, ReceiverNotReady, Rig, RigError, RigProblem, Span,
+    NodeFault, ReadRigError, ReceiverNotReady, Rig, RigError, RigProblem, Span,
 };
 pub use topology::{
     Address, Network, NodeFacts, NodeId, NodeInfo, PortId, PortInfo, Problem, SelectError,

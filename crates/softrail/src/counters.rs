@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use comfy_table::{Table, presets::ASCII_MARKDOWN};
 use rail_matrix::{DeviceFault, End, units};
 use serde::Serialize;
 
@@ -104,30 +105,34 @@ pub fn by_cable(counters: Vec<Counters>) -> BTreeMap<String, u64> {
 /// A Markdown table, for people. Rates are of what came since the counters were read
 /// `before`, so long ago.
 pub fn markdown(counters: &[Counters], before: Option<(&[Counters], Duration)>) -> String {
-    let mut table =
-        "| cable | from | to | bytes | rate | messages | depth | waited | lost | pending | now |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|\n"
-            .to_owned();
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN).set_header([
+        "cable", "from", "to", "bytes", "rate", "messages", "depth", "waited", "lost", "pending",
+        "now",
+    ]);
     for (index, it) in counters.iter().enumerate() {
         let rate = before.map_or("-".to_owned(), |(before, ago)| {
             let bytes = it.bytes.saturating_sub(before[index].bytes) as f64;
             units::about_rate((bytes / ago.as_secs_f64()) as u64)
         });
         let depth = it.depth.map_or("-".to_owned(), |depth| depth.to_string());
-        table += &format!(
-            "| {} | {} | {} | {} | {rate} | {} | {depth} | {} | {} | {} | {} |\n",
-            it.cable,
-            it.from,
-            it.to,
-            it.bytes,
-            it.messages,
-            it.waited,
-            it.lost,
-            it.pending,
-            condition(it)
-        );
+        let row = [
+            it.cable.clone(),
+            it.from.clone(),
+            it.to.clone(),
+            it.bytes.to_string(),
+            rate,
+            it.messages.to_string(),
+            depth,
+            it.waited.to_string(),
+            it.lost.to_string(),
+            it.pending.to_string(),
+            condition(it),
+        ];
+        // A rig's names may have what ends a cell of the table.
+        table.add_row(row.map(|text| text.replace('|', "\\|")));
     }
-    table
+    table.trim_fmt() + "\n"
 }
 
 /// What a direction can do now.
@@ -164,10 +169,38 @@ mod tests {
         let lines: Vec<_> = table.lines().skip(2).collect();
         assert_eq!(lines.len(), 6);
         assert_eq!(
-            lines[0],
-            "| cable-1 | a:rdma_en5 | b:rdma_en5 | 0 | - | 0 | 0 | 0 | 0 | 0 | 50 MB/s, 20 us |"
+            columns(lines[0]),
+            [
+                "cable-1",
+                "a:rdma_en5",
+                "b:rdma_en5",
+                "0",
+                "-",
+                "0",
+                "0",
+                "0",
+                "0",
+                "0",
+                "50 MB/s, 20 us"
+            ]
         );
         assert!(lines[5].ends_with("; cut, failing |"), "{}", lines[5]);
+    }
+
+    #[test]
+    fn a_name_with_a_bar_does_not_end_its_cell() {
+        let named = Counters {
+            cable: "left | right".to_owned(),
+            ..Counters::default()
+        };
+        let table = markdown(&[named], None);
+        let line = table.lines().nth(2).expect("a row");
+        assert!(line.starts_with("| left \\| right |"), "{line}");
+    }
+
+    fn columns(line: &str) -> Vec<&str> {
+        let line = line.trim_matches('|');
+        line.split('|').map(str::trim).collect()
     }
 
     #[test]
@@ -180,7 +213,8 @@ mod tests {
         };
         let (before, now) = ([at(1_000_000, 5)], [at(26_000_000, 30)]);
         let table = markdown(&now, Some((&before, Duration::from_millis(500))));
-        assert!(table.contains("| 26000000 | 50 MB/s | 30 |"), "{table}");
+        let line = table.lines().nth(2).expect("a row");
+        assert_eq!(columns(line)[3..6], ["26000000", "50 MB/s", "30"]);
         let came = Counters {
             depth: None,
             ..at(25_000_000, 25)

@@ -224,17 +224,41 @@ impl Fabric {
             fs::create_dir_all(&folder).map_err(io)?;
             symlink(fs::canonicalize(provider).map_err(io)?, &link).map_err(io)?;
         }
-        let mut search = folder.display().to_string();
-        if let Some(inherited) = env::var(LIBRARY_PATH).ok().filter(|path| !path.is_empty()) {
-            search = format!("{search}:{inherited}");
-        }
-        Ok(vec![(LIBRARY_PATH.to_owned(), search)])
+        Ok(first_in_path(&folder))
+    }
+
+    /// The variables of a process that finds no libibverbs, though the system may have one:
+    /// first in its loader's path is a file of that name that is no library, and there
+    /// glibc's loader gives up (`open_verify` in `elf/dl-load.c`).
+    ///
+    /// # Errors
+    /// When the file cannot be made in the fabric's folder.
+    pub fn no_library_env(&self) -> Result<Vec<(String, String)>, FabricError> {
+        let folder = self.path().join("no-lib");
+        let path = folder.join(LIBRARY);
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::write(&path, NO_LIBRARY))
+            .map_err(|source| FabricError::Io { path, source })?;
+        Ok(first_in_path(&folder))
     }
 
     /// The bytes that each cable has carried so far, both directions together.
     pub fn cable_bytes(&self) -> BTreeMap<String, u64> {
         counters::by_cable(self.live.counters())
     }
+}
+
+/// Longer than the header of a library, so that a loader looks at what it says.
+const NO_LIBRARY: &str = "This file is no library, so that whoever opens it as libibverbs finds \
+                          none: see Fabric::no_library_env of softrail.\n";
+
+/// The variable that makes a loader look into a folder before it looks elsewhere.
+fn first_in_path(folder: &Path) -> Vec<(String, String)> {
+    let mut search = folder.display().to_string();
+    if let Some(inherited) = env::var(LIBRARY_PATH).ok().filter(|path| !path.is_empty()) {
+        search = format!("{search}:{inherited}");
+    }
+    vec![(LIBRARY_PATH.to_owned(), search)]
 }
 
 /// Where fabrics go unless told otherwise: memory where the system has a folder

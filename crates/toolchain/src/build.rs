@@ -2,31 +2,32 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    fs,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
+use ::store::Entry;
+
 use crate::{
     Toolchain,
     compile::{Compilation, Sources},
+    compiler::Compilers,
     error::{Error, IoContext, Result},
     fetch::{Source, SourceTree},
+    macos,
     manifest::{Artefact, Component, Inputs, Manifest, SCHEMA},
     pin::Pin,
     platform::Platform,
     series::Series,
-    store::{Kind, sha256},
-    tools::{Compiler, folder_hash, sdk_version},
-    tree::Listing,
+    store::{Kind, is_tree, whole_build},
+    tools::{folder_hash, sdk_version},
+    tree::{Listing, ObjectId},
 };
 
-/// The oldest macOS whose SDK and deployment target give MLX its jaccl.
-const MACOS_WITH_JACCL: &str = "26.2";
-
-/// Variables that change what CMake or the compiler does.
-const OBEYED: [&str; 6] = ["CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS"];
+/// How often a build begins again because a file was edited while it was copied.
+const ATTEMPTS: usize = 3;
 
 /// What to build.
 #[derive(Debug, Clone)]
@@ -84,6 +85,14 @@ impl Build {
             .join(self.manifest.inputs.component.library())
     }
 
+    fn of_entry(entry: Entry<Manifest>) -> Self {
+        Build {
+            prefix: entry.path.join("prefix"),
+            manifest: entry.value,
+            current: entry.current,
+        }
+    }
+
     /// Where the manifest is.
     pub fn manifest_file(&self) -> PathBuf {
         self.prefix.with_file_name("manifest.json")
@@ -99,26 +108,72 @@ impl Toolchain {
     /// [`Toolchain::tools`]; [`Error::Command`] with the log's place when CMake
     /// or Ninja fails; [`Error::BadBuild`] when jaccl is not in the result.
     pub fn build(&self, request: &Request<'_>) -> Result<Build> {
-        let inputs = self.inputs(request)?;
+        if request.component == Component::Mlx {
+            request.pin.has_whole_mlx()?;
+        }
+        let shared = self.shared()?;
+        let read_inputs = || self.inputs(request, self.tree_of(request)?.tree);
+        let inputs = read_inputs()?;
         if let Some(build) = self.finished(&inputs)? {
             return Ok(build);
         }
         self.progress.note(&self.why_not_current(&inputs));
-        // One lock for all that share a work folder, not only for this build.
-        let work_key = inputs.work_key();
-        let _lock = self
-            .store
-            .lock(&format!("work-{work_key}"), &*self.progress, &self.cancel)?;
-        if let Some(build) = self.finished(&inputs)? {
-            return Ok(build);
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            // Whoever waits here for another build may have time to edit a file.
+            let read = || {
+                let inputs = read_inputs()?;
+                Ok::<_, Error>((inputs.work_key(), inputs))
+            };
+            let work = self.waiting(|wait| shared.work(inputs.work_key(), wait, read))?;
+            let inputs = &work.value;
+            let key = inputs.key();
+            let check = |entry: &Path| Ok(whole_build(entry, &key));
+            let built = self.make_entry(Kind::Build, &key, check, |scratch| {
+                self.compile(request, inputs, &work.path, scratch)
+            });
+            match built {
+                // What was copied for the compiler is not what the key names.
+                Err(Error::Edited { .. }) if attempts < ATTEMPTS => {}
+                built => return built.map(Build::of_entry),
+            }
         }
-        let work = self.store.root().join("work").join(work_key);
-        self.compile(request, inputs, &work)
     }
 
-    /// What a build of `request` depends on; needs the patched tree, not the
-    /// tools.
-    fn inputs(&self, request: &Request<'_>) -> Result<Inputs> {
+    /// The build that `request` describes, if the store has it: fetches nothing, patches
+    /// nothing and compiles nothing. Goes by the trees that the pin records, and so finds
+    /// none of a series that was changed since.
+    ///
+    /// # Errors
+    /// As [`Toolchain::build`] for requests that cannot be built and for a compiler that
+    /// is missing.
+    pub fn find(&self, request: &Request<'_>) -> Result<Option<Build>> {
+        match self.recorded_inputs(request)? {
+            Some(inputs) => self.finished(&inputs),
+            None => Ok(None),
+        }
+    }
+
+    /// The inputs of `request` by the trees that the pin records; a series without one of
+    /// its fixes has no record.
+    ///
+    /// # Errors
+    /// As [`Toolchain::find`].
+    pub fn recorded_inputs(&self, request: &Request<'_>) -> Result<Option<Inputs>> {
+        if request.component == Component::Mlx {
+            request.pin.has_whole_mlx()?;
+        }
+        let recorded = &request.pin.recorded;
+        match (request.without, request.series) {
+            (Some(_), _) => Ok(None),
+            (None, Series::Stock) => self.inputs(request, recorded.stock).map(Some),
+            (None, Series::Patched) => self.inputs(request, recorded.patched).map(Some),
+        }
+    }
+
+    /// What a build of `request` depends on; needs neither sources nor tools.
+    pub(crate) fn inputs(&self, request: &Request<'_>, patched_tree: ObjectId) -> Result<Inputs> {
         let Request {
             pin,
             series,
@@ -126,39 +181,41 @@ impl Toolchain {
             component,
             ..
         } = *request;
-        let patched = self.tree_of(request)?;
         let mut patches = self.patches(pin, series)?;
         patches.retain(|patch| Some(patch.name.as_str()) != without);
         let mut sources = BTreeMap::new();
-        let mut recipe = folder_hash(&self.recipe())?;
-        match component {
-            Component::Mlx => {
-                sources.insert("mlx-c".to_owned(), pin.mlx_c.tree);
-            }
-            Component::Jaccl => recipe = format!("{recipe}+{}", folder_hash(&self.shim())?),
+        if component == Component::Mlx {
+            sources.insert("mlx-c".to_owned(), pin.mlx_c.tree);
         }
         if !Platform::HERE.system.brings_blas_and_verbs() {
             sources.insert("verbs".to_owned(), self.verbs_pin()?.tree);
         }
-        let sdk = sdk_version()?;
+        if let Some(folder) = self.environment.metal_cpp() {
+            let tree = Listing::of_folder(folder)?.tree_id();
+            sources.insert("metal-cpp".to_owned(), tree);
+        }
+        let sdk = sdk_version(&self.environment)?
+            .map(|version| macos::checked_sdk(&version))
+            .transpose()?;
         Ok(Inputs {
             component,
             mlx: pin.version.clone(),
             series,
             without: without.map(str::to_owned),
             tree: pin.mlx.tree,
-            patched_tree: patched.tree,
+            patched_tree,
             patches: patches.into_iter().map(|p| (p.name, p.sha256)).collect(),
             sources,
-            recipe,
+            recipe: recipe_hash(component, &self.recipe(), &self.shim())?,
             tools: self.tools_if_present().key,
-            compiler: Compiler::detect()?,
-            options: options(component, sdk.as_deref()),
+            compilers: Compilers::detect(&self.environment)?,
+            options: options(
+                component,
+                sdk.as_deref(),
+                self.environment.metal_cpp().is_some(),
+            ),
             sdk,
-            environment: OBEYED
-                .iter()
-                .filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)))
-                .collect(),
+            environment: self.environment.hashed(),
         })
     }
 
@@ -177,31 +234,15 @@ impl Toolchain {
 
     /// The build of these inputs, if the store has it whole.
     fn finished(&self, inputs: &Inputs) -> Result<Option<Build>> {
-        let entry = self.store.entry(Kind::Build, &inputs.key());
-        let file = entry.join("manifest.json");
-        if !file.is_file() {
-            return Ok(None);
-        }
-        let build = Build {
-            prefix: entry.join("prefix"),
-            manifest: Manifest::load(&file)?,
-            current: true,
-        };
-        let damaged = build.manifest.artefacts.iter().find(|artefact| {
-            fs::metadata(build.prefix.join(&artefact.path))
-                .map(|m| m.len())
-                .ok()
-                != Some(artefact.bytes)
-        });
-        if let Some(artefact) = damaged {
-            self.progress.note(&format!(
-                "{} of the stored build was changed; building anew",
-                artefact.path
-            ));
-            fs::remove_dir_all(&entry).at("remove", &entry)?;
-            return Ok(None);
-        }
-        Ok(Some(build))
+        let key = inputs.key();
+        let path = self.store.entry(Kind::Build, &key)?;
+        Ok(whole_build(&path, &key).map(|value| {
+            Build::of_entry(Entry {
+                path,
+                value,
+                current: true,
+            })
+        }))
     }
 
     /// Holds the inputs against the newest build of the same kind.
@@ -224,10 +265,10 @@ impl Toolchain {
         series: Series,
         without: Option<&str>,
     ) -> Option<Manifest> {
-        let builds = fs::read_dir(self.store.entry(Kind::Build, "")).ok()?;
+        let builds = self.store.keys(Kind::Build);
         builds
-            .flatten()
-            .filter_map(|entry| Manifest::load(&entry.path().join("manifest.json")).ok())
+            .iter()
+            .filter_map(|key| whole_build(&self.store.entry(Kind::Build, key).ok()?, key))
             .filter(|Manifest { inputs, .. }| {
                 (inputs.component, inputs.mlx.as_str(), inputs.series)
                     == (component, version, series)
@@ -236,60 +277,78 @@ impl Toolchain {
             .max_by_key(|m| m.finished)
     }
 
-    fn compile(&self, request: &Request<'_>, inputs: Inputs, work: &Path) -> Result<Build> {
+    /// Makes the build's folder in `scratch`, with Ninja working in `work`.
+    fn compile(
+        &self,
+        request: &Request<'_>,
+        inputs: &Inputs,
+        work: &Path,
+        scratch: &Path,
+    ) -> Result<(PathBuf, Manifest)> {
         let started = Instant::now();
+        inputs.compilers.try_cxx20(&self.environment)?;
         let tools = self.tools()?;
         // Ninja remembers paths: everything it sees is copied to where it will be
         // for any clone, and only what changed is touched.
+        let (recipe, shim) = (work.join("recipe"), work.join("shim"));
+        mirror(&self.recipe(), &recipe)?;
+        if request.component == Component::Jaccl {
+            mirror(&self.shim(), &shim)?;
+        }
+        let mlx = work.join("mlx");
+        let patched = inputs.patched_tree.to_string();
+        mirror(&self.store.entry(Kind::Source, &patched)?, &mlx)?;
+        // The copies are compiled, so they must be what the key names.
+        if recipe_hash(request.component, &recipe, &shim)? != inputs.recipe {
+            return Err(Error::Edited {
+                path: self.recipe(),
+            });
+        }
+        if is_tree(&mlx, inputs.patched_tree)?.is_none() {
+            return Err(Error::Edited { path: mlx });
+        }
         let sources = Sources {
-            recipe: mirror(&self.recipe(), work.join("recipe"))?,
-            mlx: mirror(&self.tree_of(request)?.path, work.join("mlx"))?,
+            recipe,
+            mlx,
             companion: match request.component {
                 Component::Mlx => self.mlx_c(request.pin, work.join("mlx-c"))?,
-                Component::Jaccl => mirror(&self.shim(), work.join("shim"))?,
+                Component::Jaccl => shim,
             },
             verbs: if !Platform::HERE.system.brings_blas_and_verbs() {
                 Some(self.verbs()?)
             } else {
                 None
             },
+            metal_cpp: self.environment.metal_cpp().cloned(),
         };
-        let scratch = self.store.scratch()?;
-        let prefix = scratch.path().join("prefix");
+        let entry = scratch.join("entry");
+        fs::create_dir(&entry).at("create", &entry)?;
+        let prefix = entry.join("prefix");
         let compilation = Compilation {
-            inputs: &inputs,
+            inputs,
             tools: &tools,
             sources: &sources,
-            folder: &work.join("build"),
-            log: &scratch.path().join("build.log"),
-            progress: &*self.progress,
-            cancel: &self.cancel,
+            work,
+            log: &entry.join("build.log"),
         };
-        compilation.run(request.jobs, &prefix)?;
+        compilation.run(self, request.jobs, &prefix)?;
 
         let manifest = Manifest {
             schema: SCHEMA.to_owned(),
             key: inputs.key(),
-            artefacts: artefacts(&prefix)?,
-            inputs,
+            artefacts: Artefact::of_folder(&prefix)?,
+            inputs: inputs.clone(),
             seconds: started.elapsed().as_secs(),
             finished: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |d| d.as_secs()),
         };
-        manifest.save(&scratch.path().join("manifest.json"))?;
-        let entry = self
-            .store
-            .publish(Kind::Build, &manifest.key, scratch.path())?;
-        Ok(Build {
-            prefix: entry.join("prefix"),
-            manifest,
-            current: false,
-        })
+        manifest.save(&entry.join("manifest.json"))?;
+        Ok((entry, manifest))
     }
 
     /// mlx-c includes its headers as `mlx/c/...`; its pinned tree is the `mlx`.
-    fn mlx_c(&self, pin: &Pin, folder: PathBuf) -> Result<PathBuf> {
+    pub(crate) fn mlx_c(&self, pin: &Pin, folder: PathBuf) -> Result<PathBuf> {
         let tree = self.fetch(&pin.mlx_c, &Source::Auto)?;
         let link = folder.join("mlx");
         fs::create_dir_all(&folder).at("create", &folder)?;
@@ -309,7 +368,7 @@ impl Toolchain {
     }
 }
 
-fn options(component: Component, sdk: Option<&str>) -> BTreeMap<String, String> {
+fn options(component: Component, sdk: Option<&str>, metal: bool) -> BTreeMap<String, String> {
     let mut options: BTreeMap<&str, &str> = BTreeMap::from([
         ("RAILS_COMPONENT", component.name()),
         ("CMAKE_BUILD_TYPE", "Release"),
@@ -323,21 +382,12 @@ fn options(component: Component, sdk: Option<&str>) -> BTreeMap<String, String> 
         ("MLX_USE_CCACHE", "OFF"),
         ("USE_SYSTEM_FMT", "ON"),
     ]);
-    let metal_cpp = env::var("MLX_RAILS_METAL_CPP").ok();
     if let Some(sdk) = sdk {
-        options.insert("CMAKE_OSX_DEPLOYMENT_TARGET", MACOS_WITH_JACCL);
+        options.insert("CMAKE_OSX_DEPLOYMENT_TARGET", macos::WITH_JACCL);
         // MLX asks for it only when Metal is on, and leaves jaccl out without it.
         options.insert("MACOS_SDK_VERSION", sdk);
     }
-    match metal_cpp.as_deref() {
-        Some(folder) => {
-            options.insert("MLX_BUILD_METAL", "ON");
-            options.insert("FETCHCONTENT_SOURCE_DIR_METAL_CPP", folder);
-        }
-        None => {
-            options.insert("MLX_BUILD_METAL", "OFF");
-        }
-    }
+    options.insert("MLX_BUILD_METAL", if metal { "ON" } else { "OFF" });
     options
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -345,26 +395,15 @@ fn options(component: Component, sdk: Option<&str>) -> BTreeMap<String, String> 
 }
 
 /// Makes `to` equal `from` without touching what is equal already.
-fn mirror(from: &Path, to: PathBuf) -> Result<PathBuf> {
-    Listing::of_folder(from)?.sync(from, &to)?;
-    Ok(to)
+fn mirror(from: &Path, to: &Path) -> Result<()> {
+    Listing::of_folder(from)?.sync(from, to)
 }
 
-fn artefacts(prefix: &Path) -> Result<Vec<Artefact>> {
-    let lib = prefix.join("lib");
-    let mut artefacts = Vec::new();
-    for entry in fs::read_dir(&lib).at("read", &lib)?.flatten() {
-        let path = entry.path();
-        if !path.is_file() {
-            continue;
-        }
-        let content = fs::read(&path).at("read", &path)?;
-        artefacts.push(Artefact {
-            path: format!("lib/{}", entry.file_name().to_string_lossy()),
-            bytes: content.len() as u64,
-            sha256: sha256(&content),
-        });
-    }
-    artefacts.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(artefacts)
+/// Names our part of a build: the CMake files, and the shim where it is compiled.
+fn recipe_hash(component: Component, recipe: &Path, shim: &Path) -> Result<String> {
+    let recipe = folder_hash(recipe)?;
+    Ok(match component {
+        Component::Mlx => recipe,
+        Component::Jaccl => format!("{recipe}+{}", folder_hash(shim)?),
+    })
 }

@@ -1,19 +1,20 @@
-//! What the build scripts of `mlx-sys` and `softrail` ask of the toolchain.
+//! What the build scripts of `mlx-sys` and `softrail-provider` ask of the toolchain.
 //!
 //! Both print the `cargo:rerun-if-...` lines that belong to their answer.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
 };
 
 use crate::{
     DEFAULT_PIN, Toolchain,
     build::Request,
-    error::{Error, Result},
+    compiler::Compilers,
+    environment,
+    error::{Error, IoContext, Result},
     series::Series,
-    store::STORE_ENV,
-    tools::Compiler,
+    store::Kind,
 };
 
 /// Names a prefix to bind to instead of a build of the store.
@@ -33,11 +34,20 @@ pub struct Clang {
     pub args: Vec<String>,
 }
 
-/// A finished MLX build.
+/// What bindings to MLX are made from, and the build they are linked to.
 #[derive(Debug, Clone)]
 pub struct Mlx {
-    /// Holds `lib/libmlxc.so` (or `.dylib`) and `include/mlx/c/mlx.h`.
-    pub prefix: PathBuf,
+    /// The build's prefix, which holds `lib/libmlxc.so` (or `.dylib`) and `include/`;
+    /// `None` when the store has no such build.
+    pub prefix: Option<PathBuf>,
+    /// The headers: mlx-c's umbrella header, and ours.
+    pub headers: Vec<PathBuf>,
+    /// The folders that they include from.
+    pub include: Vec<PathBuf>,
+    /// What was looked for, in words: `MLX 0.31.2 (patched)`.
+    pub what: String,
+    /// The command that builds it.
+    pub remedy: String,
     /// For bindgen.
     pub clang: Clang,
 }
@@ -51,38 +61,66 @@ pub struct Verbs {
     pub clang: Clang,
 }
 
-/// The MLX to bind to, built first when the store does not have it.
+/// The MLX to bind to. Nothing of it is compiled here: cargo does not say whether a build
+/// script runs for `check` or for `build`, and an editor that checks the workspace must
+/// not start minutes of compiling in silence. Without a finished build there are the
+/// headers of the pinned mlx-c, fetched and linked into `scratch` when they must be, from
+/// which bindings can be made and checked.
 ///
 /// # Errors
-/// As [`Toolchain::build`]; unknown values of the variables above.
-pub fn mlx() -> Result<Mlx> {
-    for variable in [PREFIX_ENV, MLX_ENV, SERIES_ENV, STORE_ENV, "CXX"] {
+/// As [`Toolchain::fetch`], [`Toolchain::tools`] and [`Toolchain::find`]; unknown values
+/// of the variables above.
+pub fn mlx(scratch: &Path) -> Result<Mlx> {
+    for variable in environment::obeyed() {
         println!("cargo:rerun-if-env-changed={variable}");
     }
     let toolchain = Toolchain::open()?;
-    let prefix = match env::var_os(PREFIX_ENV) {
-        Some(prefix) => PathBuf::from(prefix),
-        None => {
-            let pin = toolchain.pin(&env::var(MLX_ENV).unwrap_or_else(|_| DEFAULT_PIN.into()))?;
-            let series = match env::var(SERIES_ENV) {
-                Ok(name) => name.parse().map_err(|problem| Error::Input {
-                    input: SERIES_ENV.into(),
-                    problem,
-                    remedy: "unset it for patched".into(),
-                })?,
-                Err(_) => Series::Patched,
-            };
-            for input in [pin.folder.clone(), toolchain.root.join("crates/toolchain")] {
-                rerun_if_changed(&input);
-            }
-            toolchain.build(&Request::mlx(&pin, series))?.prefix
-        }
+    if let Some(prefix) = env::var_os(PREFIX_ENV).filter(|prefix| !prefix.is_empty()) {
+        let prefix = PathBuf::from(prefix);
+        let include = prefix.join("include");
+        rerun_if_changed(&prefix.join("lib"));
+        rerun_if_changed(&include);
+        return Ok(Mlx {
+            headers: headers(&include, &include),
+            what: prefix.display().to_string(),
+            remedy: format!("unset {PREFIX_ENV}"),
+            include: vec![include],
+            prefix: Some(prefix),
+            clang: clang(&toolchain)?,
+        });
+    }
+    let pin = toolchain.pin(&env::var(MLX_ENV).unwrap_or_else(|_| DEFAULT_PIN.into()))?;
+    let series = match env::var(SERIES_ENV) {
+        Ok(name) => name.parse().map_err(|problem| Error::Input {
+            input: SERIES_ENV.into(),
+            problem,
+            remedy: "unset it for patched".into(),
+        })?,
+        Err(_) => Series::Patched,
     };
-    rerun_if_changed(&prefix.join("lib"));
+    let ours = toolchain.root.join("crates/toolchain/cmake");
+    // A build that appears, or goes, is seen by its folder.
+    let builds = toolchain.store.entry(Kind::Build, "")?;
+    fs::create_dir_all(&builds).at("create", &builds)?;
+    for input in [&pin.folder, &ours, &builds] {
+        rerun_if_changed(input);
+    }
+    let build = toolchain.find(&Request::mlx(&pin, series))?;
+    let c = scratch.join("mlx-c");
+    toolchain.mlx_c(&pin, c.clone())?;
+    let include = vec![c, ours.join("include")];
     Ok(Mlx {
-        prefix,
+        prefix: build.map(|build| build.prefix),
+        headers: headers(&include[0], &include[1]),
+        include,
+        what: format!("MLX {} ({series})", pin.version),
+        remedy: format!("cargo xtask build --mlx {} --series {series}", pin.version),
         clang: clang(&toolchain)?,
     })
+}
+
+fn headers(mlx_c: &Path, ours: &Path) -> Vec<PathBuf> {
+    vec![mlx_c.join("mlx/c/mlx.h"), ours.join("rails/build_key.h")]
 }
 
 /// The verbs header, fetched first when the store does not have it.
@@ -90,7 +128,9 @@ pub fn mlx() -> Result<Mlx> {
 /// # Errors
 /// As [`Toolchain::fetch`] and [`Toolchain::tools`].
 pub fn verbs() -> Result<Verbs> {
-    println!("cargo:rerun-if-env-changed={STORE_ENV}");
+    for variable in environment::obeyed() {
+        println!("cargo:rerun-if-env-changed={variable}");
+    }
     let toolchain = Toolchain::open()?;
     rerun_if_changed(&toolchain.root.join("crates/toolchain/pins"));
     let include = toolchain.verbs()?;
@@ -101,8 +141,9 @@ pub fn verbs() -> Result<Verbs> {
     })
 }
 
-fn clang(toolchain: &Toolchain) -> Result<Clang> {
-    let headers = Compiler::detect()?.builtin_headers();
+pub(crate) fn clang(toolchain: &Toolchain) -> Result<Clang> {
+    let compilers = Compilers::detect(&toolchain.environment)?;
+    let headers = compilers.c.builtin_headers(&toolchain.environment);
     Ok(Clang {
         libclang: toolchain.tools()?.libclang(),
         args: headers

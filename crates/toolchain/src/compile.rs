@@ -1,7 +1,7 @@
 //! One run of CMake and Ninja, watched and logged.
 
 use std::{
-    ffi::OsString,
+    ffi::OsStr,
     fs,
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -10,10 +10,11 @@ use std::{
 };
 
 use crate::{
+    Toolchain,
+    driver::Spec,
     error::{Error, IoContext, Result},
     manifest::{Component, Inputs},
     process::{self, Cancel},
-    progress::Progress,
     tools::Tools,
 };
 
@@ -30,110 +31,131 @@ pub(crate) struct Sources {
     pub companion: PathBuf,
     /// `infiniband/verbs.h`, on Linux.
     pub verbs: Option<PathBuf>,
+    /// metal-cpp, where Metal is on.
+    pub metal_cpp: Option<PathBuf>,
 }
 
 pub(crate) struct Compilation<'a> {
     pub inputs: &'a Inputs,
     pub tools: &'a Tools,
     pub sources: &'a Sources,
-    /// Ninja's folder; what is in it from before is built upon.
-    pub folder: &'a Path,
+    /// Ninja's folder is `build` in it; what is there from before is built upon.
+    pub work: &'a Path,
     pub log: &'a Path,
-    pub progress: &'a dyn Progress,
-    pub cancel: &'a Cancel,
 }
 
 impl Compilation<'_> {
     /// Configures, compiles, installs into `prefix`, and looks whether jaccl is
     /// in what came out.
-    pub(crate) fn run(&self, jobs: Option<NonZeroUsize>, prefix: &Path) -> Result<()> {
+    pub(crate) fn run(
+        &self,
+        toolchain: &Toolchain,
+        jobs: Option<NonZeroUsize>,
+        prefix: &Path,
+    ) -> Result<()> {
         let what = self.inputs.to_string();
-        discard_if_moved(self.folder)?;
-        self.progress.step("Configuring", &what);
-        self.attend("configuring MLX with CMake", self.configure(), |_| {})?;
+        let file = self.work.join("spec.json");
+        self.spec(toolchain, prefix)?.save(&file)?;
+        let mut driver = toolchain.driver(&file)?;
+        toolchain
+            .environment
+            .apply(&mut driver)
+            .env("CMAKE", self.tools.cmake())
+            .env("NINJA_STATUS", "[%f/%t] ");
+        if let Some(jobs) = jobs.or_else(|| thread::available_parallelism().ok()) {
+            driver.env("NUM_JOBS", jobs.to_string());
+        }
 
-        self.progress.step("Building", &what);
-        self.attend("compiling MLX", self.ninja(jobs), |line| {
+        let progress = &*toolchain.progress;
+        progress.step("Configuring", &what);
+        let mut compiling = false;
+        self.attend(&mut driver, &toolchain.cancel, |line| {
             if let Some((done, total)) = ninja_status(line) {
-                self.progress.advance(done, total, "compile steps");
+                if !compiling {
+                    progress.step("Building", &what);
+                    compiling = true;
+                }
+                progress.advance(done, total, "compile steps");
             }
         })?;
-        self.attend("installing MLX", self.install(prefix), |_| {})?;
-        self.progress.finish();
+        progress.finish();
 
         let library = prefix.join("lib").join(self.inputs.component.library());
         assert_jaccl(&self.inputs.mlx, &library)
     }
 
-    fn configure(&self) -> Command {
+    fn spec(&self, toolchain: &Toolchain, prefix: &Path) -> Result<Spec> {
         let Self {
             inputs,
             tools,
             sources,
+            work,
             ..
         } = self;
         let companion = match inputs.component {
             Component::Mlx => "RAILS_MLXC_DIR",
             Component::Jaccl => "RAILS_SHIM_DIR",
         };
-        let mut cmake = Command::new(tools.cmake());
-        cmake
-            .args(["-G", "Ninja", "-S"])
-            .arg(&sources.recipe)
-            .arg("-B")
-            .arg(self.folder)
-            .arg(definition("CMAKE_MAKE_PROGRAM", tools.ninja()))
-            .arg(definition("CMAKE_CXX_COMPILER", &inputs.compiler.program))
-            .arg(definition("RAILS_MLX_DIR", &sources.mlx))
-            .arg(definition(companion, &sources.companion))
-            .arg(definition("RAILS_JSON_DIR", tools.json()))
-            .arg(definition("fmt_DIR", tools.fmt()))
-            .arg(definition("RAILS_BUILD_KEY", inputs.key()))
-            .args(
-                inputs
-                    .options
-                    .iter()
-                    .map(|(name, value)| definition(name, value)),
-            );
+        let mut defines: Vec<(String, String)> = inputs.options.clone().into_iter().collect();
+        let mut define = |name: &str, value: &dyn AsRef<OsStr>| {
+            let value = value.as_ref().to_string_lossy().into_owned();
+            defines.push((name.to_owned(), value));
+        };
+        let compilers = [("C", &inputs.compilers.c), ("CXX", &inputs.compilers.cxx)];
+        for (language, compiler) in compilers {
+            let name = |end: &str| format!("CMAKE_{language}_{end}");
+            define(&name("COMPILER"), &compiler.program.path);
+            // An empty one undoes that of an earlier build in the same folder.
+            let launcher = compiler.program.launcher.clone().unwrap_or_default();
+            define(&name("COMPILER_LAUNCHER"), &launcher);
+            define(&name("FLAGS"), &compiler.identity.arguments.join(" "));
+        }
+        let linker_flags = toolchain.environment.linker_flags().unwrap_or_default();
+        for kind in ["EXE", "MODULE", "SHARED"] {
+            define(&format!("CMAKE_{kind}_LINKER_FLAGS"), &linker_flags);
+        }
+        define("CMAKE_INSTALL_PREFIX", &prefix);
+        define("CMAKE_MAKE_PROGRAM", &tools.ninja());
+        define("RAILS_BUILD_KEY", &inputs.key());
+        define("RAILS_MLX_DIR", &sources.mlx);
+        define(companion, &sources.companion);
+        define("RAILS_JSON_DIR", &tools.json());
+        define("fmt_DIR", &tools.fmt());
         if let Some(verbs) = &sources.verbs {
-            cmake
-                .arg(definition("RAILS_VERBS_DIR", verbs))
-                .arg(definition("RAILS_OPENBLAS_DIR", tools.openblas()));
+            define("RAILS_VERBS_DIR", verbs);
+            define("RAILS_OPENBLAS_DIR", &tools.openblas());
         }
-        cmake
-    }
-
-    fn ninja(&self, jobs: Option<NonZeroUsize>) -> Command {
-        let mut ninja = Command::new(self.tools.ninja());
-        ninja
-            .arg("-C")
-            .arg(self.folder)
-            .env("NINJA_STATUS", "[%f/%t] ");
-        if let Some(jobs) = jobs.or_else(|| thread::available_parallelism().ok()) {
-            ninja.arg(format!("-j{jobs}"));
+        let store = toolchain.store.root()?;
+        let mut places = vec![
+            (work.to_path_buf(), "."),
+            (store.join("sources"), "sources"),
+            (store.join("tools"), "tools"),
+        ];
+        if let Some(folder) = &sources.metal_cpp {
+            define("FETCHCONTENT_SOURCE_DIR_METAL_CPP", folder);
+            places.push((folder.clone(), "metal-cpp"));
         }
-        ninja
-    }
-
-    fn install(&self, prefix: &Path) -> Command {
-        let mut cmake = Command::new(self.tools.cmake());
-        cmake
-            .arg("--install")
-            .arg(self.folder)
-            .arg("--prefix")
-            .arg(prefix);
-        cmake
+        define("RAILS_PREFIX_MAPS", &prefix_maps(&places).join(";"));
+        Ok(Spec {
+            recipe: sources.recipe.clone(),
+            work: work.to_path_buf(),
+            defines,
+        })
     }
 
     /// The log is published with the build; of a failed one it stays in the work
     /// folder, for the error to name.
-    fn attend(&self, what: &str, mut command: Command, line: impl FnMut(&str)) -> Result<()> {
-        let outcome = process::run(what, &mut command, self.cancel, Some(self.log), line);
+    fn attend(&self, command: &mut Command, cancel: &Cancel, line: impl FnMut(&str)) -> Result<()> {
+        let what = match self.inputs.component {
+            Component::Mlx => "compiling MLX with CMake",
+            Component::Jaccl => "compiling jaccl with CMake",
+        };
+        let outcome = process::run(what, command, cancel, Some(self.log), line);
         outcome.map_err(|error| match error {
             Error::Command {
                 what, status, tail, ..
             } => {
-                let kept = self.folder.with_file_name("build.log");
+                let kept = self.work.join("build.log");
                 let log = fs::copy(self.log, &kept).ok().map(|_| kept);
                 Error::Command {
                     what,
@@ -147,23 +169,20 @@ impl Compilation<'_> {
     }
 }
 
-/// CMake refuses a folder that was configured under another name, as after the
-/// store was moved.
-fn discard_if_moved(build: &Path) -> Result<()> {
-    let Ok(cache) = fs::read_to_string(build.join("CMakeCache.txt")) else {
-        return Ok(());
-    };
-    let home = format!("CMAKE_CACHEFILE_DIR:INTERNAL={}", build.display());
-    if cache.lines().any(|line| line == home) {
-        return Ok(());
+/// What compilers write in place of folders of this machine, each also by the name that
+/// remains when links are followed.
+fn prefix_maps(places: &[(PathBuf, &str)]) -> Vec<String> {
+    let mut maps = Vec::new();
+    for (place, name) in places {
+        let real = fs::canonicalize(place).unwrap_or_else(|_| place.clone());
+        for folder in [place, &real] {
+            let map = format!("{}={name}", folder.display());
+            if !maps.contains(&map) {
+                maps.push(map);
+            }
+        }
     }
-    fs::remove_dir_all(build).at("remove", build)
-}
-
-fn definition(name: &str, value: impl AsRef<Path>) -> OsString {
-    let mut argument = OsString::from(format!("-D{name}="));
-    argument.push(value.as_ref());
-    argument
+    maps
 }
 
 /// `[12/345] Building ...`
@@ -186,7 +205,20 @@ fn assert_jaccl(version: &str, library: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::ninja_status;
+    use super::*;
+
+    #[test]
+    fn a_folder_behind_a_link_is_mapped_by_both_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let maps = prefix_maps(&[(link.clone(), "tools"), (real.clone(), "work")]);
+        let real = real.canonicalize().unwrap();
+        assert_eq!(maps[0], format!("{}=tools", link.display()));
+        assert_eq!(maps[1], format!("{}=tools", real.display()));
+        assert_eq!(maps.last().unwrap(), &format!("{}=work", real.display()));
+    }
 
     #[test]
     fn ninja_counts_are_read_and_other_lines_are_not() {

@@ -6,13 +6,17 @@ use serde::Serialize;
 
 use crate::{
     Toolchain,
+    build::Request,
+    compiler::Compilers,
     error::{Error, IoContext},
+    macos,
     manifest::Component,
     pin::Pin,
     pip,
+    platform::{Platform, System},
     series::Series,
     store::Kind,
-    tools::{self, Compiler},
+    tools,
 };
 
 /// How a check ended.
@@ -93,9 +97,21 @@ impl Toolchain {
             ),
             Check::of(
                 "C++ compiler",
-                Compiler::detect().map(|c| format!("{} ({})", c.version, c.target)),
+                Compilers::detect(&self.environment).and_then(|compilers| {
+                    compilers.try_cxx20(&self.environment)?;
+                    let cxx = &compilers.cxx;
+                    Ok(format!("{} ({})", cxx.program.version, cxx.identity.target))
+                }),
             ),
-            Check::of("pip", pip::pip_version().map(|v| v.trim().to_owned())),
+            Check::of(
+                "bash",
+                tools::version_of(
+                    "bash",
+                    "MLX's own build runs scripts with it",
+                    Platform::HERE.system.bash_remedy(),
+                ),
+            ),
+            Check::of("Python", pip::python_in_words()),
             Check::of("store", self.writable_store()),
             self.tool_set(),
             self.wheel_builder(),
@@ -109,14 +125,26 @@ impl Toolchain {
             Err(error) => checks.push(Check::missing("pins", &error)),
         }
         checks.push(shared_memory());
-        checks.push(rdma_devices());
+        match Platform::HERE.system {
+            System::Linux => checks.push(rdma_devices()),
+            System::MacOs => checks.extend(self.mac()),
+        }
         checks
     }
 
+    fn mac(&self) -> Vec<Check> {
+        let sdk = tools::sdk_version(&self.environment)
+            .and_then(|version| macos::checked_sdk(&version.unwrap_or_default()));
+        vec![
+            Check::of("Command Line Tools", macos::developer_folder()),
+            Check::of("macOS SDK", sdk),
+            Check::present("RDMA over Thunderbolt", macos::rdma_status()),
+        ]
+    }
+
     fn writable_store(&self) -> Result<String, Error> {
-        self.store
-            .scratch()
-            .map(|_| self.store.root().display().to_string())
+        self.scratch()?;
+        Ok(self.store.root()?.display().to_string())
     }
 
     fn tool_set(&self) -> Check {
@@ -151,46 +179,59 @@ impl Toolchain {
             Err(error) => return vec![Check::missing(&source, &error)],
         };
         let fetch = format!("cargo xtask fetch --mlx {version}");
-        let mut checks = vec![if self
-            .store
-            .entry(Kind::Source, &pin.mlx.tree.to_string())
-            .is_dir()
-        {
+        let is_fetched = self.store.holds(Kind::Source, &pin.mlx.tree.to_string());
+        let mut checks = vec![if is_fetched {
             Check::present(&source, format!("tree {}", pin.mlx.tree))
         } else {
             Check::on_demand(&source, "not fetched yet", &fetch)
         }];
+        if let Some(fits) = &pin.mlx_c_fits {
+            checks.push(Check::present(
+                &format!("MLX {version} build"),
+                format!("jaccl only, because its pinned mlx-c is for MLX {fits}"),
+            ));
+            return checks;
+        }
         for series in [Series::Stock, Series::Patched] {
-            let name = format!("MLX {version} build ({series})");
-            let command = format!("cargo xtask build --mlx {version} --series {series}");
-            checks.push(
-                match self.newest_build(Component::Mlx, version, series, None) {
-                    Some(m) => Check::present(&name, format!("build {}", m.key)),
-                    None => Check::on_demand(
-                        &name,
-                        "not built yet, 5 to 10 minutes on 2 cores",
-                        &command,
-                    ),
-                },
-            );
+            checks.push(self.build_check(&pin, series));
         }
         checks
+    }
+
+    fn build_check(&self, pin: &Pin, series: Series) -> Check {
+        let version = &pin.version;
+        let name = format!("MLX {version} build ({series})");
+        let command = format!("cargo xtask build --mlx {version} --series {series}");
+        let request = Request::mlx(pin, series);
+        let inputs = match self.recorded_inputs(&request) {
+            Ok(inputs) => inputs,
+            Err(error) => return Check::missing(&name, &error),
+        };
+        let newest = self.newest_build(Component::Mlx, version, series, None);
+        match (self.find(&request), inputs, newest) {
+            (Err(error), ..) => Check::missing(&name, &error),
+            (Ok(Some(build)), ..) => Check::present(&name, format!("build {}", build.manifest.key)),
+            (Ok(None), Some(inputs), Some(stale)) => Check::on_demand(
+                &name,
+                format!(
+                    "build {} is stale: {} changed since",
+                    stale.key,
+                    inputs.changes_since(&stale.inputs).join(", ")
+                ),
+                &command,
+            ),
+            _ => Check::on_demand(&name, "not built yet, 5 to 10 minutes on 2 cores", &command),
+        }
     }
 }
 
 fn shared_memory() -> Check {
-    let shm = Path::new("/dev/shm");
-    if shm.is_dir() {
-        Check::present("shared memory", "emulated cables live in /dev/shm")
-    } else {
-        Check::present(
-            "shared memory",
-            format!(
-                "no /dev/shm; emulated cables live in {}",
-                env::temp_dir().display()
-            ),
-        )
-    }
+    let folder = Platform::HERE.system.shared_memory();
+    let detail = match folder.filter(|folder| folder.is_dir()) {
+        Some(folder) => format!("emulated cables live in {}", folder.display()),
+        None => format!("emulated cables live in {}", env::temp_dir().display()),
+    };
+    Check::present("shared memory", detail)
 }
 
 /// Real devices are never needed: every command works over emulated cables.

@@ -196,6 +196,17 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// The store cannot be used, or not now.
+    #[error(transparent)]
+    Store(::store::Error),
+
+    /// What was read for a build's or a tree's name is not what went into it.
+    #[error("{} was edited while it was used", .path.display())]
+    Edited {
+        /// The file or folder.
+        path: PathBuf,
+    },
+
     /// Ctrl-C or a termination signal.
     #[error("interrupted")]
     Interrupted,
@@ -228,14 +239,17 @@ impl Error {
             | Error::Malformed { .. }
             | Error::EditsOfAnother { .. }
             | Error::Needed { .. }
-            | Error::Input { .. } => Kind::Input,
+            | Error::Input { .. }
+            | Error::Store(::store::Error::NoPlace) => Kind::Input,
             Error::Unreachable { .. }
             | Error::MissingTool { .. }
             | Error::Command { .. }
             | Error::DiskFull { .. }
             | Error::Inconsistent { .. }
             | Error::BadBuild { .. }
-            | Error::Io { .. } => Kind::Ours,
+            | Error::Io { .. }
+            | Error::Store(_)
+            | Error::Edited { .. } => Kind::Ours,
             Error::Interrupted => Kind::Interrupted,
         }
     }
@@ -281,8 +295,10 @@ impl Error {
             Error::Command { log, .. } => {
                 format!("all of its output is in {}", log.as_ref()?.display())
             }
-            Error::DiskFull { .. } => MAKE_ROOM.into(),
-            Error::Io { source, .. } => hint(source)?,
+            Error::DiskFull { .. } => ::store::MAKE_ROOM.into(),
+            Error::Io { source, .. } => ::store::hint(source)?.into(),
+            Error::Store(error) => error.help()?,
+            Error::Edited { .. } => "run the command again".into(),
             Error::UnknownPatch { .. }
             | Error::Malformed { .. }
             | Error::Inconsistent { .. }
@@ -322,6 +338,16 @@ impl Error {
     }
 }
 
+impl From<::store::Error> for Error {
+    fn from(error: ::store::Error) -> Self {
+        match error {
+            // Only a cancelled command stops a wait.
+            ::store::Error::Stopped => Error::Interrupted,
+            error => Error::Store(error),
+        }
+    }
+}
+
 /// Attaches the verb and the path to an I/O error.
 pub(crate) trait IoContext<T> {
     fn at(self, action: &'static str, path: impl AsRef<Path>) -> Result<T>;
@@ -337,10 +363,6 @@ impl<T> IoContext<T> for io::Result<T> {
     }
 }
 
-/// What to do about a full disk.
-const MAKE_ROOM: &str = "free about 1.5 GB there, run `cargo xtask gc`, or put the store elsewhere \
-                         with MLX_RAILS_STORE=DIR (and temporary files with TMPDIR=DIR)";
-
 fn list(lines: &[String]) -> String {
     const SHOWN: usize = 20;
     let mut text = lines
@@ -353,18 +375,6 @@ fn list(lines: &[String]) -> String {
         text.push_str(&format!("\n  and {} more", lines.len() - SHOWN));
     }
     text
-}
-
-fn hint(cause: &io::Error) -> Option<String> {
-    match cause.kind() {
-        io::ErrorKind::PermissionDenied
-        | io::ErrorKind::ReadOnlyFilesystem
-        | io::ErrorKind::NotADirectory => {
-            Some("choose a writable store with MLX_RAILS_STORE=DIR".into())
-        }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(MAKE_ROOM.into()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

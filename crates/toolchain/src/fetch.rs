@@ -15,7 +15,7 @@ use crate::{
     git::git_that_fetches,
     pin::{Crate, SourcePin, Upstream},
     process,
-    store::Kind,
+    store::{Kind, is_tree},
     tree::{Listing, ObjectId},
 };
 
@@ -67,63 +67,42 @@ impl Toolchain {
     /// [`Error::Tampered`] naming every file that differs, in which case nothing
     /// enters the store; [`Error::Unreachable`] when no transport delivers.
     pub fn fetch(&self, pin: &SourcePin, source: &Source) -> Result<SourceTree> {
-        let explicit = matches!(source, Source::Path(_));
-        if !explicit && let Some(stored) = self.stored(pin.tree)? {
-            return Ok(stored);
+        let check = |entry: &Path| is_tree(entry, pin.tree);
+        let found = self.make_entry(Kind::Source, &pin.tree.to_string(), check, |scratch| {
+            self.progress.step("Fetching", &pin.name);
+            let made = scratch.join("tree");
+            let fetched = self.fetch_from(pin, source, &made);
+            self.progress.finish();
+            fetched.map(|()| (made, ()))
+        })?;
+        if found.current
+            && let Source::Path(path) = source
+        {
+            let scratch = self.scratch()?;
+            self.by_path(pin, path, &scratch.path().join("tree"))?;
         }
-        let _lock = self.store.lock(
-            &format!("source-{}", pin.tree),
-            &*self.progress,
-            &self.cancel,
-        )?;
-        if !explicit && let Some(stored) = self.stored(pin.tree)? {
-            return Ok(stored);
-        }
-        self.progress.step("Fetching", &pin.name);
-        let fetched = self.fetch_from(pin, source);
-        self.progress.finish();
-        fetched
+        Ok(SourceTree {
+            path: found.path,
+            tree: pin.tree,
+            current: found.current,
+        })
     }
 
-    /// The stored tree, hashed anew: a store that rotted is as good as none.
-    pub(crate) fn stored(&self, tree: ObjectId) -> Result<Option<SourceTree>> {
-        let path = self.store.entry(Kind::Source, &tree.to_string());
-        if !path.is_dir() {
-            return Ok(None);
-        }
-        if Listing::of_folder(&path)?.tree_id() != tree {
-            self.progress.note(&format!(
-                "the stored tree {} was changed; making it anew",
-                tree.short()
-            ));
-            fs::remove_dir_all(&path).at("remove", &path)?;
-            return Ok(None);
-        }
-        Ok(Some(SourceTree {
-            path,
-            tree,
-            current: true,
-        }))
-    }
-
-    fn fetch_from(&self, pin: &SourcePin, source: &Source) -> Result<SourceTree> {
+    /// Writes the pin's tree to `made`.
+    fn fetch_from(&self, pin: &SourcePin, source: &Source, made: &Path) -> Result<()> {
+        let registry = || self.by_registry(pin, made);
+        let upstream = || self.by_upstream(pin, made);
         match source {
-            Source::Path(path) => self.by_path(pin, path),
-            Source::Registry => self.first_of(pin, &[&|| self.by_registry(pin)]),
-            Source::Upstream => self.first_of(pin, &[&|| self.by_upstream(pin)]),
-            Source::Auto => {
-                self.first_of(pin, &[&|| self.by_registry(pin), &|| self.by_upstream(pin)])
-            }
+            Source::Path(path) => self.by_path(pin, path, made),
+            Source::Registry => self.first_of(pin, &[&registry]),
+            Source::Upstream => self.first_of(pin, &[&upstream]),
+            Source::Auto => self.first_of(pin, &[&registry, &upstream]),
         }
     }
 
     /// Tries transports in turn. Sources that arrive but differ end the search:
     /// that is for a person to look at, not for the next transport to hide.
-    fn first_of(
-        &self,
-        pin: &SourcePin,
-        transports: &[&dyn Fn() -> Result<SourceTree>],
-    ) -> Result<SourceTree> {
+    fn first_of(&self, pin: &SourcePin, transports: &[&dyn Fn() -> Result<()>]) -> Result<()> {
         let mut attempts = Vec::new();
         for transport in transports {
             match transport() {
@@ -142,16 +121,16 @@ impl Toolchain {
         })
     }
 
-    fn by_registry(&self, pin: &SourcePin) -> Result<SourceTree> {
+    fn by_registry(&self, pin: &SourcePin, made: &Path) -> Result<()> {
         let vendor = pin.registry.as_ref().ok_or_else(|| Error::Input {
             input: "registry".into(),
             problem: format!("no crate is known to vendor {}", pin.name),
             remedy: "use --source upstream or --source PATH".into(),
         })?;
-        let scratch = self.store.scratch()?;
+        let scratch = self.scratch()?;
         let folder = self.crate_folder(vendor, scratch.path())?;
         let origin = format!("crate {} {}", vendor.name, vendor.version);
-        self.admit(pin, &folder.join(&vendor.path), &origin)
+        self.admit(pin, &folder.join(&vendor.path), &origin, made)
     }
 
     /// Lets cargo fetch `vendor` for a throw-away manifest, and asks it where
@@ -198,7 +177,7 @@ impl Toolchain {
             .ok_or_else(|| said(format!("has no {}", vendor.name)))
     }
 
-    fn by_upstream(&self, pin: &SourcePin) -> Result<SourceTree> {
+    fn by_upstream(&self, pin: &SourcePin, made: &Path) -> Result<()> {
         let Upstream {
             git,
             revision,
@@ -216,7 +195,7 @@ impl Toolchain {
                 remedy: "run `cargo xtask fetch` once without --offline".into(),
             });
         }
-        let scratch = self.store.scratch()?;
+        let scratch = self.scratch()?;
         let folder = scratch.path();
         let what = format!("fetching {revision} of {git}");
         let run = |arguments: &[&str]| {
@@ -226,10 +205,10 @@ impl Toolchain {
         run(&["init", "--quiet"])?;
         run(&["fetch", "--quiet", "--depth", "1", git, revision])?;
         run(&["checkout", "--quiet", "FETCH_HEAD"])?;
-        self.admit(pin, &folder.join(path), git)
+        self.admit(pin, &folder.join(path), git, made)
     }
 
-    fn by_path(&self, pin: &SourcePin, path: &Path) -> Result<SourceTree> {
+    fn by_path(&self, pin: &SourcePin, path: &Path, made: &Path) -> Result<()> {
         let origin = path.display().to_string();
         if !path.exists() {
             return Err(Error::Input {
@@ -239,9 +218,9 @@ impl Toolchain {
             });
         }
         if path.is_dir() {
-            return self.admit(pin, path, &origin);
+            return self.admit(pin, path, &origin, made);
         }
-        let scratch = self.store.scratch()?;
+        let scratch = self.scratch()?;
         archive::unpack(path, scratch.path())?;
         // An archive holds either the tree or one folder that is the tree.
         let mut top = fs::read_dir(scratch.path())
@@ -251,22 +230,25 @@ impl Toolchain {
             (Some(only), None) if only.path().is_dir() => only.path(),
             _ => scratch.path().to_path_buf(),
         };
-        self.admit(pin, &folder, &origin)
+        self.admit(pin, &folder, &origin, made)
     }
 
-    /// The only way into the store: what is at `folder` is hashed, copied, and
-    /// hashed again where it will stay.
-    fn admit(&self, pin: &SourcePin, folder: &Path, origin: &str) -> Result<SourceTree> {
-        let tampered = |found: &Listing| {
+    /// The only way into the store: what is at `folder` is hashed, copied to `made`, and
+    /// hashed again there.
+    fn admit(&self, pin: &SourcePin, folder: &Path, origin: &str, made: &Path) -> Result<()> {
+        let refuse_differences = |found: &Listing| {
             let differences = pin.listing.differences(found);
-            (!differences.is_empty()).then(|| Error::Tampered {
+            if differences.is_empty() {
+                return Ok(());
+            }
+            Err(Error::Tampered {
                 what: pin.name.clone(),
                 origin: origin.to_owned(),
                 tree: pin.tree.to_string(),
                 differences,
             })
         };
-        let scratch = self.store.scratch()?;
+        let scratch = self.scratch()?;
         let selected = scratch.path().join("selected");
         let folder = if pin.layout.is_empty() {
             folder
@@ -274,22 +256,9 @@ impl Toolchain {
             lay_out(pin, folder, &selected)?;
             &selected
         };
-        if let Some(error) = tampered(&Listing::of_folder(folder)?) {
-            return Err(error);
-        }
-        let made = scratch.path().join("tree");
-        pin.listing.sync(folder, &made)?;
-        if let Some(error) = tampered(&Listing::of_folder(&made)?) {
-            return Err(error);
-        }
-        let path = self
-            .store
-            .publish(Kind::Source, &pin.tree.to_string(), &made)?;
-        Ok(SourceTree {
-            path,
-            tree: pin.tree,
-            current: false,
-        })
+        refuse_differences(&Listing::of_folder(folder)?)?;
+        pin.listing.sync(folder, made)?;
+        refuse_differences(&Listing::of_folder(made)?)
     }
 }
 

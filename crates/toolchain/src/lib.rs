@@ -15,14 +15,19 @@
 mod archive;
 pub mod build;
 pub mod build_script;
-pub mod clients;
 mod compile;
+pub mod compiler;
 pub mod doctor;
+pub mod driver;
+pub mod environment;
 pub mod error;
 pub mod fetch;
 mod git;
+mod journal;
+pub mod macos;
 pub mod manifest;
 pub mod pin;
+mod ping;
 mod pip;
 pub mod platform;
 pub mod process;
@@ -35,16 +40,18 @@ pub mod wheel;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
+use ::store::Shared;
+use driver::Driver;
+use environment::Environment;
 pub use error::{Error, Result};
 use fetch::Source;
-use manifest::Manifest;
 use pin::{Pin, SourcePin};
 use process::Cancel;
 use progress::{Progress, Silent};
-use store::{Kind, Store};
+use store::Store;
 
 /// The pin that is meant when none is named: the newest release that carries
 /// the ring recv defect, which is what exo's own pin descends from.
@@ -55,8 +62,12 @@ pub const DEFAULT_PIN: &str = "0.31.2";
 pub struct Toolchain {
     root: PathBuf,
     store: Store,
+    /// Held from the first use of the store on, by all clones together.
+    shared: Arc<Mutex<Option<Shared>>>,
     progress: Arc<dyn Progress>,
     cancel: Cancel,
+    environment: Environment,
+    driver: Driver,
     offline: bool,
 }
 
@@ -64,9 +75,9 @@ impl Toolchain {
     /// The [checkout](checkout) and the user's store, silent.
     ///
     /// # Errors
-    /// When no place for a store is known.
+    /// None yet: the first use of the store fails when no place for it is known.
     pub fn open() -> Result<Self> {
-        Ok(Self::with_store(Store::open()?))
+        Ok(Self::with_store(Store::open()))
     }
 
     /// As [`Toolchain::open`], with a store of the caller's.
@@ -79,8 +90,11 @@ impl Toolchain {
         Toolchain {
             root: root.into(),
             store,
+            shared: Arc::default(),
             progress: Arc::new(Silent),
             cancel: Cancel::default(),
+            environment: Environment::of_process(),
+            driver: Driver::default(),
             offline: false,
         }
     }
@@ -92,6 +106,19 @@ impl Toolchain {
             cancel,
             ..self
         }
+    }
+
+    /// Builds with what `environment` has, in place of the process's own environment.
+    pub fn with_environment(self, environment: Environment) -> Self {
+        Toolchain {
+            environment,
+            ..self
+        }
+    }
+
+    /// Lets `driver` drive CMake, in place of a program that cargo compiles for it.
+    pub fn with_driver(self, driver: Driver) -> Self {
+        Toolchain { driver, ..self }
     }
 
     /// Reaches no network from now on, when it is so: what would be fetched must be in the
@@ -129,38 +156,6 @@ impl Toolchain {
     /// As [`Toolchain::fetch`].
     pub fn verbs(&self) -> Result<PathBuf> {
         Ok(self.fetch(&self.verbs_pin()?, &Source::Auto)?.path)
-    }
-
-    /// Removes from the store what no pin of this checkout needs: other trees,
-    /// other tool sets, builds of other inputs, work folders. Gives the bytes
-    /// freed; with `dry_run` only counts them.
-    ///
-    /// # Errors
-    /// When a pin cannot be read, or something cannot be removed.
-    pub fn collect_garbage(&self, dry_run: bool) -> Result<u64> {
-        let mut trees = vec![self.verbs_pin()?.tree];
-        for version in Pin::versions(&self.patches_folder())? {
-            let pin = self.pin(&version)?;
-            trees.extend([
-                pin.mlx.tree,
-                pin.mlx_c.tree,
-                pin.recorded.stock,
-                pin.recorded.patched,
-            ]);
-        }
-        let tools = self.tools_if_present().key;
-        let others = [self.clients_key(), wheel::maturin_set().key];
-        let keep = |kind: Kind, name: &str| match kind {
-            Kind::Source => trees.iter().any(|tree| tree.to_string() == name),
-            Kind::Tools => name == tools || others.iter().any(|key| key == name),
-            Kind::Build => {
-                let manifest = self.store.entry(Kind::Build, name).join("manifest.json");
-                Manifest::load(&manifest).is_ok_and(|m| {
-                    trees.contains(&m.inputs.patched_tree) && m.inputs.tools == tools
-                })
-            }
-        };
-        self.store.collect(keep, dry_run)
     }
 
     /// The pin of the tree that holds `infiniband/verbs.h`.

@@ -1,20 +1,20 @@
 //! What a build was made from, and what came out.
 
-use std::{collections::BTreeMap, fmt, fs, path::Path};
+use std::{collections::BTreeMap, fmt, fs, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    compiler::{Compilers, Identity},
     error::{Error, IoContext, Result},
     platform::Platform,
     series::Series,
     store::sha256,
-    tools::Compiler,
     tree::ObjectId,
 };
 
 /// The `schema` of every manifest of this shape.
-pub const SCHEMA: &str = "mlx-rails/build/1";
+pub const SCHEMA: &str = "mlx-rails/build/2";
 
 /// How much of MLX a build holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,7 +45,8 @@ impl Component {
     }
 }
 
-/// Everything that may change a build's bytes. Its hash is the build's key.
+/// What a build is made from. Its key is the hash of all of it that may change the build's
+/// bytes; the rest is for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inputs {
     /// The whole of MLX, or only jaccl.
@@ -61,7 +62,8 @@ pub struct Inputs {
     pub tree: ObjectId,
     /// The tree that was compiled.
     pub patched_tree: ObjectId,
-    /// Name and SHA-256 of each patch, in order.
+    /// Name and SHA-256 of each patch, in order. No part of the key: what they change is
+    /// in `patched_tree`, and their descriptions change nothing.
     pub patches: Vec<(String, String)>,
     /// The trees compiled or included with it, by name.
     pub sources: BTreeMap<String, ObjectId>,
@@ -69,32 +71,87 @@ pub struct Inputs {
     pub recipe: String,
     /// The key of the tool set.
     pub tools: String,
-    /// The compiler.
-    pub compiler: Compiler,
-    /// The macOS SDK.
+    /// The compilers. Their [`Identity`] is part of the key, their place is not.
+    pub compilers: Compilers,
+    /// The version of the macOS SDK.
     pub sdk: Option<String>,
-    /// What CMake was told.
+    /// CMake's variables.
     pub options: BTreeMap<String, String>,
-    /// Variables of the environment that CMake or the compiler obey.
+    /// Variables of the environment that the compilers obey.
     pub environment: BTreeMap<String, String>,
+}
+
+/// The inputs that make a build's key.
+#[derive(Serialize)]
+struct Hashed<'a> {
+    component: Component,
+    mlx: &'a str,
+    series: Series,
+    without: Option<&'a str>,
+    tree: ObjectId,
+    patched_tree: ObjectId,
+    sources: &'a BTreeMap<String, ObjectId>,
+    recipe: &'a str,
+    tools: &'a str,
+    compilers: [&'a Identity; 2],
+    sdk: Option<&'a str>,
+    options: &'a BTreeMap<String, String>,
+    environment: &'a BTreeMap<String, String>,
 }
 
 impl Inputs {
     /// The name of the build in the store.
     pub fn key(&self) -> String {
-        hash(self)
+        hash(&self.hashed())
+    }
+
+    fn hashed(&self) -> Hashed<'_> {
+        // Without `..`, so that a new input cannot be forgotten here.
+        let Inputs {
+            component,
+            mlx,
+            series,
+            without,
+            tree,
+            patched_tree,
+            patches: _,
+            sources,
+            recipe,
+            tools,
+            compilers,
+            sdk,
+            options,
+            environment,
+        } = self;
+        Hashed {
+            component: *component,
+            mlx,
+            series: *series,
+            without: without.as_deref(),
+            tree: *tree,
+            patched_tree: *patched_tree,
+            sources,
+            recipe,
+            tools,
+            compilers: [&compilers.c.identity, &compilers.cxx.identity],
+            sdk: sdk.as_deref(),
+            options,
+            environment,
+        }
     }
 
     /// Equal for builds that differ only in their patches, so that they may
     /// share what Ninja compiled.
     pub(crate) fn work_key(&self) -> String {
-        hash(&Inputs {
+        let shared = Hashed {
             series: Series::Stock,
             without: None,
             patched_tree: self.tree,
-            patches: Vec::new(),
-            ..self.clone()
-        })
+            ..self.hashed()
+        };
+        // CMake forgets its variables when a compiler comes from another place.
+        let programs = [&self.compilers.c.program, &self.compilers.cxx.program];
+        hash(&(shared, programs.map(|program| &program.path)))
     }
 
     /// In words, what differs from another build's inputs.
@@ -105,38 +162,66 @@ impl Inputs {
                 changes.push(what);
             }
         };
+        note(
+            (self.component, self.series) != (other.component, other.series)
+                || (&self.mlx, &self.without) != (&other.mlx, &other.without),
+            format!("it is {self}, not {other}"),
+        );
         note(self.tree != other.tree, "the pinned tree".into());
-        for (name, hash) in &self.patches {
-            match other.patches.iter().find(|(theirs, _)| theirs == name) {
-                None => note(true, format!("patch {name} is new")),
-                Some((_, theirs)) => note(theirs != hash, format!("patch {name} changed")),
+        if self.patched_tree != other.patched_tree {
+            let patches = self.changed_patches(other);
+            note(patches.is_empty(), "the patched tree".into());
+            for patch in patches {
+                note(true, patch);
             }
-        }
-        for (name, _) in &other.patches {
-            note(
-                !self.patches.iter().any(|(ours, _)| ours == name),
-                format!("patch {name} is gone"),
-            );
         }
         note(
             self.sources != other.sources,
-            "a source beside MLX (mlx-c, verbs headers)".into(),
+            "a source beside MLX (mlx-c, verbs headers, metal-cpp)".into(),
         );
         note(self.recipe != other.recipe, "our CMake files".into());
         note(self.tools != other.tools, "the tool set".into());
-        note(
-            self.compiler != other.compiler,
-            format!(
-                "the compiler ({} -> {})",
-                other.compiler.version, self.compiler.version
-            ),
-        );
+        let pairs = [
+            ("C", &self.compilers.c, &other.compilers.c),
+            ("C++", &self.compilers.cxx, &other.compilers.cxx),
+        ];
+        for (language, ours, theirs) in pairs {
+            let (to, from) = (&ours.program.version, &theirs.program.version);
+            let mut what = format!("the {language} compiler");
+            if to != from {
+                what.push_str(&format!(" ({from} -> {to})"));
+            } else if ours.identity.arguments != theirs.identity.arguments {
+                what.push_str("'s flags");
+            } else if ours.identity.linker != theirs.identity.linker {
+                what.push_str("'s linker");
+            }
+            note(ours.identity != theirs.identity, what);
+        }
         note(self.sdk != other.sdk, "the macOS SDK".into());
         note(self.options != other.options, "CMake options".into());
         note(
             self.environment != other.environment,
-            "compiler flags in the environment".into(),
+            "variables of the environment that compilers obey".into(),
         );
+        changes
+    }
+
+    fn changed_patches(&self, other: &Inputs) -> Vec<String> {
+        let mut changes = Vec::new();
+        for (name, hash) in &self.patches {
+            match other.patches.iter().find(|(theirs, _)| theirs == name) {
+                None => changes.push(format!("patch {name} is new")),
+                Some((_, theirs)) if theirs != hash => {
+                    changes.push(format!("patch {name} changed"))
+                }
+                Some(_) => {}
+            }
+        }
+        for (name, _) in &other.patches {
+            if !self.patches.iter().any(|(ours, _)| ours == name) {
+                changes.push(format!("patch {name} is gone"));
+            }
+        }
         changes
     }
 }
@@ -156,7 +241,7 @@ impl fmt::Display for Inputs {
     }
 }
 
-fn hash(inputs: &Inputs) -> String {
+fn hash(inputs: &impl Serialize) -> String {
     // Field order is declaration order and maps are sorted: one text a value.
     sha256(serde_json::to_vec(inputs).unwrap_or_default())[..32].to_owned()
 }
@@ -168,8 +253,35 @@ pub struct Artefact {
     pub path: String,
     /// Its size.
     pub bytes: u64,
-    /// Its content.
+    /// The SHA-256 of its content; of a link, that of the path it holds.
     pub sha256: String,
+}
+
+impl Artefact {
+    /// Every file below `prefix`, by path.
+    pub(crate) fn of_folder(prefix: &Path) -> Result<Vec<Self>> {
+        let mut artefacts = Vec::new();
+        for found in walkdir::WalkDir::new(prefix) {
+            let found = found.map_err(io::Error::from).at("read", prefix)?;
+            let path = found.path();
+            let content = match found.file_type() {
+                kind if kind.is_dir() => continue,
+                kind if kind.is_symlink() => {
+                    let target = fs::read_link(path).at("read", path)?;
+                    target.into_os_string().into_encoded_bytes()
+                }
+                _ => fs::read(path).at("read", path)?,
+            };
+            let name = path.strip_prefix(prefix).unwrap_or(path);
+            artefacts.push(Artefact {
+                path: name.to_string_lossy().into_owned(),
+                bytes: content.len() as u64,
+                sha256: sha256(&content),
+            });
+        }
+        artefacts.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(artefacts)
+    }
 }
 
 /// `manifest.json` of a build.
@@ -186,7 +298,7 @@ pub struct Manifest {
     pub seconds: u64,
     /// When it was done, in seconds since 1970.
     pub finished: u64,
-    /// The libraries, largest part of a prefix and the part that runs.
+    /// Every file of the prefix, by path.
     pub artefacts: Vec<Artefact>,
 }
 

@@ -10,12 +10,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use semver::Version;
 use serde::Deserialize;
+use toml_edit::{DocumentMut, Item};
 
 use crate::{
     error::{Error, IoContext, Result},
+    journal,
     tree::{Listing, ObjectId},
 };
+
+/// The file in a pin's folder that says what it is.
+pub(crate) const PIN_FILE: &str = "pin.toml";
 
 /// An exact MLX.
 #[derive(Debug, Clone)]
@@ -30,6 +36,9 @@ pub struct Pin {
     pub mlx: SourcePin,
     /// The `mlx/` folder of mlx-c.
     pub mlx_c: SourcePin,
+    /// The version of MLX that the mlx-c is for, where it is not this one: then jaccl
+    /// alone can be built.
+    pub mlx_c_fits: Option<String>,
     /// The tree each series gives; the pristine one until something is recorded.
     pub recorded: Recorded,
 }
@@ -94,8 +103,21 @@ struct PinFile {
     tag: String,
     mlx: SourceFile,
     #[serde(rename = "mlx-c")]
-    mlx_c: SourceFile,
+    mlx_c: MlxCFile,
     series: Option<Recorded>,
+}
+
+/// As [`SourceFile`]; serde cannot flatten one that denies unknown fields.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MlxCFile {
+    tree: ObjectId,
+    /// The version of MLX that this mlx-c is for; the pin's own when not given.
+    fits: Option<String>,
+    registry: Option<Crate>,
+    upstream: Option<Upstream>,
+    #[serde(default)]
+    layout: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -124,9 +146,11 @@ impl Pin {
             });
         }
         let folder = patches.join(version);
-        let file = folder.join("pin.toml");
+        // A command that changed the pin may have been killed in the middle.
+        journal::finish(&folder)?;
+        let file = folder.join(PIN_FILE);
         let text = fs::read_to_string(&file).at("read", &file)?;
-        let parsed: PinFile = toml::from_str(&text).map_err(|e| Error::malformed(&file, e))?;
+        let mut parsed: PinFile = toml::from_str(&text).map_err(|e| Error::malformed(&file, e))?;
         let pristine = Recorded {
             stock: parsed.mlx.tree,
             patched: parsed.mlx.tree,
@@ -137,13 +161,36 @@ impl Pin {
             mlx: parsed
                 .mlx
                 .load(format!("MLX {version}"), &folder.join("mlx.lst"))?,
-            mlx_c: parsed.mlx_c.load(
+            mlx_c_fits: parsed.mlx_c.fits.take().filter(|fits| fits != version),
+            mlx_c: SourceFile::from(parsed.mlx_c).load(
                 format!("mlx-c for MLX {version}"),
                 &folder.join("mlx-c.lst"),
             )?,
             recorded: parsed.series.unwrap_or(pristine),
             folder,
         })
+    }
+
+    /// That the whole of MLX can be built of this pin, and not jaccl alone.
+    ///
+    /// # Errors
+    /// [`Error::Input`] with the reason when its mlx-c is for another version of MLX.
+    pub fn has_whole_mlx(&self) -> Result<()> {
+        match &self.mlx_c_fits {
+            None => Ok(()),
+            Some(fits) => Err(Error::Input {
+                input: format!("MLX {}", self.version),
+                problem: format!(
+                    "it cannot be built as a whole, because its pinned mlx-c is for MLX {fits}"
+                ),
+                remedy: format!(
+                    "jaccl alone can be built (`cargo xtask verify --mlx {}`); for more, pin an \
+                     mlx-c for it in {}",
+                    self.version,
+                    self.file().display()
+                ),
+            }),
+        }
     }
 
     /// The versions there are, oldest first.
@@ -156,49 +203,66 @@ impl Pin {
             problem: format!("cannot be read ({error})"),
             remedy: "run `cargo xtask` in a whole checkout of mlx-rails".into(),
         })?;
-        let mut versions: Vec<String> = listed
-            .flatten()
-            .filter(|entry| entry.path().join("pin.toml").is_file())
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect();
-        versions.sort_by_key(|version| numbers(version));
-        Ok(versions)
+        let mut versions = Vec::new();
+        for entry in listed {
+            let folder = entry.at("read", patches)?.path();
+            if !folder.join(PIN_FILE).is_file() {
+                continue;
+            }
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            let version = version(&name).map_err(|problem| {
+                Error::malformed(&folder, format!("the folder's name {problem}"))
+            })?;
+            versions.push((version, name.into_owned()));
+        }
+        versions.sort();
+        Ok(versions.into_iter().map(|(_, name)| name).collect())
     }
 
-    /// The pin's file with these trees recorded, when it does not say so yet.
-    pub(crate) fn with_record(
-        &self,
-        stock: ObjectId,
-        patched: ObjectId,
-    ) -> Result<Option<(PathBuf, String)>> {
+    /// The text of the pin's file with these trees recorded, when it does not say so yet.
+    pub(crate) fn with_record(&self, stock: ObjectId, patched: ObjectId) -> Result<Option<String>> {
         let file = self.file();
         let before = fs::read_to_string(&file).at("read", &file)?;
-        let record = [("stock", stock), ("patched", patched)];
-        let mut after = before.clone();
-        if !before.lines().any(|line| line.starts_with("stock = ")) {
-            after.push_str("\n[series]\nstock = \npatched = \n");
+        let mut document: DocumentMut = before.parse().map_err(|e| Error::malformed(&file, e))?;
+        let series = document
+            .entry("series")
+            .or_insert(toml_edit::table())
+            .as_table_like_mut()
+            .ok_or_else(|| Error::malformed(&file, "`series` is no table"))?;
+        for (name, tree) in [("stock", stock), ("patched", patched)] {
+            let tree = tree.to_string();
+            match series.get_mut(name).and_then(Item::as_value_mut) {
+                // As it is written: spaces and a comment behind it stay.
+                Some(value) if value.as_str() == Some(&tree) => {}
+                Some(value) => {
+                    let decor = value.decor().clone();
+                    *value = tree.into();
+                    *value.decor_mut() = decor;
+                }
+                None => {
+                    series.insert(name, toml_edit::value(tree));
+                }
+            }
         }
-        for (series, tree) in record {
-            let start = format!("{series} = ");
-            let line = |line: &str| match line.starts_with(&start) {
-                true => format!("{start}\"{tree}\"\n"),
-                false => format!("{line}\n"),
-            };
-            after = after.lines().map(line).collect();
-        }
-        Ok((after != before).then_some((file, after)))
+        let after = document.to_string();
+        Ok((after != before).then_some(after))
     }
 
     /// The pin's file.
     pub fn file(&self) -> PathBuf {
-        self.folder.join("pin.toml")
+        self.folder.join(PIN_FILE)
     }
 }
 
-/// The numbers of a version, to compare it by.
-pub(crate) fn numbers(version: &str) -> Vec<u32> {
-    let parts = version.split('.');
-    parts.map(|part| part.parse().unwrap_or(0)).collect()
+/// A release of MLX, to compare it by. A build before one (`0.32.0rc1`) is none, and
+/// is refused lest it be taken for the release.
+pub(crate) fn version(text: &str) -> Result<Version, String> {
+    match Version::parse(text) {
+        Ok(version) if version.pre.is_empty() && version.build.is_empty() => Ok(version),
+        _ => Err(format!(
+            "{text:?} is no release of MLX, which is three numbers, such as 0.31.2"
+        )),
+    }
 }
 
 impl SourcePin {
@@ -210,6 +274,17 @@ impl SourcePin {
         let text = fs::read_to_string(file).at("read", file)?;
         let parsed: SourceFile = toml::from_str(&text).map_err(|e| Error::malformed(file, e))?;
         parsed.load(name.to_owned(), &file.with_extension("lst"))
+    }
+}
+
+impl From<MlxCFile> for SourceFile {
+    fn from(file: MlxCFile) -> Self {
+        SourceFile {
+            tree: file.tree,
+            registry: file.registry,
+            upstream: file.upstream,
+            layout: file.layout,
+        }
     }
 }
 

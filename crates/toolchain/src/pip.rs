@@ -11,7 +11,7 @@ use crate::{
     error::{Error, IoContext, Result},
     platform::Platform,
     process,
-    store::{Kind, sha256},
+    store::{Kind, sha256, write_listing},
 };
 
 /// Packages that are installed together.
@@ -48,33 +48,23 @@ impl Toolchain {
         set: &PipSet,
         is_whole: impl Fn(&Path) -> bool,
     ) -> Result<PathBuf> {
-        let root = self.store.entry(Kind::Tools, &set.key);
-        if is_whole(&root) {
-            return Ok(root);
-        }
-        let _lock =
-            self.store
-                .lock(&format!("tools-{}", set.key), &*self.progress, &self.cancel)?;
-        if is_whole(&root) {
-            return Ok(root);
-        }
-        let what = format!("{} (pip, into the store)", set.what);
-        self.progress.step("Installing", &what);
-        let scratch = self.store.scratch()?;
-        let made = scratch.path().join("tools");
-        self.pip_into(&made, set, scratch.path())?;
-        if !is_whole(&made) {
-            return Err(Error::malformed(
-                &made,
-                "pip succeeded, but a tool is not where it should be",
-            ));
-        }
-        if root.exists() {
-            fs::remove_dir_all(&root).at("remove", &root)?;
-        }
-        self.store.publish(Kind::Tools, &set.key, &made)?;
-        self.progress.finish();
-        Ok(root)
+        let check = |entry: &Path| Ok(is_whole(entry).then_some(()));
+        let installed = self.make_entry(Kind::Tools, &set.key, check, |scratch| {
+            let what = format!("{} (pip, into the store)", set.what);
+            self.progress.step("Installing", &what);
+            let made = scratch.join("tools");
+            self.pip_into(&made, set, scratch)?;
+            if !is_whole(&made) {
+                return Err(Error::malformed(
+                    &made,
+                    "pip succeeded, but a tool is not where it should be",
+                ));
+            }
+            write_listing(&made)?;
+            self.progress.finish();
+            Ok((made, ()))
+        })?;
+        Ok(installed.path)
     }
 
     fn pip_into(&self, folder: &Path, set: &PipSet, scratch: &Path) -> Result<()> {
@@ -123,17 +113,40 @@ fn python() -> String {
         .unwrap_or_else(|| "python3".into())
 }
 
+/// The Python that will install the tool set, in words: one that has pip, or one that can
+/// make an environment that has it.
+pub(crate) fn python_in_words() -> Result<String> {
+    let ask = |what: &str, arguments: &[&str]| {
+        process::capture(what, Command::new(python()).args(arguments))
+            .map(|said| said.trim().to_owned())
+    };
+    if let Ok(pip) = pip_version() {
+        return Ok(pip.trim().to_owned());
+    }
+    // Debian's venv without its package ensurepip makes environments without pip.
+    let version = ask("asking Python", &["-c", "import venv, ensurepip"])
+        .and_then(|_| ask("asking Python", &["--version"]))
+        .map_err(|_| no_pip())?;
+    Ok(format!(
+        "{version} without pip, of which venv makes one with it"
+    ))
+}
+
 /// Whether pip answers, and as what.
-pub(crate) fn pip_version() -> Result<String> {
+fn pip_version() -> Result<String> {
     process::capture(
         "asking pip",
         Command::new(python()).args(["-m", "pip", "--version"]),
     )
-    .map_err(|_| Error::MissingTool {
-        tool: "pip",
+    .map_err(|_| no_pip())
+}
+
+fn no_pip() -> Error {
+    Error::MissingTool {
+        tool: "a Python with pip or venv",
         why: "CMake, Ninja, libclang and OpenBLAS are installed with it into the store",
         remedy: Platform::HERE.system.pip_remedy().into(),
-    })
+    }
 }
 
 /// pip says what it could not get, not where else it could look.

@@ -112,6 +112,14 @@ impl System {
         }
     }
 
+    /// How to get bash.
+    pub fn bash_remedy(self) -> &'static str {
+        match self {
+            System::Linux => "apt-get install bash (Debian, Ubuntu), dnf install bash (Fedora)",
+            System::MacOs => "macOS has it as /bin/bash; put /bin into PATH",
+        }
+    }
+
     /// How to get a Python that has pip, or `venv` with which to make one.
     pub fn pip_remedy(self) -> &'static str {
         match self {

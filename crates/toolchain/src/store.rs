@@ -1,246 +1,315 @@
-//! Where sources, tools and builds live: outside every clone, by content.
+//! The store as the toolchain uses it, and how far it trusts what is stored.
 //!
-//! ```text
-//! sources/<tree id>/           a verified or patched source tree
-//! tools/<key>/                 CMake, Ninja, libclang, OpenBLAS ...
-//! builds/<key>/                prefix/, build.log, manifest.json
-//! work/<key>/                  Ninja's folder, kept so that a change of series
-//!                              or an interruption rebuilds only what it must
-//! tmp/                         entries being made
-//! locks/                       one file an entry being made
-//! ```
-//! An entry appears by rename when it is whole and is never changed again.
-//! `work/` is the exception: nothing but Ninja reads it, and Ninja checks.
+//! What is in the store was whole when it was put there. It may have been changed since,
+//! by a person or by a disk. An entry is held against its name at three levels, each as
+//! strict as its use can pay for:
+//!
+//! | entry | at each use | by `doctor --verify` |
+//! |---|---|---|
+//! | source tree | every byte: its git tree id is its name. A series is applied to it and a build compiled from it, so a changed byte would be in all that follows. It takes a fraction of a second | the same |
+//! | build | `manifest.json` is that of the key, and every file of the prefix has its recorded size. Nothing is made from a build but programs that load it; hashing 80 MB for each of them would take longer than many of them run | every file by its SHA-256, and files that the manifest does not name |
+//! | tool set | the programs and libraries that are used exist. pip held every file against its hash when it installed them, and 4000 files take seconds to read | every file against the listing that was written at the installation |
+//!
+//! An entry that fails at its use is replaced. `doctor --verify` only reports: it may be
+//! evidence.
 
 use std::{
-    env, fs,
-    fs::File,
+    collections::HashSet,
+    fs,
     path::{Path, PathBuf},
+    sync::PoisonError,
 };
 
-use fs4::fs_std::FileExt;
-use sha2::{Digest, Sha256};
-use tempfile::TempDir;
+use ::store::{Entry, Shared, Wait};
+pub use ::store::{Freed, Kind, STORE_ENV, Scratch, Store, sha256};
 
 use crate::{
+    Toolchain,
+    build::Request,
     error::{Error, IoContext, Result},
-    process::Cancel,
-    progress::Progress,
+    manifest::{Artefact, Component, Manifest, SCHEMA},
+    pin::Pin,
+    series::{Class, Patch, Series},
+    tree::{Listing, ObjectId},
+    wheel,
 };
 
-/// The environment variable that names the store.
-pub const STORE_ENV: &str = "MLX_RAILS_STORE";
+/// The listing of a tool set's files, in the set's own folder, as `git ls-tree -r` prints it.
+const LISTING: &str = ".listing";
 
-/// A content-addressed folder tree shared by every clone of one user.
-#[derive(Debug, Clone)]
-pub struct Store {
-    root: PathBuf,
+/// How an entry of the store stands to its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// What it is.
+    pub kind: Kind,
+    /// Its name.
+    pub key: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// What was found.
+    pub outcome: Outcome,
 }
 
-impl Store {
-    /// `$MLX_RAILS_STORE`, else the user's cache folder
-    /// (`$XDG_CACHE_HOME`, `~/Library/Caches` or `~/.cache`) + `mlx-rails`.
+/// What a comparison of an entry's files found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every file is as it was when the entry was made.
+    Whole,
+    /// It differs, one line a file.
+    Differs(Vec<String>),
+    /// Nothing says how it was made: an older version did not write it down.
+    Unrecorded,
+}
+
+impl Toolchain {
+    /// The right to use the store, taken at the first call and kept for as long as a clone
+    /// of this toolchain lives.
+    pub(crate) fn shared(&self) -> Result<Shared> {
+        let mut held = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = &*held {
+            return Ok(shared.clone());
+        }
+        let shared = self.waiting(|wait| self.store.share(wait))?;
+        *held = Some(shared.clone());
+        Ok(shared)
+    }
+
+    /// Tells the progress of a wait, and ends it when the command is cancelled.
+    pub(crate) fn waiting<T>(&self, act: impl FnOnce(&Wait<'_>) -> T) -> T {
+        act(&Wait {
+            note: &|text| self.progress.note(text),
+            stop: &|| self.cancel.is_cancelled(),
+        })
+    }
+
+    /// A folder on the store's disk that disappears on drop.
+    pub(crate) fn scratch(&self) -> Result<Scratch> {
+        Ok(self.shared()?.scratch()?)
+    }
+
+    /// An entry of the store, made when it is absent or broken; see [`Shared::make`].
+    pub(crate) fn make_entry<T>(
+        &self,
+        kind: Kind,
+        key: &str,
+        check: impl Fn(&Path) -> Result<Option<T>>,
+        make: impl FnOnce(&Path) -> Result<(PathBuf, T)>,
+    ) -> Result<Entry<T>> {
+        let shared = self.shared()?;
+        self.waiting(|wait| shared.make(kind, key, wait, check, make))
+    }
+
+    /// Removes from the store what no pin of this checkout needs, and gives what it
+    /// removed; with `dry_run` what it would remove.
+    ///
+    /// It keeps the source trees of the pins, stock, patched, and patched without one fix;
+    /// the tool sets of this version; and the builds of these trees that are current by
+    /// all their inputs, with the compiler and the environment that the command is run in.
     ///
     /// # Errors
-    /// When none of them is set. Nothing is created yet.
-    pub fn open() -> Result<Self> {
-        if let Some(root) = env::var_os(STORE_ENV).filter(|v| !v.is_empty()) {
-            let root = std::path::absolute(&root).at("resolve", Path::new(&root))?;
-            return Ok(Store { root });
-        }
-        let home = || {
-            env::var_os("HOME")
-                .filter(|v| !v.is_empty())
-                .map(PathBuf::from)
+    /// When a pin cannot be read; when another process uses the store, unless `dry_run`;
+    /// when something cannot be removed.
+    pub fn collect_garbage(&self, dry_run: bool) -> Result<Vec<Freed>> {
+        let needed = self.needed()?;
+        let keep = |kind: Kind, key: &str| match kind {
+            Kind::Series => (self.store.noted(kind, key))
+                .is_some_and(|tree| needed.contains(&(Kind::Source, tree.trim().to_owned()))),
+            kind => needed.contains(&(kind, key.to_owned())),
         };
-        let cache = env::var_os("XDG_CACHE_HOME")
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-            .or_else(|| {
-                let below = if cfg!(target_os = "macos") {
-                    "Library/Caches"
-                } else {
-                    ".cache"
+        // What this process holds does not keep itself from collecting. What is in the
+        // middle of a use has a clone of it, and does.
+        let mut held = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if !dry_run {
+            held.take();
+        }
+        Ok(self.store.collect(keep, dry_run)?)
+    }
+
+    /// The entries that the pins of this checkout need. Nothing is made for the answer.
+    fn needed(&self) -> Result<HashSet<(Kind, String)>> {
+        let mut trees = vec![self.verbs_pin()?.tree];
+        let mut builds = Vec::new();
+        for version in Pin::versions(&self.patches_folder())? {
+            let pin = self.pin(&version)?;
+            trees.extend([pin.mlx.tree, pin.mlx_c.tree]);
+            let patches = self.patches(&pin, Series::Patched)?;
+            for (request, tree) in self.requests(&pin, &patches) {
+                trees.push(tree);
+                builds.extend(self.builds_of(&request, tree));
+            }
+        }
+        let tools = [self.tools_if_present().key, wheel::maturin_set().key];
+        Ok(trees
+            .iter()
+            .map(|tree| (Kind::Source, tree.to_string()))
+            .chain(tools.map(|key| (Kind::Tools, key)))
+            .chain(builds.into_iter().map(|key| (Kind::Build, key)))
+            .collect())
+    }
+
+    /// What can be built of a pin, and of which tree. Of the trees without a fix, only
+    /// those that were made have an id yet.
+    fn requests<'a>(&self, pin: &'a Pin, patches: &'a [Patch]) -> Vec<(Request<'a>, ObjectId)> {
+        let mut requests = vec![
+            (Request::mlx(pin, Series::Stock), pin.recorded.stock),
+            (Request::mlx(pin, Series::Patched), pin.recorded.patched),
+        ];
+        for fix in patches.iter().filter(|patch| patch.class == Class::Fix) {
+            if let Some(tree) = self.known_without(pin, fix) {
+                let request = Request {
+                    without: Some(&fix.name),
+                    ..Request::mlx(pin, Series::Patched)
                 };
-                home().map(|h| h.join(below))
-            });
-        match cache {
-            Some(cache) => Ok(Store {
-                root: cache.join("mlx-rails"),
-            }),
-            None => Err(Error::MissingTool {
-                tool: "a place for the store",
-                why: "neither HOME nor XDG_CACHE_HOME is set",
-                remedy: format!("set {STORE_ENV}=DIR"),
-            }),
-        }
-    }
-
-    /// A store at a given place.
-    pub fn at(root: impl Into<PathBuf>) -> Self {
-        Store { root: root.into() }
-    }
-
-    /// The store's folder.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// The entry `name` of `kind`, whether or not it exists.
-    pub fn entry(&self, kind: Kind, name: &str) -> PathBuf {
-        self.root.join(kind.folder()).join(name)
-    }
-
-    /// A folder on the store's disk that disappears unless it is published.
-    ///
-    /// # Errors
-    /// When the store cannot be written.
-    pub fn scratch(&self) -> Result<TempDir> {
-        let tmp = self.root.join("tmp");
-        fs::create_dir_all(&tmp).at("create", &tmp)?;
-        tempfile::Builder::new()
-            .prefix("making-")
-            .tempdir_in(&tmp)
-            .at("create a folder in", &tmp)
-    }
-
-    /// Makes `made` the entry `name` of `kind` in one step.
-    ///
-    /// # Errors
-    /// When the rename fails for another reason than the entry being there.
-    pub fn publish(&self, kind: Kind, name: &str, made: &Path) -> Result<PathBuf> {
-        let entry = self.entry(kind, name);
-        let folder = self.root.join(kind.folder());
-        fs::create_dir_all(&folder).at("create", &folder)?;
-        match fs::rename(made, &entry) {
-            // Somebody else was first; by construction theirs is the same.
-            Err(_) if entry.is_dir() => Ok(entry),
-            renamed => renamed.at("create", &entry).map(|()| entry),
-        }
-    }
-
-    /// Waits until this process alone may make `name`.
-    ///
-    /// # Errors
-    /// When the store cannot be written, or on cancellation while waiting.
-    pub fn lock(&self, name: &str, progress: &dyn Progress, cancel: &Cancel) -> Result<Lock> {
-        let locks = self.root.join("locks");
-        fs::create_dir_all(&locks).at("create", &locks)?;
-        let path = locks.join(name);
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .at("open", &path)?;
-        let mut told = false;
-        while !FileExt::try_lock_exclusive(&file).at("lock", &path)? {
-            if !told {
-                progress.note(&format!("waiting for another process that makes {name}"));
-                told = true;
+                requests.push((request, tree));
             }
-            cancel.check()?;
-            std::thread::sleep(std::time::Duration::from_millis(200));
         }
-        Ok(Lock { _file: file })
+        requests
     }
 
-    /// Removes what no current pin needs: everything in `tmp/` and `work/`, and
-    /// the entries that `keep` does not name. Gives the bytes freed; with
-    /// `dry_run` only counts them.
-    ///
-    /// # Errors
-    /// When another process is making an entry, whose folders these may be; when
-    /// a folder cannot be read or removed.
-    pub fn collect(&self, keep: impl Fn(Kind, &str) -> bool, dry_run: bool) -> Result<u64> {
-        let _locks = self.lock_all()?;
-        let mut freed = 0;
-        let mut drop_below = |folder: &Path, keep: &dyn Fn(&str) -> bool| -> Result<()> {
-            let Ok(entries) = fs::read_dir(folder) else {
-                return Ok(());
-            };
-            for entry in entries.flatten() {
-                let path = entry.path();
-                if keep(&entry.file_name().to_string_lossy()) {
-                    continue;
-                }
-                freed += walkdir::WalkDir::new(&path)
-                    .into_iter()
-                    .filter_map(|e| e.ok()?.metadata().ok())
-                    .filter(fs::Metadata::is_file)
-                    .map(|m| m.len())
-                    .sum::<u64>();
-                if !dry_run {
-                    fs::remove_dir_all(&path).at("remove", &path)?;
-                }
-            }
-            Ok(())
-        };
-        for folder in ["tmp", "work"] {
-            drop_below(&self.root.join(folder), &|_| false)?;
-        }
-        for kind in [Kind::Source, Kind::Tools, Kind::Build] {
-            drop_below(&self.root.join(kind.folder()), &|name| keep(kind, name))?;
-        }
-        Ok(freed)
-    }
-
-    /// Holds every lock there is, or names the one that somebody else holds.
-    fn lock_all(&self) -> Result<Vec<Lock>> {
-        let Ok(locks) = fs::read_dir(self.root.join("locks")) else {
-            return Ok(Vec::new());
-        };
-        locks
-            .flatten()
-            .map(|entry| {
-                let path = entry.path();
-                let file = File::options().append(true).open(&path).at("open", &path)?;
-                if FileExt::try_lock_exclusive(&file).at("lock", &path)? {
-                    return Ok(Lock { _file: file });
-                }
-                Err(Error::Input {
-                    input: self.root.display().to_string(),
-                    problem: format!(
-                        "another process is making {}",
-                        entry.file_name().to_string_lossy()
-                    ),
-                    remedy: "run this again when it is done".into(),
-                })
+    /// The keys of a request's builds, of MLX and of jaccl alone.
+    fn builds_of(&self, request: &Request<'_>, tree: ObjectId) -> Vec<String> {
+        [Component::Mlx, Component::Jaccl]
+            .into_iter()
+            .filter_map(|component| {
+                let request = Request {
+                    component,
+                    ..request.clone()
+                };
+                // What cannot be built here, for lack of a compiler, is not current.
+                let inputs = self.inputs(&request, tree).ok()?;
+                Some(inputs.key())
             })
             .collect()
     }
-}
 
-/// What an entry of the store is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A source tree, named by its git tree id.
-    Source,
-    /// A tool set, named by the hash of its requirements.
-    Tools,
-    /// A build, named by the hash of its inputs.
-    Build,
-}
-
-impl Kind {
-    fn folder(self) -> &'static str {
-        match self {
-            Kind::Source => "sources",
-            Kind::Tools => "tools",
-            Kind::Build => "builds",
+    /// Holds every entry of the store against the record of its making, byte by byte.
+    ///
+    /// # Errors
+    /// When the store cannot be used or a file cannot be read.
+    pub fn verify_store(&self) -> Result<Vec<Verified>> {
+        let shared = self.shared()?;
+        let kinds = [Kind::Source, Kind::Tools, Kind::Build];
+        let entries: Vec<_> = kinds
+            .into_iter()
+            .flat_map(|kind| {
+                self.store
+                    .keys(kind)
+                    .into_iter()
+                    .map(move |key| (kind, key))
+            })
+            .collect();
+        self.progress.step("Verifying", "the store");
+        let mut verified = Vec::with_capacity(entries.len());
+        let total = entries.len() as u64;
+        for (kind, key) in entries {
+            // Another process may be replacing it.
+            let _lock = self.waiting(|wait| shared.lock(kind, &key, wait))?;
+            let path = self.store.entry(kind, &key)?;
+            if path.is_dir() {
+                self.cancel.check()?;
+                let outcome = match kind {
+                    Kind::Source => verify_tree(&path, &key)?,
+                    Kind::Build => verify_build(&path, &key)?,
+                    _ => verify_tools(&path)?,
+                };
+                verified.push(Verified {
+                    kind,
+                    key,
+                    path,
+                    outcome,
+                });
+            }
+            self.progress
+                .advance(verified.len() as u64, total, "entries");
         }
+        self.progress.finish();
+        Ok(verified)
     }
 }
 
-/// Held while an entry is made; freed on drop, also by a crash.
-#[derive(Debug)]
-pub struct Lock {
-    _file: File,
+/// Whether the folder is the tree, byte by byte.
+pub(crate) fn is_tree(folder: &Path, tree: ObjectId) -> Result<Option<()>> {
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    match Listing::of_folder(folder) {
+        Ok(found) => Ok((found.tree_id() == tree).then_some(())),
+        // It holds something that no tree holds, such as a socket.
+        Err(Error::Malformed { .. } | Error::Input { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-/// A SHA-256 in hex.
-pub fn sha256(content: impl AsRef<[u8]>) -> String {
-    Sha256::digest(content)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+/// The manifest of a build that has it, and every file that it names in its size.
+pub(crate) fn whole_build(entry: &Path, key: &str) -> Option<Manifest> {
+    let manifest = Manifest::load(&entry.join("manifest.json")).ok()?;
+    let has_size = |artefact: &Artefact| {
+        fs::symlink_metadata(entry.join("prefix").join(&artefact.path))
+            .is_ok_and(|meta| meta.len() == artefact.bytes)
+    };
+    (manifest.key == key && manifest.artefacts.iter().all(has_size)).then_some(manifest)
+}
+
+/// Writes down what a tool set consists of, for [`Toolchain::verify_store`].
+pub(crate) fn write_listing(folder: &Path) -> Result<()> {
+    let file = folder.join(LISTING);
+    let listing = Listing::of_folder(folder)?;
+    fs::write(&file, listing.to_string()).at("write", &file)
+}
+
+fn outcome(differences: Vec<String>) -> Outcome {
+    if differences.is_empty() {
+        Outcome::Whole
+    } else {
+        Outcome::Differs(differences)
+    }
+}
+
+fn verify_tree(folder: &Path, key: &str) -> Result<Outcome> {
+    let found = Listing::of_folder(folder)?.tree_id();
+    Ok(outcome(if found.to_string() == key {
+        Vec::new()
+    } else {
+        vec![format!("its files are the tree {found}")]
+    }))
+}
+
+fn verify_tools(folder: &Path) -> Result<Outcome> {
+    let Ok(text) = fs::read_to_string(folder.join(LISTING)) else {
+        return Ok(Outcome::Unrecorded);
+    };
+    let Ok(installed) = Listing::parse(&text) else {
+        return Ok(Outcome::Differs(vec![format!("{LISTING}: not a listing")]));
+    };
+    let found = Listing::of_folder(folder)?.without(LISTING);
+    Ok(outcome(installed.differences(&found)))
+}
+
+fn verify_build(entry: &Path, key: &str) -> Result<Outcome> {
+    let Ok(manifest) = Manifest::load(&entry.join("manifest.json")) else {
+        return Ok(Outcome::Differs(vec![
+            "manifest.json: not a manifest".into(),
+        ]));
+    };
+    if manifest.schema != SCHEMA {
+        return Ok(Outcome::Unrecorded);
+    }
+    let mut differences = Vec::new();
+    if manifest.key != key {
+        differences.push(format!("manifest.json: of the build {}", manifest.key));
+    }
+    let found = Artefact::of_folder(&entry.join("prefix"))?;
+    for recorded in &manifest.artefacts {
+        match found.iter().find(|found| found.path == recorded.path) {
+            None => differences.push(format!("{}: missing", recorded.path)),
+            Some(found) if found != recorded => {
+                differences.push(format!("{}: content differs", recorded.path));
+            }
+            Some(_) => {}
+        }
+    }
+    let is_recorded = |path: &str| manifest.artefacts.iter().any(|a| a.path == path);
+    let strays = found.iter().filter(|found| !is_recorded(&found.path));
+    differences.extend(strays.map(|stray| format!("{}: not in the manifest", stray.path)));
+    Ok(outcome(differences))
 }

@@ -1,15 +1,13 @@
 //! The tools of a build: the few a machine must have, and those we install.
 
 use std::{
-    env,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     Toolchain,
+    environment::Environment,
     error::{Error, Result},
     pip::PipSet,
     platform::{Platform, System},
@@ -99,65 +97,6 @@ pub fn maturin(root: &Path) -> PathBuf {
     root.join("bin/maturin")
 }
 
-/// The C++ compiler that CMake will use.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Compiler {
-    /// The program, from `CXX` or the first of c++, g++, clang++.
-    pub program: String,
-    /// The first line of its `--version`.
-    pub version: String,
-    /// What it compiles for.
-    pub target: String,
-}
-
-impl Compiler {
-    /// Asks the machine's compiler who it is.
-    ///
-    /// # Errors
-    /// [`Error::MissingTool`] with the command that installs one.
-    pub fn detect() -> Result<Self> {
-        let named = env::var("CXX").ok().filter(|cxx| !cxx.is_empty());
-        let candidates = match &named {
-            Some(cxx) => vec![cxx.as_str()],
-            None => vec!["c++", "g++", "clang++"],
-        };
-        for program in candidates {
-            let ask = |argument| {
-                process::capture(
-                    "asking the C++ compiler",
-                    Command::new(program).arg(argument),
-                )
-                .ok()
-            };
-            if let (Some(version), Some(target)) = (ask("--version"), ask("-dumpmachine")) {
-                return Ok(Compiler {
-                    program: program.to_owned(),
-                    version: version.lines().next().unwrap_or_default().to_owned(),
-                    target: target.trim().to_owned(),
-                });
-            }
-        }
-        Err(Error::MissingTool {
-            tool: "a C++ compiler",
-            why: "MLX is compiled from source",
-            remedy: Platform::HERE.system.compiler_remedy().into(),
-        })
-    }
-
-    /// Where the compiler keeps the headers that belong to it (stddef.h ...),
-    /// which the packaged libclang lacks.
-    pub fn builtin_headers(&self) -> Option<PathBuf> {
-        let printed = process::capture(
-            "asking the C++ compiler",
-            Command::new(&self.program).arg("-print-file-name=include"),
-        );
-        printed
-            .ok()
-            .map(|p| PathBuf::from(p.trim()))
-            .filter(|p| p.join("stddef.h").is_file())
-    }
-}
-
 /// The first line of a program's `--version`, or who installs it.
 pub(crate) fn version_of(
     program: &'static str,
@@ -197,11 +136,9 @@ impl Toolchain {
     /// Where the tool set is or would be.
     pub(crate) fn tools_if_present(&self) -> Tools {
         let set = set();
-        Tools::at(
-            Platform::HERE,
-            &set.key,
-            &self.store.entry(Kind::Tools, &set.key),
-        )
+        // Without a place for a store there is none, and nothing is there either.
+        let root = self.store.entry(Kind::Tools, &set.key).unwrap_or_default();
+        Tools::at(Platform::HERE, &set.key, &root)
     }
 
     pub(crate) fn tools_are_present(&self) -> bool {
@@ -214,20 +151,21 @@ fn set() -> PipSet {
 }
 
 /// The version of the macOS SDK, on macOS.
-pub(crate) fn sdk_version() -> Result<Option<String>> {
+pub(crate) fn sdk_version(environment: &Environment) -> Result<Option<String>> {
     if Platform::HERE.system != System::MacOs {
         return Ok(None);
     }
-    process::capture(
-        "asking for the macOS SDK's version",
-        Command::new("xcrun").args(["--sdk", "macosx", "--show-sdk-version"]),
-    )
-    .map(|v| Some(v.trim().to_owned()))
-    .map_err(|_| Error::MissingTool {
-        tool: "the macOS SDK",
-        why: "jaccl needs SDK 26.2 or newer",
-        remedy: "xcode-select --install".into(),
-    })
+    let mut xcrun = Command::new("xcrun");
+    environment
+        .apply(&mut xcrun)
+        .args(["--sdk", "macosx", "--show-sdk-version"]);
+    process::capture("asking for the macOS SDK's version", &mut xcrun)
+        .map(|v| Some(v.trim().to_owned()))
+        .map_err(|_| Error::MissingTool {
+            tool: "the macOS SDK",
+            why: "jaccl needs SDK 26.2 or newer",
+            remedy: "xcode-select --install".into(),
+        })
 }
 
 /// Hashes every file of a folder of ours, names and contents.

@@ -199,6 +199,12 @@ impl Listing {
         self.entries.is_empty()
     }
 
+    /// This listing without the file at `path`.
+    pub fn without(mut self, path: &str) -> Self {
+        self.entries.remove(path);
+        self
+    }
+
     /// The git tree id of this listing.
     pub fn tree_id(&self) -> ObjectId {
         let files: Vec<_> = self.iter().collect();

@@ -80,7 +80,8 @@ impl Toolchain {
 
     /// Whether the store has maturin.
     pub(crate) fn maturin_is_present(&self) -> bool {
-        tools::maturin(&self.store.entry(Kind::Tools, &maturin_set().key)).is_file()
+        (self.store.entry(Kind::Tools, &maturin_set().key))
+            .is_ok_and(|root| tools::maturin(&root).is_file())
     }
 }
 

@@ -3,22 +3,34 @@
 
 mod common;
 
-use std::{fs, sync::Arc};
+use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc};
 
 use common::copy_folder;
 use toolchain::{
     DEFAULT_PIN, Error, Toolchain,
     build::Request,
+    driver::Driver,
+    environment::Environment,
+    fetch::Source,
     manifest::Manifest,
+    pin::Pin,
     process::Cancel,
     progress::Silent,
     series::Series,
     store::{Kind, Store, sha256},
 };
 
+fn toolchain() -> Toolchain {
+    Toolchain::open().unwrap().with_driver(driver())
+}
+
+fn driver() -> Driver {
+    Driver::Program(env!("CARGO_BIN_EXE_rails-cmake").into())
+}
+
 #[test]
 fn a_manifest_tells_what_was_built_and_a_second_build_is_current() {
-    let toolchain = Toolchain::open().unwrap();
+    let toolchain = toolchain();
     let pin = toolchain.pin(DEFAULT_PIN).unwrap();
     let request = Request::jaccl(&pin, Series::Patched);
     let first = toolchain.build(&request).unwrap();
@@ -49,7 +61,7 @@ fn a_manifest_tells_what_was_built_and_a_second_build_is_current() {
 
 #[test]
 fn stock_and_patched_are_builds_of_their_own() {
-    let toolchain = Toolchain::open().unwrap();
+    let toolchain = toolchain();
     let pin = toolchain.pin(DEFAULT_PIN).unwrap();
     let build = |series| {
         toolchain
@@ -73,7 +85,7 @@ fn stock_and_patched_are_builds_of_their_own() {
 
 #[test]
 fn a_build_without_one_fix_says_so() {
-    let toolchain = Toolchain::open().unwrap();
+    let toolchain = toolchain();
     let pin = toolchain.pin(DEFAULT_PIN).unwrap();
     let patched = Request::jaccl(&pin, Series::Patched);
     let request = Request {
@@ -102,7 +114,7 @@ fn a_build_without_one_fix_says_so() {
 
 #[test]
 fn a_build_that_was_changed_is_thrown_away() {
-    let toolchain = Toolchain::open().unwrap();
+    let toolchain = toolchain();
     let pin = toolchain.pin(DEFAULT_PIN).unwrap();
     let request = Request::jaccl(&pin, Series::Patched);
     let built = toolchain.build(&request).unwrap();
@@ -110,7 +122,7 @@ fn a_build_that_was_changed_is_thrown_away() {
     let folder = tempfile::tempdir().unwrap();
     let copy = |name: &str| {
         copy_folder(
-            &toolchain.store().root().join(name),
+            &toolchain.store().root().unwrap().join(name),
             &folder.path().join(name),
         )
     };
@@ -133,12 +145,12 @@ fn a_build_that_was_changed_is_thrown_away() {
     fs::write(&library, "not what was built").unwrap();
     let error = copied.build(&request).unwrap_err();
     assert!(matches!(error, Error::Interrupted), "{error}");
-    assert!(!store.entry(Kind::Build, &built.manifest.key).exists());
+    assert!(!store.holds(Kind::Build, &built.manifest.key));
 }
 
 #[test]
 fn a_library_knows_the_key_of_its_build() {
-    let toolchain = Toolchain::open().unwrap();
+    let toolchain = toolchain();
     let pin = toolchain.pin(DEFAULT_PIN).unwrap();
     let build = toolchain
         .build(&Request::jaccl(&pin, Series::Patched))
@@ -151,4 +163,84 @@ fn a_library_knows_the_key_of_its_build() {
     };
     assert!(holds("rails_build_key"));
     assert!(holds(&build.manifest.key));
+}
+
+/// A store at `root` with the sources and the tools of the user's, so that nothing is
+/// downloaded, and an environment with one variable more. The tools are linked: they have no part in where a library is compiled.
+fn furnish(root: &Path, from: &Toolchain, pin: &Pin, variable: (&str, &str)) -> Toolchain {
+    let tools = from.tools().unwrap();
+    let folder = root.join("tools");
+    fs::create_dir_all(&folder).unwrap();
+    symlink(
+        from.store().entry(Kind::Tools, &tools.key),
+        folder.join(&tools.key),
+    )
+    .unwrap();
+    let patched = from.patch(pin, Series::Patched).unwrap().path;
+    let pristine = from.fetch(&pin.mlx, &Source::Auto).unwrap().path;
+    let verbs = from.verbs().unwrap();
+    for tree in [patched, pristine, verbs] {
+        let to = root.join("sources").join(tree.file_name().unwrap());
+        copy_folder(&tree, &to);
+    }
+    let (name, value) = variable;
+    let variables = std::env::vars_os().chain([(name.into(), value.into())]);
+    Toolchain::with_store(Store::at(root))
+        .with_driver(driver())
+        .with_environment(Environment::of(variables))
+}
+
+#[test]
+fn two_stores_in_two_folders_give_the_same_bytes() {
+    let user = toolchain();
+    let pin = user.pin(DEFAULT_PIN).unwrap();
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let built = [
+        one.path().join("store"),
+        other.path().join("a longer name/of another store"),
+    ]
+    .map(|root| {
+        // Debug information names every folder that a file was compiled in or from.
+        let toolchain = furnish(&root, &user, &pin, ("CXXFLAGS", "-g1"));
+        let build = toolchain
+            .build(&Request::jaccl(&pin, Series::Patched))
+            .unwrap();
+        let lib = build.prefix.join("lib");
+        for artefact in &build.manifest.artefacts {
+            let content = fs::read(build.prefix.join(&artefact.path)).unwrap();
+            let path = root.to_str().unwrap().as_bytes();
+            assert!(
+                !content.windows(path.len()).any(|window| window == path),
+                "{} below {} names its store",
+                artefact.path,
+                lib.display()
+            );
+        }
+        build.manifest
+    });
+    assert_eq!(built[0].key, built[1].key);
+    assert!(built[0].artefacts.len() >= 2, "{:?}", built[0].artefacts);
+    assert_eq!(built[0].artefacts, built[1].artefacts);
+}
+
+#[test]
+fn a_failure_of_cmake_comes_with_its_words_and_its_log() {
+    let user = toolchain();
+    let pin = user.pin(DEFAULT_PIN).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let linker = ("LDFLAGS", "-fuse-ld=no-such-linker");
+    let toolchain = furnish(folder.path(), &user, &pin, linker);
+    let error = toolchain
+        .build(&Request::jaccl(&pin, Series::Patched))
+        .unwrap_err();
+    let Error::Command {
+        what, log, tail, ..
+    } = &error
+    else {
+        panic!("{error}");
+    };
+    assert!(what.contains("CMake"), "{error}");
+    assert!(!tail.contains("panicked"), "{error}");
+    let log = fs::read_to_string(log.as_ref().unwrap()).unwrap();
+    assert!(log.contains("no-such-linker"), "{log}");
 }

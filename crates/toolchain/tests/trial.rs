@@ -5,7 +5,10 @@ mod common;
 use std::fs;
 
 use common::{Checkout, change_line, numbered_lines};
-use toolchain::series::{State, Trial};
+use toolchain::{
+    error::Kind,
+    series::{State, Trial},
+};
 
 /// Pin 1.2.3 with a series of three, and pin 1.3.0 of the same sources without.
 fn two_pins() -> Checkout {
@@ -116,6 +119,27 @@ fn the_nearest_series_is_that_of_the_next_version_with_patches() {
     }
     let another = checkout.toolchain.try_series("1.2.3", None).unwrap();
     assert_eq!(another.from, "1.2.9");
+}
+
+#[test]
+fn a_build_before_a_release_is_no_release() {
+    let checkout = two_pins();
+    let tree = checkout.path("origin");
+    let refused = |version: &str| {
+        let outcome = checkout.toolchain.try_series(version, Some(&tree));
+        let error = outcome.unwrap_err();
+        assert_eq!(error.kind(), Kind::Input);
+        error.to_string()
+    };
+    assert!(refused("1.3.0rc1").contains("1.3.0rc1"));
+    assert!(refused("nightly").contains("nightly"));
+
+    common::copy_folder(
+        &checkout.path("patches/1.2.3"),
+        &checkout.path("patches/1.4.0rc1"),
+    );
+    let error = checkout.toolchain.pin("1.2.3").unwrap_err();
+    assert!(error.to_string().contains("1.4.0rc1"), "{error}");
 }
 
 #[test]

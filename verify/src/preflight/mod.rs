@@ -30,37 +30,63 @@ pub use plan::{Plan, PlanError};
 pub use probe::{Outcome, Prober, Ranks};
 pub use rails::{Devices, MatrixProblem, Rail, parse_devices};
 pub use rate::{Load, Rates};
-pub use report::{Format, RailReport, Report, SCHEMA, Unfit, Verdict};
+pub use report::{RailReport, Report, SCHEMA, Unfit, Verdict};
 
+use plugs::Mates;
 use rail_matrix::Rig;
 
 /// How often a rail that seems slow is measured again before it is called slow.
 const SECOND_LOOKS: usize = 3;
 
-/// Exercises every rail and judges it. `tell` hears what is about to be tried.
-///
-/// # Errors
-/// The prober's.
+/// What was found of the rails.
+#[derive(Debug)]
+pub struct Checked<E> {
+    /// The rails that were tried: all of them, unless it was stopped.
+    pub rails: Vec<RailReport>,
+    /// Why it did not come to its end. A rail that was slow at first may not have got its
+    /// second look then, and one that is called dead may be crossed.
+    pub stopped: Option<E>,
+}
+
+/// Exercises every rail and judges it. `tell` hears what is about to be tried. What was
+/// found before the prober failed, or was stopped, is kept.
 pub fn check<P: Prober>(
     plan: &Plan,
     prober: &mut P,
     mut tell: impl FnMut(&str),
-) -> Result<Vec<RailReport>, P::Error> {
+) -> Checked<P::Error> {
     let Plan { rig, rails } = plan;
     let mut outcomes = Vec::with_capacity(rails.len());
+    let measured = measure_all(plan, prober, &mut outcomes, &mut tell);
+    let rails = &rails[..outcomes.len()];
+    let mut mates = Mates::default();
+    let traced =
+        measured.and_then(|()| plugs::trace(rig, rails, &outcomes, prober, tell, &mut mates));
+    Checked {
+        rails: report::judge(rig, rails, &outcomes, &mates),
+        stopped: traced.err(),
+    }
+}
+
+/// Every rail once, and those that seem slow again.
+fn measure_all<P: Prober>(
+    Plan { rig, rails }: &Plan,
+    prober: &mut P,
+    outcomes: &mut Vec<Outcome>,
+    tell: &mut impl FnMut(&str),
+) -> Result<(), P::Error> {
     for rail in rails {
         tell(&rail.to_string());
         outcomes.push(measure(rig, rail, prober)?);
     }
     for _ in 0..SECOND_LOOKS {
-        for slow in rate::slow(rig, rails, &outcomes) {
+        for slow in rate::slow(rig, rails, outcomes) {
             tell(&format!("{} again", rails[slow.rail]));
             let again = measure(rig, &rails[slow.rail], prober)?;
             outcomes[slow.rail].look_again(again);
         }
     }
-    let mates = plugs::trace(rig, rails, &outcomes, prober, tell)?;
-    Ok(report::judge(rig, rails, &outcomes, &mates))
+    Ok(())
 }
 
 fn measure<P: Prober>(rig: &Rig, rail: &Rail, prober: &mut P) -> Result<Outcome, P::Error> {

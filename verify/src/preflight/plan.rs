@@ -23,19 +23,21 @@ pub struct Plan {
 #[non_exhaustive]
 pub enum PlanError {
     /// A device file that cannot be opened.
-    #[error("cannot read the device file {}; name a file with --devices, or leave it out to use the rig's own matrix", path.display())]
+    #[error("cannot read the device file {}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
+        #[source]
         source: io::Error,
     },
     /// A device file that is no matrix of the rig.
-    #[error("{}", path.display())]
+    #[error("{} is no matrix of the rig", path.display())]
     Devices {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        #[source]
         source: MatrixProblem,
     },
     /// A rig that has no matrix.
@@ -44,6 +46,18 @@ pub enum PlanError {
     /// A matrix that is none of the rig's, or has no rails.
     #[error(transparent)]
     Matrix(#[from] MatrixProblem),
+}
+
+impl PlanError {
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            PlanError::Unreadable { .. } => Some(
+                "name a file that can be read, or none to check the matrix of the rig".to_owned(),
+            ),
+            PlanError::Devices { .. } | PlanError::Rig(_) | PlanError::Matrix(_) => None,
+        }
+    }
 }
 
 impl Plan {

@@ -22,20 +22,21 @@ impl Mates {
 }
 
 /// Tries the ends of silent rails against each other and against devices that are on no
-/// rail, until each has answered or nothing is left to try.
+/// rail, until each has answered or nothing is left to try. Fills in `mates` as they are
+/// found.
 pub(super) fn trace<P: Prober>(
     rig: &Rig,
     rails: &[Rail],
     outcomes: &[Outcome],
     prober: &mut P,
     mut tell: impl FnMut(&str),
-) -> Result<Mates, P::Error> {
+    mates: &mut Mates,
+) -> Result<(), P::Error> {
     let rails_that = |wanted: fn(&Outcome) -> bool| {
         let all = rails.iter().zip(outcomes);
         all.filter(move |(_, outcome)| wanted(outcome))
             .map(|(rail, _)| rail)
     };
-    let mut mates = Mates::default();
     for rail in rails_that(Outcome::is_connected) {
         mates.join(rail.ends.each_ref());
     }
@@ -64,7 +65,7 @@ pub(super) fn trace<P: Prober>(
             }
         }
     }
-    Ok(mates)
+    Ok(())
 }
 
 /// How a rail's ends are plugged instead, and what to do; nothing when neither was

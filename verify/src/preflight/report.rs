@@ -7,7 +7,7 @@ use rail_matrix::Rig;
 use serde::Serialize;
 
 use super::{
-    Outcome, Rail,
+    Outcome, Plan, Rail,
     plugs::{Mates, crossing, whose},
     rails,
     rate::{self, cable_at},
@@ -15,16 +15,6 @@ use super::{
 
 /// The name and version of the JSON.
 pub const SCHEMA: &str = "mlx-rails/preflight/1";
-
-/// What a report is written as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Format {
-    /// A Markdown table, and what to do
-    #[default]
-    Md,
-    /// One object, schema mlx-rails/preflight/1
-    Json,
-}
 
 /// What is said of a rail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -86,9 +76,13 @@ pub struct Report {
     pub mlx: String,
     /// `stock` or `patched`.
     pub series: String,
+    /// Whether the caller asked to stop before the end. Then rails may be missing.
+    pub interrupted: bool,
+    /// How many rails the matrix has.
+    pub planned: usize,
     /// The rig that was emulated.
     pub rig: Rig,
-    /// Every rail of the matrix.
+    /// Every rail of the matrix that was tried.
     pub rails: Vec<RailReport>,
 }
 
@@ -154,20 +148,31 @@ fn silence(rig: &Rig, rail: &Rail, heard: [bool; 2]) -> String {
 }
 
 impl Report {
-    /// What was found, and with which jaccl.
-    pub fn new(mlx: &str, series: &str, rig: Rig, rails: Vec<RailReport>) -> Self {
+    /// What was found of every rail of a plan, and with which jaccl.
+    pub fn new(mlx: &str, series: &str, plan: Plan, rails: Vec<RailReport>) -> Self {
         Report {
             schema: SCHEMA,
             mlx: mlx.to_owned(),
             series: series.to_owned(),
-            rig,
+            interrupted: false,
+            planned: plan.rails.len(),
+            rig: plan.rig,
             rails,
         }
     }
 
-    /// Whether every rail is ok: what the command's exit status tells.
+    /// The same report, of a check that the caller stopped.
+    pub fn interrupted(self) -> Self {
+        Report {
+            interrupted: true,
+            ..self
+        }
+    }
+
+    /// Whether every rail of the matrix was tried and is ok.
     pub fn all_ok(&self) -> bool {
-        self.rails.iter().all(|rail| rail.verdict == Verdict::Ok)
+        self.rails.len() == self.planned
+            && self.rails.iter().all(|rail| rail.verdict == Verdict::Ok)
     }
 
     /// Whether a job can run over the rails. A slow one carries all the same.
@@ -207,26 +212,29 @@ impl Report {
         found
     }
 
-    /// The report in a format, with a line break at its end.
-    pub fn render(&self, format: Format) -> String {
-        match format {
-            Format::Json => {
-                serde_json::to_string_pretty(self).expect("a report is plain data") + "\n"
-            }
-            Format::Md => {
-                let verdicts = [Verdict::Dead, Verdict::Crossed, Verdict::Slow];
-                let lines = self
-                    .findings(&verdicts)
-                    .into_iter()
-                    .map(|line| format!("- {line}\n"));
-                let mut text = self.table() + "\n";
-                if !self.all_ok() {
-                    text.push('\n');
-                }
-                text.extend(lines);
-                text
-            }
+    /// One object, schema [`SCHEMA`].
+    pub fn json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a report is plain data")
+    }
+
+    /// A table, and what to do.
+    pub fn markdown(&self) -> String {
+        let found = self.findings(&[Verdict::Dead, Verdict::Crossed, Verdict::Slow]);
+        let mut text = self.table() + "\n";
+        if !found.is_empty() {
+            text.push('\n');
         }
+        text.extend(found.into_iter().map(|line| format!("- {line}\n")));
+        if self.interrupted {
+            text += &format!(
+                "\nInterrupted: {} of {} rails were tried; a rail that is slow may not have got \
+                 its second look, and one that is dead may be crossed. The same command tries \
+                 all of them again.\n",
+                self.rails.len(),
+                self.planned
+            );
+        }
+        text
     }
 
     fn table(&self) -> String {

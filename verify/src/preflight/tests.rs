@@ -1,7 +1,5 @@
 //! What is found out about rigs by a prober that plays them, and how it is told.
 
-use std::convert::Infallible;
-
 use rail_matrix::{CableFault, DeviceFault, End, Rig};
 
 use super::*;
@@ -13,7 +11,13 @@ struct Played {
     /// load when it is not the same every time.
     rates: Vec<(&'static str, Vec<f64>)>,
     groups: usize,
+    /// Groups until the caller asks to stop.
+    patience: usize,
 }
+
+/// The caller asked to stop.
+#[derive(Debug)]
+struct Stopped;
 
 impl Played {
     fn new(rig: &Rig) -> Self {
@@ -21,6 +25,7 @@ impl Played {
             rig: rig.clone(),
             rates: vec![],
             groups: 0,
+            patience: usize::MAX,
         }
     }
 
@@ -35,9 +40,12 @@ impl Played {
 }
 
 impl Prober for Played {
-    type Error = Infallible;
+    type Error = Stopped;
 
-    fn probe(&mut self, ends: [&End; 2], load: Option<Load>) -> Result<Outcome, Infallible> {
+    fn probe(&mut self, ends: [&End; 2], load: Option<Load>) -> Result<Outcome, Stopped> {
+        if self.groups == self.patience {
+            return Err(Stopped);
+        }
         self.groups += 1;
         let broken = |end: &End, kind| self.rig.device_faults(end).any(|fault| fault == kind);
         if let Some(end) = ends.iter().find(|end| broken(end, DeviceFault::NoGid)) {
@@ -84,8 +92,12 @@ fn straight() -> Devices {
 
 fn checked(prober: &mut Played, matrix: &Devices) -> Report {
     let plan = Plan::new(prober.rig.clone(), matrix).expect("a matrix of the rig");
-    let Ok(rails) = check(&plan, prober, |_| {});
-    Report::new("0.31.2", "patched", plan.rig, rails)
+    let checked = check(&plan, prober, |_| {});
+    let report = Report::new("0.31.2", "patched", plan, checked.rails);
+    match checked.stopped {
+        None => report,
+        Some(Stopped) => report.interrupted(),
+    }
 }
 
 fn verdicts(report: &Report) -> Vec<Verdict> {
@@ -272,6 +284,32 @@ fn a_rail_below_what_the_rig_states_is_slow_unless_a_second_look_finds_it_well()
 }
 
 #[test]
+fn what_was_found_before_the_caller_asked_to_stop_is_reported() {
+    let mut played = Played::new(&rig(""));
+    played.patience = 2;
+    let report = checked(&mut played, &straight());
+    assert_eq!(verdicts(&report), [Well, Well]);
+    assert!(!report.all_ok(), "the third was not tried");
+    let text = report.markdown();
+    assert!(
+        text.contains("Interrupted: 2 of 3 rails were tried"),
+        "{text}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&report.json()).expect("JSON");
+    assert_eq!(
+        (&json["interrupted"], &json["planned"]),
+        (&true.into(), &3.into())
+    );
+
+    // Every rail was tried, and one of two swapped ones has found its mate.
+    let mut played = Played::new(&rig(""));
+    played.patience = 4;
+    let report = checked(&mut played, &matrix(&[5, 6, 7], &[5, 7, 6]));
+    assert_eq!(verdicts(&report), [Well, Crossed, Crossed]);
+    assert!(report.interrupted);
+}
+
+#[test]
 fn matrices_that_are_none_of_this_rig_are_refused_with_what_would_be_right() {
     let refusal = |json: &str| {
         let matrix = parse_devices(json);
@@ -319,8 +357,9 @@ fn matrices_that_are_none_of_this_rig_are_refused_with_what_would_be_right() {
 fn the_json_keeps_the_contract() {
     let mut played = Played::new(&rig("[[fault]]\ncable = \"cable-1\"\nkind = \"cut\"\n"));
     let report = checked(&mut played, &matrix(&[5, 6], &[5, 6]));
-    let json: serde_json::Value = serde_json::from_str(&report.render(Format::Json)).expect("JSON");
+    let json: serde_json::Value = serde_json::from_str(&report.json()).expect("JSON");
     assert_eq!(json["schema"], "mlx-rails/preflight/1");
+    assert_eq!(json["interrupted"], false);
     assert_eq!(json["rig"]["node"][1]["name"], "b");
     assert_eq!(
         json["rails"],
@@ -343,5 +382,5 @@ fn the_json_keeps_the_contract() {
 fn people_get_a_table_and_what_to_do() {
     let mut played = Played::new(&rig(""));
     let report = checked(&mut played, &matrix(&[5, 6, 7], &[5, 7, 6]));
-    insta::assert_snapshot!(report.render(Format::Md));
+    insta::assert_snapshot!(report.markdown());
 }

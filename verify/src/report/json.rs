@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use softrail::counters::Counters;
 
 use crate::{
-    args::Level,
     case::{Backend, Case, Direction, Frames, Op},
-    run::Outcome,
+    run::{Outcome, Stop},
+    selection::Level,
     verdict::{Finding, Verdict},
 };
 
@@ -56,6 +56,7 @@ pub fn report(level: Level, outcomes: &[Outcome]) -> Value {
     json!({
         "schema": "mlx-rails/verify/1",
         "level": level.name(),
+        "interrupted": outcomes.iter().any(Outcome::interrupted),
         "variants": outcomes.iter().map(variant).collect::<Vec<_>>(),
     })
 }
@@ -70,13 +71,21 @@ fn variant(outcome: &Outcome) -> Value {
         .failures()
         .map(|(case, finding)| Failure::new(case, finding))
         .collect();
+    let error = match &outcome.stopped {
+        Some(Stop::Failed(error)) => Some(error.to_string()),
+        Some(Stop::Interrupted) | None => None,
+    };
     json!({
         "mlx": outcome.variant.mlx,
         "series": outcome.variant.series,
+        "interrupted": outcome.interrupted(),
+        "error": error,
+        "planned": outcome.planned,
         "cases": outcome.cases.len(),
         "verdicts": verdicts,
         "failures": failures,
         "skipped": outcome.skipped.iter().map(Case::flags).collect::<Vec<_>>(),
+        "killed": outcome.killed.iter().map(Case::flags).collect::<Vec<_>>(),
         "dismissed": outcome.dismissed.iter().map(Case::flags).collect::<Vec<_>>(),
         "seconds": outcome.took.as_secs(),
         "manifest": outcome.variant.manifest,

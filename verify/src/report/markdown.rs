@@ -6,9 +6,9 @@ use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 
 use super::tally::{self, Kind, Pin, Tally};
 use crate::{
-    args::Level,
     case::{Backend, Op},
     run::Outcome,
+    selection::Level,
     verdict::Verdict,
 };
 

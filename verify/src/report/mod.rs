@@ -14,7 +14,10 @@ use std::{
 
 use tempfile::NamedTempFile;
 
-use crate::{args::Level, run::Outcome};
+use crate::{
+    run::{Outcome, Stop},
+    selection::Level,
+};
 
 /// The outcomes of a run, to be rendered.
 #[derive(Debug, Clone, Copy)]
@@ -25,15 +28,21 @@ pub struct Report<'a> {
 
 /// A report that could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write the report {}: {source}; name another folder", path.display())]
+#[error("cannot write the report {}", path.display())]
 pub struct WriteError {
     /// The file.
     path: PathBuf,
     /// Why.
+    #[source]
     source: io::Error,
 }
 
 impl WriteError {
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        Some("name another folder".to_owned())
+    }
+
     fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| WriteError { path, source }
@@ -70,26 +79,41 @@ impl<'a> Report<'a> {
     /// # Errors
     /// When one of them cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), WriteError> {
-        check_output(folder)?;
-        let files = [
-            ("verify.json", self.json() + "\n"),
-            ("verify.md", self.markdown()),
-            ("verify.html", self.html()),
-        ];
-        let whole = files
-            .into_iter()
-            .map(|(name, text)| {
-                let path = folder.join(name);
-                let file = unnamed(folder, &text).map_err(WriteError::at(&path))?;
-                Ok((file, path))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        for (file, path) in whole {
-            file.persist(&path)
-                .map_err(|error| WriteError::at(&path)(error.error))?;
-        }
-        Ok(())
+        write_all(
+            folder,
+            [
+                ("verify.json", self.json() + "\n"),
+                ("verify.md", self.markdown()),
+                ("verify.html", self.html()),
+            ],
+        )
     }
+
+    /// Whether the caller asked to stop before the end.
+    pub fn interrupted(&self) -> bool {
+        self.outcomes.iter().any(Outcome::interrupted)
+    }
+}
+
+/// Writes files into a folder. None is put in place before all are whole.
+pub(crate) fn write_all<const N: usize>(
+    folder: &Path,
+    files: [(&str, String); N],
+) -> Result<(), WriteError> {
+    check_output(folder)?;
+    let whole = files
+        .into_iter()
+        .map(|(name, text)| {
+            let path = folder.join(name);
+            let file = unnamed(folder, &text).map_err(WriteError::at(&path))?;
+            Ok((file, path))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    for (file, path) in whole {
+        file.persist(&path)
+            .map_err(|error| WriteError::at(&path)(error.error))?;
+    }
+    Ok(())
 }
 
 /// Makes the folder where it is missing and sees that a file can be made in it, so that
@@ -118,11 +142,34 @@ fn unnamed(folder: &Path, text: &str) -> io::Result<NamedTempFile> {
 fn notes(outcome: &Outcome) -> Vec<String> {
     let cases = |n: usize| if n == 1 { "case was" } else { "cases were" };
     let mut notes = Vec::new();
+    let over = outcome.cases.len() + outcome.skipped.len() + outcome.killed.len();
+    match &outcome.stopped {
+        None => {}
+        Some(Stop::Interrupted) if outcome.planned == 0 => {
+            notes.push("interrupted before its first case. The same command begins it.".to_owned())
+        }
+        Some(Stop::Interrupted) => notes.push(format!(
+            "interrupted after {over} of {} cases. The same command tries all of them again.",
+            outcome.planned
+        )),
+        Some(Stop::Failed(error)) => notes.push(format!(
+            "stopped after {over} of {} cases by an error: {error}.",
+            outcome.planned
+        )),
+    }
     let skipped = outcome.skipped.len();
     if skipped > 0 {
         let cases = cases(skipped);
         notes.push(format!(
             "{skipped} {cases} NOT run, because there was not enough memory."
+        ));
+    }
+    let killed = outcome.killed.len();
+    if killed > 0 {
+        let cases = cases(killed);
+        notes.push(format!(
+            "{killed} {cases} NOT judged, because the system or somebody killed a rank \
+             (SIGKILL), most often for want of memory."
         ));
     }
     let dismissed = outcome.dismissed.len();

@@ -1,9 +1,13 @@
 //! What must be refused, and by what it is told when it is not.
 
+use launch::Launcher;
 use rail_verify::verdict::Verdict;
 use toolchain::series::Series;
 
-use crate::harness::{build, expect_all, expect_pass, patched, stock, sweep};
+use crate::{
+    ends::Wrapped,
+    harness::{build, expect_all, expect_pass, patched, programs, stock, sweep, sweep_with},
+};
 
 const CONDITIONS: &str = "--op missing-device,missing-gid,no-devices,no-library,port-down,\
                           no-wires,five-wires,non-neighbour,bad-rank,failed-send,failed-wire \
@@ -13,6 +17,25 @@ const CONDITIONS: &str = "--op missing-device,missing-gid,no-devices,no-library,
 fn patched_builds_refuse_every_condition_in_jaccls_words() {
     expect_pass(&sweep(&patched(), CONDITIONS));
     expect_pass(&sweep(&build("0.32.4", Series::Patched, None), CONDITIONS));
+}
+
+/// A system may have a libibverbs of its own. Here a working one is in the caller's library
+/// path, which ranks inherit behind what a group gives them.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_system_with_a_libibverbs_does_not_change_what_no_library_means() {
+    let system = tempfile::tempdir().expect("a temporary folder");
+    let library = system.path().join("libibverbs.so.1");
+    std::os::unix::fs::symlink(programs().provider, library).expect("a link");
+    let path = system.path().display();
+    let inherit = format!("export LD_LIBRARY_PATH=\"$LD_LIBRARY_PATH:{path}\"\n");
+    let ranks = Wrapped::new(&inherit);
+    let flags = "--op no-library --ranks 2 --wires 1";
+    let launcher = Launcher::default();
+    let patched = sweep_with(&ranks.programs(), &patched(), flags, &launcher);
+    expect_pass(&patched.expect("it began"));
+    let stock = sweep_with(&ranks.programs(), &stock(), flags, &launcher);
+    expect_all(&stock.expect("it began"), Verdict::Crash);
 }
 
 #[test]

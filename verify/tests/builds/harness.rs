@@ -4,10 +4,10 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use launch::Launcher;
 use rail_verify::{
-    args::{Level, Selection},
     group::Programs,
-    progress::Progress,
+    progress::Silent,
     run::{Outcome, RunError, Runner, Variant},
+    selection::{Level, Selection},
     verdict::Verdict,
 };
 use toolchain::{DEFAULT_PIN, Toolchain, build::Request, series::Series};
@@ -59,11 +59,21 @@ pub fn sweep(variant: &Variant, flags: &str) -> Outcome {
 }
 
 pub fn try_sweep(variant: &Variant, flags: &str, launcher: &Launcher) -> Result<Outcome, RunError> {
+    sweep_with(&programs(), variant, flags, launcher)
+}
+
+/// The same with other programs.
+pub fn sweep_with(
+    programs: &Programs,
+    variant: &Variant,
+    flags: &str,
+    launcher: &Launcher,
+) -> Result<Outcome, RunError> {
     let runner = Runner {
-        programs: &programs(),
-        jobs: NonZeroUsize::MIN,
+        programs,
+        jobs: NonZeroUsize::new(2).expect("two"),
         launcher,
-        progress: &Progress::silent(),
+        progress: &Silent,
     };
     runner.sweep(variant, Level::Quick, &select(flags))
 }

@@ -6,6 +6,12 @@ use toolchain::{DEFAULT_PIN, series::Series};
 use crate::harness::{build, expect_all, expect_pass, patched, stock, sweep};
 
 fn without(fix: &str) -> rail_verify::run::Variant {
+    // `cargo xtask test` builds what is named there, and shows its progress.
+    let manifest = include_str!("../../Cargo.toml");
+    assert!(
+        manifest.contains(&format!("\"{fix}\"")),
+        "name {fix} below package.metadata.tests"
+    );
     build(DEFAULT_PIN, Series::Patched, Some(fix))
 }
 

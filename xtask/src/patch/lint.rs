@@ -21,7 +21,7 @@ pub fn run(session: &Session, flags: &PatchLint) -> Result {
     };
     let mut problems = Vec::new();
     for version in &pins {
-        problems.extend(toolchain.lint_patches(&toolchain.pin(version)?)?);
+        problems.extend(toolchain.lint_patches(&toolchain.pin(version)?, &super::proof::check)?);
     }
     if flags.format == Format::Json {
         let report = json!({"schema": SCHEMA, "pins": pins, "problems": problems});

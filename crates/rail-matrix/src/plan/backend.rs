@@ -8,12 +8,12 @@
 //! rank reduces an n-th and hands it to all (`MeshGroup::all_reduce` in `mesh.cpp`).
 
 use super::{
-    Backend, Jaccl, MeshObstacle, Note, Obstacle, Options, PlanError, RankOrder, Widths,
+    Jaccl, MeshObstacle, Note, Obstacle, Options, PlanError, RankOrder, Widths,
     note::plural,
     order::{self, Ring},
     pairs::{Pairs, Placed},
 };
-use crate::{MAX_MESH, units};
+use crate::{Backend, MAX_MESH, units};
 
 /// What a cable of unknown rate is taken for when messages are compared: the nominal
 /// rate of Thunderbolt 5.

@@ -8,12 +8,12 @@ mod pairs;
 mod refusal;
 mod width;
 
-use crate::{Matrix, NodeInfo, Topology, topology::Joined};
+use crate::{Backend, Matrix, NodeInfo, Topology, topology::Joined};
 
 use backend::Choice;
 pub(crate) use note::listed;
 pub use note::{Note, Spare};
-pub use options::{Backend, BadVersion, Jaccl, Options, RankOrder};
+pub use options::{BadVersion, Jaccl, Options, RankOrder};
 pub use order::{EXACT as EXACT_ORDER, Obstacle};
 use pairs::Pairs;
 pub use refusal::{MeshObstacle, PlanError};

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Backend, RankOrder};
-use crate::{Problem, units};
+use super::RankOrder;
+use crate::{Backend, Problem, units};
 
 /// Something that a person should know of a plan. `Display` is a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,10 +1,10 @@
 //! What a caller may choose, and what the jaccl of a pin does.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{str::FromStr, time::Duration};
 
 use serde::Serialize;
 
-use crate::MAX_RAILS;
+use crate::{Backend, MAX_RAILS};
 
 /// The choices behind a [`Plan`](super::Plan).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,37 +57,13 @@ pub enum RankOrder {
     Widest,
 }
 
-/// One of jaccl's two ways of joining ranks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Backend {
-    /// Every rank with every other.
-    Mesh,
-    /// Every rank with its two neighbours.
-    Ring,
-}
-
-impl Backend {
-    /// `mesh` or `ring`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Mesh => "mesh",
-            Self::Ring => "ring",
-        }
-    }
-}
-
-impl fmt::Display for Backend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 /// How the jaccl of an MLX version spreads messages over wires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Jaccl {
     /// Major, minor, patch of the MLX it belongs to.
     pub version: [u32; 3],
+    /// Whether it is that release, or one of the builds before it (`rc1`, `.dev`).
+    pub released: bool,
     /// Whether a mesh opens as many wires as its narrowest pair has devices, or one
     /// (`Config::get_mesh_connectivity` in `jaccl.cpp`).
     pub mesh_opens_several: bool,
@@ -117,19 +93,30 @@ impl Jaccl {
     /// 0.32.4; what is between two of them counts as the earlier, which is safe: a
     /// matrix for a mesh of one wire is right for both.
     pub fn of(version: [u32; 3]) -> Self {
+        Self::built(version, true)
+    }
+
+    /// A build before a release counts as older than it: it may lack any change of it.
+    fn built(version: [u32; 3], released: bool) -> Self {
+        let has = |release: [u32; 3]| (version, released) >= (release, true);
         Self {
             version,
-            mesh_opens_several: version >= [0, 32, 4],
+            released,
+            mesh_opens_several: has([0, 32, 4]),
             mesh_spreads_from: 512 * 1024,
-            mesh_whole_up_to: if version >= [0, 32, 4] { 32 } else { 512 } * 1024,
-            mesh_scatters: version >= [0, 32, 4],
-            ring_spreads_above: if version >= [0, 32, 1] { 32 } else { 64 } * 1024,
+            mesh_whole_up_to: if has([0, 32, 4]) { 32 } else { 512 } * 1024,
+            mesh_scatters: has([0, 32, 4]),
+            ring_spreads_above: if has([0, 32, 1]) { 32 } else { 64 } * 1024,
         }
     }
 
-    /// `MAJOR.MINOR.PATCH`.
+    /// `MAJOR.MINOR.PATCH`, and whether the build is one before that release.
     pub fn version(&self) -> String {
-        self.version.map(|part| part.to_string()).join(".")
+        let release = self.version.map(|part| part.to_string()).join(".");
+        match self.released {
+            true => release,
+            false => format!("{release} (pre-release)"),
+        }
     }
 }
 
@@ -141,18 +128,74 @@ pub struct BadVersion(String);
 impl FromStr for Jaccl {
     type Err = BadVersion;
 
-    /// Reads `MAJOR.MINOR.PATCH`. What follows the patch's digits (`.dev`, `+local`) is
-    /// ignored.
+    /// Reads `MAJOR.MINOR.PATCH` as Python's `mlx.__version__` continues it (PEP 440):
+    /// `a1`, `b1`, `rc1` and `.dev1` are builds before the release; `.post1` and a local
+    /// `+label` are the release.
     fn from_str(text: &str) -> Result<Self, BadVersion> {
         let bad = || BadVersion(text.to_owned());
-        let mut parts = text.splitn(3, '.');
-        let mut number = || {
-            let part = parts.next().ok_or_else(bad)?;
-            let digits = part
-                .find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(part.len());
-            part[..digits].parse().map_err(|_| bad())
-        };
-        Ok(Self::of([number()?, number()?, number()?]))
+        let (public, _local) = text.split_once('+').unwrap_or((text, ""));
+        let mut rest = public;
+        let mut version = [0; 3];
+        for (place, number) in version.iter_mut().enumerate() {
+            if place > 0 {
+                rest = rest.strip_prefix('.').ok_or_else(bad)?;
+            }
+            let digits = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+            *number = rest[..rest.len() - digits.len()]
+                .parse()
+                .map_err(|_| bad())?;
+            rest = digits;
+        }
+        let starts = |marks: &[&str]| marks.iter().any(|mark| rest.starts_with(mark));
+        if rest.is_empty() || starts(&[".post"]) {
+            Ok(Self::built(version, true))
+        } else if starts(&["a", "b", "rc", ".dev"]) {
+            Ok(Self::built(version, false))
+        } else {
+            Err(bad())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Jaccl, BadVersion> {
+        text.parse()
+    }
+
+    #[test]
+    fn a_build_before_a_release_is_not_taken_for_it() {
+        let release = Jaccl::of([0, 32, 4]);
+        for same in ["0.32.4", "0.32.4+cpu", "0.32.4.post1"] {
+            assert_eq!(read(same), Ok(release), "{same}");
+        }
+        for before in [
+            "0.32.4rc1",
+            "0.32.4.dev20260301+abc",
+            "0.32.4a1",
+            "0.32.4b2",
+        ] {
+            let jaccl = read(before).unwrap();
+            assert!(!jaccl.mesh_opens_several, "{before}");
+            assert_eq!(jaccl.ring_spreads_above, release.ring_spreads_above);
+            assert_eq!(jaccl.version(), "0.32.4 (pre-release)");
+        }
+    }
+
+    #[test]
+    fn what_is_no_version_is_refused() {
+        for text in [
+            "",
+            "0.32",
+            "0.32.",
+            "0.32.4.1",
+            "0.32.x",
+            "v0.32.4",
+            "0.32.4-rc1",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
     }
 }

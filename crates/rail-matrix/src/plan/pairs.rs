@@ -2,8 +2,8 @@
 
 use std::cmp::Reverse;
 
-use super::{Backend, Choice, Note, Options, Spare, Widths};
-use crate::{Matrix, NodeId, Topology, topology::Join};
+use super::{Choice, Note, Options, Spare, Widths};
+use crate::{Backend, Matrix, NodeId, Topology, topology::Join};
 
 /// The nodes that take part, and their cables.
 pub struct Pairs<'a> {

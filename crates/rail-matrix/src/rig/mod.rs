@@ -3,6 +3,7 @@
 mod check;
 mod fault;
 mod file;
+mod read;
 
 use std::{fmt, time::Duration};
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{natural, units::UnitError};
 
 pub use fault::{CableFault, Defect, DeviceFault, Fault, MessageFault, NodeFault, Span};
+pub use read::ReadRigError;
 
 /// Nodes and cables, real or emulated.
 ///

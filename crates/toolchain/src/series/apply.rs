@@ -1,20 +1,20 @@
 //! A series applied: patched trees in the store.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, slice};
 
 use crate::{
     Toolchain,
     error::{Error, IoContext, Result},
     fetch::{Source, SourceTree},
-    pin::Pin,
+    journal::Change,
+    pin::{PIN_FILE, Pin},
     series::{
         Class, Patch, Series, State,
         git::{PatchTree, unapply},
         order::Order,
-        publish::replace_files,
         snapshot::read_series,
     },
-    store::{Kind, sha256},
+    store::{Kind, is_tree, sha256},
     tree::{Listing, ObjectId},
 };
 
@@ -64,7 +64,12 @@ impl Toolchain {
         let stock = self.apply(pin, Series::Stock)?.tree;
         let patched = self.apply(pin, Series::Patched)?.tree;
         let record = pin.with_record(stock, patched)?;
-        replace_files(record.as_slice())?;
+        let written = record.map(|text| (PIN_FILE.to_owned(), text));
+        Change {
+            written: written.into_iter().collect(),
+            removed: Vec::new(),
+        }
+        .publish(&pin.folder)?;
         Ok((stock, patched))
     }
 
@@ -77,7 +82,7 @@ impl Toolchain {
     pub fn patch_without(&self, pin: &Pin, name: &str) -> Result<SourceTree> {
         let fix = self.fix(pin, name)?;
         let patched = self.patch(pin, Series::Patched)?;
-        let key = sha256(format!("{} without {}", patched.tree, fix.sha256));
+        let key = key_without(patched.tree, &fix);
         let what = format!("{} (patched without {name})", pin.mlx.name);
         self.derive(&key, &what, |folder| {
             Listing::of_folder(&patched.path)?.sync(&patched.path, folder)?;
@@ -85,8 +90,15 @@ impl Toolchain {
                 patch: name.to_owned(),
                 pin: pin.version.clone(),
                 hunks,
-            })
+            })?;
+            refuse_edited(slice::from_ref(&fix))
         })
+    }
+
+    /// What the patched tree without `fix` was when it was made last, if it was.
+    pub(crate) fn known_without(&self, pin: &Pin, fix: &Patch) -> Option<ObjectId> {
+        let key = key_without(pin.recorded.patched, fix);
+        self.store.noted(Kind::Series, &key)?.trim().parse().ok()
     }
 
     /// The fix of this name.
@@ -113,7 +125,8 @@ impl Toolchain {
             let pristine = self.fetch(&pin.mlx, &Source::Auto)?;
             pin.mlx.listing.sync(&pristine.path, folder)?;
             let tree = PatchTree::new(folder, &pristine.path, &patches, &self.cancel);
-            self.apply_all(pin, &patches, &tree)
+            self.apply_all(pin, &patches, &tree)?;
+            refuse_edited(&patches)
         })
     }
 
@@ -147,48 +160,60 @@ impl Toolchain {
         what: &str,
         make: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<SourceTree> {
-        let memo = self.store.root().join("series").join(key);
-        if let Some(current) = self.remembered(&memo)? {
+        // Before the shared lock, the tree could be collected while it is read.
+        let shared = self.shared()?;
+        if let Some(current) = self.remembered(key) {
             return Ok(current);
         }
-        let _lock = self
-            .store
-            .lock(&format!("series-{key}"), &*self.progress, &self.cancel)?;
-        if let Some(current) = self.remembered(&memo)? {
+        let _lock = self.waiting(|wait| shared.lock(Kind::Series, key, wait))?;
+        if let Some(current) = self.remembered(key) {
             return Ok(current);
         }
         self.progress.step("Patching", what);
-        let scratch = self.store.scratch()?;
+        let scratch = shared.scratch()?;
         let folder = scratch.path().join("tree");
         make(&folder)?;
         let tree = Listing::of_folder(&folder)?.tree_id();
-        let path = self
-            .store
-            .publish(Kind::Source, &tree.to_string(), &folder)?;
-        write_memo(&memo, tree)?;
+        let id = tree.to_string();
+        let check = |entry: &Path| is_tree(entry, tree);
+        let stored = self.make_entry(Kind::Source, &id, check, |_| Ok((folder, ())))?;
+        shared.note(Kind::Series, key, &id)?;
         self.progress.finish();
         Ok(SourceTree {
-            path,
+            path: stored.path,
             tree,
             current: false,
         })
     }
 
-    /// The tree that a memo names, if the store still has it.
-    fn remembered(&self, memo: &Path) -> Result<Option<SourceTree>> {
-        let id = fs::read_to_string(memo).ok();
-        match id.and_then(|id| id.trim().parse().ok()) {
-            Some(tree) => self.stored(tree),
-            None => Ok(None),
-        }
+    /// The tree that the note `key` names, if the store still has it whole.
+    fn remembered(&self, key: &str) -> Option<SourceTree> {
+        let tree: ObjectId = self.store.noted(Kind::Series, key)?.trim().parse().ok()?;
+        let path = self.store.entry(Kind::Source, &tree.to_string()).ok()?;
+        // An error is the tree's: another process may be replacing it. It is made again,
+        // and looked at again under its lock.
+        is_tree(&path, tree).ok()?.map(|()| SourceTree {
+            path,
+            tree,
+            current: true,
+        })
     }
 }
 
-fn write_memo(memo: &Path, tree: ObjectId) -> Result<()> {
-    if let Some(folder) = memo.parent() {
-        fs::create_dir_all(folder).at("create", folder)?;
+/// Names the patched tree without a fix.
+fn key_without(patched: ObjectId, fix: &Patch) -> String {
+    sha256(format!("{patched} without {}", fix.sha256))
+}
+
+/// git reads the patch files itself, after they were hashed. A tree must not be noted as
+/// that of patches which it was not made from.
+fn refuse_edited(patches: &[Patch]) -> Result<()> {
+    for patch in patches {
+        if fs::read(&patch.file).at("read", &patch.file).map(sha256)? != patch.sha256 {
+            return Err(Error::Edited {
+                path: patch.file.clone(),
+            });
+        }
     }
-    let made = memo.with_extension("new");
-    fs::write(&made, tree.to_string()).at("write", &made)?;
-    fs::rename(&made, memo).at("create", memo)
+    Ok(())
 }

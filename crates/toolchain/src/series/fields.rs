@@ -2,12 +2,14 @@
 
 use std::str::FromStr;
 
+use semver::Version;
+
 use crate::{
-    pin::numbers,
+    pin,
     series::{
-        header::{Field, Header},
+        header::{Field, Header, canonical},
         patch::Class,
-        proof::{self, Proof},
+        proof::{self, CheckProof, Proof},
     },
 };
 
@@ -25,21 +27,18 @@ pub(super) const REQUIRED: [(&str, &str); 7] = [
     ("Forwarded", "the URL it was sent to, `no`, or `not-needed`"),
     (
         "Applied-Upstream",
-        "the first version that has it and a URL, `0.32.0, https://...`, or `no`",
+        "the first version that has it and a URL or a commit, `0.32.0, https://...` or \
+         `0.32.0, commit:ID`, or `no`",
     ),
     ("Last-Update", "the day, YYYY-MM-DD"),
     ("X-Class", "`portability` or `fix`"),
 ];
 
 /// Further fields that a patch may carry.
-const OPTIONAL: [&str; 6] = [
-    proof::FIELD,
-    "Author",
-    "From",
-    "Subject",
-    "Reviewed-by",
-    "Acked-by",
-];
+const OPTIONAL: [&str; 4] = [proof::FIELD, "Author", "Reviewed-by", "Acked-by"];
+
+/// What the name of a field may start with: DEP-3's bug of a vendor, `Bug-Debian`.
+const BUG_OF_A_VENDOR: &str = "Bug-";
 
 /// A line of a head that will not do.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,7 +50,7 @@ pub(super) struct Complaint {
 }
 
 /// Everything that is wrong with the fields of a patch for MLX `version`.
-pub(super) fn complaints(header: &Header, version: &str) -> Vec<Complaint> {
+pub(super) fn complaints(header: &Header, version: &str, check: CheckProof<'_>) -> Vec<Complaint> {
     let mut found = Vec::new();
     for (name, meaning) in REQUIRED {
         if header.field(name).is_none() {
@@ -73,7 +72,7 @@ pub(super) fn complaints(header: &Header, version: &str) -> Vec<Complaint> {
     }
     for (at, field) in header.fields.iter().enumerate() {
         let (line, problem, remedy) = match complaint(field, version) {
-            _ if header.fields[..at].iter().any(|f| f.name == field.name) => (
+            _ if stands_above(&header.fields[..at], &field.name) => (
                 field.line,
                 "stands here a second time".into(),
                 "join the two".into(),
@@ -89,17 +88,31 @@ pub(super) fn complaints(header: &Header, version: &str) -> Vec<Complaint> {
         });
     }
     if header.get("X-Class") == "fix" {
-        found.extend(unproved(header));
+        found.extend(unproved(header, check));
     }
     found
 }
 
+/// Whether a field that may stand only once is among these. Several people may review
+/// a patch.
+fn stands_above(above: &[Field], name: &str) -> bool {
+    !["Reviewed-by", "Acked-by"].contains(&name)
+        && above
+            .iter()
+            .any(|field| canonical(&field.name) == canonical(name))
+}
+
 /// What is wrong with one field by itself, and what to say instead.
 fn complaint(field: &Field, version: &str) -> Option<(String, String)> {
-    let Field { name, value, .. } = field;
-    let meaning = match REQUIRED.iter().find(|(known, _)| known == name) {
+    let value = &field.value;
+    let name = canonical(&field.name);
+    let is_vendors = name
+        .strip_prefix(BUG_OF_A_VENDOR)
+        .is_some_and(|vendor| !vendor.is_empty());
+    let meaning = match REQUIRED.iter().find(|(known, _)| *known == name) {
         Some((_, meaning)) => meaning,
-        None if OPTIONAL.contains(&name.as_str()) => proof::FORM,
+        None if is_vendors => "the URL of the vendor's bug",
+        None if OPTIONAL.contains(&name) => proof::FORM,
         None => {
             let known: Vec<_> = REQUIRED.iter().map(|(n, _)| *n).chain(OPTIONAL).collect();
             return Some((
@@ -115,7 +128,8 @@ fn complaint(field: &Field, version: &str) -> Option<(String, String)> {
     if value.contains("TODO") {
         return Some(("is still to be filled in".into(), say));
     }
-    let fits = match name.as_str() {
+    let fits = match name {
+        _ if is_vendors => is_url(value),
         "Description" => value.lines().nth(1).is_some(),
         "Origin" => is_origin(value),
         "Forwarded" => ["no", "not-needed"].contains(&value.as_str()) || is_url(value),
@@ -134,7 +148,7 @@ fn complaint(field: &Field, version: &str) -> Option<(String, String)> {
         .then(|| applied(value))
         .flatten();
     since
-        .filter(|since| numbers(since) <= numbers(version))
+        .filter(|since| pin::version(version).is_ok_and(|version| *since <= version))
         .map(|since| {
             (
                 format!("says that MLX {since} has it, and this is {version}"),
@@ -144,7 +158,7 @@ fn complaint(field: &Field, version: &str) -> Option<(String, String)> {
 }
 
 /// The lines of `X-Verdicts` that are no proof, or their absence.
-fn unproved(header: &Header) -> Vec<Complaint> {
+fn unproved(header: &Header, check: CheckProof<'_>) -> Vec<Complaint> {
     let complain = |line, problem, remedy: &str| Complaint {
         line,
         field: Some(proof::FIELD.to_owned()),
@@ -163,7 +177,7 @@ fn unproved(header: &Header) -> Vec<Complaint> {
         .lines(proof::FIELD)
         .filter(|(_, line)| !line.is_empty() && !line.contains("TODO"))
         .filter_map(|(number, line)| {
-            let problem = Proof::from_str(line).err()?;
+            let problem = Proof::checked(line, check).err()?;
             Some(complain(Some(number), problem, &remedy))
         })
         .collect()
@@ -182,11 +196,16 @@ fn is_url(value: &str) -> bool {
     rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
 }
 
-/// The version in an `Applied-Upstream` that is not `no`.
-pub(super) fn applied(value: &str) -> Option<&str> {
-    let (version, url) = value.split_once(", ")?;
-    let is_version = version.split('.').all(|part| part.parse::<u32>().is_ok());
-    (is_version && is_url(url)).then_some(version)
+/// The version in an `Applied-Upstream` that is not `no`. `1.2` is 1.2.0.
+pub(super) fn applied(value: &str) -> Option<Version> {
+    let (since, reference) = value.split_once(',')?;
+    let missing = 2_usize.saturating_sub(since.matches('.').count());
+    let since = pin::version(&format!("{since}{}", ".0".repeat(missing))).ok()?;
+    let reference = reference.trim();
+    let is_commit = reference.strip_prefix("commit:").is_some_and(|id| {
+        (7..=40).contains(&id.len()) && id.chars().all(|c| c.is_ascii_hexdigit())
+    });
+    (is_commit || is_url(reference)).then_some(since)
 }
 
 fn is_day(value: &str) -> bool {

@@ -24,12 +24,13 @@ pub(super) struct Field {
 }
 
 impl Header {
-    /// Reads the fields of a patch file's text. A line that starts with a space
-    /// continues the field above it.
+    /// Reads the fields of a patch file's text. A line that starts with a space or a
+    /// TAB continues the field above it; `Subject` is another name of `Description`,
+    /// and `From` of `Author`.
     pub fn parse(text: &str) -> Self {
         let mut header = Header::default();
         for (number, line) in (1..).zip(split(text).0.lines()) {
-            match (line.strip_prefix(' '), header.fields.last_mut()) {
+            match (line.strip_prefix([' ', '\t']), header.fields.last_mut()) {
                 (Some(more), Some(field)) => {
                     field.value.push('\n');
                     field.value.push_str(more);
@@ -61,7 +62,19 @@ impl Header {
     }
 
     pub(super) fn field(&self, name: &str) -> Option<&Field> {
-        self.fields.iter().find(|field| field.name == name)
+        let wanted = canonical(name);
+        self.fields
+            .iter()
+            .find(|field| canonical(&field.name) == wanted)
+    }
+}
+
+/// The name that DEP-3 gives first to a field of two names.
+pub(super) fn canonical(name: &str) -> &str {
+    match name {
+        "Subject" => "Description",
+        "From" => "Author",
+        other => other,
     }
 }
 

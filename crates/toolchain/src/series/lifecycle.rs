@@ -206,7 +206,7 @@ impl Toolchain {
     /// [`Error::Conflict`] or [`Error::Input`] when another does not apply, or is
     /// in MLX already. Nothing is changed then.
     pub fn drop_patches(&self, pin: &Pin, names: &[String]) -> Result<Exported> {
-        let scratch = self.store.scratch()?;
+        let scratch = self.scratch()?;
         let Import { copy, skipped } = self.import(pin, &scratch.path().join("copy"))?;
         let mut stack = copy.stack.clone();
         for name in names {

@@ -13,7 +13,7 @@ use crate::{
     error::{Error, IoContext, Result},
     pin::Pin,
     series::{
-        Header, Patch, Series, State,
+        CheckProof, Header, Patch, Series, State,
         fields::complaints,
         git::PatchTree,
         header::split,
@@ -56,11 +56,12 @@ impl fmt::Display for Problem {
 
 impl Toolchain {
     /// Everything that is wrong with a pin's patches: their fields, the order,
-    /// how they apply and come off again, and the recorded trees.
+    /// how they apply and come off again, and the recorded trees. `check` says what
+    /// is wrong with a proof.
     ///
     /// # Errors
     /// When the sources cannot be had, or a file cannot be read.
-    pub fn lint_patches(&self, pin: &Pin) -> Result<Vec<Problem>> {
+    pub fn lint_patches(&self, pin: &Pin, check: CheckProof<'_>) -> Result<Vec<Problem>> {
         let folder = pin.folder.strip_prefix(&self.root).unwrap_or(&pin.folder);
         let mut lint = Lint {
             pin,
@@ -71,7 +72,7 @@ impl Toolchain {
         let listed: Vec<String> = Order::parse(&series).files().map(str::to_owned).collect();
         if lint.order(&listed)? {
             for file in &listed {
-                lint.text(file)?;
+                lint.text(file, check)?;
             }
             self.lint_applying(&mut lint)?;
         }
@@ -87,7 +88,7 @@ impl Toolchain {
             Err(Error::Malformed { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let scratch = self.store.scratch()?;
+        let scratch = self.scratch()?;
         let Import { copy, skipped } = self.import(pin, &scratch.path().join("copy"))?;
         for (patch, state) in &skipped {
             lint.skipped(patch, state);
@@ -193,10 +194,10 @@ impl Lint<'_> {
     }
 
     /// What can be seen in a file by itself.
-    fn text(&mut self, file: &str) -> Result<()> {
+    fn text(&mut self, file: &str, check: CheckProof<'_>) -> Result<()> {
         let path = self.pin.folder.join(file);
         let text = fs::read_to_string(&path).at("read", &path)?;
-        for found in complaints(&Header::parse(&text), &self.pin.version) {
+        for found in complaints(&Header::parse(&text), &self.pin.version, check) {
             let field = found.field.as_deref();
             self.say(file, found.line, field, found.problem, found.remedy);
         }

@@ -32,7 +32,7 @@ pub use header::Header;
 pub use lifecycle::{Editable, Refreshed};
 pub use lint::Problem;
 pub use patch::{Class, Patch};
-pub use proof::Proof;
+pub use proof::{CheckProof, Proof};
 pub use publish::Exported;
 pub use state::State;
 pub use trial::{Check, Trial, Tried};

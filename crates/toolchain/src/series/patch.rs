@@ -4,7 +4,12 @@ use std::{fs, path::PathBuf, str::FromStr};
 
 use crate::{
     error::{Error, IoContext, Result},
-    series::{Header, fields::REQUIRED, proof, proof::Proof},
+    series::{
+        Header,
+        fields::REQUIRED,
+        proof,
+        proof::{CheckProof, Proof},
+    },
     store::sha256,
 };
 
@@ -77,13 +82,13 @@ impl Patch {
         description.lines().next().unwrap_or_default()
     }
 
-    /// What `X-Verdicts` says a fix changes, one proof a line. What a
-    /// portability patch says there is for people, so it has none.
+    /// What `X-Verdicts` says a fix changes, one proof a line, each held to `check`.
+    /// What a portability patch says there is for people, so it has none.
     ///
     /// # Errors
     /// [`Error::Malformed`] with the line that is no proof, or for a fix that
     /// has none.
-    pub fn proofs(&self) -> Result<Vec<Proof>> {
+    pub fn proofs(&self, check: CheckProof<'_>) -> Result<Vec<Proof>> {
         if self.class == Class::Portability {
             return Ok(Vec::new());
         }
@@ -91,7 +96,7 @@ impl Patch {
             .header
             .lines(proof::FIELD)
             .map(|(number, line)| {
-                line.parse().map_err(|problem| {
+                Proof::checked(line, check).map_err(|problem| {
                     Error::malformed(&self.file, format!("line {number}: {problem}"))
                 })
             })

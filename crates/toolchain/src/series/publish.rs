@@ -1,16 +1,14 @@
 //! A series put in its place: whole, with its trees recorded, or not at all.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::{
     Toolchain,
-    error::{Error, IoContext, Result},
-    pin::Pin,
+    error::{Error, Result},
+    journal::Change,
+    pin::{PIN_FILE, Pin},
     series::{
         Series,
         header::join,
@@ -46,7 +44,7 @@ impl Toolchain {
     ) -> Result<Exported> {
         let before = Snapshot::load(&pin.folder)?;
         let after = render(repository, stack, &before)?;
-        let scratch = self.store.scratch()?;
+        let scratch = self.scratch()?;
         let staged = Pin {
             folder: scratch.path().join("pin"),
             ..pin.clone()
@@ -65,28 +63,35 @@ impl Toolchain {
             ));
         }
 
-        let mut written: Vec<(PathBuf, String)> = Vec::new();
+        let mut change = Change::default();
         for (name, text) in &after.patches {
             if before.patches.get(name) != Some(text) {
-                written.push((pin.folder.join(patch_file(name)), text.clone()));
+                change.written.push((patch_file(name), text.clone()));
             }
         }
         if after.series != before.series {
-            written.push((pin.folder.join(SERIES), after.series.clone()));
+            change
+                .written
+                .push((SERIES.to_owned(), after.series.clone()));
         }
-        written.extend(pin.with_record(stock, patched)?);
-        replace_files(&written)?;
+        let record = pin.with_record(stock, patched)?;
+        change
+            .written
+            .extend(record.map(|text| (PIN_FILE.to_owned(), text)));
         let gone = before
             .patches
             .keys()
             .filter(|name| !after.patches.contains_key(*name));
-        let removed: Vec<PathBuf> = gone.map(|name| pin.folder.join(patch_file(name))).collect();
-        for file in &removed {
-            fs::remove_file(file).at("remove", file)?;
-        }
+        change.removed = gone.map(|name| patch_file(name)).collect();
+        change.publish(&pin.folder)?;
+        let path = |file: String| pin.folder.join(file);
         Ok(Exported {
-            written: written.into_iter().map(|(file, _)| file).collect(),
-            removed,
+            written: change
+                .written
+                .into_iter()
+                .map(|(file, _)| path(file))
+                .collect(),
+            removed: change.removed.into_iter().map(path).collect(),
             stock,
             patched,
         })
@@ -117,20 +122,4 @@ pub(super) fn render(
         false => order.arranged(&files).to_string(),
     };
     Ok(after)
-}
-
-/// Writes all files, then puts each in its place.
-pub(super) fn replace_files(files: &[(PathBuf, String)]) -> Result<()> {
-    let made = |file: &Path| PathBuf::from(format!("{}.new", file.display()));
-    for (file, text) in files {
-        if let Err(error) = fs::write(made(file), text).at("write", file) {
-            for (file, _) in files {
-                let _ = fs::remove_file(made(file));
-            }
-            return Err(error);
-        }
-    }
-    files
-        .iter()
-        .try_for_each(|(file, _)| fs::rename(made(file), file).at("replace", file))
 }

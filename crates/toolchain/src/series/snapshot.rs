@@ -34,21 +34,22 @@ impl Snapshot {
         Ok(Snapshot { series, patches })
     }
 
-    /// Makes `folder` hold this and nothing else.
+    /// Makes `folder` hold this and nothing else; it is never there in part.
     pub(super) fn save(&self, folder: &Path) -> Result<()> {
-        if folder.exists() {
-            fs::remove_dir_all(folder).at("remove", folder)?;
-        }
-        fs::create_dir_all(folder).at("create", folder)?;
+        let made = folder.with_extension("new");
+        remove_folder(&made)?;
+        fs::create_dir_all(&made).at("create", &made)?;
         let patches = self
             .patches
             .iter()
             .map(|(name, text)| (patch_file(name), text));
         let series = (SERIES.to_owned(), &self.series);
-        patches.chain([series]).try_for_each(|(file, text)| {
-            let path = folder.join(file);
-            fs::write(&path, text).at("write", &path)
-        })
+        for (file, text) in patches.chain([series]) {
+            let path = made.join(file);
+            fs::write(&path, text).at("write", &path)?;
+        }
+        remove_folder(folder)?;
+        fs::rename(&made, folder).at("create", folder)
     }
 
     /// The fields of a patch, as text.
@@ -73,6 +74,13 @@ impl Snapshot {
             return Some(patch_file(file));
         }
         (!ours.files().eq(theirs.files())).then(|| SERIES.to_owned())
+    }
+}
+
+fn remove_folder(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.at("remove", folder),
     }
 }
 

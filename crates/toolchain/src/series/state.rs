@@ -50,7 +50,7 @@ impl Toolchain {
     pub fn patch_states(&self, pin: &Pin, tree: Option<&Path>) -> Result<Vec<(Patch, State)>> {
         let pristine = self.fetch(&pin.mlx, &Source::Auto)?.path;
         let tree = tree.unwrap_or(&pristine);
-        let scratch = self.store.scratch()?;
+        let scratch = self.scratch()?;
         let copy = scratch.path().join("tree");
         Listing::of_folder(tree)?.sync(tree, &copy)?;
         let patches = self.patches(pin, Series::Patched)?;

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use semver::Version;
 use serde::Serialize;
 
 use crate::{
     Toolchain,
     error::{Error, Result},
     fetch::Source,
-    pin::{Pin, numbers},
+    pin::{self, Pin},
     series::{
         Patch, Proof, State, fields::applied, order::Order, proof::for_shell, snapshot::read_series,
     },
@@ -49,7 +50,7 @@ pub struct Check {
 }
 
 impl Check {
-    fn new(proof: &Proof, version: &str) -> Self {
+    fn new(proof: &Proof, version: &Version) -> Self {
         let flags = for_shell(&proof.flags);
         Check {
             defect: proof.before.clone(),
@@ -59,9 +60,9 @@ impl Check {
 }
 
 impl Tried {
-    fn new(patch: &Patch, state: State, version: &str) -> Result<Self> {
+    fn new(patch: &Patch, state: State, version: &Version) -> Result<Self> {
         let claim = patch.header.get("Applied-Upstream");
-        let has_it = applied(claim).is_some_and(|since| numbers(since) <= numbers(version));
+        let has_it = applied(claim).is_some_and(|since| since <= *version);
         Ok(Tried {
             patch: patch.name.clone(),
             state: match state {
@@ -73,7 +74,8 @@ impl Tried {
             },
             applied_upstream: claim.to_owned(),
             checks: patch
-                .proofs()?
+                // What `verify` makes of them, it says itself when they are run.
+                .proofs(&|_| Ok(()))?
                 .iter()
                 .map(|proof| Check::new(proof, version))
                 .collect(),
@@ -97,6 +99,11 @@ impl Toolchain {
     /// # Errors
     /// An unknown version without a tree; no pin with a series at all.
     pub fn try_series(&self, version: &str, tree: Option<&Path>) -> Result<Trial> {
+        let wanted = pin::version(version).map_err(|problem| Error::Input {
+            input: "--mlx".into(),
+            problem,
+            remedy: "name the release that the tree is, or the next one".into(),
+        })?;
         let named = tree.is_none();
         let fetched;
         let tree = match tree {
@@ -106,36 +113,39 @@ impl Toolchain {
                 &fetched.path
             }
         };
-        let from = self.nearest_series(version, named)?;
+        let from = self.nearest_series(&wanted, named)?;
         let states = self.patch_states(&from, Some(tree))?;
         Ok(Trial {
             mlx: version.to_owned(),
             from: from.version,
             patches: states
                 .into_iter()
-                .map(|(patch, state)| Tried::new(&patch, state, version))
+                .map(|(patch, state)| Tried::new(&patch, state, &wanted))
                 .collect::<Result<_>>()?,
         })
     }
 
     /// The pin with patches whose version is next to this one (`another` than it),
     /// of two equally near the older: what it mends may still be broken.
-    fn nearest_series(&self, version: &str, another: bool) -> Result<Pin> {
+    fn nearest_series(&self, version: &Version, another: bool) -> Result<Pin> {
         let patches = self.patches_folder();
-        let mut nearest: Option<String> = None;
+        let mut nearest: Option<(Distance, String)> = None;
         for candidate in Pin::versions(&patches)? {
             let has_patches = || {
                 let series = read_series(&patches.join(&candidate))?;
                 Ok::<_, Error>(Order::parse(&series).files().next().is_some())
             };
-            let nearer = |best: &String| distance(&candidate, version) < distance(best, version);
-            let itself = another && candidate == version;
-            if !itself && nearest.as_ref().is_none_or(nearer) && has_patches()? {
-                nearest = Some(candidate);
+            let other = pin::version(&candidate)
+                .map_err(|problem| Error::malformed(patches.join(&candidate), problem))?;
+            let far = distance(&other, version);
+            let itself = another && other == *version;
+            let nearer = nearest.as_ref().is_none_or(|(best, _)| far < *best);
+            if !itself && nearer && has_patches()? {
+                nearest = Some((far, candidate));
             }
         }
         match nearest {
-            Some(nearest) => self.pin(&nearest),
+            Some((_, nearest)) => self.pin(&nearest),
             None => Err(Error::Input {
                 input: patches.display().to_string(),
                 problem: "no pin there has a series that could be tried".into(),
@@ -145,11 +155,14 @@ impl Toolchain {
     }
 }
 
-/// How far two versions are apart, number by number.
-fn distance(a: &str, b: &str) -> Vec<u32> {
-    let (mut a, mut b) = (numbers(a), numbers(b));
-    let length = a.len().max(b.len());
-    a.resize(length, 0);
-    b.resize(length, 0);
-    a.iter().zip(&b).map(|(a, b)| a.abs_diff(*b)).collect()
+/// By number: major, minor, patch.
+type Distance = [u64; 3];
+
+/// How far two versions are apart.
+fn distance(a: &Version, b: &Version) -> Distance {
+    [
+        a.major.abs_diff(b.major),
+        a.minor.abs_diff(b.minor),
+        a.patch.abs_diff(b.patch),
+    ]
 }

@@ -7,7 +7,7 @@ mod tested;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::tally;
-use crate::{args::Level, run::Outcome, verdict::Verdict};
+use crate::{run::Outcome, selection::Level, verdict::Verdict};
 
 const STYLE: &str = include_str!("page.css");
 

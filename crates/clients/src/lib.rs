@@ -1,0 +1,167 @@
+//! Programs that use verbs, run on the nodes of a fabric: what tests of emulated cables
+//! have in common.
+//!
+//! [`Client::ping`] is our own `rails-ping`, over the crate `ibverbs`; every test can have
+//! it. [`Client::debian`] is a program of Debian's packages, where the system has them or
+//! apt can download them; a test that wants one passes without it, and says so.
+
+#![forbid(unsafe_code)]
+
+mod debian;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use launch::Launcher;
+use rail_matrix::{Link, Rig};
+use softrail::{
+    Fabric,
+    up::{End, Job},
+};
+use toolchain::Toolchain;
+
+pub use debian::{Debian, debian};
+
+/// Has node 1 wait until node 0 listens on this run's port, as `/proc/net/tcp` shows.
+const MEET: &str = r#"
+port=${RIG_COORDINATOR#*:}
+if [ $RIG_RANK = 0 ]; then host=; else
+    host=$RIG_HOST
+    listens=$(printf ':%04X 0*:0000 0A' $port)
+    until grep -q "$listens" /proc/net/tcp /proc/net/tcp6; do sleep 0.02; done
+fi
+"#;
+
+/// A program, and where the libraries are that it needs.
+#[derive(Debug, Clone)]
+pub struct Client {
+    program: PathBuf,
+    libraries: Vec<PathBuf>,
+    /// Whether its second process finds the first, however early it starts.
+    patient: bool,
+}
+
+impl Client {
+    /// `rails-ping`, compiled first when it is not.
+    ///
+    /// # Panics
+    /// When it does not compile.
+    pub fn ping() -> Self {
+        static PING: OnceLock<PathBuf> = OnceLock::new();
+        let program = PING.get_or_init(|| {
+            let provider = softrail::provider_library().expect("cargo built the emulator");
+            let made = Toolchain::open().and_then(|toolchain| toolchain.rails_ping(&provider));
+            made.unwrap_or_else(|error| panic!("{error}"))
+        });
+        Client {
+            program: program.clone(),
+            libraries: Vec::new(),
+            patient: true,
+        }
+    }
+
+    /// A program of Debian's packages, such as `ibv_devinfo` or `ib_send_bw`. Where there
+    /// is none, standard error says that something was left out, and why.
+    pub fn debian(name: &str) -> Option<Self> {
+        let debian = debian().inspect_err(|why| {
+            // Not by the macro, whose text is shown for tests that fail.
+            let _ = writeln!(io::stderr(), "left out: {name}: {why}");
+        });
+        let debian = debian.ok()?;
+        Some(Client {
+            program: debian.program(name),
+            libraries: debian.libraries().to_vec(),
+            patient: false,
+        })
+    }
+}
+
+/// What came of a program.
+pub struct Ran {
+    /// How each node's process ended.
+    pub ends: Vec<(usize, End)>,
+    /// What each node wrote.
+    pub said: [String; 2],
+}
+
+/// The embedded rig, whose cables are fast here.
+pub fn rig() -> Rig {
+    let mut rig = Rig::embedded();
+    for cable in &mut rig.cables {
+        cable.link = Link {
+            bytes_per_second: 200_000_000,
+            latency: Duration::from_micros(5),
+        };
+    }
+    rig
+}
+
+/// A fabric, there as long as the folder.
+///
+/// # Panics
+/// When there is no room for it.
+pub fn fabric(rig: &Rig) -> (tempfile::TempDir, Fabric) {
+    let parent = tempfile::tempdir().expect("a folder");
+    let fabric = Fabric::create(parent.path(), rig).expect("a fabric");
+    (parent, fabric)
+}
+
+/// Runs a client on these nodes, node 0 among them, for so long at most. In the arguments of
+/// one of Debian's, `$port` and `$host` are where node 0 listens.
+///
+/// # Panics
+/// When it does not start.
+pub fn run(
+    fabric: &Fabric,
+    nodes: &[usize],
+    client: &Client,
+    arguments: &str,
+    limit: Duration,
+) -> Ran {
+    run_as(fabric, ["a", "b"], nodes, client, arguments, limit)
+}
+
+/// The same, where the processes are given these names for their nodes.
+///
+/// # Panics
+/// When it does not start.
+pub fn run_as(
+    fabric: &Fabric,
+    names: [&str; 2],
+    nodes: &[usize],
+    client: &Client,
+    arguments: &str,
+    limit: Duration,
+) -> Ran {
+    let libraries: Vec<_> = client
+        .libraries
+        .iter()
+        .map(|folder| format!(":'{}'", folder.display()))
+        .collect();
+    let meet = if client.patient { "" } else { MEET };
+    let script = format!(
+        "{meet}export LD_LIBRARY_PATH=$LD_LIBRARY_PATH{}\nexec '{}' {arguments}",
+        libraries.concat(),
+        client.program.display()
+    );
+    let command = ["sh".to_owned(), "-c".to_owned(), script];
+    let job = Job {
+        command: &command,
+        nodes,
+        provider: &softrail::provider_library().expect("cargo built the emulator"),
+        limit: Some(limit),
+    };
+    let mut said = [String::new(), String::new()];
+    let ran = fabric.up(&names, &job, &Launcher::default(), |node, _, line| {
+        said[node].extend([line, "\n"]);
+        Ok(())
+    });
+    Ran {
+        ends: ran.unwrap_or_else(|error| panic!("{error}")),
+        said,
+    }
+}

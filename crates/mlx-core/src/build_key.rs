@@ -1,0 +1,18 @@
+//! Which build is loaded.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+
+/// The key of the build of MLX that this process has loaded, equal to `key` of that
+/// build's `manifest.json`.
+///
+/// It can be another build than the one that the program was linked against, and a
+/// program can be replaced by one of another build. Whoever says what a build does makes
+/// sure by this key that it is the one that ran.
+pub fn build_key() -> &'static str {
+    // SAFETY: the function takes nothing, may be called at any time, and returns a
+    // NUL-terminated constant of `libmlxc`, which this program is linked against and which
+    // is therefore never unloaded.
+    let key = unsafe { CStr::from_ptr(mlx_sys::rails_build_key()) };
+    key.to_str().expect("a key is hexadecimal digits")
+}

@@ -1,0 +1,194 @@
+//! Where sources, tools and builds live: outside every clone, by content.
+//!
+//! ```text
+//! <root>/
+//!   .lock            shared by every process that uses the store, exclusive for
+//!                    the one that collects
+//!   CACHEDIR.TAG     backup programs leave the store out
+//!   sources/<tree>/  a verified or patched source tree
+//!   tools/<key>/     CMake, Ninja, libclang, OpenBLAS ...
+//!   builds/<key>/    prefix/, build.log, manifest.json
+//!   series/<key>     a note: which tree a patch series gave
+//!   work/<key>/      Ninja's folder
+//!   tmp/             what is being made, and what is being deleted
+//!   locks/           one file for each entry that was ever made here
+//! ```
+//!
+//! Three rules keep an entry from being wrong:
+//!
+//! 1. **An entry is whole or absent.** It is made in `tmp/` and appears by rename.
+//!    It disappears by rename into `tmp/` too, and is deleted there. A process that
+//!    is killed at any moment leaves no half entry under a name.
+//! 2. **One lock for each entry**, which follows from its kind and key.
+//!    [`Shared::make`] alone takes it, checks the entry, moves a broken one away,
+//!    makes and publishes. What a process read before it had the lock, it reads again.
+//! 3. **Readers count.** A process holds `.lock` shared for as long as it uses the
+//!    store ([`Shared`]), so [`Store::collect`] cannot remove what it runs on.
+//!    Nothing but `collect` and `make` removes anything.
+//!
+//! The locks are those of [`File::lock`](std::fs::File::lock). The system frees them
+//! when a process ends, however it ends. Other file systems than local ones may not
+//! have them; the store then reports an error.
+//!
+//! `work/` is the exception from the first rule: Ninja changes it in place, under its
+//! lock, and checks what it finds there.
+
+#![forbid(unsafe_code)]
+
+mod collect;
+mod disk;
+mod error;
+mod lock;
+mod make;
+mod place;
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+pub use collect::Freed;
+pub use error::{Error, MAKE_ROOM, Result, hint};
+pub use lock::{Lock, Shared, Wait};
+pub use make::{Entry, Scratch};
+pub use place::STORE_ENV;
+
+/// A folder of entries that are named by their content or by their inputs.
+///
+/// The value only says where the store is. Nothing is created, and nothing can fail,
+/// before the first use.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// Absent when the environment names no place.
+    root: Option<PathBuf>,
+}
+
+impl Store {
+    /// `$MLX_RAILS_STORE`, else `mlx-rails` in the user's cache folder
+    /// (`$XDG_CACHE_HOME`, `~/Library/Caches` or `~/.cache`).
+    pub fn open() -> Self {
+        Store {
+            root: place::of_user(),
+        }
+    }
+
+    /// A store at a given place.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Store {
+            root: Some(root.into()),
+        }
+    }
+
+    /// The store's folder, which need not exist.
+    ///
+    /// # Errors
+    /// [`Error::NoPlace`] when the environment names none.
+    pub fn root(&self) -> Result<&Path> {
+        self.root.as_deref().ok_or(Error::NoPlace)
+    }
+
+    /// Where the entry `key` of `kind` is or would be.
+    ///
+    /// # Errors
+    /// [`Error::NoPlace`].
+    pub fn entry(&self, kind: Kind, key: &str) -> Result<PathBuf> {
+        Ok(self.root()?.join(kind.folder()).join(key))
+    }
+
+    /// Whether the store has something at the entry's name.
+    pub fn holds(&self, kind: Kind, key: &str) -> bool {
+        self.entry(kind, key).is_ok_and(|path| disk::exists(&path))
+    }
+
+    /// The keys of a kind's entries, sorted. Files that do not belong to the store, such
+    /// as Finder's `.DS_Store`, are no entries.
+    pub fn keys(&self, kind: Kind) -> Vec<String> {
+        let Ok(folder) = self.entry(kind, "") else {
+            return Vec::new();
+        };
+        let mut keys: Vec<String> = disk::names(&folder)
+            .into_iter()
+            .filter(|name| is_key(name))
+            .filter(|name| kind.holds_notes() != folder.join(name).is_dir())
+            .collect();
+        keys.sort();
+        keys
+    }
+
+    /// What a note says (see [`Shared::note`]), or nothing when there is none.
+    pub fn noted(&self, kind: Kind, key: &str) -> Option<String> {
+        std::fs::read_to_string(self.entry(kind, key).ok()?).ok()
+    }
+}
+
+/// What an entry of the store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A source tree, named by its git tree id.
+    Source,
+    /// A set of tools, named by the hash of its requirements.
+    Tools,
+    /// A build, named by the hash of its inputs.
+    Build,
+    /// A note: the tree that a patch series gave, named by the hash of tree and patches.
+    Series,
+    /// A build's folder of objects, named by what builds must share to share it.
+    Work,
+    /// What a process was making or deleting when it was killed.
+    Scratch,
+}
+
+impl Kind {
+    /// All kinds, in the order in which a report lists them.
+    pub const ALL: [Kind; 6] = [
+        Kind::Source,
+        Kind::Tools,
+        Kind::Build,
+        Kind::Series,
+        Kind::Work,
+        Kind::Scratch,
+    ];
+
+    /// The folder below the store's root.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Kind::Source => "sources",
+            Kind::Tools => "tools",
+            Kind::Build => "builds",
+            Kind::Series => "series",
+            Kind::Work => "work",
+            Kind::Scratch => "tmp",
+        }
+    }
+
+    /// One entry of this kind, in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Source => "source tree",
+            Kind::Tools => "tool set",
+            Kind::Build => "build",
+            Kind::Series => "patched tree",
+            Kind::Work => "work folder",
+            Kind::Scratch => "scratch folder",
+        }
+    }
+
+    /// Whether its entries are files rather than folders.
+    fn holds_notes(self) -> bool {
+        self == Kind::Series
+    }
+}
+
+/// A SHA-256 in hex.
+pub fn sha256(content: impl AsRef<[u8]>) -> String {
+    Sha256::digest(content)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Whether `key` names one entry on every disk: a disk that does not tell upper case from
+/// lower case would otherwise hold two entries, or two locks, under one name.
+fn is_key(key: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !key.is_empty() && key.chars().all(allowed)
+}

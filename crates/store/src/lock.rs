@@ -1,0 +1,204 @@
+//! Who may use the store, and who alone may make an entry.
+
+use std::{
+    fmt,
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    Error, Kind, Store,
+    error::{IoContext, Result},
+    is_key,
+};
+
+/// Between two looks at a lock that another process holds.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The lock file of the store as a whole.
+const USE: &str = ".lock";
+
+/// By this line at its start, backup programs know a folder that they may leave out
+/// (<https://bford.info/cachedir/>).
+const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+                   # This folder is a cache of mlx-rails: `cargo xtask gc` frees it.\n\
+                   # For information about cache directory tags, see:\n\
+                   #\thttps://bford.info/cachedir/\n";
+
+/// What a caller does about other processes, and while another process holds a lock that it wants.
+#[derive(Clone, Copy)]
+pub struct Wait<'a> {
+    /// Gets one sentence when the wait begins, and one when an entry is broken.
+    pub note: &'a dyn Fn(&str),
+    /// Looked at several times a second; the wait ends with [`Error::Stopped`] when true.
+    pub stop: &'a dyn Fn() -> bool,
+}
+
+impl Wait<'static> {
+    /// Says nothing and waits for as long as it takes.
+    pub fn silently() -> Self {
+        Wait {
+            note: &|_| {},
+            stop: &|| false,
+        }
+    }
+}
+
+impl fmt::Debug for Wait<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wait")
+    }
+}
+
+impl Wait<'_> {
+    fn until(&self, what: &str, mut locked: impl FnMut() -> Result<bool>) -> Result<()> {
+        let mut is_noted = false;
+        while !locked()? {
+            if !is_noted {
+                (self.note)(&format!("waiting for another process that {what}"));
+                is_noted = true;
+            }
+            if (self.stop)() {
+                return Err(Error::Stopped);
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+}
+
+/// The right to use the store: nothing is collected for as long as a clone of it lives.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    store: Store,
+    root: PathBuf,
+    _held: Arc<Lock>,
+}
+
+/// The right of one process to use a name alone; it ends on drop and with the process.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that another thread is starting has a copy of the
+        // descriptor until it runs its own program.
+        let _ = self.file.unlock();
+    }
+}
+
+impl Store {
+    /// Begins to use the store, which is made when it does not exist. Waits while another
+    /// process collects.
+    ///
+    /// # Errors
+    /// [`Error::NoPlace`]; [`Error::Io`] when the store cannot be made or locked;
+    /// [`Error::Stopped`].
+    pub fn share(&self, wait: &Wait<'_>) -> Result<Shared> {
+        let root = self.root()?;
+        fs::create_dir_all(root).at("create", root)?;
+        let path = root.join(USE);
+        let file = lock_file(&path)?;
+        wait.until("frees the store", || {
+            is_locked(file.try_lock_shared(), &path)
+        })?;
+        let held = Lock { file };
+        mark(&root.join("CACHEDIR.TAG"));
+        Ok(Shared {
+            store: self.clone(),
+            root: root.to_path_buf(),
+            _held: Arc::new(held),
+        })
+    }
+
+    /// Excludes every other process from the store.
+    pub(crate) fn seize(&self) -> Result<Lock> {
+        let root = self.root()?;
+        let path = root.join(USE);
+        let file = lock_file(&path)?;
+        if is_locked(file.try_lock(), &path)? {
+            Ok(Lock { file })
+        } else {
+            Err(Error::InUse {
+                root: root.to_path_buf(),
+            })
+        }
+    }
+}
+
+impl Shared {
+    /// The store that is used.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The store's folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Waits until no other process, and no other thread of this one, has the lock of the
+    /// entry `key` of `kind`.
+    ///
+    /// [`Shared::make`] takes the lock of what it makes by itself. A lock taken here is for
+    /// what several entries share: a work folder, or a note with the tree that it names.
+    ///
+    /// # Errors
+    /// [`Error::BadKey`]; [`Error::Io`] when the store cannot be written;
+    /// [`Error::Stopped`].
+    pub fn lock(&self, kind: Kind, key: &str, wait: &Wait<'_>) -> Result<Lock> {
+        if !is_key(key) {
+            return Err(Error::BadKey { key: key.into() });
+        }
+        let locks = self.root.join("locks");
+        fs::create_dir_all(&locks).at("create", &locks)?;
+        let path = locks.join(format!("{}-{key}", kind.folder()));
+        let file = lock_file(&path)?;
+        let what = format!("makes the {} {key}", kind.name());
+        wait.until(&what, || is_locked(file.try_lock(), &path))?;
+        Ok(Lock { file })
+    }
+}
+
+/// Marks the store as a cache. A store that cannot be written is used without a mark.
+fn mark(tag: &Path) {
+    let signature = TAG.lines().next().unwrap_or_default();
+    // A process that was killed may have left half of the file.
+    let is_marked = fs::read_to_string(tag).is_ok_and(|text| text.starts_with(signature));
+    if !is_marked {
+        let _ = fs::write(tag, TAG);
+    }
+}
+
+/// Opens a lock file, made when it is not there. One that this user may only read can be
+/// locked as well: a store that somebody else fills can be used.
+fn lock_file(path: &Path) -> Result<File> {
+    let mut options = File::options();
+    options.create(true).append(true);
+    match options.open(path) {
+        Err(error) if is_read_only(&error) && path.exists() => File::open(path),
+        opened => opened,
+    }
+    .at("open", path)
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+    )
+}
+
+fn is_locked(tried: Result<(), TryLockError>, path: &Path) -> Result<bool> {
+    match tried {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error).at("lock", path),
+    }
+}

@@ -1,0 +1,326 @@
+//! The command line of `cargo xtask bench`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{
+    Args, ValueEnum,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
+use rail_bench::{
+    Options, Settings, model::Preset, plan::DEFAULTS, protocol::Strategy, sweep::CableCounts,
+};
+use rail_matrix::{Backend, Frames, Rig, units::parse_seconds};
+use toolchain::{DEFAULT_PIN, series::Series};
+
+use crate::flags::RigFile;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench
+      Every cell of the embedded rig, on the patched default pin.
+  cargo xtask bench --series stock --strategy pp
+      See the defect that the patches mend: pp hangs over two and three cables.
+  cargo xtask bench --strategy tp --backend ring -p 512 -r 10 --out-dir out
+      What prefill gains by each cable, with more samples, kept in files.
+  cargo xtask bench --rig rig.toml --cables 1,4 --frames big --format json
+      A rig of your own, over one and four cables, for a program to read.";
+
+/// Measure decoding over one, two and more cables, and check every token.
+///
+/// Runs a decoder-only transformer, one process a node, in every cell of
+/// strategy x backend x cables, and once on a single process. A cell passes when
+/// all its tokens equal the single process's. Exits with 0 when every cell
+/// passes and with 1 when one does not.
+///
+/// Ctrl-C ends it with what was measured: the reports are written and printed, and
+/// the cells that are missing are marked. A repeat measures every cell again.
+#[derive(Debug, Clone, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Bench {
+    #[command(flatten)]
+    pub rig: RigFile,
+
+    /// Cables between two nodes, as 3, 1,3 or 1..3 [default: 1 to all the rig
+    /// has]. A ring is also run over 1, to measure gains against; a mesh uses 1
+    /// whatever is asked
+    #[arg(long, value_name = "COUNTS", help_heading = "What is swept")]
+    pub cables: Option<CableCounts>,
+
+    /// How the model is spread over the nodes
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "tp,pp",
+        value_name = "LIST",
+        value_parser = strategies(),
+        help_heading = "What is swept"
+    )]
+    pub strategy: Vec<Strategy>,
+
+    /// How jaccl connects the nodes
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "mesh,ring",
+        value_name = "LIST",
+        value_parser = backends(),
+        help_heading = "What is swept"
+    )]
+    pub backend: Vec<Backend>,
+
+    /// The largest message jaccl sends in one piece
+    #[arg(long, value_name = "FRAMES", default_value_t = DEFAULTS.frames, value_parser = frames(), help_heading = "What is swept")]
+    pub frames: Frames,
+
+    /// The pinned MLX to build and run
+    #[arg(long, value_name = "PIN", default_value = DEFAULT_PIN, help_heading = "What is run")]
+    pub mlx: String,
+
+    /// Which patches the build has. Stock jaccl hangs in pp over two or more cables
+    #[arg(long, value_name = "SERIES", default_value_t, value_parser = series(), help_heading = "What is run")]
+    pub series: Series,
+
+    /// The model
+    #[arg(
+        long,
+        value_name = "PRESET",
+        default_value = DEFAULTS.model.name,
+        value_parser = presets(),
+        help_heading = "What is run"
+    )]
+    pub model: Preset,
+
+    /// Length of the prompt
+    #[arg(short, long, value_name = "N", default_value_t = DEFAULTS.prompt_tokens, value_parser = at_least_one, help_heading = "What is run")]
+    pub prompt_tokens: usize,
+
+    /// Tokens to generate in a run
+    #[arg(short, long, value_name = "N", default_value_t = DEFAULTS.generation_tokens, value_parser = at_least_one, help_heading = "What is run")]
+    pub gen_tokens: usize,
+
+    /// Measured runs of a cell
+    #[arg(short, long, value_name = "N", default_value_t = DEFAULTS.repeat, value_parser = at_least_one, help_heading = "What is run")]
+    pub repeat: usize,
+
+    /// Runs of a cell before the measured ones
+    #[arg(long, value_name = "N", default_value_t = DEFAULTS.warmup, help_heading = "What is run")]
+    pub warmup: usize,
+
+    /// How long all ranks may be silent before the cell counts as hung, such as
+    /// "20 s" or "500 ms"; a number alone is seconds. This is for the longest
+    /// step, not for a cell: slow cells are left to finish
+    #[arg(long, value_name = "TIME", default_value = "20 s", value_parser = timeout, help_heading = "What is run")]
+    pub timeout: Duration,
+
+    /// Measure a rig with a dead or crossed rail too. Otherwise every rail is tried
+    /// first, as `preflight` does, and such a rig is refused
+    #[arg(long, help_heading = "What is run")]
+    pub no_preflight: bool,
+
+    /// What to print on stdout
+    #[arg(long, value_enum, default_value_t, help_heading = "What is reported")]
+    pub format: Format,
+
+    /// Where bench.json, bench.md and bench.csv are written [default:
+    /// target/bench/PIN-SERIES in the checkout]
+    #[arg(long, value_name = "DIR", help_heading = "What is reported")]
+    pub out_dir: Option<PathBuf>,
+}
+
+impl Bench {
+    /// What the library is to do over a rig.
+    pub fn options(&self, rig: Rig) -> Options {
+        let mut limits = DEFAULTS.limits;
+        limits.silence = self.timeout;
+        Options {
+            rig,
+            strategies: self.strategy.clone(),
+            backends: self.backend.clone(),
+            cables: self.cables.clone(),
+            settings: Settings {
+                model: self.model,
+                prompt_tokens: self.prompt_tokens,
+                generation_tokens: self.gen_tokens,
+                warmup: self.warmup,
+                repeat: self.repeat,
+                frames: self.frames,
+                limits,
+                ..DEFAULTS
+            },
+        }
+    }
+}
+
+/// What a report is printed as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// A Markdown table with notes
+    #[default]
+    Md,
+    /// Everything, samples included
+    Json,
+    /// A row a cell, medians only
+    Csv,
+}
+
+/// One of these values by its name, each with what it is for.
+fn one_of<T: Copy + Send + Sync + 'static>(
+    values: impl IntoIterator<Item = (T, &'static str)>,
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    let (values, helps): (Vec<T>, Vec<&str>) = values.into_iter().unzip();
+    let names = values.iter().zip(helps);
+    let names = names.map(|(value, help)| PossibleValue::new(name(*value)).help(help));
+    PossibleValuesParser::new(names.collect::<Vec<_>>()).map(move |text| {
+        let mut values = values.iter().copied();
+        let named = values.find(|value| name(*value) == text);
+        named.expect("the parser lets only these names pass")
+    })
+}
+
+fn strategies() -> impl TypedValueParser<Value = Strategy> {
+    let help = |strategy| match strategy {
+        Strategy::Tp => "Tensor parallel: each layer is split, two all-reduces a layer",
+        Strategy::Pp => {
+            "Pipeline parallel: consecutive layers a rank, activations sent forward, one \
+             all-gather a token"
+        }
+        Strategy::Single => "",
+    };
+    let values = Strategy::SPREAD.map(|strategy| (strategy, help(strategy)));
+    one_of(values, Strategy::name)
+}
+
+fn backends() -> impl TypedValueParser<Value = Backend> {
+    let help = |backend| match backend {
+        Backend::Mesh => "Every rank to every other, over the first cable of each pair",
+        Backend::Ring => "Every rank to its two neighbours, over all their cables",
+    };
+    let values = Backend::ALL.map(|backend| (backend, help(backend)));
+    one_of(values, Backend::name)
+}
+
+fn frames() -> impl TypedValueParser<Value = Frames> {
+    let help = |frames| match frames {
+        Frames::Small => "4 KiB",
+        Frames::Big => "Up to 512 KiB, as on macOS 26.3 and later",
+    };
+    one_of(Frames::ALL.map(|it| (it, help(it))), Frames::name)
+}
+
+fn series() -> impl TypedValueParser<Value = Series> {
+    let help = |series| match series {
+        Series::Stock => "None that change what jaccl does",
+        Series::Patched => "The pin's whole series",
+    };
+    let values = [Series::Stock, Series::Patched].map(|series| (series, help(series)));
+    one_of(values, Series::name)
+}
+
+fn presets() -> impl TypedValueParser<Value = Preset> {
+    let values = Preset::ALL.iter().map(|preset| (*preset, preset.purpose));
+    one_of(values, |preset| preset.name)
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("write 1 or more".to_owned()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("write a whole number, 1 or more".to_owned()),
+    }
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    match parse_seconds(text) {
+        Ok(Duration::ZERO) => Err("it must be greater than 0".to_owned()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use rail_bench::Plan;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        bench: Bench,
+    }
+
+    fn parse(line: &str) -> Result<Bench, clap::Error> {
+        let words = std::iter::once("bench").chain(line.split_whitespace());
+        Ok(Cli::try_parse_from(words)?.bench)
+    }
+
+    #[test]
+    fn the_defaults_are_the_librarys() {
+        let plan = |options| format!("{:?}", Plan::new(options).unwrap());
+        let flags = parse("").unwrap().options(Rig::embedded());
+        assert_eq!(plan(flags), plan(Options::default()));
+    }
+
+    #[test]
+    fn every_flag_reaches_the_library() {
+        let long = parse(
+            "--cables 1..3 --strategy pp --backend ring --mlx 0.31.2 --series stock \
+             --model qwen3-tiny --prompt-tokens 9 --gen-tokens 8 --repeat 7 --warmup 0 \
+             --frames big --timeout 2500ms --format json --out-dir out --rig rig.toml \
+             --no-preflight",
+        )
+        .unwrap();
+        assert_eq!((&*long.mlx, long.series), ("0.31.2", Series::Stock));
+        assert!(long.no_preflight && long.format == Format::Json);
+        assert_eq!(long.rig.file, Some("rig.toml".into()));
+        assert_eq!(long.out_dir, Some("out".into()));
+        let options = long.options(Rig::embedded());
+        assert_eq!(options.strategies, [Strategy::Pp]);
+        assert_eq!(options.backends, [Backend::Ring]);
+        assert_eq!(options.cables, Some("1..3".parse().unwrap()));
+        let settings = options.settings;
+        assert_eq!(settings.model.name, "qwen3-tiny");
+        let counts = [
+            settings.prompt_tokens,
+            settings.generation_tokens,
+            settings.repeat,
+            settings.warmup,
+        ];
+        assert_eq!(counts, [9, 8, 7, 0]);
+        assert_eq!(settings.frames, Frames::Big);
+        assert_eq!(settings.limits.silence, Duration::from_millis(2500));
+
+        let short = parse("-p 9 -g 8 -r 7 --timeout 3").unwrap();
+        let counts = [short.prompt_tokens, short.gen_tokens, short.repeat];
+        assert_eq!(counts, [9, 8, 7]);
+        assert_eq!(short.timeout, Duration::from_secs(3));
+    }
+
+    #[test]
+    fn bad_values_are_named_with_the_remedy() {
+        let cases = [
+            ("-g 0", "'0' for '--gen-tokens <N>': write 1 or more"),
+            ("-p 0", "'0' for '--prompt-tokens <N>': write 1 or more"),
+            ("-p many", "write a whole number, 1 or more"),
+            ("-r 0", "'0' for '--repeat <N>'"),
+            ("--timeout 0", "it must be greater than 0"),
+            ("--timeout inf", "a number and a unit out of ns, us, ms, s"),
+            ("--cables 0", "a cell needs at least 1 cable"),
+            ("--cables 3..1", "write the smaller number first"),
+            ("--cables two", "write numbers of cables as 3, 1,3 or 1..3"),
+            (
+                "--model gpt",
+                "[possible values: qwen3-wide, qwen3-wide-4bit, qwen3-tiny]",
+            ),
+            ("--strategy single", "[possible values: tp, pp]"),
+            ("--backend none", "[possible values: mesh, ring]"),
+            ("--series mine", "[possible values: stock, patched]"),
+        ];
+        for (line, said) in cases {
+            let message = parse(line).unwrap_err().to_string();
+            assert!(message.contains(said), "{line}: {message}");
+        }
+    }
+}

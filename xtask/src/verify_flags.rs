@@ -1,0 +1,276 @@
+//! The flags of `cargo xtask verify`. Every field of a case is one.
+
+use std::{num::NonZeroUsize, path::PathBuf};
+
+use clap::{
+    Args, ValueEnum,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
+use rail_verify::{
+    case::{Backend, Direction, Dtype, Frames, Op},
+    selection::{Level, Selection, SelectionError, ranks, wires},
+};
+use toolchain::series::Series;
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// Tables, and what to do
+    #[default]
+    Md,
+    /// One object, with its schema
+    Json,
+}
+
+/// What is verified, and how far.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "A failure is reported with the flags that run just it again. Flags that are left \
+                  out of such a selection take every value of the level.\n\nExit codes: 0 every case of \
+                  every variant passed, 1 some did not or the selection is empty, 130 interrupted: the \
+                  report has what was found by then."
+)]
+pub struct Verify {
+    /// The pins to verify, folders below patches/, or all [default: the default pin]
+    #[arg(long, value_name = "PIN,...", value_delimiter = ',')]
+    pub mlx: Vec<String>,
+    /// Which patches a build has
+    #[arg(
+        long,
+        value_name = "SERIES,...",
+        value_delimiter = ',',
+        default_value = "patched",
+        value_parser = one_of([
+            (Series::Stock, "stock", "Upstream's behaviour"),
+            (Series::Patched, "patched", "The whole series"),
+        ])
+    )]
+    pub series: Vec<Series>,
+    /// How much is tried
+    #[arg(long, value_name = "LEVEL", default_value = "quick", value_parser = one_of([
+        (Level::Quick, "quick", "Two to three minutes a variant: every operation and setting, few lengths"),
+        (Level::Full, "full", "Half an hour a variant at most: every boundary, every dtype"),
+        (Level::Soak, "soak", "Random sequences until Ctrl-C or --minutes"),
+    ]))]
+    pub level: Level,
+    /// Prove every patch: without it the cases of its X-Verdicts fail as it says, with it they pass
+    #[arg(long, conflicts_with_all = [
+        "series", "level", "minutes", "op", "backend", "ranks", "wires", "bytes", "dtype",
+        "frames", "direction", "in_place", "seed", "filter",
+    ])]
+    pub each_patch: bool,
+    /// Only these patches
+    #[arg(
+        long,
+        value_name = "NAME,...",
+        value_delimiter = ',',
+        requires = "each_patch"
+    )]
+    pub patch: Vec<String>,
+    /// Which cases
+    #[command(flatten)]
+    pub selection: SelectionFlags,
+    /// Groups of ranks at once [default: one for every four processors]
+    #[arg(long, value_name = "N")]
+    pub groups: Option<NonZeroUsize>,
+    /// End a soak after this many minutes
+    #[arg(long, value_name = "N")]
+    pub minutes: Option<NonZeroUsize>,
+    /// How the verdicts are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Also write the report into this folder: verify.json, verify.md and verify.html, or
+    /// verify-patches.json and verify-patches.md with --each-patch
+    #[arg(long, value_name = "DIR")]
+    pub out_dir: Option<PathBuf>,
+}
+
+/// Flags that do not go together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FlagsError {
+    /// An end for what ends by itself.
+    #[error("--minutes ends a soak, and the level is {}; leave it out, or add --level soak", .0.name())]
+    Minutes(Level),
+    /// What the level cannot obey.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
+}
+
+impl Verify {
+    /// Refuses flags that would change nothing.
+    ///
+    /// # Errors
+    /// Names the first one.
+    pub fn check(&self) -> Result<(), FlagsError> {
+        match self.level {
+            Level::Soak => Ok(self.selection.selection().check_soak()?),
+            level if self.minutes.is_some() => Err(FlagsError::Minutes(level)),
+            Level::Quick | Level::Full => Ok(()),
+        }
+    }
+}
+
+/// Which cases of a level are run. What is empty takes every value of the level.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Which cases")]
+pub struct SelectionFlags {
+    /// send, recv, all_sum, all_max, all_min, all_gather, sum_scatter, barrier, sequence, init, or a condition
+    #[arg(long, value_name = "OP,...", value_delimiter = ',')]
+    pub op: Vec<Op>,
+    /// How jaccl uses the cables
+    #[arg(long, value_name = "BACKEND,...", value_delimiter = ',', value_parser = names(Backend::ALL, Backend::name))]
+    pub backend: Vec<Backend>,
+    /// Ranks, 2 to 8
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = ranks)]
+    pub ranks: Vec<usize>,
+    /// Cables between each two ranks, 1 to 4
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = wires)]
+    pub wires: Vec<usize>,
+    /// Lengths instead of the level's; for sequence the longest of a step
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    pub bytes: Vec<usize>,
+    /// bool, i8 to i64, u8 to u64, f16, bf16, f32, f64, c64
+    #[arg(long, value_name = "DTYPE,...", value_delimiter = ',')]
+    pub dtype: Vec<Dtype>,
+    /// small (4 KiB), big (up to 512 KiB)
+    #[arg(long, value_name = "MODE,...", value_delimiter = ',', value_parser = names(Frames::ALL, Frames::name))]
+    pub frames: Vec<Frames>,
+    /// From rank to rank, as 0->1; all for collectives
+    #[arg(long, value_name = "DIRECTION,...", value_delimiter = ',')]
+    pub direction: Vec<Direction>,
+    /// Whether the input lies where the output goes
+    #[arg(long, value_name = "BOOL,...", value_delimiter = ',')]
+    pub in_place: Vec<bool>,
+    /// Sequences by number instead of the level's; the first one of a soak
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    pub seed: Vec<u64>,
+    /// Only cases whose line has all of these words, as "ring wires=3 f32"
+    #[arg(long, value_name = "WORDS")]
+    pub filter: Option<String>,
+}
+
+impl SelectionFlags {
+    /// What they select.
+    pub fn selection(&self) -> Selection {
+        let flags = self.clone();
+        Selection {
+            op: flags.op,
+            backend: flags.backend,
+            ranks: flags.ranks,
+            wires: flags.wires,
+            bytes: flags.bytes,
+            dtype: flags.dtype,
+            frames: flags.frames,
+            direction: flags.direction,
+            in_place: flags.in_place,
+            seed: flags.seed,
+            filter: flags.filter,
+        }
+    }
+}
+
+/// Reads one of a few values by name; the help has what each means.
+fn one_of<T, const N: usize>(
+    values: [(T, &'static str, &'static str); N],
+) -> impl TypedValueParser<Value = T>
+where
+    T: Clone + Send + Sync + 'static,
+{
+    let known = values
+        .iter()
+        .map(|(_, name, help)| PossibleValue::new(*name).help(*help));
+    PossibleValuesParser::new(known.collect::<Vec<_>>()).map(move |read| {
+        let named = values.iter().find(|(_, name, _)| *name == read);
+        named.expect("clap lets known names through").0.clone()
+    })
+}
+
+/// Reads one of a few values by the name that it has itself.
+fn names<T, const N: usize>(
+    values: [T; N],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(values.map(name)).map(move |read| {
+        let named = values.into_iter().find(|value| name(*value) == read);
+        named.expect("clap lets known names through")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        verify: Verify,
+    }
+
+    fn parse(flags: &str) -> Result<Verify, String> {
+        let words = ["verify"].into_iter().chain(flags.split_whitespace());
+        let flags = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
+        flags.verify.check().map_err(|error| error.to_string())?;
+        Ok(flags.verify)
+    }
+
+    /// Each flag works or is refused by name.
+    #[test]
+    fn flags_that_would_change_nothing_are_refused() {
+        for (flags, part) in [
+            ("--minutes 5", "--minutes"),
+            ("--minutes 5 --level full", "--level soak"),
+            ("--level soak --dtype f32", "--dtype"),
+            ("--level soak --filter ring", "--filter"),
+            ("--level soak --op recv", "--op"),
+            ("--patch ring-recv-prefill", "--each-patch"),
+            ("--each-patch --op recv", "--op"),
+            ("--each-patch --backend ring", "--backend"),
+            ("--each-patch --ranks 2", "--ranks"),
+            ("--each-patch --wires 2", "--wires"),
+            ("--each-patch --bytes 2", "--bytes"),
+            ("--each-patch --dtype u8", "--dtype"),
+            ("--each-patch --frames big", "--frames"),
+            ("--each-patch --direction all", "--direction"),
+            ("--each-patch --in-place true", "--in-place"),
+            ("--each-patch --seed 1", "--seed"),
+            ("--each-patch --filter ring", "--filter"),
+            ("--each-patch --series stock", "--series"),
+            ("--each-patch --level full", "--level"),
+            ("--each-patch --minutes 1", "--minutes"),
+            ("--op receive", "recv, all_sum"),
+            ("--level huge", "[possible values: quick, full, soak]"),
+            ("--series upstream", "[possible values: stock, patched]"),
+            ("--backend torus", "[possible values: mesh, ring]"),
+            ("--ranks 9", "expected 2 to 8 ranks"),
+        ] {
+            let error = parse(flags).expect_err(flags);
+            assert!(error.contains(part), "{flags}: {error}");
+        }
+        for flags in [
+            "",
+            "--level soak --minutes 5 --op sequence --backend mesh,ring --seed 7",
+            "--each-patch --patch ring-recv-prefill --mlx all --out-dir report",
+            "--op recv --direction 0->1 --in-place false --groups 2",
+        ] {
+            parse(flags).unwrap_or_else(|error| panic!("{flags}: {error}"));
+        }
+    }
+
+    /// The line below a failure is read by the command line and by the library alike.
+    #[test]
+    fn flags_select_what_the_library_reads_from_them() {
+        let flags = "--op recv,send --backend ring --ranks 2,3 --wires 3 --bytes 12288 --dtype u8 \
+                     --frames small --direction 0->1,all --in-place false,true --seed 4 --filter ring";
+        let words: Vec<String> = flags.split_whitespace().map(str::to_owned).collect();
+        let read = parse(flags).expect("flags").selection.selection();
+        assert_eq!(Selection::parse(&words), Ok(read));
+        for flag in Selection::FLAGS {
+            assert!(flags.contains(flag), "{flag}");
+        }
+    }
+}
