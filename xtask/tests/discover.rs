@@ -6,7 +6,7 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process, thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use assert_cmd::Command;
@@ -249,9 +249,20 @@ fn a_node_that_cannot_be_asked_is_named_with_what_to_do() {
 
 #[test]
 fn ctrl_c_ends_it_as_interrupted() {
+    // As a terminal does: to everything in the group.
+    end_as_interrupted("-INT", "-");
+}
+
+/// As a service manager does: to it alone, which must not wait for the nodes.
+#[test]
+fn a_signal_to_it_alone_ends_it_as_interrupted() {
+    end_as_interrupted("-TERM", "");
+}
+
+fn end_as_interrupted(signal: &str, to: &str) {
     let nodes = Nodes::new();
     let asked = nodes.path("asked");
-    let waits = format!("#!/bin/sh\n: > '{}'\nexec sleep 60\n", asked.display());
+    let waits = format!("#!/bin/sh\n: > '{}'\nexec sleep 600\n", asked.display());
     script(&nodes.path("nodes/mini"), "uname", &waits);
     let path = format!("{}:/usr/bin:/bin", nodes.path("bin").display());
     let mut child = process::Command::new(env!("CARGO_BIN_EXE_xtask"))
@@ -266,13 +277,20 @@ fn ctrl_c_ends_it_as_interrupted() {
         assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
         thread::sleep(Duration::from_millis(10));
     }
-    // As a terminal does: to everything that it started.
-    let group = format!("-{}", child.id());
+    let target = format!("{to}{}", child.id());
     let sent = process::Command::new("kill")
-        .args(["-INT", "--", &group])
+        .args([signal, "--", &target])
         .status();
     assert!(sent.unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(120), "it waits");
+        thread::sleep(Duration::from_millis(10));
+    };
+    assert_eq!(status.code(), Some(130));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `cargo xtask matrix discover`: asks the nodes themselves, over the system's `ssh`.
 
-use std::{collections::HashMap, thread};
+use std::{collections::HashMap, io, thread};
 
 use launch::{Captured, Death, Launcher};
 use rail_matrix::read::{self, HostReport, ReportKind, System};
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What `ssh` exits with when it, and not what it ran, failed.
-const SSH_FAILED: Death = Death::Exited(255);
+const SSH_FAILED: i32 = 255;
 
 /// A node that could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ pub enum DiscoverError {
     NotStarted {
         program: &'static str,
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     #[error("cannot reach '{host}': {said}")]
     Unreachable { host: String, said: String },
@@ -88,7 +88,7 @@ pub fn run(launcher: &Launcher, flags: &flags::Discover) -> Result {
     terminal.step("Asking", &flags.hosts.join(", "));
     let asked = ask_all(launcher, &terminal, &flags.hosts);
     terminal.finish();
-    // One node's failure may be seen before another's interruption.
+    // Of several nodes one may have failed before the caller asked to stop.
     launcher.cancel().check()?;
     let hosts = asked?;
     if let Some(folder) = &flags.save {
@@ -217,14 +217,16 @@ impl<'a> Node<'a> {
         };
         let program = if local { "sh" } else { "ssh" };
         output::command(&cmd);
-        let what = format!("asking {host}");
-        let output = launch::output(self.launcher, &what, cmd).map_err(|error| match error {
-            launch::Error::Start { source, .. } => {
-                Failure::from(DiscoverError::NotStarted { program, source })
+        let what = format!("asking '{host}'");
+        let output = match launch::output(self.launcher, &what, cmd) {
+            Ok(output) => output,
+            Err(launch::Error::Start { source, .. }) => {
+                return Err(DiscoverError::NotStarted { program, source }.into());
             }
-            error => error.into(),
-        })?;
-        if !local && output.death == SSH_FAILED {
+            Err(launch::Error::Interrupted(interrupted)) => return Err(interrupted.into()),
+            Err(other) => return Err(Failure::ours(other)),
+        };
+        if !local && output.death == Death::Exited(SSH_FAILED) {
             let unreachable = DiscoverError::Unreachable {
                 host: host.to_owned(),
                 said: said(&output),
@@ -237,7 +239,7 @@ impl<'a> Node<'a> {
 
 /// The last line of a failure, or how it ended.
 fn said(output: &Captured) -> String {
-    let text = &output.stderr;
-    let last = text.lines().rev().find(|line| !line.trim().is_empty());
-    last.map_or_else(|| output.death.to_string(), |line| line.trim().to_owned())
+    let last = output.stderr.lines().rev();
+    let last = last.map(str::trim).find(|line| !line.is_empty());
+    last.map_or_else(|| output.death.to_string(), str::to_owned)
 }
