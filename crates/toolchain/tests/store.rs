@@ -21,6 +21,7 @@ use common::{Checkout, change_line};
 use toolchain::{
     Error, Toolchain,
     build::{Build, Request},
+    driver::Driver,
     pin::Pin,
     platform::Platform,
     process::Cancel,
@@ -71,7 +72,10 @@ esac
 /// change its environment safely.
 fn with_tools(name: &str, test: impl Fn(&Checkout)) {
     if env::var_os(FOLDER).is_some() {
-        return test(&checkout());
+        let driver = Driver::Program(env!("CARGO_BIN_EXE_rails-cmake").into());
+        let mut checkout = checkout();
+        checkout.toolchain = checkout.toolchain.with_driver(driver);
+        return test(&checkout);
     }
     let folder = tempfile::tempdir().unwrap();
     let python = folder.path().join("python");
@@ -386,13 +390,7 @@ fn garbage_is_what_no_pin_needs() {
 
 #[test]
 fn nothing_is_collected_while_another_toolchain_uses_the_store() {
-    let checkout = Checkout::new();
-    checkout.write("verbs/verbs.h", "");
-    let verbs = Listing::of_folder(&checkout.path("verbs")).unwrap();
-    checkout.write("crates/toolchain/pins/verbs.lst", &verbs.to_string());
-    let pin = format!("tree = \"{}\"\n", verbs.tree_id());
-    checkout.write("crates/toolchain/pins/verbs.toml", &pin);
-    checkout.fetch_origin();
+    let checkout = checkout();
     let store = Store::at(checkout.path("store"));
     let another = toolchain::Toolchain::at(checkout.path(""), store);
     let error = another.collect_garbage(false).unwrap_err();
