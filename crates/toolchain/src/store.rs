@@ -27,6 +27,7 @@ use crate::{
     Toolchain,
     build::Request,
     compiler::Compilers,
+    doctor::{Check, Status},
     error::{Error, IoContext, Result},
     manifest::{Artefact, Component, Manifest, SCHEMA},
     pin::Pin,
@@ -49,6 +50,36 @@ pub struct Verified {
     pub path: PathBuf,
     /// What was found.
     pub outcome: Outcome,
+}
+
+impl Verified {
+    /// How many files of a broken entry the doctor names.
+    const SHOWN: usize = 3;
+
+    fn into_check(self) -> Check {
+        let remove = || Some(format!("rm -r '{}'", self.path.display()));
+        let (status, detail, remedy) = match &self.outcome {
+            Outcome::Whole => (Status::Present, "every file is as it was made".into(), None),
+            Outcome::Differs(files) => {
+                let mut detail = files[..files.len().min(Self::SHOWN)].join(", ");
+                if files.len() > Self::SHOWN {
+                    detail += &format!(" and {} more", files.len() - Self::SHOWN);
+                }
+                (Status::Broken, detail, remove())
+            }
+            Outcome::Unrecorded => (
+                Status::OnDemand,
+                "made by an older version, which wrote no listing of it".into(),
+                remove(),
+            ),
+        };
+        Check {
+            name: format!("{} {}", self.kind.name(), self.key),
+            status,
+            detail,
+            remedy,
+        }
+    }
 }
 
 /// What a comparison of an entry's files found.
@@ -174,6 +205,15 @@ impl Toolchain {
             }
         }
         requests
+    }
+
+    /// [`Toolchain::verify_store`] as lines of the doctor's report.
+    ///
+    /// # Errors
+    /// As [`Toolchain::verify_store`].
+    pub fn verify_checks(&self) -> Result<Vec<Check>> {
+        let verified = self.verify_store()?;
+        Ok(verified.into_iter().map(Verified::into_check).collect())
     }
 
     /// Holds every entry of the store against the record of its making, byte by byte.

@@ -21,6 +21,7 @@ use common::{Checkout, change_line};
 use toolchain::{
     Error, Toolchain,
     build::{Build, Request},
+    doctor::Status,
     driver::Driver,
     pin::Pin,
     platform::Platform,
@@ -332,6 +333,11 @@ fn verifying_finds_what_a_use_does_not_look_at() {
                 "include/extra.h: not in the manifest"
             ]
         );
+        let checks = checkout.toolchain.verify_checks().unwrap();
+        let broken = checks.iter().filter(|it| it.status == Status::Broken);
+        let remedies: Vec<_> = broken.filter_map(|check| check.remedy.clone()).collect();
+        assert_eq!(remedies.len(), 3, "{checks:?}");
+        assert!(remedies[1].contains(&tools.path.display().to_string()));
         fs::remove_file(tools.path.join(".listing")).unwrap();
         assert_eq!(differences(&verify())[1].1, ["unrecorded"]);
     });
