@@ -10,7 +10,10 @@ use crate::{
 };
 
 pub fn run(session: &Session, flags: &flags::Doctor) -> Result {
-    let checks = session.toolchain.doctor();
+    let mut checks = session.toolchain.doctor();
+    if flags.verify {
+        checks.extend(session.toolchain.verify_checks()?);
+    }
     if flags.format == flags::Format::Json {
         let report = json!({"schema": "mlx-rails/doctor/1", "checks": checks});
         output::json(&report)?;
@@ -20,6 +23,7 @@ pub fn run(session: &Session, flags: &flags::Doctor) -> Result {
                 Status::Present => "ok",
                 Status::OnDemand => "later",
                 Status::Missing => "MISSING",
+                Status::Broken => "BROKEN",
             };
             out!("{mark:>8}  {}: {}", check.name, check.detail)?;
             if let Some(remedy) = &check.remedy {
@@ -27,6 +31,8 @@ pub fn run(session: &Session, flags: &flags::Doctor) -> Result {
             }
         }
     }
-    let missing = checks.iter().any(|check| check.status == Status::Missing);
-    Ok(exit::passed(!missing))
+    let fails = |status| matches!(status, Status::Missing | Status::Broken);
+    Ok(exit::passed(
+        !checks.iter().any(|check| fails(check.status)),
+    ))
 }

@@ -780,6 +780,9 @@ impl From<Backend> for rail_matrix::Backend {
 
 #[derive(Args)]
 pub struct Doctor {
+    /// Also read every file of the store, and hold it against what was recorded when it was made
+    #[arg(long)]
+    pub verify: bool,
     /// How the checks are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

@@ -173,7 +173,19 @@ impl Toolchain {
     }
 
     /// What a build of `request` depends on; needs neither sources nor tools.
-    pub(crate) fn inputs(&self, request: &Request<'_>, patched_tree: ObjectId) -> Result<Inputs> {
+    fn inputs(&self, request: &Request<'_>, patched_tree: ObjectId) -> Result<Inputs> {
+        let compilers = Compilers::detect(&self.environment)?;
+        self.inputs_with(request, patched_tree, compilers)
+    }
+
+    /// As `inputs`, for a caller that asks for many builds. Detecting the compilers takes
+    /// longest.
+    pub(crate) fn inputs_with(
+        &self,
+        request: &Request<'_>,
+        patched_tree: ObjectId,
+        compilers: Compilers,
+    ) -> Result<Inputs> {
         let Request {
             pin,
             series,
@@ -208,7 +220,7 @@ impl Toolchain {
             sources,
             recipe: recipe_hash(component, &self.recipe(), &self.shim())?,
             tools: self.tools_if_present().key,
-            compilers: Compilers::detect(&self.environment)?,
+            compilers,
             options: options(
                 component,
                 sdk.as_deref(),
@@ -235,6 +247,11 @@ impl Toolchain {
     /// The build of these inputs, if the store has it whole.
     fn finished(&self, inputs: &Inputs) -> Result<Option<Build>> {
         let key = inputs.key();
+        if !self.store.holds(Kind::Build, &key) {
+            return Ok(None);
+        }
+        // What is found is used, so it must not be collected from here on.
+        self.shared()?;
         let path = self.store.entry(Kind::Build, &key)?;
         Ok(whole_build(&path, &key).map(|value| {
             Build::of_entry(Entry {

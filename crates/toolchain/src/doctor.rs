@@ -28,6 +28,8 @@ pub enum Status {
     OnDemand,
     /// It is not there, and only the user can get it.
     Missing,
+    /// It is there and was changed.
+    Broken,
 }
 
 /// One line of the doctor's report.

@@ -26,6 +26,8 @@ pub use ::store::{Freed, Kind, STORE_ENV, Scratch, Store, sha256};
 use crate::{
     Toolchain,
     build::Request,
+    compiler::Compilers,
+    doctor::{Check, Status},
     error::{Error, IoContext, Result},
     manifest::{Artefact, Component, Manifest, SCHEMA},
     pin::Pin,
@@ -48,6 +50,36 @@ pub struct Verified {
     pub path: PathBuf,
     /// What was found.
     pub outcome: Outcome,
+}
+
+impl Verified {
+    /// How many files of a broken entry the doctor names.
+    const SHOWN: usize = 3;
+
+    fn into_check(self) -> Check {
+        let remove = || Some(format!("rm -r '{}'", self.path.display()));
+        let (status, detail, remedy) = match &self.outcome {
+            Outcome::Whole => (Status::Present, "every file is as it was made".into(), None),
+            Outcome::Differs(files) => {
+                let mut detail = files[..files.len().min(Self::SHOWN)].join(", ");
+                if files.len() > Self::SHOWN {
+                    detail += &format!(" and {} more", files.len() - Self::SHOWN);
+                }
+                (Status::Broken, detail, remove())
+            }
+            Outcome::Unrecorded => (
+                Status::OnDemand,
+                "made by an older version, which wrote no listing of it".into(),
+                remove(),
+            ),
+        };
+        Check {
+            name: format!("{} {}", self.kind.name(), self.key),
+            status,
+            detail,
+            remedy,
+        }
+    }
 }
 
 /// What a comparison of an entry's files found.
@@ -107,8 +139,9 @@ impl Toolchain {
     /// all their inputs, with the compiler and the environment that the command is run in.
     ///
     /// # Errors
-    /// When a pin cannot be read; when another process uses the store, unless `dry_run`;
-    /// when something cannot be removed.
+    /// When a pin cannot be read; when there is no compiler, by which builds are current;
+    /// when another process uses the store, unless `dry_run`; when something cannot be
+    /// removed.
     pub fn collect_garbage(&self, dry_run: bool) -> Result<Vec<Freed>> {
         let needed = self.needed()?;
         let keep = |kind: Kind, key: &str| match kind {
@@ -129,13 +162,21 @@ impl Toolchain {
     fn needed(&self) -> Result<HashSet<(Kind, String)>> {
         let mut trees = vec![self.verbs_pin()?.tree];
         let mut builds = Vec::new();
+        let compilers = Compilers::detect(&self.environment)?;
         for version in Pin::versions(&self.patches_folder())? {
             let pin = self.pin(&version)?;
             trees.extend([pin.mlx.tree, pin.mlx_c.tree]);
             let patches = self.patches(&pin, Series::Patched)?;
             for (request, tree) in self.requests(&pin, &patches) {
                 trees.push(tree);
-                builds.extend(self.builds_of(&request, tree));
+                for component in [Component::Mlx, Component::Jaccl] {
+                    let request = Request {
+                        component,
+                        ..request.clone()
+                    };
+                    let inputs = self.inputs_with(&request, tree, compilers.clone())?;
+                    builds.push(inputs.key());
+                }
             }
         }
         let tools = [self.tools_if_present().key, wheel::maturin_set().key];
@@ -166,20 +207,13 @@ impl Toolchain {
         requests
     }
 
-    /// The keys of a request's builds, of MLX and of jaccl alone.
-    fn builds_of(&self, request: &Request<'_>, tree: ObjectId) -> Vec<String> {
-        [Component::Mlx, Component::Jaccl]
-            .into_iter()
-            .filter_map(|component| {
-                let request = Request {
-                    component,
-                    ..request.clone()
-                };
-                // What cannot be built here, for lack of a compiler, is not current.
-                let inputs = self.inputs(&request, tree).ok()?;
-                Some(inputs.key())
-            })
-            .collect()
+    /// [`Toolchain::verify_store`] as lines of the doctor's report.
+    ///
+    /// # Errors
+    /// As [`Toolchain::verify_store`].
+    pub fn verify_checks(&self) -> Result<Vec<Check>> {
+        let verified = self.verify_store()?;
+        Ok(verified.into_iter().map(Verified::into_check).collect())
     }
 
     /// Holds every entry of the store against the record of its making, byte by byte.

@@ -22,6 +22,8 @@ use launch::Launcher;
 use toolchain::{
     Error, Toolchain,
     build::{Build, Request},
+    doctor::Status,
+    driver::Driver,
     pin::Pin,
     platform::Platform,
     progress::Progress,
@@ -71,7 +73,10 @@ esac
 /// change its environment safely.
 fn with_tools(name: &str, test: impl Fn(&Checkout)) {
     if env::var_os(FOLDER).is_some() {
-        return test(&checkout());
+        let driver = Driver::Program(env!("CARGO_BIN_EXE_rails-cmake").into());
+        let mut checkout = checkout();
+        checkout.toolchain = checkout.toolchain.with_driver(driver);
+        return test(&checkout);
     }
     let folder = tempfile::tempdir().unwrap();
     let python = folder.path().join("python");
@@ -328,6 +333,11 @@ fn verifying_finds_what_a_use_does_not_look_at() {
                 "include/extra.h: not in the manifest"
             ]
         );
+        let checks = checkout.toolchain.verify_checks().unwrap();
+        let broken = checks.iter().filter(|it| it.status == Status::Broken);
+        let remedies: Vec<_> = broken.filter_map(|check| check.remedy.clone()).collect();
+        assert_eq!(remedies.len(), 3, "{checks:?}");
+        assert!(remedies[1].contains(&tools.path.display().to_string()));
         fs::remove_file(tools.path.join(".listing")).unwrap();
         assert_eq!(differences(&verify())[1].1, ["unrecorded"]);
     });
@@ -386,13 +396,7 @@ fn garbage_is_what_no_pin_needs() {
 
 #[test]
 fn nothing_is_collected_while_another_toolchain_uses_the_store() {
-    let checkout = Checkout::new();
-    checkout.write("verbs/verbs.h", "");
-    let verbs = Listing::of_folder(&checkout.path("verbs")).unwrap();
-    checkout.write("crates/toolchain/pins/verbs.lst", &verbs.to_string());
-    let pin = format!("tree = \"{}\"\n", verbs.tree_id());
-    checkout.write("crates/toolchain/pins/verbs.toml", &pin);
-    checkout.fetch_origin();
+    let checkout = checkout();
     let store = Store::at(checkout.path("store"));
     let another = toolchain::Toolchain::at(checkout.path(""), store);
     let error = another.collect_garbage(false).unwrap_err();
