@@ -20,6 +20,8 @@ pub fn hint(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         io::ErrorKind::PermissionDenied
         | io::ErrorKind::ReadOnlyFilesystem
+        // A file in the place of the store's folder.
+        | io::ErrorKind::AlreadyExists
         | io::ErrorKind::NotADirectory => Some("choose a writable store with MLX_RAILS_STORE=DIR"),
         io::ErrorKind::Unsupported => {
             Some("choose a store on a local disk with MLX_RAILS_STORE=DIR")
