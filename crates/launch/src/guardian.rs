@@ -1,110 +1,61 @@
-//! Ends the process groups of a launcher that is gone.
+//! Ends a process group whose launcher is gone.
 
 use std::{
-    collections::BTreeSet,
     io::{self, Write},
     os::unix::process::CommandExt,
     process::{Child, Command, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// Reads `+ GROUP` and `- GROUP` until its launcher is gone, then ends the groups that are
-/// left. The signals that a terminal sends to everything are not for it.
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// Waits for a word, or for the end of whoever could give it. The signals that are meant for
+/// the group are not for it, and the last one ends it, too.
 const SCRIPT: &str = r#"
-trap '' HUP INT TERM
-groups=' '
-while read -r sign group; do
-    case $sign in
-        +) groups="$groups$group " ;;
-        -) case $groups in
-               *" $group "*) groups="${groups%% $group *} ${groups#* $group }" ;;
-           esac ;;
-    esac
-done
-for group in $groups; do kill -s TERM -- "-$group"; done
-looks=0
-while [ $looks -lt 20 ]; do
-    alive=
-    for group in $groups; do kill -s 0 -- "-$group" && alive=yes; done
-    [ "$alive" ] || exit 0
-    sleep 0.1
-    looks=$((looks + 1))
-done
-for group in $groups; do kill -s KILL -- "-$group"; done
+trap '' HUP INT QUIT TERM
+read -r dismissed && exit
+kill -s TERM -- "-$$"
+kill -s CONT -- "-$$"
+sleep 2
+kill -s KILL -- "-$$"
 "#;
 
-#[derive(Debug, Default)]
-pub(crate) struct Guardian(Mutex<State>);
-
-#[derive(Debug, Default)]
-struct State {
-    shell: Option<Child>,
-    groups: BTreeSet<u32>,
-}
+/// The leader of a process group: a small shell that reads a pipe which nobody but its
+/// launcher holds open. It is there before the first process of the group, so that there is
+/// no moment in which the launcher may die and leave that behind.
+#[derive(Debug)]
+pub(crate) struct Guardian(Child);
 
 impl Guardian {
-    /// Takes a process group into its care.
-    pub(crate) fn watch(&self, group: u32) -> io::Result<()> {
-        let mut state = self.state();
-        state.groups.insert(group);
-        let said = match &mut state.shell {
-            Some(shell) => say(shell, '+', group),
-            None => Err(io::ErrorKind::NotConnected.into()),
-        };
-        match said {
-            Ok(()) => Ok(()),
-            // Not started yet, or ended by somebody.
-            Err(_) => state.restart(),
-        }
-    }
-
-    /// Forgets a process group: it is ended, or its launcher means to leave it.
-    pub(crate) fn forget(&self, group: u32) {
-        let mut state = self.state();
-        state.groups.remove(&group);
-        if let Some(shell) = &mut state.shell {
-            // One that is gone knows no groups; the next `watch` starts another.
-            let _ = say(shell, '-', group);
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn restart(&mut self) -> io::Result<()> {
-        self.stop();
-        let mut shell = Command::new("/bin/sh")
+    pub(crate) fn start() -> io::Result<Self> {
+        let shell = Command::new("/bin/sh")
             .args(["-c", SCRIPT])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()?;
-        for group in &self.groups {
-            say(&mut shell, '+', *group)?;
-        }
-        self.shell = Some(shell);
-        Ok(())
+        Ok(Guardian(shell))
     }
 
-    fn stop(&mut self) {
-        if let Some(mut shell) = self.shell.take() {
-            drop(shell.stdin.take());
-            let _ = shell.wait();
-        }
+    /// The number of its group, for `process_group`.
+    pub(crate) fn group(&self) -> io::Result<i32> {
+        i32::try_from(self.0.id()).map_err(io::Error::other)
+    }
+
+    /// Sends a signal to all of the group.
+    pub(crate) fn signal(&self, signal: Signal) {
+        // The group may be gone, which is what is wanted.
+        let _ = kill_process_group(Pid::from_child(&self.0), signal);
     }
 }
 
-impl Drop for State {
+/// The group needs no guardian any more.
+impl Drop for Guardian {
     fn drop(&mut self) {
-        self.stop();
+        if let Some(mut pipe) = self.0.stdin.take() {
+            // It fails when the guardian was killed with its group.
+            let _ = writeln!(pipe, "dismissed");
+        }
+        let _ = self.0.wait();
     }
-}
-
-fn say(shell: &mut Child, sign: char, group: u32) -> io::Result<()> {
-    let pipe = shell.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
-    writeln!(pipe, "{sign} {group}")
 }

@@ -4,10 +4,10 @@
 //! CMake ([`run`](fn@run), [`watch`], [`capture`], [`output`]), the ranks of a job ([`Ranks`]), and any
 //! program on the nodes of a rig ([`together`]). All of them are [`Process`]es:
 //!
-//! * Each is the leader of a process group of its own. A terminal's Ctrl-C reaches the
-//!   launcher alone, and what ends the group ends what the program started, too.
-//! * The group ends when its [`Launcher`] does, also by SIGKILL: a [guardian](Launcher)
-//!   holds a pipe that closes then.
+//! * Each is in a process group of its own. A terminal's Ctrl-C reaches the launcher alone,
+//!   and what ends the group ends what the program started, too.
+//! * The group ends when the launching process does, also by SIGKILL: its leader is a
+//!   guardian, whose pipe closes then.
 //! * It ends when its value is dropped: SIGTERM to the group, [`GRACE`], SIGKILL.
 //! * Its output is handed on line by line, and the last lines are kept for an error.
 //! * [`Cancel`] is looked at on every turn, however much the program prints.

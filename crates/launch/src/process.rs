@@ -10,13 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     TICK,
     death::Death,
     guardian::Guardian,
-    launcher::Launcher,
     lines::{Line, Stream, forward},
     processor::Processor,
 };
@@ -59,13 +58,16 @@ pub struct Output {
     pub lines: Sender<Line>,
 }
 
-/// A process that leads a group of its own. Dropping it ends the group.
+/// A process in a group of its own, with all that it starts. Dropping it ends the group.
+///
+/// The group's leader is a guardian, a small shell that ends the group when this process is
+/// gone without having done so: by SIGKILL, a panic that aborts, a second Ctrl-C.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
     death: Option<Death>,
-    guardian: Arc<Guardian>,
+    guardian: Guardian,
     last_words: Arc<Mutex<VecDeque<String>>>,
     left: bool,
 }
@@ -75,19 +77,20 @@ impl Process {
     ///
     /// # Errors
     /// When the program cannot be started, or a pipe cannot be made.
-    pub fn start(launcher: &Launcher, mut command: Command, to: Output) -> io::Result<Self> {
+    pub fn start(mut command: Command, to: Output) -> io::Result<Self> {
         let Output {
             source,
             input,
             streams,
             lines,
         } = to;
+        let guardian = Guardian::start()?;
         command
             .stdin(match input {
                 Input::Null => Stdio::null(),
                 Input::Pipe => Stdio::piped(),
             })
-            .process_group(0);
+            .process_group(guardian.group()?);
         let merged = match streams {
             Streams::Merged => {
                 let (reader, writer) = io::pipe()?;
@@ -109,11 +112,10 @@ impl Process {
             child,
             stdin,
             death: None,
-            guardian: Arc::clone(&launcher.guardian),
+            guardian,
             last_words: Arc::default(),
             left: false,
         };
-        process.guardian.watch(process.id())?;
         if let Some(pipe) = merged {
             forward(pipe, source, Stream::Out, lines.clone());
         }
@@ -126,7 +128,7 @@ impl Process {
         Ok(process)
     }
 
-    /// Its process id, which is also its group's.
+    /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -189,22 +191,18 @@ impl Process {
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 
-    fn signal_group(&self, signal: Signal) {
-        let _ = kill_process_group(Pid::from_child(&self.child), signal);
-    }
-
     /// Asks the group to end, without waiting for it.
     pub fn terminate(&self) {
-        self.signal_group(Signal::TERM);
+        self.guardian.signal(Signal::TERM);
         // A process that was stopped takes the signal only when it goes on.
-        self.signal_group(Signal::CONT);
+        self.guardian.signal(Signal::CONT);
     }
 
     /// Ends the group: asks it, waits for the process for [`GRACE`], and kills what is left.
     pub fn end(&mut self) -> Option<Death> {
         self.terminate();
         self.wait(GRACE);
-        self.signal_group(Signal::KILL);
+        self.guardian.signal(Signal::KILL);
         if self.death.is_none() {
             self.death = self.child.wait().ok().map(Death::from);
         }
@@ -220,7 +218,7 @@ impl Process {
         let until = Instant::now() + GRACE;
         for process in &mut processes {
             process.wait(until.saturating_duration_since(Instant::now()));
-            process.signal_group(Signal::KILL);
+            process.guardian.signal(Signal::KILL);
             if process.death.is_none() {
                 process.death = process.child.wait().ok().map(Death::from);
             }
@@ -241,13 +239,12 @@ impl Drop for Process {
                 // What it left in its group has no part in a job that is over.
                 Some(_) => {
                     self.terminate();
-                    self.signal_group(Signal::KILL);
+                    self.guardian.signal(Signal::KILL);
                 }
                 None => {
                     self.end();
                 }
             }
         }
-        self.guardian.forget(self.id());
     }
 }

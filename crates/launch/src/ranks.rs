@@ -106,7 +106,7 @@ impl Ranks {
             streams: Streams::Apart,
             lines: self.sender.clone(),
         };
-        let process = Process::start(&self.launcher, command, to).map_err(|source| StartError {
+        let process = Process::start(command, to).map_err(|source| StartError {
             rank,
             program,
             source,

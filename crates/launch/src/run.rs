@@ -257,7 +257,7 @@ fn attend(
         streams,
         lines: sender,
     };
-    let mut process = Process::start(launcher, command, to).map_err(|source| Error::Start {
+    let mut process = Process::start(command, to).map_err(|source| Error::Start {
         what: what.to_owned(),
         program,
         source,

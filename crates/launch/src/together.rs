@@ -81,7 +81,7 @@ pub fn together(
             streams: Streams::Apart,
             lines: sender.clone(),
         };
-        let started = Process::start(launcher, command, to);
+        let started = Process::start(command, to);
         processes.push(started.map_err(|source| Together::Start {
             place,
             program,
