@@ -3,17 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::anyhow;
-
+use pins::{Pin, Series};
 use rail_bench::{
     BuildInfo, Harness, Measured, Plan, RunError, cabling::Emulated, launch::RankProgram,
     progress::Progress, report::check_folder,
 };
 use rail_verify::preflight::{self, Verdict::Slow};
-use toolchain::{
-    build::{Build, Request},
-    pin::Pin,
-    series::Series,
-};
+use toolchain::build::{Build, Request};
 
 use crate::{
     bench_flags::{Bench, Format},

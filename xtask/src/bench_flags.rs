@@ -6,11 +6,11 @@ use clap::{
     Args, ValueEnum,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
+use pins::{DEFAULT_PIN, Series};
 use rail_bench::{
     Options, Settings, model::Preset, plan::DEFAULTS, protocol::Strategy, sweep::CableCounts,
 };
 use rail_matrix::{Backend, Frames, Rig, units::parse_seconds};
-use toolchain::{DEFAULT_PIN, series::Series};
 
 use crate::flags::RigFile;
 

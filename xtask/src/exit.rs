@@ -152,6 +152,16 @@ const fn input_if(is_input: bool) -> Kind {
     if is_input { Kind::Input } else { Kind::Ours }
 }
 
+/// A kind as the crates below the toolchain, and it itself, name it.
+const fn of_kind(kind: pins::Kind) -> Kind {
+    match kind {
+        pins::Kind::Check => Kind::Check,
+        pins::Kind::Input => Kind::Input,
+        pins::Kind::Ours => Kind::Ours,
+        pins::Kind::Interrupted => Kind::Interrupted,
+    }
+}
+
 failures! {
     // What the machine refused.
     Unprinted: |it| Kind::Ours;
@@ -169,6 +179,7 @@ failures! {
     matrix::SaveError: |it| Kind::Input, it.help();
     crate::verify_flags::FlagsError: |it| Kind::Input;
     // The libraries', in the order of their names.
+    pins::Error: |it| of_kind(it.kind()), it.help();
     rail_bench::RunError: |it| match &it {
         error if error.is_interrupted() => Kind::Interrupted,
         rail_bench::RunError::Rig(_) | rail_bench::RunError::Matrix(_) => Kind::Input,
@@ -204,12 +215,7 @@ failures! {
         softrail::up::UpError::Fabric(error) => input_if(error.is_input()),
         _ => Kind::Ours,
     };
-    toolchain::Error: |it| match it.kind() {
-        toolchain::error::Kind::Check => Kind::Check,
-        toolchain::error::Kind::Input => Kind::Input,
-        toolchain::error::Kind::Ours => Kind::Ours,
-        toolchain::error::Kind::Interrupted => Kind::Interrupted,
-    }, it.help();
+    toolchain::Error: |it| of_kind(it.kind()), it.help();
 }
 
 /// Prints clap's help, version or complaint.

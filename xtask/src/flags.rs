@@ -9,6 +9,7 @@ use clap::{
     error::ErrorKind,
     parser::ValueSource,
 };
+use pins::{DEFAULT_PIN, Series};
 use rail_matrix::{
     DeviceFault, Jaccl, Rig,
     check::Format as CheckFormat,
@@ -16,11 +17,7 @@ use rail_matrix::{
     units::{parse_rate, parse_seconds, parse_size},
     write::Output,
 };
-use toolchain::{
-    DEFAULT_PIN,
-    fetch::Source,
-    series::{Class, Series},
-};
+use toolchain::{fetch::Source, series::Class};
 
 /// A patched MLX, built from a verified pin, that uses every cable between two
 /// nodes, and the evidence that it does.
@@ -678,7 +675,7 @@ pub struct MatrixCheck {
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
     /// The MLX that reads the matrix
-    #[arg(long, value_name = "VERSION", default_value = toolchain::DEFAULT_PIN)]
+    #[arg(long, value_name = "VERSION", default_value = pins::DEFAULT_PIN)]
     pub mlx: Jaccl,
     /// What to print on stdout; json has the schema mlx-rails/matrix-check/1
     #[arg(long, default_value = "md", value_parser = one_of(CheckFormat::ALL, CheckFormat::name))]
@@ -719,7 +716,7 @@ pub struct MatrixOptions {
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
     /// The MLX that reads the matrix; from 0.32.4 a mesh opens several wires
-    #[arg(long, value_name = "VERSION", default_value = toolchain::DEFAULT_PIN)]
+    #[arg(long, value_name = "VERSION", default_value = pins::DEFAULT_PIN)]
     pub mlx: Jaccl,
     /// Sizes of the all-reduces of the job, such as "4 KiB,16 MiB", to choose the backend by; a
     /// number alone is bytes

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use pins::{Pin, Series};
 use rail_verify::{
     group::GroupError,
     preflight::{self, Plan, Ranks, Report},
 };
-use toolchain::{build::Request, pin::Pin, progress::Progress, series::Series};
+use toolchain::{build::Request, progress::Progress};
 
 use crate::{
     exit::{self, Context, Kind, Result},

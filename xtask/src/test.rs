@@ -23,8 +23,9 @@ use std::{
 };
 
 use cargo_metadata::{MetadataCommand, Package};
+use pins::{DEFAULT_PIN, Pin, Series};
 use serde::Deserialize;
-use toolchain::{DEFAULT_PIN, build::Request, pin::Pin, series::Series};
+use toolchain::build::Request;
 use xshell::cmd;
 
 use crate::{

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use pins::{DEFAULT_PIN, Pin, Series};
 use rail_verify::{
     group::Programs,
     proof::{self, Proof},
@@ -14,10 +15,8 @@ use rail_verify::{
     verdict::Verdict,
 };
 use toolchain::{
-    DEFAULT_PIN,
     build::Request,
-    pin::Pin,
-    series::{Class, Patch, Series},
+    series::{Class, Patch},
 };
 
 use crate::{

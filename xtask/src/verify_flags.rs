@@ -6,11 +6,11 @@ use clap::{
     Args, ValueEnum,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
+use pins::Series;
 use rail_verify::{
     case::{Backend, Direction, Dtype, Frames, Op},
     selection::{Level, Selection, SelectionError, ranks, wires},
 };
-use toolchain::series::Series;
 
 /// How a report is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

@@ -9,6 +9,7 @@ use std::{
 };
 
 use ::store::Entry;
+use pins::{Listing, ObjectId, Pin, Series, tree::is_tree};
 
 use crate::{
     Toolchain,
@@ -18,12 +19,9 @@ use crate::{
     fetch::{Source, SourceTree},
     macos,
     manifest::{Artefact, Component, Inputs, Manifest, SCHEMA},
-    pin::Pin,
     platform::Platform,
-    series::Series,
-    store::{Kind, is_tree, whole_build},
+    store::{Kind, whole_build},
     tools::{folder_hash, sdk_version},
-    tree::{Listing, ObjectId},
 };
 
 /// How often a build begins again because a file was edited while it was copied.
@@ -413,7 +411,7 @@ fn options(component: Component, sdk: Option<&str>, metal: bool) -> BTreeMap<Str
 
 /// Makes `to` equal `from` without touching what is equal already.
 fn mirror(from: &Path, to: &Path) -> Result<()> {
-    Listing::of_folder(from)?.sync(from, to)
+    Ok(Listing::of_folder(from)?.sync(from, to)?)
 }
 
 /// Names our part of a build: the CMake files, and the shim where it is compiled.

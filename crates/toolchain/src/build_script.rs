@@ -7,13 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pins::{DEFAULT_PIN, Series};
+
 use crate::{
-    DEFAULT_PIN, Toolchain,
+    Toolchain,
     build::Request,
     compiler::Compilers,
     environment,
     error::{Error, IoContext, Result},
-    series::Series,
     store::Kind,
 };
 

@@ -2,6 +2,7 @@
 
 use std::{env, fs, path::Path};
 
+use pins::{Pin, Series};
 use serde::Serialize;
 
 use crate::{
@@ -11,9 +12,7 @@ use crate::{
     error::{Error, IoContext},
     macos,
     manifest::Component,
-    pin::Pin,
     platform::{Platform, System},
-    series::Series,
     store::Kind,
     tools,
 };
@@ -123,7 +122,7 @@ impl Toolchain {
                     checks.extend(self.pin_checks(&version));
                 }
             }
-            Err(error) => checks.push(Check::missing("pins", &error)),
+            Err(error) => checks.push(Check::missing("pins", &error.into())),
         }
         checks.push(shared_memory());
         match Platform::HERE.system {

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use pins::Kind;
+
 /// Result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -13,16 +15,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// the message.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No folder below `patches/` has this name.
-    #[error("unknown pin {wanted:?} (pins: {})", .known.join(", "))]
-    UnknownPin {
-        /// What was asked for.
-        wanted: String,
-        /// What there is.
-        known: Vec<String>,
-        /// Where pins live.
-        patches: PathBuf,
-    },
+    /// A pin is not there or cannot be read.
+    #[error(transparent)]
+    Pins(#[from] pins::Error),
 
     /// No patch of the pin has this name.
     #[error("no such patch of MLX {pin}: {wanted:?} ({})", match .known.as_slice() { [] => "there is none".to_owned(), known => format!("available: {}", known.join(", ")) })]
@@ -216,20 +211,6 @@ pub enum Error {
     Interrupted,
 }
 
-/// Whose matter an error is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A check found something: the sources, the patches or the recorded trees are
-    /// not what they should be.
-    Check,
-    /// The caller's flags, or a file that the caller wrote, will not do.
-    Input,
-    /// The machine, the network, a program we ran, or we ourselves failed.
-    Ours,
-    /// The caller stopped it.
-    Interrupted,
-}
-
 impl Error {
     /// Whose matter it is.
     pub fn kind(&self) -> Kind {
@@ -238,8 +219,8 @@ impl Error {
             | Error::Conflict { .. }
             | Error::Entangled { .. }
             | Error::Unrecorded { .. } => Kind::Check,
-            Error::UnknownPin { .. }
-            | Error::UnknownPatch { .. }
+            Error::Pins(error) => error.kind(),
+            Error::UnknownPatch { .. }
             | Error::Malformed { .. }
             | Error::EditsOfAnother { .. }
             | Error::Needed { .. }
@@ -263,12 +244,8 @@ impl Error {
     /// and its causes.
     pub fn help(&self) -> Option<String> {
         let help = match self {
-            Error::UnknownPin { patches, .. } => {
-                format!(
-                    "name one of them; a pin is a folder below {}",
-                    patches.display()
-                )
-            }
+            Error::Pins(pins::Error::Io { source, .. }) => ::store::hint(source)?.into(),
+            Error::Pins(error) => error.help()?,
             Error::Tampered { .. } => "fetch from another source: `cargo xtask fetch --source \
                  registry|upstream|PATH`"
                 .into(),
@@ -327,6 +304,14 @@ impl Error {
             text.push_str(&format!("\nhelp: {help}"));
         }
         text
+    }
+
+    /// Whether what was given makes no sense here.
+    pub(crate) fn is_input(&self) -> bool {
+        matches!(
+            self,
+            Error::Input { .. } | Error::Pins(pins::Error::Input { .. })
+        )
     }
 
     pub(crate) fn malformed(file: impl Into<PathBuf>, problem: impl ToString) -> Self {

@@ -8,14 +8,13 @@ use std::{
 };
 
 use cargo_metadata::MetadataCommand;
+use pins::{Crate, Listing, ObjectId, SourcePin, Upstream, tree::is_tree};
 
 use crate::{
     Toolchain, archive,
     error::{Error, IoContext, Result},
     git::git_that_fetches,
-    pin::{Crate, SourcePin, Upstream},
-    store::{Kind, is_tree},
-    tree::{Listing, ObjectId},
+    store::Kind,
 };
 
 /// Where sources may come from.
@@ -66,7 +65,7 @@ impl Toolchain {
     /// [`Error::Tampered`] naming every file that differs, in which case nothing
     /// enters the store; [`Error::Unreachable`] when no transport delivers.
     pub fn fetch(&self, pin: &SourcePin, source: &Source) -> Result<SourceTree> {
-        let check = |entry: &Path| is_tree(entry, pin.tree);
+        let check = |entry: &Path| Ok(is_tree(entry, pin.tree)?);
         let found = self.make_entry(Kind::Source, &pin.tree.to_string(), check, |scratch| {
             self.progress.step("Fetching", &pin.name);
             let made = scratch.join("tree");
@@ -106,10 +105,10 @@ impl Toolchain {
         for transport in transports {
             match transport() {
                 // The only one that was asked for; its own words are the better ones.
-                Err(error @ Error::Input { .. }) if transports.len() == 1 => return Err(error),
-                Err(e @ (Error::Command { .. } | Error::Input { .. })) => {
+                Err(error) if error.is_input() && transports.len() == 1 => return Err(error),
+                Err(error) if error.is_input() || matches!(error, Error::Command { .. }) => {
                     // Of the remedies the one for all transports is given.
-                    attempts.push(e.to_string());
+                    attempts.push(error.to_string());
                 }
                 settled => return settled,
             }

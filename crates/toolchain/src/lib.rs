@@ -23,10 +23,8 @@ pub mod environment;
 pub mod error;
 pub mod fetch;
 mod git;
-mod journal;
 pub mod macos;
 pub mod manifest;
-pub mod pin;
 mod ping;
 mod pip;
 pub mod platform;
@@ -35,7 +33,6 @@ pub mod progress;
 pub mod series;
 pub mod store;
 pub mod tools;
-pub mod tree;
 pub mod wheel;
 
 use std::{
@@ -49,13 +46,9 @@ use environment::Environment;
 pub use error::{Error, Result};
 use fetch::Source;
 use launch::Launcher;
-use pin::{Pin, SourcePin};
+use pins::{Pin, SourcePin};
 use progress::{Progress, Silent};
 use store::Store;
-
-/// The pin that is meant when none is named: the newest release that carries
-/// the ring recv defect, which is what exo's own pin descends from.
-pub const DEFAULT_PIN: &str = "0.31.2";
 
 /// A checkout of mlx-rails, a store, and somebody to tell.
 #[derive(Clone)]
@@ -148,7 +141,7 @@ impl Toolchain {
     /// # Errors
     /// As [`Pin::load`].
     pub fn pin(&self, version: &str) -> Result<Pin> {
-        Pin::load(&self.patches_folder(), version)
+        Ok(Pin::load(&self.patches_folder(), version)?)
     }
 
     /// The folder that holds `infiniband/verbs.h`.
@@ -164,10 +157,8 @@ impl Toolchain {
     /// # Errors
     /// When its file does not say what it must.
     pub fn verbs_pin(&self) -> Result<SourcePin> {
-        SourcePin::load(
-            "the verbs headers",
-            &self.root.join("crates/toolchain/pins/verbs.toml"),
-        )
+        let file = self.root.join("crates/toolchain/pins/verbs.toml");
+        Ok(SourcePin::load("the verbs headers", &file)?)
     }
 }
 

@@ -2,15 +2,14 @@
 
 use std::{collections::BTreeMap, fmt, fs, io, path::Path};
 
+use pins::{ObjectId, Series};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     compiler::{Compilers, Identity},
     error::{Error, IoContext, Result},
     platform::Platform,
-    series::Series,
     store::sha256,
-    tree::ObjectId,
 };
 
 /// The `schema` of every manifest of this shape.

@@ -22,17 +22,16 @@ use std::{
 
 use ::store::{Entry, Shared, Wait};
 pub use ::store::{Freed, Kind, STORE_ENV, Scratch, Store, sha256};
+use pins::{Listing, ObjectId, Pin, Series};
 
 use crate::{
     Toolchain,
     build::Request,
     compiler::Compilers,
     doctor::{Check, Status},
-    error::{Error, IoContext, Result},
+    error::{IoContext, Result},
     manifest::{Artefact, Component, Manifest, SCHEMA},
-    pin::Pin,
-    series::{Class, Patch, Series},
-    tree::{Listing, ObjectId},
+    series::{Class, Patch},
     wheel,
 };
 
@@ -258,19 +257,6 @@ impl Toolchain {
         }
         self.progress.finish();
         Ok(verified)
-    }
-}
-
-/// Whether the folder is the tree, byte by byte.
-pub(crate) fn is_tree(folder: &Path, tree: ObjectId) -> Result<Option<()>> {
-    if !folder.is_dir() {
-        return Ok(None);
-    }
-    match Listing::of_folder(folder) {
-        Ok(found) => Ok((found.tree_id() == tree).then_some(())),
-        // It holds something that no tree holds, such as a socket.
-        Err(Error::Malformed { .. } | Error::Input { .. }) => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

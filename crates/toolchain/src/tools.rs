@@ -177,7 +177,5 @@ pub(crate) fn sdk_version(environment: &Environment) -> Result<Option<String>> {
 
 /// Hashes every file of a folder of ours, names and contents.
 pub(crate) fn folder_hash(folder: &Path) -> Result<String> {
-    Ok(crate::tree::Listing::of_folder(folder)?
-        .tree_id()
-        .to_string())
+    Ok(pins::Listing::of_folder(folder)?.tree_id().to_string())
 }

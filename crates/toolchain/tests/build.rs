@@ -7,16 +7,15 @@ use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc};
 
 use common::copy_folder;
 use launch::Launcher;
+use pins::{DEFAULT_PIN, Pin, Series};
 use toolchain::{
-    DEFAULT_PIN, Error, Toolchain,
+    Error, Toolchain,
     build::Request,
     driver::Driver,
     environment::Environment,
     fetch::Source,
     manifest::Manifest,
-    pin::Pin,
     progress::Silent,
-    series::Series,
     store::{Kind, Store, sha256},
 };
 

@@ -2,12 +2,12 @@
 
 use std::fs;
 
+use pins::{DEFAULT_PIN, Series};
 use tempfile::TempDir;
 use toolchain::{
-    DEFAULT_PIN, Error, Toolchain,
+    Error, Toolchain,
     build::Request,
     doctor::{Check, Status},
-    series::Series,
     store::Store,
 };
 
@@ -28,7 +28,10 @@ fn an_mlx_whose_mlx_c_does_not_fit_is_refused_before_anything_is_done() {
     assert_eq!(pin.mlx_c_fits.as_deref(), Some("0.32.2"));
     for series in [Series::Stock, Series::Patched] {
         let error = toolchain.build(&Request::mlx(&pin, series)).unwrap_err();
-        assert!(matches!(error, Error::Input { .. }), "{error}");
+        assert!(
+            matches!(error, Error::Pins(pins::Error::Input { .. })),
+            "{error}"
+        );
         assert!(
             error.to_string().contains("mlx-c is for MLX 0.32.2"),
             "{error}"

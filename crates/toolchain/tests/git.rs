@@ -15,7 +15,8 @@ use std::{
 };
 
 use common::{Checkout, VERSION, change_line};
-use toolchain::{Toolchain, fetch::Source, series::Series, store::Store};
+use pins::Series;
+use toolchain::{Toolchain, fetch::Source, store::Store};
 
 /// Names the checkout to a child.
 const CHECKOUT: &str = "TEST_CHECKOUT";

@@ -2,12 +2,11 @@
 
 use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::Path};
 
+use pins::{ObjectId, Series};
 use toolchain::{
     compiler::{Compiler, Compilers, Identity, Program},
     environment::Environment,
     manifest::{Component, Inputs},
-    series::Series,
-    tree::ObjectId,
 };
 
 fn tree(digit: char) -> ObjectId {

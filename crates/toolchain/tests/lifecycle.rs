@@ -11,12 +11,12 @@ use std::{
 
 use common::{Checkout, change_line, numbered_lines};
 use launch::Launcher;
+use pins::{Pin, Series};
 use toolchain::{
     Error, Toolchain,
     error::Kind,
-    pin::Pin,
     progress::Progress,
-    series::{Class, Exported, Refreshed, Series, State},
+    series::{Class, Exported, Refreshed, State},
 };
 
 /// Everything below `patches/1.2.3`.

@@ -405,7 +405,8 @@ fn a_tree_that_is_not_the_recorded_one_is_told() {
 #[cfg(feature = "builds")]
 #[test]
 fn the_patches_of_this_checkout_have_no_problem() {
-    use toolchain::{Toolchain, pin::Pin};
+    use pins::Pin;
+    use toolchain::Toolchain;
 
     let toolchain = Toolchain::open().unwrap();
     for version in Pin::versions(&toolchain.patches_folder()).unwrap() {

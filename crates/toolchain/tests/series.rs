@@ -5,11 +5,8 @@ mod common;
 use std::fs;
 
 use common::{Checkout, change_line, numbered_lines};
-use toolchain::{
-    Error, Result,
-    fetch::SourceTree,
-    series::{Series, State},
-};
+use pins::Series;
+use toolchain::{Error, Result, fetch::SourceTree, series::State};
 
 fn array_cpp(tree: &SourceTree) -> String {
     fs::read_to_string(tree.path.join("mlx/array.cpp")).unwrap()
@@ -247,7 +244,7 @@ fn a_patch_without_its_fields_is_refused_by_field() {
 #[test]
 fn every_patch_of_this_checkout_carries_its_fields() {
     let toolchain = toolchain::Toolchain::open().unwrap();
-    for version in toolchain::pin::Pin::versions(&toolchain.patches_folder()).unwrap() {
+    for version in pins::Pin::versions(&toolchain.patches_folder()).unwrap() {
         let pin = toolchain.pin(&version).unwrap();
         let patches = toolchain.patches(&pin, Series::Patched).unwrap();
         assert!(!patches.is_empty());

@@ -19,18 +19,16 @@ use std::{
 
 use common::{Checkout, change_line};
 use launch::Launcher;
+use pins::{Listing, Pin, Series};
 use toolchain::{
     Error, Toolchain,
     build::{Build, Request},
     doctor::Status,
     driver::Driver,
-    pin::Pin,
     platform::Platform,
     progress::Progress,
-    series::Series,
     store::{Kind, Outcome, Store, Verified},
     tools::Tools,
-    tree::Listing,
 };
 
 /// Says where the files of a test are to the process that runs it.

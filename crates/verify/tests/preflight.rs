@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use launch::Launcher;
+use pins::{DEFAULT_PIN, Series};
 use rail_matrix::Rig;
 use rail_verify::{
     group::Programs,
@@ -11,7 +12,7 @@ use rail_verify::{
         Verdict::{self, Crossed, Dead, Ok as Well, Slow},
     },
 };
-use toolchain::{DEFAULT_PIN, Toolchain, build::Request, series::Series};
+use toolchain::{Toolchain, build::Request};
 
 const WRONG: [Verdict; 3] = [Dead, Crossed, Slow];
 

@@ -1,12 +1,13 @@
 //! Which cases there are, as a caller sees it.
 
 use jaccl::{Dtype, Features};
+use pins::{Pin, Series};
 use rail_verify::{
     case::{Backend, Case, Direction, Frames, Op, Setting},
     selection::{Level, Selection, SelectionError},
     sweep::cases,
 };
-use toolchain::{Toolchain, pin::Pin, series::Series};
+use toolchain::Toolchain;
 
 const EVERYTHING: Features = Features {
     barrier: true,

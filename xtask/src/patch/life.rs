@@ -5,9 +5,9 @@ use std::{
     process::ExitCode,
 };
 
+use pins::Pin;
 use toolchain::{
     Toolchain,
-    pin::Pin,
     series::{Editable, Exported, Refreshed},
 };
 

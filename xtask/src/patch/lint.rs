@@ -1,7 +1,7 @@
 //! `cargo xtask patch lint`: everything that is wrong with the patches.
 
+use pins::Pin;
 use serde_json::json;
-use toolchain::pin::Pin;
 
 use crate::{
     exit::{self, Result},

@@ -23,7 +23,8 @@ pub fn check(proof: &Proof) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use toolchain::{Toolchain, pin::Pin, series::Series};
+    use pins::{Pin, Series};
+    use toolchain::Toolchain;
 
     use super::*;
 

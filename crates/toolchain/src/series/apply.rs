@@ -2,20 +2,19 @@
 
 use std::{fs, path::Path, slice};
 
+use pins::{Listing, ObjectId, PIN_FILE, Pin, Series, journal::Change, tree::is_tree};
+
 use crate::{
     Toolchain,
     error::{Error, IoContext, Result},
     fetch::{Source, SourceTree},
-    journal::Change,
-    pin::{PIN_FILE, Pin},
     series::{
-        Class, Patch, Series, State,
+        Class, Patch, State,
         git::{PatchTree, unapply},
         order::Order,
         snapshot::read_series,
     },
-    store::{Kind, is_tree, sha256},
-    tree::{Listing, ObjectId},
+    store::{Kind, sha256},
 };
 
 impl Toolchain {
@@ -31,7 +30,7 @@ impl Toolchain {
             .collect::<Result<Vec<_>>>()?;
         Ok(patches
             .into_iter()
-            .filter(|p| series.includes(p.class))
+            .filter(|patch| patch.class.is_in(series))
             .collect())
     }
 
@@ -175,7 +174,7 @@ impl Toolchain {
         make(&folder)?;
         let tree = Listing::of_folder(&folder)?.tree_id();
         let id = tree.to_string();
-        let check = |entry: &Path| is_tree(entry, tree);
+        let check = |entry: &Path| Ok(is_tree(entry, tree)?);
         let stored = self.make_entry(Kind::Source, &id, check, |_| Ok((folder, ())))?;
         shared.note(Kind::Series, key, &id)?;
         self.progress.finish();

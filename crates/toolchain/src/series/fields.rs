@@ -4,13 +4,10 @@ use std::str::FromStr;
 
 use semver::Version;
 
-use crate::{
-    pin,
-    series::{
-        header::{Field, Header, canonical},
-        patch::Class,
-        proof::{self, CheckProof, Proof},
-    },
+use crate::series::{
+    header::{Field, Header, canonical},
+    patch::Class,
+    proof::{self, CheckProof, Proof},
 };
 
 /// DEP-3 fields that every patch must carry, and what they say.
@@ -148,7 +145,7 @@ fn complaint(field: &Field, version: &str) -> Option<(String, String)> {
         .then(|| applied(value))
         .flatten();
     since
-        .filter(|since| pin::version(version).is_ok_and(|version| *since <= version))
+        .filter(|since| pins::version(version).is_ok_and(|version| *since <= version))
         .map(|since| {
             (
                 format!("says that MLX {since} has it, and this is {version}"),
@@ -200,7 +197,7 @@ fn is_url(value: &str) -> bool {
 pub(super) fn applied(value: &str) -> Option<Version> {
     let (since, reference) = value.split_once(',')?;
     let missing = 2_usize.saturating_sub(since.matches('.').count());
-    let since = pin::version(&format!("{since}{}", ".0".repeat(missing))).ok()?;
+    let since = pins::version(&format!("{since}{}", ".0".repeat(missing))).ok()?;
     let reference = reference.trim();
     let is_commit = reference.strip_prefix("commit:").is_some_and(|id| {
         (7..=40).contains(&id.len()) && id.chars().all(|c| c.is_ascii_hexdigit())

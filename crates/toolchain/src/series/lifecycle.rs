@@ -8,10 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pins::{ObjectId, Pin};
+
 use crate::{
     Toolchain,
     error::{Error, IoContext, Result},
-    pin::Pin,
     series::{
         Class, State,
         header::replace,
@@ -20,7 +21,6 @@ use crate::{
         stack::{Layer, Stack, is_name},
         working_copy::{Import, WorkingCopy},
     },
-    tree::ObjectId,
 };
 
 /// A working copy that is ready for edits.

@@ -6,14 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pins::{Pin, Series};
 use serde::Serialize;
 
 use crate::{
     Toolchain,
     error::{Error, IoContext, Result},
-    pin::Pin,
     series::{
-        CheckProof, Header, Patch, Series, State,
+        CheckProof, Header, Patch, State,
         fields::complaints,
         git::PatchTree,
         header::split,

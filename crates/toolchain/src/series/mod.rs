@@ -23,11 +23,6 @@ mod state;
 mod trial;
 mod working_copy;
 
-use std::{fmt, str::FromStr};
-
-use serde::{Deserialize, Serialize};
-
-use crate::{pin::Pin, tree::ObjectId};
 pub use header::Header;
 pub use lifecycle::{Editable, Refreshed};
 pub use lint::Problem;
@@ -36,55 +31,3 @@ pub use proof::{CheckProof, Proof};
 pub use publish::Exported;
 pub use state::State;
 pub use trial::{Check, Trial, Tried};
-
-/// Which patches of a pin are applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Series {
-    /// Upstream's behaviour: only what lets jaccl compile on this platform.
-    Stock,
-    /// Everything.
-    #[default]
-    Patched,
-}
-
-impl Series {
-    /// `stock` or `patched`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Series::Stock => "stock",
-            Series::Patched => "patched",
-        }
-    }
-
-    fn includes(self, class: Class) -> bool {
-        self == Series::Patched || class == Class::Portability
-    }
-
-    fn recorded(self, pin: &Pin) -> ObjectId {
-        match self {
-            Series::Stock => pin.recorded.stock,
-            Series::Patched => pin.recorded.patched,
-        }
-    }
-}
-
-impl fmt::Display for Series {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Series {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "stock" => Ok(Series::Stock),
-            "patched" => Ok(Series::Patched),
-            _ => Err(format!(
-                "unknown series {name:?}; there are stock and patched"
-            )),
-        }
-    }
-}

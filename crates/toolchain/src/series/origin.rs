@@ -2,14 +2,13 @@
 
 use std::{cell::RefCell, path::Path};
 
-use tempfile::TempDir;
-
 use launch::Launcher;
+use pins::ObjectId;
+use tempfile::TempDir;
 
 use crate::{
     error::{IoContext, Result},
     series::{Patch, repository::Repository},
-    tree::ObjectId,
 };
 
 /// A series on its own base, made when first asked.

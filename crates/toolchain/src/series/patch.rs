@@ -2,13 +2,14 @@
 
 use std::{fs, path::PathBuf, str::FromStr};
 
+use pins::Series;
+
 use crate::{
     error::{Error, IoContext, Result},
     series::{
         Header,
         fields::REQUIRED,
-        proof,
-        proof::{CheckProof, Proof},
+        proof::{self, CheckProof, Proof},
     },
     store::sha256,
 };
@@ -46,6 +47,13 @@ impl FromStr for Class {
             "fix" => Ok(Class::Fix),
             other => Err(format!("X-Class is {other:?}; it is portability or fix")),
         }
+    }
+}
+
+impl Class {
+    /// Whether a series has the patches of this class.
+    pub(super) fn is_in(self, series: Series) -> bool {
+        series == Series::Patched || self == Class::Portability
     }
 }
 

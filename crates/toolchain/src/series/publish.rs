@@ -2,22 +2,19 @@
 
 use std::path::PathBuf;
 
+use pins::{ObjectId, PIN_FILE, Pin, Series, journal::Change};
 use serde::Serialize;
 
 use crate::{
     Toolchain,
     error::{Error, Result},
-    journal::Change,
-    pin::{PIN_FILE, Pin},
     series::{
-        Series,
         header::join,
         order::Order,
         repository::Repository,
         snapshot::{SERIES, Snapshot, patch_file},
         stack::Stack,
     },
-    tree::ObjectId,
 };
 
 /// What an export did to `patches/<version>`.

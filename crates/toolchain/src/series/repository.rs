@@ -7,15 +7,14 @@ use std::{
     process::Command,
 };
 
-use tempfile::NamedTempFile;
-
 use launch::Launcher;
+use pins::ObjectId;
+use tempfile::NamedTempFile;
 
 use crate::{
     error::{Error, IoContext, Result},
     git::{Answer, ask, capture, git},
     series::git::{Places, refused_hunks},
-    tree::ObjectId,
 };
 
 /// A diff as every patch file has it: full blob ids, one line of context,

@@ -7,10 +7,11 @@
 
 use std::collections::BTreeSet;
 
+use pins::ObjectId;
+
 use crate::{
     error::{Error, Result},
     series::{git::Places, header::Header, repository::Repository},
-    tree::ObjectId,
 };
 
 /// A tree and the patches on it.

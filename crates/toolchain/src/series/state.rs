@@ -2,15 +2,14 @@
 
 use std::{fmt, path::Path};
 
+use pins::{Listing, Pin, Series};
 use serde::Serialize;
 
 use crate::{
     Toolchain,
     error::Result,
     fetch::Source,
-    pin::Pin,
-    series::{Patch, Series, git::PatchTree},
-    tree::Listing,
+    series::{Patch, git::PatchTree},
 };
 
 /// How a patch stands to a tree that has the patches before it.

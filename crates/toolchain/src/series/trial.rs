@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use pins::Pin;
 use semver::Version;
 use serde::Serialize;
 
@@ -9,7 +10,6 @@ use crate::{
     Toolchain,
     error::{Error, Result},
     fetch::Source,
-    pin::{self, Pin},
     series::{
         Patch, Proof, State, fields::applied, order::Order, proof::for_shell, snapshot::read_series,
     },
@@ -99,7 +99,7 @@ impl Toolchain {
     /// # Errors
     /// An unknown version without a tree; no pin with a series at all.
     pub fn try_series(&self, version: &str, tree: Option<&Path>) -> Result<Trial> {
-        let wanted = pin::version(version).map_err(|problem| Error::Input {
+        let wanted = pins::version(version).map_err(|problem| Error::Input {
             input: "--mlx".into(),
             problem,
             remedy: "name the release that the tree is, or the next one".into(),
@@ -135,7 +135,7 @@ impl Toolchain {
                 let series = read_series(&patches.join(&candidate))?;
                 Ok::<_, Error>(Order::parse(&series).files().next().is_some())
             };
-            let other = pin::version(&candidate)
+            let other = pins::version(&candidate)
                 .map_err(|problem| Error::malformed(patches.join(&candidate), problem))?;
             let far = distance(&other, version);
             let itself = another && other == *version;

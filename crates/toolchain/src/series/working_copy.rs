@@ -6,14 +6,14 @@ use std::{
 };
 
 use launch::Launcher;
+use pins::{Pin, Series};
 
 use crate::{
     Toolchain,
     error::{Error, IoContext, Result},
     fetch::Source,
-    pin::Pin,
     series::{
-        Patch, Series, State,
+        Patch, State,
         git::PatchTree,
         header::split,
         publish::render,

@@ -9,8 +9,9 @@ use std::{
     process::Command,
 };
 
+use pins::{Listing, Pin};
 use tempfile::TempDir;
-use toolchain::{Toolchain, fetch::Source, pin::Pin, series::Proof, store::Store, tree::Listing};
+use toolchain::{Toolchain, fetch::Source, series::Proof, store::Store};
 
 pub const VERSION: &str = "1.2.3";
 

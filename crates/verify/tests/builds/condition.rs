@@ -1,8 +1,8 @@
 //! What must be refused, and by what it is told when it is not.
 
 use launch::Launcher;
+use pins::Series;
 use rail_verify::verdict::Verdict;
-use toolchain::series::Series;
 
 use crate::{
     ends::Wrapped,

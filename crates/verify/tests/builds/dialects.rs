@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jaccl::{Dtype, Operation, Reduction, Step};
 use launch::Launcher;
+use pins::Series;
 use rail_matrix::{Backend as Wanted, Options, Rig, Topology, plan};
 use rail_verify::{
     case::{Backend, Frames},
@@ -12,8 +13,6 @@ use rail_verify::{
     setup::{Setup, Start},
     verdict::Verdict,
 };
-
-use toolchain::series::Series;
 
 use crate::harness::{build, programs};
 

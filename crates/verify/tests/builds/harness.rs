@@ -3,6 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use launch::Launcher;
+use pins::{DEFAULT_PIN, Series};
 use rail_verify::{
     group::Programs,
     progress::Silent,
@@ -10,7 +11,7 @@ use rail_verify::{
     selection::{Level, Selection},
     verdict::Verdict,
 };
-use toolchain::{DEFAULT_PIN, Toolchain, build::Request, series::Series};
+use toolchain::{Toolchain, build::Request};
 
 /// A pin's jaccl without one of its fixes, built first when the store does not have it.
 pub fn build(version: &str, series: Series, without: Option<&str>) -> Variant {

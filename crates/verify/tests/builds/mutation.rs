@@ -1,7 +1,7 @@
 //! A sweep that cannot turn red proves nothing: each of these takes one fix away.
 
+use pins::{DEFAULT_PIN, Series};
 use rail_verify::verdict::Verdict;
-use toolchain::{DEFAULT_PIN, series::Series};
 
 use crate::harness::{build, expect_all, expect_pass, patched, stock, sweep};
 

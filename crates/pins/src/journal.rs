@@ -23,11 +23,11 @@ const REMOVED: &str = "removed";
 
 /// What is to become of files of a folder, by their names.
 #[derive(Debug, Default)]
-pub(crate) struct Change {
+pub struct Change {
     /// Files with their new text.
-    pub(crate) written: Vec<(String, String)>,
+    pub written: Vec<(String, String)>,
     /// Files that go.
-    pub(crate) removed: Vec<String>,
+    pub removed: Vec<String>,
 }
 
 impl Change {
@@ -36,7 +36,7 @@ impl Change {
     /// # Errors
     /// When something cannot be written: then nothing has changed. When something
     /// cannot be renamed or removed: then [`finish`] carries on.
-    pub(crate) fn publish(&self, folder: &Path) -> Result<()> {
+    pub fn publish(&self, folder: &Path) -> Result<()> {
         if self.written.is_empty() && self.removed.is_empty() {
             return Ok(());
         }
@@ -85,7 +85,7 @@ impl Change {
 ///
 /// # Errors
 /// When a file cannot be renamed or removed. The next call carries on.
-pub(crate) fn finish(folder: &Path) -> Result<()> {
+pub fn finish(folder: &Path) -> Result<()> {
     finish_while(folder, || true)
 }
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The file in a pin's folder that says what it is.
-pub(crate) const PIN_FILE: &str = "pin.toml";
+pub const PIN_FILE: &str = "pin.toml";
 
 /// An exact MLX.
 #[derive(Debug, Clone)]
@@ -220,7 +220,10 @@ impl Pin {
     }
 
     /// The text of the pin's file with these trees recorded, when it does not say so yet.
-    pub(crate) fn with_record(&self, stock: ObjectId, patched: ObjectId) -> Result<Option<String>> {
+    ///
+    /// # Errors
+    /// When the file cannot be read or does not parse.
+    pub fn with_record(&self, stock: ObjectId, patched: ObjectId) -> Result<Option<String>> {
         let file = self.file();
         let before = fs::read_to_string(&file).at("read", &file)?;
         let mut document: DocumentMut = before.parse().map_err(|e| Error::malformed(&file, e))?;
@@ -256,7 +259,10 @@ impl Pin {
 
 /// A release of MLX, to compare it by. A build before one (`0.32.0rc1`) is none, and
 /// is refused lest it be taken for the release.
-pub(crate) fn version(text: &str) -> Result<Version, String> {
+///
+/// # Errors
+/// A text that is no release, in words.
+pub fn version(text: &str) -> Result<Version, String> {
     match Version::parse(text) {
         Ok(version) if version.pre.is_empty() && version.build.is_empty() => Ok(version),
         _ => Err(format!(

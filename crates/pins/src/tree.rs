@@ -410,6 +410,22 @@ impl Mode {
     }
 }
 
+/// Whether the folder is the tree, byte by byte.
+///
+/// # Errors
+/// When something in it cannot be read.
+pub fn is_tree(folder: &Path, tree: ObjectId) -> Result<Option<()>> {
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    match Listing::of_folder(folder) {
+        Ok(found) => Ok((found.tree_id() == tree).then_some(())),
+        // It holds something that no tree holds, such as a socket.
+        Err(Error::Malformed { .. } | Error::Input { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn unreadable(root: &Path, error: walkdir::Error) -> Error {
     Error::Io {
         action: "read",
