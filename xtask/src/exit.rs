@@ -179,6 +179,7 @@ failures! {
     matrix::SaveError: |it| Kind::Input, it.help();
     crate::verify_flags::FlagsError: |it| Kind::Input;
     // The libraries', in the order of their names.
+    patch_series::Error: |it| of_kind(it.kind()), it.help();
     pins::Error: |it| of_kind(it.kind()), it.help();
     rail_bench::RunError: |it| match &it {
         error if error.is_interrupted() => Kind::Interrupted,

@@ -9,6 +9,7 @@ use clap::{
     error::ErrorKind,
     parser::ValueSource,
 };
+use patch_series::Class;
 use pins::{DEFAULT_PIN, Series};
 use rail_matrix::{
     DeviceFault, Jaccl, Rig,
@@ -17,7 +18,7 @@ use rail_matrix::{
     units::{parse_rate, parse_seconds, parse_size},
     write::Output,
 };
-use toolchain::{fetch::Source, series::Class};
+use toolchain::fetch::Source;
 
 /// A patched MLX, built from a verified pin, that uses every cable between two
 /// nodes, and the evidence that it does.

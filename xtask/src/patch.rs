@@ -7,8 +7,8 @@ mod trial;
 
 use std::process::ExitCode;
 
+use patch_series::State;
 use serde_json::json;
-use toolchain::series::State;
 
 use crate::{
     exit::{self, Result},
@@ -35,7 +35,7 @@ pub fn run(session: &Session, flags: &flags::Patch) -> Result {
 fn apply(session: &Session, flags: &flags::PatchApply) -> Result {
     let pin = session.toolchain.pin(&flags.pin.mlx)?;
     let series = flags.series.series;
-    let tree = session.toolchain.patch(&pin, series)?;
+    let tree = session.toolchain.series().patch(&pin, series)?;
     say!(
         "MLX {} ({series}) is tree {}{}",
         pin.version,
@@ -52,7 +52,7 @@ fn apply(session: &Session, flags: &flags::PatchApply) -> Result {
 
 fn record(session: &Session, flags: &flags::PatchRecord) -> Result {
     let pin = session.toolchain.pin(&flags.pin.mlx)?;
-    let (stock, patched) = session.toolchain.record(&pin)?;
+    let (stock, patched) = session.toolchain.series().record(&pin)?;
     say!("{} now records", pin.file().display());
     out!("stock {stock}\npatched {patched}")?;
     Ok(ExitCode::SUCCESS)
@@ -60,9 +60,8 @@ fn record(session: &Session, flags: &flags::PatchRecord) -> Result {
 
 fn status(session: &Session, flags: &flags::PatchStatus) -> Result {
     let pin = session.toolchain.pin(&flags.pin.mlx)?;
-    let states = session
-        .toolchain
-        .patch_states(&pin, flags.tree.as_deref())?;
+    let series = session.toolchain.series();
+    let states = series.patch_states(&pin, flags.tree.as_deref())?;
     if flags.format == flags::Format::Json {
         let rows: Vec<_> = states
             .iter()

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use patch_series::{Class, Patch};
 use pins::{DEFAULT_PIN, Pin, Series};
 use rail_verify::{
     group::Programs,
@@ -14,10 +15,7 @@ use rail_verify::{
     selection::{Level, Selection},
     verdict::Verdict,
 };
-use toolchain::{
-    build::Request,
-    series::{Class, Patch},
-};
+use toolchain::build::Request;
 
 use crate::{
     exit::{self, Context, Failure, Kind, Result},
@@ -259,7 +257,7 @@ struct Claim<'a> {
 fn claims<'a>(session: &Session, pins: &'a [Pin], wanted: &[String]) -> Result<Vec<Claim<'a>>> {
     let mut of_pins: Vec<(&Pin, Vec<Patch>)> = Vec::new();
     for pin in pins {
-        let mut patches = session.toolchain.patches(pin, Series::Patched)?;
+        let mut patches = session.toolchain.series().patches(pin, Series::Patched)?;
         patches.retain(|patch| patch.class == Class::Fix);
         of_pins.push((pin, patches));
     }
@@ -269,7 +267,7 @@ fn claims<'a>(session: &Session, pins: &'a [Pin], wanted: &[String]) -> Result<V
         let lacking: Vec<&str> = lacking.map(|(pin, _)| pin.version.as_str()).collect();
         if lacking.len() == of_pins.len() {
             let known = of_pins.iter().flat_map(|(_, patches)| patches);
-            let error = toolchain::Error::UnknownPatch {
+            let error = patch_series::Error::UnknownPatch {
                 wanted: name.clone(),
                 pin: lacking.join(", "),
                 known: known.map(|patch| patch.name.clone()).collect(),

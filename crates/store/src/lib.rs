@@ -38,6 +38,7 @@
 mod collect;
 mod disk;
 mod error;
+mod lease;
 mod lock;
 mod make;
 mod place;
@@ -48,6 +49,7 @@ use sha2::{Digest, Sha256};
 
 pub use collect::Freed;
 pub use error::{Error, MAKE_ROOM, Result, hint};
+pub use lease::Lease;
 pub use lock::{Lock, Shared, Wait};
 pub use make::{Entry, Scratch};
 pub use place::STORE_ENV;

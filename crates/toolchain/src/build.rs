@@ -191,7 +191,7 @@ impl Toolchain {
             component,
             ..
         } = *request;
-        let mut patches = self.patches(pin, series)?;
+        let mut patches = self.series().patches(pin, series)?;
         patches.retain(|patch| Some(patch.name.as_str()) != without);
         let mut sources = BTreeMap::new();
         if component == Component::Mlx {
@@ -232,8 +232,8 @@ impl Toolchain {
     /// The tree that a request compiles.
     fn tree_of(&self, request: &Request<'_>) -> Result<SourceTree> {
         match (request.without, request.series) {
-            (None, series) => self.patch(request.pin, series),
-            (Some(fix), Series::Patched) => self.patch_without(request.pin, fix),
+            (None, series) => Ok(self.series().patch(request.pin, series)?),
+            (Some(fix), Series::Patched) => Ok(self.series().patch_without(request.pin, fix)?),
             (Some(fix), Series::Stock) => Err(Error::Input {
                 input: fix.to_owned(),
                 problem: "the stock series has no fix that could be left out".into(),
@@ -245,12 +245,12 @@ impl Toolchain {
     /// The build of these inputs, if the store has it whole.
     fn finished(&self, inputs: &Inputs) -> Result<Option<Build>> {
         let key = inputs.key();
-        if !self.store.holds(Kind::Build, &key) {
+        if !self.store().holds(Kind::Build, &key) {
             return Ok(None);
         }
         // What is found is used, so it must not be collected from here on.
         self.shared()?;
-        let path = self.store.entry(Kind::Build, &key)?;
+        let path = self.store().entry(Kind::Build, &key)?;
         Ok(whole_build(&path, &key).map(|value| {
             Build::of_entry(Entry {
                 path,
@@ -280,10 +280,10 @@ impl Toolchain {
         series: Series,
         without: Option<&str>,
     ) -> Option<Manifest> {
-        let builds = self.store.keys(Kind::Build);
+        let builds = self.store().keys(Kind::Build);
         builds
             .iter()
-            .filter_map(|key| whole_build(&self.store.entry(Kind::Build, key).ok()?, key))
+            .filter_map(|key| whole_build(&self.store().entry(Kind::Build, key).ok()?, key))
             .filter(|Manifest { inputs, .. }| {
                 (inputs.component, inputs.mlx.as_str(), inputs.series)
                     == (component, version, series)
@@ -312,7 +312,7 @@ impl Toolchain {
         }
         let mlx = work.join("mlx");
         let patched = inputs.patched_tree.to_string();
-        mirror(&self.store.entry(Kind::Source, &patched)?, &mlx)?;
+        mirror(&self.store().entry(Kind::Source, &patched)?, &mlx)?;
         // The copies are compiled, so they must be what the key names.
         if recipe_hash(request.component, &recipe, &shim)? != inputs.recipe {
             return Err(Error::Edited {

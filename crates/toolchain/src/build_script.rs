@@ -101,7 +101,7 @@ pub fn mlx(scratch: &Path) -> Result<Mlx> {
     };
     let ours = toolchain.root.join("crates/toolchain/cmake");
     // A build that appears, or goes, is seen by its folder.
-    let builds = toolchain.store.entry(Kind::Build, "")?;
+    let builds = toolchain.store().entry(Kind::Build, "")?;
     fs::create_dir_all(&builds).at("create", &builds)?;
     for input in [&pin.folder, &ours, &builds] {
         rerun_if_changed(input);

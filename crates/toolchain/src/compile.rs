@@ -126,7 +126,7 @@ impl Compilation<'_> {
             define("RAILS_VERBS_DIR", verbs);
             define("RAILS_OPENBLAS_DIR", &tools.openblas());
         }
-        let store = toolchain.store.root()?;
+        let store = toolchain.store().root()?;
         let mut places = vec![
             (work.to_path_buf(), "."),
             (store.join("sources"), "sources"),

@@ -90,7 +90,7 @@ impl Toolchain {
     /// written; reaches nothing.
     pub fn doctor(&self) -> Vec<Check> {
         let mut checks = vec![
-            Check::of("git", tools::git_version()),
+            Check::of("git", patch_series::git::version().map_err(Error::from)),
             Check::of(
                 "cargo",
                 tools::version_of("cargo", "sources come through cargo", "https://rustup.rs"),
@@ -144,7 +144,7 @@ impl Toolchain {
 
     fn writable_store(&self) -> Result<String, Error> {
         self.scratch()?;
-        Ok(self.store.root()?.display().to_string())
+        Ok(self.store().root()?.display().to_string())
     }
 
     fn tool_set(&self) -> Check {
@@ -179,7 +179,7 @@ impl Toolchain {
             Err(error) => return vec![Check::missing(&source, &error)],
         };
         let fetch = format!("cargo xtask fetch --mlx {version}");
-        let is_fetched = self.store.holds(Kind::Source, &pin.mlx.tree.to_string());
+        let is_fetched = self.store().holds(Kind::Source, &pin.mlx.tree.to_string());
         let mut checks = vec![if is_fetched {
             Check::present(&source, format!("tree {}", pin.mlx.tree))
         } else {

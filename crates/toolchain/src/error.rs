@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use patch_series::FetchError;
 pub use pins::Kind;
 
 /// Result of everything in this crate.
@@ -19,16 +20,9 @@ pub enum Error {
     #[error(transparent)]
     Pins(#[from] pins::Error),
 
-    /// No patch of the pin has this name.
-    #[error("no such patch of MLX {pin}: {wanted:?} ({})", match .known.as_slice() { [] => "there is none".to_owned(), known => format!("available: {}", known.join(", ")) })]
-    UnknownPatch {
-        /// What was asked for.
-        wanted: String,
-        /// The pin's version.
-        pin: String,
-        /// What there is.
-        known: Vec<String>,
-    },
+    /// A patch cannot be read or does not fit.
+    #[error(transparent)]
+    Patches(patch_series::Error),
 
     /// A file of ours (pin, listing, series, patch) does not say what it must.
     #[error("{}: {problem}", .file.display())]
@@ -59,65 +53,6 @@ pub enum Error {
         what: String,
         /// One line a transport: why it failed.
         attempts: Vec<String>,
-    },
-
-    /// A patch of the series neither applies nor is in the tree already.
-    #[error("{patch} does not apply to MLX {pin} after the patches before it:\n{}", list(.hunks))]
-    Conflict {
-        /// The patch file's name.
-        patch: String,
-        /// The pin's version.
-        pin: String,
-        /// File and line of each hunk git refused.
-        hunks: Vec<String>,
-    },
-
-    /// Edits are in lines that a patch behind the one to refresh changes.
-    #[error("{patch} cannot take these edits: {other}, behind it, changes the same or neighbouring lines:\n{}", list(.hunks))]
-    EditsOfAnother {
-        /// The patch that was to take the edits.
-        patch: String,
-        /// The patch behind it.
-        other: String,
-        /// File and line of each hunk git refused.
-        hunks: Vec<String>,
-    },
-
-    /// A patch cannot go because of one behind it.
-    #[error("{patch} cannot be dropped: {other}, behind it, changes the same or neighbouring lines:\n{}", list(.hunks))]
-    Needed {
-        /// The patch that was to be dropped.
-        patch: String,
-        /// The patch behind it.
-        other: String,
-        /// File and line of each hunk git refused.
-        hunks: Vec<String>,
-    },
-
-    /// A patch cannot be taken out of the patched tree again.
-    #[error("{patch} cannot be taken out of the patched MLX {pin}, because a patch behind it changes the same or neighbouring lines:\n{}", list(.hunks))]
-    Entangled {
-        /// The patch's name.
-        patch: String,
-        /// The pin's version.
-        pin: String,
-        /// File and line of each hunk git refused.
-        hunks: Vec<String>,
-    },
-
-    /// The patched tree is not the one the pin records.
-    #[error("series {series} of MLX {pin} gives tree {got}, but {} records {recorded}", .file.display())]
-    Unrecorded {
-        /// The pin's version.
-        pin: String,
-        /// The series' name.
-        series: &'static str,
-        /// What the patches give now.
-        got: String,
-        /// What the pin says.
-        recorded: String,
-        /// The pin's file.
-        file: PathBuf,
     },
 
     /// A tool that we cannot install ourselves is not there.
@@ -215,15 +150,10 @@ impl Error {
     /// Whose matter it is.
     pub fn kind(&self) -> Kind {
         match self {
-            Error::Tampered { .. }
-            | Error::Conflict { .. }
-            | Error::Entangled { .. }
-            | Error::Unrecorded { .. } => Kind::Check,
             Error::Pins(error) => error.kind(),
-            Error::UnknownPatch { .. }
-            | Error::Malformed { .. }
-            | Error::EditsOfAnother { .. }
-            | Error::Needed { .. }
+            Error::Patches(error) => error.kind(),
+            Error::Tampered { .. } => Kind::Check,
+            Error::Malformed { .. }
             | Error::Input { .. }
             | Error::Store(::store::Error::NoPlace) => Kind::Input,
             Error::Unreachable { .. }
@@ -246,32 +176,13 @@ impl Error {
         let help = match self {
             Error::Pins(pins::Error::Io { source, .. }) => ::store::hint(source)?.into(),
             Error::Pins(error) => error.help()?,
+            Error::Patches(error) => error.help()?,
             Error::Tampered { .. } => "fetch from another source: `cargo xtask fetch --source \
                  registry|upstream|PATH`"
                 .into(),
             Error::Unreachable { .. } => {
                 "with a local copy at hand, run `cargo xtask fetch --source PATH`".into()
             }
-            Error::Conflict { patch, pin, .. } => format!(
-                "to rebase it, run `cargo xtask patch edit --mlx {pin}`, which makes a working \
-                 copy without it; make its change there, and run `cargo xtask patch refresh \
-                 {patch} --mlx {pin}`"
-            ),
-            Error::EditsOfAnother { other, .. } => {
-                format!("take the edits into {other} instead, or split them")
-            }
-            Error::Needed { patch, other, .. } => {
-                format!("drop {other} first, or make it independent of {patch}")
-            }
-            Error::Entangled { .. } => {
-                "let one patch hold both changes, or move them apart, so that each can be \
-                 judged by itself"
-                    .into()
-            }
-            Error::Unrecorded { pin, .. } => format!(
-                "if the change is meant, run `cargo xtask patch record --mlx {pin}` and \
-                 commit the file"
-            ),
             Error::MissingTool { remedy, .. } => format!("to get it: {remedy}"),
             Error::Input { remedy, .. } => remedy.clone(),
             Error::Command { log, .. } => {
@@ -281,8 +192,7 @@ impl Error {
             Error::Io { source, .. } => ::store::hint(source)?.into(),
             Error::Store(error) => error.help()?,
             Error::Edited { .. } => "run the command again".into(),
-            Error::UnknownPatch { .. }
-            | Error::Malformed { .. }
+            Error::Malformed { .. }
             | Error::Inconsistent { .. }
             | Error::BadBuild { .. }
             | Error::Launch(_)
@@ -325,6 +235,32 @@ impl Error {
         Error::Inconsistent {
             what: what.to_string(),
             problem: problem.to_string(),
+        }
+    }
+}
+
+impl From<patch_series::Error> for Error {
+    fn from(error: patch_series::Error) -> Self {
+        match error {
+            // It was fetched by a toolchain; see `Fetch` for it.
+            patch_series::Error::Fetch(failed) => match failed.error.downcast() {
+                Ok(ours) => *ours,
+                Err(error) => {
+                    Error::Patches(patch_series::Error::Fetch(FetchError { error, ..failed }))
+                }
+            },
+            patch_series::Error::Interrupted => Error::Interrupted,
+            error => Error::Patches(error),
+        }
+    }
+}
+
+impl From<Error> for FetchError {
+    fn from(error: Error) -> Self {
+        FetchError {
+            kind: error.kind(),
+            help: error.help(),
+            error: Box::new(error),
         }
     }
 }

@@ -8,12 +8,13 @@ use std::{
 };
 
 use cargo_metadata::MetadataCommand;
-use pins::{Crate, Listing, ObjectId, SourcePin, Upstream, tree::is_tree};
+pub use patch_series::SourceTree;
+use patch_series::{Fetch, FetchError, git::git_that_fetches};
+use pins::{Crate, Listing, SourcePin, Upstream, tree::is_tree};
 
 use crate::{
     Toolchain, archive,
     error::{Error, IoContext, Result},
-    git::git_that_fetches,
     store::Kind,
 };
 
@@ -45,15 +46,10 @@ impl FromStr for Source {
     }
 }
 
-/// A verified source tree in the store.
-#[derive(Debug, Clone)]
-pub struct SourceTree {
-    /// Its folder; read only by convention, verified at every use.
-    pub path: PathBuf,
-    /// Its git tree id.
-    pub tree: ObjectId,
-    /// Whether it was there already.
-    pub current: bool,
+impl Fetch for Toolchain {
+    fn fetch(&self, pin: &SourcePin) -> Result<SourceTree, FetchError> {
+        Ok(Toolchain::fetch(self, pin, &Source::Auto)?)
+    }
 }
 
 impl Toolchain {

@@ -1,5 +1,6 @@
-//! Pins, fetch, git tree ids, patch series, CMake, store, manifest: from a pin
-//! to a build of MLX that can be proved to come from it.
+//! Fetch, compile, package, doctor: from a pin to a build of MLX that can be proved to come
+//! from it. What a pin is, how its patches are applied and how the store keeps what is made
+//! are crates of their own: `pins`, `patch-series`, `store`.
 //!
 //! ```text
 //! pin ──fetch──▶ sources/<tree> ──patch──▶ sources/<tree> ──build──▶ builds/<key>
@@ -22,7 +23,6 @@ pub mod driver;
 pub mod environment;
 pub mod error;
 pub mod fetch;
-mod git;
 pub mod macos;
 pub mod manifest;
 mod ping;
@@ -30,22 +30,22 @@ mod pip;
 pub mod platform;
 mod process;
 pub mod progress;
-pub mod series;
 pub mod store;
 pub mod tools;
 pub mod wheel;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
-use ::store::Shared;
+use ::store::Lease;
 use driver::Driver;
 use environment::Environment;
 pub use error::{Error, Result};
 use fetch::Source;
 use launch::Launcher;
+use patch_series::Workshop;
 use pins::{Pin, SourcePin};
 use progress::{Progress, Silent};
 use store::Store;
@@ -54,9 +54,7 @@ use store::Store;
 #[derive(Clone)]
 pub struct Toolchain {
     root: PathBuf,
-    store: Store,
-    /// Held from the first use of the store on, by all clones together.
-    shared: Arc<Mutex<Option<Shared>>>,
+    lease: Lease,
     progress: Arc<dyn Progress>,
     launcher: Launcher,
     environment: Environment,
@@ -82,8 +80,7 @@ impl Toolchain {
     pub fn at(root: impl Into<PathBuf>, store: Store) -> Self {
         Toolchain {
             root: root.into(),
-            store,
-            shared: Arc::default(),
+            lease: Lease::of(store),
             progress: Arc::new(Silent),
             launcher: Launcher::default(),
             environment: Environment::of_process(),
@@ -128,7 +125,7 @@ impl Toolchain {
 
     /// The store.
     pub fn store(&self) -> &Store {
-        &self.store
+        self.lease.store()
     }
 
     /// The checkout's folder of pins.
@@ -142,6 +139,18 @@ impl Toolchain {
     /// As [`Pin::load`].
     pub fn pin(&self, version: &str) -> Result<Pin> {
         Ok(Pin::load(&self.patches_folder(), version)?)
+    }
+
+    /// What is done with the patches of the checkout, with the sources that this toolchain
+    /// fetches.
+    pub fn series(&self) -> Workshop {
+        Workshop {
+            root: self.root.clone(),
+            lease: self.lease.clone(),
+            launcher: self.launcher.clone(),
+            progress: self.progress.clone(),
+            sources: Arc::new(self.clone()),
+        }
     }
 
     /// The folder that holds `infiniband/verbs.h`.

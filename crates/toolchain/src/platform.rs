@@ -104,14 +104,6 @@ impl System {
         }
     }
 
-    /// How to get git.
-    pub fn git_remedy(self) -> &'static str {
-        match self {
-            System::Linux => "apt-get install git (Debian, Ubuntu), dnf install git (Fedora)",
-            System::MacOs => "xcode-select --install",
-        }
-    }
-
     /// How to get bash.
     pub fn bash_remedy(self) -> &'static str {
         match self {
@@ -161,7 +153,7 @@ mod tests {
     #[test]
     fn no_remedy_of_macos_names_a_package_manager_of_linux() {
         let mac = System::MacOs;
-        for remedy in [mac.compiler_remedy(), mac.git_remedy(), mac.pip_remedy()] {
+        for remedy in [mac.compiler_remedy(), mac.pip_remedy()] {
             assert!(
                 !remedy.contains("apt-get") && !remedy.contains("dnf"),
                 "{remedy}"

@@ -17,11 +17,11 @@ use std::{
     collections::HashSet,
     fs,
     path::{Path, PathBuf},
-    sync::PoisonError,
 };
 
 use ::store::{Entry, Shared, Wait};
 pub use ::store::{Freed, Kind, STORE_ENV, Scratch, Store, sha256};
+use patch_series::{Class, Patch};
 use pins::{Listing, ObjectId, Pin, Series};
 
 use crate::{
@@ -31,7 +31,6 @@ use crate::{
     doctor::{Check, Status},
     error::{IoContext, Result},
     manifest::{Artefact, Component, Manifest, SCHEMA},
-    series::{Class, Patch},
     wheel,
 };
 
@@ -96,13 +95,7 @@ impl Toolchain {
     /// The right to use the store, taken at the first call and kept for as long as a clone
     /// of this toolchain lives.
     pub(crate) fn shared(&self) -> Result<Shared> {
-        let mut held = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shared) = &*held {
-            return Ok(shared.clone());
-        }
-        let shared = self.waiting(|wait| self.store.share(wait))?;
-        *held = Some(shared.clone());
-        Ok(shared)
+        Ok(self.waiting(|wait| self.lease.shared(wait))?)
     }
 
     /// Tells the progress of a wait, and ends it when the command is cancelled.
@@ -144,17 +137,11 @@ impl Toolchain {
     pub fn collect_garbage(&self, dry_run: bool) -> Result<Vec<Freed>> {
         let needed = self.needed()?;
         let keep = |kind: Kind, key: &str| match kind {
-            Kind::Series => (self.store.noted(kind, key))
+            Kind::Series => (self.store().noted(kind, key))
                 .is_some_and(|tree| needed.contains(&(Kind::Source, tree.trim().to_owned()))),
             kind => needed.contains(&(kind, key.to_owned())),
         };
-        // What this process holds does not keep itself from collecting. What is in the
-        // middle of a use has a clone of it, and does.
-        let mut held = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if !dry_run {
-            held.take();
-        }
-        Ok(self.store.collect(keep, dry_run)?)
+        Ok(self.lease.collect(keep, dry_run)?)
     }
 
     /// The entries that the pins of this checkout need. Nothing is made for the answer.
@@ -165,7 +152,7 @@ impl Toolchain {
         for version in Pin::versions(&self.patches_folder())? {
             let pin = self.pin(&version)?;
             trees.extend([pin.mlx.tree, pin.mlx_c.tree]);
-            let patches = self.patches(&pin, Series::Patched)?;
+            let patches = self.series().patches(&pin, Series::Patched)?;
             for (request, tree) in self.requests(&pin, &patches) {
                 trees.push(tree);
                 for component in [Component::Mlx, Component::Jaccl] {
@@ -195,7 +182,7 @@ impl Toolchain {
             (Request::mlx(pin, Series::Patched), pin.recorded.patched),
         ];
         for fix in patches.iter().filter(|patch| patch.class == Class::Fix) {
-            if let Some(tree) = self.known_without(pin, fix) {
+            if let Some(tree) = self.series().known_without(pin, fix) {
                 let request = Request {
                     without: Some(&fix.name),
                     ..Request::mlx(pin, Series::Patched)
@@ -225,7 +212,7 @@ impl Toolchain {
         let entries: Vec<_> = kinds
             .into_iter()
             .flat_map(|kind| {
-                self.store
+                self.store()
                     .keys(kind)
                     .into_iter()
                     .map(move |key| (kind, key))
@@ -237,7 +224,7 @@ impl Toolchain {
         for (kind, key) in entries {
             // Another process may be replacing it.
             let _lock = self.waiting(|wait| shared.lock(kind, &key, wait))?;
-            let path = self.store.entry(kind, &key)?;
+            let path = self.store().entry(kind, &key)?;
             if path.is_dir() {
                 self.launcher.cancel().check()?;
                 let outcome = match kind {

@@ -119,12 +119,6 @@ pub(crate) fn version_of(
         })
 }
 
-/// Which git applies patches.
-pub(crate) fn git_version() -> Result<String> {
-    let remedy = Platform::HERE.system.git_remedy();
-    version_of("git", "patches are applied by git", remedy)
-}
-
 impl Toolchain {
     /// The tool set, installed first when the store does not have it.
     ///
@@ -144,7 +138,10 @@ impl Toolchain {
     pub(crate) fn tools_if_present(&self) -> Tools {
         let set = set();
         // Without a place for a store there is none, and nothing is there either.
-        let root = self.store.entry(Kind::Tools, &set.key).unwrap_or_default();
+        let root = self
+            .store()
+            .entry(Kind::Tools, &set.key)
+            .unwrap_or_default();
         Tools::at(Platform::HERE, &set.key, &root)
     }
 

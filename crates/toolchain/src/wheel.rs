@@ -79,7 +79,7 @@ impl Toolchain {
 
     /// Whether the store has maturin.
     pub(crate) fn maturin_is_present(&self) -> bool {
-        (self.store.entry(Kind::Tools, &maturin_set().key))
+        (self.store().entry(Kind::Tools, &maturin_set().key))
             .is_ok_and(|root| tools::maturin(&root).is_file())
     }
 }

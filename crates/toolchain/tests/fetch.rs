@@ -4,8 +4,11 @@ mod common;
 
 use std::{fs, path::PathBuf};
 
-use common::{Checkout, make_executable};
-use toolchain::{Error, error::Kind, fetch::Source};
+use common::Checkout;
+use miniature::{
+    Caller, VERSION, copy_folder, make_executable, numbered_lines, root_of_child, run_again,
+};
+use toolchain::{Error, Toolchain, error::Kind, fetch::Source, store::Store};
 
 fn refusal(checkout: &Checkout) -> String {
     let origin = Source::Path(checkout.path("origin"));
@@ -42,8 +45,8 @@ fn the_pinned_tree_is_stored_under_its_id_and_then_current() {
 #[test]
 fn outside_of_a_checkout_the_way_in_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    let store = toolchain::store::Store::at(folder.path().join("store"));
-    let error = toolchain::Toolchain::at(folder.path(), store)
+    let store = Store::at(folder.path().join("store"));
+    let error = Toolchain::at(folder.path(), store)
         .pin("1.2.3")
         .unwrap_err();
     assert_eq!(error.kind(), Kind::Input);
@@ -56,7 +59,7 @@ fn one_flipped_byte_is_refused_by_name() {
     let checkout = Checkout::new();
     checkout.write(
         "origin/mlx/array.cpp",
-        &common::numbered_lines().replace("line 7\n", "line 8\n"),
+        &numbered_lines().replace("line 7\n", "line 8\n"),
     );
     let message = refusal(&checkout);
     assert!(
@@ -131,9 +134,8 @@ fn a_git_clone_and_an_archive_are_as_good_as_a_folder() {
     }
 }
 
-#[test]
-fn an_upstream_repository_delivers_a_commit() {
-    let checkout = Checkout::new();
+/// Makes `origin` a repository, names it in the pin's file.
+fn publish_origin(checkout: &Checkout) {
     let origin = checkout.path("origin");
     let revision = checkout.sh(
         "cd origin && git init --quiet && git add --all \
@@ -145,12 +147,38 @@ fn an_upstream_repository_delivers_a_commit() {
     let text = fs::read_to_string(&pin_file).unwrap();
     let upstream = format!("[mlx.upstream]\ngit = \"{url}\"\nrevision = \"{revision}\"\n[mlx-c]");
     fs::write(&pin_file, text.replace("[mlx-c]", &upstream)).unwrap();
+}
 
+#[test]
+fn an_upstream_repository_delivers_a_commit() {
+    let checkout = Checkout::new();
+    publish_origin(&checkout);
     let fetched = checkout
         .toolchain
         .fetch(&checkout.pin().mlx, &Source::Auto)
         .unwrap();
     assert_eq!(checkout.stored_sources(), [fetched.tree.to_string()]);
+}
+
+#[test]
+fn a_callers_repository_settings_and_hooks_play_no_part() {
+    if let Some(root) = root_of_child() {
+        let toolchain = Toolchain::at(&root, Store::at(root.join("store")));
+        let pin = toolchain.pin(VERSION).unwrap();
+        toolchain.fetch(&pin.mlx, &Source::Upstream).unwrap();
+        return;
+    }
+    let checkout = Checkout::new();
+    publish_origin(&checkout);
+    let caller = Caller::new(&checkout);
+    run_again(
+        "a_callers_repository_settings_and_hooks_play_no_part",
+        &checkout,
+        &caller.environment(),
+    );
+    caller.assert_untouched();
+    let tree = checkout.pin().mlx.tree.to_string();
+    assert_eq!(checkout.stored_sources(), [tree]);
 }
 
 #[test]
@@ -285,10 +313,10 @@ fn a_crate_of_the_registry_is_found_where_cargo_says() {
     let package = "[package]\nname = \"vendors-mlx\"\nversion = \"0.2.0\"\nedition = \"2024\"\n";
     checkout.write("crate/Cargo.toml", package);
     checkout.write("crate/src/lib.rs", "");
-    common::copy_folder(&checkout.path("origin"), &checkout.path("crate/vendor"));
+    copy_folder(&checkout.path("origin"), &checkout.path("crate/vendor"));
     // A mirror of the registry, as a user's configuration names one.
     checkout.write("crate/.cargo-checksum.json", "{\"files\":{}}");
-    common::copy_folder(&checkout.path("crate"), &checkout.path("mirror/crate"));
+    copy_folder(&checkout.path("crate"), &checkout.path("mirror/crate"));
     checkout.write(
         ".cargo/config.toml",
         "[source.crates-io]\nreplace-with = \"mirror\"\n[source.mirror]\ndirectory = \"mirror\"\n",

@@ -17,8 +17,9 @@ use std::{
     thread,
 };
 
-use common::{Checkout, change_line};
+use common::Checkout;
 use launch::Launcher;
+use miniature::{change_line, copy_folder};
 use pins::{Listing, Pin, Series};
 use toolchain::{
     Error, Toolchain,
@@ -101,7 +102,7 @@ fn checkout() -> Checkout {
     checkout.fetch_origin();
     checkout.add_patch("one", "fix", &change_line(4, "one"));
     checkout.add_patch("two", "fix", &change_line(12, "two"));
-    checkout.toolchain.record(&checkout.pin()).unwrap();
+    checkout.toolchain.series().record(&checkout.pin()).unwrap();
     checkout.write("crates/toolchain/cmake/CMakeLists.txt", "recipe\n");
     checkout.write("crates/jaccl/shim/shim.cpp", "shim\n");
     checkout.write("verbs/infiniband/verbs.h", "verbs\n");
@@ -113,7 +114,7 @@ fn checkout() -> Checkout {
         &format!("tree = \"{tree}\"\n"),
     );
     let stored = checkout.path(&format!("store/sources/{tree}"));
-    common::copy_folder(&checkout.path("verbs"), &stored);
+    copy_folder(&checkout.path("verbs"), &stored);
     checkout
 }
 
@@ -250,12 +251,16 @@ fn a_patch_that_is_edited_while_it_is_applied_gives_no_tree() {
     let another = original.replace("+one", "+another");
     let (toolchain, _) = edited(&checkout, &file, &another, "Patching");
     let error = toolchain
+        .series()
         .patch(&checkout.pin(), Series::Patched)
         .unwrap_err();
-    assert!(matches!(error, Error::Edited { .. }), "{error}");
+    assert!(
+        matches!(error, patch_series::Error::Edited { .. }),
+        "{error}"
+    );
 
     fs::write(&file, &original).unwrap();
-    let (_, patched) = checkout.toolchain.record(&checkout.pin()).unwrap();
+    let (_, patched) = checkout.toolchain.series().record(&checkout.pin()).unwrap();
     let stored = checkout.path(&format!("store/sources/{patched}/mlx/array.cpp"));
     assert!(fs::read_to_string(stored).unwrap().contains("\none\n"));
 }
@@ -353,14 +358,14 @@ fn garbage_is_what_no_pin_needs() {
         build(checkout, None);
         checkout.write("crates/toolchain/cmake/CMakeLists.txt", "recipe\n");
         checkout.add_patch("three", "fix", &change_line(17, "three"));
-        checkout.toolchain.record(&checkout.pin()).unwrap();
+        checkout.toolchain.series().record(&checkout.pin()).unwrap();
         build(checkout, Some("three"));
         // Current ones.
         let needed = [build(checkout, None), build(checkout, Some("one"))];
         let series = checkout.path("patches/1.2.3/series");
         let all = fs::read_to_string(&series).unwrap();
         fs::write(&series, "one.patch\ntwo.patch\n").unwrap();
-        checkout.toolchain.record(&checkout.pin()).unwrap();
+        checkout.toolchain.series().record(&checkout.pin()).unwrap();
         let current = [build(checkout, None), build(checkout, Some("one"))];
 
         let before = [Kind::Source, Kind::Build, Kind::Series].map(|kind| keys(checkout, kind));
@@ -387,7 +392,7 @@ fn garbage_is_what_no_pin_needs() {
 
         // What went comes again.
         fs::write(&series, all).unwrap();
-        checkout.toolchain.record(&checkout.pin()).unwrap();
+        checkout.toolchain.series().record(&checkout.pin()).unwrap();
         assert!(!build(checkout, None).current);
     });
 }
@@ -427,17 +432,22 @@ fn a_changed_patched_tree_is_replaced_and_its_note_stays_true() {
     let checkout = Checkout::new();
     checkout.fetch_origin();
     checkout.add_patch("one", "fix", &change_line(4, "one"));
-    let (_, patched) = checkout.toolchain.record(&checkout.pin()).unwrap();
+    let (_, patched) = checkout.toolchain.series().record(&checkout.pin()).unwrap();
     let stored = checkout.path(&format!("store/sources/{patched}"));
     fs::remove_file(stored.join("mlx/array.cpp")).unwrap();
     let pin: Pin = checkout.pin();
-    let again = checkout.toolchain.patch(&pin, Series::Patched).unwrap();
+    let again = checkout
+        .toolchain
+        .series()
+        .patch(&pin, Series::Patched)
+        .unwrap();
     assert!(!again.current);
     assert_eq!(again.path, stored);
     assert_eq!(Listing::of_folder(&stored).unwrap().tree_id(), patched);
     assert!(
         checkout
             .toolchain
+            .series()
             .patch(&pin, Series::Patched)
             .unwrap()
             .current

@@ -176,7 +176,10 @@ fn every_claim_of_a_patch_selects_cases() {
     let mut claims = 0;
     for version in Pin::versions(&toolchain.patches_folder()).expect("pins") {
         let pin = toolchain.pin(&version).expect("a pin");
-        let patches = toolchain.patches(&pin, Series::Patched).expect("patches");
+        let patches = toolchain
+            .series()
+            .patches(&pin, Series::Patched)
+            .expect("patches");
         for patch in patches {
             for proof in patch.proofs(&|_| Ok(())).expect("X-Verdicts") {
                 claims += 1;

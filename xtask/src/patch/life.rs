@@ -5,11 +5,8 @@ use std::{
     process::ExitCode,
 };
 
+use patch_series::{Editable, Exported, Refreshed, Workshop};
 use pins::Pin;
-use toolchain::{
-    Toolchain,
-    series::{Editable, Exported, Refreshed},
-};
 
 use crate::{
     exit::Result,
@@ -21,27 +18,24 @@ use crate::{
 };
 
 pub fn new(session: &Session, flags: &PatchNew) -> Result {
-    let at = Place::of(&session.toolchain, &flags.copy)?;
+    let at = Place::of(session.toolchain.series(), &flags.copy)?;
     let editable = at
-        .toolchain
+        .series
         .new_patch(&at.pin, &flags.name, flags.class, &at.folder)?;
     at.opened(&editable, &flags.name)?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub fn edit(session: &Session, flags: &PatchCopy) -> Result {
-    let at = Place::of(&session.toolchain, flags)?;
-    let editable = at.toolchain.edit_patches(&at.pin, &at.folder)?;
+    let at = Place::of(session.toolchain.series(), flags)?;
+    let editable = at.series.edit_patches(&at.pin, &at.folder)?;
     at.opened(&editable, "NAME")?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub fn refresh(session: &Session, flags: &PatchRefresh) -> Result {
-    let at = Place::of(&session.toolchain, &flags.copy)?;
-    match at
-        .toolchain
-        .refresh_patch(&at.pin, &flags.name, &at.folder)?
-    {
+    let at = Place::of(session.toolchain.series(), &flags.copy)?;
+    match at.series.refresh_patch(&at.pin, &flags.name, &at.folder)? {
         Refreshed::Exported(exported) => at.exported(&exported)?,
         Refreshed::Pending(names) => {
             say!(
@@ -56,8 +50,8 @@ pub fn refresh(session: &Session, flags: &PatchRefresh) -> Result {
 }
 
 pub fn export(session: &Session, flags: &PatchCopy) -> Result {
-    let at = Place::of(&session.toolchain, flags)?;
-    at.exported(&at.toolchain.export_patches(&at.pin, &at.folder)?)?;
+    let at = Place::of(session.toolchain.series(), flags)?;
+    at.exported(&at.series.export_patches(&at.pin, &at.folder)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -66,23 +60,23 @@ pub fn drop(session: &Session, flags: &PatchDrop) -> Result {
         pin: flags.pin.clone(),
         dir: None,
     };
-    let at = Place::of(&session.toolchain, &copy)?;
-    at.exported(&at.toolchain.drop_patches(&at.pin, &flags.names)?)?;
+    let at = Place::of(session.toolchain.series(), &copy)?;
+    at.exported(&at.series.drop_patches(&at.pin, &flags.names)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Which patches, and where they are edited.
-struct Place<'a> {
-    toolchain: &'a Toolchain,
+struct Place {
+    series: Workshop,
     pin: Pin,
     folder: PathBuf,
     /// Flags that name the same place again.
     flags: String,
 }
 
-impl<'a> Place<'a> {
-    fn of(toolchain: &'a Toolchain, copy: &PatchCopy) -> Result<Self> {
-        let pin = toolchain.pin(&copy.pin.mlx)?;
+impl Place {
+    fn of(series: Workshop, copy: &PatchCopy) -> Result<Self> {
+        let pin = series.pin(&copy.pin.mlx)?;
         let dir = |dir: &PathBuf| format!(" --dir {}", dir.display());
         Ok(Place {
             flags: format!(
@@ -92,9 +86,9 @@ impl<'a> Place<'a> {
             ),
             folder: match &copy.dir {
                 Some(dir) => dir.clone(),
-                None => toolchain.working_copy(&pin),
+                None => series.working_copy(&pin),
             },
-            toolchain,
+            series,
             pin,
         })
     }
@@ -110,7 +104,7 @@ impl<'a> Place<'a> {
 
     fn exported(&self, exported: &Exported) -> Result<(), Unprinted> {
         let shown = |file: &Path| {
-            let root = self.toolchain.root();
+            let root = &self.series.root;
             file.strip_prefix(root)
                 .unwrap_or(file)
                 .display()

@@ -14,14 +14,14 @@ use crate::{
 const SCHEMA: &str = "mlx-rails/patch-lint/1";
 
 pub fn run(session: &Session, flags: &PatchLint) -> Result {
-    let toolchain = &session.toolchain;
+    let series = session.toolchain.series();
     let pins = match &flags.mlx {
         Some(version) => vec![version.clone()],
-        None => Pin::versions(&toolchain.patches_folder())?,
+        None => Pin::versions(&series.patches_folder())?,
     };
     let mut problems = Vec::new();
     for version in &pins {
-        problems.extend(toolchain.lint_patches(&toolchain.pin(version)?, &super::proof::check)?);
+        problems.extend(series.lint_patches(&series.pin(version)?, &super::proof::check)?);
     }
     if flags.format == Format::Json {
         let report = json!({"schema": SCHEMA, "pins": pins, "problems": problems});

@@ -1,7 +1,7 @@
 //! What `cargo xtask verify` understands of a patch's `X-Verdicts`.
 
+use patch_series::Proof;
 use rail_verify::{selection::Selection, verdict::Verdict};
-use toolchain::series::Proof;
 
 /// The verdict without the patch, and the cases that show it.
 ///
@@ -33,7 +33,7 @@ mod tests {
         let toolchain = Toolchain::open().unwrap();
         for version in Pin::versions(&toolchain.patches_folder()).unwrap() {
             let pin = toolchain.pin(&version).unwrap();
-            for patch in toolchain.patches(&pin, Series::Patched).unwrap() {
+            for patch in toolchain.series().patches(&pin, Series::Patched).unwrap() {
                 patch.proofs(&check).unwrap();
             }
         }

@@ -1,7 +1,7 @@
 //! `cargo xtask patch try`: what becomes of a series on another MLX.
 
+use patch_series::Trial;
 use serde_json::json;
-use toolchain::series::Trial;
 
 use crate::{
     exit::{self, Result},
@@ -15,9 +15,8 @@ use crate::{
 const SCHEMA: &str = "mlx-rails/patch-try/1";
 
 pub fn run(session: &Session, flags: &PatchTry) -> Result {
-    let trial = session
-        .toolchain
-        .try_series(&flags.mlx, flags.tree.as_deref())?;
+    let series = session.toolchain.series();
+    let trial = series.try_series(&flags.mlx, flags.tree.as_deref())?;
     if flags.format == Format::Json {
         let Trial { mlx, from, patches } = &trial;
         let report = json!({"schema": SCHEMA, "mlx": mlx, "from": from, "patches": patches});

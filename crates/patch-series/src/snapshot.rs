@@ -4,24 +4,25 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 
 use crate::{
     error::{IoContext, Result},
-    series::{header::split, order::Order},
+    header::split,
+    order::Order,
 };
 
 /// The file that names the patches.
-pub(super) const SERIES: &str = "series";
+pub(crate) const SERIES: &str = "series";
 
 /// A series as it stands in a folder: its order and its patch files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Snapshot {
+pub(crate) struct Snapshot {
     /// The text of `series`; empty when there is none.
-    pub(super) series: String,
+    pub(crate) series: String,
     /// The text of each patch, by its name.
-    pub(super) patches: BTreeMap<String, String>,
+    pub(crate) patches: BTreeMap<String, String>,
 }
 
 impl Snapshot {
     /// Reads what `series` names.
-    pub(super) fn load(folder: &Path) -> Result<Self> {
+    pub(crate) fn load(folder: &Path) -> Result<Self> {
         let series = read_series(folder)?;
         let patches = Order::parse(&series)
             .files()
@@ -35,7 +36,7 @@ impl Snapshot {
     }
 
     /// Makes `folder` hold this and nothing else; it is never there in part.
-    pub(super) fn save(&self, folder: &Path) -> Result<()> {
+    pub(crate) fn save(&self, folder: &Path) -> Result<()> {
         let made = folder.with_extension("new");
         remove_folder(&made)?;
         fs::create_dir_all(&made).at("create", &made)?;
@@ -53,13 +54,13 @@ impl Snapshot {
     }
 
     /// The fields of a patch, as text.
-    pub(super) fn head(&self, name: &str) -> Option<&str> {
+    pub(crate) fn head(&self, name: &str) -> Option<&str> {
         self.patches.get(name).map(|text| split(text).0)
     }
 
     /// The first patch that another snapshot has otherwise than in its fields, or
     /// the order itself.
-    pub(super) fn differing_change(&self, other: &Snapshot) -> Option<String> {
+    pub(crate) fn differing_change(&self, other: &Snapshot) -> Option<String> {
         let differs = |name: &&str| {
             let diff = |of: &Snapshot| of.patches.get(*name).map(|text| split(text).1.to_owned());
             diff(self) != diff(other)
@@ -85,7 +86,7 @@ fn remove_folder(folder: &Path) -> Result<()> {
 }
 
 /// The text of a folder's `series`; a pin without one has no patches.
-pub(super) fn read_series(folder: &Path) -> Result<String> {
+pub(crate) fn read_series(folder: &Path) -> Result<String> {
     let file = folder.join(SERIES);
     match fs::read_to_string(&file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
@@ -94,7 +95,7 @@ pub(super) fn read_series(folder: &Path) -> Result<String> {
 }
 
 /// The file of a patch.
-pub(super) fn patch_file(name: &str) -> String {
+pub(crate) fn patch_file(name: &str) -> String {
     format!("{name}.patch")
 }
 

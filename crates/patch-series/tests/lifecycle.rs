@@ -9,15 +9,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use common::{Checkout, change_line, numbered_lines};
-use launch::Launcher;
+use common::Checkout;
+use launch::Progress;
+use miniature::{change_line, numbered_lines, told};
+use patch_series::{Class, Error, Exported, Kind, Refreshed, State, Workshop};
 use pins::{Pin, Series};
-use toolchain::{
-    Error, Toolchain,
-    error::Kind,
-    progress::Progress,
-    series::{Class, Exported, Refreshed, State},
-};
 
 /// Everything below `patches/1.2.3`.
 type Files = BTreeMap<String, String>;
@@ -42,7 +38,6 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let checkout = Checkout::new();
-        checkout.fetch_origin();
         checkout.write(
             "patches/1.2.3/series",
             "# from top to bottom\nport.patch\n\n# fixes\nfirst.patch\nsecond.patch\n",
@@ -57,18 +52,18 @@ impl Bench {
             copy: checkout.path("copy"),
             checkout,
         };
-        bench.toolchain().record(&bench.pin()).unwrap();
+        bench.workshop().record(&bench.pin()).unwrap();
         bench.edit();
         // As export writes them.
         bench
-            .toolchain()
+            .workshop()
             .export_patches(&bench.pin(), &bench.copy)
             .unwrap();
         bench
     }
 
-    fn toolchain(&self) -> &Toolchain {
-        &self.checkout.toolchain
+    fn workshop(&self) -> &Workshop {
+        &self.checkout.workshop
     }
 
     fn pin(&self) -> Pin {
@@ -76,7 +71,7 @@ impl Bench {
     }
 
     fn edit(&self) {
-        self.toolchain()
+        self.workshop()
             .edit_patches(&self.pin(), &self.copy)
             .unwrap();
     }
@@ -94,35 +89,31 @@ impl Bench {
         fs::write(file, text.replace(&from, &to)).unwrap();
     }
 
-    fn refresh(&self, name: &str) -> toolchain::Result<Refreshed> {
-        self.toolchain()
-            .refresh_patch(&self.pin(), name, &self.copy)
+    fn refresh(&self, name: &str) -> patch_series::Result<Refreshed> {
+        self.workshop().refresh_patch(&self.pin(), name, &self.copy)
     }
 
-    fn drop(&self, names: &[&str]) -> toolchain::Result<Exported> {
+    fn drop(&self, names: &[&str]) -> patch_series::Result<Exported> {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        self.toolchain().drop_patches(&self.pin(), &names)
+        self.workshop().drop_patches(&self.pin(), &names)
     }
 
     /// What the whole series makes of the source.
     fn patched(&self) -> String {
-        let tree = self
-            .toolchain()
-            .patch(&self.pin(), Series::Patched)
-            .unwrap();
+        let tree = self.workshop().patch(&self.pin(), Series::Patched).unwrap();
         fs::read_to_string(tree.path.join("mlx/array.cpp")).unwrap()
     }
 
     /// Asserts that this is refused as the caller's mistake, in these words.
-    fn refused<T>(&self, outcome: toolchain::Result<T>, words: &[&str]) {
+    fn refused<T>(&self, outcome: patch_series::Result<T>, words: &[&str]) {
         self.failed(Kind::Input, outcome, words);
     }
 
     /// Asserts that this fails in these words.
-    fn failed<T>(&self, kind: Kind, outcome: toolchain::Result<T>, words: &[&str]) {
+    fn failed<T>(&self, kind: Kind, outcome: patch_series::Result<T>, words: &[&str]) {
         let error = outcome.err().expect("a refusal");
         assert_eq!(error.kind(), kind, "{error}");
-        let message = error.report();
+        let message = told(&error, error.help());
         for word in words {
             assert!(message.contains(word), "{word:?} is not in:\n{message}");
         }
@@ -144,7 +135,7 @@ fn a_working_copy_has_one_commit_a_patch_and_exports_to_the_same_bytes() {
 
     let before = bench.files();
     let exported = bench
-        .toolchain()
+        .workshop()
         .export_patches(&bench.pin(), &bench.copy)
         .unwrap();
     assert!(exported.written.is_empty() && exported.removed.is_empty());
@@ -158,9 +149,9 @@ fn a_working_copy_has_one_commit_a_patch_and_exports_to_the_same_bytes() {
 #[test]
 fn a_new_patch_is_begun_edited_and_taken_in() {
     let bench = Bench::new();
-    let (toolchain, pin) = (bench.toolchain(), bench.pin());
+    let (workshop, pin) = (bench.workshop(), bench.pin());
     let before = bench.files();
-    toolchain
+    workshop
         .new_patch(&pin, "third", Class::Fix, &bench.copy)
         .unwrap();
     assert_eq!(bench.files(), before, "begun is not yet in the series");
@@ -233,16 +224,16 @@ fn what_cannot_be_refreshed_is_refused_and_nothing_changes() {
     bench.refused(bench.refresh("first"), &["nothing", "copy"]);
     bench.replace("line 12", "edited");
     bench.refused(bench.refresh("frist"), &["frist", "port, first, second"]);
-    let export = bench.toolchain().export_patches(&bench.pin(), &bench.copy);
+    let export = bench.workshop().export_patches(&bench.pin(), &bench.copy);
     bench.refused(export, &["edits", "refresh"]);
     let elsewhere = bench.checkout.path("elsewhere");
     let refresh = bench
-        .toolchain()
+        .workshop()
         .refresh_patch(&bench.pin(), "first", &elsewhere);
     bench.refused(refresh, &["elsewhere", "patch edit", "--dir"]);
     let begin = |name| {
         bench
-            .toolchain()
+            .workshop()
             .new_patch(&bench.pin(), name, Class::Fix, &bench.copy)
     };
     bench.refused(begin("first"), &["first", "already", "refresh"]);
@@ -260,7 +251,7 @@ fn patches_that_changed_behind_a_working_copys_back_are_not_overwritten() {
     bench
         .checkout
         .write_patch("second", "fix", &change_line(16, "by somebody else"));
-    bench.toolchain().record(&bench.pin()).unwrap();
+    bench.workshop().record(&bench.pin()).unwrap();
     let before = bench.files();
     bench.replace("line 12", "edited");
     bench.refused(
@@ -280,7 +271,7 @@ fn a_working_copy_in_which_nothing_was_done_is_made_anew() {
 
     bench.replace("line 12", "edited");
     bench.drop(&["second"]).unwrap();
-    let edit = || bench.toolchain().edit_patches(&bench.pin(), &bench.copy);
+    let edit = || bench.workshop().edit_patches(&bench.pin(), &bench.copy);
     bench.refused(edit(), &["second.patch", "changed"]);
     assert!(bench.checkout.sh("git -C copy diff").contains("+edited"));
     bench
@@ -300,7 +291,7 @@ fn a_folder_of_something_else_is_left_alone() {
     let bench = Bench::new();
     let edit = |folder| {
         bench
-            .toolchain()
+            .workshop()
             .edit_patches(&bench.pin(), &bench.checkout.path(folder))
     };
     bench.refused(edit("origin"), &["origin", "no working copy"]);
@@ -324,11 +315,11 @@ fn new_files_that_git_ignores_are_told_and_taken_on_demand() {
     bench.checkout.sh("echo lib/ >> copy/.git/info/exclude");
     bench.checkout.write("copy/lib/new.h", "int here;\n");
     let notes = Arc::new(Notes::default());
-    let toolchain = bench
-        .toolchain()
-        .clone()
-        .attended(notes.clone(), Launcher::default());
-    let refresh = || toolchain.refresh_patch(&bench.pin(), "second", &bench.copy);
+    let workshop = Workshop {
+        progress: notes.clone(),
+        ..bench.workshop().clone()
+    };
+    let refresh = || workshop.refresh_patch(&bench.pin(), "second", &bench.copy);
     bench.refused(refresh(), &["nothing"]);
     let told = notes.0.lock().unwrap().join("\n");
     assert!(
@@ -356,7 +347,7 @@ fn nobodys_git_settings_change_what_is_written() {
          git config diff.algorithm patience; git config core.abbrev 5",
     );
     let exported = bench
-        .toolchain()
+        .workshop()
         .export_patches(&bench.pin(), &bench.copy)
         .unwrap();
     assert!(exported.written.is_empty(), "{exported:?}");
@@ -402,7 +393,7 @@ fn fields_may_be_edited_in_the_file_or_in_the_commit() {
          --message \"$(git log -1 --format=%B | sed 's/Bug: none/Bug: in the commit/')\"",
     );
     bench
-        .toolchain()
+        .workshop()
         .export_patches(&bench.pin(), &bench.copy)
         .unwrap();
     let after = bench.files();
@@ -420,7 +411,7 @@ fn commits_in_another_order_export_to_another_series() {
     );
     let tree = bench.patched();
     bench
-        .toolchain()
+        .workshop()
         .export_patches(&bench.pin(), &bench.copy)
         .unwrap();
     let series = bench.files()["series"].clone();
@@ -472,7 +463,7 @@ fn patches_that_mlx_has_already_are_dropped_together() {
 fn a_patch_that_another_needs_is_not_dropped() {
     let bench = Bench::new();
     bench
-        .toolchain()
+        .workshop()
         .new_patch(&bench.pin(), "third", Class::Fix, &bench.copy)
         .unwrap();
     bench.replace("first", "first and third");
@@ -496,7 +487,7 @@ fn a_patch_that_no_longer_applies_is_made_again_by_hand() {
     }
     fs::remove_dir_all(&bench.copy).unwrap();
     let editable = bench
-        .toolchain()
+        .workshop()
         .edit_patches(&bench.pin(), &bench.copy)
         .unwrap();
     let pending: Vec<_> = editable
@@ -529,53 +520,26 @@ fn a_patch_that_no_longer_applies_is_made_again_by_hand() {
 #[test]
 fn a_pin_without_a_series_gets_its_first_patch() {
     let checkout = Checkout::new();
-    checkout.fetch_origin();
     let pin_file = checkout.path("patches/1.2.3/pin.toml");
     let text = fs::read_to_string(&pin_file).unwrap();
     fs::write(&pin_file, text.split_once("[series]").unwrap().0).unwrap();
-    let toolchain = &checkout.toolchain;
-    assert!(toolchain.patch(&checkout.pin(), Series::Patched).is_ok());
+    let workshop = &checkout.workshop;
+    assert!(workshop.patch(&checkout.pin(), Series::Patched).is_ok());
 
     let copy = checkout.path("copy");
-    toolchain
+    workshop
         .new_patch(&checkout.pin(), "first", Class::Portability, &copy)
         .unwrap();
     fs::write(copy.join("CMakeLists.txt"), "project(mlx CXX)\n").unwrap();
-    toolchain
+    workshop
         .refresh_patch(&checkout.pin(), "first", &copy)
         .unwrap();
     assert_eq!(
         fs::read_to_string(checkout.path("patches/1.2.3/series")).unwrap(),
         "first.patch\n"
     );
-    let stock = toolchain.patch(&checkout.pin(), Series::Stock).unwrap();
+    let stock = workshop.patch(&checkout.pin(), Series::Stock).unwrap();
     assert_ne!(stock.tree, checkout.pin().mlx.tree);
-}
-
-/// Over the sources of every pin, which are fetched where the store lacks them.
-#[cfg(feature = "builds")]
-#[test]
-fn every_series_of_this_checkout_exports_to_the_bytes_it_has() {
-    let toolchain = Toolchain::open().unwrap();
-    let scratch = tempfile::tempdir().unwrap();
-    for version in Pin::versions(&toolchain.patches_folder()).unwrap() {
-        // A copy, since a test must not write into the checkout.
-        let patches = scratch.path().join("patches");
-        let from = toolchain.patches_folder().join(&version);
-        common::copy_folder(&from, &patches.join(&version));
-        let copied = Toolchain::at(scratch.path(), toolchain.store().clone());
-        let pin = copied.pin(&version).unwrap();
-        let copy = scratch.path().join("copy").join(&version);
-        let editable = copied.edit_patches(&pin, &copy).unwrap();
-        assert!(editable.pending.is_empty(), "{:?}", editable.pending);
-        let exported = copied.export_patches(&pin, &copy).unwrap();
-        assert!(
-            exported.written.is_empty() && exported.removed.is_empty(),
-            "exporting {version} changes {:?}",
-            exported.written
-        );
-        assert_eq!(files(from), files(pin.folder));
-    }
 }
 
 /// What a command says beside its steps.

@@ -3,15 +3,13 @@
 use std::{fs, path::PathBuf, str::FromStr};
 
 use pins::Series;
+use store::sha256;
 
 use crate::{
+    Header,
     error::{Error, IoContext, Result},
-    series::{
-        Header,
-        fields::REQUIRED,
-        proof::{self, CheckProof, Proof},
-    },
-    store::sha256,
+    fields::REQUIRED,
+    proof::{self, CheckProof, Proof},
 };
 
 /// Why a patch is in the series.
@@ -52,13 +50,13 @@ impl FromStr for Class {
 
 impl Class {
     /// Whether a series has the patches of this class.
-    pub(super) fn is_in(self, series: Series) -> bool {
+    pub(crate) fn is_in(self, series: Series) -> bool {
         series == Series::Patched || self == Class::Portability
     }
 }
 
 impl Patch {
-    pub(super) fn load(file: PathBuf) -> Result<Self> {
+    pub(crate) fn load(file: PathBuf) -> Result<Self> {
         let bytes = fs::read(&file).at("read", &file)?;
         let header = Header::parse(&String::from_utf8_lossy(&bytes));
         for (field, meaning) in REQUIRED {

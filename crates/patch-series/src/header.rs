@@ -8,19 +8,19 @@ const SEPARATOR: &str = "---";
 /// The fields before a diff, in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Header {
-    pub(super) fields: Vec<Field>,
+    pub(crate) fields: Vec<Field>,
     /// Lines that neither are a field nor continue one, by number.
-    pub(super) stray: Vec<usize>,
+    pub(crate) stray: Vec<usize>,
 }
 
 /// One field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Field {
-    pub(super) name: String,
+pub(crate) struct Field {
+    pub(crate) name: String,
     /// Its lines, joined by newlines.
-    pub(super) value: String,
+    pub(crate) value: String,
     /// Its first line in the file, from 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
 }
 
 impl Header {
@@ -61,7 +61,7 @@ impl Header {
             .flat_map(|field| (field.line..).zip(field.value.lines()))
     }
 
-    pub(super) fn field(&self, name: &str) -> Option<&Field> {
+    pub(crate) fn field(&self, name: &str) -> Option<&Field> {
         let wanted = canonical(name);
         self.fields
             .iter()
@@ -70,7 +70,7 @@ impl Header {
 }
 
 /// The name that DEP-3 gives first to a field of two names.
-pub(super) fn canonical(name: &str) -> &str {
+pub(crate) fn canonical(name: &str) -> &str {
     match name {
         "Subject" => "Description",
         "From" => "Author",
@@ -86,7 +86,7 @@ impl Serialize for Header {
 }
 
 /// A patch file's text as its head and its diff, without what is between them.
-pub(super) fn split(text: &str) -> (&str, &str) {
+pub(crate) fn split(text: &str) -> (&str, &str) {
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         if line.trim_end() == SEPARATOR {
@@ -101,12 +101,12 @@ pub(super) fn split(text: &str) -> (&str, &str) {
 }
 
 /// A patch file's text from its head and its diff.
-pub(super) fn join(head: &str, diff: &str) -> String {
+pub(crate) fn join(head: &str, diff: &str) -> String {
     format!("{head}{SEPARATOR}\n{diff}")
 }
 
 /// The head with another value in a field of one line.
-pub(super) fn replace(head: &str, name: &str, value: &str) -> String {
+pub(crate) fn replace(head: &str, name: &str, value: &str) -> String {
     let start = format!("{name}:");
     head.lines()
         .map(|line| match line.starts_with(&start) {

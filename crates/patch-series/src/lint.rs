@@ -10,18 +10,16 @@ use pins::{Pin, Series};
 use serde::Serialize;
 
 use crate::{
-    Toolchain,
+    CheckProof, Header, Patch, State,
     error::{Error, IoContext, Result},
-    series::{
-        CheckProof, Header, Patch, State,
-        fields::complaints,
-        git::PatchTree,
-        header::split,
-        order::Order,
-        publish::render,
-        snapshot::{SERIES, Snapshot, patch_file, read_series},
-        working_copy::Import,
-    },
+    fields::complaints,
+    header::split,
+    order::Order,
+    patch_tree::PatchTree,
+    publish::render,
+    snapshot::{SERIES, Snapshot, patch_file, read_series},
+    working_copy::Import,
+    workshop::Workshop,
 };
 
 /// Something about a patch that has to change.
@@ -54,7 +52,7 @@ impl fmt::Display for Problem {
     }
 }
 
-impl Toolchain {
+impl Workshop {
     /// Everything that is wrong with a pin's patches: their fields, the order,
     /// how they apply and come off again, and the recorded trees. `check` says what
     /// is wrong with a proof.
@@ -62,7 +60,7 @@ impl Toolchain {
     /// # Errors
     /// When the sources cannot be had, or a file cannot be read.
     pub fn lint_patches(&self, pin: &Pin, check: CheckProof<'_>) -> Result<Vec<Problem>> {
-        let folder = pin.folder.strip_prefix(&self.root).unwrap_or(&pin.folder);
+        let folder = self.shown(&pin.folder);
         let mut lint = Lint {
             pin,
             folder,

@@ -2,7 +2,7 @@
 
 /// The text of a `series` file, understood.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Order {
+pub(crate) struct Order {
     entries: Vec<Entry>,
     /// Comments behind the last patch.
     tail: String,
@@ -17,7 +17,7 @@ struct Entry {
 }
 
 impl Order {
-    pub(super) fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut order = Order::default();
         for line in text.lines() {
             let file = line.trim();
@@ -35,13 +35,13 @@ impl Order {
     }
 
     /// The patch files, from first to last.
-    pub(super) fn files(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| entry.file.as_str())
     }
 
     /// These files in this order, each with the comments it has here. Comments
     /// that open the file stay there.
-    pub(super) fn arranged(&self, files: &[String]) -> Self {
+    pub(crate) fn arranged(&self, files: &[String]) -> Self {
         let (opening, tail) = match self.entries.first() {
             Some(first) => (&first.above, self.tail.clone()),
             None => (&self.tail, String::new()),

@@ -11,31 +11,33 @@ use pins::ObjectId;
 
 use crate::{
     error::{Error, Result},
-    series::{git::Places, header::Header, repository::Repository},
+    header::Header,
+    patch_tree::Places,
+    repository::Repository,
 };
 
 /// A tree and the patches on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stack {
-    pub(super) base: ObjectId,
-    pub(super) layers: Vec<Layer>,
+pub(crate) struct Stack {
+    pub(crate) base: ObjectId,
+    pub(crate) layers: Vec<Layer>,
 }
 
 /// A patch of a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Layer {
-    pub(super) name: String,
+pub(crate) struct Layer {
+    pub(crate) name: String,
     /// The fields, as text.
-    pub(super) head: String,
+    pub(crate) head: String,
     /// The tree with this patch and those before it.
-    pub(super) tree: ObjectId,
+    pub(crate) tree: ObjectId,
 }
 
 /// A layer behind a change that does not fit the change.
 #[derive(Debug)]
-pub(super) struct Misfit {
-    pub(super) layer: String,
-    pub(super) places: Places,
+pub(crate) struct Misfit {
+    pub(crate) layer: String,
+    pub(crate) places: Places,
 }
 
 impl Stack {
@@ -43,7 +45,7 @@ impl Stack {
     ///
     /// # Errors
     /// A commit that is no patch, two of one name, or a merge.
-    pub(super) fn read(repository: &Repository) -> Result<Self> {
+    pub(crate) fn read(repository: &Repository) -> Result<Self> {
         let history = repository.history()?;
         let refuse = |problem: String, remedy: &str| {
             Err(Error::Input {
@@ -90,19 +92,19 @@ impl Stack {
     }
 
     /// Makes the working copy's commits these.
-    pub(super) fn write(&self, repository: &Repository, base: &str) -> Result<()> {
+    pub(crate) fn write(&self, repository: &Repository, base: &str) -> Result<()> {
         let mut commits = vec![(base.to_owned(), self.base)];
         commits.extend(self.layers.iter().map(|l| (l.message(), l.tree)));
         repository.commit(&commits)
     }
 
     /// The tree with every patch.
-    pub(super) fn top(&self) -> ObjectId {
+    pub(crate) fn top(&self) -> ObjectId {
         self.tree_before(self.layers.len())
     }
 
     /// The tree that the layer at this position changes.
-    pub(super) fn tree_before(&self, position: usize) -> ObjectId {
+    pub(crate) fn tree_before(&self, position: usize) -> ObjectId {
         match position.checked_sub(1) {
             Some(before) => self.layers[before].tree,
             None => self.base,
@@ -110,17 +112,17 @@ impl Stack {
     }
 
     /// Whether the layer at this position changes anything.
-    pub(super) fn is_empty(&self, position: usize) -> bool {
+    pub(crate) fn is_empty(&self, position: usize) -> bool {
         self.layers[position].tree == self.tree_before(position)
     }
 
-    pub(super) fn position(&self, name: &str) -> Option<usize> {
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
         self.layers.iter().position(|layer| layer.name == name)
     }
 
     /// With the edits that lead from the top to `edited` in the layer at
     /// `position`. `Err` names the layer that holds the edited lines too.
-    pub(super) fn fold(
+    pub(crate) fn fold(
         &self,
         repository: &Repository,
         position: usize,
@@ -147,7 +149,7 @@ impl Stack {
 
     /// With nothing left of the layer at `position`. `Err` names a layer that
     /// needs it.
-    pub(super) fn without(
+    pub(crate) fn without(
         &self,
         repository: &Repository,
         position: usize,
@@ -196,7 +198,7 @@ impl Layer {
 }
 
 /// Whether a patch may be called so: lower-case words joined by hyphens.
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     name.split('-').all(|word| {
         !word.is_empty()
             && word

@@ -8,10 +8,7 @@ use std::{env, path::Path, process::Command};
 
 use launch::{Captured, Death, Launcher};
 
-use crate::{
-    error::{Error, Result},
-    tools::git_version,
-};
+use crate::error::{Error, Result};
 
 /// Variables of git's that say how to reach a server and where git's programs are.
 /// They change nothing about a repository.
@@ -41,6 +38,28 @@ const SETTINGS: [&str; 6] = [
     "core.eol=lf",
 ];
 
+/// How to get git here.
+pub(crate) const REMEDY: &str = remedy(cfg!(target_os = "macos"));
+
+const fn remedy(is_macos: bool) -> &'static str {
+    match is_macos {
+        false => "apt-get install git (Debian, Ubuntu), dnf install git (Fedora)",
+        true => "xcode-select --install",
+    }
+}
+
+/// The first line of `git --version`.
+///
+/// # Errors
+/// [`Error::NoGit`].
+pub fn version() -> Result<String> {
+    let mut command = Command::new("git");
+    command.arg("--version");
+    let said = launch::capture(&Launcher::default(), "git", command);
+    let said = said.map_err(|_| Error::NoGit)?;
+    Ok(said.lines().next().unwrap_or_default().to_owned())
+}
+
 /// A git in `folder` that gives the same for everybody: no settings but the
 /// repository's own, one author, one date, English messages.
 pub(crate) fn git(folder: &Path, arguments: &[&str]) -> Command {
@@ -66,7 +85,7 @@ pub(crate) fn git(folder: &Path, arguments: &[&str]) -> Command {
 
 /// A git in `folder` that fetches: the user's settings name mirrors, proxies and
 /// credentials. It never asks a question.
-pub(crate) fn git_that_fetches(folder: &Path, arguments: &[&str]) -> Command {
+pub fn git_that_fetches(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = bare(folder);
     command.args(arguments).env("GIT_TERMINAL_PROMPT", "0");
     command
@@ -136,7 +155,7 @@ pub(crate) fn capture(what: &str, command: Command, launcher: &Launcher) -> Resu
 fn output(what: &str, command: Command, launcher: &Launcher) -> Result<Captured> {
     launch::output(launcher, what, command).map_err(|error| match error {
         // Without a git, the error that says how to get one.
-        launch::Error::Start { .. } => git_version().err().unwrap_or_else(|| error.into()),
+        launch::Error::Start { .. } => version().err().unwrap_or_else(|| error.into()),
         error => error.into(),
     })
 }
@@ -146,6 +165,16 @@ fn failed(what: &str, death: Death, said: &str) -> Error {
         what: what.to_owned(),
         status: death.to_string(),
         tail: said.trim_end().to_owned(),
-        log: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remedy_of_macos_names_no_package_manager_of_linux() {
+        assert!(!remedy(true).contains("apt-get") && !remedy(true).contains("dnf"));
+        assert!(remedy(false).contains("apt-get"));
     }
 }

@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 use crate::{
     error::{Error, IoContext, Result},
     git::{Answer, ask, capture, git},
-    series::git::{Places, refused_hunks},
+    patch_tree::{Places, refused_hunks},
 };
 
 /// A diff as every patch file has it: full blob ids, one line of context,
@@ -36,22 +36,22 @@ const DIFF: [&str; 12] = [
 
 /// One commit, from first to last.
 #[derive(Debug)]
-pub(super) struct Commit {
-    pub(super) tree: ObjectId,
-    pub(super) parents: usize,
-    pub(super) message: String,
+pub(crate) struct Commit {
+    pub(crate) tree: ObjectId,
+    pub(crate) parents: usize,
+    pub(crate) message: String,
 }
 
 /// A repository with a working tree.
 #[derive(Debug)]
-pub(super) struct Repository {
-    pub(super) folder: PathBuf,
+pub(crate) struct Repository {
+    pub(crate) folder: PathBuf,
     launcher: Launcher,
 }
 
 impl Repository {
     /// The repository in `folder`.
-    pub(super) fn at(folder: PathBuf, launcher: &Launcher) -> Self {
+    pub(crate) fn at(folder: PathBuf, launcher: &Launcher) -> Self {
         Repository {
             folder,
             launcher: launcher.clone(),
@@ -59,7 +59,7 @@ impl Repository {
     }
 
     /// Makes `folder` a repository.
-    pub(super) fn init(folder: PathBuf, launcher: &Launcher) -> Result<Self> {
+    pub(crate) fn init(folder: PathBuf, launcher: &Launcher) -> Result<Self> {
         let repository = Self::at(folder, launcher);
         repository.run(&["init", "--quiet", "--initial-branch=series"])?;
         // For the user's own words on ignored files; a template would make it.
@@ -70,7 +70,7 @@ impl Repository {
         Ok(repository)
     }
 
-    pub(super) fn run(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<String> {
         self.capture(git(&self.folder, arguments))
     }
 
@@ -98,13 +98,13 @@ impl Repository {
     }
 
     /// The tree of every file in the folder, ignored or not.
-    pub(super) fn tree_of_all_files(&self) -> Result<ObjectId> {
+    pub(crate) fn tree_of_all_files(&self) -> Result<ObjectId> {
         self.run(&["add", "--all", "--force"])?;
         self.id(&self.run(&["write-tree"])?)
     }
 
     /// The tree of every file of another folder.
-    pub(super) fn tree_of(&self, folder: &Path) -> Result<ObjectId> {
+    pub(crate) fn tree_of(&self, folder: &Path) -> Result<ObjectId> {
         let run = |arguments: &[&str]| {
             let mut command = self.aside(arguments);
             command
@@ -119,7 +119,7 @@ impl Repository {
 
     /// The tree of the folder as it is edited: what is tracked, and what is new
     /// and not ignored.
-    pub(super) fn edited_tree(&self) -> Result<ObjectId> {
+    pub(crate) fn edited_tree(&self) -> Result<ObjectId> {
         let (theirs, ours) = (self.folder.join(".git/index"), self.index());
         fs::copy(&theirs, &ours).at("copy", &theirs)?;
         self.run_aside(&["add", "--all"])?;
@@ -127,7 +127,7 @@ impl Repository {
     }
 
     /// New files that the tree's own `.gitignore` hides from [`Self::edited_tree`].
-    pub(super) fn hidden_files(&self) -> Result<Vec<String>> {
+    pub(crate) fn hidden_files(&self) -> Result<Vec<String>> {
         let listed = self.run(&[
             "ls-files",
             "--others",
@@ -139,7 +139,7 @@ impl Repository {
     }
 
     /// Every commit up to `HEAD`, oldest first.
-    pub(super) fn history(&self) -> Result<Vec<Commit>> {
+    pub(crate) fn history(&self) -> Result<Vec<Commit>> {
         let log = self.run(&["log", "--reverse", "--topo-order", "--format=%T %P%n%B%x00"])?;
         log.split('\0')
             .map(str::trim_start)
@@ -158,7 +158,7 @@ impl Repository {
 
     /// Makes `HEAD` these commits on top of each other, and leaves the working
     /// tree as it is.
-    pub(super) fn commit(&self, commits: &[(String, ObjectId)]) -> Result<()> {
+    pub(crate) fn commit(&self, commits: &[(String, ObjectId)]) -> Result<()> {
         let mut head: Option<String> = None;
         for (message, tree) in commits {
             let tree = tree.to_string();
@@ -176,13 +176,13 @@ impl Repository {
     }
 
     /// What changes from one tree to the other.
-    pub(super) fn diff(&self, from: ObjectId, to: ObjectId) -> Result<String> {
+    pub(crate) fn diff(&self, from: ObjectId, to: ObjectId) -> Result<String> {
         let (from, to) = (from.to_string(), to.to_string());
         self.run(&[&DIFF[..], &[&from, &to]].concat())
     }
 
     /// Makes the change between two trees to a third, by a three-way merge.
-    pub(super) fn replay(
+    pub(crate) fn replay(
         &self,
         (from, to): (ObjectId, ObjectId),
         onto: ObjectId,
@@ -199,7 +199,7 @@ impl Repository {
     }
 
     /// The tree that a patch file makes of another.
-    pub(super) fn apply(&self, patch: &Path, onto: ObjectId) -> Result<Result<ObjectId, Places>> {
+    pub(crate) fn apply(&self, patch: &Path, onto: ObjectId) -> Result<Result<ObjectId, Places>> {
         self.apply_to_index(patch, onto, &[])
     }
 

@@ -1,19 +1,28 @@
-//! Patch series: which patches, in which order, and what they make of a tree.
+//! The life of a patch: which patches, in which order, and what they make of a tree.
 //!
 //! `patches/<version>/series` lists patch files, one a line. Each starts with
 //! DEP-3 fields (<https://dep-team.pages.debian.net/deps/dep3/>) and is applied
 //! by git. `X-Class: portability` marks what jaccl needs to exist on a platform
 //! at all; it is part of both series, and inert on macOS.
+//!
+//! A [`Workshop`] does everything that is done with them. It gets the pinned sources by
+//! [`Fetch`], and puts the patched ones into the store. It knows neither where sources come
+//! from nor what is built of them.
+
+#![forbid(unsafe_code)]
 
 mod apply;
+mod error;
+mod fetch;
 mod fields;
-mod git;
+pub mod git;
 mod header;
 mod lifecycle;
 mod lint;
 mod order;
 mod origin;
 mod patch;
+mod patch_tree;
 mod proof;
 mod publish;
 mod repository;
@@ -22,7 +31,10 @@ mod stack;
 mod state;
 mod trial;
 mod working_copy;
+mod workshop;
 
+pub use error::{Error, Kind, Result};
+pub use fetch::{Fetch, FetchError, SourceTree};
 pub use header::Header;
 pub use lifecycle::{Editable, Refreshed};
 pub use lint::Problem;
@@ -31,3 +43,4 @@ pub use proof::{CheckProof, Proof};
 pub use publish::Exported;
 pub use state::State;
 pub use trial::{Check, Trial, Tried};
+pub use workshop::Workshop;

@@ -6,15 +6,13 @@ use pins::{ObjectId, PIN_FILE, Pin, Series, journal::Change};
 use serde::Serialize;
 
 use crate::{
-    Toolchain,
     error::{Error, Result},
-    series::{
-        header::join,
-        order::Order,
-        repository::Repository,
-        snapshot::{SERIES, Snapshot, patch_file},
-        stack::Stack,
-    },
+    header::join,
+    order::Order,
+    repository::Repository,
+    snapshot::{SERIES, Snapshot, patch_file},
+    stack::Stack,
+    workshop::Workshop,
 };
 
 /// What an export did to `patches/<version>`.
@@ -30,10 +28,10 @@ pub struct Exported {
     pub patched: ObjectId,
 }
 
-impl Toolchain {
+impl Workshop {
     /// Makes the pin's folder hold `stack`, and the pin record its trees. Layers
     /// that change nothing are left out.
-    pub(super) fn publish(
+    pub(crate) fn publish(
         &self,
         pin: &Pin,
         repository: &Repository,
@@ -96,7 +94,7 @@ impl Toolchain {
 }
 
 /// The files that a stack is.
-pub(super) fn render(
+pub(crate) fn render(
     repository: &Repository,
     stack: &Stack,
     before: &Snapshot,

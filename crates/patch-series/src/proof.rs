@@ -48,7 +48,7 @@ impl FromStr for Proof {
 
 impl Proof {
     /// Reads a line of the field, and has it checked.
-    pub(super) fn checked(line: &str, check: CheckProof<'_>) -> Result<Self, String> {
+    pub(crate) fn checked(line: &str, check: CheckProof<'_>) -> Result<Self, String> {
         let proof: Proof = line.parse()?;
         check(&proof)?;
         Ok(proof)
@@ -63,7 +63,7 @@ impl fmt::Display for Proof {
 }
 
 /// The words as one line of a shell, in which `0->1` would be a redirection.
-pub(super) fn for_shell<'a>(words: impl IntoIterator<Item = &'a String>) -> String {
+pub(crate) fn for_shell<'a>(words: impl IntoIterator<Item = &'a String>) -> String {
     let words = words.into_iter().map(String::as_str);
     let joined = shlex::Quoter::new().allow_nul(true).join(words);
     joined.unwrap_or_default()

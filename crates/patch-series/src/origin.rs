@@ -7,12 +7,13 @@ use pins::ObjectId;
 use tempfile::TempDir;
 
 use crate::{
+    Patch,
     error::{IoContext, Result},
-    series::{Patch, repository::Repository},
+    repository::Repository,
 };
 
 /// A series on its own base, made when first asked.
-pub(super) struct Origin<'a> {
+pub(crate) struct Origin<'a> {
     base: &'a Path,
     patches: &'a [Patch],
     launcher: &'a Launcher,
@@ -28,7 +29,7 @@ struct Made {
 }
 
 impl<'a> Origin<'a> {
-    pub(super) fn new(base: &'a Path, patches: &'a [Patch], launcher: &'a Launcher) -> Self {
+    pub(crate) fn new(base: &'a Path, patches: &'a [Patch], launcher: &'a Launcher) -> Self {
         Origin {
             base,
             patches,
@@ -39,7 +40,7 @@ impl<'a> Origin<'a> {
 
     /// Whether `folder` has the change of the patch at `position`: a three-way
     /// merge leaves it as it is.
-    pub(super) fn has(&self, folder: &Path, position: usize) -> Result<bool> {
+    pub(crate) fn has(&self, folder: &Path, position: usize) -> Result<bool> {
         let mut made = self.made.borrow_mut();
         let Made {
             repository, trees, ..

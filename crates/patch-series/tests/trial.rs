@@ -4,16 +4,13 @@ mod common;
 
 use std::fs;
 
-use common::{Checkout, change_line, numbered_lines};
-use toolchain::{
-    error::Kind,
-    series::{State, Trial},
-};
+use common::Checkout;
+use miniature::{change_line, numbered_lines, told};
+use patch_series::{Kind, State, Trial};
 
 /// Pin 1.2.3 with a series of three, and pin 1.3.0 of the same sources without.
 fn two_pins() -> Checkout {
     let checkout = Checkout::new();
-    checkout.fetch_origin();
     for (name, line) in [("low", 4), ("middle", 10), ("high", 16)] {
         checkout.add_patch(name, "fix", &change_line(line, name));
         let file = checkout.path(&format!("patches/1.2.3/{name}.patch"));
@@ -22,7 +19,7 @@ fn two_pins() -> Checkout {
             format!("X-Verdicts: hang -> pass: --op recv --direction 0->1 --bytes {line}\n---\n");
         fs::write(file, text.replacen("---\n", &proof, 1)).unwrap();
     }
-    common::copy_folder(
+    miniature::copy_folder(
         &checkout.path("patches/1.2.3"),
         &checkout.path("patches/1.3.0"),
     );
@@ -40,7 +37,7 @@ fn states(trial: &Trial) -> Vec<(&str, &State)> {
 #[test]
 fn a_pin_without_a_series_is_tried_with_the_nearest() {
     let checkout = two_pins();
-    let trial = checkout.toolchain.try_series("1.3.0", None).unwrap();
+    let trial = checkout.workshop.try_series("1.3.0", None).unwrap();
     assert_eq!(
         (trial.mlx.as_str(), trial.from.as_str()),
         ("1.3.0", "1.2.3")
@@ -65,7 +62,7 @@ fn a_tree_shows_what_upstream_has_and_what_conflicts() {
     checkout.write("new/mlx/array.cpp", &text);
     let tree = checkout.path("new");
     // No pin of that name is needed.
-    let try_it = || checkout.toolchain.try_series("1.4.0", Some(&tree)).unwrap();
+    let try_it = || checkout.workshop.try_series("1.4.0", Some(&tree)).unwrap();
     let trial = try_it();
     let hunks = vec!["mlx/array.cpp:14".to_owned()];
     assert_eq!(
@@ -100,11 +97,11 @@ fn the_nearest_series_is_that_of_the_next_version_with_patches() {
     let checkout = two_pins();
     let patches = checkout.path("patches");
     for version in ["1.0.9", "1.2.9", "2.0.0"] {
-        common::copy_folder(&patches.join("1.2.3"), &patches.join(version));
+        miniature::copy_folder(&patches.join("1.2.3"), &patches.join(version));
     }
     let tree = checkout.path("origin");
     let from = |version: &str| {
-        let trial = checkout.toolchain.try_series(version, Some(&tree));
+        let trial = checkout.workshop.try_series(version, Some(&tree));
         trial.unwrap().from
     };
     for (version, nearest) in [
@@ -117,7 +114,7 @@ fn the_nearest_series_is_that_of_the_next_version_with_patches() {
     ] {
         assert_eq!(from(version), nearest, "for {version}");
     }
-    let another = checkout.toolchain.try_series("1.2.3", None).unwrap();
+    let another = checkout.workshop.try_series("1.2.3", None).unwrap();
     assert_eq!(another.from, "1.2.9");
 }
 
@@ -126,7 +123,7 @@ fn a_build_before_a_release_is_no_release() {
     let checkout = two_pins();
     let tree = checkout.path("origin");
     let refused = |version: &str| {
-        let outcome = checkout.toolchain.try_series(version, Some(&tree));
+        let outcome = checkout.workshop.try_series(version, Some(&tree));
         let error = outcome.unwrap_err();
         assert_eq!(error.kind(), Kind::Input);
         error.to_string()
@@ -134,11 +131,11 @@ fn a_build_before_a_release_is_no_release() {
     assert!(refused("1.3.0rc1").contains("1.3.0rc1"));
     assert!(refused("nightly").contains("nightly"));
 
-    common::copy_folder(
+    miniature::copy_folder(
         &checkout.path("patches/1.2.3"),
         &checkout.path("patches/1.4.0rc1"),
     );
-    let error = checkout.toolchain.pin("1.2.3").unwrap_err();
+    let error = checkout.workshop.pin("1.2.3").unwrap_err();
     assert!(error.to_string().contains("1.4.0rc1"), "{error}");
 }
 
@@ -146,8 +143,9 @@ fn a_build_before_a_release_is_no_release() {
 fn without_a_pin_or_a_series_there_is_nothing_to_try() {
     let checkout = two_pins();
     let message = |version| {
-        let outcome = checkout.toolchain.try_series(version, None);
-        outcome.unwrap_err().report()
+        let outcome = checkout.workshop.try_series(version, None);
+        let error = outcome.unwrap_err();
+        told(&error, error.help())
     };
     assert!(
         message("1.4.0").contains("1.2.3, 1.3.0"),

@@ -3,21 +3,19 @@
 use std::{fs, path::Path, slice};
 
 use pins::{Listing, ObjectId, PIN_FILE, Pin, Series, journal::Change, tree::is_tree};
+use store::{Kind, sha256};
 
 use crate::{
-    Toolchain,
+    Class, Patch, State,
     error::{Error, IoContext, Result},
-    fetch::{Source, SourceTree},
-    series::{
-        Class, Patch, State,
-        git::{PatchTree, unapply},
-        order::Order,
-        snapshot::read_series,
-    },
-    store::{Kind, sha256},
+    fetch::SourceTree,
+    order::Order,
+    patch_tree::{PatchTree, unapply},
+    snapshot::read_series,
+    workshop::Workshop,
 };
 
-impl Toolchain {
+impl Workshop {
     /// The patches of a series, in order.
     ///
     /// # Errors
@@ -58,7 +56,7 @@ impl Toolchain {
     /// (stock, patched).
     ///
     /// # Errors
-    /// As [`Toolchain::patch`], but a differing record is what this mends.
+    /// As [`Workshop::patch`], but a differing record is what this mends.
     pub fn record(&self, pin: &Pin) -> Result<(ObjectId, ObjectId)> {
         let stock = self.apply(pin, Series::Stock)?.tree;
         let patched = self.apply(pin, Series::Patched)?.tree;
@@ -76,7 +74,7 @@ impl Toolchain {
     /// it.
     ///
     /// # Errors
-    /// As [`Toolchain::patch`]; [`Error::UnknownPatch`] when `name` is no fix of the pin;
+    /// As [`Workshop::patch`]; [`Error::UnknownPatch`] when `name` is no fix of the pin;
     /// [`Error::Entangled`] when a patch behind it changed its lines.
     pub fn patch_without(&self, pin: &Pin, name: &str) -> Result<SourceTree> {
         let fix = self.fix(pin, name)?;
@@ -95,9 +93,9 @@ impl Toolchain {
     }
 
     /// What the patched tree without `fix` was when it was made last, if it was.
-    pub(crate) fn known_without(&self, pin: &Pin, fix: &Patch) -> Option<ObjectId> {
+    pub fn known_without(&self, pin: &Pin, fix: &Patch) -> Option<ObjectId> {
         let key = key_without(pin.recorded.patched, fix);
-        self.store.noted(Kind::Series, &key)?.trim().parse().ok()
+        self.store().noted(Kind::Series, &key)?.trim().parse().ok()
     }
 
     /// The fix of this name.
@@ -115,13 +113,13 @@ impl Toolchain {
             })
     }
 
-    pub(super) fn apply(&self, pin: &Pin, series: Series) -> Result<SourceTree> {
+    pub(crate) fn apply(&self, pin: &Pin, series: Series) -> Result<SourceTree> {
         let patches = self.patches(pin, series)?;
         let inputs: Vec<&str> = patches.iter().map(|p| p.sha256.as_str()).collect();
         let key = sha256(format!("{}\n{}", pin.mlx.tree, inputs.join("\n")));
         let what = format!("{} ({series})", pin.mlx.name);
         self.derive(&key, &what, |folder| {
-            let pristine = self.fetch(&pin.mlx, &Source::Auto)?;
+            let pristine = self.pristine(pin)?;
             pin.mlx.listing.sync(&pristine.path, folder)?;
             let tree = PatchTree::new(folder, &pristine.path, &patches, &self.launcher);
             self.apply_all(pin, &patches, &tree)?;
@@ -174,8 +172,9 @@ impl Toolchain {
         make(&folder)?;
         let tree = Listing::of_folder(&folder)?.tree_id();
         let id = tree.to_string();
-        let check = |entry: &Path| Ok(is_tree(entry, tree)?);
-        let stored = self.make_entry(Kind::Source, &id, check, |_| Ok((folder, ())))?;
+        let check = |entry: &Path| Ok::<_, Error>(is_tree(entry, tree)?);
+        let keep = |_: &Path| Ok((folder, ()));
+        let stored = self.waiting(|wait| shared.make(Kind::Source, &id, wait, check, keep))?;
         shared.note(Kind::Series, key, &id)?;
         self.progress.finish();
         Ok(SourceTree {
@@ -187,8 +186,8 @@ impl Toolchain {
 
     /// The tree that the note `key` names, if the store still has it whole.
     fn remembered(&self, key: &str) -> Option<SourceTree> {
-        let tree: ObjectId = self.store.noted(Kind::Series, key)?.trim().parse().ok()?;
-        let path = self.store.entry(Kind::Source, &tree.to_string()).ok()?;
+        let tree: ObjectId = self.store().noted(Kind::Series, key)?.trim().parse().ok()?;
+        let path = self.store().entry(Kind::Source, &tree.to_string()).ok()?;
         // An error is the tree's: another process may be replacing it. It is made again,
         // and looked at again under its lock.
         is_tree(&path, tree).ok()?.map(|()| SourceTree {

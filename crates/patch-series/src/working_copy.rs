@@ -9,18 +9,15 @@ use launch::Launcher;
 use pins::{Pin, Series};
 
 use crate::{
-    Toolchain,
+    Patch, State,
     error::{Error, IoContext, Result},
-    fetch::Source,
-    series::{
-        Patch, State,
-        git::PatchTree,
-        header::split,
-        publish::render,
-        repository::Repository,
-        snapshot::Snapshot,
-        stack::{Layer, Stack},
-    },
+    header::split,
+    patch_tree::PatchTree,
+    publish::render,
+    repository::Repository,
+    snapshot::Snapshot,
+    stack::{Layer, Stack},
+    workshop::Workshop,
 };
 
 /// Inside `.git`: the patch files as they were when last read or written.
@@ -28,11 +25,11 @@ const IMPORTED: &str = ".git/rails";
 
 /// A series in a repository of its own.
 #[derive(Debug)]
-pub(super) struct WorkingCopy {
-    pub(super) repository: Repository,
-    pub(super) stack: Stack,
+pub(crate) struct WorkingCopy {
+    pub(crate) repository: Repository,
+    pub(crate) stack: Stack,
     /// The patch files it was made from.
-    pub(super) imported: Snapshot,
+    pub(crate) imported: Snapshot,
 }
 
 impl WorkingCopy {
@@ -41,7 +38,7 @@ impl WorkingCopy {
     /// # Errors
     /// When the folder is none, is one of another MLX, or is older than the
     /// pin's patches.
-    pub(super) fn open(pin: &Pin, folder: &Path, launcher: &Launcher) -> Result<Self> {
+    pub(crate) fn open(pin: &Pin, folder: &Path, launcher: &Launcher) -> Result<Self> {
         let copy = Self::read(pin, folder, launcher)?;
         match copy.outdated(pin)? {
             None => Ok(copy),
@@ -58,7 +55,7 @@ impl WorkingCopy {
     }
 
     /// As [`WorkingCopy::open`], however old it is.
-    pub(super) fn read(pin: &Pin, folder: &Path, launcher: &Launcher) -> Result<Self> {
+    pub(crate) fn read(pin: &Pin, folder: &Path, launcher: &Launcher) -> Result<Self> {
         let refuse = |problem: String, remedy: String| {
             Err(Error::Input {
                 input: folder.display().to_string(),
@@ -102,7 +99,7 @@ impl WorkingCopy {
 
     /// Whether it is old and nothing would be lost with it: no edits, no commits,
     /// no branches or stashes, no files beside the tree.
-    pub(super) fn is_spent(&self, pin: &Pin) -> Result<bool> {
+    pub(crate) fn is_spent(&self, pin: &Pin) -> Result<bool> {
         let repository = &self.repository;
         Ok(self.outdated(pin)?.is_some()
             && repository.run(&["for-each-ref"])?.lines().count() == 1
@@ -112,14 +109,14 @@ impl WorkingCopy {
     }
 
     /// Makes the commits `stack`, remembering that the pin's folder says the same.
-    pub(super) fn settle(&mut self, pin: &Pin, stack: Stack) -> Result<()> {
+    pub(crate) fn settle(&mut self, pin: &Pin, stack: Stack) -> Result<()> {
         self.imported = Snapshot::load(&pin.folder)?;
         self.imported.save(&self.repository.folder.join(IMPORTED))?;
         self.keep(pin, stack)
     }
 
     /// Makes the commits `stack`.
-    pub(super) fn keep(&mut self, pin: &Pin, stack: Stack) -> Result<()> {
+    pub(crate) fn keep(&mut self, pin: &Pin, stack: Stack) -> Result<()> {
         stack.write(&self.repository, &pin.mlx.name)?;
         self.stack = stack;
         Ok(())
@@ -127,7 +124,7 @@ impl WorkingCopy {
 
     /// The layers with the fields that their patch files have: edits of the
     /// fields are taken from the file or from the commit, whichever has them.
-    pub(super) fn with_fields(&self, pin: &Pin, stack: &Stack) -> Result<Stack> {
+    pub(crate) fn with_fields(&self, pin: &Pin, stack: &Stack) -> Result<Stack> {
         let current = Snapshot::load(&pin.folder)?;
         let mut stack = stack.clone();
         for layer in &mut stack.layers {
@@ -157,13 +154,13 @@ impl WorkingCopy {
 
 /// A series that was made into a working copy.
 #[derive(Debug)]
-pub(super) struct Import {
-    pub(super) copy: WorkingCopy,
+pub(crate) struct Import {
+    pub(crate) copy: WorkingCopy,
     /// The patches that did not apply; they are commits that change nothing.
-    pub(super) skipped: Vec<(Patch, State)>,
+    pub(crate) skipped: Vec<(Patch, State)>,
 }
 
-impl Toolchain {
+impl Workshop {
     /// Where a working copy of the pin is when nobody says otherwise:
     /// `target/patch/<version>` of the checkout.
     pub fn working_copy(&self, pin: &Pin) -> PathBuf {
@@ -172,8 +169,8 @@ impl Toolchain {
 
     /// Makes a working copy in `folder`, which must not exist or be empty. It
     /// appears there when it is whole.
-    pub(super) fn import(&self, pin: &Pin, folder: &Path) -> Result<Import> {
-        let pristine = self.fetch(&pin.mlx, &Source::Auto)?;
+    pub(crate) fn import(&self, pin: &Pin, folder: &Path) -> Result<Import> {
+        let pristine = self.pristine(pin)?;
         let patches = self.patches(pin, Series::Patched)?;
         let parent = folder.parent().unwrap_or(folder);
         fs::create_dir_all(parent).at("create", parent)?;

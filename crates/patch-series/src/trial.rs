@@ -7,12 +7,13 @@ use semver::Version;
 use serde::Serialize;
 
 use crate::{
-    Toolchain,
+    Patch, Proof, State,
     error::{Error, Result},
-    fetch::Source,
-    series::{
-        Patch, Proof, State, fields::applied, order::Order, proof::for_shell, snapshot::read_series,
-    },
+    fields::applied,
+    order::Order,
+    proof::for_shell,
+    snapshot::read_series,
+    workshop::Workshop,
 };
 
 /// The nearest pin's series, held against an MLX.
@@ -91,7 +92,7 @@ impl Trial {
     }
 }
 
-impl Toolchain {
+impl Workshop {
     /// Holds the series of the nearest other pin against the pin `version`; or,
     /// with the pristine tree of an MLX at `tree`, that of the pin nearest to the
     /// `version` it is, which need be no pin.
@@ -109,7 +110,7 @@ impl Toolchain {
         let tree = match tree {
             Some(tree) => tree,
             None => {
-                fetched = self.fetch(&self.pin(version)?.mlx, &Source::Auto)?;
+                fetched = self.pristine(&self.pin(version)?)?;
                 &fetched.path
             }
         };

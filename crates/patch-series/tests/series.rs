@@ -2,11 +2,12 @@
 
 mod common;
 
-use std::fs;
+use std::{fs, path::Path};
 
-use common::{Checkout, change_line, numbered_lines};
+use common::Checkout;
+use miniature::{change_line, numbered_lines};
+use patch_series::{Error, Result, SourceTree, State};
 use pins::Series;
-use toolchain::{Error, Result, fetch::SourceTree, series::State};
 
 fn array_cpp(tree: &SourceTree) -> String {
     fs::read_to_string(tree.path.join("mlx/array.cpp")).unwrap()
@@ -15,17 +16,16 @@ fn array_cpp(tree: &SourceTree) -> String {
 /// A checkout with one portability patch and one fix, both recorded.
 fn with_series() -> Checkout {
     let checkout = Checkout::new();
-    checkout.fetch_origin();
     checkout.add_patch("port", "portability", &change_line(4, "ported"));
     checkout.add_patch("fix", "fix", &change_line(12, "fixed"));
-    checkout.toolchain.record(&checkout.pin()).unwrap();
+    checkout.workshop.record(&checkout.pin()).unwrap();
     checkout
 }
 
 fn states(checkout: &Checkout) -> Vec<State> {
     let tree = checkout.path("origin");
     let states = checkout
-        .toolchain
+        .workshop
         .patch_states(&checkout.pin(), Some(&tree))
         .unwrap();
     states.into_iter().map(|(_, state)| state).collect()
@@ -35,18 +35,18 @@ fn states(checkout: &Checkout) -> Vec<State> {
 fn stock_has_the_portability_patches_and_patched_has_all() {
     let checkout = with_series();
     let stock = checkout
-        .toolchain
+        .workshop
         .patch(&checkout.pin(), Series::Stock)
         .unwrap();
     let patched = checkout
-        .toolchain
+        .workshop
         .patch(&checkout.pin(), Series::Patched)
         .unwrap();
     assert!(array_cpp(&stock).contains("ported") && !array_cpp(&stock).contains("fixed"));
     assert!(array_cpp(&patched).contains("ported") && array_cpp(&patched).contains("fixed"));
     assert!(
         checkout
-            .toolchain
+            .workshop
             .patch(&checkout.pin(), Series::Patched)
             .unwrap()
             .current
@@ -59,12 +59,12 @@ fn a_changed_patch_is_noticed_until_its_result_is_recorded() {
     fs::write(checkout.path("patches/1.2.3/series"), "port.patch\n").unwrap();
     checkout.add_patch("fix", "fix", &change_line(12, "fixed differently"));
     let patch =
-        || -> Result<SourceTree> { checkout.toolchain.patch(&checkout.pin(), Series::Patched) };
+        || -> Result<SourceTree> { checkout.workshop.patch(&checkout.pin(), Series::Patched) };
     let error = patch().unwrap_err();
     assert!(matches!(error, Error::Unrecorded { .. }), "{error}");
     assert!(error.help().unwrap().contains("patch record"), "{error}");
 
-    checkout.toolchain.record(&checkout.pin()).unwrap();
+    checkout.workshop.record(&checkout.pin()).unwrap();
     assert!(array_cpp(&patch().unwrap()).contains("fixed differently"));
 }
 
@@ -72,8 +72,8 @@ fn a_changed_patch_is_noticed_until_its_result_is_recorded() {
 fn one_fix_can_be_taken_out_of_the_patched_tree() {
     let checkout = with_series();
     checkout.add_patch("other", "fix", &change_line(17, "mended"));
-    checkout.toolchain.record(&checkout.pin()).unwrap();
-    let without = |name| checkout.toolchain.patch_without(&checkout.pin(), name);
+    checkout.workshop.record(&checkout.pin()).unwrap();
+    let without = |name| checkout.workshop.patch_without(&checkout.pin(), name);
     let tree = without("fix").unwrap();
     assert_eq!(
         array_cpp(&tree),
@@ -99,9 +99,9 @@ fn a_fix_whose_lines_another_changes_cannot_be_taken_out() {
         "fix",
         &change_line(12, "fixed twice").replace("-line 12", "-fixed"),
     );
-    checkout.toolchain.record(&checkout.pin()).unwrap();
+    checkout.workshop.record(&checkout.pin()).unwrap();
     let error = checkout
-        .toolchain
+        .workshop
         .patch_without(&checkout.pin(), "fix")
         .unwrap_err();
     let message = error.to_string();
@@ -125,7 +125,7 @@ fn a_fix_names_the_selections_that_prove_it() {
         let text = format!("{}{lines}{}", &text[..start], &text[end..]);
         fs::write(&file, text).unwrap();
         let patches = checkout
-            .toolchain
+            .workshop
             .patches(&checkout.pin(), Series::Patched)
             .unwrap();
         let proofs = patches[1].proofs(&common::only_recv_hangs);
@@ -185,7 +185,6 @@ fn each_of_the_four_states_is_told() {
 #[test]
 fn a_fix_that_upstream_has_in_a_changed_neighbourhood_is_recognised() {
     let checkout = Checkout::new();
-    checkout.fetch_origin();
     let diff = checkout.sh(
         "cp -r origin made && cd made && git init --quiet && git add . \
                    && sed -i 's/^line 12$/fixed/' mlx/array.cpp && git diff --full-index",
@@ -209,14 +208,13 @@ fn a_fix_that_upstream_has_in_a_changed_neighbourhood_is_recognised() {
 #[test]
 fn a_patch_that_does_not_apply_stops_with_its_place() {
     let checkout = Checkout::new();
-    checkout.fetch_origin();
     checkout.add_patch(
         "fix",
         "fix",
         &change_line(12, "fixed").replace("line 11", "line eleven"),
     );
     let error = checkout
-        .toolchain
+        .workshop
         .patch(&checkout.pin(), Series::Patched)
         .unwrap_err();
     let message = error.to_string();
@@ -235,7 +233,7 @@ fn a_patch_without_its_fields_is_refused_by_field() {
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("Forwarded: no\n", "")).unwrap();
     let error = checkout
-        .toolchain
+        .workshop
         .patches(&checkout.pin(), Series::Patched)
         .unwrap_err();
     assert!(error.to_string().contains("Forwarded"), "{error}");
@@ -243,10 +241,11 @@ fn a_patch_without_its_fields_is_refused_by_field() {
 
 #[test]
 fn every_patch_of_this_checkout_carries_its_fields() {
-    let toolchain = toolchain::Toolchain::open().unwrap();
-    for version in pins::Pin::versions(&toolchain.patches_folder()).unwrap() {
-        let pin = toolchain.pin(&version).unwrap();
-        let patches = toolchain.patches(&pin, Series::Patched).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let workshop = common::workshop(&root);
+    for version in pins::Pin::versions(&workshop.patches_folder()).unwrap() {
+        let pin = workshop.pin(&version).unwrap();
+        let patches = workshop.patches(&pin, Series::Patched).unwrap();
         assert!(!patches.is_empty());
         for patch in patches {
             assert!(!patch.summary().is_empty(), "{}", patch.file.display());
@@ -277,7 +276,7 @@ fn a_record_changes_the_two_trees_of_a_pin_and_nothing_else() {
             }
         };
         fs::write(&file, text(&old, &old)).unwrap();
-        checkout.toolchain.record(&checkout.pin()).unwrap();
+        checkout.workshop.record(&checkout.pin()).unwrap();
         let after = fs::read_to_string(&file).unwrap();
         // Only the quotes may become the usual ones.
         assert_eq!(
@@ -285,12 +284,12 @@ fn a_record_changes_the_two_trees_of_a_pin_and_nothing_else() {
             text(&stock, &patched).replace('\'', "\"")
         );
         assert_eq!(checkout.pin().recorded.patched.to_string(), patched);
-        checkout.toolchain.record(&checkout.pin()).unwrap();
+        checkout.workshop.record(&checkout.pin()).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), after, "recorded twice");
     }
     // A pin that has recorded nothing yet.
     fs::write(&file, &start).unwrap();
-    checkout.toolchain.record(&checkout.pin()).unwrap();
+    checkout.workshop.record(&checkout.pin()).unwrap();
     assert_eq!(checkout.pin().recorded.stock.to_string(), stock);
     assert!(fs::read_to_string(&file).unwrap().starts_with(&start));
 }

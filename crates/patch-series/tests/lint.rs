@@ -1,19 +1,18 @@
-//! What `patch lint` says of patches that are not what they should be, and that
-//! it has nothing to say of ours.
+//! What `patch lint` says of patches that are not what they should be.
 
 mod common;
 
 use std::fs;
 
-use common::{Checkout, change_line};
-use toolchain::series::Problem;
+use common::Checkout;
+use miniature::change_line;
+use patch_series::Problem;
 
 const FIX: &str = "patches/1.2.3/fix.patch";
 
 /// A checkout with one portability patch and one fix that are as they should be.
 fn sound() -> Checkout {
     let checkout = Checkout::new();
-    checkout.fetch_origin();
     checkout.add_patch("port", "portability", &change_line(4, "ported"));
     checkout.add_patch("fix", "fix", &change_line(12, "fixed"));
     change(
@@ -33,9 +32,9 @@ fn sound() -> Checkout {
 /// Has the patches written as an export does, and their trees recorded.
 fn canonical(checkout: &Checkout) {
     let copy = checkout.path("copy");
-    let (toolchain, pin) = (&checkout.toolchain, checkout.pin());
-    toolchain.edit_patches(&pin, &copy).unwrap();
-    toolchain.export_patches(&pin, &copy).unwrap();
+    let (workshop, pin) = (&checkout.workshop, checkout.pin());
+    workshop.edit_patches(&pin, &copy).unwrap();
+    workshop.export_patches(&pin, &copy).unwrap();
     fs::remove_dir_all(copy).unwrap();
 }
 
@@ -47,8 +46,8 @@ fn change(checkout: &Checkout, file: &str, from: &str, to: &str) {
 }
 
 fn lint(checkout: &Checkout) -> Vec<Problem> {
-    let toolchain = &checkout.toolchain;
-    toolchain
+    let workshop = &checkout.workshop;
+    workshop
         .lint_patches(&checkout.pin(), &common::only_recv_hangs)
         .unwrap()
 }
@@ -399,21 +398,4 @@ fn a_tree_that_is_not_the_recorded_one_is_told() {
     assert!(
         problems[0].contains("pin.toml: patched records") && problems[0].contains("patch record")
     );
-}
-
-/// Over the sources of every pin, which are fetched where the store lacks them.
-#[cfg(feature = "builds")]
-#[test]
-fn the_patches_of_this_checkout_have_no_problem() {
-    use pins::Pin;
-    use toolchain::Toolchain;
-
-    let toolchain = Toolchain::open().unwrap();
-    for version in Pin::versions(&toolchain.patches_folder()).unwrap() {
-        let problems = toolchain
-            .lint_patches(&toolchain.pin(&version).unwrap(), &|_| Ok(()))
-            .unwrap();
-        let told: Vec<_> = problems.iter().map(Problem::to_string).collect();
-        assert!(told.is_empty(), "{}", told.join("\n"));
-    }
 }

@@ -5,16 +5,17 @@ use std::path::Path;
 use launch::Launcher;
 
 use crate::{
+    Patch, State,
     error::{Error, Result},
     git::{Answer, ask, git},
-    series::{Patch, State, origin::Origin},
+    origin::Origin,
 };
 
 /// Where git refused a patch, `file:line` of each place.
-pub(super) type Places = Vec<String>;
+pub(crate) type Places = Vec<String>;
 
 /// A folder that git applies a series to.
-pub(super) struct PatchTree<'a> {
+pub(crate) struct PatchTree<'a> {
     folder: &'a Path,
     patches: &'a [Patch],
     origin: Origin<'a>,
@@ -23,7 +24,7 @@ pub(super) struct PatchTree<'a> {
 
 impl<'a> PatchTree<'a> {
     /// `base` is the tree that the patches were made from.
-    pub(super) fn new(
+    pub(crate) fn new(
         folder: &'a Path,
         base: &'a Path,
         patches: &'a [Patch],
@@ -39,7 +40,7 @@ impl<'a> PatchTree<'a> {
 
     /// How the patch at `position` stands to the folder, which has those before
     /// it as far as they apply.
-    pub(super) fn state(&self, position: usize) -> Result<State> {
+    pub(crate) fn state(&self, position: usize) -> Result<State> {
         let patch = &self.patches[position];
         let Err(hunks) = self.git_apply(patch, &["--check"])? else {
             return Ok(State::Applies);
@@ -55,7 +56,7 @@ impl<'a> PatchTree<'a> {
     }
 
     /// Applies a patch that [`State::Applies`].
-    pub(super) fn apply(&self, position: usize) -> Result<()> {
+    pub(crate) fn apply(&self, position: usize) -> Result<()> {
         let patch = &self.patches[position];
         self.git_apply(patch, &[])?.map_err(|places| {
             let problem = format!(
@@ -67,7 +68,7 @@ impl<'a> PatchTree<'a> {
     }
 
     /// Whether a patch can be taken out; the error is the places git refuses.
-    pub(super) fn unapplies(&self, position: usize) -> Result<Result<(), Places>> {
+    pub(crate) fn unapplies(&self, position: usize) -> Result<Result<(), Places>> {
         self.git_apply(&self.patches[position], &["--check", "--reverse"])
     }
 
@@ -77,7 +78,7 @@ impl<'a> PatchTree<'a> {
 }
 
 /// Takes a patch out of a folder again; the error is the places git refused.
-pub(super) fn unapply(
+pub(crate) fn unapply(
     folder: &Path,
     patch: &Patch,
     launcher: &Launcher,
@@ -102,7 +103,7 @@ fn git_apply(
 }
 
 /// `error: patch failed: mlx/ring.h:42` names a place; a missing file has none.
-pub(super) fn refused_hunks(stderr: &str) -> Places {
+pub(crate) fn refused_hunks(stderr: &str) -> Places {
     let places: Vec<String> = stderr
         .lines()
         .filter_map(|l| l.strip_prefix("error: patch failed: "))

@@ -11,16 +11,14 @@ use std::{
 use pins::{ObjectId, Pin};
 
 use crate::{
-    Toolchain,
+    Class, State,
     error::{Error, IoContext, Result},
-    series::{
-        Class, State,
-        header::replace,
-        publish::Exported,
-        snapshot::Snapshot,
-        stack::{Layer, Stack, is_name},
-        working_copy::{Import, WorkingCopy},
-    },
+    header::replace,
+    publish::Exported,
+    snapshot::Snapshot,
+    stack::{Layer, Stack, is_name},
+    working_copy::{Import, WorkingCopy},
+    workshop::Workshop,
 };
 
 /// A working copy that is ready for edits.
@@ -42,7 +40,7 @@ pub enum Refreshed {
     Pending(Vec<String>),
 }
 
-impl Toolchain {
+impl Workshop {
     /// A working copy of the patched tree in `folder`: a git repository in which
     /// each patch is a commit. One that is there already stays as it is, unless
     /// nothing was done in it and the patches changed since.
@@ -72,12 +70,12 @@ impl Toolchain {
         })
     }
 
-    /// As [`Toolchain::edit_patches`], with a patch `name` begun on top: a commit
+    /// As [`Workshop::edit_patches`], with a patch `name` begun on top: a commit
     /// without changes whose fields are to be filled in.
     ///
     /// # Errors
     /// [`Error::Input`] for a name that is taken or cannot be a file's, and those
-    /// of [`Toolchain::edit_patches`].
+    /// of [`Workshop::edit_patches`].
     pub fn new_patch(
         &self,
         pin: &Pin,

@@ -5,12 +5,7 @@ use std::{fmt, path::Path};
 use pins::{Listing, Pin, Series};
 use serde::Serialize;
 
-use crate::{
-    Toolchain,
-    error::Result,
-    fetch::Source,
-    series::{Patch, git::PatchTree},
-};
+use crate::{Patch, error::Result, patch_tree::PatchTree, workshop::Workshop};
 
 /// How a patch stands to a tree that has the patches before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,14 +35,14 @@ impl fmt::Display for State {
     }
 }
 
-impl Toolchain {
+impl Workshop {
     /// How each patch of the whole series stands to the pristine tree at `tree`
     /// (the pin's own when not given).
     ///
     /// # Errors
     /// When the tree cannot be read or git cannot be run.
     pub fn patch_states(&self, pin: &Pin, tree: Option<&Path>) -> Result<Vec<(Patch, State)>> {
-        let pristine = self.fetch(&pin.mlx, &Source::Auto)?.path;
+        let pristine = self.pristine(pin)?.path;
         let tree = tree.unwrap_or(&pristine);
         let scratch = self.scratch()?;
         let copy = scratch.path().join("tree");

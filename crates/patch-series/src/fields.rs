@@ -4,14 +4,14 @@ use std::str::FromStr;
 
 use semver::Version;
 
-use crate::series::{
+use crate::{
     header::{Field, Header, canonical},
     patch::Class,
     proof::{self, CheckProof, Proof},
 };
 
 /// DEP-3 fields that every patch must carry, and what they say.
-pub(super) const REQUIRED: [(&str, &str); 7] = [
+pub(crate) const REQUIRED: [(&str, &str); 7] = [
     (
         "Description",
         "what it does on the first line, then why on lines that start with a space",
@@ -39,15 +39,15 @@ const BUG_OF_A_VENDOR: &str = "Bug-";
 
 /// A line of a head that will not do.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Complaint {
-    pub(super) line: Option<usize>,
-    pub(super) field: Option<String>,
-    pub(super) problem: String,
-    pub(super) remedy: String,
+pub(crate) struct Complaint {
+    pub(crate) line: Option<usize>,
+    pub(crate) field: Option<String>,
+    pub(crate) problem: String,
+    pub(crate) remedy: String,
 }
 
 /// Everything that is wrong with the fields of a patch for MLX `version`.
-pub(super) fn complaints(header: &Header, version: &str, check: CheckProof<'_>) -> Vec<Complaint> {
+pub(crate) fn complaints(header: &Header, version: &str, check: CheckProof<'_>) -> Vec<Complaint> {
     let mut found = Vec::new();
     for (name, meaning) in REQUIRED {
         if header.field(name).is_none() {
@@ -194,7 +194,7 @@ fn is_url(value: &str) -> bool {
 }
 
 /// The version in an `Applied-Upstream` that is not `no`. `1.2` is 1.2.0.
-pub(super) fn applied(value: &str) -> Option<Version> {
+pub(crate) fn applied(value: &str) -> Option<Version> {
     let (since, reference) = value.split_once(',')?;
     let missing = 2_usize.saturating_sub(since.matches('.').count());
     let since = pins::version(&format!("{since}{}", ".0".repeat(missing))).ok()?;
