@@ -39,7 +39,7 @@ const SETTINGS: [&str; 6] = [
 ];
 
 /// How to get git here.
-pub(crate) const REMEDY: &str = remedy(cfg!(target_os = "macos"));
+pub const REMEDY: &str = remedy(cfg!(target_os = "macos"));
 
 const fn remedy(is_macos: bool) -> &'static str {
     match is_macos {

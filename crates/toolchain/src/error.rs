@@ -24,7 +24,7 @@ pub enum Error {
     #[error(transparent)]
     Patches(patch_series::Error),
 
-    /// A file of ours (pin, listing, series, patch) does not say what it must.
+    /// A file or folder of a build or of its tools is not what it must be.
     #[error("{}: {problem}", .file.display())]
     Malformed {
         /// The file at fault.
@@ -249,6 +249,11 @@ impl From<patch_series::Error> for Error {
                     Error::Patches(patch_series::Error::Fetch(FetchError { error, ..failed }))
                 }
             },
+            patch_series::Error::NoGit => Error::MissingTool {
+                tool: "git",
+                why: "patches are applied by git",
+                remedy: patch_series::git::REMEDY.into(),
+            },
             patch_series::Error::Interrupted => Error::Interrupted,
             error => Error::Patches(error),
         }
@@ -339,6 +344,18 @@ fn list(lines: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_git_is_a_missing_tool_in_the_same_words() {
+        let (theirs, ours) = (
+            patch_series::Error::NoGit,
+            patch_series::Error::NoGit.into(),
+        );
+        assert!(matches!(ours, Error::MissingTool { tool: "git", .. }));
+        assert_eq!(theirs.to_string(), ours.to_string());
+        assert_eq!(theirs.help(), ours.help());
+        assert_eq!(theirs.kind(), ours.kind());
+    }
 
     #[test]
     fn a_cause_and_a_remedy_are_each_said_once() {

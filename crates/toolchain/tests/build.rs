@@ -1,12 +1,10 @@
 //! Builds are named by their inputs, and nothing that was changed is reused.
 //! jaccl alone stands for MLX: it takes the same way in half a minute.
 
-mod common;
-
 use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc};
 
-use common::copy_folder;
 use launch::Launcher;
+use miniature::copy_folder;
 use pins::{DEFAULT_PIN, Pin, Series};
 use toolchain::{
     Error, Toolchain,
@@ -175,7 +173,7 @@ fn furnish(root: &Path, from: &Toolchain, pin: &Pin, variable: (&str, &str)) -> 
         folder.join(&tools.key),
     )
     .unwrap();
-    let patched = from.patch(pin, Series::Patched).unwrap().path;
+    let patched = from.series().patch(pin, Series::Patched).unwrap().path;
     let pristine = from.fetch(&pin.mlx, &Source::Auto).unwrap().path;
     let verbs = from.verbs().unwrap();
     for tree in [patched, pristine, verbs] {

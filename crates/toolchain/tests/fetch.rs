@@ -8,6 +8,7 @@ use common::Checkout;
 use miniature::{
     Caller, VERSION, copy_folder, make_executable, numbered_lines, root_of_child, run_again,
 };
+use pins::Series;
 use toolchain::{Error, Toolchain, error::Kind, fetch::Source, store::Store};
 
 fn refusal(checkout: &Checkout) -> String {
@@ -331,4 +332,20 @@ fn a_crate_of_the_registry_is_found_where_cargo_says() {
         .fetch(&checkout.pin().mlx, &Source::Registry)
         .unwrap();
     assert_eq!(checkout.stored_sources(), [fetched.tree.to_string()]);
+}
+
+#[test]
+fn sources_that_a_series_lacks_are_told_as_fetch_tells_it() {
+    let checkout = Checkout::new();
+    let pin = checkout.pin();
+    let fetch = checkout.toolchain.fetch(&pin.mlx, &Source::Auto);
+    let fetch = fetch.unwrap_err();
+    assert!(matches!(fetch, Error::Unreachable { .. }), "{fetch}");
+    let series = checkout.toolchain.series();
+    let patch = series.patch(&pin, Series::Patched).unwrap_err();
+    assert_eq!(patch.to_string(), fetch.to_string());
+    assert_eq!(patch.kind(), fetch.kind());
+    assert_eq!(patch.help(), fetch.help());
+    let ours = Error::from(patch);
+    assert!(matches!(ours, Error::Unreachable { .. }), "{ours}");
 }
