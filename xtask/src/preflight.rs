@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rail_verify::{
-    group::GroupError,
+    group::{Build, GroupError},
     preflight::{self, Plan, Ranks, Report},
 };
 use toolchain::{build::Request, pin::Pin, progress::Progress, series::Series};
@@ -84,14 +84,15 @@ fn examine(
             fault.defect
         );
     }
-    let library = session
-        .toolchain
-        .build(&Request::jaccl(pin, series))?
-        .library();
+    let build = session.toolchain.build(&Request::jaccl(pin, series))?;
+    let build = Build {
+        library: build.library(),
+        key: build.manifest.key,
+    };
     let programs = programs::of_verify(session)?;
     let mut ranks = Ranks {
         programs: &programs,
-        library: &library,
+        build: &build,
         rig: &plan.rig,
         timeout,
         launcher: &session.launcher,

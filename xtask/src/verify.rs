@@ -6,7 +6,7 @@ use std::{
 };
 
 use rail_verify::{
-    group::Programs,
+    group::{Build, Programs},
     proof::{self, Proof},
     report,
     run::{Outcome, Runner, Stop, Variant},
@@ -105,7 +105,10 @@ fn variant(session: &Session, request: &Request<'_>) -> exit::Result<Variant> {
     Ok(Variant {
         mlx: request.pin.version.clone(),
         series,
-        library: build.library(),
+        build: Build {
+            library: build.library(),
+            key: build.manifest.key.clone(),
+        },
         manifest: serde_json::to_value(&build.manifest)
             .map_err(Failure::ours)
             .with_context(|| "a manifest is JSON")?,
