@@ -10,10 +10,10 @@ use toolchain::{build::Request, pin::Pin, progress::Progress, series::Series};
 
 use crate::{
     exit::{self, Context, Kind, Result},
-    flags, out, output, programs, say,
+    flags::{self, ReportFormat},
+    out, output, programs, say,
     session::Session,
     terminal::Terminal,
-    verify_flags::Format,
     warn,
 };
 
@@ -32,8 +32,8 @@ pub fn run(session: &Session, flags: &flags::Preflight) -> Result {
     let (report, error) = examine(session, plan, &pin, flags.series.series, flags.timeout)?;
     if error.is_none() || !report.rails.is_empty() {
         match flags.format {
-            Format::Md => output::document(&report.markdown())?,
-            Format::Json => out!("{}", report.json())?,
+            ReportFormat::Md => output::document(&report.markdown())?,
+            ReportFormat::Json => out!("{}", report.json())?,
         }
     }
     if let Some(error) = error {

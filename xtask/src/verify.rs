@@ -22,12 +22,13 @@ use toolchain::{
 
 use crate::{
     exit::{self, Context, Failure, Kind, Result},
+    flags::ReportFormat,
     out, output,
     patch::proof as read,
     programs, say,
     session::Session,
     terminal::Terminal,
-    verify_flags::{Format, Verify},
+    verify_flags::Verify,
 };
 
 /// Stands for every pin there is.
@@ -74,8 +75,8 @@ fn variants(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
             say!("verify.json, verify.md and verify.html are in {folder}");
         }
         match flags.format {
-            Format::Md => output::document(&report.markdown())?,
-            Format::Json => out!("{}", report.json())?,
+            ReportFormat::Md => output::document(&report.markdown())?,
+            ReportFormat::Json => out!("{}", report.json())?,
         }
     }
     if let Some(error) = error {
@@ -206,8 +207,8 @@ fn each_patch(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
             say!("verify-patches.json and verify-patches.md are in {folder}");
         }
         match flags.format {
-            Format::Md => output::document(&report.markdown())?,
-            Format::Json => out!("{}", report.json())?,
+            ReportFormat::Md => output::document(&report.markdown())?,
+            ReportFormat::Json => out!("{}", report.json())?,
         }
     }
     if interrupted {

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{
-    Args, ValueEnum,
+    Args,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
 use rail_verify::{
@@ -12,15 +12,7 @@ use rail_verify::{
 };
 use toolchain::series::Series;
 
-/// How a report is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Format {
-    /// Tables, and what to do
-    #[default]
-    Md,
-    /// One object, with its schema
-    Json,
-}
+use crate::flags::ReportFormat;
 
 /// What is verified, and how far.
 #[derive(Debug, Clone, Args)]
@@ -78,7 +70,7 @@ pub struct Verify {
     pub minutes: Option<NonZeroUsize>,
     /// How the verdicts are printed
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: ReportFormat,
     /// Also write the report into this folder: verify.json, verify.md and verify.html, or
     /// verify-patches.json and verify-patches.md with --each-patch
     #[arg(long, value_name = "DIR")]

@@ -1,11 +1,11 @@
 //! Real jaccl over emulated rigs with something amiss.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use launch::Launcher;
 use rail_matrix::Rig;
 use rail_verify::{
-    group::Programs,
+    group::{Build, Programs},
     preflight::{
         self, Devices, Plan, Ranks, Report,
         Verdict::{self, Crossed, Dead, Ok as Well, Slow},
@@ -17,7 +17,7 @@ const WRONG: [Verdict; 3] = [Dead, Crossed, Slow];
 
 /// The shim of the default pin's jaccl.
 fn build(series: Series) -> Build {
-    let build = || -> toolchain::Result<PathBuf> {
+    let build = || -> toolchain::Result<Build> {
         let toolchain = Toolchain::open()?;
         let pin = toolchain.pin(DEFAULT_PIN)?;
         let build = toolchain.build(&Request::jaccl(&pin, series))?;

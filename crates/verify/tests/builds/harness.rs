@@ -1,6 +1,6 @@
 //! Builds, and a runner for them.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::num::NonZeroUsize;
 
 use launch::Launcher;
 use rail_verify::{
