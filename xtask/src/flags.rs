@@ -314,7 +314,7 @@ fn parse_positive_rate(text: &str) -> Result<u64, String> {
 }
 
 /// How long something lasts, where no time makes no sense.
-fn positive_time(text: &str) -> Result<Duration, String> {
+pub fn positive_time(text: &str) -> Result<Duration, String> {
     match parse_seconds(text) {
         Ok(Duration::ZERO) => Err("it must be greater than 0".to_owned()),
         Ok(time) => Ok(time),

@@ -2,7 +2,7 @@
 
 use std::{
     io::IsTerminal,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rail_verify::{
@@ -134,7 +134,7 @@ fn verify(
     let seed = selection.seed.first().copied().unwrap_or_else(now);
     if flags.level == Level::Soak {
         say!("soaking from --seed {seed}");
-        if flags.minutes.is_none() && std::io::stderr().is_terminal() {
+        if flags.span.is_none() && std::io::stderr().is_terminal() {
             say!("Ctrl-C ends it and prints the report");
         }
     }
@@ -149,8 +149,7 @@ fn verify(
             }
             _ if interrupted => Ok(Outcome::not_begun(variant)),
             Level::Soak => {
-                let minutes = flags.minutes.map(|minutes| minutes.get() as u64);
-                let until = minutes.map(|n| Instant::now() + Duration::from_secs(60 * n));
+                let until = flags.span.map(|span| Instant::now() + span);
                 runner.soak(variant, &selection, seed, until)
             }
             level => runner.sweep(variant, level, &selection),
