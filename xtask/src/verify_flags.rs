@@ -19,7 +19,7 @@ use crate::flags::{ReportFormat, positive_time};
 #[command(
     after_help = "A failure is reported with the flags that run just it again. Flags that are left \
                   out of such a selection take every value of the level.\n\nExit codes: 0 every case of \
-                  every variant passed, 1 some did not or the selection is empty, 130 interrupted: the \
+                  every variant passed, 1 some did not, 2 the selection is empty, 130 interrupted: the \
                   report has what was found by then."
 )]
 pub struct Verify {
