@@ -2,13 +2,13 @@
 
 use std::{
     io::IsTerminal,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use patch_series::{Class, Patch};
 use pins::{DEFAULT_PIN, Pin, Series};
 use rail_verify::{
-    group::Programs,
+    group::{Build, Programs},
     proof::{self, Proof},
     report,
     run::{Outcome, Runner, Stop, Variant},
@@ -19,12 +19,13 @@ use toolchain::build::Request;
 
 use crate::{
     exit::{self, Context, Failure, Kind, Result},
+    flags::ReportFormat,
     out, output,
     patch::proof as read,
     programs, say,
     session::Session,
     terminal::Terminal,
-    verify_flags::{Format, Verify},
+    verify_flags::Verify,
 };
 
 /// Stands for every pin there is.
@@ -71,8 +72,8 @@ fn variants(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
             say!("verify.json, verify.md and verify.html are in {folder}");
         }
         match flags.format {
-            Format::Md => output::document(&report.markdown())?,
-            Format::Json => out!("{}", report.json())?,
+            ReportFormat::Md => output::document(&report.markdown())?,
+            ReportFormat::Json => out!("{}", report.json())?,
         }
     }
     if let Some(error) = error {
@@ -102,7 +103,10 @@ fn variant(session: &Session, request: &Request<'_>) -> exit::Result<Variant> {
     Ok(Variant {
         mlx: request.pin.version.clone(),
         series,
-        library: build.library(),
+        build: Build {
+            library: build.library(),
+            key: build.manifest.key.clone(),
+        },
         manifest: serde_json::to_value(&build.manifest)
             .map_err(Failure::ours)
             .with_context(|| "a manifest is JSON")?,
@@ -127,7 +131,7 @@ fn verify(
     let seed = selection.seed.first().copied().unwrap_or_else(now);
     if flags.level == Level::Soak {
         say!("soaking from --seed {seed}");
-        if flags.minutes.is_none() && std::io::stderr().is_terminal() {
+        if flags.span.is_none() && std::io::stderr().is_terminal() {
             say!("Ctrl-C ends it and prints the report");
         }
     }
@@ -142,8 +146,7 @@ fn verify(
             }
             _ if interrupted => Ok(Outcome::not_begun(variant)),
             Level::Soak => {
-                let minutes = flags.minutes.map(|minutes| minutes.get() as u64);
-                let until = minutes.map(|n| Instant::now() + Duration::from_secs(60 * n));
+                let until = flags.span.map(|span| Instant::now() + span);
                 runner.soak(variant, &selection, seed, until)
             }
             level => runner.sweep(variant, level, &selection),
@@ -200,8 +203,8 @@ fn each_patch(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
             say!("verify-patches.json and verify-patches.md are in {folder}");
         }
         match flags.format {
-            Format::Md => output::document(&report.markdown())?,
-            Format::Json => out!("{}", report.json())?,
+            ReportFormat::Md => output::document(&report.markdown())?,
+            ReportFormat::Json => out!("{}", report.json())?,
         }
     }
     if interrupted {

@@ -1,11 +1,11 @@
 //! Builds, and a runner for them.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::num::NonZeroUsize;
 
 use launch::Launcher;
 use pins::{DEFAULT_PIN, Series};
 use rail_verify::{
-    group::Programs,
+    group::{Build, Programs},
     progress::Silent,
     run::{Outcome, RunError, Runner, Variant},
     selection::{Level, Selection},
@@ -15,19 +15,23 @@ use toolchain::{Toolchain, build::Request};
 
 /// A pin's jaccl without one of its fixes, built first when the store does not have it.
 pub fn build(version: &str, series: Series, without: Option<&str>) -> Variant {
-    let make = || -> toolchain::Result<PathBuf> {
+    let make = || -> toolchain::Result<Build> {
         let toolchain = Toolchain::open()?;
         let pin = toolchain.pin(version)?;
         let request = Request {
             without,
             ..Request::jaccl(&pin, series)
         };
-        Ok(toolchain.build(&request)?.library())
+        let build = toolchain.build(&request)?;
+        Ok(Build {
+            library: build.library(),
+            key: build.manifest.key,
+        })
     };
     Variant {
         mlx: version.to_owned(),
         series: series.to_string(),
-        library: make().unwrap_or_else(|error| panic!("{error}")),
+        build: make().unwrap_or_else(|error| panic!("{error}")),
         manifest: serde_json::Value::Null,
     }
 }
