@@ -102,7 +102,7 @@ impl Toolchain {
     /// have it: fetch, patch, tools, CMake, Ninja, manifest.
     ///
     /// # Errors
-    /// Those of [`Toolchain::fetch`], [`Toolchain::patch`] and
+    /// Those of [`Toolchain::fetch`], [`Workshop::patch`](patch_series::Workshop::patch) and
     /// [`Toolchain::tools`]; [`Error::Command`] with the log's place when CMake
     /// or Ninja fails; [`Error::BadBuild`] when jaccl is not in the result.
     pub fn build(&self, request: &Request<'_>) -> Result<Build> {

@@ -63,7 +63,7 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
-    /// The [checkout](checkout) and the user's store, silent.
+    /// The [`checkout`] and the user's store, silent.
     ///
     /// # Errors
     /// None yet: the first use of the store fails when no place for it is known.
