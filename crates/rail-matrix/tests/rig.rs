@@ -378,7 +378,7 @@ fn every_mistake_of_a_fault_names_its_line_and_a_remedy() {
         ),
         (
             format!("{cut}until = \"-1 s\"\n"),
-            "line 11: until of a fault: '-1 s' is not a time; write a number and a unit out of ns, us, ms, s, for example \"2 s\"",
+            "line 11: until of a fault: '-1 s' is not a time; write a number and a unit out of ns, us, ms, s, min, h, for example \"2 s\"",
         ),
         (
             format!("{cut}latency = \"1 ms\"\n"),

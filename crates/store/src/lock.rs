@@ -138,10 +138,10 @@ impl Store {
 /// and are removed from a store.
 fn refuse_other(root: &Path) -> Result<()> {
     let ours = [Kind::Source, Kind::Tools, Kind::Build, Kind::Series];
-    let is_store = root.join(USE).exists()
-        || ours.iter().any(|kind| root.join(kind.folder()).is_dir())
-        || disk::names(root).is_empty();
-    match is_store {
+    // Looked at once: another process may be making the store.
+    let names = disk::names(root);
+    let is_ours = |name: &String| name == USE || ours.iter().any(|kind| name == kind.folder());
+    match names.is_empty() || names.iter().any(is_ours) {
         true => Ok(()),
         false => Err(Error::NotAStore {
             root: root.to_path_buf(),
