@@ -1,4 +1,4 @@
-//! What was found, for people and for programs.
+//! The findings as documents for people and for programs.
 
 use std::{fmt::Write as _, str::FromStr};
 
@@ -10,7 +10,7 @@ use crate::{Backend, Jaccl, write::one_line};
 /// The name and version of [`Format::Json`].
 pub const SCHEMA: &str = "mlx-rails/matrix-check/1";
 
-/// What findings are written as.
+/// The formats of findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     /// A list for people, in Markdown.
@@ -33,7 +33,7 @@ impl Format {
     }
 }
 
-/// Something that is no [`Format`].
+/// The error for a name that is not a [`Format`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is no format; there are md and json")]
 pub struct UnknownFormat(String);
@@ -47,7 +47,7 @@ impl FromStr for Format {
     }
 }
 
-/// Writes what was found of some matrices. Ends with a line break.
+/// Writes the findings of some matrices. The text ends with a line break.
 pub fn render(format: Format, checked: &[(Existing, Verdict)], jaccl: &Jaccl) -> String {
     match format {
         Format::Markdown => {
@@ -107,7 +107,7 @@ struct Judged<'a> {
     instance: Option<&'a str>,
     nodes: Option<&'a [String]>,
     ring_variable: bool,
-    /// Null where jaccl forms no group.
+    /// Null if jaccl forms no group.
     backend: Option<Backend>,
     safe: bool,
     findings: &'a [Finding],

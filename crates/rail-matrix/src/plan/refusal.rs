@@ -5,17 +5,17 @@ use std::fmt;
 use super::{EXACT_ORDER, MAX_NODES, Obstacle, Options};
 use crate::{MAX_MESH, MAX_RAILS, Problem};
 
-/// A topology that no plan can be made of. `Display` says what to do about it.
+/// Why a topology has no plan. `Display` includes the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// The description has problems, and leaving them out was not allowed.
+    /// The description has problems, and the options do not permit leaving them out.
     #[error("{}", sentences(.0))]
     Problems(Vec<Problem>),
-    /// Not a number of rails that jaccl opens.
+    /// jaccl does not open this number of rails.
     #[error("at most {asked} rails a pair were asked for; jaccl opens 1 to {MAX_RAILS}")]
     MaxRails {
-        /// What was asked for.
+        /// The number requested.
         asked: usize,
     },
     /// One node, or none.
