@@ -1,4 +1,4 @@
-//! What nothing needs goes, and nothing else does.
+//! Collecting removes the entries that are not needed, and nothing else.
 
 mod common;
 
