@@ -8,8 +8,8 @@ use crate::{
     sizes,
 };
 
-/// The smallest size of one rank's part of an all-gather that MLX may pass beyond 32-bit
-/// offsets, plus one step.
+/// The length of one rank's part of an all-gather, one step beyond the end of 32-bit
+/// offsets.
 const BEYOND_32_BITS: usize = (1 << 31) + 4096;
 
 /// Wires of [`Op::FiveWires`].
