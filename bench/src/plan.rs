@@ -20,7 +20,7 @@ pub struct Options {
     pub strategies: Vec<Strategy>,
     /// The backends.
     pub backends: Vec<Backend>,
-    /// The numbers of cables for each joined pair of nodes; empty for 1 to all that the
+    /// The numbers of cables for each joined pair of nodes; `None` for 1 to all that the
     /// rig has.
     pub cables: Option<CableCounts>,
     /// The settings that all cells share.

@@ -42,7 +42,7 @@ fn checked(call: impl FnOnce(*mut c_char, usize) -> c_int) -> Result<(), Error> 
 
 impl Shim {
     pub fn open(path: &Path) -> Result<Self, Error> {
-        // SAFETY: loading runs the initialisers of jaccl and of what it links,
+        // SAFETY: loading runs the initialisers of jaccl and of the libraries it links,
         // which are those of the C++ library.
         let library = unsafe { libloading::Library::new(path) }.map_err(|source| Error::Open {
             path: path.to_owned(),

@@ -1,4 +1,4 @@
-//! The effects of faults on a client.
+//! The effects of faults that a client sees.
 
 use std::time::{Duration, Instant};
 

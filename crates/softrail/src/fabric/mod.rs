@@ -16,10 +16,10 @@
 //! - [`decide`] applies the rig's receiver-not-ready policy to a message that finds no
 //!   posted receive. Messages for memory need no receive.
 //!
-//! Nothing here runs on its own. A process that looks at a cable first has every frame
-//! placed that has started by then. Events carry the time at which hardware would have
-//! seen them, so a process that looks late gets the same departures and arrivals as one
-//! that looks at once.
+//! Nothing here runs on its own. A process that looks at a cable first places every frame
+//! that has started by then. Events carry the time at which hardware would have seen
+//! them, so a process that looks late gets the same departures and arrivals as one that
+//! looks at once.
 
 mod direction;
 mod message;
