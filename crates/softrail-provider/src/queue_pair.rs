@@ -509,7 +509,7 @@ impl QueuePair {
             .expect("claimed at creation")
     }
 
-    /// Whether these requests can be accepted.
+    /// Checks that these requests can be accepted.
     fn admit(&self, state: &State, requests: &[SendRequest]) -> Result<(), PostError> {
         if self.own_end().condition.is(DeviceFault::Refusing) {
             return Err(PostError::Refused);

@@ -3,7 +3,7 @@
 use super::{Cell, Existing, Finding, Findings, Outcome, Rule};
 use crate::{Backend, MAX_MESH, MAX_RAILS, counts::Counts};
 
-/// Adds findings for the assumptions made.
+/// The finding for the assumption made.
 pub fn assumed(ring_variable: bool) -> Finding {
     let sentence = if ring_variable {
         "judged with MLX_JACCL_RING set, because a cell has several devices; ask for a mesh to \
@@ -15,8 +15,8 @@ pub fn assumed(ring_variable: bool) -> Finding {
     finding(Outcome::Note, Rule::Told, None, sentence.to_owned())
 }
 
-/// Checks that there is a cell for every two ranks, as `parse_devices_json` in
-/// `jaccl.cpp` requires.
+/// Whether there is a cell for every two ranks, as `parse_devices_json` in `jaccl.cpp`
+/// requires. Adds findings if there is not.
 pub fn is_square(existing: &Existing, findings: &mut Findings) -> bool {
     let rows = existing.cells.len();
     if rows < 2 {

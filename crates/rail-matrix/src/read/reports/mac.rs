@@ -185,7 +185,7 @@ impl<'a> Mac<'a> {
         self.host.within(ReportKind::Networksetup, interface)
     }
 
-    /// Whether a port can carry RDMA, and its rate.
+    /// Sets whether a port can carry RDMA, and its rate.
     fn judge(&mut self, port: PortId, interface: &str, receptacle: Option<&Receptacle>) {
         let device = self.topology[port].device.clone();
         let listed = |devices: &HashSet<&str>| devices.contains(&*device);

@@ -75,7 +75,7 @@ impl<'a, G: Ord> Row<'a, G> {
         }
     }
 
-    /// The lengths for people; empty if the operation has none.
+    /// The lengths for people; `None` if the operation has none.
     fn bytes(&self) -> Option<String> {
         match self.lengths.as_slice() {
             [.., longest] if self.op == Op::Sequence => Some(format!("up to {longest}")),
