@@ -15,7 +15,7 @@ use softrail::{
 
 use crate::{
     exit::Result,
-    flags::{Cable, CableLink, CableMessage, CableStats, CableStep, TableFormat},
+    flags::{Cable, CableLink, CableMessage, CableStats, CableStep, ReportFormat},
     out, output,
 };
 
@@ -48,11 +48,11 @@ fn stats(cancel: &Cancel, live: &Live, flags: &CableStats) -> Result<()> {
     loop {
         let (counters, now) = (live.counters(), Instant::now());
         match flags.format {
-            TableFormat::Md => {
+            ReportFormat::Md => {
                 let before = last.as_ref().map(|(counters, at)| (&**counters, now - *at));
                 output::document(&markdown(&counters, before))?;
             }
-            TableFormat::Json => {
+            ReportFormat::Json => {
                 let line = serde_json::json!({
                     "schema": "mlx-rails/cable-stats/1",
                     "seconds": last.as_ref().map(|(_, at)| (now - *at).as_secs_f64()),
@@ -70,7 +70,7 @@ fn stats(cancel: &Cancel, live: &Live, flags: &CableStats) -> Result<()> {
         if !live.is_up() {
             return Ok(());
         }
-        if flags.format == TableFormat::Md {
+        if flags.format == ReportFormat::Md {
             out!("")?;
         }
     }

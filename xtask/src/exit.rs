@@ -188,7 +188,7 @@ failures! {
     rail_verify::group::GroupError: |it| match &it {
         rail_verify::group::GroupError::Interrupted(_) => Kind::Interrupted,
         _ => Kind::Ours,
-    };
+    }, it.help();
     rail_verify::preflight::PlanError: |it| Kind::Input, it.help();
     rail_verify::preflight::Unfit: |it| Kind::Check;
     rail_verify::report::WriteError: |it| Kind::Input, it.help();

@@ -11,7 +11,6 @@ use clap::{
 };
 use rail_matrix::{
     DeviceFault, Jaccl, Rig,
-    check::Format as CheckFormat,
     read::Input,
     units::{parse_rate, parse_seconds, parse_size},
     write::Output,
@@ -244,9 +243,10 @@ pub enum CableStep {
 
 #[derive(Args)]
 pub struct CableStats {
-    /// What to print on stdout
+    /// What to print on stdout; json is one object a line, schema mlx-rails/cable-stats/1, whose
+    /// `seconds` is the time since the line before
     #[arg(long, value_enum, default_value_t)]
-    pub format: TableFormat,
+    pub format: ReportFormat,
     /// Again every second, until Ctrl-C or the fabric is gone
     #[arg(long)]
     pub watch: bool,
@@ -315,21 +315,12 @@ fn parse_positive_rate(text: &str) -> Result<u64, String> {
 }
 
 /// A duration that must be greater than zero.
-fn positive_time(text: &str) -> Result<Duration, String> {
+pub fn positive_time(text: &str) -> Result<Duration, String> {
     match parse_seconds(text) {
         Ok(Duration::ZERO) => Err("it must be greater than 0".to_owned()),
         Ok(time) => Ok(time),
         Err(error) => Err(error.to_string()),
     }
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum TableFormat {
-    /// A Markdown table
-    #[default]
-    Md,
-    /// One object a line, schema mlx-rails/cable-stats/1; `seconds` is the time since the line before
-    Json,
 }
 
 #[derive(Args)]
@@ -590,7 +581,7 @@ pub struct Preflight {
     pub timeout: Duration,
     /// What to print on stdout
     #[arg(long, value_enum, default_value_t)]
-    pub format: crate::verify_flags::Format,
+    pub format: ReportFormat,
 }
 
 #[derive(Args)]
@@ -683,8 +674,8 @@ pub struct MatrixCheck {
     #[arg(long, value_name = "VERSION", default_value = toolchain::DEFAULT_PIN)]
     pub mlx: Jaccl,
     /// What to print on stdout; json has the schema mlx-rails/matrix-check/1
-    #[arg(long, default_value = "md", value_parser = one_of(CheckFormat::ALL, CheckFormat::name))]
-    pub format: CheckFormat,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ReportFormat,
 }
 
 #[derive(Args)]
@@ -824,6 +815,17 @@ pub struct Test {
     pub cargo_test: Vec<String>,
 }
 
+/// How what was found or measured is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// Markdown, for people
+    #[default]
+    Md,
+    /// One object with its schema, for programs
+    Json,
+}
+
+/// How the answer to a short question is printed.
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people

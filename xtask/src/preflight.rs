@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use rail_verify::{
-    group::GroupError,
+    group::{Build, GroupError},
     preflight::{self, Plan, Ranks, Report},
 };
 use toolchain::{build::Request, pin::Pin, progress::Progress, series::Series};
 
 use crate::{
     exit::{self, Context, Kind, Result},
-    flags, out, output, programs, say,
+    flags::{self, ReportFormat},
+    out, output, programs, say,
     session::Session,
     terminal::Terminal,
-    verify_flags::Format,
     warn,
 };
 
@@ -32,8 +32,8 @@ pub fn run(session: &Session, flags: &flags::Preflight) -> Result {
     let (report, error) = examine(session, plan, &pin, flags.series.series, flags.timeout)?;
     if error.is_none() || !report.rails.is_empty() {
         match flags.format {
-            Format::Md => output::document(&report.markdown())?,
-            Format::Json => out!("{}", report.json())?,
+            ReportFormat::Md => output::document(&report.markdown())?,
+            ReportFormat::Json => out!("{}", report.json())?,
         }
     }
     if let Some(error) = error {
@@ -86,14 +86,15 @@ fn examine(
             fault.defect
         );
     }
-    let library = session
-        .toolchain
-        .build(&Request::jaccl(pin, series))?
-        .library();
+    let build = session.toolchain.build(&Request::jaccl(pin, series))?;
+    let build = Build {
+        library: build.library(),
+        key: build.manifest.key,
+    };
     let programs = programs::of_verify(session)?;
     let mut ranks = Ranks {
         programs: &programs,
-        library: &library,
+        build: &build,
         rig: &plan.rig,
         timeout,
         launcher: &session.launcher,

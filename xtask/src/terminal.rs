@@ -34,7 +34,7 @@ impl Step {
             self.bar.set_prefix(format!("{done} {what}"));
         } else if self.told_at.elapsed() > PLAIN_EVERY {
             self.told_at = Instant::now();
-            eprintln!("{:>12} {done} {what}", "");
+            say!("{:>12} {done} {what}", "");
         }
     }
 }

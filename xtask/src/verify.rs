@@ -2,11 +2,11 @@
 
 use std::{
     io::IsTerminal,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rail_verify::{
-    group::Programs,
+    group::{Build, Programs},
     proof::{self, Proof},
     report,
     run::{Outcome, Runner, Stop, Variant},
@@ -22,12 +22,13 @@ use toolchain::{
 
 use crate::{
     exit::{self, Context, Failure, Kind, Result},
+    flags::ReportFormat,
     out, output,
     patch::proof as read,
     programs, say,
     session::Session,
     terminal::Terminal,
-    verify_flags::{Format, Verify},
+    verify_flags::Verify,
 };
 
 /// Stands for every existing pin.
@@ -74,8 +75,8 @@ fn variants(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
             say!("verify.json, verify.md and verify.html are in {folder}");
         }
         match flags.format {
-            Format::Md => output::document(&report.markdown())?,
-            Format::Json => out!("{}", report.json())?,
+            ReportFormat::Md => output::document(&report.markdown())?,
+            ReportFormat::Json => out!("{}", report.json())?,
         }
     }
     if let Some(error) = error {
@@ -105,7 +106,10 @@ fn variant(session: &Session, request: &Request<'_>) -> exit::Result<Variant> {
     Ok(Variant {
         mlx: request.pin.version.clone(),
         series,
-        library: build.library(),
+        build: Build {
+            library: build.library(),
+            key: build.manifest.key.clone(),
+        },
         manifest: serde_json::to_value(&build.manifest)
             .map_err(Failure::ours)
             .with_context(|| "a manifest is JSON")?,
@@ -130,7 +134,7 @@ fn verify(
     let seed = selection.seed.first().copied().unwrap_or_else(now);
     if flags.level == Level::Soak {
         say!("soaking from --seed {seed}");
-        if flags.minutes.is_none() && std::io::stderr().is_terminal() {
+        if flags.span.is_none() && std::io::stderr().is_terminal() {
             say!("Ctrl-C ends it and prints the report");
         }
     }
@@ -145,8 +149,7 @@ fn verify(
             }
             _ if interrupted => Ok(Outcome::not_begun(variant)),
             Level::Soak => {
-                let minutes = flags.minutes.map(|minutes| minutes.get() as u64);
-                let until = minutes.map(|n| Instant::now() + Duration::from_secs(60 * n));
+                let until = flags.span.map(|span| Instant::now() + span);
                 runner.soak(variant, &selection, seed, until)
             }
             level => runner.sweep(variant, level, &selection),
@@ -203,8 +206,8 @@ fn each_patch(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
             say!("verify-patches.json and verify-patches.md are in {folder}");
         }
         match flags.format {
-            Format::Md => output::document(&report.markdown())?,
-            Format::Json => out!("{}", report.json())?,
+            ReportFormat::Md => output::document(&report.markdown())?,
+            ReportFormat::Json => out!("{}", report.json())?,
         }
     }
     if interrupted {

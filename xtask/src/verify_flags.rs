@@ -1,9 +1,9 @@
 //! The flags of `cargo xtask verify`. Every field of a case has one.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{
-    Args, ValueEnum,
+    Args,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
 use rail_verify::{
@@ -12,22 +12,14 @@ use rail_verify::{
 };
 use toolchain::series::Series;
 
-/// The formats of a report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Format {
-    /// Tables, and what to do
-    #[default]
-    Md,
-    /// One object, with its schema
-    Json,
-}
+use crate::flags::{ReportFormat, positive_time};
 
 /// The variants to verify, and the level.
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "A failure is reported with the flags that run just it again. Flags that are left \
                   out of such a selection take every value of the level.\n\nExit codes: 0 every case of \
-                  every variant passed, 1 some did not or the selection is empty, 130 interrupted: the \
+                  every variant passed, 1 some did not, 2 the selection is empty, 130 interrupted: the \
                   report has what was found by then."
 )]
 pub struct Verify {
@@ -50,12 +42,12 @@ pub struct Verify {
     #[arg(long, value_name = "LEVEL", default_value = "quick", value_parser = one_of([
         (Level::Quick, "quick", "Two to three minutes a variant: every operation and setting, few lengths"),
         (Level::Full, "full", "Half an hour a variant at most: every boundary, every dtype"),
-        (Level::Soak, "soak", "Random sequences until Ctrl-C or --minutes"),
+        (Level::Soak, "soak", "Random sequences until Ctrl-C or --for"),
     ]))]
     pub level: Level,
     /// Prove every patch: without it the cases of its X-Verdicts fail as it says, with it they pass
     #[arg(long, conflicts_with_all = [
-        "series", "level", "minutes", "op", "backend", "ranks", "wires", "bytes", "dtype",
+        "series", "level", "span", "op", "backend", "ranks", "wires", "bytes", "dtype",
         "frames", "direction", "in_place", "seed", "filter",
     ])]
     pub each_patch: bool,
@@ -73,12 +65,12 @@ pub struct Verify {
     /// Groups of ranks at once [default: one for every four processors]
     #[arg(long, value_name = "N")]
     pub groups: Option<NonZeroUsize>,
-    /// End a soak after this many minutes
-    #[arg(long, value_name = "N")]
-    pub minutes: Option<NonZeroUsize>,
+    /// End a soak after this time, such as "5 min"; a number alone is seconds
+    #[arg(long = "for", value_name = "TIME", value_parser = positive_time)]
+    pub span: Option<Duration>,
     /// How the verdicts are printed
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: ReportFormat,
     /// Also write the report into this folder: verify.json, verify.md and verify.html, or
     /// verify-patches.json and verify-patches.md with --each-patch
     #[arg(long, value_name = "DIR")]
@@ -89,8 +81,8 @@ pub struct Verify {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FlagsError {
     /// An end for a run that ends by itself.
-    #[error("--minutes ends a soak, and the level is {}; leave it out, or add --level soak", .0.name())]
-    Minutes(Level),
+    #[error("--for ends a soak, and the level is {}; leave it out, or add --level soak", .0.name())]
+    Span(Level),
     /// A flag that the level does not support.
     #[error(transparent)]
     Selection(#[from] SelectionError),
@@ -104,7 +96,7 @@ impl Verify {
     pub fn check(&self) -> Result<(), FlagsError> {
         match self.level {
             Level::Soak => Ok(self.selection.selection().check_soak()?),
-            level if self.minutes.is_some() => Err(FlagsError::Minutes(level)),
+            level if self.span.is_some() => Err(FlagsError::Span(level)),
             Level::Quick | Level::Full => Ok(()),
         }
     }
@@ -222,8 +214,8 @@ mod tests {
     #[test]
     fn flags_that_would_change_nothing_are_refused() {
         for (flags, part) in [
-            ("--minutes 5", "--minutes"),
-            ("--minutes 5 --level full", "--level soak"),
+            ("--for 5min", "--for"),
+            ("--for 5min --level full", "--level soak"),
             ("--level soak --dtype f32", "--dtype"),
             ("--level soak --filter ring", "--filter"),
             ("--level soak --op recv", "--op"),
@@ -241,7 +233,7 @@ mod tests {
             ("--each-patch --filter ring", "--filter"),
             ("--each-patch --series stock", "--series"),
             ("--each-patch --level full", "--level"),
-            ("--each-patch --minutes 1", "--minutes"),
+            ("--each-patch --for 1min", "--for"),
             ("--op receive", "recv, all_sum"),
             ("--level huge", "[possible values: quick, full, soak]"),
             ("--series upstream", "[possible values: stock, patched]"),
@@ -253,7 +245,7 @@ mod tests {
         }
         for flags in [
             "",
-            "--level soak --minutes 5 --op sequence --backend mesh,ring --seed 7",
+            "--level soak --for 5min --op sequence --backend mesh,ring --seed 7",
             "--each-patch --patch ring-recv-prefill --mlx all --out-dir report",
             "--op recv --direction 0->1 --in-place false --groups 2",
         ] {

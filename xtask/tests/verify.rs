@@ -42,7 +42,7 @@ fn mistakes_are_the_users_and_name_what_there_is() {
         ("--level huge", "soak"),
         ("--each-patch --patch no-such-fix", "ring-recv-prefill"),
         ("--each-patch --op recv", "--op"),
-        ("--minutes 5", "--level soak"),
+        ("--for 5min", "--level soak"),
         ("--level soak --dtype f32", "--dtype"),
         (
             "--op all_sum --dtype f32 --bytes 3",

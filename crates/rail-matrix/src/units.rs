@@ -74,9 +74,17 @@ static LATENCY: Quantity = Quantity {
 /// Counted in nanoseconds, like a latency, but usually longer.
 static DURATION: Quantity = Quantity {
     name: "time",
-    accepted: LATENCY.accepted,
+    accepted: "ns, us, ms, s, min, h",
     example: "2 s",
-    units: LATENCY.units,
+    units: &[
+        ("h", 3_600_000_000_000),
+        ("min", 60_000_000_000),
+        ("s", 1_000_000_000),
+        ("ms", 1_000_000),
+        ("us", 1_000),
+        ("µs", 1_000),
+        ("ns", 1),
+    ],
 };
 
 /// Reads a rate such as `50 MB/s` or `80 Gb/s`, in bytes per second.
@@ -256,6 +264,8 @@ mod tests {
         assert_eq!(parse_seconds("20"), parse_duration("20 s"));
         assert_eq!(parse_seconds("2.5"), Ok(Duration::from_millis(2500)));
         assert_eq!(parse_seconds("5 ms"), Ok(Duration::from_millis(5)));
+        assert_eq!(parse_seconds("5 min"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_seconds("2h"), Ok(Duration::from_secs(7200)));
         for bad in ["", "-1", "inf", "NaN", "1e30", "5 minutes"] {
             assert!(parse_seconds(bad).is_err(), "{bad}");
         }

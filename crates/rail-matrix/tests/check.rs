@@ -716,10 +716,9 @@ fn reports_are_for_people_and_for_programs() {
     let jaccl = Jaccl::of(NEW);
     let verdict = check(&crossed, Some(&topology(&edges)), None, &jaccl).unwrap();
     let checked = [(crossed, verdict)];
-    let markdown = check::render(check::Format::Markdown, &checked, &jaccl);
+    let markdown = check::markdown(&checked, &jaccl);
     assert!(markdown.starts_with("instance one\n\n2 ranks, MLX_JACCL_RING not set, MLX 0.32.4: jaccl makes a mesh\n\n- fails (0, 1)[0]: nothing is known of a device 'en9\\n' on 'a'"), "{markdown}");
-    let json: Value =
-        serde_json::from_str(&check::render(check::Format::Json, &checked, &jaccl)).unwrap();
+    let json: Value = serde_json::from_str(&check::json(&checked, &jaccl)).unwrap();
     assert_eq!(json["schema"], "mlx-rails/matrix-check/1");
     assert_eq!(json["safe"], false);
     let finding = &json["matrices"][0]["findings"][0];

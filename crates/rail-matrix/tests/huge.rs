@@ -164,11 +164,7 @@ fn matrices() {
         let existing = document.matrices.into_iter().next().unwrap();
         let verdict = check::check(&existing, None, None, &Jaccl::default()).unwrap();
         assert!(!verdict.is_safe());
-        let text = check::render(
-            check::Format::Markdown,
-            &[(existing, verdict)],
-            &Jaccl::default(),
-        );
+        let text = check::markdown(&[(existing, verdict)], &Jaccl::default());
         assert!(!text.is_empty());
     };
     let cell = |name: fn(usize) -> String| filled(MAX_BYTES, "[[[],[", ",", name, "]],[[],[]]]");

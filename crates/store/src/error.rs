@@ -51,6 +51,13 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// The folder contains files that are not the store's. A collection would remove them.
+    #[error("{} is not empty, and is no store", .root.display())]
+    NotAStore {
+        /// The folder.
+        root: PathBuf,
+    },
+
     /// Other processes use the store, so nothing may be removed from it.
     #[error("another process uses the store {}", .root.display())]
     InUse {
@@ -75,6 +82,7 @@ impl Error {
     pub fn help(&self) -> Option<String> {
         match self {
             Error::NoPlace => Some(format!("set {STORE_ENV}=DIR")),
+            Error::NotAStore { .. } => Some(format!("name an empty folder with {STORE_ENV}=DIR")),
             Error::InUse { .. } => Some("run the command again when the other is done".into()),
             Error::Io { source, .. } => hint(source).map(str::to_owned),
             Error::Stopped | Error::BadKey { .. } => None,

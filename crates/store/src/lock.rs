@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    Error, Kind, Store,
+    Error, Kind, Store, disk,
     error::{IoContext, Result},
     is_key,
 };
@@ -104,6 +104,7 @@ impl Store {
     pub fn share(&self, wait: &Wait<'_>) -> Result<Shared> {
         let root = self.root()?;
         fs::create_dir_all(root).at("create", root)?;
+        refuse_other(root)?;
         let path = root.join(USE);
         let file = lock_file(&path)?;
         wait.until("frees the store", || {
@@ -121,6 +122,7 @@ impl Store {
     /// Excludes every other process from the store.
     pub(crate) fn seize(&self) -> Result<Lock> {
         let root = self.root()?;
+        refuse_other(root)?;
         let path = root.join(USE);
         let file = lock_file(&path)?;
         if is_locked(file.try_lock(), &path)? {
@@ -130,6 +132,21 @@ impl Store {
                 root: root.to_path_buf(),
             })
         }
+    }
+}
+
+/// Refuses a folder that is somebody's home, say: `work/` and `tmp/` may be in any folder,
+/// and are removed from a store.
+fn refuse_other(root: &Path) -> Result<()> {
+    let ours = [Kind::Source, Kind::Tools, Kind::Build, Kind::Series];
+    let is_store = root.join(USE).exists()
+        || ours.iter().any(|kind| root.join(kind.folder()).is_dir())
+        || disk::names(root).is_empty();
+    match is_store {
+        true => Ok(()),
+        false => Err(Error::NotAStore {
+            root: root.to_path_buf(),
+        }),
     }
 }
 

@@ -118,3 +118,20 @@ fn nothing_is_collected_while_somebody_uses_the_store() {
     drop(scratch);
     assert_eq!(store.collect(|_, _| false, false).unwrap().len(), 1);
 }
+
+/// `MLX_RAILS_STORE=$HOME` is a mistake that must not cost a folder named `work`.
+#[test]
+fn a_folder_that_holds_something_else_is_not_taken_for_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let mine = folder.path().join("work/mine");
+    write(&mine, "content");
+    let store = Store::at(folder.path());
+    let refused = |error: Error| {
+        assert!(matches!(&error, Error::NotAStore { .. }), "{error}");
+        assert!(error.help().is_some_and(|help| help.contains("empty")));
+    };
+    refused(store.share(&Wait::silently()).unwrap_err());
+    refused(store.collect(|_, _| false, false).unwrap_err());
+    assert!(mine.exists());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}

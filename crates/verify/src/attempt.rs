@@ -1,13 +1,13 @@
 //! One attempt at one case, in ranks of its own or in a group that exists already.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use jaccl::{Features, Operation, Reduction, Report, Step};
 use launch::{Launcher, Limit};
 
 use crate::{
     case::{Case, Direction, Op, Setting},
-    group::{End, Ends, Group, GroupError, Programs, Until, finding, standing},
+    group::{Build, End, Ends, Group, GroupError, Programs, Until, finding, standing},
     sequence,
     setup::{AFFLICTED, Setup},
     verdict::{Finding, Verdict},
@@ -71,16 +71,10 @@ pub enum Unjudged {
     Killed,
 }
 
-/// The beginning of the text for a death by SIGKILL. jaccl cannot cause one.
-const KILLED: [&str; 2] = ["died of signal 9", "was killed by SIGKILL"];
-
 /// The ends of the ranks, unless a rank was killed from outside: the reports of the other
 /// ranks are then useless too.
 fn unless_killed(ends: Ends) -> Result<Ends, Unjudged> {
-    let killed = |end: &End| match end {
-        End::Died(how) => KILLED.iter().any(|words| how.starts_with(words)),
-        _ => false,
-    };
+    let killed = |end: &End| matches!(end, End::Died { killed: true, .. });
     match ends.values().any(killed) {
         true => Err(Unjudged::Killed),
         false => Ok(ends),
@@ -93,7 +87,7 @@ pub struct Bench<'a> {
     /// The programs.
     pub programs: &'a Programs,
     /// The build of jaccl.
-    pub library: &'a Path,
+    pub build: &'a Build,
     /// The operations that the build has.
     pub features: Features,
     /// Starts the ranks; its stop flag ends them.
@@ -135,7 +129,7 @@ impl<'a> Bench<'a> {
     }
 
     fn start(&self, setup: &Setup) -> Result<Group, GroupError> {
-        Group::start(self.programs, self.library, setup, self.launcher)
+        Group::start(self.programs, self.build, setup, self.launcher)
     }
 
     /// Runs an operation in a group that has joined. The group remains usable after a
@@ -319,7 +313,7 @@ fn refusals(ends: &Ends, ranks: impl IntoIterator<Item = usize>) -> Option<Findi
             Verdict::Error,
             format!("rank {rank} got an error that is not jaccl's own: {message}"),
         )),
-        End::Died(how) => Some(Finding::new(Verdict::Crash, format!("rank {rank} {how}"))),
+        End::Died { how, .. } => Some(Finding::new(Verdict::Crash, format!("rank {rank} {how}"))),
         End::Waits(_) | End::Abandoned => Some(Finding::new(Verdict::Hang, standing(ends))),
         End::Report(_) => Some(Finding::new(
             Verdict::Wrong,

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     time::{Duration, Instant},
 };
@@ -31,6 +31,15 @@ pub struct Programs {
     pub provider: PathBuf,
 }
 
+/// The build of jaccl that ranks load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// Its shim.
+    pub library: PathBuf,
+    /// Its key in the store, which the build itself also contains (`rails_build_key`).
+    pub key: String,
+}
+
 /// Why a group could not be started. The cause is outside jaccl.
 #[derive(Debug, thiserror::Error)]
 pub enum GroupError {
@@ -38,7 +47,7 @@ pub enum GroupError {
     #[error(transparent)]
     Fabric(#[from] FabricError),
     /// The device file could not be written.
-    #[error("cannot write the device file {}; free some space there", path.display())]
+    #[error("cannot write the device file {}", path.display())]
     Devices {
         /// The file.
         path: PathBuf,
@@ -49,9 +58,35 @@ pub enum GroupError {
     /// A process could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A rank has loaded something else than it was told to. What it does says nothing of
+    /// the build in question.
+    #[error("rank {rank} has loaded build {loaded}, not {expected}")]
+    OtherBuild {
+        /// The rank.
+        rank: usize,
+        /// The key of what it has loaded.
+        loaded: String,
+        /// The key of what it was to load.
+        expected: String,
+    },
     /// The caller asked to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+}
+
+impl GroupError {
+    /// The remedy, if there is one.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            GroupError::Fabric(error) => error.help(),
+            GroupError::Devices { .. } => Some("free some space there".to_owned()),
+            GroupError::OtherBuild { .. } => Some(
+                "another process has replaced the build meanwhile; run the command again"
+                    .to_owned(),
+            ),
+            GroupError::Start(_) | GroupError::Interrupted(_) => None,
+        }
+    }
 }
 
 /// How one rank ended a request.
@@ -59,8 +94,13 @@ pub enum GroupError {
 pub enum End {
     /// It answered.
     Report(Report),
-    /// Its process died; the text says how.
-    Died(String),
+    /// Its process died.
+    Died {
+        /// How.
+        how: String,
+        /// Whether it was killed from outside, as by a system that is out of memory.
+        killed: bool,
+    },
     /// It did not return. The text is its place in jaccl, if it wrote its stack.
     Waits(Option<String>),
     /// The launcher stopped waiting for it, because another rank had failed.
@@ -97,6 +137,8 @@ pub struct Group {
     fabric: Fabric,
     /// The counters of the cables at the last request.
     before: Vec<Counters>,
+    /// The key of the build that each rank has to load.
+    build: String,
     /// Whether jaccl reported on each rank that RDMA is available.
     available: BTreeMap<usize, bool>,
     salt: u32,
@@ -104,14 +146,14 @@ pub struct Group {
 }
 
 impl Group {
-    /// Starts the processes and requests them to join with the build of jaccl whose shim
-    /// is `library`; [`Group::joined`] waits for that.
+    /// Starts the processes and requests them to join with a build of jaccl;
+    /// [`Group::joined`] waits for that.
     ///
     /// # Errors
     /// If cables, files or processes cannot be made.
     pub fn start(
         programs: &Programs,
-        library: &Path,
+        build: &Build,
         setup: &Setup,
         launcher: &Launcher,
     ) -> Result<Self, GroupError> {
@@ -130,6 +172,7 @@ impl Group {
             closed: BTreeSet::new(),
             before: fabric.live().counters(),
             fabric,
+            build: build.key.clone(),
             available: BTreeMap::new(),
             salt: 0,
             in_step: false,
@@ -140,7 +183,7 @@ impl Group {
                 .ranks
                 .start(Command::new(&programs.rank), environment)?;
             let job = Job {
-                library: library.to_owned(),
+                library: build.library.clone(),
                 rank: start.rank,
                 coordinator: group.fabric.coordinator().to_string(),
                 devices: devices.clone(),
@@ -271,11 +314,13 @@ impl Group {
                 Some(Heard::Said { rank, text }) => {
                     // A line that is not a report was printed by a library that jaccl
                     // loads.
-                    let report = serde_json::from_str(&text).ok();
-                    report.and_then(|report| {
-                        watchdog.hear(Instant::now());
-                        Some((rank, self.end_of(rank, report)?))
-                    })
+                    match serde_json::from_str(&text) {
+                        Err(_) => None,
+                        Ok(report) => {
+                            watchdog.hear(Instant::now());
+                            self.end_of(rank, report)?.map(|end| (rank, end))
+                        }
+                    }
                 }
                 Some(Heard::Closed { rank }) => {
                     self.closed.insert(rank);
@@ -319,18 +364,24 @@ impl Group {
         )
     }
 
-    fn end_of(&mut self, place: usize, report: Report) -> Option<End> {
+    fn end_of(&mut self, place: usize, report: Report) -> Result<Option<End>, GroupError> {
         match report {
+            Report::Loaded { build, .. } if build != self.build => Err(GroupError::OtherBuild {
+                rank: place,
+                loaded: build,
+                expected: self.build.clone(),
+            }),
             Report::Loaded { available, .. } => {
                 self.available.insert(place, available);
-                None
+                Ok(None)
             }
-            report => Some(End::Report(report)),
+            report => Ok(Some(End::Report(report))),
         }
     }
 
     fn died(&mut self, place: usize) -> End {
-        End::Died(process::death(&mut self.ranks, place))
+        let (how, killed) = process::death(&mut self.ranks, place);
+        End::Died { how, killed }
     }
 
     /// Stops waiting for the ranks that have not ended the request.
@@ -365,7 +416,7 @@ pub fn finding(ends: &Ends) -> Option<Finding> {
         })
     };
     let died = |end: &End| match end {
-        End::Died(how) => Some((Verdict::Crash, how.clone())),
+        End::Died { how, .. } => Some((Verdict::Crash, how.clone())),
         _ => None,
     };
     let overrun = |end: &End| match end {
@@ -404,7 +455,7 @@ pub fn standing(ends: &Ends) -> String {
         End::Waits(Some(place)) => format!("rank {rank} waits in {place}"),
         End::Waits(None) => format!("rank {rank} waits"),
         End::Abandoned => format!("rank {rank} was not waited for"),
-        End::Died(how) => format!("rank {rank} {how}"),
+        End::Died { how, .. } => format!("rank {rank} {how}"),
         End::Report(Report::Error { message, .. }) => format!("rank {rank}: {message}"),
         End::Report(_) => format!("rank {rank} is done"),
     };

@@ -18,10 +18,11 @@ pub fn place(ranks: &mut Ranks, rank: usize) -> Option<String> {
     written(ranks)
 }
 
-/// How a rank's process ended after its output was closed: with the place of a crash, and
-/// its last words.
-pub fn death(ranks: &mut Ranks, rank: usize) -> String {
-    let how = match ranks.end_of(rank, PATIENCE) {
+/// How a rank's process ended after its output was closed: in words, with the place of a
+/// crash and its last words, and whether it was killed. No rank kills itself or another.
+pub fn death(ranks: &mut Ranks, rank: usize) -> (String, bool) {
+    let death = ranks.end_of(rank, PATIENCE);
+    let how = match death {
         None => "closed its output".to_owned(),
         Some(Death::Killed(signal)) => {
             format!("died of signal {signal} ({})", signal_name(signal))
@@ -35,5 +36,6 @@ pub fn death(ranks: &mut Ranks, rank: usize) -> String {
         [] => String::new(),
         [.., last] => format!(": {last}"),
     };
-    format!("{how}{place}{said}")
+    let killed = death == Some(Death::Killed(Signal::KILL.as_raw()));
+    (format!("{how}{place}{said}"), killed)
 }

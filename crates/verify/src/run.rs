@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     num::NonZeroUsize,
-    path::PathBuf,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +17,7 @@ use launch::{Interrupted, Launcher};
 use crate::{
     attempt::{Bench, Patience, Unjudged},
     case::{Case, Direction, Op, Setting},
-    group::{Group, GroupError, Programs},
+    group::{Build, Group, GroupError, Programs},
     memory::Memory,
     progress::{Count, Progress},
     selection::{Level, Selection, SelectionError},
@@ -34,7 +33,7 @@ pub struct Variant {
     /// The series, as `stock` or `patched`.
     pub series: String,
     /// The shim of the build.
-    pub library: PathBuf,
+    pub build: Build,
     /// The build's manifest, for the report.
     pub manifest: serde_json::Value,
 }
@@ -313,7 +312,7 @@ impl Runner<'_> {
         selection: &Selection,
     ) -> Result<Outcome, RunError> {
         let started = Instant::now();
-        let features = jaccl::Library::open(&variant.library)?.features();
+        let features = jaccl::Library::open(&variant.build.library)?.features();
         let cases = sweep::cases(level, selection, features);
         let nothing = |of| RunError::Nothing {
             variant: variant.name(),
@@ -364,7 +363,7 @@ impl Runner<'_> {
     ) -> Result<Outcome, RunError> {
         selection.check_soak()?;
         let started = Instant::now();
-        let features = jaccl::Library::open(&variant.library)?.features();
+        let features = jaccl::Library::open(&variant.build.library)?.features();
         let bench = self.bench(variant, features);
         let count = Count::begin(self.progress, ("Soaking", &variant.name()), None, true);
         let shared = Shared::new((seed..).enumerate(), count);
@@ -398,7 +397,7 @@ impl Runner<'_> {
     fn bench<'b>(&'b self, variant: &'b Variant, features: jaccl::Features) -> Bench<'b> {
         Bench {
             programs: self.programs,
-            library: &variant.library,
+            build: &variant.build,
             features,
             launcher: self.launcher,
         }

@@ -1,11 +1,11 @@
 //! Real jaccl over emulated rigs with faults.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use launch::Launcher;
 use rail_matrix::Rig;
 use rail_verify::{
-    group::Programs,
+    group::{Build, Programs},
     preflight::{
         self, Devices, Plan, Ranks, Report,
         Verdict::{self, Crossed, Dead, Ok as Well, Slow},
@@ -16,11 +16,15 @@ use toolchain::{DEFAULT_PIN, Toolchain, build::Request, series::Series};
 const WRONG: [Verdict; 3] = [Dead, Crossed, Slow];
 
 /// The shim of the default pin's jaccl.
-fn library(series: Series) -> PathBuf {
-    let build = || -> toolchain::Result<PathBuf> {
+fn build(series: Series) -> Build {
+    let build = || -> toolchain::Result<Build> {
         let toolchain = Toolchain::open()?;
         let pin = toolchain.pin(DEFAULT_PIN)?;
-        Ok(toolchain.build(&Request::jaccl(&pin, series))?.library())
+        let build = toolchain.build(&Request::jaccl(&pin, series))?;
+        Ok(Build {
+            library: build.library(),
+            key: build.manifest.key,
+        })
     };
     build().unwrap_or_else(|error| panic!("{error}"))
 }
@@ -52,10 +56,10 @@ fn check_within(timeout: Duration, rig: Rig, matrix: Option<Devices>, series: Se
         rank: env!("CARGO_BIN_EXE_jaccl-rank").into(),
         provider: softrail::provider_library().expect("the provider"),
     };
-    let library = library(series);
+    let build = build(series);
     let mut ranks = Ranks {
         programs: &programs,
-        library: &library,
+        build: &build,
         rig: &plan.rig,
         timeout,
         launcher: &Launcher::default(),

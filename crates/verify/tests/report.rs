@@ -6,6 +6,7 @@ use jaccl::{Dtype, Features};
 use proptest::{prelude::*, sample::Index};
 use rail_verify::{
     case::{Backend, Case, Direction, Frames, Op, Setting},
+    group::Build,
     proof::{self, Proof},
     report::{Report, check_output},
     run::{Outcome, Stop, Variant},
@@ -53,7 +54,10 @@ fn outcome(series: &str, cases: Vec<(Case, Option<Finding>)>) -> Outcome {
         variant: Variant {
             mlx: "0.31.2".into(),
             series: series.into(),
-            library: "libjaccl_shim.so".into(),
+            build: Build {
+                library: "libjaccl_shim.so".into(),
+                key: "k3y".into(),
+            },
             manifest: serde_json::json!({
                 "key": "2e657a81e9722fa011648b684831a6b9",
                 "inputs": {

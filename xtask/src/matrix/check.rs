@@ -7,7 +7,8 @@ use rail_matrix::check::{self, Document, Existing};
 use super::input;
 use crate::{
     exit::{self, Context, Result},
-    flags, output,
+    flags::{self, ReportFormat},
+    output,
 };
 
 /// Names of nodes were given for a document of several matrices.
@@ -51,7 +52,10 @@ pub fn run(flags: &flags::MatrixCheck) -> Result {
         };
         checked.push((existing, verdict));
     }
-    output::document(&check::render(flags.format, &checked, &flags.mlx))?;
+    output::document(&match flags.format {
+        ReportFormat::Md => check::markdown(&checked, &flags.mlx),
+        ReportFormat::Json => check::json(&checked, &flags.mlx),
+    })?;
     let safe = checked.iter().all(|(_, verdict)| verdict.is_safe());
     Ok(exit::passed(safe))
 }

@@ -17,7 +17,7 @@ use findings::{Findings, SHOWN};
 
 pub use document::{Document, Existing, read};
 pub use finding::{Cell, Finding, Outcome, Rule};
-pub use report::{Format, SCHEMA, render};
+pub use report::{SCHEMA, json, markdown};
 
 /// The result of checking a matrix.
 #[derive(Debug, Clone, PartialEq, Eq)]

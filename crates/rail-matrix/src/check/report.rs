@@ -1,64 +1,25 @@
 //! The findings as documents for people and for programs.
 
-use std::{fmt::Write as _, str::FromStr};
+use std::fmt::Write as _;
 
 use serde::Serialize;
 
 use super::{Existing, Finding, Verdict};
 use crate::{Backend, Jaccl, write::one_line};
 
-/// The name and version of [`Format::Json`].
+/// The name and version of [`json`].
 pub const SCHEMA: &str = "mlx-rails/matrix-check/1";
 
-/// The formats of findings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Format {
-    /// A list for people, in Markdown.
-    #[default]
-    Markdown,
-    /// One object. See [`SCHEMA`].
-    Json,
+/// The findings of some matrices, as a list for people. The text ends with a line break.
+pub fn markdown(checked: &[(Existing, Verdict)], jaccl: &Jaccl) -> String {
+    let parts: Vec<_> = checked
+        .iter()
+        .map(|(existing, verdict)| list(existing, verdict, jaccl))
+        .collect();
+    parts.join("\n")
 }
 
-impl Format {
-    /// Every format, in the order of their declaration.
-    pub const ALL: [Self; 2] = [Self::Markdown, Self::Json];
-
-    /// The format's name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Markdown => "md",
-            Self::Json => "json",
-        }
-    }
-}
-
-/// The error for a name that is not a [`Format`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no format; there are md and json")]
-pub struct UnknownFormat(String);
-
-impl FromStr for Format {
-    type Err = UnknownFormat;
-
-    fn from_str(text: &str) -> Result<Self, UnknownFormat> {
-        let found = Self::ALL.into_iter().find(|format| format.name() == text);
-        found.ok_or_else(|| UnknownFormat(text.to_owned()))
-    }
-}
-
-/// Writes the findings of some matrices. The text ends with a line break.
-pub fn render(format: Format, checked: &[(Existing, Verdict)], jaccl: &Jaccl) -> String {
-    match format {
-        Format::Markdown => {
-            let parts: Vec<_> = checked.iter().map(|(m, v)| markdown(m, v, jaccl)).collect();
-            parts.join("\n")
-        }
-        Format::Json => json(checked, jaccl),
-    }
-}
-
-fn markdown(existing: &Existing, verdict: &Verdict, jaccl: &Jaccl) -> String {
+fn list(existing: &Existing, verdict: &Verdict, jaccl: &Jaccl) -> String {
     let mut text = String::new();
     if let Some(name) = &existing.name {
         let _ = writeln!(text, "instance {}\n", name.escape_debug());
@@ -113,7 +74,8 @@ struct Judged<'a> {
     findings: &'a [Finding],
 }
 
-fn json(checked: &[(Existing, Verdict)], jaccl: &Jaccl) -> String {
+/// What was found of some matrices, as one object. See [`SCHEMA`]. Ends with a line break.
+pub fn json(checked: &[(Existing, Verdict)], jaccl: &Jaccl) -> String {
     let judged = checked.iter().map(|(existing, verdict)| Judged {
         instance: existing.name.as_deref(),
         nodes: existing.nodes.as_deref(),

@@ -1,6 +1,6 @@
 //! A probe: two devices as a group of their own.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use jaccl::{Dtype, Operation, Report, Step};
 use launch::Launcher;
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     case::{Backend, Frames},
-    group::{self, Ends, Group, GroupError, Programs, Until},
+    group::{self, Build, Ends, Group, GroupError, Programs, Until},
     setup::{Setup, Start},
 };
 
@@ -79,7 +79,7 @@ pub struct Ranks<'a> {
     /// The programs of the rank and of the emulator.
     pub programs: &'a Programs,
     /// The shim of the build of jaccl.
-    pub library: &'a Path,
+    pub build: &'a Build,
     /// The actual cabling.
     pub rig: &'a Rig,
     /// How much longer than the rig states a message may take while the ranks have the
@@ -101,7 +101,7 @@ impl Prober for Ranks<'_> {
 
     fn probe(&mut self, ends: [&End; 2], load: Option<Load>) -> Result<Outcome, GroupError> {
         let setup = setup(self.rig, ends);
-        let mut group = Group::start(self.programs, self.library, &setup, self.launcher)?;
+        let mut group = Group::start(self.programs, self.build, &setup, self.launcher)?;
         let joined = group.joined(JOINING.max(self.timeout).into(), Until::FirstFailure)?;
         if let Some(failure) = failure(&joined, ends) {
             return Ok(failure);
@@ -214,7 +214,7 @@ fn waits(end: &group::End) -> bool {
 fn failure(ended: &Ends, ends: [&End; 2]) -> Option<Outcome> {
     let told = ended.iter().filter_map(|(&place, end)| {
         let words = match end {
-            group::End::Died(how) => format!("the rank {how}"),
+            group::End::Died { how, .. } => format!("the rank {how}"),
             group::End::Report(Report::Error { message, .. }) => message.clone(),
             group::End::Report(Report::Wrong { detail, .. }) => format!("wrong data: {detail}"),
             group::End::Report(Report::Overrun { detail, .. }) => {

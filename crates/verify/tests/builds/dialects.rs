@@ -79,7 +79,7 @@ fn run(rig: &Rig, matrix: &Matrix, backend: Backend) -> Outcome {
 }
 
 fn run_with(mlx: &str, rig: &Rig, matrix: &Matrix, backend: Backend) -> Outcome {
-    let library = build(mlx, Series::Patched, None).library;
+    let library = build(mlx, Series::Patched, None).build;
     let (programs, launcher) = (programs(), Launcher::default());
     let start = |rank| Start {
         rank,

@@ -127,6 +127,23 @@ fn the_other_worker_stops_before_its_next_case() {
     );
 }
 
+/// As if another process had replaced the build between its making and its use.
+#[test]
+fn a_rank_that_has_loaded_another_build_ends_the_sweep() {
+    let mut variant = patched();
+    let loaded = std::mem::replace(&mut variant.build.key, "another".to_owned());
+    let flags = "--op all_sum --backend ring --ranks 2 --wires 1 --bytes 64 --dtype u8";
+    let outcome = try_sweep(&variant, flags, &Launcher::default()).expect("it began");
+    match &outcome.stopped {
+        Some(Stop::Failed(error @ GroupError::OtherBuild { .. })) => {
+            let said = error.to_string();
+            assert!(said.contains(&loaded) && said.contains("another"), "{said}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(outcome.cases.is_empty());
+}
+
 /// Kills a rank, as a system does that is out of memory.
 #[test]
 fn a_rank_that_is_killed_from_outside_is_no_crash_of_jaccl() {

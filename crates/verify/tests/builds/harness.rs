@@ -1,10 +1,10 @@
 //! Builds, and a runner for them.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::num::NonZeroUsize;
 
 use launch::Launcher;
 use rail_verify::{
-    group::Programs,
+    group::{Build, Programs},
     progress::Silent,
     run::{Outcome, RunError, Runner, Variant},
     selection::{Level, Selection},
@@ -14,19 +14,23 @@ use toolchain::{DEFAULT_PIN, Toolchain, build::Request, series::Series};
 
 /// A pin's jaccl without one of its fixes, built first if the store does not have it.
 pub fn build(version: &str, series: Series, without: Option<&str>) -> Variant {
-    let make = || -> toolchain::Result<PathBuf> {
+    let make = || -> toolchain::Result<Build> {
         let toolchain = Toolchain::open()?;
         let pin = toolchain.pin(version)?;
         let request = Request {
             without,
             ..Request::jaccl(&pin, series)
         };
-        Ok(toolchain.build(&request)?.library())
+        let build = toolchain.build(&request)?;
+        Ok(Build {
+            library: build.library(),
+            key: build.manifest.key,
+        })
     };
     Variant {
         mlx: version.to_owned(),
         series: series.to_string(),
-        library: make().unwrap_or_else(|error| panic!("{error}")),
+        build: make().unwrap_or_else(|error| panic!("{error}")),
         manifest: serde_json::Value::Null,
     }
 }

@@ -16,7 +16,7 @@ use rail_verify::{
 use crate::harness::patched;
 
 fn library() -> Library {
-    Library::open(&patched().library).expect("a build of jaccl")
+    Library::open(&patched().build.library).expect("a build of jaccl")
 }
 
 /// Every two of `ranks` nodes joined by `wires` cables.
