@@ -815,7 +815,7 @@ pub struct Test {
     pub cargo_test: Vec<String>,
 }
 
-/// How what was found or measured is printed.
+/// The formats of a report.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
     /// Markdown, for people
@@ -825,7 +825,7 @@ pub enum ReportFormat {
     Json,
 }
 
-/// How the answer to a short question is printed.
+/// The formats of a short answer.
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people

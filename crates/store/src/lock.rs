@@ -135,8 +135,8 @@ impl Store {
     }
 }
 
-/// Refuses a folder that is somebody's home, say: `work/` and `tmp/` may be in any folder,
-/// and are removed from a store.
+/// Refuses a folder that other programs use, such as a home directory: it may contain
+/// folders named `work/` and `tmp/`, which are removed from a store.
 fn refuse_other(root: &Path) -> Result<()> {
     let ours = [Kind::Source, Kind::Tools, Kind::Build, Kind::Series];
     let is_store = root.join(USE).exists()

@@ -58,15 +58,15 @@ pub enum GroupError {
     /// A process could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A rank has loaded something else than it was told to. What it does says nothing of
-    /// the build in question.
+    /// A rank has loaded another build than requested. Its results say nothing about the
+    /// requested build.
     #[error("rank {rank} has loaded build {loaded}, not {expected}")]
     OtherBuild {
         /// The rank.
         rank: usize,
-        /// The key of what it has loaded.
+        /// The key of the build that it has loaded.
         loaded: String,
-        /// The key of what it was to load.
+        /// The key of the requested build.
         expected: String,
     },
     /// The caller asked to stop.
@@ -96,7 +96,7 @@ pub enum End {
     Report(Report),
     /// Its process died.
     Died {
-        /// How.
+        /// How it died.
         how: String,
         /// Whether it was killed from outside, as by a system that is out of memory.
         killed: bool,

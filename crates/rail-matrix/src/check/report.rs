@@ -74,7 +74,8 @@ struct Judged<'a> {
     findings: &'a [Finding],
 }
 
-/// What was found of some matrices, as one object. See [`SCHEMA`]. Ends with a line break.
+/// The findings of some matrices, as one object. See [`SCHEMA`]. The text ends with a
+/// line break.
 pub fn json(checked: &[(Existing, Verdict)], jaccl: &Jaccl) -> String {
     let judged = checked.iter().map(|(existing, verdict)| Judged {
         instance: existing.name.as_deref(),

@@ -78,7 +78,7 @@ pub trait Prober {
 pub struct Ranks<'a> {
     /// The programs of the rank and of the emulator.
     pub programs: &'a Programs,
-    /// The shim of the build of jaccl.
+    /// The build of jaccl.
     pub build: &'a Build,
     /// The actual cabling.
     pub rig: &'a Rig,
