@@ -49,7 +49,7 @@ enum Stage {
 /// The stream that carries a message, and the message's number on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lane {
-    /// Delivered to the other end.
+    /// To the other end.
     Through(u64),
     /// Lost on the way.
     Lost(u64),
