@@ -10,8 +10,8 @@
 //! | `flags` | the command line |
 //! | `meeting` | the TCP connection over which two processes agree |
 //! | `wire` | the device, the queue pair and its memory; the only unsafe code |
-//! # | `measure` | the patterns of messages |
-//! # | `report` | the output |
+//! | `measure` | the patterns of messages |
+//! | `report` | the output |
 
 #[cfg(all(target_os = "linux", feature = "verbs"))]
 mod flags;

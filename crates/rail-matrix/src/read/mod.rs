@@ -1,6 +1,6 @@
 //! From the descriptions of other programs to a [`Topology`].
 //!
-//! # | [`Input`] | description |
+//! | [`Input`] | description |
 //! |---|---|
 //! | `rig` | a `rig.toml`, as [`Rig::parse`] reads it |
 //! | `exo` | the JSON of exo's `/state` or `/state/topology` |
