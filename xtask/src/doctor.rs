@@ -1,4 +1,4 @@
-//! `cargo xtask doctor`: what is here, what is not, how to get it.
+//! `cargo xtask doctor`: lists what is present, what is missing, and how to get it.
 
 use serde_json::json;
 use toolchain::doctor::Status;

@@ -71,7 +71,7 @@ pub fn drop(session: &Session, flags: &PatchDrop) -> Result {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Which patches, and where they are edited.
+/// The patches, and the place where they are edited.
 struct Place<'a> {
     toolchain: &'a Toolchain,
     pin: Pin,
@@ -132,7 +132,7 @@ impl<'a> Place<'a> {
         Ok(())
     }
 
-    /// The command that goes on from here.
+    /// The command that continues from here.
     fn next(&self, step: &str, name: &str) {
         say!("  cargo xtask patch {step} {name} {}", self.flags);
     }
