@@ -11,6 +11,8 @@ use crate::{
 
 pub fn run(session: &Session, flags: &flags::Doctor) -> Result {
     let mut checks = session.toolchain.doctor();
+    // A program that was ended by Ctrl-C is not missing.
+    session.launcher.cancel().check()?;
     if flags.verify {
         checks.extend(session.toolchain.verify_checks()?);
     }

@@ -120,6 +120,14 @@ impl Waiting {
     }
 }
 
+impl Drop for Waiting {
+    /// A test that fails leaves nothing either.
+    fn drop(&mut self) {
+        let _ = self.xtask.kill();
+        let _ = self.xtask.wait();
+    }
+}
+
 /// Whether a process runs. A process that is dead and not yet reaped does not.
 fn runs(pid: &str) -> bool {
     let ps = Command::new("ps")

@@ -53,7 +53,7 @@ fn mistakes_are_the_users_and_name_what_there_is() {
         let output = run(&words(flags));
         assert_eq!(
             output.status.code(),
-            Some(1),
+            Some(2),
             "{flags}: {}",
             stderr(&output)
         );

@@ -94,7 +94,12 @@ impl Toolchain {
             Check::of("git", tools::git_version()),
             Check::of(
                 "cargo",
-                tools::version_of("cargo", "sources come through cargo", "https://rustup.rs"),
+                tools::version_of(
+                    &self.launcher,
+                    "cargo",
+                    "sources come through cargo",
+                    "https://rustup.rs",
+                ),
             ),
             Check::of(
                 "C++ compiler",
@@ -107,6 +112,7 @@ impl Toolchain {
             Check::of(
                 "bash",
                 tools::version_of(
+                    &self.launcher,
                     "bash",
                     "MLX's own build runs scripts with it",
                     Platform::HERE.system.bash_remedy(),
@@ -137,9 +143,12 @@ impl Toolchain {
         let sdk = tools::sdk_version(&self.environment)
             .and_then(|version| macos::checked_sdk(&version.unwrap_or_default()));
         vec![
-            Check::of("Command Line Tools", macos::developer_folder()),
+            Check::of(
+                "Command Line Tools",
+                macos::developer_folder(&self.launcher),
+            ),
             Check::of("macOS SDK", sdk),
-            Check::present("RDMA over Thunderbolt", macos::rdma_status()),
+            Check::present("RDMA over Thunderbolt", macos::rdma_status(&self.launcher)),
         ]
     }
 

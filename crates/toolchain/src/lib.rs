@@ -104,6 +104,7 @@ impl Toolchain {
     pub fn attended(self, progress: Arc<dyn Progress>, launcher: Launcher) -> Self {
         Toolchain {
             progress,
+            environment: self.environment.clone().attended(launcher.clone()),
             launcher,
             ..self
         }
@@ -112,7 +113,7 @@ impl Toolchain {
     /// Builds with what `environment` has, in place of the process's own environment.
     pub fn with_environment(self, environment: Environment) -> Self {
         Toolchain {
-            environment,
+            environment: environment.attended(self.launcher.clone()),
             ..self
         }
     }
