@@ -12,57 +12,56 @@ use softrail::{
     counters::{Counters, by_cable},
 };
 
-/// Something that can cable ranks up as a rig says.
+/// A source of cables for ranks, following a rig.
 pub trait Cabling {
-    /// Plugs in the cables of a rig that has been reduced to those of a cell.
-    /// They are unplugged when what is returned is dropped.
+    /// Connects the cables of a rig that has been reduced to those of a cell. They are
+    /// disconnected when the returned value is dropped.
     ///
     /// # Errors
-    /// Whatever keeps the cables from being there.
+    /// When the cables cannot be provided.
     fn plug(&self, rig: &Rig) -> Result<Box<dyn Plugged>, Box<dyn Error + Send + Sync>>;
 }
 
-/// Cables that are plugged in.
+/// Cables that are connected.
 pub trait Plugged {
-    /// What a rank on this node needs in its environment to use them.
+    /// The environment variables that a rank on this node needs to use them.
     fn env(&self, node: &str) -> Vec<(String, String)>;
 
-    /// Where rank 0 listens for the others, as `address:port`.
+    /// The address at which rank 0 listens for the others, as `address:port`.
     fn coordinator(&self) -> String;
 
-    /// What each direction of each cable has carried. Empty when that cannot be
-    /// counted.
+    /// The counters of each direction of each cable. Empty if they cannot be counted.
     fn counters(&self) -> Vec<Counters>;
 
-    /// The bytes that all cables together have carried so far: while they grow, ranks that
-    /// say nothing are at work.
+    /// The bytes that all cables together have carried so far. While this number grows,
+    /// silent ranks are working.
     fn moved(&self) -> u64 {
         by_cable(self.counters()).into_values().sum()
     }
 
-    /// What the rig wanted broken or mended by now and was not, and why. What is measured
-    /// is then not what the rig describes.
+    /// The rig's faults that should have begun or ended by now and did not, with the
+    /// reasons. The measured rig then differs from the described one.
     fn not_done(&self) -> Vec<String> {
         vec![]
     }
 }
 
-/// Cables emulated by `softrail`: a fresh fabric a cell, so that its counters
-/// and its queue pairs begin at nothing.
+/// Cables emulated by `softrail`: a fresh fabric for each cell, so that its counters and
+/// its queue pairs start from zero.
 #[derive(Debug, Clone)]
 pub struct Emulated {
-    /// The built provider, `libsoftrail_provider.so`.
+    /// The provider's library, `libsoftrail_provider.so`.
     pub provider: PathBuf,
-    /// The folder that fabrics are made in.
+    /// The parent folder of the fabrics.
     pub parent: PathBuf,
 }
 
 impl Emulated {
-    /// Emulation by the provider that was built along with the running program,
-    /// in shared memory where the system has it.
+    /// Emulation by the provider that was built along with the running program, in shared
+    /// memory if the system has it.
     ///
     /// # Errors
-    /// When the provider is not there.
+    /// When the provider is missing.
     pub fn beside_this_program() -> Result<Self, softrail::FabricError> {
         Ok(Self {
             provider: softrail::provider_library()?,
@@ -77,7 +76,7 @@ impl Cabling for Emulated {
         let provider_env = fabric.provider_env(&self.provider)?;
         let not_done = Arc::<Mutex<Vec<String>>>::default();
         let told = Arc::clone(&not_done);
-        // Ranks are started at once.
+        // Ranks are started right after this.
         let faults = fabric.play(move |step, done| {
             if let Err(error) = done {
                 let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,7 +96,7 @@ impl Cabling for Emulated {
 }
 
 struct EmulatedCables {
-    /// Those of the rig, as they come and go.
+    /// The rig's faults, as they begin and end.
     _faults: Player,
     not_done: Arc<Mutex<Vec<String>>>,
     fabric: Fabric,

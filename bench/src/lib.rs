@@ -1,5 +1,5 @@
-//! The benchmark: one process a rank over a rig, cell by cell, watched,
-//! measured and checked.
+//! The benchmark: one process for each rank over a rig, cell by cell, watched, measured
+//! and checked.
 //!
 //! ```text
 //! Options ── Plan ── run ──┬─ cabling   cables for the cell, counted
@@ -8,9 +8,9 @@
 //!                          └─ report    figures with their samples
 //! ```
 //!
-//! [`Plan::new`] finds every mistake that can be found beforehand;
-//! [`run`](run()) executes the plan. The library links no MLX. The ranks it
-//! starts do, and speak the [`protocol`].
+//! [`Plan::new`] finds every error that can be found beforehand; [`run`](run()) executes
+//! the plan. The library does not link MLX. The ranks it starts do, and use the
+//! [`protocol`].
 
 pub mod cabling;
 pub mod launch;

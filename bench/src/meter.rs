@@ -1,4 +1,4 @@
-//! What each cable carried in the measured runs of a cell.
+//! The bytes that each cable carried in the measured runs of a cell.
 
 use std::collections::BTreeMap;
 
@@ -12,21 +12,21 @@ use crate::{
 /// Bytes by cable.
 pub(crate) type CableBytes = BTreeMap<String, u64>;
 
-/// Bytes of the measured runs, both directions together.
+/// The bytes of the measured runs, both directions together.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Carried {
     /// From a run's start to its first token.
     pub prefill: CableBytes,
-    /// From there to its end. Decode sends small messages, which need not use
-    /// every cable, so that the two say nothing when they are added up.
+    /// From the first token to the end of the run. Decode sends small messages, which
+    /// need not use every cable, so the sum of the two has no meaning.
     pub decode: CableBytes,
 }
 
-/// Reads the cables' counters when a measured run begins, at its first token and
-/// at its end, as rank 0 tells of them.
+/// Reads the cables' counters when rank 0 reports that a measured run begins, has its
+/// first token and ends.
 ///
-/// The ranks do not wait for the reading. What they send meanwhile is counted on
-/// the wrong side of the first token, but a token's messages are small beside a
+/// The ranks do not wait for the reading. Bytes that they send meanwhile are counted on
+/// the wrong side of the first token, but a token's messages are small compared with a
 /// prompt's.
 pub(crate) struct Meter<'a> {
     cables: &'a dyn Plugged,

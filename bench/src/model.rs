@@ -1,11 +1,11 @@
-//! The models that the ranks make: their shapes, as pure data.
+//! The shapes of the models that the ranks make, as plain data.
 
 use serde::{Deserialize, Serialize};
 
 /// The shape of a Qwen3 decoder: grouped-query attention with RMS norms on
 /// queries and keys, rotary positions, SwiGLU, untied output head.
 ///
-/// Weights come from the job's seed, so a spec and a seed are a whole model.
+/// The weights come from the job's seed, so a spec and a seed define a whole model.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ModelSpec {
     /// Decoder layers. [`Strategy::Pp`](crate::protocol::Strategy::Pp) gives
@@ -22,9 +22,9 @@ pub struct ModelSpec {
     pub head_dim: usize,
     /// Inner width of the feed-forward block, split like the heads.
     pub ffn: usize,
-    /// Tokens known.
+    /// Size of the vocabulary.
     pub vocab: usize,
-    /// Base of the rotary positions.
+    /// Base of the rotary encoding.
     pub rope_theta: f32,
     /// Added under the root of an RMS norm.
     pub rms_eps: f32,
@@ -39,15 +39,15 @@ pub struct ModelSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
-    /// 32-bit IEEE float: sums in another order differ by far less than the
-    /// margin between two tokens, so that equal tokens are a fair demand.
+    /// 32-bit IEEE float: another order of summation changes a sum far less than the
+    /// margin between two tokens, so equal tokens are a fair requirement.
     F32,
     /// bfloat16.
     Bf16,
 }
 
 impl Dtype {
-    /// Bytes an element takes.
+    /// Bytes per element.
     pub const fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
@@ -56,24 +56,24 @@ impl Dtype {
     }
 }
 
-/// Affine quantisation as `mlx_quantize` does it.
+/// Affine quantisation as in `mlx_quantize`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quant {
-    /// Elements that share a scale and a bias.
+    /// The number of elements that share a scale and a bias.
     pub group_size: usize,
-    /// Bits an element.
+    /// Bits per element.
     pub bits: usize,
 }
 
-/// A model that has a name.
+/// A named model.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Preset {
-    /// What people ask for it by.
+    /// Its name.
     pub name: &'static str,
-    /// What it is for, in a line.
+    /// Its purpose, in one line.
     #[serde(skip)]
     pub purpose: &'static str,
-    /// The shape it stands for.
+    /// Its shape.
     #[serde(flatten)]
     pub spec: ModelSpec,
 }
@@ -129,21 +129,21 @@ impl Preset {
         },
     ];
 
-    /// The preset of a name.
+    /// The preset with this name.
     pub fn find(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|preset| preset.name == name)
     }
 }
 
-/// A model that cannot be spread over so many ranks.
+/// Why a model cannot be spread over this many ranks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SplitError {
-    /// Tensor parallelism would cut something in pieces of unequal size.
+    /// Tensor parallelism would give the ranks unequal parts.
     #[error("tp cannot split the model's {count} {what} evenly over {ranks} ranks")]
     Tensor {
-        /// What does not divide.
+        /// The part that does not divide evenly.
         what: &'static str,
-        /// How many the model has.
+        /// The number that the model has.
         count: usize,
         /// Ranks to split them over.
         ranks: usize,
@@ -159,7 +159,7 @@ pub enum SplitError {
 }
 
 impl SplitError {
-    /// What to do about it.
+    /// The remedy.
     pub const fn help(&self) -> &'static str {
         match self {
             Self::Tensor { .. } => "use pp alone, a rig with fewer nodes, or another model",
@@ -197,7 +197,7 @@ impl ModelSpec {
     /// Checks that pipeline parallelism over `ranks` leaves each rank a layer.
     ///
     /// # Errors
-    /// When there are fewer layers than ranks.
+    /// If there are fewer layers than ranks.
     pub fn check_pipeline_split(&self, ranks: usize) -> Result<(), SplitError> {
         if self.layers < ranks {
             let layers = self.layers;

@@ -1,4 +1,4 @@
-//! A run as it will be, checked before anything slow begins.
+//! The plan of a run, checked before anything slow begins.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use crate::{
     sweep::{self, CableCounts, Cell, SweepError},
 };
 
-/// What a run is to sweep, and how.
+/// The values to sweep, and the settings.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The nodes and cables.
     pub rig: Rig,
-    /// Ways of spreading the model over the nodes.
+    /// The parallel strategies.
     pub strategies: Vec<Strategy>,
-    /// Ways of connecting the nodes.
+    /// The backends.
     pub backends: Vec<Backend>,
-    /// Cables of each joined pair of nodes; from 1 to all that the rig has when
-    /// none are given.
+    /// The numbers of cables for each joined pair of nodes; `None` for 1 to all that the
+    /// rig has.
     pub cables: Option<CableCounts>,
-    /// What all cells have in common.
+    /// The settings that all cells share.
     pub settings: Settings,
 }
 
@@ -40,35 +40,35 @@ impl Default for Options {
     }
 }
 
-/// Everything about a run but the machinery that executes it.
+/// Everything about a run except the resources that execute it.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The rig, with all its cables.
     pub rig: Rig,
     /// The cells, without the reference.
     pub cells: Vec<Cell>,
-    /// What all cells have in common.
+    /// The settings that all cells share.
     pub settings: Settings,
 }
 
-/// What all cells of a run have in common.
+/// The settings that all cells of a run share.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// The model.
     pub model: Preset,
-    /// Seeds the weights and the prompt. Reports compare where it is the same.
+    /// Seeds the weights and the prompt. Reports are comparable if it is the same.
     pub seed: u64,
     /// Length of the prompt in tokens.
     pub prompt_tokens: usize,
     /// Tokens generated in a run.
     pub generation_tokens: usize,
-    /// Runs before the measured ones.
+    /// The number of runs before the measured ones.
     pub warmup: usize,
-    /// Measured runs.
+    /// The number of measured runs.
     pub repeat: usize,
     /// jaccl's largest message.
     pub frames: Frames,
-    /// How long ranks may be silent.
+    /// The limit on the silence of ranks.
     pub limits: Limits,
 }
 
@@ -84,8 +84,8 @@ pub const DEFAULTS: Settings = Settings {
     frames: Frames::Small,
     limits: Limits {
         silence: Duration::from_secs(20),
-        // For the others to end by themselves, and for the failed one's own words to
-        // arrive.
+        // For the other ranks to end by themselves, and for the error of the failed one
+        // to arrive.
         grace: Duration::from_secs(1),
     },
 };
@@ -101,7 +101,7 @@ impl Plan {
     /// Makes the plan of a run.
     ///
     /// # Errors
-    /// When the rig or the model does not allow the sweep.
+    /// When the rig or the model does not permit the sweep.
     pub fn new(options: Options) -> Result<Self, SweepError> {
         let Options {
             rig,

@@ -1,4 +1,4 @@
-//! How far the run is, on stderr.
+//! The progress of a run, on stderr.
 
 use std::{
     cell::Cell as Shared,
@@ -14,11 +14,11 @@ use crate::{
     sweep::Cell,
 };
 
-/// Tells people how far the run is: by a bar that moves on a terminal, by a
-/// line a cell elsewhere.
+/// Reports the progress of a run: with a moving bar on a terminal, with a line for each
+/// cell elsewhere.
 #[derive(Debug)]
 pub struct Progress {
-    /// Hidden where lines are written, or nothing is.
+    /// Hidden if lines or nothing is written.
     bar: ProgressBar,
     lines: bool,
     cells: Shared<usize>,
@@ -26,7 +26,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// On stderr.
+    /// Reports on stderr.
     pub fn stderr() -> Self {
         let terminal = stderr().is_terminal();
         let target = if terminal {
@@ -37,7 +37,7 @@ impl Progress {
         Self::new(target, !terminal)
     }
 
-    /// Nowhere.
+    /// Reports nothing.
     pub fn hidden() -> Self {
         Self::new(ProgressDrawTarget::hidden(), false)
     }
@@ -97,7 +97,8 @@ impl Progress {
             line += &format!(": {detail}");
         }
         if self.lines {
-            // Whoever closed stderr does not want to know.
+            // An error is ignored: a caller that closed stderr does not read the
+            // progress.
             let _ = writeln!(
                 stderr(),
                 "[{}/{}] {line}",
@@ -115,7 +116,7 @@ impl Progress {
 }
 
 impl Drop for Progress {
-    /// An interrupted run leaves the terminal as it was.
+    /// Restores the terminal after an interrupted run.
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

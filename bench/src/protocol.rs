@@ -1,16 +1,16 @@
-//! What the launcher and a rank say to each other.
+//! The messages between the launcher and a rank.
 //!
-//! The launcher writes one [`Job`] a rank to a file and starts the rank with
-//! `--job FILE`. The rank answers on stdout with one [`Event`] a line, in JSON,
-//! flushed. Its stderr is free text for people. A rank is well when it has said
+//! The launcher writes a [`Job`] for each rank to a file and starts the rank with `--job
+//! FILE`. The rank reports on stdout with one [`Event`] a line, in JSON, flushed. Its
+//! stderr is free text for people. A rank has succeeded when it has reported
 //! [`Event::Done`] and exited with status 0.
 //!
-//! An event is also a sign of life: the watchdog of [`mod@crate::launch`]
-//! measures the time since the last one of any rank. The other way round, a
-//! rank's stdin is the launcher's sign of life: see [`end_with_launcher`].
+//! An event also shows that the rank is alive: the watchdog of [`mod@crate::launch`]
+//! measures the time since the last one of any rank. In the other direction, a rank's
+//! open stdin shows that the launcher is alive: see [`end_with_launcher`].
 //!
-//! A rank's first event is [`Event::Loaded`]. A rank that cannot get that far
-//! says [`Event::Error`].
+//! A rank's first event is [`Event::Loaded`]. A rank that fails before that reports
+//! [`Event::Error`].
 
 use std::{
     fmt,
@@ -23,13 +23,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ModelSpec;
 
-/// How the model is spread over the ranks.
+/// The parallel strategy: how the model is spread over the ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Strategy {
     /// Tensor parallel: each layer is split, two all-reduces a layer.
     Tp,
-    /// Pipeline parallel: consecutive layers a rank, activations sent forward,
+    /// Pipeline parallel: each rank has consecutive layers, activations are sent forward,
     /// one all-gather a token.
     Pp,
     /// One rank, no communication: the reference.
@@ -37,7 +37,7 @@ pub enum Strategy {
 }
 
 impl Strategy {
-    /// Those that spread a model over several ranks.
+    /// The strategies that spread a model over several ranks.
     pub const SPREAD: [Self; 2] = [Self::Tp, Self::Pp];
 
     /// `tp`, `pp` or `single`.
@@ -56,7 +56,7 @@ impl fmt::Display for Strategy {
     }
 }
 
-/// A word that is the name of no [`Strategy`] of [`Strategy::SPREAD`].
+/// The error for a word that is not the name of a strategy in [`Strategy::SPREAD`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown strategy {0:?}; the values are tp, pp")]
 pub struct UnknownStrategy(String);
@@ -64,7 +64,7 @@ pub struct UnknownStrategy(String);
 impl FromStr for Strategy {
     type Err = UnknownStrategy;
 
-    /// Reads one of [`Strategy::SPREAD`]: nobody asks for the reference, since every
+    /// Reads one of [`Strategy::SPREAD`]. The reference cannot be requested, since every
     /// run has it.
     fn from_str(name: &str) -> Result<Self, UnknownStrategy> {
         let mut spread = Self::SPREAD.into_iter();
@@ -74,40 +74,40 @@ impl FromStr for Strategy {
     }
 }
 
-/// All that a rank needs to know. The communication comes by environment.
+/// The configuration of a rank. Addresses and devices come by environment variables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
-    /// How the model is spread.
+    /// The parallel strategy.
     pub strategy: Strategy,
-    /// This rank.
+    /// The rank that gets this job.
     pub rank: usize,
-    /// Ranks in the job; 1 for [`Strategy::Single`].
+    /// The number of ranks in the job; 1 for [`Strategy::Single`].
     pub ranks: usize,
-    /// The model to make.
+    /// The model to generate.
     pub model: ModelSpec,
-    /// Seeds the weights and the prompt, alike on every rank.
+    /// Seeds the weights and the prompt, the same on every rank.
     pub seed: u64,
     /// Length of the prompt in tokens.
     pub prompt_tokens: usize,
     /// Tokens to generate in a run, the first included.
     pub generation_tokens: usize,
-    /// Runs before the measured ones.
+    /// The number of runs before the measured ones.
     pub warmup: usize,
-    /// Measured runs.
+    /// The number of measured runs.
     pub repeat: usize,
 }
 
-/// Where a rank is in its job.
+/// The phase of a rank in its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// Making or reading the weights.
+    /// Generating or reading the weights.
     Load,
     /// Joining the distributed group.
     Init,
-    /// In a run that is not measured.
+    /// A run that is not measured.
     Warmup,
-    /// In a measured run.
+    /// A measured run.
     Run,
 }
 
@@ -115,27 +115,27 @@ pub enum Phase {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event {
-    /// The rank's first event: which build of MLX its process has loaded.
+    /// The rank's first event: the build of MLX that its process has loaded.
     Loaded {
-        /// The build's key, which its library carries.
+        /// The build's key, which its library contains.
         build: String,
     },
-    /// A phase begins. [`Phase::Warmup`] and [`Phase::Run`] are said at the
-    /// start of every run of their kind.
+    /// A phase begins. [`Phase::Warmup`] and [`Phase::Run`] are reported at the start of
+    /// every run of their kind.
     Phase {
-        /// Which.
+        /// The phase.
         phase: Phase,
     },
-    /// A token was generated. Said of measured runs and of warm-up runs alike.
+    /// A token was generated, in a measured run or a warm-up run.
     Token {
         /// The run, from 0, warm-up runs included.
         run: usize,
-        /// The token's place in the run, from 0. The first comes from prefill.
+        /// The token's position in the run, from 0. The first token comes from prefill.
         index: usize,
-        /// The token.
+        /// The token's id.
         id: u32,
-        /// Nanoseconds since the run's start, which follows a barrier. Of index
-        /// 0 this is the time to first token.
+        /// Nanoseconds since the run's start, which follows a barrier. For index 0 this
+        /// is the time to first token.
         ns: u64,
     },
     /// A run ended.
@@ -144,22 +144,22 @@ pub enum Event {
         run: usize,
         /// Whether it was a warm-up.
         warmup: bool,
-        /// Prompt tokens it prefilled.
+        /// The number of prompt tokens it prefilled.
         prompt_tokens: usize,
-        /// The least margin of any token: by how much its logit exceeded the
-        /// second largest, as a fraction of the greatest magnitude of any logit.
-        /// So much rounding would it take to change a token. NaN when some logit
-        /// was, written as the string `"NaN"`, which JSON's numbers lack. Absent
-        /// on a rank that has no logits.
+        /// The smallest margin of any token: the distance of its logit from the second
+        /// largest, as a fraction of the greatest magnitude of any logit. Rounding errors
+        /// below it cannot change a token. NaN if any logit was NaN, written as the
+        /// string `"NaN"`, because JSON has no such number. Absent on a rank that has no
+        /// logits.
         #[serde(default, skip_serializing_if = "Option::is_none", with = "margin")]
         min_margin: Option<f32>,
     },
-    /// The rank failed, in MLX's or jaccl's own words.
+    /// The rank failed, with MLX's or jaccl's message.
     Error {
-        /// The words.
+        /// The message.
         message: String,
     },
-    /// The rank ends as it should.
+    /// The rank ends normally.
     Done,
 }
 
@@ -167,7 +167,7 @@ impl Event {
     /// Writes the event as one line and flushes it.
     ///
     /// # Errors
-    /// Whatever writing gives, such as a launcher that is gone.
+    /// The errors of writing, for example if the launcher is gone.
     pub fn emit(&self, mut out: impl Write) -> io::Result<()> {
         let line = serde_json::to_string(self).expect("an event is plain data");
         writeln!(out, "{line}")?;
@@ -177,7 +177,7 @@ impl Event {
     /// Reads one line.
     ///
     /// # Errors
-    /// When the line is no event.
+    /// If the line is not an event.
     pub fn parse(line: &str) -> serde_json::Result<Self> {
         serde_json::from_str(line)
     }
@@ -221,15 +221,15 @@ mod margin {
     }
 }
 
-/// Makes this process end when its launcher is gone, even when that was killed
-/// and could end nothing itself. For a rank to call first.
+/// Makes this process end when its launcher is gone, even if the launcher was killed and
+/// could end nothing itself. A rank calls this first.
 ///
-/// The launcher holds the other end of the rank's stdin and never writes to it;
-/// the system closes it with the launcher. The rank then ends by SIGKILL: a
-/// rank stuck in a collective would also be stuck in its exit handlers.
+/// The launcher holds the other end of the rank's stdin and never writes to it; the
+/// system closes it with the launcher. The rank then ends by SIGKILL, because a rank
+/// stuck in a collective would also be stuck in its exit handlers.
 pub fn end_with_launcher() {
     thread::spawn(|| {
-        // The end of stdin and an error in it mean the same: nobody is there.
+        // The end of stdin and an error in it mean the same: the launcher is gone.
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
         eprintln!("stdin closed, so the launcher is gone: this rank ends");
         let me = rustix::process::getpid();

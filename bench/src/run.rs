@@ -22,54 +22,54 @@ use crate::{
     verdict::{Judgement, Reference, ReferenceError, Verdict},
 };
 
-/// What a plan is executed with.
+/// The resources that execute a plan.
 pub struct Harness<'a> {
-    /// The rank.
+    /// The program of a rank.
     pub program: RankProgram,
     /// The cables.
     pub cabling: &'a dyn Cabling,
-    /// The MLX that the report is about. A rank that has loaded another build, by
-    /// its key, ends the run.
+    /// The MLX that the report is about. If a rank has loaded another build, by its key,
+    /// the run ends.
     pub build: BuildInfo,
-    /// What is known to be amiss with the rig, for the report.
+    /// Known problems of the rig, for the report.
     pub warnings: Vec<String>,
-    /// Starts the ranks; its wish to stop ends the run.
+    /// Starts the ranks; its stop flag ends the run.
     pub launcher: &'a Launcher,
-    /// Told how far the run is.
+    /// Receives the progress of the run.
     pub progress: Progress,
 }
 
-/// Why a run came to nothing, or stopped before its last cell. What goes wrong in
-/// a cell is the cell's verdict.
+/// Why a run has no results, or stopped before its last cell. A failure in a cell is the
+/// cell's verdict.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// No place for job files.
+    /// Job files cannot be written.
     #[error("cannot write temporary files to {}", path.display())]
     Scratch {
         /// The folder or file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// A plan whose rig was changed after it was checked.
+    /// The plan's rig was changed after it was checked.
     #[error(transparent)]
     Rig(#[from] RigError),
-    /// A plan whose rig was changed after it was checked.
+    /// The plan's rig was changed after it was checked.
     #[error(transparent)]
     Matrix(#[from] MatrixError),
     /// Ranks could not be started, or the caller asked to stop.
     #[error(transparent)]
     Launch(#[from] LaunchError),
-    /// The check itself is void.
+    /// The reference is unusable.
     #[error("the check of tokens is void")]
     Reference(#[from] ReferenceError),
-    /// A rank runs another MLX than the report would be about.
+    /// A rank runs another MLX than the report is about.
     #[error(
         "rank {rank} of {cell} has loaded build {loaded}, and the report is about build {expected}"
     )]
     OtherBuild {
-        /// The cell that was to be measured.
+        /// The cell to be measured.
         cell: Cell,
         /// The rank.
         rank: usize,
@@ -81,12 +81,12 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Whether this is the caller's own wish to stop.
+    /// Whether the caller asked to stop.
     pub fn is_interrupted(&self) -> bool {
         matches!(self, Self::Launch(LaunchError::Interrupted(_)))
     }
 
-    /// What to do about it, where anything can be done.
+    /// The remedy, if there is one.
     pub fn help(&self) -> Option<&'static str> {
         match self {
             Self::Scratch { .. } => Some("free some space there, or set TMPDIR"),
@@ -110,20 +110,19 @@ fn in_full(error: &dyn Error) -> String {
     text
 }
 
-/// What a run measured.
+/// The measurements of a run.
 #[derive(Debug)]
 pub struct Measured {
-    /// Every cell of the plan. Those that the run did not come to are
-    /// [`Verdict::NotRun`].
+    /// Every cell of the plan. A cell that the run did not reach is [`Verdict::NotRun`].
     pub report: Report,
     /// Why the run stopped before its last cell, if it did.
     pub stopped: Option<RunError>,
 }
 
-/// Executes a plan: the reference on one process, then every cell, each with
-/// fresh cables and fresh ranks. A cell that fails does not keep the next ones
-/// from running. Where the run itself cannot go on, or the caller asks to stop,
-/// what was measured is not lost: see [`Measured::stopped`].
+/// Executes a plan: the reference on one process, then every cell, each with fresh cables
+/// and fresh ranks. A cell that fails does not keep the next ones from running. If the
+/// run itself cannot continue, or the caller asks to stop, the measurements until then
+/// are kept: see [`Measured::stopped`].
 ///
 /// When this returns, no process it started is alive and no cable is left.
 ///
@@ -235,8 +234,8 @@ impl Bench<'_> {
         Ok(report)
     }
 
-    /// A rank for each node, with the environment that jaccl reads
-    /// (`Config::from_env` in `jaccl.cpp`).
+    /// A rank for each node, with the environment that jaccl reads (`Config::from_env` in
+    /// `jaccl.cpp`).
     fn starts(
         &self,
         cell: Cell,
@@ -257,7 +256,7 @@ impl Bench<'_> {
             ("MLX_IBV_DEVICES".to_owned(), devices.display().to_string()),
             ("MLX_JACCL_COORDINATOR".to_owned(), cables.coordinator()),
         ];
-        // jaccl looks at whether these are set, not at what they say.
+        // jaccl checks only whether these are set, not their values.
         if cell.backend == Some(Backend::Ring) {
             shared.push(("MLX_JACCL_RING".to_owned(), "1".to_owned()));
         }

@@ -11,7 +11,7 @@ pub struct Summary {
     pub mean: f64,
     /// Sample standard deviation (n - 1); none for a single sample.
     pub stddev: Option<f64>,
-    /// Least sample.
+    /// Smallest sample.
     pub min: f64,
     /// Greatest sample.
     pub max: f64,
@@ -20,7 +20,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Summarises samples; nothing comes of none.
+    /// Summarises samples; `None` if there are none.
     pub fn of(samples: Vec<f64>) -> Option<Self> {
         let sorted = sorted(&samples)?;
         let n = sorted.len();
@@ -37,20 +37,20 @@ impl Summary {
     }
 }
 
-/// Percentiles by nearest rank: the p-th is the least sample that at least p in
-/// a hundred samples do not exceed. It is always a sample that was taken.
+/// Percentiles by nearest rank: the p-th is the smallest sample that at least p percent
+/// of the samples do not exceed. It is always one of the samples.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Percentiles {
     /// The median by nearest rank.
     pub p50: f64,
-    /// Nine in ten are no greater.
+    /// The 90th percentile.
     pub p90: f64,
-    /// Ninety-nine in a hundred are no greater.
+    /// The 99th percentile.
     pub p99: f64,
 }
 
 impl Percentiles {
-    /// The percentiles of samples; nothing comes of none.
+    /// The percentiles of samples; `None` if there are none.
     pub fn of(samples: &[f64]) -> Option<Self> {
         let sorted = sorted(samples)?;
         let at = |percent: usize| sorted[(percent * sorted.len()).div_ceil(100) - 1];

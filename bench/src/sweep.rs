@@ -12,24 +12,24 @@ use crate::{
 /// One point of the sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cell {
-    /// How the model is spread.
+    /// The parallel strategy.
     pub strategy: Strategy,
-    /// How the ranks are connected; none where they are not.
+    /// The connection of the ranks; none for the reference.
     pub backend: Option<Backend>,
     /// Cables of each joined pair of nodes.
     pub cables: usize,
 }
 
 impl Cell {
-    /// One process and no cable: what the other cells' tokens must equal.
+    /// One process and no cable: the other cells' tokens must equal its tokens.
     pub const REFERENCE: Self = Self {
         strategy: Strategy::Single,
         backend: None,
         cables: 0,
     };
 
-    /// The cell of the same strategy that gains are measured against: the ring
-    /// over one cable, so that the cable is all that changed.
+    /// The baseline of a cell's gain: the same strategy with the ring over one cable, so
+    /// that only the cables differ.
     pub fn baseline(self) -> Self {
         Self {
             backend: Some(Backend::Ring),
@@ -52,16 +52,16 @@ impl fmt::Display for Cell {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CableCounts(BTreeSet<usize>);
 
-/// Numbers of cables that cannot be read.
+/// Why numbers of cables cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CableCountsError {
-    /// Not numbers.
+    /// They are not numbers.
     #[error("write numbers of cables as 3, 1,3 or 1..3")]
     Syntax,
-    /// Zero cables.
+    /// A number is zero.
     #[error("a cell needs at least 1 cable")]
     Zero,
-    /// A range that holds nothing.
+    /// A range is empty.
     #[error("the range {0}..{1} holds nothing; write the smaller number first")]
     Empty(usize, usize),
 }
@@ -108,17 +108,17 @@ impl FromStr for CableCounts {
     }
 }
 
-/// A sweep that the rig or the model does not allow.
+/// Why the rig or the model does not permit a sweep.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SweepError {
-    /// A rig with one node.
+    /// The rig has only one node.
     #[error("the rig has the one node '{0}', and cables join two")]
     OneNode(String),
-    /// More cables than the rig has.
+    /// The sweep needs more cables than the rig has.
     #[error(transparent)]
     Rig(#[from] RigError),
-    /// No matrix, such as too many rails.
+    /// The rig has no matrix, for example because of too many rails.
     #[error(transparent)]
     Matrix(#[from] MatrixError),
     /// The cables do not close a ring.
@@ -127,16 +127,16 @@ pub enum SweepError {
          before it and after it in the rig's order, the last being next to the first"
     )]
     NotARing(usize),
-    /// Some pair has no cable.
+    /// Some pair of nodes has no cable.
     #[error("the cables do not make a mesh: every pair of nodes needs one")]
     NotAMesh,
-    /// A model that does not divide.
+    /// The model cannot be divided over the nodes.
     #[error(transparent)]
     Split(#[from] SplitError),
 }
 
 impl SweepError {
-    /// What to do about it, where the message does not say so itself.
+    /// The remedy, if the message does not contain it.
     pub const fn help(&self) -> Option<&'static str> {
         match self {
             Self::OneNode(_) => Some("add a [[node]] and its [[cable]]s to the rig"),
@@ -154,12 +154,11 @@ impl SweepError {
 /// one cable, the ring over one, and the ring over each of `counts` (over all
 /// that the rig has when none are given).
 ///
-/// The ring over one cable is always among a ring's cells: it is what the gain
-/// of further cables is measured against.
+/// The ring over one cable is always among a ring's cells: it is the baseline for the
+/// gain of further cables.
 ///
 /// # Errors
-/// When the rig cannot be cabled so, or the model cannot be split over its
-/// nodes.
+/// When the rig does not have the cables, or the model cannot be split over its nodes.
 pub fn cells(
     rig: &Rig,
     model: &ModelSpec,
@@ -191,7 +190,7 @@ pub fn cells(
         match strategy {
             Strategy::Tp => model.check_tensor_split(ranks)?,
             Strategy::Pp => model.check_pipeline_split(ranks)?,
-            // Every run has the reference.
+            // Every run has a reference.
             Strategy::Single => continue,
         }
         for &backend in backends {

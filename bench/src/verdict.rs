@@ -1,4 +1,4 @@
-//! What a cell's outcome is worth.
+//! The verdict on a cell.
 
 use std::{collections::HashSet, fmt};
 
@@ -10,23 +10,22 @@ use crate::{
     plan::Settings,
 };
 
-/// What became of a cell.
+/// The verdict on a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// It ended, and every token is the reference's.
+    /// The cell ended, and every token equals the reference's.
     Pass,
     /// Its ranks fell silent.
     Hang,
-    /// It ended with other tokens than the reference, or by logits that are no
-    /// numbers.
+    /// The cell ended with tokens other than the reference's, or with NaN logits.
     Wrong,
     /// A rank died.
     Crash,
-    /// A rank reported a failure, or did not do all of its job.
+    /// A rank reported a failure, or did not complete its job.
     Error,
-    /// Nothing was measured: its cables could not be plugged in, or the run had
-    /// stopped. This says nothing about MLX.
+    /// Nothing was measured: the cables could not be connected, or the run had stopped.
+    /// This verdict does not concern MLX.
     NotRun,
 }
 
@@ -48,12 +47,12 @@ impl fmt::Display for Verdict {
 pub struct Judgement {
     /// The verdict.
     pub verdict: Verdict,
-    /// Why.
+    /// The reason.
     pub detail: Option<String>,
 }
 
 impl Judgement {
-    /// Judges what came of a cell by the reference's tokens.
+    /// Judges the outcome of a cell by the reference's tokens.
     pub fn of(outcome: &Outcome, settings: &Settings, reference: &Reference) -> Self {
         let judgement = Self::of_ending(outcome, settings);
         if judgement.verdict != Verdict::Pass {
@@ -69,7 +68,7 @@ impl Judgement {
         }
     }
 
-    /// A cell of which nothing was measured, and why.
+    /// A cell without measurements, and the reason.
     pub fn not_run(why: String) -> Self {
         Self {
             verdict: Verdict::NotRun,
@@ -77,7 +76,7 @@ impl Judgement {
         }
     }
 
-    /// Judges whether a cell ended with all it was to say, whatever the tokens.
+    /// Judges whether a cell ended with all of its events, whatever the tokens.
     fn of_ending(outcome: &Outcome, settings: &Settings) -> Self {
         let verdict = match outcome.ending {
             Ending::Done => Verdict::Pass,
@@ -99,7 +98,7 @@ impl Judgement {
     }
 }
 
-/// What a rank that calls itself done has left out.
+/// The missing part of a rank that reports to be done.
 fn missing(said: &Transcript, settings: &Settings) -> Option<String> {
     let runs = settings.warmup + settings.repeat;
     let ended = said.runs.iter().filter(|run| run.ended).count();
@@ -121,28 +120,28 @@ fn missing(said: &Transcript, settings: &Settings) -> Option<String> {
     ))
 }
 
-/// The tokens of a run on one process, which are right by definition.
+/// The tokens of a run on one process, which are correct by definition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
     tokens: Vec<u32>,
 }
 
-/// A reference that equal tokens would prove nothing by.
+/// Why equality with a reference's tokens would prove nothing.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReferenceError {
-    /// It did not end well.
+    /// The reference did not pass.
     #[error("the single-process reference ended in {verdict}: {detail}")]
     Failed {
-        /// How it ended.
+        /// Its verdict.
         verdict: Verdict,
-        /// Why.
+        /// The reason.
         detail: String,
     },
     /// Its own runs differ.
     #[error("the runs of the single-process reference differ among themselves: {0}")]
     Unsteady(String),
-    /// It repeats itself.
+    /// It repeats tokens.
     #[error(
         "the reference's {tokens} tokens hold only {distinct} different ones, and unless half of \
          them differ, equal tokens prove nothing"
@@ -150,30 +149,30 @@ pub enum ReferenceError {
     Repetitive {
         /// Tokens in a run.
         tokens: usize,
-        /// Different ones among them.
+        /// The number of distinct tokens.
         distinct: usize,
     },
-    /// It does not tell how sure it was.
+    /// It reports no margin.
     #[error("the reference reported no margin between its best tokens")]
     NoMargin,
-    /// It computed with something that is no number.
+    /// It computed with NaN.
     #[error("{0}")]
     NotANumber(String),
-    /// A choice so close that rounding could have made it.
+    /// A choice is so close that rounding could have made it.
     #[error(
         "the reference chose a token by a margin of {margin:e} of its greatest logit, and below \
          {needed:e} rounding may choose another"
     )]
     TooClose {
-        /// The least margin of its runs.
+        /// The smallest margin of its runs.
         margin: f32,
-        /// The least that will do.
+        /// The smallest sufficient margin.
         needed: f32,
     },
 }
 
 impl ReferenceError {
-    /// What to do about it, where anything can be done.
+    /// The remedy, if there is one.
     pub const fn help(&self) -> Option<&'static str> {
         match self {
             Self::Repetitive { .. } => Some("choose another model, or generate fewer tokens"),
@@ -184,13 +183,13 @@ impl ReferenceError {
     }
 }
 
-/// The least margin, relative as `min_margin` of [`Event::Run`] is, for which
-/// another order of summation cannot be expected to change the token.
+/// The smallest margin, relative as `min_margin` of [`Event::Run`] is, at which another
+/// order of summation cannot be expected to change the token.
 ///
-/// Splitting a model reorders its sums. Over two ranks in f32 that was seen to
-/// move the margins of the presets by less than 1e-6; ten times that is asked
-/// for. bfloat16 keeps 8 significant bits where f32 keeps 24, so there the same
-/// reordering moves them 2^16 times as far, and hardly any reference will do.
+/// Splitting a model reorders its sums. Over two ranks in f32 this moved the margins of
+/// the presets by less than 1e-6 in measurements; the limit is ten times that. bfloat16
+/// keeps 8 significant bits where f32 keeps 24, so there the same reordering moves the
+/// margins 2^16 times as far, and hardly any reference passes.
 ///
 /// [`Event::Run`]: crate::protocol::Event::Run
 pub const fn least_margin(dtype: Dtype) -> f32 {
@@ -202,8 +201,8 @@ pub const fn least_margin(dtype: Dtype) -> f32 {
 }
 
 impl Reference {
-    /// Takes the tokens of a single-process outcome after making sure that they
-    /// can serve.
+    /// Takes the tokens of a single-process outcome after checking that they can serve as
+    /// a reference.
     ///
     /// # Errors
     /// When they cannot.
@@ -238,7 +237,7 @@ impl Reference {
         Ok(reference)
     }
 
-    /// The first token, by rank, run and position, that is not the reference's.
+    /// The first token, by rank, run and position, that differs from the reference's.
     fn first_difference(&self, transcripts: &[Transcript]) -> Option<String> {
         for (rank, transcript) in transcripts.iter().enumerate() {
             for (run, record) in transcript.runs.iter().enumerate() {
@@ -257,7 +256,7 @@ impl Reference {
     }
 }
 
-/// The first run, by rank and run, in which some logit was no number.
+/// The first run, by rank and run, in which a logit was NaN.
 fn first_nan(transcripts: &[Transcript]) -> Option<String> {
     for (rank, transcript) in transcripts.iter().enumerate() {
         let mut runs = transcript.runs.iter();
@@ -270,8 +269,7 @@ fn first_nan(transcripts: &[Transcript]) -> Option<String> {
     None
 }
 
-/// The least margin of all runs, when every run has one.
-/// A margin that is not a number is less than any.
+/// The smallest margin of all runs, if every run has one. NaN is smaller than any number.
 pub(crate) fn least_margin_of<'a>(runs: impl IntoIterator<Item = &'a RunRecord>) -> Option<f32> {
     let margins: Option<Vec<f32>> = runs.into_iter().map(|run| run.min_margin).collect();
     let least = |least: f32, margin: f32| match least.is_nan() || least <= margin {

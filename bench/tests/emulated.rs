@@ -1,4 +1,4 @@
-//! The binding to the emulated cables: what ranks are given, and what is left.
+//! The connection to the emulated cables: the environment of ranks, and the cleanup.
 
 mod support;
 
@@ -12,7 +12,7 @@ use rail_bench::{
 use rail_matrix::{Backend, Defect, Fault, NodeFault, Rig};
 use support::{FakeRank, HASTY, run, short};
 
-/// Emulated cables in a folder that nobody else uses.
+/// Emulated cables in a folder of their own.
 fn emulated() -> (Emulated, tempfile::TempDir) {
     let parent = tempfile::tempdir().unwrap();
     let mut emulated = Emulated::beside_this_program().unwrap();
@@ -47,8 +47,7 @@ fn a_folder_that_cannot_be_written_is_named() {
     assert!(error.to_string().contains("/no/such/folder"), "{error}");
 }
 
-/// The rank that hangs gives the fault seconds to come, and no rank here has a queue
-/// pair.
+/// The hanging rank leaves the fault seconds to begin, and no rank here has a queue pair.
 #[test]
 fn a_fault_of_the_rig_that_could_not_be_played_stands_in_the_report() {
     let (emulated, _parent) = emulated();

@@ -1,4 +1,4 @@
-//! Ranks that end well, fail or fall silent, and what is left of them: nothing.
+//! Ranks that end well, fail or fall silent, and the check that nothing is left of them.
 
 mod support;
 
@@ -163,7 +163,7 @@ fn bytes_that_move_are_no_hang_however_long_the_ranks_say_nothing() {
     let launcher = Launcher::default();
     let begun = Instant::now();
     let moved = || {
-        // The ranks say nothing any more, and the test has seen enough.
+        // The ranks report nothing more, and the test has what it needs.
         if begun.elapsed() > 3 * LIMITS.silence {
             launcher.cancel().cancel();
         }

@@ -1,4 +1,4 @@
-//! Whole runs over fake ranks: verdicts, reports and what is refused.
+//! Whole runs over fake ranks: verdicts, reports and refusals.
 
 mod support;
 
@@ -26,7 +26,7 @@ fn verdicts(report: &Report) -> Vec<String> {
         .collect()
 }
 
-/// Only these.
+/// Only these variants.
 fn only(strategy: Strategy, backend: Backend, cables: &str) -> Options {
     Options {
         strategies: vec![strategy],
@@ -204,7 +204,7 @@ fn a_folder_below_a_file_is_refused_beforehand() {
     assert!(rail_bench::report::check_folder(Path::new("/proc/none/such")).is_err());
 }
 
-/// A detail is what a program printed, which may be anything.
+/// A detail is the output of a program, which may be anything.
 #[test]
 fn a_detail_of_several_lines_keeps_its_place_in_every_format() {
     const DETAIL: &str = "first, \"second\"\nthird | fourth";
@@ -287,7 +287,7 @@ fn a_rank_that_does_not_name_its_build_is_an_error() {
     );
 }
 
-/// As where another command replaces the rank's program between two cells.
+/// As if another command replaced the rank's program between two cells.
 #[test]
 fn a_build_that_changes_during_a_run_ends_it_with_what_was_measured() {
     let rank = FakeRank::new("tp ring-2@1=other-build");
@@ -314,7 +314,7 @@ fn a_build_that_changes_during_a_run_ends_it_with_what_was_measured() {
     );
 }
 
-/// Cables of which those of ring-2 cannot be plugged in, or are made to spoil the run.
+/// Cables that cannot be connected for ring-2, or that interrupt the run.
 struct Spoiled<F>(F);
 
 impl<F: Fn() -> Result<(), &'static str>> Cabling for Spoiled<F> {
@@ -350,7 +350,7 @@ fn cables_that_cannot_be_plugged_in_are_no_verdict_on_mlx() {
 
 #[test]
 fn an_error_in_a_late_cell_keeps_what_was_measured() {
-    // The program vanishes while ring-2 is cabled.
+    // The program disappears while ring-2 is connected.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rank");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_fake-rank"), &path).unwrap();

@@ -1,5 +1,6 @@
-//! Makes bindings to the pinned mlx-c, links them to the MLX build that the toolchain
-//! finds, and passes the build's place on to dependents (the contract is in `src/lib.rs`).
+//! Generates bindings to the pinned mlx-c, links them to the MLX build that the toolchain
+//! finds, and passes the build's location on to dependents (the contract is in
+//! `src/lib.rs`).
 
 use std::{
     env,
@@ -19,8 +20,8 @@ fn main() {
     generate(&mlx, &out);
 }
 
-/// Without a build everything compiles and nothing links. The linker names the library
-/// that it misses, so the library's name says what to do.
+/// Without a build everything compiles and linking fails. The linker prints the name of
+/// the missing library, so that name contains the remedy.
 fn refuse_to_link(mlx: &Mlx) {
     println!(
         "cargo::warning={} is not built, so nothing that uses it can be linked. Run `{}`",
@@ -45,11 +46,11 @@ fn link(prefix: &Path) {
     }
 }
 
-/// Writes `bindings.rs` from mlx-c's umbrella header and ours.
+/// Writes `bindings.rs` from the umbrella header of mlx-c and that of this crate.
 fn generate(mlx: &Mlx, out: &Path) {
-    // SAFETY: a build script is a process of its own and this one has started no
-    // thread, so nothing reads the environment while it changes. bindgen takes
-    // libclang's place from nowhere else.
+    // SAFETY: a build script is a process of its own and this one has started no thread,
+    // so no other thread reads the environment while it changes. bindgen takes the
+    // location of libclang only from there.
     #[allow(unsafe_code)]
     unsafe {
         env::set_var("LIBCLANG_PATH", &mlx.clang.libclang);

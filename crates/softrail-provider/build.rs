@@ -15,13 +15,13 @@ fn main() {
     }
 }
 
-/// Gives the exported functions the versions of `libibverbs.map`, which rustc has
-/// no word for: it hands the linker a version script of its own, and a linker
-/// takes versions from one script only. So the linker is GNU ld, found where the
-/// compiler is told to look first, behind a script that puts our file in the place
-/// of rustc's.
+/// Gives the exported functions the versions of `libibverbs.map`, which rustc cannot
+/// express: it passes the linker a version script of its own, and a linker accepts
+/// versions from one script only. So the linker is GNU ld, run by a script in the folder
+/// that the compiler searches first, which puts our version script in the place of
+/// rustc's.
 ///
-/// Without GNU ld the functions have no version. jaccl looks them up without.
+/// Without GNU ld the functions have no version. jaccl looks them up without one.
 fn version_symbols() {
     println!("cargo::rerun-if-changed=libibverbs.map");
     let Some(linker) = gnu_linker() else {
@@ -52,7 +52,8 @@ fn gnu_linker() -> Option<PathBuf> {
     version.status.success().then(|| path.trim().into())
 }
 
-/// What rustc links with: what cargo was told to use, else the C compiler of the target.
+/// The linker that rustc uses: the one that cargo was configured with, else the C
+/// compiler of the target.
 fn linker() -> Option<Command> {
     if let Some(linker) = env::var_os("RUSTC_LINKER") {
         return Some(Command::new(linker));

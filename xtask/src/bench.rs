@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: from nothing to a table of measured cells.
+//! `cargo xtask bench`: builds MLX and the ranks, and prints a table of measured cells.
 
 use std::process::ExitCode;
 
@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub fn run(session: &Session, flags: &Bench) -> Result {
-    // Every mistake of the user's comes out before the minutes of a build.
+    // Every error in the user's input is reported before the minutes of a build.
     let pin = session.toolchain.pin(&flags.mlx)?;
     let rig = flags.rig.read()?;
     let plan = Plan::new(flags.options(rig))?;
@@ -50,7 +50,8 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
     let harness = Harness {
         program: RankProgram {
             path: programs.rank,
-            // One rank a core: OpenBLAS would start a thread for each in each.
+            // One rank for each core; otherwise OpenBLAS would start a thread for each
+            // core in each rank.
             env: vec![("OPENBLAS_NUM_THREADS".to_owned(), "1".to_owned())],
         },
         cabling: &cabling,
@@ -70,7 +71,7 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         measured => measured?,
     };
 
-    // What was measured is printed even where it cannot be kept.
+    // The measurements are printed even if they cannot be stored.
     let saved = report.save(&out_dir).map_err(unwritable);
     output::document(&match flags.format {
         Format::Md => report.markdown(),
@@ -100,7 +101,7 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
     }
 }
 
-/// Refuses a rig with a rail that does not carry; gives what else is to be known of it.
+/// Refuses a rig with a rail that does not carry; returns the other problems of the rig.
 fn preflight(session: &Session, plan: &Plan, pin: &Pin, series: Series) -> Result<Vec<String>> {
     let rails = preflight::Plan::of_rig(plan.used_rig().map_err(RunError::from)?)?;
     let report = crate::preflight::check(session, rails, pin, series, crate::preflight::TIMEOUT)?;

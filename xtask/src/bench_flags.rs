@@ -128,7 +128,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// What the library is to do over a rig.
+    /// The plan of the library over a rig.
     pub fn options(&self, rig: Rig) -> Options {
         let mut limits = DEFAULTS.limits;
         limits.silence = self.timeout;
@@ -151,7 +151,7 @@ impl Bench {
     }
 }
 
-/// What a report is printed as.
+/// The formats of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Format {
     /// A Markdown table with notes
@@ -163,7 +163,7 @@ pub enum Format {
     Csv,
 }
 
-/// One of these values by its name, each with what it is for.
+/// One of these values by its name, each with its purpose.
 fn one_of<T: Copy + Send + Sync + 'static>(
     values: impl IntoIterator<Item = (T, &'static str)>,
     name: fn(T) -> &'static str,

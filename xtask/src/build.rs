@@ -1,4 +1,4 @@
-//! `cargo xtask build`: a pin with a series, as a prefix in the store.
+//! `cargo xtask build`: builds a pin with a series as a prefix in the store.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `cargo xtask cable`: emulated cables while programs run on them.
+//! `cargo xtask cable`: watches and breaks emulated cables while programs run on them.
 
 use std::{
     process::ExitCode,
@@ -19,7 +19,7 @@ use crate::{
     out, output,
 };
 
-/// How often `--watch` looks.
+/// The interval of `--watch`.
 const PERIOD: Duration = Duration::from_secs(1);
 
 pub fn run(cancel: &Cancel, flags: &Cable) -> Result {

@@ -1,4 +1,4 @@
-//! Running cargo, whose lines are shown as they come and which Ctrl-C ends.
+//! Runs cargo. Its lines are shown as they come, and Ctrl-C ends it.
 
 use std::{
     io::{self, IsTerminal},
@@ -17,7 +17,7 @@ use crate::{
     warn,
 };
 
-/// Runs cargo with standard error passed on, and hands each line of standard output to
+/// Runs cargo with standard error passed on, and passes each line of standard output to
 /// `line`.
 pub fn run(
     session: &Session,
@@ -30,7 +30,7 @@ pub fn run(
     };
     output::command(&command);
     let mut command = Command::from(command);
-    // It sees a pipe, where its user may see a terminal.
+    // Cargo's stderr is a pipe, although the user's may be a terminal.
     if io::stderr().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");
     }
@@ -49,7 +49,7 @@ pub fn run(
     Ok(death)
 }
 
-/// Runs `cargo build`, and gives what it made.
+/// Runs `cargo build`, and returns the files it made.
 pub fn build(session: &Session, command: Cmd<'_>) -> Result<Vec<Artifact>> {
     let command = command.args(["--message-format", "json-render-diagnostics"]);
     let mut messages = Vec::new();

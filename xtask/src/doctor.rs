@@ -1,4 +1,4 @@
-//! `cargo xtask doctor`: what is here, what is not, how to get it.
+//! `cargo xtask doctor`: lists what is present, what is missing, and how to get it.
 
 use serde_json::json;
 use toolchain::doctor::Status;
@@ -11,6 +11,8 @@ use crate::{
 
 pub fn run(session: &Session, flags: &flags::Doctor) -> Result {
     let mut checks = session.toolchain.doctor();
+    // A program that was ended by Ctrl-C is not missing.
+    session.launcher.cancel().check()?;
     if flags.verify {
         checks.extend(session.toolchain.verify_checks()?);
     }

@@ -1,4 +1,4 @@
-//! Exit codes, and how a failure becomes one.
+//! Exit codes, and the conversion of errors to them.
 //!
 //! | code | meaning |
 //! |---|---|
@@ -8,8 +8,8 @@
 //! | 70 | our failure, or the machine's |
 //! | 130 | interrupted |
 //!
-//! A verb gives a [`Result`]. Every error of a library has a `From` here that says whose
-//! failure it is, so that an error without one does not compile.
+//! A verb returns a [`Result`]. Every error of a library has a `From` here that assigns
+//! the failure's kind, so an error without one does not compile.
 
 use std::{any::Any, fmt::Display, process::ExitCode, thread};
 
@@ -18,24 +18,24 @@ use clap::{builder::styling::Style, error::ErrorKind};
 
 use crate::{matrix, output::Unprinted};
 
-/// What a verb gives.
+/// The result of a verb.
 pub type Result<T = ExitCode, E = Failure> = std::result::Result<T, E>;
 
-/// Whose a failure is.
+/// The kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A verdict or a finding.
+    /// A check failed: a verdict or a finding.
     Check,
-    /// The caller's flags or input.
+    /// The caller's flags or input are wrong.
     Input,
-    /// Ours, or the machine's.
+    /// This program or the machine failed.
     Ours,
     /// The caller asked to stop.
     Interrupted,
 }
 
 impl Kind {
-    /// Every kind with its code, as the help of every verb has them.
+    /// Every kind with its code, as printed in the help of every verb.
     #[cfg(test)]
     const ALL: [Self; 4] = [Self::Check, Self::Input, Self::Ours, Self::Interrupted];
 
@@ -56,7 +56,7 @@ impl From<Kind> for ExitCode {
     }
 }
 
-/// Done, or the code of a check that failed.
+/// Success, or the code of a check that failed.
 pub fn passed(all_well: bool) -> ExitCode {
     match all_well {
         true => ExitCode::SUCCESS,
@@ -64,17 +64,17 @@ pub fn passed(all_well: bool) -> ExitCode {
     }
 }
 
-/// Why a verb came to nothing.
+/// Why a verb failed.
 #[derive(Debug)]
 pub struct Failure {
     kind: Kind,
     error: anyhow::Error,
-    /// What to do about it.
+    /// The remedy.
     help: Option<String>,
 }
 
 impl Failure {
-    /// A failure of a kind, without help.
+    /// A failure of a kind, without a remedy.
     pub fn new(kind: Kind, error: impl Into<anyhow::Error>) -> Self {
         Self {
             kind,
@@ -83,17 +83,17 @@ impl Failure {
         }
     }
 
-    /// What nobody foresaw.
+    /// An unexpected failure.
     pub fn ours(error: impl Into<anyhow::Error>) -> Self {
         Self::new(Kind::Ours, error)
     }
 
-    /// Flags or input that will not do, in words.
+    /// A failure because of invalid flags or input, with its text.
     pub fn input(problem: impl Display) -> Self {
         Self::new(Kind::Input, anyhow!("{problem}"))
     }
 
-    /// With what to do about it.
+    /// Adds the remedy.
     pub fn help(self, help: impl Into<Option<String>>) -> Self {
         Self {
             help: help.into().or(self.help),
@@ -101,7 +101,7 @@ impl Failure {
         }
     }
 
-    /// Whether the reader of stdout left, and nothing else went wrong.
+    /// Whether the reader of stdout closed the pipe, and nothing else failed.
     fn reader_left(&self) -> bool {
         let unprinted = |cause: &(dyn std::error::Error + 'static)| {
             let unprinted = cause.downcast_ref::<Unprinted>();
@@ -111,7 +111,7 @@ impl Failure {
     }
 }
 
-/// Says where a failure was.
+/// Adds context to a failure.
 pub trait Context<T> {
     /// Puts a place or a step before the error's text.
     fn with_context<C>(self, context: impl FnOnce() -> C) -> Result<T>
@@ -134,7 +134,7 @@ impl<T, E: Into<Failure>> Context<T> for Result<T, E> {
     }
 }
 
-/// `From` an error of a type: its kind, and its help where it has one.
+/// `From` an error type: its kind, and its remedy if it has one.
 macro_rules! failures {
     ($($error:ty: |$it:ident| $kind:expr $(, $help:expr)?;)*) => {$(
         impl From<$error> for Failure {
@@ -147,7 +147,7 @@ macro_rules! failures {
     )*};
 }
 
-/// Whose a failure is that is either the caller's or ours.
+/// The kind of a failure whose cause is either the caller or the machine.
 const fn input_if(is_input: bool) -> Kind {
     if is_input { Kind::Input } else { Kind::Ours }
 }
@@ -163,22 +163,22 @@ const fn of_kind(kind: pins::Kind) -> Kind {
 }
 
 failures! {
-    // What the machine refused.
+    // Failures of the machine.
     Unprinted: |it| Kind::Ours;
     xshell::Error: |it| Kind::Ours;
     launch::Error: |it| match &it {
         launch::Error::Interrupted(_) => Kind::Interrupted,
         _ => Kind::Ours,
     };
-    // The caller's wish.
+    // The caller asked to stop.
     launch::Interrupted: |it| Kind::Interrupted;
-    // This program's own.
+    // This program's own errors.
     matrix::CheckFlagsError: |it| Kind::Input, it.help();
     matrix::DiscoverError: |it| input_if(it.is_input()), it.help();
     matrix::InputError: |it| Kind::Input, it.help();
     matrix::SaveError: |it| Kind::Input, it.help();
     crate::verify_flags::FlagsError: |it| Kind::Input;
-    // The libraries', in the order of their names.
+    // The errors of libraries, in the order of their names.
     patch_series::Error: |it| of_kind(it.kind()), it.help();
     pins::Error: |it| of_kind(it.kind()), it.help();
     rail_bench::RunError: |it| match &it {
@@ -219,7 +219,7 @@ failures! {
     toolchain::Error: |it| of_kind(it.kind()), it.help();
 }
 
-/// Prints clap's help, version or complaint.
+/// Prints clap's help, version or error.
 pub fn usage(error: &clap::Error) -> ExitCode {
     let _ = error.print();
     match error.kind() {
@@ -228,8 +228,8 @@ pub fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// Prints why a verb came to nothing, each cause once and what to do on a line of its own,
-/// and gives the code. A panic has printed itself.
+/// Prints why a verb failed, each cause once and the remedy on a line of its own, and
+/// returns the code. A panic has already printed its message.
 pub fn report(outcome: thread::Result<Result>) -> ExitCode {
     let failure = match outcome {
         Ok(Ok(code)) => return code,

@@ -1,4 +1,4 @@
-//! `cargo xtask fetch`: a pin's sources, verified, in the store.
+//! `cargo xtask fetch`: fetches and verifies a pin's sources into the store.
 
 use std::process::ExitCode;
 
@@ -18,7 +18,7 @@ const SCHEMA: &str = "mlx-rails/fetch/1";
 pub fn run(session: &Session, flags: &flags::Fetch) -> Result {
     let toolchain = &session.toolchain;
     let pin = toolchain.pin(&flags.pin.mlx)?;
-    // A path is a copy of MLX; what belongs to it comes from where it always does.
+    // A path is a copy of MLX; the other sources come from their usual places.
     let source = match flags.source {
         Source::Path(_) => &Source::Auto,
         ref named => named,

@@ -38,7 +38,7 @@ pub struct Cli {
     pub global: Global,
 }
 
-/// What every verb takes.
+/// The flags of every verb.
 #[derive(Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
@@ -56,7 +56,7 @@ pub struct Global {
     pub offline: bool,
 }
 
-/// Reads the command line. What is printed from here on has the colours that it asks for.
+/// Reads the command line, and sets the colours of everything printed from here on.
 pub fn parse() -> Result<Cli, clap::Error> {
     anstream::ColorChoice::write_global(color(std::env::args()));
     let mut command = Cli::command();
@@ -65,8 +65,9 @@ pub fn parse() -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&matches)
 }
 
-/// `matrix` alone plans, and its steps take flags of their own: a flag of the plan before a step
-/// would change nothing. clap can refuse that, but takes global flags for such ones too.
+/// Refuses flags of the plan before a step of `matrix`. Only `matrix` itself plans; its
+/// steps have flags of their own, so such a flag would change nothing. clap can refuse
+/// that, but also refuses global flags then.
 fn refuse_unused_plan(command: &mut Command, matches: &ArgMatches) -> Result<(), clap::Error> {
     let Some(("matrix", matches)) = matches.subcommand() else {
         return Ok(());
@@ -91,8 +92,8 @@ fn refuse_unused_plan(command: &mut Command, matches: &ArgMatches) -> Result<(),
     }
 }
 
-/// What `--color` says, read by itself because help and the complaints about other flags are
-/// printed before a command line is known to be right.
+/// The value of `--color`, read separately because help and errors about other flags are
+/// printed before the command line is known to be valid.
 fn color(arguments: impl Iterator<Item = String>) -> anstream::ColorChoice {
     let ours = arguments.take_while(|argument| argument != "--");
     let mut ours = ours.skip_while(|argument| !argument.starts_with("--color"));
@@ -108,7 +109,7 @@ fn color(arguments: impl Iterator<Item = String>) -> anstream::ColorChoice {
     }
 }
 
-/// One of a library's values by name. Help and complaints list the names.
+/// A value of a library by name. Help and errors list the names.
 fn one_of<T>(
     all: impl IntoIterator<Item = T>,
     name: fn(T) -> &'static str,
@@ -134,7 +135,7 @@ pub struct RigFile {
 }
 
 impl RigFile {
-    /// Reads it.
+    /// Reads the rig.
     pub fn read(&self) -> crate::exit::Result<Rig> {
         Ok(match &self.file {
             Some(file) => crate::matrix::rig(file)?,
@@ -163,9 +164,9 @@ pub enum Verb {
     Patch(Patch),
     /// Try every rail of a matrix by itself: which are ok, dead, crossed or slow
     Preflight(Preflight),
-    /// Run anybody's program over emulated cables
+    /// Run any program over emulated cables
     Rig(RigFlags),
-    /// Run every test, building first what they need
+    /// Run every test, after building what the tests need
     Test(Test),
     /// Judge a build of jaccl case by case: which hold, which hang, which are wrong
     Verify(Box<crate::verify_flags::Verify>),
@@ -175,8 +176,8 @@ pub enum Verb {
 
 #[derive(Args)]
 #[command(
-    after_help = "A change is seen by what is sent after it, and lasts until it is changed back. Nodes and \
-                  cables are called what the rig calls them. What is to happen at a time is a [[fault]] of \
+    after_help = "A change affects what is sent after it, and lasts until it is changed back. Nodes \
+                  and cables have the names of the rig. A change at a given time is a [[fault]] of \
                   the rig.\n\n\
                   A slow cable, a pulled one, a lost address:\n  \
                   cargo xtask cable link cable-1 --rate '10 MB/s' --latency '1 ms'\n  \
@@ -201,12 +202,12 @@ pub struct Cable {
 pub enum CableStep {
     /// Print what each direction of each cable has carried and can do
     Stats(CableStats),
-    /// Have what is sent over a cable leave and never arrive
+    /// Cut a cable: what is sent over it leaves and never arrives
     Cut {
         /// The cable
         cable: String,
     },
-    /// Have what is sent over a cable arrive again
+    /// Mend a cable: what is sent over it arrives again
     Mend {
         /// The cable
         cable: String,
@@ -217,9 +218,9 @@ pub enum CableStep {
     Break(CableFault),
     /// Undo what `break` did
     Heal(CableFault),
-    /// Have a message leave and not arrive; a reliable connection sends it again
+    /// Drop a message; a reliable connection sends it again
     Drop(CableMessage),
-    /// Have a message arrive later, and what follows on its queue pair behind it
+    /// Delay a message, and with it the later ones of its queue pair
     Delay(CableDelay),
     /// Kill the processes of a node that have a queue pair on the fabric; not on macOS
     Kill {
@@ -231,7 +232,7 @@ pub enum CableStep {
         /// The node
         node: String,
     },
-    /// Have the stopped processes of a node go on; not on macOS
+    /// Continue the stopped processes of a node; not on macOS
     Thaw {
         /// The node
         node: String,
@@ -296,7 +297,7 @@ pub struct CableDelay {
     pub by: Duration,
 }
 
-/// Those that can begin while programs have the device.
+/// The faults that can begin while programs use the device.
 fn device_fault() -> impl TypedValueParser<Value = DeviceFault> {
     let live = DeviceFault::ALL.into_iter();
     let live = live.filter(|kind| *kind != DeviceFault::Absent);
@@ -311,7 +312,7 @@ fn parse_positive_rate(text: &str) -> Result<u64, String> {
     }
 }
 
-/// How long something lasts, where no time makes no sense.
+/// A duration that must be greater than zero.
 pub fn positive_time(text: &str) -> Result<Duration, String> {
     match parse_seconds(text) {
         Ok(Duration::ZERO) => Err("it must be greater than 0".to_owned()),
@@ -328,7 +329,7 @@ pub struct RigFlags {
 
 #[derive(Subcommand)]
 pub enum RigStep {
-    /// Run a command with the emulator in place: its libibverbs is ours, its devices are the rig's
+    /// Run a command over emulated cables: libibverbs is the emulator, the devices are the rig's
     Up(RigUp),
 }
 
@@ -423,7 +424,7 @@ pub struct PatchApply {
 pub struct PatchStatus {
     #[command(flatten)]
     pub pin: Pin,
-    /// Hold the patches against this pristine tree, not the pin's
+    /// Check the patches against this pristine tree, not the pin's
     #[arg(long, value_name = "DIR")]
     pub tree: Option<PathBuf>,
     /// How the states are printed
@@ -463,7 +464,7 @@ pub enum PatchStep {
     /// Prints which patches apply, are upstream already or conflict, and the commands that show
     /// whether each defect is still there. Exits with 1 when a patch conflicts.
     Try(PatchTry),
-    /// Write what both series give into the pin's file, after a patch was changed on purpose
+    /// Record the trees of both series in the pin's file, after a patch was changed on purpose
     Record(PatchRecord),
     /// Begin a patch in a working copy of the patched tree
     ///
@@ -480,7 +481,7 @@ pub enum PatchStep {
     /// The patches behind it are exported anew where their context changed, and the trees are
     /// recorded. The fields of a new patch are to be filled in next, in its file.
     Refresh(PatchRefresh),
-    /// Write the series that the working copy's commits are
+    /// Write the commits of the working copy as the series
     ///
     /// For commits that were reordered, split or reworded there. Exporting what was imported
     /// changes no byte.
@@ -630,17 +631,18 @@ pub struct MatrixPlan {
 
 #[derive(Subcommand)]
 pub enum MatrixStep {
-    /// Judge a matrix that somebody made: what hangs, falls back, fails or is wasted
+    /// Check an existing matrix: what hangs, falls back, fails or is wasted
     ///
     /// Reads a jaccl device file, a hostfile of mlx.launch, or exo's /state, every jaccl
     /// instance of which is judged over the cabling in it: curl HOST:52415/state | cargo xtask
     /// matrix check -
     Check(MatrixCheck),
-    /// Ask the nodes themselves, over ssh, and plan over what they say
+    /// Query the nodes over ssh, and plan over their reports
     ///
-    /// Runs on each what tells its cables: on macOS system_profiler and networksetup, and where
-    /// there are ibv_devices, rdma_ctl and ifconfig; on Linux rdma and ip of iproute2, and sysfs.
-    /// Nothing is changed there. `ssh HOST` must log in without asking.
+    /// Runs on each node the tools that report its cables: on macOS system_profiler and
+    /// networksetup, and, where they exist, ibv_devices, rdma_ctl and ifconfig; on Linux
+    /// rdma and ip of iproute2, and sysfs. It changes nothing there. `ssh HOST` must log
+    /// in without asking.
     Discover(Box<Discover>),
 }
 
@@ -679,7 +681,7 @@ pub struct Discover {
     /// The nodes, as ssh reaches them; localhost is asked without ssh
     #[arg(required = true, value_name = "HOST")]
     pub hosts: Vec<String>,
-    /// Keep what each node said below DIR, for `matrix --from DIR`
+    /// Keep the reports of each node below DIR, for `matrix --from DIR`
     #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
     #[command(flatten)]
@@ -701,7 +703,7 @@ pub struct MatrixOptions {
     /// The most rails between two ranks, 1 to 4
     #[arg(long, value_name = "N", default_value_t = rail_matrix::MAX_RAILS)]
     pub max_rails: usize,
-    /// Refuse a description that contradicts itself, rather than leave out what it is about
+    /// Refuse a description that contradicts itself, rather than leave out the parts concerned
     #[arg(long)]
     pub strict: bool,
     /// mesh or ring [default: the faster, by --messages or for large ones]
@@ -722,7 +724,8 @@ pub struct MatrixOptions {
     pub port: u16,
 }
 
-/// Nothing for auto. An alias, because clap takes a plain `Option` for a flag without default.
+/// Returns `None` for auto. An alias, because clap takes a plain `Option` for a flag
+/// without default.
 pub type InputKind = Option<Input>;
 
 fn input_kind() -> impl TypedValueParser<Value = InputKind> {
@@ -769,7 +772,7 @@ impl From<Backend> for rail_matrix::Backend {
 
 #[derive(Args)]
 pub struct Doctor {
-    /// Also read every file of the store, and hold it against what was recorded when it was made
+    /// Also read every file of the store, and compare it with what was recorded when it was made
     #[arg(long)]
     pub verify: bool,
     /// How the checks are printed
@@ -810,7 +813,7 @@ pub struct Test {
     pub cargo_test: Vec<String>,
 }
 
-/// How what was found or measured is printed.
+/// The formats of a report.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
     /// Markdown, for people
@@ -820,7 +823,7 @@ pub enum ReportFormat {
     Json,
 }
 
-/// How the answer to a short question is printed.
+/// The formats of a short answer.
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people

@@ -1,4 +1,4 @@
-//! `cargo xtask gc`: frees the store of what no current pin needs.
+//! `cargo xtask gc`: removes from the store what no current pin needs.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! The command line of mlx-rails: `cargo xtask VERB`.
 //!
-//! One file a verb; `flags.rs` is the whole command line at a glance. stdout
-//! carries data, stderr progress: [`output`]. Exit codes: [`exit`].
+//! One file for each verb; `flags.rs` contains the whole command line. stdout carries
+//! data, stderr progress: [`output`]. Exit codes: [`exit`].
 
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stdout)]
@@ -39,7 +39,7 @@ use flags::{Cli, Verb};
 use session::Session;
 
 fn main() -> ExitCode {
-    // A build starts this program again to drive CMake.
+    // A build starts this program again to run CMake.
     if let Some(code) = toolchain::driver::run_if_asked() {
         return code;
     }
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         Err(usage) => return exit::usage(&usage),
     };
     output::set_verbosity(cli.global.quiet, cli.global.verbose);
-    // Nothing that a panic left half-done is looked at afterwards.
+    // No code looks at state that a panic left incomplete.
     exit::report(catch_unwind(AssertUnwindSafe(|| run(cli))))
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask matrix`: a matrix from any description of the cabling.
+//! `cargo xtask matrix`: makes a matrix from any description of the cabling.
 
 mod check;
 mod discover;
@@ -36,8 +36,8 @@ pub fn run(launcher: &Launcher, flags: &flags::Matrix) -> Result {
     }
 }
 
-/// Plans, and writes what was asked for: the document on stdout, and what a document for
-/// programs cannot say on stderr.
+/// Plans, and prints the result: the document on stdout, and notes that a document for
+/// programs cannot contain on stderr.
 pub fn print(topology: &Topology, flags: &MatrixOptions) -> Result {
     let selected = match &flags.nodes[..] {
         [] => None,
@@ -46,7 +46,7 @@ pub fn print(topology: &Topology, flags: &MatrixOptions) -> Result {
     let given = topology;
     let topology = selected.as_ref().unwrap_or(topology);
     let plan = planned(topology, flags).inspect_err(|_| {
-        // A strict refusal is these.
+        // A strict refusal lists these problems itself.
         if !flags.strict {
             for problem in topology.contradictions() {
                 note(&Note::LeftOut { problem });
@@ -73,8 +73,8 @@ fn note(sentence: &impl fmt::Display) {
     say!("note: {}", one_line(&sentence.to_string()));
 }
 
-/// Which node is which rank, where a matrix without names is of others than the nodes of its
-/// input in their order.
+/// Prints the node of each rank, for a matrix without names whose nodes are not all nodes
+/// of its input in order.
 fn ranks(given: &Topology, plan: &Plan, output: Output) -> Option<String> {
     let nameless = matches!(output, Output::Jaccl | Output::Exo(_));
     let ranks: Vec<_> = plan.nodes.iter().map(|node| &*node.name).collect();

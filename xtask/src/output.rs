@@ -1,8 +1,9 @@
-//! What a verb prints: data on stdout, progress and warnings on stderr.
+//! The output of a verb: data on stdout, progress and warnings on stderr.
 //!
-//! `println!` panics when the reader of stdout has left. Here that is an error like any
-//! other: the verb ends, its destructors run, and [`exit`](crate::exit) is quiet about it.
-//! A reader of stderr that has left costs its progress, never the work behind it.
+//! `println!` panics if the reader of stdout has closed the pipe. Here that is an error
+//! like any other: the verb ends, its destructors run, and [`exit`](crate::exit) prints
+//! nothing about it. If the reader of stderr has closed the pipe, only the progress is
+//! lost; the work goes on.
 
 use std::{
     fmt,
@@ -16,67 +17,68 @@ use serde::Serialize;
 static QUIET: AtomicBool = AtomicBool::new(false);
 static VERBOSE: AtomicBool = AtomicBool::new(false);
 
-/// What `-q` and `-v` ask for.
+/// The choice of `-q` and `-v`.
 pub fn set_verbosity(quiet: bool, verbose: bool) {
     QUIET.store(quiet, Ordering::Relaxed);
     VERBOSE.store(verbose, Ordering::Relaxed);
 }
 
-/// Whether progress is not wanted.
+/// Whether progress is silenced.
 pub fn is_quiet() -> bool {
     QUIET.load(Ordering::Relaxed)
 }
 
-/// Data that could not be written to stdout.
+/// The error for data that could not be written to stdout.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to stdout")]
 pub struct Unprinted(#[from] io::Error);
 
 impl Unprinted {
-    /// Whether the reader left (`| head`), which is its right.
+    /// Whether the reader closed the pipe (`| head`), which is allowed.
     pub fn reader_left(&self) -> bool {
         self.0.kind() == io::ErrorKind::BrokenPipe
     }
 }
 
-/// A line of data. Use [`out!`](crate::out).
+/// Prints a line of data. Use [`out!`](crate::out).
 pub fn line(text: fmt::Arguments<'_>) -> Result<(), Unprinted> {
     Ok(writeln!(io::stdout().lock(), "{text}")?)
 }
 
-/// A document, which brings its own line breaks.
+/// Prints a document, which has its own line breaks.
 pub fn document(text: &str) -> Result<(), Unprinted> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     Ok(stdout.flush()?)
 }
 
-/// A value as JSON laid out for people.
+/// Prints a value as indented JSON.
 pub fn json(value: &impl Serialize) -> Result<(), Unprinted> {
     let text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
     line(format_args!("{text}"))
 }
 
-/// Progress, which `-q` silences. Use [`say!`](crate::say).
+/// Prints progress, which `-q` silences. Use [`say!`](crate::say).
 pub fn progress(text: fmt::Arguments<'_>) {
     if !is_quiet() {
         complaint(text);
     }
 }
 
-/// A command line that is about to run, which `-v` shows.
+/// Prints a command line that is about to run, if `-v` is given.
 pub fn command(text: &impl fmt::Display) {
     if VERBOSE.load(Ordering::Relaxed) {
         complaint(format_args!("+ {text}"));
     }
 }
 
-/// What `-q` leaves: warnings, and why the exit code is not 0. Use [`warn!`](crate::warn).
+/// Prints text that `-q` does not silence: warnings, and why the exit code is not 0. Use
+/// [`warn!`](crate::warn).
 pub fn complaint(text: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Bytes with a binary unit, to three digits.
+/// Formats bytes with a binary unit, to three digits.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {

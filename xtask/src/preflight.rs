@@ -1,4 +1,4 @@
-//! `cargo xtask preflight`: every rail by itself, before work starts.
+//! `cargo xtask preflight`: checks every rail by itself, before a job starts.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use crate::{
     warn,
 };
 
-/// For rails that a person did not choose to try: a healthy one answers within a
+/// For rails that are tried without a user's request: a healthy one answers within a
 /// millisecond.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
 
 pub fn run(session: &Session, flags: &flags::Preflight) -> Result {
-    // Every mistake of the user's comes out before the first build.
+    // Every error in the user's input is reported before the first build.
     let pin = session.toolchain.pin(&flags.pin.mlx)?;
     let rig = flags.rig.read()?;
     let plan = match &flags.devices {
@@ -49,10 +49,11 @@ pub fn run(session: &Session, flags: &flags::Preflight) -> Result {
     Ok(exit::passed(report.all_ok()))
 }
 
-/// Exercises every rail with the jaccl of a pin, which is built first when it is not there.
+/// Checks every rail with the jaccl of a pin, which is built first if the store does not
+/// have it.
 ///
 /// # Errors
-/// Also when the caller asked to stop: what is to follow needs every rail.
+/// Also when the caller asked to stop, because the work that follows needs every rail.
 pub fn check(
     session: &Session,
     plan: Plan,
@@ -71,7 +72,8 @@ pub fn check(
     }
 }
 
-/// What was found of the rails, and what kept the rest from being tried, if anything did.
+/// The results for the rails, and the error that kept the rest from being tried, if there
+/// was one.
 fn examine(
     session: &Session,
     plan: Plan,

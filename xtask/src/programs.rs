@@ -1,4 +1,4 @@
-//! Compiling the programs that ranks are, and finding out where cargo put them.
+//! Compiles the programs of ranks, and finds out where cargo put them.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -28,7 +28,7 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Compiles what a benchmark runs, against a build of MLX.
+    /// Compiles the programs of a benchmark against a build of MLX.
     pub fn compile(session: &Session, build: &Build) -> Result<Self> {
         Ok(Programs {
             rank: rank(session, build)?,
@@ -38,8 +38,8 @@ impl Programs {
 }
 
 /// Compiles `rail-rank` against a build. Cargo has one file for it, which the next build
-/// replaces, while a benchmark starts ranks for as long as it runs; so it gets a copy that
-/// is called after the build.
+/// replaces, while a benchmark starts ranks as long as it runs. So the rank gets a copy
+/// whose name contains the build.
 fn rank(session: &Session, build: &Build) -> Result<PathBuf> {
     let ranks = session.toolchain.root().join("target/ranks");
     let folder = ranks.join(&build.manifest.key);
@@ -47,7 +47,7 @@ fn rank(session: &Session, build: &Build) -> Result<PathBuf> {
     fs::create_dir_all(&folder)
         .map_err(Failure::ours)
         .with_context(at)?;
-    // From compiling to copying, so that no other benchmark's rank comes between.
+    // From compiling to copying, so that no rank of another benchmark comes in between.
     let _lock = lock(session, &ranks.join("lock")).with_context(at)?;
     let shell = &session.shell;
     let artifacts = cargo::build(
@@ -80,7 +80,8 @@ fn lock(session: &Session, path: &Path) -> Result<File> {
     }
 }
 
-/// Copies a program in one step: ranks of another benchmark may run what is there.
+/// Copies a program in one step, because ranks of another benchmark may be running the
+/// old file.
 fn copy(program: &Path, to: &Path) -> io::Result<PathBuf> {
     let unfinished = to.with_extension(format!("{}.new", std::process::id()));
     fs::copy(program, &unfinished)?;
@@ -88,7 +89,7 @@ fn copy(program: &Path, to: &Path) -> io::Result<PathBuf> {
     Ok(to.to_owned())
 }
 
-/// Compiles what drives jaccl alone. It links no MLX.
+/// Compiles the programs that use jaccl alone. They do not link MLX.
 pub fn of_verify(session: &Session) -> Result<rail_verify::group::Programs> {
     let shell = &session.shell;
     let build = cmd!(shell, "cargo build --release --package rail-verify");
@@ -98,23 +99,24 @@ pub fn of_verify(session: &Session) -> Result<rail_verify::group::Programs> {
     })
 }
 
-/// By itself: beside another package its dependencies would have the features that the
-/// other wants, and it has one file for all, so that every verb would compile it anew.
-/// Optimised, as all of these, because what runs is measured or waited for.
+/// Compiles one package by itself. Beside another package, its dependencies would get the
+/// features that the other package needs, and cargo would compile it anew for every verb.
+/// All packages are optimised, because their programs are measured or waited for.
 pub fn provider(session: &Session) -> Result<PathBuf> {
     let shell = &session.shell;
     let build = cmd!(shell, "cargo build --release --package softrail-provider");
     shared_library(&cargo::build(session, build)?, "softrail_provider")
 }
 
-/// The emulator as the tests have it, without the time that optimising it takes.
+/// The emulator as the tests compile it, without the time for optimising it.
 pub fn provider_of_tests(session: &Session) -> Result<PathBuf> {
     let shell = &session.shell;
     let build = cmd!(shell, "cargo build --package softrail-provider");
     shared_library(&cargo::build(session, build)?, "softrail_provider")
 }
 
-/// A command for the nodes of a rig. `rails-ping` is a program of ours, and compiled first.
+/// The command for the nodes of a rig. `rails-ping` belongs to this project, and is
+/// compiled first.
 pub fn of_rig(session: &Session, command: &[String], provider: &Path) -> Result<Vec<String>> {
     let mut command = command.to_vec();
     if command

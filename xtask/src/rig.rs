@@ -1,4 +1,4 @@
-//! `cargo xtask rig`: anybody's program over emulated cables.
+//! `cargo xtask rig`: runs any program over emulated cables.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! What every verb starts with: a toolchain that reports to the terminal and
-//! stops on Ctrl-C.
+//! The common start of every verb: a toolchain that reports to the terminal and stops on
+//! Ctrl-C.
 
 use std::sync::Arc;
 
@@ -16,20 +16,20 @@ pub struct Session {
     pub toolchain: Toolchain,
     /// Starts every process of a verb.
     pub launcher: Launcher,
-    /// Stands in the checkout, wherever the user stands.
+    /// Works in the checkout, whatever the user's working directory is.
     pub shell: Shell,
     /// Whether the network must not be used.
     pub offline: bool,
 }
 
-/// From here on Ctrl-C and SIGTERM ask the verb to stop, and the second one ends it. Gives
-/// what starts every process of the verb.
+/// From here on Ctrl-C and SIGTERM ask the verb to stop, and a second one ends it at
+/// once. Returns the launcher for every process of the verb.
 pub fn listen() -> Result<Launcher> {
     let launcher = Launcher::new(Cancel::default());
     let cancel = launcher.cancel().clone();
     let on_signal = move || {
         if cancel.cancel() {
-            // Asked twice: the launcher's guardian ends what is left.
+            // The user asked twice. The launcher's guardian ends the remaining processes.
             std::process::exit(Kind::Interrupted.code().into());
         }
     };

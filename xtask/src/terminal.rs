@@ -11,9 +11,9 @@ use launch::Progress;
 
 use crate::{output, say};
 
-/// How often a log without a terminal hears of a long step.
+/// The interval at which a log without a terminal gets a line about a long step.
 const PLAIN_EVERY_PERCENT: u64 = 10;
-/// The same of a step without an end of its own.
+/// The same interval for a step without a known end.
 const PLAIN_EVERY: Duration = Duration::from_secs(60);
 
 pub struct Terminal {
@@ -28,7 +28,7 @@ struct Step {
 }
 
 impl Step {
-    /// Work without an end of its own.
+    /// Work without a known end.
     fn count(&mut self, interactive: bool, done: u64, what: &str) {
         if interactive {
             self.bar.set_prefix(format!("{done} {what}"));

@@ -1,8 +1,8 @@
-//! `cargo xtask test`: every test, multi-process ones included.
+//! `cargo xtask test`: runs every test, multi-process ones included.
 //!
-//! What the tests link and load is built first, here, where a person sees the
-//! progress; a build script or a test would take the same minutes in silence. What a
-//! package's tests need stands in its manifest, below `package.metadata.tests`, so that
+//! The libraries and programs that the tests link and load are built first, here, with
+//! visible progress; a build script or a test would take the same minutes in silence. A
+//! package's manifest states what its tests need, in `package.metadata.tests`, so that
 //! `-p` builds no more than that:
 //!
 //! | | |
@@ -13,8 +13,8 @@
 //! | `need = ["wheel"]` | the wheel of rail-matrix |
 //! | `need = ["clients"]` | `rails-ping` |
 //!
-//! Tests that need one of them are behind the package's feature `builds`, which is set
-//! here, or are all of the package's.
+//! Tests that need one of them are enabled by the package's feature `builds`, which this
+//! verb sets; otherwise all tests of the package need it.
 
 use std::{
     collections::BTreeSet,
@@ -90,7 +90,8 @@ fn packages(session: &Session) -> Result<Vec<Package>> {
 /// The packages that arguments of `cargo test` select.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Selection {
-    /// Whether `-p` or `--workspace` is among them, so that cargo needs neither from us.
+    /// Whether `-p` or `--workspace` is among them; otherwise this verb adds it for
+    /// cargo.
     is_of_packages: bool,
     named: Vec<String>,
     excluded: Vec<String>,
@@ -99,7 +100,7 @@ struct Selection {
 impl Selection {
     fn of(arguments: &[String]) -> Self {
         let mut selection = Selection::default();
-        // What follows `--` is for the test programs.
+        // Arguments after `--` are for the test programs.
         let mut arguments = arguments
             .iter()
             .map(String::as_str)
@@ -131,7 +132,7 @@ impl Selection {
     }
 
     fn takes(&self, package: &str) -> bool {
-        // A pattern selects who knows what, so it is taken for all.
+        // It is not known here which packages a pattern selects, so it is taken for all.
         let matches = |names: &[String]| names.iter().any(|it| it == package || is_pattern(it));
         (self.named.is_empty() || matches(&self.named))
             && !self.excluded.iter().any(|it| it == package)
@@ -142,7 +143,7 @@ fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?', '['])
 }
 
-/// What is built before tests run.
+/// The builds that are made before tests run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Need {
@@ -204,7 +205,7 @@ impl Needs {
             toolchain.build(&Request::mlx(&pin, Series::Patched))?;
         }
         if self.all.contains(&Need::Wheel) {
-            // Its test packs it once more, from what is compiled here.
+            // Its test packs it again, from the files compiled here.
             toolchain.rail_matrix_wheel(&toolchain.root().join("target/wheels"))?;
         }
         if self.all.contains(&Need::Clients) && cfg!(target_os = "linux") {
@@ -214,7 +215,7 @@ impl Needs {
     }
 }
 
-/// Why Debian's verbs programs are not to be had here, where that can be seen at once.
+/// Why Debian's verbs programs are not available here, if that is visible at once.
 fn no_foreign_clients() -> Option<&'static str> {
     let path = env::var_os("PATH").unwrap_or_default();
     let has = |program: &str| env::split_paths(&path).any(|folder| folder.join(program).is_file());
@@ -264,7 +265,7 @@ mod tests {
         assert!(selection("-p rail-*").takes("rail-verify"));
     }
 
-    /// A need that is misspelt would be a build in silence, or none.
+    /// A misspelt need would cause a silent build, or none.
     #[test]
     fn every_manifest_says_what_its_tests_need_in_words_that_are_known() {
         let metadata = MetadataCommand::new()

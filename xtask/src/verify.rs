@@ -1,4 +1,4 @@
-//! `cargo xtask verify`: which cases hold on which build of jaccl.
+//! `cargo xtask verify`: runs cases on builds of jaccl and reports the verdicts.
 
 use std::{
     io::IsTerminal,
@@ -28,11 +28,11 @@ use crate::{
     verify_flags::Verify,
 };
 
-/// Stands for every pin there is.
+/// Stands for every existing pin.
 const EVERY_PIN: &str = "all";
 
 pub fn run(session: &Session, flags: &Verify) -> Result {
-    // Every mistake of the user's comes out before the first build.
+    // Every error in the user's input is reported before the first build.
     flags.check()?;
     let pins = pins(session, flags)?;
     if let Some(folder) = &flags.out_dir {
@@ -54,7 +54,7 @@ fn pins(session: &Session, flags: &Verify) -> Result<Vec<Pin>> {
     Ok(pins.collect::<Result<_, _>>()?)
 }
 
-/// Verifies each variant, and reports what was found even if it does not come to its end.
+/// Verifies each variant, and reports the results even if it does not finish.
 fn variants(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
     let requests = pins
         .iter()
@@ -93,7 +93,7 @@ fn variants(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
     }
 }
 
-/// Builds what is asked for; jaccl alone takes half a minute.
+/// Builds the requested variants; jaccl alone takes half a minute.
 fn variant(session: &Session, request: &Request<'_>) -> exit::Result<Variant> {
     let build = session.toolchain.build(request)?;
     let series = match request.without {
@@ -113,7 +113,7 @@ fn variant(session: &Session, request: &Request<'_>) -> exit::Result<Variant> {
     })
 }
 
-/// What came of each variant, up to one that cannot be verified, and why that is so.
+/// The outcome of each variant, up to one that cannot be verified, and the reason.
 fn verify(
     session: &Session,
     flags: &Verify,
@@ -139,7 +139,7 @@ fn verify(
     for variant in variants {
         let interrupted = session.launcher.cancel().check().is_err();
         let outcome = match flags.level {
-            // The usual end of a soak, which the next one has not begun by then.
+            // The usual end of a soak. The next soak has not begun by then.
             Level::Soak if interrupted => {
                 say!("{} was not begun", variant.name());
                 continue;
@@ -171,7 +171,7 @@ fn now() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-/// Holds every fix to what its header claims.
+/// Compares every fix with the claim of its header.
 fn each_patch(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
     let claims = claims(session, pins, &flags.patch)?;
     let programs = programs::of_verify(session)?;
@@ -217,7 +217,7 @@ fn each_patch(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
     Ok(exit::passed(proofs.iter().all(Proof::holds)))
 }
 
-/// Tries the cases of a claim without its patch and with it.
+/// Runs the cases of a claim without its patch and with it.
 fn prove(session: &Session, runner: &Runner<'_>, claim: &Claim<'_>, place: &str) -> Result<Proof> {
     let Claim { pin, patch, .. } = claim;
     let sweep = |without: Option<&str>| -> Result<Outcome> {
@@ -255,8 +255,8 @@ struct Claim<'a> {
     selection: Selection,
 }
 
-/// The claims of the pins' fixes, or of those that are named. Each name must be a fix of
-/// some pin; which pins lack it is said.
+/// The claims of the pins' fixes, or of the named fixes. Each name must be a fix of some
+/// pin; a line reports the pins that lack it.
 fn claims<'a>(session: &Session, pins: &'a [Pin], wanted: &[String]) -> Result<Vec<Claim<'a>>> {
     let mut of_pins: Vec<(&Pin, Vec<Patch>)> = Vec::new();
     for pin in pins {

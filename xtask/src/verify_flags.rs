@@ -1,4 +1,4 @@
-//! The flags of `cargo xtask verify`. Every field of a case is one.
+//! The flags of `cargo xtask verify`. Every field of a case has one.
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -14,7 +14,7 @@ use rail_verify::{
 
 use crate::flags::{ReportFormat, positive_time};
 
-/// What is verified, and how far.
+/// The variants to verify, and the level.
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "A failure is reported with the flags that run just it again. Flags that are left \
@@ -80,10 +80,10 @@ pub struct Verify {
 /// Flags that do not go together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FlagsError {
-    /// An end for what ends by itself.
+    /// An end for a run that ends by itself.
     #[error("--for ends a soak, and the level is {}; leave it out, or add --level soak", .0.name())]
     Span(Level),
-    /// What the level cannot obey.
+    /// A flag that the level does not support.
     #[error(transparent)]
     Selection(#[from] SelectionError),
 }
@@ -102,7 +102,7 @@ impl Verify {
     }
 }
 
-/// Which cases of a level are run. What is empty takes every value of the level.
+/// The cases of a level to run. An empty field selects every value of the level.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Which cases")]
 pub struct SelectionFlags {
@@ -142,7 +142,7 @@ pub struct SelectionFlags {
 }
 
 impl SelectionFlags {
-    /// What they select.
+    /// The selection of these flags.
     pub fn selection(&self) -> Selection {
         let flags = self.clone();
         Selection {
@@ -161,7 +161,7 @@ impl SelectionFlags {
     }
 }
 
-/// Reads one of a few values by name; the help has what each means.
+/// Reads one of a few values by name; the help explains each.
 fn one_of<T, const N: usize>(
     values: [(T, &'static str, &'static str); N],
 ) -> impl TypedValueParser<Value = T>
@@ -177,7 +177,7 @@ where
     })
 }
 
-/// Reads one of a few values by the name that it has itself.
+/// Reads one of a few values by its own name.
 fn names<T, const N: usize>(
     values: [T; N],
     name: fn(T) -> &'static str,
@@ -210,7 +210,7 @@ mod tests {
         Ok(flags.verify)
     }
 
-    /// Each flag works or is refused by name.
+    /// Each flag either works or is refused by name.
     #[test]
     fn flags_that_would_change_nothing_are_refused() {
         for (flags, part) in [
@@ -253,7 +253,7 @@ mod tests {
         }
     }
 
-    /// The line below a failure is read by the command line and by the library alike.
+    /// The command line and the library read the command below a failure in the same way.
     #[test]
     fn flags_select_what_the_library_reads_from_them() {
         let flags = "--op recv,send --backend ring --ranks 2,3 --wires 3 --bytes 12288 --dtype u8 \

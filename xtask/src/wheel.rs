@@ -1,4 +1,4 @@
-//! `cargo xtask wheel`: what Python installs.
+//! `cargo xtask wheel`: builds the Python package.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,4 @@
-//! The command line as its users meet it. Nothing here builds MLX or leaves the
-//! machine.
+//! The command line as a user types it. No test here builds MLX or uses the network.
 
 use std::{
     fs,
@@ -20,18 +19,17 @@ fn xtask(store: &TempDir) -> Command {
     command
 }
 
-/// Runs it, expects the exit code of flags or input that will not do, and gives what it said on
-/// stderr.
+/// Runs it, expects the exit code for invalid flags or input, and returns its stderr.
 fn refusal(command: &mut Command) -> String {
     ended(command, 2)
 }
 
-/// As [`refusal`], where a check found something.
+/// As [`refusal`], if a check failed.
 fn finding(command: &mut Command) -> String {
     ended(command, 1)
 }
 
-/// As [`refusal`], where the machine failed and not the user.
+/// As [`refusal`], if the machine failed rather than the user.
 fn failure(command: &mut Command) -> String {
     ended(command, 70)
 }
@@ -65,7 +63,7 @@ fn is_empty(folder: &Path) -> bool {
         .unwrap_or(true)
 }
 
-/// The help of a verb and of its steps, each under the words that lead to it.
+/// The help of a verb and of its steps, each with the words that select it.
 fn helps(words: &[&str], all: &mut Vec<(String, String)>) {
     let output = Command::cargo_bin("xtask")
         .unwrap()
@@ -81,7 +79,7 @@ fn helps(words: &[&str], all: &mut Vec<(String, String)>) {
     for step in steps.take_while(|line| !line.is_empty()) {
         match step.split_whitespace().next() {
             Some("help") | None => {}
-            // What belongs to the line above is further in.
+            // Continuations of the line above are indented further.
             Some(_) if step.starts_with("    ") => {}
             Some(step) => helps(&[words, &[step]].concat(), all),
         }
@@ -89,7 +87,7 @@ fn helps(words: &[&str], all: &mut Vec<(String, String)>) {
     all.push((words.join("-"), help));
 }
 
-/// `INSTA_UPDATE=always cargo test -p xtask --test cli help` writes what is meant.
+/// `INSTA_UPDATE=always cargo test -p xtask --test cli help` updates the snapshots.
 #[test]
 fn the_help_of_every_verb_is_what_it_was() {
     let mut all = Vec::new();
@@ -101,7 +99,7 @@ fn the_help_of_every_verb_is_what_it_was() {
     }
 }
 
-/// The table of `exit.rs`, each code by a command that ends with it.
+/// The table of `exit.rs`, with a command for each code.
 #[test]
 fn every_exit_code_is_that_of_a_command() {
     let store = TempDir::new().unwrap();
@@ -157,7 +155,7 @@ fn a_reader_that_leaves_ends_a_verb_quietly() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
-/// Progress is not what a verb is for.
+/// Progress is not a verb's data.
 #[test]
 fn a_reader_of_progress_that_leaves_does_not_end_the_verb() {
     let (reader, writer) = io::pipe().unwrap();
@@ -312,7 +310,7 @@ fn without_network_and_with_nothing_stored_every_transport_is_accounted_for() {
     assert!(is_empty(&store.path().join("sources")));
 }
 
-/// Nothing of the environment keeps it from the network here, so the flag must.
+/// No variable of the environment disables the network here, so the flag must.
 #[test]
 fn offline_nothing_is_fetched_and_the_complaint_says_what_is_missing() {
     let store = TempDir::new().unwrap();

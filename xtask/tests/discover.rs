@@ -1,5 +1,5 @@
-//! `cargo xtask matrix discover` over an `ssh` that plays the nodes: it runs what it is
-//! given in a shell, with the tools of that node first in the path.
+//! `cargo xtask matrix discover` with a fake `ssh`, which runs its command in a shell
+//! with the tools of the requested node first in the path.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 mod support;
 
-/// Refuses to be asked anything that could wait for a person.
+/// Refuses options that could wait for a person.
 const SSH: &str = r#"#!/bin/sh
 case " $* " in *" -n "*"BatchMode=yes"*"ConnectTimeout="*) ;; *) exit 9 ;; esac
 while [ "$1" != -- ]; do shift; done
@@ -27,7 +27,7 @@ fi
 PATH="$tools:/usr/bin:/bin" exec sh -c "$3"
 "#;
 
-/// Every tool that is asked for; a node without it fails as a shell does.
+/// Every requested tool; if a node lacks one, the command fails as in a shell.
 const TOOLS: [&str; 9] = [
     "uname",
     "system_profiler",
@@ -43,7 +43,7 @@ const TOOLS: [&str; 9] = [
 struct Nodes(TempDir);
 
 impl Nodes {
-    /// Two Macs and two Linux hosts, of each two with two crossed cables.
+    /// Two Macs and two Linux hosts, with two crossed cables for each two.
     fn new() -> Self {
         let nodes = Self(TempDir::new().unwrap());
         script(&nodes.path("bin"), "ssh", SSH);
@@ -58,7 +58,7 @@ impl Nodes {
         self.0.path().join(below)
     }
 
-    /// What a tool of a node prints.
+    /// The output of a tool of a node.
     fn tool(&self, node: &str, tool: &str, prints: &str) {
         let text = format!("#!/bin/sh\ncat <<'END'\n{prints}\nEND\n");
         script(&self.path("nodes").join(node), tool, &text);
@@ -249,11 +249,11 @@ fn a_node_that_cannot_be_asked_is_named_with_what_to_do() {
 
 #[test]
 fn ctrl_c_ends_it_as_interrupted() {
-    // As a terminal does: to everything in the group.
+    // As a terminal does: to every process in the group.
     end_as_interrupted("-INT", "-");
 }
 
-/// As a service manager does: to it alone, which must not wait for the nodes.
+/// As a service manager does: only to the verb, which must not wait for the nodes.
 #[test]
 fn a_signal_to_it_alone_ends_it_as_interrupted() {
     end_as_interrupted("-TERM", "");

@@ -1,7 +1,7 @@
-//! Verbs that start processes, and are ended while these run: nothing is left of them.
+//! Verbs that start processes and are ended while these run: no process is left.
 //!
-//! The programs that the verbs run are replaced by one that starts another, writes down
-//! both process numbers, and waits.
+//! The programs that the verbs run are replaced by one that starts another, records both
+//! process numbers, and waits.
 
 use std::{
     env, fs,
@@ -32,7 +32,7 @@ const VERBS: [(&str, &str); 13] = [
     ("wheel --rail-matrix", "python3"),
 ];
 
-/// Generous: what is waited for comes at once on a machine that has nothing else to do.
+/// A generous limit: on an idle machine every wait ends at once.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
@@ -51,7 +51,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// `lines` of shell are run by the program first.
+    /// The program runs these `lines` of shell first.
     fn start(verb: &'static str, program: &str, lines: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let stand_in = folder.path().join("bin").join(program);
@@ -94,7 +94,7 @@ impl Waiting {
         self.folder.path().join("pids")
     }
 
-    /// The program and what it started.
+    /// The program and the process that it started.
     fn pids(&self) -> Vec<String> {
         let text = fs::read_to_string(self.pids_file()).unwrap();
         text.split_whitespace().map(str::to_owned).collect()
@@ -107,8 +107,8 @@ impl Waiting {
         assert!(kill.unwrap().success(), "{}", self.verb);
     }
 
-    /// Waits for its end and for that of all it started. Gives the exit code, or the signal
-    /// below 0.
+    /// Waits for the end of the verb and of all processes that it started. Returns the
+    /// exit code, or the negated signal.
     fn end(mut self) -> i32 {
         let pids = self.pids();
         eventually(self.verb, || self.xtask.try_wait().unwrap().is_some());
@@ -120,7 +120,15 @@ impl Waiting {
     }
 }
 
-/// Whether a process runs; one that is dead and not yet waited for does not.
+impl Drop for Waiting {
+    /// A test that fails leaves nothing either.
+    fn drop(&mut self) {
+        let _ = self.xtask.kill();
+        let _ = self.xtask.wait();
+    }
+}
+
+/// Whether a process runs. A process that is dead and not yet reaped does not.
 fn runs(pid: &str) -> bool {
     let ps = Command::new("ps")
         .args(["-o", "state=", "-p", pid])
@@ -154,7 +162,7 @@ fn a_verb_that_is_terminated_ends_as_if_interrupted() {
     assert_eq!(waiting.end(), 130);
 }
 
-/// The program does not listen, and is not waited for the second time.
+/// The program ignores the signal, and the verb does not wait for it after the second.
 #[test]
 fn a_second_ctrl_c_ends_a_verb_and_leaves_nothing() {
     let waiting = Waiting::start("build", "cargo", "trap '' INT TERM");

@@ -1,5 +1,5 @@
-//! Emulated cables, and the command line that watches and breaks them, while programs
-//! run on them.
+//! Emulated cables, and the commands that watch and break them, while programs run on
+//! them.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -15,7 +15,7 @@ use clients::Client;
 use rail_matrix::Rig;
 use softrail::{Fabric, counters::Counters, up::End};
 
-/// Longer than anything here takes, wherever it runs.
+/// Longer than any step here takes on any machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
 fn xtask(arguments: &[&str]) -> Command {
@@ -24,7 +24,7 @@ fn xtask(arguments: &[&str]) -> Command {
     command
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 #[track_caller]
 fn until(what: &str, mut so: impl FnMut() -> bool) {
     let begun = Instant::now();
@@ -38,9 +38,9 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
 struct PingPong<'a>(&'a Fabric);
 
 impl PingPong<'_> {
-    /// Runs them until `look` has killed node b's; gives how they ended.
+    /// Runs them until `look` has killed node b's; returns how they ended.
     fn run(look: impl FnOnce(&PingPong<'_>)) -> Vec<(usize, End)> {
-        // Compiled before anybody waits for its messages.
+        // Compiled before the test waits for its messages.
         let client = Client::ping();
         let (_parent, fabric) = clients::fabric(&clients::rig());
         thread::scope(|scope| {
@@ -57,7 +57,7 @@ impl PingPong<'_> {
         })
     }
 
-    /// What node a has sent.
+    /// The number of messages that node a has sent.
     fn sent(&self) -> Counters {
         self.0.live().counters().swap_remove(0)
     }
@@ -80,7 +80,7 @@ impl PingPong<'_> {
         assert!(output.status.success(), "{arguments:?}: {said}");
     }
 
-    /// The state of a node's process, as `/proc` calls it.
+    /// The state of a node's process, as in `/proc`.
     fn state(&self, node: &str) -> char {
         let environment: Vec<_> = self.0.env(node).into_iter().collect();
         let has_all = |bytes: &[u8]| {
@@ -122,7 +122,7 @@ fn a_message_is_dropped() {
     });
 }
 
-/// Until the late message is there, its answer and so the next one are not sent.
+/// Until the late message has arrived, neither its answer nor the next message is sent.
 #[test]
 fn a_message_is_delayed() {
     PingPong::run(|pair| {
@@ -164,7 +164,7 @@ fn who_watches_is_told_again_and_again_until_the_fabric_is_gone() {
     assert_eq!(watch.wait().expect("it ends").code(), Some(0));
 }
 
-/// The program runs until it sees the fault.
+/// The program runs until it notices the fault.
 #[test]
 fn faults_of_a_rig_come_in_their_time_and_are_told() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,4 +1,4 @@
-//! `cargo xtask matrix` as its users meet it.
+//! `cargo xtask matrix` as a user types it.
 
 use std::{fs, path::PathBuf};
 
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 mod support;
 
-/// Two nodes of exo's, their two cables crossed.
+/// The state of two of exo's nodes with two crossed cables.
 const CROSSED: &str = r#"{
   "topology": {
     "nodes": ["12D3-a", "12D3-b"],
@@ -24,7 +24,7 @@ const CROSSED: &str = r#"{
   "nodeIdentities": {"12D3-a": {"friendlyName": "studio"}, "12D3-b": {"friendlyName": "mini"}}
 }"#;
 
-/// A folder of files, and an xtask that stands in it.
+/// A folder of files, and an xtask whose working directory it is.
 struct Place(TempDir);
 
 impl Place {
@@ -48,7 +48,7 @@ impl Place {
         command
     }
 
-    /// What it says on stdout and on stderr, when it ends with 0.
+    /// Its stdout and stderr, if it ends with 0.
     fn said(&self, args: &str) -> (String, String) {
         both(&self.matrix(args).assert().code(0))
     }
@@ -57,7 +57,7 @@ impl Place {
         serde_json::from_str(&self.said(args).0).unwrap()
     }
 
-    /// What it says on stderr when it refuses its flags or input, having given no data.
+    /// Its stderr, if it refuses its flags or input and prints no data.
     fn refusal(&self, args: &str) -> String {
         let (data, message) = both(&self.matrix(args).assert().code(2));
         assert_eq!(data, "", "stdout is for data");

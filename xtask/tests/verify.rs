@@ -53,7 +53,7 @@ fn mistakes_are_the_users_and_name_what_there_is() {
         let output = run(&words(flags));
         assert_eq!(
             output.status.code(),
-            Some(1),
+            Some(2),
             "{flags}: {}",
             stderr(&output)
         );
@@ -66,7 +66,7 @@ fn mistakes_are_the_users_and_name_what_there_is() {
     }
 }
 
-/// What the issue tracker of a user would hold: one line that shows the defect.
+/// The text of an issue of a user: one line that shows the defect.
 #[test]
 fn one_case_is_asked_for_and_its_verdict_read() {
     let case = "--mlx 0.31.2 --series stock,patched --op recv --backend ring --ranks 2 --wires 3 \
@@ -115,7 +115,7 @@ fn the_report_is_three_files() {
     assert_eq!(names, ["verify.html", "verify.json", "verify.md"]);
 }
 
-/// A patch of one pin is proved there, and it is said which pin lacks it.
+/// A patch of one pin is proved there, and a line reports the pin that lacks it.
 #[test]
 fn a_patch_of_one_of_two_pins_is_proved_and_reported() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -166,7 +166,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Ends a sweep while ranks are at work; gives what it printed.
+/// Ends a sweep while ranks run; returns its output.
 #[cfg(target_os = "linux")]
 fn end_with(signal: &str, flags: &str) -> Output {
     let mut sweep = verify(&words(flags))
@@ -175,7 +175,7 @@ fn end_with(signal: &str, flags: &str) -> Output {
         .spawn()
         .expect("xtask runs");
     let mut lines = BufReader::new(sweep.stderr.take().expect("piped")).lines();
-    // It says when the sweep begins; before that it may be compiling.
+    // It prints a line when the sweep begins; before that it may be compiling.
     let mut said = lines.by_ref().map_while(Result::ok);
     let begins = |line: String| {
         let line = line.trim_start();
@@ -188,7 +188,7 @@ fn end_with(signal: &str, flags: &str) -> Output {
         ranks = ranks_of(sweep.id());
         !ranks.is_empty()
     });
-    // Some cases are over when other ranks are at work.
+    // Some cases have ended and other ranks are running.
     eventually("no other rank was started", || {
         let now = ranks_of(sweep.id());
         !now.is_empty() && now.iter().all(|pid| !ranks.contains(pid))
@@ -250,7 +250,7 @@ fn a_killed_sweep_leaves_no_rank() {
     );
 }
 
-/// Ctrl-C is how a soak ends.
+/// Ctrl-C is the usual end of a soak.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_soak_of_two_variants_that_is_ended_in_the_first_has_passed() {

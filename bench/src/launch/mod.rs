@@ -1,9 +1,9 @@
-//! One process a rank: started together, watched, and never left behind.
+//! One process for each rank: started together, watched, and always ended.
 //!
-//! A rank that says nothing is not thereby hung: the ranks wait for each other, so one
-//! slow rank silences all, and a long prefill moves bytes for minutes without a word. What
-//! counts is the time since *any* rank said anything and *any* cable carried anything, in
-//! which the ranks had the processor ([`launch::Watchdog`]).
+//! A silent rank need not be hung: the ranks wait for each other, so one slow rank
+//! silences all, and a long prefill moves bytes for minutes without an event. The limit
+//! applies to the time since *any* rank reported anything and *any* cable carried
+//! anything, while the ranks had the processor ([`launch::Watchdog`]).
 
 mod transcript;
 
@@ -19,73 +19,73 @@ pub use transcript::{RunRecord, Token, Transcript};
 
 use crate::protocol::{Event, Job};
 
-/// The program that is a rank, and the environment it needs to start at all.
+/// The program of a rank, and the environment that it needs to start.
 #[derive(Debug, Clone)]
 pub struct RankProgram {
-    /// Takes `--job FILE`.
+    /// Its path. It takes `--job FILE`.
     pub path: PathBuf,
     /// Added to every rank's environment.
     pub env: Vec<(String, String)>,
 }
 
-/// What one rank is started with.
+/// The start parameters of one rank.
 #[derive(Debug, Clone)]
 pub struct RankStart {
-    /// What it is to do.
+    /// Its job.
     pub job: Job,
-    /// Its own environment, over the program's.
+    /// Its own environment variables, which override the program's.
     pub env: Vec<(String, String)>,
 }
 
-/// How long to wait.
+/// The time limits.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The longest that all ranks may be silent, while no byte moves, before they count as
     /// hung.
     pub silence: Duration,
-    /// What the others get to end by themselves once one rank failed.
+    /// How long the other ranks may take to end by themselves after one rank failed.
     pub grace: Duration,
 }
 
-/// How the ranks came to their end.
+/// How the ranks ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
-    /// Every rank did its job.
+    /// Every rank completed its job.
     Done,
-    /// Nothing was heard, and no byte moved, for so long.
+    /// No rank reported anything, and no byte moved, for this long.
     Hang {
-        /// The limit that passed.
+        /// The limit that was exceeded.
         silence: Duration,
     },
-    /// A rank died, or ended without having said why.
+    /// A rank died, or ended without reporting the reason.
     Crash {
         /// The first to do so.
         rank: usize,
-        /// In which way.
+        /// How it died.
         death: String,
-        /// The last lines it left on stderr.
+        /// Its last lines on stderr.
         stderr: Vec<String>,
     },
     /// A rank reported a failure.
     Error {
         /// The first to do so.
         rank: usize,
-        /// In its own words.
+        /// Its message.
         message: String,
     },
 }
 
-/// What came of a launch.
+/// The outcome of a launch.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// How it ended.
     pub ending: Ending,
-    /// What each rank said, by rank.
+    /// The events of each rank, by rank.
     pub transcripts: Vec<Transcript>,
 }
 
 impl Outcome {
-    /// Why it did not end well, in one line, or nothing.
+    /// Why it did not end well, in one line, or `None` if it did.
     pub fn detail(&self) -> Option<String> {
         match &self.ending {
             Ending::Done => None,
@@ -118,7 +118,7 @@ impl Outcome {
     }
 }
 
-/// A launch that came to nothing.
+/// Why a launch has no outcome.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LaunchError {
@@ -129,7 +129,7 @@ pub enum LaunchError {
         rank: usize,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: std::io::Error,
     },
@@ -141,24 +141,24 @@ pub enum LaunchError {
     Interrupted(#[from] Interrupted),
 }
 
-/// What the pipes of ranks that were ended get to be read to their end.
+/// How long to read the remaining output of ranks that were ended.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Processor time that a rank without peers may use in silence, in limits: nothing but its
-/// own work keeps it from speaking, and a long prompt is a long prefill.
+/// Processor time that a rank without peers may use in silence, as a multiple of the
+/// limit: only its own work keeps it from reporting, and a long prompt is a long prefill.
 const WORK_ALONE: u32 = 30;
 
-/// Lines of a rank's last words that a report has.
+/// The number of a rank's last lines that a report contains.
 const LAST_WORDS: usize = 8;
 
-/// Starts the ranks, listens until they end or hang, and ends what is left.
+/// Starts the ranks, listens until they end or hang, and ends the remaining ones.
 ///
-/// Whichever way this returns, no process it started is alive. `moved` counts the bytes
-/// that the job's cables have carried. `listen` hears every event as it comes.
+/// When this returns, no process it started is alive in any case. `moved` counts the
+/// bytes that the job's cables have carried. `listen` receives every event as it arrives.
 ///
 /// # Errors
-/// When a rank cannot be started or the caller asked to stop. What goes wrong
-/// in a rank is an [`Ending`].
+/// When a rank cannot be started or the caller asked to stop. A failure of a rank is an
+/// [`Ending`].
 pub fn launch(
     launcher: &Launcher,
     program: &RankProgram,
@@ -184,7 +184,7 @@ pub fn launch(
             Some(heard) => job.hear(heard, &mut listen),
             None => job.look(moved()),
         }
-        // Streams close a moment before the exits can be seen.
+        // Streams close a moment before the exits become visible.
         let over = job.ranks.silent() && job.deaths().iter().all(Option::is_some);
         if over || job.must_end() {
             job.end(&mut listen);
@@ -217,8 +217,8 @@ struct Running {
 struct Failure {
     rank: usize,
     since: Instant,
-    /// What the rank said of it. A rank that died may yet be heard: its last
-    /// words are still in the pipe.
+    /// The failure in the rank's words. A rank that died may still have lines in the
+    /// pipe: they are its last words.
     message: Option<String>,
 }
 
@@ -245,8 +245,8 @@ impl Running {
         self.ranks.deaths()
     }
 
-    /// Notes which ranks have exited. Looked at before each event is taken in,
-    /// so that a rank's death comes before the complaint of a peer about it.
+    /// Records which ranks have exited. Called before each event is processed, so that a
+    /// rank's death comes before a peer's error about it.
     fn reap(&mut self) {
         let deaths = self.deaths();
         let died = |death: &Option<Death>| death.is_some_and(|death| !death.is_success());
@@ -261,7 +261,7 @@ impl Running {
         }
     }
 
-    /// Nothing was heard: are the ranks that run hung?
+    /// No event arrived: checks whether the running ranks hang.
     fn look(&mut self, moved: u64) {
         let deaths = self.deaths();
         let Running {
@@ -280,7 +280,7 @@ impl Running {
             return;
         };
         let Ok(event) = Event::parse(&text) else {
-            // Printed by what the rank loads.
+            // Printed by a library that the rank loads.
             if !text.trim().is_empty() {
                 self.ranks.process(rank).remember(&text);
             }
@@ -310,7 +310,7 @@ impl Running {
         }
     }
 
-    /// Ends what still runs, and hears what was said until then.
+    /// Ends the ranks that still run, and receives their remaining events.
     fn end(&mut self, listen: &mut impl FnMut(usize, &Event)) {
         let deaths = self.deaths();
         for (death, transcript) in deaths.iter().zip(&mut self.transcripts) {
@@ -349,8 +349,8 @@ impl Running {
         }
     }
 
-    /// A rank that exited as if all were well before it was done. Its peers may
-    /// hang for that, so it goes before a hang.
+    /// A rank that exited with success before it was done. Its peers may hang because of
+    /// it, so it takes precedence over a hang.
     fn left_early(&mut self) -> Option<usize> {
         let left = |transcript: &Transcript| transcript.has_exited() && !transcript.done();
         self.transcripts.iter().position(left)

@@ -1,4 +1,4 @@
-//! What a rank has said so far.
+//! The events of a rank so far.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::protocol::{Event, Phase};
 /// A generated token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Token {
-    /// The token.
+    /// The token's id.
     pub id: u32,
     /// Nanoseconds since the run's start.
     pub ns: u64,
@@ -16,20 +16,20 @@ pub struct Token {
 /// One run of a rank.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunRecord {
-    /// In order of generation.
+    /// The tokens in order of generation.
     pub tokens: Vec<Token>,
-    /// Whether the rank said that the run ended.
+    /// Whether the rank reported the end of the run.
     pub ended: bool,
-    /// Whether it was a warm-up. Known once it ended.
+    /// Whether it was a warm-up. Known once it has ended.
     pub warmup: bool,
-    /// The least margin of any token, as in [`Event::Run`].
+    /// The smallest margin of any token, as in [`Event::Run`].
     pub min_margin: Option<f32>,
 }
 
-/// All that a rank said. Displayed, it tells where the rank stands.
+/// All events of a rank. Its `Display` describes the rank's current state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Transcript {
-    /// In order, warm-ups included.
+    /// The runs in order, warm-ups included.
     pub runs: Vec<RunRecord>,
     build: Option<String>,
     phase: Option<Phase>,
@@ -38,10 +38,10 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// Takes in an event.
+    /// Adds an event.
     ///
     /// # Errors
-    /// When the event cannot follow what was said before; tells why.
+    /// When the event cannot follow the earlier ones; the text gives the reason.
     pub(super) fn hear(&mut self, event: &Event) -> Result<(), String> {
         if self.build.is_none() && !matches!(event, Event::Loaded { .. } | Event::Error { .. }) {
             return Err("did not say first which build it has loaded".to_owned());
@@ -81,7 +81,7 @@ impl Transcript {
         Ok(())
     }
 
-    /// The record of a run in progress; begins the next one when it is its turn.
+    /// The record of a run in progress; begins the next one if it has this number.
     fn open_run(&mut self, run: usize) -> Result<&mut RunRecord, String> {
         let ended = self.runs.iter().filter(|record| record.ended).count();
         if run != ended {
@@ -93,7 +93,7 @@ impl Transcript {
         Ok(&mut self.runs[run])
     }
 
-    /// Notes that the process ended by itself.
+    /// Records that the process ended by itself.
     pub(super) fn exited(&mut self) {
         self.exited = true;
     }
@@ -103,12 +103,12 @@ impl Transcript {
         self.exited
     }
 
-    /// The key of the build that the rank has loaded, if it got so far.
+    /// The key of the build that the rank has loaded, if it has reported one.
     pub fn build(&self) -> Option<&str> {
         self.build.as_deref()
     }
 
-    /// Whether the rank said that it ends as it should.
+    /// Whether the rank reported that it ends normally.
     pub fn done(&self) -> bool {
         self.done
     }

@@ -1,4 +1,4 @@
-//! One row a cell.
+//! One row for each cell.
 
 use rail_matrix::{Backend, Frames};
 use serde::{Serialize, Serializer};

@@ -1,4 +1,4 @@
-//! Reports as files: whole, or not there.
+//! Reports as files, each complete or absent.
 
 use std::{
     fs::{self, Permissions},
@@ -15,8 +15,8 @@ impl Report {
     /// Writes `bench.md`, `bench.json` and `bench.csv` to a folder.
     ///
     /// # Errors
-    /// When the folder cannot be written. Each file is then either the old one or
-    /// the new one, and all are the old ones when the disk is full.
+    /// When the folder cannot be written. Each file is then either the old or the new
+    /// one. If the disk is full, all are the old ones.
     pub fn save(&self, dir: &Path) -> io::Result<()> {
         let files = [
             ("bench.md", self.markdown()),
@@ -29,7 +29,7 @@ impl Report {
             file.write_all(text.as_bytes())?;
             written.push((file, name));
         }
-        // A full disk has shown itself by now.
+        // A full disk has caused an error by now.
         for (file, name) in written {
             file.persist(dir.join(name))?;
         }
@@ -37,11 +37,11 @@ impl Report {
     }
 }
 
-/// Makes a folder for reports where it is missing and sees that a file can be made in
-/// it, so that a long run does not end in a mistake that could have been seen before.
+/// Creates a folder for reports if it is missing, and checks that a file can be created
+/// in it, so that an error that could be found early does not end a long run.
 ///
 /// # Errors
-/// When the folder cannot be made or written.
+/// When the folder cannot be created or written.
 pub fn check_folder(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     temporary(dir).map(drop)

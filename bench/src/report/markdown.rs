@@ -1,4 +1,4 @@
-//! The table for people, and what to know to read it.
+//! The table for people, with notes for reading it.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use softrail::counters::Counters;
 use super::{CellReport, Report};
 use crate::{meter::CableBytes, protocol::Strategy, stats::Summary, verdict::Verdict};
 
-/// What stands where there is no figure.
+/// Shown in place of a missing figure.
 const NONE: &str = "-";
 
-/// From here on columns hold figures.
+/// The columns from this one on contain figures.
 const FIRST_FIGURE: usize = 3;
 
 const COLUMNS: [&str; 13] = [
@@ -73,7 +73,7 @@ fn heading(report: &Report) -> String {
     .join("\n")
 }
 
-/// What the table lacks, and why.
+/// Missing parts of the table, and the reasons.
 fn stop(report: &Report) -> String {
     let why = match (report.interrupted, &report.error) {
         (true, _) => "**interrupted**".to_owned(),
@@ -84,7 +84,7 @@ fn stop(report: &Report) -> String {
     format!("{why}; {measured} of {all} cells were measured")
 }
 
-/// The cables, with their link when they are all alike.
+/// The cables, with their link if all are alike.
 fn cables(cables: &[Cable]) -> String {
     let count = cables.len();
     match cables {
@@ -162,7 +162,7 @@ fn figure(value: Option<f64>, decimals: usize) -> String {
     value.map_or(NONE.to_owned(), |value| format!("{value:.decimals$}"))
 }
 
-/// Each cable's bytes, and how far apart those of a pair of nodes are.
+/// The bytes of each cable, and how much those of a pair of nodes differ.
 fn megabytes(rig: &Rig, bytes: &CableBytes) -> String {
     if bytes.is_empty() {
         return NONE.to_owned();
@@ -178,11 +178,11 @@ fn megabytes(rig: &Rig, bytes: &CableBytes) -> String {
     }
 }
 
-/// How far the cables of a pair of nodes are apart, as a part of their mean, in
-/// the pair where they are farthest. Between pairs there is no telling: the
-/// strategy decides which nodes have anything to say to each other.
+/// The largest difference between the cables of a pair of nodes, as a fraction of their
+/// mean, over all pairs. Pairs are not compared with each other: the strategy decides how
+/// much two nodes send.
 fn pair_spread(rig: &Rig, bytes: &CableBytes) -> Option<f64> {
-    /// Next to nothing is spread by chance.
+    /// The distribution of a few bytes is random.
     const ENOUGH: f64 = 1e5;
 
     let mut pairs = BTreeMap::<_, Vec<f64>>::new();
@@ -217,13 +217,13 @@ fn failures(report: &Report) -> String {
     told.collect::<Vec<_>>().join("\n")
 }
 
-/// A text that may come from anywhere, as a line that ends no list.
+/// Arbitrary text as one line that does not end a list.
 fn one_line(text: &str) -> String {
     let lines: Vec<_> = text.lines().map(str::trim).collect();
     lines.join(" ")
 }
 
-/// What went astray on the cables, and what was on them when a cell failed.
+/// The lost messages, and the state of the cables when a cell failed.
 fn losses(report: &Report) -> String {
     let directions = report.cells.iter().flat_map(|cell| {
         let failed = cell.verdict != Verdict::Pass;
@@ -253,9 +253,9 @@ fn notes(report: &Report) -> String {
     )
 }
 
-/// Why more cables do not make every decode faster, and what was measured.
+/// Why more cables do not make every decode faster, with the measurements.
 fn decode_note(report: &Report) -> String {
-    /// `RingImpl::all_sum`'s limit for one wire, in bytes, up to MLX 0.32.0.
+    /// The limit of `RingImpl::all_sum` for one wire, in bytes, up to MLX 0.32.0.
     const ONE_WIRE: usize = 64 * 1024;
 
     let message = report.model.spec.message_bytes();

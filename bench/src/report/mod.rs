@@ -1,4 +1,4 @@
-//! What a run found, for people and for programs.
+//! The results of a run, for people and for programs.
 
 mod csv;
 mod files;
@@ -24,26 +24,26 @@ use crate::{
 /// The name and version of the JSON.
 pub const SCHEMA: &str = "mlx-rails/bench/2";
 
-/// What a run found.
+/// The results of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: &'static str,
     /// The MLX that ran.
     pub build: BuildInfo,
-    /// Over which cables.
+    /// The rig.
     pub rig: Rig,
-    /// The model that decoded.
+    /// The model.
     pub model: Preset,
     /// The reference, then every cell of the plan.
     pub cells: Vec<CellReport>,
-    /// What is amiss with the rig and stands in its way, such as a slow rail.
+    /// Known problems of the rig that affect the results, such as a slow rail.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Whether the caller stopped the run before its last cell.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
-    /// What else stopped the run before its last cell.
+    /// Any other reason why the run stopped before its last cell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -59,20 +59,19 @@ pub struct BuildInfo {
     pub tree: String,
     /// Git tree id of the source as built.
     pub patched_tree: String,
-    /// The build's key in the store. Every rank names the key of what it has
-    /// loaded, and it must be this one.
+    /// The build's key in the store. Every rank reports the key of the build that it has
+    /// loaded, which must be this one.
     pub key: String,
-    /// The build's own account of what it was made from, as its `manifest.json`
-    /// has it; null when there is none.
+    /// The inputs of the build, as in its `manifest.json`; null if there is none.
     pub manifest: serde_json::Value,
 }
 
-/// What one cell did.
+/// The result of one cell.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CellReport {
-    /// How the model was spread.
+    /// The parallel strategy.
     pub strategy: Strategy,
-    /// How the ranks were connected; `none` for the reference.
+    /// The connection of the ranks; `none` for the reference.
     #[serde(serialize_with = "backend_or_none")]
     pub backend: Option<Backend>,
     /// Cables of each joined pair of nodes.
@@ -83,39 +82,38 @@ pub struct CellReport {
     pub prompt_tokens: usize,
     /// Tokens generated in a run.
     pub generation_tokens: usize,
-    /// What became of it.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Whether it ended with every token of every run on every rank equal to
-    /// the reference's.
+    /// Whether the cell ended and every token of every run on every rank equals the
+    /// reference's.
     pub tokens_match: bool,
-    /// Milliseconds to the first token. None where a run is missing, like the
-    /// other figures.
+    /// Milliseconds to the first token. None if a run is missing, like the other figures.
     pub ttft_ms: Option<Summary>,
     /// Prompt tokens over the time to the first token, a second.
     pub prompt_tps: Option<Summary>,
-    /// Tokens after the first over the time they took, a second. None where
-    /// only one token was asked for.
+    /// Tokens after the first over the time they took, a second. None if only one token
+    /// was requested.
     pub generation_tps: Option<Summary>,
     /// Milliseconds between tokens, over all measured runs.
     pub itl_ms: Option<Percentiles>,
-    /// The least margin of any token on any rank, as in
-    /// [`Event::Run`](crate::protocol::Event::Run), for a cell that ended. None
-    /// where it is not a number.
+    /// The smallest margin of any token on any rank, as in
+    /// [`Event::Run`](crate::protocol::Event::Run), for a cell that ended. None if it is
+    /// NaN.
     pub min_margin: Option<f32>,
-    /// Bytes that each cable carried in the prefill of the measured runs, both
-    /// directions. Empty where there is no cable to count or no measured run.
+    /// Bytes that each cable carried in the prefill of the measured runs, in both
+    /// directions. Empty if there is no cable to count or no measured run.
     pub cable_bytes: CableBytes,
-    /// The same of decode. Its messages are small and need not use every cable.
+    /// The same for decode. Its messages are small and need not use every cable.
     pub decode_cable_bytes: CableBytes,
-    /// What each direction of each cable did from when it was plugged in to when the
-    /// ranks had ended, warm-up included. Empty where there is no cable to count.
+    /// The counters of each direction of each cable from its connection to the end of the
+    /// ranks, warm-up included. Empty if there is no cable to count.
     pub directions: Vec<Counters>,
-    /// Why, when the verdict is not pass.
+    /// The reason, if the verdict is not pass.
     pub detail: Option<String>,
 }
 
 impl CellReport {
-    /// A judged cell, with nothing measured of it yet.
+    /// A judged cell without measurements yet.
     pub(crate) fn new(cell: Cell, settings: &Settings, judgement: Judgement) -> Self {
         let Judgement { verdict, detail } = judgement;
         Self {
@@ -144,8 +142,8 @@ impl CellReport {
         self.decode_cable_bytes = carried.decode;
     }
 
-    /// Takes the times from the measured runs of rank 0, and the margin from all
-    /// runs of all ranks. They must be whole.
+    /// Takes the times from the measured runs of rank 0, and the margin from all runs of
+    /// all ranks. The runs must be complete.
     pub(crate) fn set_measured(&mut self, ranks: &[Transcript]) {
         let runs = ranks.iter().flat_map(|rank| &rank.runs);
         self.min_margin = least_margin_of(runs).filter(|margin| !margin.is_nan());
@@ -176,7 +174,7 @@ impl CellReport {
         self.itl_ms = Percentiles::of(&intervals);
     }
 
-    /// The cell it is about.
+    /// The cell of this result.
     pub fn cell(&self) -> Cell {
         Cell {
             strategy: self.strategy,
@@ -198,7 +196,7 @@ impl Report {
         self.cells.iter().any(failed)
     }
 
-    /// How many cells were measured, the reference included.
+    /// The number of cells that were measured, the reference included.
     pub fn measured(&self) -> usize {
         let measured = |cell: &&CellReport| cell.verdict != Verdict::NotRun;
         self.cells.iter().filter(measured).count()
@@ -209,7 +207,7 @@ impl Report {
         markdown::render(self)
     }
 
-    /// A row a cell, medians only.
+    /// A row for each cell, medians only.
     pub fn csv(&self) -> String {
         csv::render(self)
     }
@@ -221,9 +219,8 @@ impl Report {
         json
     }
 
-    /// What a cell gains over its baseline by a figure where more is better.
-    /// None for the reference, where either did not pass, and where a figure is
-    /// missing.
+    /// The gain of a cell over its baseline in a figure where more is better. None for
+    /// the reference, if either did not pass, and if a figure is missing.
     fn gain(&self, cell: &CellReport, figure: impl Fn(&CellReport) -> Option<f64>) -> Option<f64> {
         cell.backend?;
         let baseline = cell.cell().baseline();
@@ -233,7 +230,7 @@ impl Report {
     }
 }
 
-/// What stands for the backend of the reference in JSON and CSV.
+/// The name in place of a backend for the reference in JSON and CSV.
 const NO_BACKEND: &str = "none";
 
 fn backend_or_none<S: Serializer>(

@@ -1,9 +1,9 @@
-//! Stands in for a rank: says what a rank says, with made-up tokens and times,
-//! and fails on demand.
+//! Stands in for a rank: reports a rank's events, with made-up tokens and times, and
+//! fails on demand.
 //!
-//! `FAKE_RANK` holds rules, `CELL[@RANK]=BEHAVIOUR` separated by `;`, where CELL
-//! is as `rail_bench::sweep::Cell` displays it. Without a rule a rank passes.
-//! `FAKE_RANK_PIDS` names a folder to leave the process number in.
+//! `FAKE_RANK` contains rules, `CELL[@RANK]=BEHAVIOUR` separated by `;`, where CELL is as
+//! `rail_bench::sweep::Cell` displays it. Without a rule a rank passes. `FAKE_RANK_PIDS`
+//! names a folder for the process numbers.
 
 use std::{env, fs, io, process, thread, time::Duration};
 
@@ -208,7 +208,7 @@ fn behaviour(cell: Cell, rank: usize) -> Option<String> {
         .map(|(_, behaviour)| behaviour.to_owned())
 }
 
-/// What jaccl would trip over.
+/// The variables that would change jaccl's behaviour.
 fn check_environment(job: &Job, cell: Cell) -> Result<(), String> {
     let is = |name: &str| env::var(name).ok();
     if let Some(left_over) = is("JACCL_RING") {

@@ -1,4 +1,4 @@
-//! What the tests share: the fake rank, cables that are none, and proof that
+//! Shared parts of the tests: the fake rank, cables without substance, and checks that
 //! nothing is left behind.
 #![allow(dead_code, reason = "each test program uses its part")]
 
@@ -16,14 +16,14 @@ use rustix::process::{Pid, test_kill_process};
 use softrail::counters::Counters;
 use tempfile::TempDir;
 
-/// For cells that are to end: far longer than any step of a fake rank on a busy
+/// For cells that are expected to end: far longer than any step of a fake rank on a busy
 /// machine.
 pub const PATIENT: Limits = Limits {
     silence: Duration::from_secs(120),
     grace: Duration::from_millis(300),
 };
 
-/// For cells that are to hang.
+/// For cells that are expected to hang.
 pub const HASTY: Limits = Limits {
     silence: Duration::from_secs(4),
     ..PATIENT
@@ -49,7 +49,7 @@ pub const LIMITS: Limits = Limits {
     grace: Duration::from_millis(300),
 };
 
-/// The fake rank with its rules, and the processes that it was.
+/// The fake rank with its rules, and its processes.
 pub struct FakeRank {
     rules: String,
     pids: TempDir,
@@ -98,8 +98,8 @@ impl FakeRank {
     }
 }
 
-/// Cables that are not there. Every look at their counters finds a little more carried,
-/// and a message that nobody has taken.
+/// Cables that do not exist. Every look at their counters finds a few more bytes carried,
+/// and a message that no receiver has taken.
 pub struct PretendCables;
 
 impl Cabling for PretendCables {

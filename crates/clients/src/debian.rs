@@ -1,9 +1,9 @@
-//! Programs that use verbs and that nobody here wrote: rdma-core's examples and
-//! perftest, as Debian builds them.
+//! Verbs programs of other projects: rdma-core's examples and perftest, as Debian builds
+//! them.
 //!
-//! Where the system has them they are used from there. Else apt downloads the
-//! packages, checks them as it checks whatever it installs, and they are unpacked below
-//! the target folder: nothing is installed, so it takes no rights.
+//! If the system has them they are used from there. Otherwise apt downloads the packages
+//! and verifies them as usual, and they are unpacked below the target folder. Nothing is
+//! installed, so no privileges are needed.
 
 use std::{
     env,
@@ -15,7 +15,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-/// The packages with the programs and with what they are linked to.
+/// The packages with the programs and with the libraries they are linked to.
 const PACKAGES: [&str; 7] = [
     "ibverbs-utils",
     "perftest",
@@ -26,10 +26,10 @@ const PACKAGES: [&str; 7] = [
     "librdmacm1",
 ];
 
-/// A program of each package that has some, to see whether they are there.
+/// One program of each package with programs, to check whether they are present.
 const WITNESSES: [&str; 2] = ["ibv_rc_pingpong", "ib_send_bw"];
 
-/// Where Debian's packages put programs and libraries.
+/// The folders for programs and libraries in Debian's packages.
 const PROGRAMS: &str = "usr/bin";
 const LIBRARIES: [&str; 2] = ["usr/lib", "lib"];
 
@@ -40,11 +40,11 @@ pub struct Debian {
     libraries: Vec<PathBuf>,
 }
 
-/// Debian's programs, downloaded first when neither the system nor this checkout has them.
-/// Looked for once a process.
+/// Debian's programs, downloaded first if neither the system nor this checkout has them.
+/// Looked for once in each process.
 ///
 /// # Errors
-/// Why they are not to be had here.
+/// The reason why they are not available.
 pub fn debian() -> Result<&'static Debian, &'static str> {
     static DEBIAN: OnceLock<Result<Debian, String>> = OnceLock::new();
     let found = DEBIAN.get_or_init(Debian::find);
@@ -70,7 +70,7 @@ impl Debian {
         let parent = folder.parent().unwrap_or(Path::new("."));
         let io = |error: std::io::Error| format!("{}: {error}", folder.display());
         fs::create_dir_all(parent).map_err(io)?;
-        // Other test programs want the same.
+        // Other test programs may download them at the same time.
         let lock = File::create(folder.with_extension("lock")).map_err(io)?;
         lock.lock().map_err(io)?;
         if let Some(unpacked) = Debian::unpacked(&folder) {
@@ -86,7 +86,7 @@ impl Debian {
         Debian::unpacked(&folder).ok_or_else(|| "the packages of apt lack them".to_owned())
     }
 
-    /// Those of the system.
+    /// The programs of the system.
     fn installed() -> Option<Self> {
         let path = env::var_os("PATH")?;
         let programs = env::split_paths(&path).find(|folder| has_all(folder))?;
@@ -96,7 +96,7 @@ impl Debian {
         })
     }
 
-    /// Those unpacked below `root`.
+    /// The programs unpacked below `root`.
     fn unpacked(root: &Path) -> Option<Self> {
         let programs = root.join(PROGRAMS);
         has_all(&programs).then(|| Debian {
@@ -110,7 +110,8 @@ impl Debian {
     }
 }
 
-/// Where they are unpacked. Another release of the system has other packages.
+/// The folder in which they are unpacked. Another release of the system has other
+/// packages.
 fn folder() -> PathBuf {
     let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let inputs = format!("{system}{}{}", env::consts::ARCH, PACKAGES.join(" "));
@@ -140,14 +141,14 @@ fn download(scratch: &Path, made: &Path) -> Result<(), String> {
     fs::create_dir_all(&debs).map_err(|error| error.to_string())?;
     let download = || {
         let mut apt = Command::new("apt-get");
-        // Root would have apt give the download to a user who may not write here.
+        // As root, apt would hand the download to a user who may not write here.
         apt.args(["--quiet", "-o", "APT::Sandbox::User=root", "download"])
             .args(PACKAGES)
             .current_dir(&debs);
         run(&mut apt)
     };
     download().or_else(|_| {
-        // A fresh system, such as a container, has no lists of packages yet.
+        // A fresh system, such as a container, has no package lists yet.
         run(Command::new("apt-get").args(["--quiet", "update"]))?;
         download()
     })?;
@@ -158,7 +159,7 @@ fn download(scratch: &Path, made: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs a program; what it says is for its failure alone.
+/// Runs a program. Its output is used only for the error if it fails.
 fn run(command: &mut Command) -> Result<(), String> {
     let program = command.get_program().to_string_lossy().into_owned();
     match command.output() {

@@ -1,9 +1,10 @@
-//! Programs that use verbs, run on the nodes of a fabric: what tests of emulated cables
-//! have in common.
+//! Verbs programs, run on the nodes of a fabric: the common part of tests of emulated
+//! cables.
 //!
-//! [`Client::ping`] is our own `rails-ping`, over the crate `ibverbs`; every test can have
-//! it. [`Client::debian`] is a program of Debian's packages, where the system has them or
-//! apt can download them; a test that wants one passes without it, and says so.
+//! [`Client::ping`] is this project's `rails-ping`, which uses the crate `ibverbs`; every
+//! test can use it. [`Client::debian`] is a program of Debian's packages, if the system
+//! has them or apt can download them; without it a test passes and prints that something
+//! was left out.
 
 #![forbid(unsafe_code)]
 
@@ -26,7 +27,7 @@ use toolchain::Toolchain;
 
 pub use debian::{Debian, debian};
 
-/// Has node 1 wait until node 0 listens on this run's port, as `/proc/net/tcp` shows.
+/// Makes node 1 wait until node 0 listens on this run's port, as `/proc/net/tcp` shows.
 const MEET: &str = r#"
 port=${RIG_COORDINATOR#*:}
 if [ $RIG_RANK = 0 ]; then host=; else
@@ -36,7 +37,7 @@ if [ $RIG_RANK = 0 ]; then host=; else
 fi
 "#;
 
-/// A program, and where the libraries are that it needs.
+/// A program, and the folders of the libraries it needs.
 #[derive(Debug, Clone)]
 pub struct Client {
     program: PathBuf,
@@ -46,10 +47,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// `rails-ping`, compiled first when it is not.
+    /// `rails-ping`, compiled first if necessary.
     ///
     /// # Panics
-    /// When it does not compile.
+    /// If it does not compile.
     pub fn ping() -> Self {
         static PING: OnceLock<PathBuf> = OnceLock::new();
         let program = PING.get_or_init(|| {
@@ -64,11 +65,12 @@ impl Client {
         }
     }
 
-    /// A program of Debian's packages, such as `ibv_devinfo` or `ib_send_bw`. Where there
-    /// is none, standard error says that something was left out, and why.
+    /// A program of Debian's packages, such as `ibv_devinfo` or `ib_send_bw`. If it is
+    /// not available, standard error reports that something was left out, and why.
     pub fn debian(name: &str) -> Option<Self> {
         let debian = debian().inspect_err(|why| {
-            // Not by the macro, whose text is shown for tests that fail.
+            // Not with the macro, whose output is captured and shown only for tests that
+            // fail.
             let _ = writeln!(io::stderr(), "left out: {name}: {why}");
         });
         let debian = debian.ok()?;
@@ -80,7 +82,7 @@ impl Client {
     }
 }
 
-/// What came of a program.
+/// The result of a program.
 pub struct Ran {
     /// How each node's process ended.
     pub ends: Vec<(usize, End)>,
@@ -88,7 +90,7 @@ pub struct Ran {
     pub said: [String; 2],
 }
 
-/// The embedded rig, whose cables are fast here.
+/// The embedded rig with fast cables.
 pub fn rig() -> Rig {
     let mut rig = Rig::embedded();
     for cable in &mut rig.cables {
@@ -100,21 +102,22 @@ pub fn rig() -> Rig {
     rig
 }
 
-/// A fabric, there as long as the folder.
+/// A fabric that lives in the folder.
 ///
 /// # Panics
-/// When there is no room for it.
+/// If there is no room for it.
 pub fn fabric(rig: &Rig) -> (tempfile::TempDir, Fabric) {
     let parent = tempfile::tempdir().expect("a folder");
     let fabric = Fabric::create(parent.path(), rig).expect("a fabric");
     (parent, fabric)
 }
 
-/// Runs a client on these nodes, node 0 among them, for so long at most. In the arguments of
-/// one of Debian's, `$port` and `$host` are where node 0 listens.
+/// Runs a client on these nodes, which include node 0, for at most this long. In the
+/// arguments of one of Debian's programs, `$port` and `$host` are the address at which
+/// node 0 listens.
 ///
 /// # Panics
-/// When it does not start.
+/// If it does not start.
 pub fn run(
     fabric: &Fabric,
     nodes: &[usize],
@@ -125,10 +128,10 @@ pub fn run(
     run_as(fabric, ["a", "b"], nodes, client, arguments, limit)
 }
 
-/// The same, where the processes are given these names for their nodes.
+/// The same, with these names given to the processes for their nodes.
 ///
 /// # Panics
-/// When it does not start.
+/// If it does not start.
 pub fn run_as(
     fabric: &Fabric,
     names: [&str; 2],

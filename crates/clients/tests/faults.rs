@@ -1,4 +1,4 @@
-//! Faults that come while two processes exchange messages.
+//! Faults that begin while two processes exchange messages.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -17,7 +17,7 @@ use softrail::{
 /// Longer than any program here takes that ends by itself.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// More rounds than any run here has time for.
+/// More rounds than any run here can complete.
 const FOR_EVER: u32 = 1_000_000_000;
 
 fn ping_pong(fabric: &Fabric, transport: &str, rounds: u32, limit: Duration) -> clients::Ran {
@@ -28,14 +28,14 @@ fn ping_pong(fabric: &Fabric, transport: &str, rounds: u32, limit: Duration) -> 
     clients::run(fabric, &[0, 1], &Client::ping(), &arguments, limit)
 }
 
-/// A fabric whose client is compiled, so that waiting for its messages is no waiting for
-/// the compiler.
+/// A fabric whose client is already compiled, so that a wait for its messages is not a
+/// wait for the compiler.
 fn fabric(rig: &Rig) -> (tempfile::TempDir, Fabric) {
     Client::ping();
     clients::fabric(rig)
 }
 
-/// A run that must end well.
+/// A run that must succeed.
 #[track_caller]
 fn is_well(fabric: &Fabric) {
     let ran = ping_pong(fabric, "uc", 50, LIMIT);
@@ -54,7 +54,7 @@ fn messages(live: &Live) -> u64 {
     live.counters().iter().map(|it| it.messages).sum()
 }
 
-/// Waits until so many more messages have been put on the cables.
+/// Waits until this many more messages have been put on the cables.
 fn await_messages(live: &Live, more: u64) {
     let (before, given_up) = (messages(live), Instant::now() + LIMIT);
     while messages(live) < before + more {
@@ -63,7 +63,8 @@ fn await_messages(live: &Live, more: u64) {
     }
 }
 
-/// Waits until no message was put on the cables for a while; says how many ever were.
+/// Waits until no message was put on the cables for a while; returns the number of all
+/// messages until then.
 fn rest(live: &Live) -> u64 {
     let given_up = Instant::now() + LIMIT;
     loop {
@@ -83,7 +84,8 @@ fn on_node_b(kind: NodeFault) -> Defect {
     }
 }
 
-/// The field's survivors spin without end, and so does this one until it is ended.
+/// In the field the surviving processes spin without end, and so does this one until it
+/// is ended.
 #[test]
 fn who_is_killed_leaves_the_other_waiting_and_the_next_run_clean() {
     let (_parent, fabric) = fabric(&clients::rig());
@@ -107,8 +109,8 @@ fn who_is_frozen_stops_all_until_it_goes_on() {
             let (live, freeze) = (fabric.live(), on_node_b(NodeFault::Freeze));
             await_messages(live, 100);
             live.apply(&freeze, true).expect("it is connected");
-            // Of a ping-pong whose one end is stopped, the other sends at most the
-            // answer to what was on its way.
+            // When one end of a ping-pong is stopped, the other sends at most the answer
+            // to the message in flight.
             let before = rest(live);
             thread::sleep(Duration::from_millis(50));
             let sent = messages(live) - before;
@@ -121,8 +123,8 @@ fn who_is_frozen_stops_all_until_it_goes_on() {
     assert_eq!(ran.ends, [(0, End::Code(0)), (1, End::Code(0))]);
 }
 
-/// Longer than what a process holds of a cable is left to it, again and again, so that it
-/// is stopped at another place in the middle of its frames each time.
+/// Freezes the process for longer than a lease lasts, several times, so that it is caught
+/// at different points while it places frames.
 #[test]
 fn who_goes_on_after_a_long_time_has_lost_nothing() {
     let (_parent, fabric) = fabric(&clients::rig());

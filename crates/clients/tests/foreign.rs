@@ -1,5 +1,5 @@
-//! Programs that nobody here wrote, unmodified, as two processes on the two ends of a
-//! cable. Where they are not to be had, each test says so and passes.
+//! Programs of other projects, unmodified, as two processes on the two ends of a cable.
+//! If they are not available, each test reports that and passes.
 #![cfg(target_os = "linux")]
 
 use std::time::Duration;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use clients::Client;
 use softrail::up::End;
 
-/// Longer than any of them takes where others compile meanwhile.
+/// Longer than any of them takes while other processes compile.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What came of a program.
+/// The result of a program.
 struct Ran {
     /// What each node wrote.
     said: [String; 2],
@@ -18,8 +18,8 @@ struct Ran {
     bytes: Vec<u64>,
 }
 
-/// Runs a program, if it is to be had, on these nodes, node 0 among them; it must end
-/// well, and the loader must have nothing to say.
+/// Runs a program, if it is available, on these nodes, which include node 0. It must
+/// succeed, and the loader must print nothing.
 #[track_caller]
 fn run(nodes: &[usize], program: &str, arguments: &str) -> Option<Ran> {
     let client = Client::debian(program)?;
@@ -48,7 +48,7 @@ fn pair(program: &str, arguments: &str) -> Option<Ran> {
     run(&[0, 1], program, &arguments)
 }
 
-/// 50 round trips of 4096 bytes, whose ends are printed by both.
+/// 50 round trips of 4096 bytes; both processes print their results.
 #[track_caller]
 fn ping_pong(program: &str, arguments: &str) {
     let Some(ran) = pair(program, &format!("-g 1 -n 50 -c {arguments}")) else {
@@ -60,8 +60,8 @@ fn ping_pong(program: &str, arguments: &str) {
     assert_eq!(ran.bytes, [0, 2 * 50 * 4096, 0]);
 }
 
-/// perftest's own checks end in its exit code; that it moved what it says it did, and
-/// over this cable, is read from the cable.
+/// perftest's own checks show in its exit code. The counters of the cable show that it
+/// moved as much as it reports, over this cable.
 #[track_caller]
 fn perftest(program: &str, arguments: &str, bytes: u64) {
     let Some(ran) = pair(program, &format!("-x 1 -F {arguments}")) else {
@@ -124,7 +124,7 @@ fn ibv_uc_pingpong_with_events() {
     ping_pong("ibv_uc_pingpong", "-e");
 }
 
-/// Messages that arrive while those who wait for them sleep, frame by frame.
+/// Messages that arrive while their receivers sleep, frame by frame.
 #[test]
 fn ibv_uc_pingpong_with_events_and_long_messages() {
     let Some(ran) = pair("ibv_uc_pingpong", "-g 1 -n 50 -s 1000000 -e") else {

@@ -8,10 +8,10 @@ use rail_matrix::{CableFault, Defect, Fault, Rig, Span};
 use serde_json::Value;
 use softrail::up::End;
 
-/// Longer than any of them takes where others compile meanwhile.
+/// Longer than any of them takes while other processes compile.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Runs it on both nodes; gives what came of it, and what each cable carried.
+/// Runs it on both nodes. Returns its result, and what each cable carried.
 fn ping(rig: &Rig, arguments: &str) -> (Ran, Vec<u64>) {
     let (_parent, fabric) = clients::fabric(rig);
     let ran = clients::run(&fabric, &[0, 1], &Client::ping(), arguments, LIMIT);
@@ -24,7 +24,7 @@ fn is_well(ran: &Ran) {
     assert_eq!(ran.ends, well, "{}\n{}", said[0], said[1]);
 }
 
-/// What a number of a row is.
+/// The named number of a row.
 fn number(row: &Value, pointer: &str) -> f64 {
     let it = row.pointer(pointer).and_then(Value::as_f64);
     it.unwrap_or_else(|| panic!("no {pointer} in {row}"))
@@ -36,7 +36,7 @@ fn latency_over_both_kinds_of_connections_goes_over_the_cable_that_was_named() {
                      --format json";
     let (ran, bytes) = ping(&clients::rig(), arguments);
     is_well(&ran);
-    // Rank 0 answers, and leaves the printing to the other.
+    // Rank 0 answers, and the other rank prints.
     assert_eq!(ran.said[0], "");
     let report: Value = serde_json::from_str(&ran.said[1]).expect("JSON");
     assert_eq!(report["schema"], "mlx-rails/ping/1");
@@ -66,7 +66,8 @@ fn bandwidth_is_at_most_the_cables_and_every_byte_arrives() {
         let rate = number(row, "/bytes_per_second");
         assert!(rate > 0.0 && rate < 200e6, "{row}");
     }
-    // And an acknowledgement of 8 bytes for every 16 messages, the warm-up and the end.
+    // Plus an acknowledgement of 8 bytes for every 16 messages, for the warm-up and for
+    // the end.
     let acknowledgements = bytes[2] - 2 * 120 * 65536;
     assert_eq!((bytes[0], bytes[1], acknowledgements), (0, 0, 2 * 9 * 8));
 }

@@ -1,10 +1,10 @@
-//! Generates the bindings that are committed.
+//! Generates the committed bindings.
 //!
 //! `cargo test -p codegen` generates each file again and compares it with the one in the
-//! checkout. Where they differ it writes the new one and fails, so that running the test
-//! is also how a file is brought up to date (rust-analyzer's pattern).
+//! checkout. If they differ it writes the new file and fails, so running the test also
+//! updates the files (rust-analyzer's pattern).
 //!
-//! It takes libclang and the verbs header, both from the toolchain's store, which is why
+//! It uses libclang and the verbs header, both from the toolchain's store, which is why
 //! no other crate generates these for itself.
 
 #![forbid(unsafe_code)]
@@ -14,7 +14,7 @@ use std::{fs, path::Path};
 use bindgen::{Builder, Formatter};
 use toolchain::build_script::Verbs;
 
-/// What the provider fills in, reads or answers with.
+/// The types that the provider fills in, reads or returns.
 const VERBS_TYPES: &[&str] = &[
     "ibv_context",
     "verbs_context",
@@ -52,12 +52,11 @@ const VERBS_TYPES: &[&str] = &[
 
 /// The types of `infiniband/verbs.h`, for `softrail-provider`.
 ///
-/// The types of the C library in them are those of the crate `libc`: they are what
-/// differs between systems and processors. The rest is fixed by the C ABI of 64-bit
-/// systems.
+/// Types of the C library in them are those of the crate `libc`, because they differ
+/// between systems and processors. The rest is fixed by the C ABI of 64-bit systems.
 ///
 /// # Errors
-/// What libclang says of the header.
+/// The errors of libclang for the header.
 pub fn verbs(verbs: &Verbs) -> Result<String, bindgen::BindgenError> {
     let header = verbs.include.join("infiniband/verbs.h");
     let builder = VERBS_TYPES
@@ -73,11 +72,11 @@ pub fn verbs(verbs: &Verbs) -> Result<String, bindgen::BindgenError> {
     Ok(bindings.to_string())
 }
 
-/// The functions of `jaccl_shim.h` as one table that is filled when a library is opened,
-/// for `jaccl`.
+/// The functions of `jaccl_shim.h` as one table, filled when a library is opened, for
+/// `jaccl`.
 ///
 /// # Errors
-/// What libclang says of the header.
+/// The errors of libclang for the header.
 pub fn jaccl_shim(verbs: &Verbs, header: &Path) -> Result<String, bindgen::BindgenError> {
     let bindings = builder(verbs)
         .header(header.display().to_string())
@@ -98,14 +97,15 @@ fn builder(verbs: &Verbs) -> Builder {
         .layout_tests(false)
         .disable_header_comment()
         .raw_line("// Generated: `cargo test -p codegen` writes this file anew.")
-        // A release of rustfmt would change the file; this formatter is in Cargo.lock.
+        // Another release of rustfmt would change the file; the version of this formatter
+        // is in Cargo.lock.
         .formatter(Formatter::Prettyplease)
 }
 
-/// Compares a file of the checkout with what it should be, and mends it.
+/// Compares a file of the checkout with the generated content, and updates it.
 ///
 /// # Errors
-/// When it was not so, or cannot be written.
+/// If it differed, or cannot be written.
 pub fn ensure(file: &Path, expected: &str) -> Result<(), String> {
     if fs::read_to_string(file).is_ok_and(|is| is == expected) {
         return Ok(());

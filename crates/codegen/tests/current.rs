@@ -1,11 +1,11 @@
-//! The committed bindings are what the headers give today.
+//! The committed bindings equal those generated from the current headers.
 #![allow(unsafe_code)]
 
 use std::{env, path::Path, sync::OnceLock};
 
 use toolchain::build_script::{self, Verbs};
 
-/// The header and libclang, both fetched first when the store does not have them.
+/// The header and libclang, both fetched first if the store does not have them.
 fn inputs() -> &'static Verbs {
     static INPUTS: OnceLock<Verbs> = OnceLock::new();
     INPUTS.get_or_init(|| {

@@ -69,7 +69,7 @@ impl Dtype {
         Dtype::Complex64,
     ];
 
-    /// As it is written everywhere: `u8`, `bf16`, `c64`.
+    /// The type's usual short name: `u8`, `bf16`, `c64`.
     pub const fn name(self) -> &'static str {
         match self {
             Dtype::Bool => "bool",
@@ -89,7 +89,7 @@ impl Dtype {
         }
     }
 
-    /// Bytes an element takes.
+    /// Bytes per element.
     pub const fn size(self) -> usize {
         match self {
             Dtype::Bool | Dtype::Int8 | Dtype::UInt8 => 1,
@@ -99,7 +99,7 @@ impl Dtype {
         }
     }
 
-    /// What the address of an element must be a multiple of.
+    /// The alignment of an element's address, in bytes.
     pub const fn align(self) -> usize {
         match self {
             Dtype::Complex64 => Dtype::Float32.size(),

@@ -1,13 +1,13 @@
 use std::path::PathBuf;
 
-/// What can go wrong in loading or driving jaccl.
+/// The errors of loading or driving jaccl.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The shared library cannot be opened.
     #[error("cannot open the jaccl build {}", path.display())]
     Open {
-        /// Where it should be.
+        /// The path that was tried.
         path: PathBuf,
         /// The loader's reason.
         #[source]
@@ -22,10 +22,10 @@ pub enum Error {
         #[source]
         source: libloading::Error,
     },
-    /// jaccl refused, in its own words.
+    /// jaccl refused, with its message.
     #[error("{0}")]
     Jaccl(String),
-    /// A string for jaccl holds a NUL.
+    /// A string for jaccl contains a NUL.
     #[error("the {what} '{value}' contains a NUL character, which jaccl cannot be given")]
     Nul {
         /// `coordinator` or `device file`.
@@ -33,16 +33,16 @@ pub enum Error {
         /// The string.
         value: String,
     },
-    /// The output has another length than the operation gives.
+    /// The output does not have the length that the operation produces.
     #[error("{operation} of {input} bytes gives {expected}, but the output has {output}")]
     Length {
         /// The operation.
         operation: &'static str,
-        /// Bytes put in.
+        /// Bytes of input.
         input: usize,
-        /// Bytes that come out.
+        /// Bytes that the operation produces.
         expected: usize,
-        /// Bytes there is room for.
+        /// Bytes of output space.
         output: usize,
     },
     /// The bytes are not whole elements.
@@ -55,23 +55,23 @@ pub enum Error {
         /// Its size.
         size: usize,
     },
-    /// The bytes do not begin where an element may.
+    /// The address of the bytes is not aligned for the element type.
     #[error("the {dtype} elements begin at an address that is not a multiple of {align}")]
     Misaligned {
         /// The element type.
         dtype: crate::Dtype,
-        /// What its addresses are multiples of.
+        /// The required alignment.
         align: usize,
     },
-    /// An operation before [`Request::Join`](crate::Request::Join).
+    /// An operation was requested before [`Request::Join`](crate::Request::Join).
     #[error("a rank was asked for an operation before it was told to join a group")]
     NotJoined,
-    /// Not another rank of the group.
+    /// The rank is not another rank of the group.
     #[error("rank {rank} cannot exchange messages with rank {peer} in a group of {ranks}")]
     Peer {
         /// This rank.
         rank: usize,
-        /// The one asked for.
+        /// The rank requested.
         peer: usize,
         /// Ranks in the group.
         ranks: usize,
@@ -79,7 +79,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What to do about it.
+    /// The remedy.
     pub fn help(&self) -> Option<String> {
         match self {
             Self::NotJaccl { .. } => Some("build it again".to_owned()),
@@ -87,7 +87,7 @@ impl Error {
         }
     }
 
-    /// The message with its cause, for a report that keeps the text alone.
+    /// The message with its causes, for a report that keeps the text only.
     pub fn with_cause(&self) -> String {
         use std::error::Error as _;
         match self.source() {

@@ -1,4 +1,4 @@
-//! Does what a launcher asks of a rank, and checks every byte that comes out.
+//! Runs the steps that a launcher requests, and checks every byte of output.
 
 use std::time::Instant;
 
@@ -8,9 +8,9 @@ use crate::{
     sample::{self, Source},
 };
 
-/// Answers requests until one says to leave, there are no more, or jaccl refused or wrote
-/// out of bounds, since what follows that proves nothing. After wrong data the ranks are
-/// still in step. Gives whether it came to its end.
+/// Handles requests until one asks to leave, there are no more, or jaccl refused or wrote
+/// out of bounds, since later steps would prove nothing. After wrong data the ranks are
+/// still in step, so the rank goes on. Returns whether it reached the end.
 pub fn serve(requests: impl IntoIterator<Item = Request>, mut report: impl FnMut(Report)) -> bool {
     let mut group = None;
     for request in requests {
@@ -87,7 +87,7 @@ fn run(group: &mut Group, steps: &[Step]) -> Report {
     Report::Passed { nanos }
 }
 
-/// How long an operation took, in nanoseconds, or what was wrong with its result.
+/// The time of an operation in nanoseconds, or the error in its result.
 type Outcome = Result<u64, Fault>;
 
 fn perform(group: &mut Group, step: &Step) -> Result<Outcome, Error> {
@@ -155,7 +155,7 @@ fn all_gather(group: &mut Group, step: &Step) -> Result<Outcome, Error> {
         .map(|()| nanos))
 }
 
-/// What a gathered output holds from a position on; a block may span ranks.
+/// The expected contents of a gathered output from a position on; a block may span ranks.
 fn gathered(step: &Step, mut at: usize, mut block: &mut [u8]) {
     let Step {
         bytes, dtype, salt, ..
@@ -205,7 +205,7 @@ fn recv(group: &mut Group, step: &Step, rank: usize) -> Result<Outcome, Error> {
     Ok(checked(&output, dtype, expected).map(|()| nanos))
 }
 
-/// What this rank puts in.
+/// This rank's input.
 fn own_input(group: &Group, step: &Step, what: &'static str, bytes: usize) -> Guarded {
     let mut input = Guarded::new(what, bytes, group.rank());
     sample::fill(step.dtype, own(group, step), 0, input.bytes_mut());
@@ -219,7 +219,7 @@ fn own(group: &Group, step: &Step) -> Source {
     }
 }
 
-/// Guards first: a message that ran over explains wrong bytes.
+/// The guard zones come first: a message that ran over its buffer explains wrong bytes.
 fn checked(
     memory: &Guarded,
     dtype: Dtype,

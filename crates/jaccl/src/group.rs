@@ -6,14 +6,14 @@ use crate::{Dtype, Error, shim::RawHandle};
 pub enum Reduction {
     /// Their sum.
     Sum,
-    /// The largest.
+    /// The largest element.
     Max,
-    /// The smallest.
+    /// The smallest element.
     Min,
 }
 
-/// A rank's membership in a group. It may move between threads; one at a time
-/// may use it. Elements are given as bytes, aligned for their type.
+/// A rank's membership in a group. It may move between threads; one thread at a time may
+/// use it. Elements are passed as bytes, aligned for their type.
 ///
 /// All ranks must call the same operations in the same order with the same
 /// lengths. jaccl does not check that: it hangs, or mixes messages up.
@@ -31,7 +31,7 @@ impl Group {
         self.handle.rank()
     }
 
-    /// Ranks in the group.
+    /// The number of ranks in the group.
     pub fn size(&self) -> usize {
         self.handle.size()
     }
@@ -55,7 +55,7 @@ impl Group {
         self.handle.reduce(reduction, dtype, input, output)
     }
 
-    /// As [`all_reduce`](Self::all_reduce), with the input where the output goes.
+    /// As [`all_reduce`](Self::all_reduce), with the output in the place of the input.
     ///
     /// # Errors
     /// When the bytes are not whole or not aligned elements, or jaccl throws.
@@ -69,7 +69,7 @@ impl Group {
         self.handle.reduce_in_place(reduction, dtype, buffer)
     }
 
-    /// Puts all ranks' inputs one after another (`Group::all_gather`).
+    /// Concatenates all ranks' inputs (`Group::all_gather`).
     ///
     /// # Errors
     /// When the output is not `size()` times the input, or jaccl throws.
@@ -120,8 +120,8 @@ impl Group {
     /// Sends a message to another rank (`Group::send`).
     ///
     /// # Errors
-    /// When there is no such other rank, or jaccl throws: in a ring only
-    /// neighbours can be reached.
+    /// When there is no such other rank, or jaccl throws: in a ring a rank reaches only
+    /// its neighbours.
     pub fn send(&mut self, input: &[u8], destination: usize) -> Result<(), Error> {
         self.expect_peer(destination)?;
         self.handle.send(input, destination)

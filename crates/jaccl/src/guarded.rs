@@ -4,15 +4,15 @@ use std::fmt::Write;
 
 use crate::Dtype;
 
-/// Bytes on either side: a small frame, since what jaccl writes too far is often a
-/// whole one.
+/// Bytes on either side: one small frame, since a write beyond a buffer is often a whole
+/// frame.
 const GUARD: usize = 4096;
 
-/// Expected bytes are made and compared this many at a time, so that checking needs
+/// Expected bytes are made and compared in chunks of this size, so that checking needs
 /// little memory. A multiple of every element's size.
 const BLOCK: usize = 1 << 16;
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Fault {
     Wrong(String),
@@ -49,7 +49,7 @@ impl Guarded {
         &mut bytemuck::cast_slice_mut(&mut self.words)[GUARD..GUARD + self.bytes]
     }
 
-    /// Compares the guards with what they were.
+    /// Compares the guard zones with their fill.
     pub fn check_guards(&self) -> Result<(), Fault> {
         let all: &[u8] = bytemuck::cast_slice(&self.words);
         let (before, rest) = all.split_at(GUARD);
@@ -70,8 +70,8 @@ impl Guarded {
         )))
     }
 
-    /// Compares the bytes with what they should be. `expect` writes the expected
-    /// bytes from a position on.
+    /// Compares the bytes with the expected ones. `expect` writes the expected bytes from
+    /// a position on.
     pub fn check(&self, dtype: Dtype, expect: impl Fn(usize, &mut [u8])) -> Result<(), Fault> {
         let mut block = vec![0; BLOCK.min(self.bytes)];
         for (index, got) in self.bytes().chunks(BLOCK).enumerate() {
@@ -94,7 +94,7 @@ impl Guarded {
     }
 }
 
-/// One byte, and the element it is part of where that has more.
+/// One byte, and the element that it is part of if the element has more.
 fn hexadecimal(element: &[u8], at: usize) -> String {
     let mut text = format!("{:02x}", element[at]);
     if element.len() > 1 {

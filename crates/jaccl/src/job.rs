@@ -1,4 +1,4 @@
-//! What a launcher and a rank say to each other.
+//! The messages between a launcher and a rank.
 
 use std::path::PathBuf;
 
@@ -6,19 +6,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Dtype, Features, Reduction};
 
-/// What a rank is asked to do. It does one after the other.
+/// A request of the launcher. The rank handles requests one after the other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Load jaccl and join the group. Comes first, and once.
+    /// Load jaccl and join the group. It is the first request, and is sent once.
     Join(Job),
-    /// Do these steps without a word in between. All ranks of a group get the same.
+    /// Run these steps without a message in between. All ranks of a group get the same
+    /// steps.
     Run(Vec<Step>),
     /// Leave the group and end.
     Leave,
 }
 
-/// Which group, and as which rank.
+/// The group to join, and the rank in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// The build of jaccl: its shim.
@@ -29,27 +30,27 @@ pub struct Job {
     pub coordinator: String,
     /// The device matrix, a JSON file.
     pub devices: PathBuf,
-    /// Ring rather than mesh, where the matrix allows both.
+    /// Whether to make a ring rather than a mesh, if the matrix allows both.
     pub prefer_ring: bool,
 }
 
 /// One operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// Which.
+    /// The operation.
     pub operation: Operation,
-    /// What jaccl is told: the length of a rank's input, and for
+    /// The length passed to jaccl: that of a rank's input, and for
     /// [`Operation::SumScatter`] that of its output.
     pub bytes: usize,
-    /// Of what the bytes are made.
+    /// The type of the elements.
     pub dtype: Dtype,
-    /// Whether the input lies where the output goes.
+    /// Whether the output is in the place of the input.
     pub in_place: bool,
-    /// Makes the data of this step differ from those of others.
+    /// Makes the data of this step differ from those of other steps.
     pub salt: u32,
 }
 
-/// An operation of a group, from the point of view of no rank in particular.
+/// An operation of a group, described for all ranks alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
@@ -61,7 +62,7 @@ pub enum Operation {
     SumScatter,
     /// `barrier`. Moves no data.
     Barrier,
-    /// One rank sends to another; the rest do nothing.
+    /// One rank sends to another; the other ranks do nothing.
     Send {
         /// The sender.
         from: usize,
@@ -70,7 +71,7 @@ pub enum Operation {
     },
 }
 
-/// What a rank says.
+/// A message of a rank.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Report {
@@ -79,39 +80,39 @@ pub enum Report {
         /// The key of the build, as [`Library::build_key`](crate::Library::build_key)
         /// gives it: the launcher compares it with the build that it asked for.
         build: String,
-        /// Whether it says that RDMA is available.
+        /// Whether jaccl reports that RDMA is available.
         available: bool,
-        /// What it has.
+        /// The operations that it has.
         features: Features,
     },
     /// The group is complete.
     Joined,
     /// The steps are over and every byte was right.
     Passed {
-        /// How long each took, in nanoseconds.
+        /// The time of each step, in nanoseconds.
         nanos: Vec<u64>,
     },
-    /// A step gave wrong bytes, or changed its input.
+    /// A step produced wrong bytes, or changed its input.
     Wrong {
         /// Its index.
         step: usize,
-        /// The first such byte, and what it should have been.
+        /// The first wrong byte, and its expected value.
         detail: String,
     },
     /// A step wrote outside of its buffers.
     Overrun {
         /// Its index.
         step: usize,
-        /// Where.
+        /// The place of the write.
         detail: String,
     },
-    /// jaccl refused, in its own words. The group is of no use after it.
+    /// jaccl refused, with its message. The group is unusable after it.
     Error {
-        /// The step's index; none while joining.
+        /// The step's index; `None` while joining.
         step: Option<usize>,
-        /// The words.
+        /// jaccl's message.
         message: String,
     },
-    /// The group is left.
+    /// The rank has left the group.
     Left,
 }

@@ -17,16 +17,16 @@ pub struct Library {
 pub struct Config {
     /// This process's rank.
     pub rank: usize,
-    /// `address:port` at which rank 0 listens and the others call.
+    /// `address:port` at which rank 0 listens and to which the others connect.
     pub coordinator: String,
     /// The device matrix, a JSON file.
     pub devices: PathBuf,
-    /// Whether to make a ring where the matrix allows both. Where it does not
-    /// allow a ring, jaccl makes a mesh and says nothing.
+    /// Whether to make a ring if the matrix allows both. If it does not allow a ring,
+    /// jaccl silently makes a mesh.
     pub prefer_ring: bool,
 }
 
-/// What jaccl itself says of a device matrix.
+/// jaccl's own judgement of a device matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MatrixValidity {
     /// `Config::is_valid_ring`.
@@ -35,7 +35,7 @@ pub struct MatrixValidity {
     pub mesh: bool,
 }
 
-/// What not every version of jaccl has.
+/// The operations that only some versions of jaccl have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Features {
     /// `Group::barrier`.
@@ -55,12 +55,12 @@ impl Library {
         })
     }
 
-    /// The key of the build, which its manifest has too.
+    /// The key of the build, which is also in its manifest.
     pub fn build_key(&self) -> String {
         self.shim.build_key()
     }
 
-    /// What this version of jaccl has.
+    /// The operations that this version of jaccl has.
     pub fn features(&self) -> Features {
         self.shim.features()
     }
@@ -81,7 +81,7 @@ impl Library {
         self.shim.is_available()
     }
 
-    /// Asks jaccl about a device matrix.
+    /// Returns jaccl's judgement of a device matrix.
     ///
     /// # Errors
     /// When the file cannot be read or is not a square matrix.
@@ -90,7 +90,7 @@ impl Library {
             .check_matrix(&c_string("device file", &devices.to_string_lossy())?)
     }
 
-    /// Joins a group. Returns when all ranks have.
+    /// Joins a group. Returns when all ranks have joined.
     ///
     /// # Errors
     /// When jaccl throws: no such device, a matrix that is neither ring nor mesh,

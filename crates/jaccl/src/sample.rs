@@ -1,11 +1,11 @@
-//! The data that steps move: functions of rank, salt and position, so that every
-//! rank knows what every other put in and nobody has to be asked.
+//! The data that steps move: functions of rank, salt and position, so that every rank can
+//! compute the input of every other.
 
 use half::{bf16, f16};
 
 use crate::{Dtype, Reduction};
 
-/// Whose data.
+/// The owner of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Source {
     pub rank: usize,
@@ -17,14 +17,14 @@ pub struct Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Small(i16, i16);
 
-/// How a dtype draws and combines small numbers.
+/// How small numbers are drawn and combined for a dtype.
 #[derive(Debug, Clone, Copy)]
 enum Domain {
-    /// 0 and 1, where a sum is 1 as soon as one part is.
+    /// 0 and 1, where a sum is 1 if any part is.
     Bool,
     /// 0 to 15.
     Unsigned,
-    /// -8 to 7, for reductions that start from zero by mistake to show.
+    /// -8 to 7, so that a reduction that wrongly starts from zero gives a wrong result.
     Signed,
 }
 
@@ -55,15 +55,15 @@ impl Domain {
         match (reduction, self) {
             (Reduction::Sum, Domain::Bool) => Small(a.0 | b.0, 0),
             (Reduction::Sum, _) => Small(a.0 + b.0, a.1 + b.1),
-            // jaccl orders complex numbers by their real part first (`types.h`),
-            // which is how a tuple is ordered.
+            // jaccl orders complex numbers by their real part first (`types.h`), which is
+            // also the order of tuples.
             (Reduction::Max, _) => a.max(b),
             (Reduction::Min, _) => a.min(b),
         }
     }
 }
 
-/// Eight bits that depend on everything (the finaliser of MurmurHash3).
+/// Eight bits that depend on all inputs (the finaliser of MurmurHash3).
 fn scramble(source: Source, position: usize) -> u8 {
     let mut x = (position as u64)
         ^ ((source.rank as u64 + 1) << 56)
@@ -73,7 +73,7 @@ fn scramble(source: Source, position: usize) -> u8 {
     (x >> 56) as u8
 }
 
-/// A number type that small numbers have an exact value in.
+/// A number type that represents small numbers exactly.
 trait Number {
     const BYTES: usize;
     fn put(value: Small, bytes: &mut [u8]);
@@ -128,13 +128,13 @@ fn fill_with(dtype: Dtype, bytes: &mut [u8], element: impl Fn(usize) -> Small) {
     }
 }
 
-/// Writes what `source` puts in from element `first` on.
+/// Writes the input of `source` from element `first` on.
 pub fn fill(dtype: Dtype, source: Source, first: usize, bytes: &mut [u8]) {
     let domain = Domain::of(dtype);
     fill_with(dtype, bytes, |i| domain.element(source, first + i));
 }
 
-/// Writes what comes of all ranks' inputs from element `first` on.
+/// Writes the combination of all ranks' inputs from element `first` on.
 pub fn fill_reduced(
     dtype: Dtype,
     reduction: Reduction,

@@ -13,7 +13,7 @@ use crate::{
     bindings::{self, jaccl_shim_group},
 };
 
-/// jaccl's messages are a sentence; this holds several.
+/// A message of jaccl is one sentence; this holds several.
 const ERROR_BYTES: usize = 1024;
 
 type Reduce = unsafe extern "C" fn(
@@ -42,7 +42,7 @@ fn checked(call: impl FnOnce(*mut c_char, usize) -> c_int) -> Result<(), Error> 
 
 impl Shim {
     pub fn open(path: &Path) -> Result<Self, Error> {
-        // SAFETY: loading runs the initialisers of jaccl and of what it links,
+        // SAFETY: loading runs the initialisers of jaccl and of the libraries it links,
         // which are those of the C++ library.
         let library = unsafe { libloading::Library::new(path) }.map_err(|source| Error::Open {
             path: path.to_owned(),
@@ -59,14 +59,14 @@ impl Shim {
     }
 
     pub fn build_key(&self) -> String {
-        // SAFETY: the function gives a string that is part of the library, which stays
+        // SAFETY: the function returns a string that is part of the library, which stays
         // loaded as long as `self`.
         let key = unsafe { CStr::from_ptr(self.0.rails_build_key()) };
         key.to_string_lossy().into_owned()
     }
 
     pub fn trace_signals(&self) {
-        // SAFETY: it replaces handlers of signals, which nothing else here sets.
+        // SAFETY: it replaces signal handlers that no other code here sets.
         unsafe { self.0.jaccl_shim_trace_signals() };
     }
 
@@ -131,8 +131,8 @@ impl Shim {
     }
 }
 
-/// An owned jaccl group. Lengths and ranks are the caller's business, but slices
-/// carry their own.
+/// An owned jaccl group. The caller answers for lengths and ranks, except that slices
+/// carry their own length.
 pub struct RawHandle {
     shim: Shim,
     group: NonNull<jaccl_shim_group>,
@@ -163,8 +163,8 @@ impl RawHandle {
     ) -> Result<(), Error> {
         assert_eq!(input.len(), output.len(), "a reduction keeps the length");
         let function = self.reduction(reduction);
-        // SAFETY: the group is live and ours alone (`&mut self`), and both slices
-        // have the length given.
+        // SAFETY: the group is live and borrowed exclusively (`&mut self`), and both
+        // slices have the given length.
         unsafe {
             self.call(
                 function,
@@ -185,7 +185,7 @@ impl RawHandle {
     ) -> Result<(), Error> {
         let function = self.reduction(reduction);
         let start = buffer.as_mut_ptr();
-        // SAFETY: as for `reduce`; jaccl takes an input that is its output.
+        // SAFETY: as for `reduce`; jaccl accepts an input that is also its output.
         unsafe { self.call(function, dtype, start, start, buffer.len()) }
     }
 
@@ -202,8 +202,8 @@ impl RawHandle {
             "a part for every rank"
         );
         let function = self.shim.0.jaccl_shim_sum_scatter;
-        // SAFETY: as for `reduce`; the length that jaccl asks for is the output's,
-        // and the input has one such part for each rank.
+        // SAFETY: as for `reduce`; the length passed to jaccl is the output's, and the
+        // input has one such part for each rank.
         unsafe {
             self.call(
                 function,
@@ -224,7 +224,8 @@ impl RawHandle {
     }
 
     /// # Safety
-    /// `output` must have `bytes` bytes, and `input` what `function` reads for them.
+    /// `output` must have `bytes` bytes, and `input` as many as `function` reads for
+    /// them.
     unsafe fn call(
         &mut self,
         function: Reduce,
@@ -263,7 +264,7 @@ impl RawHandle {
             output.len(),
             "a part from every rank"
         );
-        // SAFETY: the input has the length given, the output room for all parts.
+        // SAFETY: the input has the given length, and the output has room for all parts.
         unsafe { self.gather(input.as_ptr(), input.len(), output.as_mut_ptr()) }
     }
 
@@ -272,7 +273,7 @@ impl RawHandle {
         let part = buffer.len() / self.size();
         let own = part * self.rank();
         let start = buffer.as_mut_ptr();
-        // SAFETY: this rank's part lies within the buffer, where jaccl takes it.
+        // SAFETY: this rank's part lies within the buffer, where jaccl expects it.
         unsafe { self.gather(start.add(own), part, start) }
     }
 

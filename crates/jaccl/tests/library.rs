@@ -1,4 +1,4 @@
-//! What the loader makes of a library, tried with one that has no jaccl in it.
+//! How a library is loaded, tested with one that has no jaccl in it.
 
 use std::{error::Error as _, path::Path, process::Command};
 
@@ -10,7 +10,7 @@ fn stand_in(flags: &[&str]) -> (TempDir, Result<Library, Error>) {
     let folder = tempfile::tempdir().expect("a folder");
     let library = folder.path().join("libjaccl_shim.so");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stand-in.c");
-    // What links Rust programs compiles C too.
+    // The linker of Rust programs is a C compiler too.
     let compiled = Command::new("cc")
         .args(["-shared", "-fPIC", "-o"])
         .args([&library, &source])
@@ -59,7 +59,7 @@ fn a_group_that_is_none_is_an_error() {
     assert!(library.expect("a library").init(&config).is_err());
 }
 
-/// Such a library is of an older shim, and does not say which build it is.
+/// Such a library comes from an older shim and does not name its build.
 #[test]
 fn a_library_without_one_function_is_refused_and_the_function_named_once() {
     let (_folder, library) = stand_in(&["-DWITHOUT_KEY"]);

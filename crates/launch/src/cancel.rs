@@ -1,11 +1,11 @@
-//! The caller's wish to stop.
+//! The caller's stop flag.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-/// Set once, by a signal handler for example; everything that holds a clone then stops.
+/// Set once, by a signal handler for example. Everything that holds a clone then stops.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<AtomicBool>);
 
@@ -15,7 +15,8 @@ pub struct Cancel(Arc<AtomicBool>);
 pub struct Interrupted;
 
 impl Cancel {
-    /// Asks everything that holds a clone to stop. Gives whether it had been asked before.
+    /// Asks everything that holds a clone to stop. Returns whether it had been asked
+    /// before.
     pub fn cancel(&self) -> bool {
         self.0.swap(true, Ordering::Relaxed)
     }
@@ -25,10 +26,10 @@ impl Cancel {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Ends a `?` chain when the caller asked to stop.
+    /// Ends a `?` chain if the caller asked to stop.
     ///
     /// # Errors
-    /// [`Interrupted`] then.
+    /// [`Interrupted`] in that case.
     pub fn check(&self) -> Result<(), Interrupted> {
         match self.is_cancelled() {
             true => Err(Interrupted),

@@ -1,4 +1,4 @@
-//! A process's end in words.
+//! The end of a process in words.
 
 use std::{fmt, os::unix::process::ExitStatusExt, process::ExitStatus};
 
@@ -39,7 +39,7 @@ impl fmt::Display for Death {
     }
 }
 
-/// `SIGSEGV`, or `signal 64` for one without a name of its own.
+/// `SIGSEGV`, or `signal 64` for a signal without a name.
 pub fn signal_name(signal: i32) -> String {
     let named = [
         (Signal::ABORT, "SIGABRT"),

@@ -1,9 +1,9 @@
-//! What a rank must not inherit.
+//! The environment variables that a rank must not inherit.
 
 use std::{env, process::Command};
 
-/// Keeps from a rank what is left in the caller's environment and would change what jaccl
-/// does. What the rank is to have is set on the command afterwards.
+/// Removes the variables that would change jaccl's behaviour from the environment of a
+/// rank. The launcher sets the rank's own variables on the command afterwards.
 pub fn without_jaccl(command: &mut Command) {
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(configures_jaccl) {
@@ -13,8 +13,8 @@ pub fn without_jaccl(command: &mut Command) {
 }
 
 /// Whether jaccl reads a variable of this name (`Config::from_env` in `jaccl.cpp`, and
-/// MLX's own `distributed` backends): `JACCL_*` goes before the `MLX_*` that a launcher
-/// sets, and `MLX_JACCL_RING` means a ring whatever its value.
+/// MLX's own `distributed` backends). `JACCL_*` takes precedence over the `MLX_*` that a
+/// launcher sets, and `MLX_JACCL_RING` selects a ring whatever its value.
 pub fn configures_jaccl(name: &str) -> bool {
     name.starts_with("JACCL_")
         || name.starts_with("MLX_JACCL_")

@@ -8,8 +8,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Waits for a word, or for the end of whoever could give it. The signals that are meant for
-/// the group are not for it, and the last one ends it, too.
+/// Waits for a word, or for the end of the process that could write it. The guardian
+/// ignores the signals that are meant for the group; the last one, SIGKILL, ends it too.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
 read -r dismissed && exit
@@ -19,9 +19,9 @@ sleep 2
 kill -s KILL -- "-$$"
 "#;
 
-/// The leader of a process group: a small shell that reads a pipe which nobody but its
-/// launcher holds open. It is there before the first process of the group, so that there is
-/// no moment in which the launcher may die and leave that behind.
+/// The leader of a process group: a small shell that reads a pipe whose only writer is
+/// its launcher. It exists before the first process of the group, so the launcher cannot
+/// die at a moment that would leave that process behind.
 #[derive(Debug)]
 pub(crate) struct Guardian(Child);
 
@@ -42,18 +42,18 @@ impl Guardian {
         i32::try_from(self.0.id()).map_err(io::Error::other)
     }
 
-    /// Sends a signal to all of the group.
+    /// Sends a signal to every process of the group.
     pub(crate) fn signal(&self, signal: Signal) {
-        // The group may be gone, which is what is wanted.
+        // The group may be gone, which is the aim.
         let _ = kill_process_group(Pid::from_child(&self.0), signal);
     }
 }
 
-/// The group needs no guardian any more.
+/// Ends the guardian, because the group no longer needs one.
 impl Drop for Guardian {
     fn drop(&mut self) {
         if let Some(mut pipe) = self.0.stdin.take() {
-            // It fails when the guardian was killed with its group.
+            // It fails if the guardian was killed with its group.
             let _ = writeln!(pipe, "dismissed");
         }
         let _ = self.0.wait();

@@ -1,8 +1,8 @@
-//! What every process of a command is started with.
+//! The context with which a command starts all of its processes.
 
 use crate::cancel::Cancel;
 
-/// Starts processes that end when the caller wishes to stop. Clones share the wish.
+/// Starts processes that end when the caller asks to stop. Clones share the stop flag.
 #[derive(Debug, Clone, Default)]
 pub struct Launcher {
     cancel: Cancel,
@@ -14,7 +14,7 @@ impl Launcher {
         Launcher { cancel }
     }
 
-    /// The caller's wish to stop.
+    /// The caller's stop flag.
     pub fn cancel(&self) -> &Cancel {
         &self.cancel
     }

@@ -1,19 +1,20 @@
 //! Child processes that are watched, interrupted and never left behind.
 //!
-//! One way to run other programs, for whatever this project starts: git, pip, cargo and
-//! CMake ([`run`](fn@run), [`watch`], [`capture`], [`output`]), the ranks of a job ([`Ranks`]), and any
-//! program on the nodes of a rig ([`together`]). All of them are [`Process`]es:
+//! One way to run other programs, for every kind that this project starts: git, pip,
+//! cargo and CMake ([`run`](fn@run), [`watch`], [`capture`], [`output`]), the ranks of a
+//! job ([`Ranks`]), and any program on the nodes of a rig ([`together`]). All of them are
+//! [`Process`]es:
 //!
-//! * Each is in a process group of its own. A terminal's Ctrl-C reaches the launcher alone,
-//!   and what ends the group ends what the program started, too.
-//! * The group ends when the launching process does, also by SIGKILL: its leader is a
+//! * Each is in a process group of its own. A terminal's Ctrl-C reaches only the
+//!   launcher, and ending the group also ends what the program started.
+//! * The group ends when the launching process does, even by SIGKILL: its leader is a
 //!   guardian, whose pipe closes then.
-//! * It ends when its value is dropped: SIGTERM to the group, [`GRACE`], SIGKILL.
-//! * Its output is handed on line by line, and the last lines are kept for an error.
-//! * [`Cancel`] is looked at on every turn, however much the program prints.
+//! * The group ends when its value is dropped: SIGTERM to the group, [`GRACE`], SIGKILL.
+//! * Its output is passed on line by line, and the last lines are kept for an error.
+//! * [`Cancel`] is checked on every turn, however much the program prints.
 //!
-//! This crate knows no jaccl, no MLX and no cables. What ranks say to each other and what
-//! cables carry is for its callers; the [`Watchdog`] is told a count of moved bytes.
+//! This crate does not depend on jaccl, MLX or cables. Callers define what ranks report
+//! and what cables carry; the [`Watchdog`] gets a count of moved bytes.
 
 #![forbid(unsafe_code)]
 
@@ -45,5 +46,5 @@ pub use watchdog::{Limit, Watchdog};
 
 use std::time::Duration;
 
-/// How often exits and the caller's wish to stop are looked at.
+/// How often exits and the caller's stop flag are checked.
 const TICK: Duration = Duration::from_millis(20);

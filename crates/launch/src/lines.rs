@@ -1,4 +1,4 @@
-//! What processes write, line by line.
+//! The output of processes, line by line.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -9,7 +9,7 @@ use std::{
 /// Which of its two streams a process wrote to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
-    /// Standard output; also what was written to both, where they are one pipe.
+    /// Standard output; also both streams if they share one pipe.
     Out,
     /// Standard error.
     Err,
@@ -20,23 +20,23 @@ pub enum Stream {
 pub struct Line {
     /// The number that the process was started with.
     pub source: usize,
-    /// Where it was written.
+    /// The stream.
     pub stream: Stream,
-    /// What was written.
+    /// The content.
     pub said: Said,
 }
 
-/// What came through a stream.
+/// The content of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
-    /// One line without its end; bytes that are no UTF-8 are replaced.
+    /// One line without its end; bytes that are not UTF-8 are replaced.
     Text(String),
-    /// Every process that held the stream has closed it.
+    /// Every process that held the stream open has closed it.
     Closed,
 }
 
-/// Sends what comes through a pipe until it closes or nobody listens. The thread ends with
-/// the pipe.
+/// Sends the lines of a pipe until it closes or its receiver is gone. The thread ends
+/// with the pipe.
 pub(crate) fn forward(
     pipe: impl Read + Send + 'static,
     source: usize,

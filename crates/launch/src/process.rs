@@ -1,4 +1,4 @@
-//! One process and all that it starts.
+//! One process, and every process that it starts.
 
 use std::{
     collections::VecDeque,
@@ -20,48 +20,49 @@ use crate::{
     processor::Processor,
 };
 
-/// What a process gets between being asked to end (SIGTERM) and being killed (SIGKILL).
+/// The time between asking a process to end (SIGTERM) and killing it (SIGKILL).
 pub const GRACE: Duration = Duration::from_secs(2);
 
-/// Lines kept of each process, for whoever asks what it last said.
+/// The number of last lines kept of each process, for error messages.
 const LAST_WORDS: usize = 100;
 
-/// What a process reads.
+/// The standard input of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     /// Nothing.
     Null,
-    /// What [`Process::ask`] writes. The stream closes when the launcher is gone, which a
-    /// rank takes for its own end.
+    /// A pipe for [`Process::ask`]. It closes when the launcher is gone, and a rank ends
+    /// then.
     Pipe,
 }
 
-/// Where a process's two streams go.
+/// The pipes of a process's two output streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Streams {
     /// Into one pipe, which keeps their lines in the order in which they were written.
     Merged,
-    /// Into a pipe each.
+    /// Into one pipe for each stream.
     Apart,
 }
 
-/// How to connect a process, beside its command.
+/// The connections of a process, beside its command.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// The number that its lines carry.
     pub source: usize,
-    /// What it reads.
+    /// Its standard input.
     pub input: Input,
-    /// Where its streams go.
+    /// Its output streams.
     pub streams: Streams,
-    /// Who hears its lines.
+    /// The receiver of its lines.
     pub lines: Sender<Line>,
 }
 
-/// A process in a group of its own, with all that it starts. Dropping it ends the group.
+/// A process in a group of its own, with every process that it starts. Dropping it ends
+/// the group.
 ///
-/// The group's leader is a guardian, a small shell that ends the group when this process is
-/// gone without having done so: by SIGKILL, a panic that aborts, a second Ctrl-C.
+/// The group's leader is a guardian, a small shell that ends the group if this process
+/// dies without having done so: by SIGKILL, a panic that aborts, a second Ctrl-C.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -103,7 +104,8 @@ impl Process {
             }
         };
         let spawned = command.spawn();
-        // The command keeps its ends of the pipe, which would never be at its end.
+        // The command holds its own copies of the pipe's write ends, which would keep the
+        // pipe open.
         drop(command);
         let mut child = spawned?;
         let stdin = child.stdin.take();
@@ -133,14 +135,15 @@ impl Process {
         self.child.id()
     }
 
-    /// Writes a line to its standard input. One that is dead is noticed by its end.
+    /// Writes a line to its standard input. Errors are ignored: a dead process is noticed
+    /// by its end.
     pub fn ask(&mut self, line: &str) {
         if let Some(stdin) = &mut self.stdin {
             let _ = writeln!(stdin, "{line}");
         }
     }
 
-    /// How the process ended, or nothing while it runs.
+    /// How the process ended, or `None` while it runs.
     pub fn death(&mut self) -> Option<Death> {
         if self.death.is_none() {
             self.death = self.child.try_wait().ok().flatten().map(Death::from);
@@ -148,7 +151,7 @@ impl Process {
         self.death
     }
 
-    /// Waits for the process to end by itself, for so long at most.
+    /// Waits for the process to end by itself, at most this long.
     pub fn wait(&mut self, patience: Duration) -> Option<Death> {
         let begun = Instant::now();
         loop {
@@ -180,25 +183,26 @@ impl Process {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What it has had of the processors, where the system says so.
+    /// The processor time used by the process, if the system reports it.
     pub fn processor(&self) -> Option<Processor> {
         Processor::of(self.id())
     }
 
     /// Sends a signal to the process alone.
     pub fn signal(&self, signal: Signal) {
-        // It can only fail when the process is gone.
+        // It fails only if the process is gone.
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 
     /// Asks the group to end, without waiting for it.
     pub fn terminate(&self) {
         self.guardian.signal(Signal::TERM);
-        // A process that was stopped takes the signal only when it goes on.
+        // A stopped process handles the signal only after it is continued.
         self.guardian.signal(Signal::CONT);
     }
 
-    /// Ends the group: asks it, waits for the process for [`GRACE`], and kills what is left.
+    /// Ends the group: asks it to end, waits up to [`GRACE`] for the process, and kills
+    /// the rest.
     pub fn end(&mut self) -> Option<Death> {
         self.terminate();
         self.wait(GRACE);
@@ -225,8 +229,8 @@ impl Process {
         }
     }
 
-    /// Leaves running what the process started and did not wait for, such as the server of
-    /// a compiler cache. For a process that has ended.
+    /// Leaves running what the process started without waiting for it, such as the server
+    /// of a compiler cache. For a process that has ended.
     pub fn leave_heirs(mut self) {
         self.left = self.death().is_some();
     }
@@ -236,7 +240,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         if !self.left {
             match self.death() {
-                // What it left in its group has no part in a job that is over.
+                // Processes left in its group have no part in a job that is over.
                 Some(_) => {
                     self.terminate();
                     self.guardian.signal(Signal::KILL);

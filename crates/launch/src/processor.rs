@@ -1,25 +1,26 @@
-//! What a process has had of the processors.
+//! The processor time of a process.
 
 use std::time::Duration;
 
-/// What a process has had of the processors.
+/// The processor time of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Processor {
     /// Processor time used so far, by all of its threads.
     pub used: Duration,
-    /// Whether one of its threads would use more if it could.
+    /// Whether one of its threads is running or ready to run.
     pub wants: bool,
 }
 
 impl Processor {
-    /// Asks the system; nothing when the process is gone or the system does not say.
+    /// Reads it from the system; `None` if the process is gone or the system does not
+    /// report it.
     pub(crate) fn of(pid: u32) -> Option<Self> {
         system::processor(pid)
     }
 }
 
-/// Linux: fields 14, 15 and 3 of `/proc/PID/stat` (proc(5)). A container may have no `/proc`;
-/// `ps` is asked then.
+/// Linux: fields 14, 15 and 3 of `/proc/PID/stat` (proc(5)). A container may have no
+/// `/proc`; `ps` is run then.
 #[cfg(target_os = "linux")]
 mod system {
     use std::{fs, path::Path, time::Duration};
@@ -53,7 +54,7 @@ mod system {
     impl Stat {
         fn read(folder: &Path) -> Option<Self> {
             let text = fs::read_to_string(folder.join("stat")).ok()?;
-            // The name before may hold anything.
+            // The process name before it may hold any character.
             let (_, fields) = text.rsplit_once(") ")?;
             let fields: Vec<&str> = fields.split(' ').collect();
             let ticks = |index: usize| fields.get(index)?.parse::<u64>().ok();
@@ -71,7 +72,7 @@ mod system {
     pub(super) use super::ps::processor;
 }
 
-/// `ps`, which every system has and which needs no call of the system's own.
+/// `ps`, which every system has and which needs no system-specific call.
 mod ps {
     use std::{
         process::{Command, Stdio},
@@ -89,7 +90,7 @@ mod ps {
         parse(&String::from_utf8_lossy(&output.stdout))
     }
 
-    /// `0:03.25 R+` of macOS, `1-02:03:04 S` of Linux.
+    /// `0:03.25 R+` on macOS, `1-02:03:04 S` on Linux.
     pub(super) fn parse(text: &str) -> Option<Processor> {
         let mut words = text.split_whitespace();
         let (time, state) = (words.next()?, words.next()?);

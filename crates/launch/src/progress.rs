@@ -1,25 +1,25 @@
-//! How long work reports on itself.
+//! How long-running work reports its progress.
 
-/// Hears what a library does. The library prints nothing itself. Steps and notes alone will
-/// do for a listener.
+/// Receives the progress of a library. The library prints nothing itself. An
+/// implementation need only handle steps and notes.
 pub trait Progress: Send + Sync {
     /// A step begins, for example `("Building", "MLX 0.31.2 (patched)")`.
     fn step(&self, verb: &str, what: &str);
 
-    /// The current step is `done` of `total` along, counted in `what`. A `total` of 0 is
-    /// that of a step without an end of its own.
+    /// The current step is at `done` of `total`, counted in `what`. A `total` of 0 means
+    /// that the step has no known end.
     fn advance(&self, done: u64, total: u64, what: &str) {
         let _ = (done, total, what);
     }
 
-    /// The current step is done.
+    /// The current step has ended.
     fn finish(&self) {}
 
     /// A remark that stays on the screen.
     fn note(&self, text: &str);
 }
 
-/// Reports nothing.
+/// Discards all progress.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

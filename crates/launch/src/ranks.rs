@@ -20,7 +20,7 @@ use crate::{
     processor::Processor,
 };
 
-/// A rank that cannot be started. Those before it were ended.
+/// A rank that cannot be started. The ranks started before it were ended.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start {program} as rank {rank}")]
 pub struct StartError {
@@ -28,22 +28,23 @@ pub struct StartError {
     pub rank: usize,
     /// The program.
     pub program: String,
-    /// Why.
+    /// The reason.
     #[source]
     pub source: io::Error,
 }
 
-/// What is heard of a rank.
+/// An event of a rank.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
-    /// It wrote a line to its standard output: what the protocols of ranks are made of.
+    /// The rank wrote a line to its standard output, which carries the protocols of
+    /// ranks.
     Said {
         /// The rank.
         rank: usize,
         /// The line.
         text: String,
     },
-    /// Its standard output is closed: it has ended, or is about to.
+    /// Its standard output is closed: the rank has ended, or is about to end.
     Closed {
         /// The rank.
         rank: usize,
@@ -52,18 +53,19 @@ pub enum Heard {
 
 /// The ranks of a job while they run. Dropping it ends them.
 ///
-/// Each rank has a pipe as its standard input, for requests and as its lifeline: it closes
-/// when this process is gone, however it went. What a rank writes to its standard error is
-/// kept as its last words. No rank inherits what jaccl would read from the environment.
+/// Each rank has a pipe as its standard input, for requests and as its lifeline: it
+/// closes when this process is gone, for whatever reason. The last lines that a rank
+/// writes to its standard error are kept. A rank does not inherit the variables that
+/// jaccl reads.
 #[derive(Debug)]
 pub struct Ranks {
     processes: Vec<Process>,
     lines: Receiver<Line>,
     sender: Sender<Line>,
     launcher: Launcher,
-    /// Taken in while something else was waited for.
+    /// Events received while waiting for something else.
     heard: VecDeque<Heard>,
-    /// Which of each rank's streams are open.
+    /// Which streams of each rank are open.
     open: Vec<Open>,
 }
 
@@ -74,7 +76,7 @@ struct Open {
 }
 
 impl Ranks {
-    /// No rank yet.
+    /// A job without ranks yet.
     pub fn new(launcher: &Launcher) -> Self {
         let (sender, lines) = mpsc::channel();
         Ranks {
@@ -87,7 +89,7 @@ impl Ranks {
         }
     }
 
-    /// Starts the next rank. `environment` is what it has beside what it inherits.
+    /// Starts the next rank. `environment` is added to the variables that it inherits.
     ///
     /// # Errors
     /// When the program cannot be started.
@@ -119,17 +121,17 @@ impl Ranks {
         Ok(())
     }
 
-    /// How many there are.
+    /// The number of ranks.
     pub fn len(&self) -> usize {
         self.processes.len()
     }
 
-    /// Whether none was started.
+    /// Whether no rank was started.
     pub fn is_empty(&self) -> bool {
         self.processes.is_empty()
     }
 
-    /// The caller's wish to stop.
+    /// The caller's stop flag.
     pub fn cancel(&self) -> &Cancel {
         self.launcher.cancel()
     }
@@ -139,12 +141,12 @@ impl Ranks {
         &mut self.processes[rank]
     }
 
-    /// Writes a request to a rank. One that is dead is heard of soon enough.
+    /// Writes a request to a rank. A dead rank is noticed by its end.
     pub fn ask(&mut self, rank: usize, line: &str) {
         self.processes[rank].ask(line);
     }
 
-    /// Waits a moment for what a rank says. Nothing when the moment passed in silence.
+    /// Waits a moment for an event of a rank. Returns `None` if there was none.
     ///
     /// # Errors
     /// When the caller asked to stop.
@@ -156,18 +158,19 @@ impl Ranks {
         Ok(self.heard.pop_front())
     }
 
-    /// Whether something was taken in by [`Ranks::wait_until`] and not yet listened to.
+    /// Whether there are events that [`Ranks::wait_until`] received and that were not yet
+    /// listened to.
     pub fn has_heard(&self) -> bool {
         !self.heard.is_empty()
     }
 
-    /// What was taken in by [`Ranks::wait_until`] and not yet listened to.
+    /// The events that [`Ranks::wait_until`] received and that were not yet listened to.
     pub fn heard(&mut self) -> Option<Heard> {
         self.heard.pop_front()
     }
 
-    /// Takes in what the ranks write until `enough`, but no longer than `patience`. What
-    /// they say meanwhile is kept for [`Ranks::listen`]. Gives whether it was enough.
+    /// Receives what the ranks write until `enough` is true, at most for `patience`. The
+    /// events are kept for [`Ranks::listen`]. Returns whether `enough` became true.
     pub fn wait_until(
         &mut self,
         patience: Duration,
@@ -185,7 +188,7 @@ impl Ranks {
         }
     }
 
-    /// Takes in a line, or waits for a moment.
+    /// Receives a line, or waits for a moment.
     fn take_in(&mut self) {
         if self.silent() {
             thread::sleep(TICK);
@@ -219,8 +222,8 @@ impl Ranks {
         !self.open.iter().any(|open| open.out || open.err)
     }
 
-    /// Waits until a rank has ended and its last words are heard, but no longer than
-    /// `patience`. Gives how it ended.
+    /// Waits until a rank has ended and its last words are received, at most for
+    /// `patience`. Returns how it ended.
     pub fn end_of(&mut self, rank: usize, patience: Duration) -> Option<Death> {
         self.wait_until(patience, |ranks| {
             !ranks.open[rank].err && ranks.processes[rank].death().is_some()
@@ -228,17 +231,17 @@ impl Ranks {
         self.processes[rank].death()
     }
 
-    /// How each rank ended, by rank; nothing for one that runs.
+    /// How each rank ended, by rank; `None` for a rank that runs.
     pub fn deaths(&mut self) -> Vec<Option<Death>> {
         self.processes.iter_mut().map(Process::death).collect()
     }
 
-    /// What each rank has had of the processors.
+    /// The processor time used by each rank.
     pub fn processors(&self) -> Vec<Option<Processor>> {
         self.processes.iter().map(Process::processor).collect()
     }
 
-    /// Ends those that run, within the same grace.
+    /// Ends the running ranks, within the same grace period.
     pub fn end(&mut self) {
         Process::end_all(&mut self.processes);
     }

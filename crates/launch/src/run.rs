@@ -22,60 +22,60 @@ use crate::{
 /// Lines kept for an error message.
 const TAIL: usize = 30;
 
-/// How long the pipe of a program that has ended may be silent before what still holds it
-/// open is taken for a daemon, which is not waited for.
+/// How long the pipe of a program that has ended may be silent. A process that still
+/// holds it open after that is taken for a daemon, and is not waited for.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// A program that did not do its work.
+/// Why a program did not do its work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// It cannot be started.
     #[error("{what} needs {program}, which cannot be started")]
     Start {
-        /// What it was to do, in words.
+        /// Its task, in words.
         what: String,
         /// The program.
         program: String,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// It ended otherwise than with code 0.
+    /// It ended other than with code 0.
     #[error("{what} failed: the program {death}{}", tail_of(.tail))]
     Failed {
-        /// What it was doing, in words.
+        /// Its task, in words.
         what: String,
         /// How it ended.
         death: Death,
         /// The last lines it printed.
         tail: String,
-        /// Where everything it printed is kept.
+        /// The file that contains everything it printed.
         log: Option<PathBuf>,
     },
-    /// It found no room for its files.
+    /// It ran out of disk space.
     #[error("{what} failed because the disk is full")]
     DiskFull {
-        /// What it was doing, in words.
+        /// Its task, in words.
         what: String,
     },
-    /// Its output cannot be kept. It was ended.
+    /// Its output cannot be stored. The program was ended.
     #[error("{what} was ended, because its log {} cannot be written", .log.display())]
     Log {
-        /// What it was doing, in words.
+        /// Its task, in words.
         what: String,
         /// The log.
         log: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// What it prints cannot be handed on. It was ended.
+    /// Its output cannot be passed on. The program was ended.
     #[error("{what} was ended, because its output cannot be handed on")]
     Output {
-        /// What it was doing, in words.
+        /// Its task, in words.
         what: String,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
@@ -91,12 +91,12 @@ fn tail_of(tail: &str) -> String {
     }
 }
 
-/// Runs `command`, in words `what`, and hands every line it prints (stdout and stderr
-/// together) to `line`. Appends them all to `log` when there is one.
+/// Runs `command`, whose task in words is `what`, and passes every line it prints (stdout
+/// and stderr together) to `line`. Appends them all to `log` if there is one.
 ///
 /// # Errors
-/// As [`Error`] says. Whichever way this returns, the program has ended; what it started and
-/// did not wait for is ended too, except after success.
+/// As [`Error`] describes. When this returns the program has ended in any case; processes
+/// that it started without waiting for them are ended too, except after success.
 pub fn run(
     launcher: &Launcher,
     what: &str,
@@ -150,22 +150,23 @@ pub fn run(
     })
 }
 
-/// What a program printed, and how it ended.
+/// The output of a program, and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Captured {
     /// How it ended.
     pub death: Death,
-    /// Its standard output, with a newline behind each line.
+    /// Its standard output, with a newline after each line.
     pub stdout: String,
     /// Its standard error, likewise.
     pub stderr: String,
 }
 
-/// Runs `command`, in words `what`, and gives what it printed, whatever its exit status.
+/// Runs `command`, whose task in words is `what`, and returns its output, whatever its
+/// exit status.
 ///
 /// # Errors
-/// When it cannot be started, or the caller asked to stop. A program that the terminal's
-/// Ctrl-C reached first is not taken for one that failed.
+/// When it cannot be started, or the caller asked to stop. A program that ended because a
+/// Ctrl-C reached it first does not count as failed.
 pub fn output(
     launcher: &Launcher,
     what: &str,
@@ -194,7 +195,7 @@ pub fn output(
     })
 }
 
-/// Runs `command`, in words `what`, and gives its standard output.
+/// Runs `command`, whose task in words is `what`, and returns its standard output.
 ///
 /// # Errors
 /// As [`output`], and [`Error::Failed`] with its standard error when it does not end with
@@ -216,7 +217,8 @@ pub fn capture(
     })
 }
 
-/// Runs `command`, in words `what`, hands on every line it prints, and gives how it ended.
+/// Runs `command`, whose task in words is `what`, passes on every line it prints, and
+/// returns how it ended.
 ///
 /// # Errors
 /// When it cannot be started, `line` fails, or the caller asked to stop.
@@ -240,7 +242,7 @@ pub fn watch(
     )
 }
 
-/// Starts a process and listens to it until it has ended and its pipes are silent.
+/// Starts a process and reads its output until it has ended and its pipes are silent.
 fn attend(
     launcher: &Launcher,
     what: &str,

@@ -1,4 +1,4 @@
-//! Anybody's programs, run beside each other.
+//! Arbitrary programs, run side by side.
 
 use std::{
     io,
@@ -23,7 +23,7 @@ pub enum End {
     Code(i32),
     /// By this signal.
     Signal(i32),
-    /// By us, because another had failed or the time was up.
+    /// By the launcher, because another program had failed or the time was up.
     Ended,
 }
 
@@ -37,21 +37,21 @@ impl From<Option<Death>> for End {
     }
 }
 
-/// Programs that could not be run to their end.
+/// Why programs could not be run to their end.
 #[derive(Debug, thiserror::Error)]
 pub enum Together {
-    /// One cannot be started. Those before it were ended.
+    /// A program cannot be started. The ones started before it were ended.
     #[error("cannot start '{program}'")]
     Start {
-        /// The place of the program in the list.
+        /// The position of the program in the list.
         place: usize,
         /// The program.
         program: String,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// A line could not be handed on, for example to a reader that has left.
+    /// A line could not be passed on, for example because its reader has closed the pipe.
     #[error("cannot hand on what the programs print")]
     Output(#[source] io::Error),
     /// The caller asked to stop.
@@ -59,12 +59,13 @@ pub enum Together {
     Interrupted(#[from] Interrupted),
 }
 
-/// Runs programs beside each other, hands every line that they write to `line` with the
-/// place of the program in the list, and waits for all. When one fails the others get
-/// [`GRACE`]; `limit` is for all of it. At the end none is left, nor what they started.
+/// Runs programs side by side, passes every line that they write to `line` with the
+/// position of the program in the list, and waits for all of them. When one fails the
+/// others get [`GRACE`] to end; `limit` is for the whole run. At the end none of them is
+/// left, nor any process that they started.
 ///
 /// # Errors
-/// When one cannot be started, `line` fails, or the caller asked to stop.
+/// When a program cannot be started, `line` fails, or the caller asked to stop.
 pub fn together(
     launcher: &Launcher,
     commands: Vec<Command>,
@@ -107,7 +108,8 @@ pub fn together(
                 }
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {}
-            // What held the streams has ended; the processes may take a moment more.
+            // The processes that held the streams have ended; their last lines may take a
+            // moment more.
             Err(mpsc::RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
         }
         let deaths: Vec<_> = processes.iter_mut().map(Process::death).collect();
@@ -123,8 +125,8 @@ pub fn together(
     Process::end_all(&mut processes);
     drop(processes);
     let ends = outcome?.into_iter().map(End::from).collect();
-    // All of it comes at once, however late its readers are scheduled; but what left its
-    // group may hold a stream open, and is not waited for.
+    // The rest arrives at once, however late the reader threads are scheduled. A process
+    // that left its group may hold a stream open, and is not waited for.
     let over = Instant::now() + GRACE;
     while let Ok(heard) = lines.recv_timeout(over.saturating_duration_since(Instant::now())) {
         hand_on(heard)?;

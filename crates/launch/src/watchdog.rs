@@ -1,38 +1,41 @@
-//! Tells a hang from slowness.
+//! Distinguishes a hang from slowness.
 //!
-//! A rank that waits for what never comes spins: it uses its processor, and no byte moves
-//! on any cable. A rank that is merely slow moves bytes, or does not get the processor. So
-//! the limit is for the time in which no rank said anything and no byte moved, and it only
-//! counts while the ranks that are waited for run or sleep, not while they queue for a
-//! processor. Nor does it count while the launcher itself stood still.
+//! A hung rank waits for a message that never comes, and spins: it uses its processor,
+//! and no byte moves on any cable. A slow rank moves bytes, or waits for a processor. So
+//! the limit is for the time in which no rank reported anything and no byte moved. That
+//! time counts only while the ranks that still have something to do run or sleep, not
+//! while they queue for a processor. It does not count while the launcher itself was
+//! stopped.
 
 use std::time::{Duration, Instant};
 
 use crate::processor::Processor;
 
-/// The part of the silence for which a rank must have had a processor, beside its work.
-/// Several ranks of a job share one, and a rank that waits lets others go first.
+/// The fraction of the silence for which a rank must have had a processor, beside its
+/// work. Several ranks of a job share one processor, and a rank that waits yields it to
+/// others.
 const FAIR: f64 = 0.2;
 
-/// When even a starved rank is called hung, in limits.
+/// The silence after which even a rank without processor time counts as hung, as a
+/// multiple of the limit.
 const PATIENCE: u32 = 30;
 
-/// The most silence that passes between two looks. A longer time is one in which the
-/// launcher stood still, by Ctrl-Z or on a terminal that takes no more, and heard nothing
-/// for that reason.
+/// The longest silence between two looks. If more time passes, the launcher itself was
+/// stopped, by Ctrl-Z or by a terminal that accepts no more output, and therefore
+/// received nothing.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
-/// How long silence may last.
+/// The limit on silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// At the least.
+    /// The minimum.
     pub silence: Duration,
-    /// Processor time that a rank may need while nothing is heard of it: to make data and
+    /// Processor time that a rank may need while it reports nothing: to generate data and
     /// to compare it.
     pub work: Duration,
 }
 
-/// A silence in which no rank has work worth counting.
+/// A limit for ranks whose own work is negligible.
 impl From<Duration> for Limit {
     fn from(silence: Duration) -> Self {
         let work = Duration::ZERO;
@@ -40,19 +43,19 @@ impl From<Duration> for Limit {
     }
 }
 
-/// Counts the silence of the ranks of one job.
+/// Measures the silence of the ranks of one job.
 #[derive(Debug, Clone)]
 pub struct Watchdog {
     limit: Limit,
     silence: Duration,
     looked: Instant,
     moved: u64,
-    /// What each rank had of the processors when the silence began.
+    /// The processor time of each rank when the silence began.
     before: Vec<Option<Processor>>,
 }
 
 impl Watchdog {
-    /// `moved` is what the cables have carried so far, in bytes.
+    /// `moved` is the number of bytes that the cables have carried so far.
     pub fn new(limit: Limit, now: Instant, moved: u64) -> Self {
         Watchdog {
             limit,
@@ -63,18 +66,18 @@ impl Watchdog {
         }
     }
 
-    /// A rank said something.
+    /// Resets the silence, because a rank reported something.
     pub fn hear(&mut self, now: Instant) {
         self.silence = Duration::ZERO;
         self.looked = now;
         self.before.clear();
     }
 
-    /// Whether the ranks that are waited for hang. To be called every few milliseconds in
-    /// which nothing is heard: the time since the last look counts as silence. `processors`
-    /// gives what each rank has had of the processors; `waits` says which ones still have
-    /// something to do. What cannot be known of a processor is not held against the ranks'
-    /// having hung.
+    /// Whether the ranks that still have something to do hang. Call it every few
+    /// milliseconds in which no event arrives: the time since the last look counts as
+    /// silence. `processors` gives the processor time of each rank; `waits` gives the
+    /// ranks that still have something to do. A rank whose processor time is unknown
+    /// counts as having had a processor.
     pub fn hangs(
         &mut self,
         now: Instant,
@@ -92,7 +95,7 @@ impl Watchdog {
         let Limit { silence, work } = self.limit;
         if self.before.is_empty() {
             self.before = processors();
-            // A first look has nothing to compare with.
+            // The first look has no earlier one to compare with.
             return self.silence >= silence && self.before.iter().all(Option::is_none);
         }
         if self.silence < silence {
@@ -121,8 +124,8 @@ mod tests {
         vec![Some(Processor { used, wants })]
     }
 
-    /// Looks twice a second for so long, at a rank that uses the processor at this rate.
-    /// Gives when it was called hung.
+    /// Looks twice a second for this long at a rank that uses the processor at this rate.
+    /// Returns when it was reported as hung.
     fn hung_after(
         dog: &mut Watchdog,
         start: Instant,

@@ -14,7 +14,7 @@ use launch::{
 };
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-/// Generous: what is waited for comes at once on a machine that has nothing else to do.
+/// A generous limit: on an idle machine every wait ends at once.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn sh(script: &str) -> Command {
@@ -38,7 +38,7 @@ fn pid(text: &str) -> Pid {
     Pid::from_raw(text.trim().parse().expect("a process id")).expect("not 0")
 }
 
-/// A zombie that nobody waits for counts as gone: it runs nothing.
+/// A zombie that its parent does not reap counts as gone: it runs nothing.
 fn runs(pid: Pid) -> bool {
     if test_kill_process(pid).is_err() {
         return false;
@@ -259,7 +259,7 @@ fn a_rank_that_closes_its_output_is_heard_of_with_its_last_words() {
     assert_eq!(process.last_words(), ["oh no"]);
 }
 
-/// Runs this test program again, as another test of it, with a task.
+/// Runs one test of this test program in another process, with a task.
 fn again(task: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command
@@ -268,7 +268,7 @@ fn again(task: &str) -> Command {
     command
 }
 
-/// What [`again`] runs. Does nothing where no task is given.
+/// The task that [`again`] runs. Does nothing without a task.
 #[test]
 fn the_other_process() {
     match env::var("LAUNCH_TEST_TASK").as_deref() {

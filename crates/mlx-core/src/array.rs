@@ -1,4 +1,4 @@
-//! Arrays and the way in and out of them.
+//! Arrays, and conversions from and to Rust values.
 #![allow(unsafe_code)]
 
 use std::{fmt, slice};
@@ -11,13 +11,13 @@ use crate::{
     eval::eval,
 };
 
-/// An n-dimensional array, or the promise of one (see the crate's
-/// documentation). Cloning shares the content.
+/// An n-dimensional array, possibly not computed yet (see the crate's documentation).
+/// Cloning shares the content.
 pub struct Array(mlx_array);
 
 impl Array {
-    /// An array of `values` in row-major order. Negative or missing dimensions
-    /// are not inferred here.
+    /// An array of `values` in row-major order. Negative or missing dimensions are not
+    /// inferred here.
     ///
     /// # Errors
     /// `shape` does not have as many elements as `values`.
@@ -84,7 +84,7 @@ impl Array {
         unsafe { mlx_sys::mlx_array_size(self.0) }
     }
 
-    /// The number of bytes its elements take.
+    /// The number of bytes that its elements take.
     pub fn nbytes(&self) -> usize {
         self.size() * self.dtype().size()
     }
@@ -118,8 +118,8 @@ impl Array {
             return Err(Error::take());
         }
         // SAFETY: the array is dense in row-major order, so `size` elements follow
-        // `first`; they stay while `dense` lives, and nothing writes to an
-        // evaluated array that is still referred to.
+        // `first`; they stay while `dense` lives, and no thread writes to an evaluated
+        // array that is still referred to.
         Ok(unsafe { slice::from_raw_parts(first, dense.size()) }.to_vec())
     }
 
@@ -168,7 +168,7 @@ impl Clone for Array {
 impl Drop for Array {
     fn drop(&mut self) {
         let _turn = turn();
-        // SAFETY: the handle is ours alone; mlx-c frees nothing where there is no
+        // SAFETY: only this value owns the handle; mlx-c frees nothing if there is no
         // object.
         unsafe { mlx_sys::mlx_array_free(self.0) };
     }

@@ -1,4 +1,4 @@
-//! Which build is loaded.
+//! Identifies the build that is loaded.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -7,12 +7,12 @@ use std::ffi::CStr;
 /// build's `manifest.json`.
 ///
 /// It can be another build than the one that the program was linked against, and a
-/// program can be replaced by one of another build. Whoever says what a build does makes
-/// sure by this key that it is the one that ran.
+/// program can be replaced by one of another build. A caller that reports results of a
+/// build compares this key to make sure that this build ran.
 pub fn build_key() -> &'static str {
-    // SAFETY: the function takes nothing, may be called at any time, and returns a
-    // NUL-terminated constant of `libmlxc`, which this program is linked against and which
-    // is therefore never unloaded.
+    // SAFETY: the function takes no arguments, may be called at any time, and returns a
+    // NUL-terminated constant of `libmlxc`, which this program is linked against and
+    // which is therefore never unloaded.
     let key = unsafe { CStr::from_ptr(mlx_sys::rails_build_key()) };
     key.to_str().expect("a key is hexadecimal digits")
 }

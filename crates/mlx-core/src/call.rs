@@ -1,4 +1,4 @@
-//! How every call into mlx-c is made.
+//! The wrapper around every call into mlx-c.
 #![allow(unsafe_code)]
 
 use std::{
@@ -16,8 +16,8 @@ use crate::{
 
 /// The caller's turn to use MLX, with errors recorded rather than fatal.
 ///
-/// The turn guards MLX's unsynchronised state (see the crate's documentation),
-/// not data of ours, so a panic of another thread poisons nothing.
+/// The lock guards MLX's unsynchronised state (see the crate's documentation), not Rust
+/// data, so a panic of another thread poisons nothing.
 pub(crate) fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -28,7 +28,7 @@ pub(crate) fn turn() -> MutexGuard<'static, ()> {
 /// The array that `call` writes to its first argument.
 pub(crate) fn array(call: impl FnOnce(*mut mlx_array) -> c_int) -> Result<Array> {
     let mut out = Array::null();
-    // Ends the turn before `out` may be dropped, which takes a turn of its own.
+    // Ends the turn before `out` may be dropped, because dropping it takes another turn.
     status(|| call(out.as_mut_ptr()))?;
     Ok(out)
 }
@@ -41,7 +41,7 @@ pub(crate) fn array_on_stream(
     array(|out| call(out, stream.raw()))
 }
 
-/// A call without a result but its status.
+/// A call that returns only its status.
 pub(crate) fn status(call: impl FnOnce() -> c_int) -> Result<()> {
     let _turn = turn();
     check(call())
@@ -55,18 +55,18 @@ pub(crate) fn status(call: impl FnOnce() -> c_int) -> Result<()> {
 macro_rules! op {
     ($function:ident($($argument:expr),* $(,)?)) => {
         $crate::call::array_on_stream(|out, stream| {
-            // SAFETY: `out` and `stream` are live handles for the call. Each
-            // argument is a number, a handle borrowed from an `Array` or
-            // `ArrayVector` that outlives the call, a handle without an object
-            // where mlx-c allows one, or a pointer and length of a slice that
-            // outlives the call; mlx-c copies what it keeps.
+            // SAFETY: `out` and `stream` are live handles for the call. Each argument is
+            // a number, a handle borrowed from an `Array` or `ArrayVector` that outlives
+            // the call, a handle without an object where mlx-c allows one, or a pointer
+            // and length of a slice that outlives the call; mlx-c copies the data that it
+            // keeps.
             unsafe { mlx_sys::$function(out, $($argument,)* stream) }
         })
     };
 }
 pub(crate) use op;
 
-/// A handle without an object: mlx-c's "may be null".
+/// A handle without an object, for parameters that may be null in mlx-c.
 pub(crate) fn optional(array: Option<&Array>) -> mlx_array {
     array.map_or(
         mlx_array {
@@ -92,7 +92,7 @@ impl ArrayVector {
         let handles: Vec<_> = arrays.iter().map(|array| array.raw()).collect();
         let mut vector = Self::null();
         status(|| {
-            // SAFETY: `vector` takes the list that is made; `handles` holds live
+            // SAFETY: `vector` receives the list that is made; `handles` holds live
             // arrays and outlives the call.
             unsafe {
                 mlx_sys::mlx_vector_array_set_data(&mut vector.0, handles.as_ptr(), handles.len())
@@ -121,7 +121,7 @@ impl ArrayVector {
 impl Drop for ArrayVector {
     fn drop(&mut self) {
         let _turn = turn();
-        // SAFETY: the handle is ours alone; mlx-c frees nothing where there is no
+        // SAFETY: only this value owns the handle; mlx-c frees nothing if there is no
         // object.
         unsafe { mlx_sys::mlx_vector_array_free(self.0) };
     }

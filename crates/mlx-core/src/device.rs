@@ -1,4 +1,4 @@
-//! Where operations run.
+//! The devices and streams that operations run on.
 #![allow(unsafe_code)]
 
 use mlx_sys::{mlx_device, mlx_stream};
@@ -9,7 +9,7 @@ use crate::{
     error::{Error, check},
 };
 
-/// A kind of device. MLX starts with the GPU where it has one, else the CPU.
+/// A kind of device. MLX starts with the GPU if it has one, else with the CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Device {
@@ -25,7 +25,7 @@ impl Device {
     pub fn set_default(self) -> Result<()> {
         let device = self.handle();
         status(|| {
-            // SAFETY: a live handle, of which mlx-c copies the content.
+            // SAFETY: a live handle; mlx-c copies its content.
             unsafe { mlx_sys::mlx_set_default_device(device.0) }
         })
     }
@@ -41,7 +41,7 @@ impl Device {
     }
 }
 
-/// Waits until the calling thread's default stream has run all it was given.
+/// Waits until the calling thread's default stream has run everything it was given.
 ///
 /// # Errors
 /// What MLX reports.
@@ -57,19 +57,19 @@ struct DeviceHandle(mlx_device);
 
 impl Drop for DeviceHandle {
     fn drop(&mut self) {
-        // SAFETY: the handle is ours alone.
+        // SAFETY: only this value owns the handle.
         unsafe { mlx_sys::mlx_device_free(self.0) };
     }
 }
 
-/// A queue of operations. Each thread has a default one for each device.
+/// A queue of operations. Each thread has a default queue for each device.
 pub(crate) struct Stream(mlx_stream);
 
 impl Stream {
     /// The calling thread's stream on the default device.
     pub(crate) fn of_default_device() -> Result<Self> {
         let _turn = turn();
-        // SAFETY: makes a handle of a device that is overwritten below.
+        // SAFETY: makes a handle of a device, which is overwritten below.
         let mut device = DeviceHandle(unsafe { mlx_sys::mlx_device_new() });
         // SAFETY: a live handle to write to.
         check(unsafe { mlx_sys::mlx_get_default_device(&mut device.0) })?;
@@ -87,7 +87,7 @@ impl Stream {
         let mut stream = Self(mlx_stream {
             ctx: std::ptr::null_mut(),
         });
-        // SAFETY: live handles; `stream` takes the object that is made.
+        // SAFETY: live handles; `stream` receives the object that is made.
         check(unsafe { mlx_sys::mlx_get_default_stream(&mut stream.0, device.0) })?;
         if stream.0.ctx.is_null() {
             return Err(Error::take());
@@ -102,8 +102,8 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // SAFETY: the handle is ours alone, and freeing it leaves the stream,
-        // which belongs to MLX, as it is.
+        // SAFETY: only this value owns the handle, and freeing it does not affect the
+        // stream, which belongs to MLX.
         unsafe { mlx_sys::mlx_stream_free(self.0) };
     }
 }

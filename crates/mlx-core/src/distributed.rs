@@ -1,15 +1,15 @@
 //! The group of ranks and its messages (`mlx/distributed/`).
 //!
-//! Messages have no tags: what a rank sends is matched with what the other
-//! receives by order alone. All ranks must therefore compute the same sequence
-//! of collectives, and each pair of ranks the same sequence of sends and
-//! receives; see [`depends`](crate::depends) for an order that no data implies.
-//! The operations run on the CPU stream of the calling thread, one at a time.
+//! Messages have no tags: a message that a rank sends is matched with a receive by order
+//! alone. All ranks must therefore compute the same sequence of collectives, and each
+//! pair of ranks the same sequence of sends and receives; [`depends`](crate::depends)
+//! states an order that no data implies. The operations run on the CPU stream of the
+//! calling thread, one at a time.
 //!
-//! Creating an operation checks its arguments. Running it happens on the
-//! stream's thread, where an error ends the process (see the crate's
-//! documentation), and where a peer that is gone means waiting for ever:
-//! whoever starts ranks must watch them.
+//! Creating an operation checks its arguments. The operation then runs on the stream's
+//! thread, where an error ends the process (see the crate's documentation), and where an
+//! operation with a peer that is gone never returns: the launcher of ranks must watch
+//! them.
 #![allow(unsafe_code, clippy::missing_errors_doc)]
 
 use std::ffi::{CStr, c_int};
@@ -22,10 +22,10 @@ use crate::{
     device::Stream,
 };
 
-/// What carries the messages.
+/// The transport of the messages.
 ///
-/// A closed set rather than a string: mlx-c uses MLX's message as a format
-/// string, so a backend's name with a `%` in it would be more than wrong.
+/// A closed set rather than a string, because mlx-c uses MLX's message as a format
+/// string, and a `%` in a backend's name would be undefined behaviour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
     /// RDMA over Thunderbolt. Reads `MLX_RANK`, `MLX_IBV_DEVICES`,
@@ -45,20 +45,20 @@ impl Backend {
     }
 }
 
-/// The ranks of a job, this process being one of them. It stays on the thread
-/// that made it: operations of two threads would run on two streams, and a
-/// backend has room for one operation at a time.
+/// The ranks of a job; this process is one of them. The value stays on the thread that
+/// made it: operations of two threads would run on two streams, and a backend has room
+/// for one operation at a time.
 pub struct Group {
-    // A raw pointer, which is what keeps the group from being `Send`.
+    // A raw pointer, which makes the group `!Send`.
     raw: mlx_distributed_group,
 }
 
 impl Group {
-    /// Joins the other ranks of the backend's environment; returns once all are
+    /// Joins the other ranks of the backend's environment. Returns once all are
     /// connected.
     ///
-    /// Without that environment, `strict` decides between an error and a group
-    /// of one. MLX remembers either success for the life of the process.
+    /// Without that environment, `strict` decides between an error and a group of one.
+    /// MLX keeps a group of either kind for the life of the process.
     pub fn init(backend: Backend, strict: bool) -> Result<Self> {
         let mut group = Self {
             raw: mlx_distributed_group {
@@ -66,7 +66,7 @@ impl Group {
             },
         };
         status(|| {
-            // SAFETY: `group` takes the object that is made; the name is static.
+            // SAFETY: `group` receives the object that is made; the name is static.
             unsafe {
                 mlx_sys::mlx_distributed_init(&mut group.raw, strict, backend.name().as_ptr())
             }
@@ -74,7 +74,7 @@ impl Group {
         Ok(group)
     }
 
-    /// This process's number, from 0.
+    /// This process's rank, from 0.
     pub fn rank(&self) -> usize {
         // SAFETY: a live handle.
         (unsafe { mlx_sys::mlx_distributed_group_rank(self.raw) }) as usize
@@ -112,7 +112,7 @@ impl Group {
         })
     }
 
-    /// What rank `source` sends, which must have this shape and type.
+    /// Receives a message from rank `source`, which must have this shape and type.
     pub fn recv(&self, shape: &[i32], dtype: Dtype, source: usize) -> Result<Array> {
         let source = rank(source)?;
         self.operation(|out, stream| {
@@ -131,7 +131,7 @@ impl Group {
         })
     }
 
-    /// What rank `source` sends, which must have the shape and type of `x`.
+    /// Receives a message from rank `source`, which must have the shape and type of `x`.
     pub fn recv_like(&self, x: &Array, source: usize) -> Result<Array> {
         self.recv(x.shape(), x.dtype(), source)
     }
@@ -145,7 +145,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         let _turn = turn();
-        // SAFETY: the handle is ours alone, and operations under way hold the
+        // SAFETY: only this value owns the handle, and operations in progress hold the
         // group by a reference of their own.
         unsafe { mlx_sys::mlx_distributed_group_free(self.raw) };
     }

@@ -53,14 +53,14 @@ impl Dtype {
             .0
     }
 
-    /// Bytes an element takes.
+    /// Bytes per element.
     pub fn size(self) -> usize {
         // SAFETY: a pure function of a number that mlx-c defines.
         unsafe { mlx_sys::mlx_dtype_size(self.raw()) }
     }
 }
 
-/// A Rust type that is an array's element bit for bit.
+/// A Rust type with the same bits as an array's element.
 pub trait Element: Copy + 'static + sealed::Raw {
     /// The element type in MLX.
     const DTYPE: Dtype;
@@ -69,8 +69,8 @@ pub trait Element: Copy + 'static + sealed::Raw {
 pub(crate) mod sealed {
     use mlx_sys::mlx_array;
 
-    /// Access to the elements, in a private module so that nobody can claim it
-    /// for a type that MLX has not.
+    /// Access to the elements, in a private module so that no other crate can implement
+    /// it for a type that MLX does not have.
     pub trait Raw: Sized {
         /// The first element of an array.
         ///
@@ -89,7 +89,7 @@ macro_rules! element {
 
         impl sealed::Raw for $rust {
             unsafe fn data(array: mlx_array) -> *const Self {
-                // SAFETY: the caller's promise is what mlx-c asks for.
+                // SAFETY: the caller guarantees what mlx-c requires.
                 unsafe { mlx_sys::$data(array) }
             }
         }

@@ -7,7 +7,7 @@ use std::{
     sync::Once,
 };
 
-/// What MLX refused, in MLX's words.
+/// An operation that MLX refused, with MLX's message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
@@ -33,8 +33,8 @@ impl Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 thread_local! {
-    // mlx-c calls the handler on the thread whose call failed, just before that
-    // call returns, so the message needs no more than a place on that thread.
+    // mlx-c calls the handler on the thread whose call failed, just before that call
+    // returns, so the message is stored per thread.
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
@@ -42,9 +42,9 @@ thread_local! {
 pub(crate) fn install_handler() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        // SAFETY: `record` has the handler's signature, lives as long as the
-        // process and never unwinds; there is no data, so no destructor. No other
-        // thread can be inside mlx-c, since every call comes here first.
+        // SAFETY: `record` has the handler's signature, lives as long as the process and
+        // never unwinds; there is no data, so no destructor. No other thread can be
+        // inside mlx-c, since every call passes through here first.
         unsafe { mlx_sys::mlx_set_error_handler(Some(record), std::ptr::null_mut(), None) };
     });
 }
@@ -59,15 +59,16 @@ pub(crate) fn check(status: c_int) -> Result<()> {
 }
 
 unsafe extern "C" fn record(message: *const c_char, _data: *mut c_void) {
-    // SAFETY: mlx-c passes a NUL-terminated string that lives until we return.
+    // SAFETY: mlx-c passes a NUL-terminated string that lives until this function
+    // returns.
     let message = unsafe { CStr::from_ptr(message) }.to_string_lossy();
     let message = without_origin(&message).to_owned();
-    // A thread that is past its thread-locals has nobody left to tell.
+    // On a thread whose thread-locals are destroyed no caller can read the message.
     let _ = LAST.try_with(|last| last.replace(Some(message)));
 }
 
-/// Drops the ` at FILE:LINE` that mlx-c appends: a place in mlx-c's generated
-/// code, the same for every error of a function.
+/// Drops the ` at FILE:LINE` that mlx-c appends: a position in mlx-c's generated code,
+/// the same for every error of a function.
 fn without_origin(message: &str) -> &str {
     match message.rsplit_once(" at ") {
         Some((text, origin)) if is_file_and_line(origin) => text,

@@ -1,4 +1,4 @@
-//! Computing what operations promised.
+//! Computing lazy arrays.
 #![allow(unsafe_code)]
 
 use crate::{
@@ -7,12 +7,12 @@ use crate::{
     device::synchronize,
 };
 
-/// Computes `arrays` and all they depend on, and waits for the result.
+/// Computes `arrays` and everything they depend on, and waits for the result.
 ///
 /// # Errors
-/// What MLX throws while it schedules the work, for instance because the device
-/// lacks an operation for a type. What was scheduled before has then come to an
-/// end. For errors of the work itself see the crate's documentation.
+/// What MLX throws while it schedules the work, for instance because the device lacks an
+/// operation for a type. Work that was scheduled before has then finished. The crate's
+/// documentation describes errors of the work itself.
 pub fn eval(arrays: &[&Array]) -> Result<()> {
     let outputs = ArrayVector::new(arrays)?;
     status(|| {
@@ -20,17 +20,17 @@ pub fn eval(arrays: &[&Array]) -> Result<()> {
         unsafe { mlx_sys::mlx_eval(outputs.raw()) }
     })
     .inspect_err(|_| {
-        // MLX marks an array evaluated once its work is queued, and counts on the
-        // end of `eval` to wait. After an error nobody has waited, so reading such
-        // an array would race with the stream's thread.
+        // MLX marks an array evaluated once its work is queued, and relies on the end of
+        // `eval` to wait. After an error no call has waited, so reading such an array
+        // would race with the stream's thread.
         let _ = synchronize();
     })
 }
 
 /// `array`, computed only after `dependencies`.
 ///
-/// Messages between ranks carry no tag, so every rank must issue them in one
-/// order; this is how to state an order that no data implies (`mx.depends`).
+/// Messages between ranks carry no tag, so every rank must issue them in the same order.
+/// This states an order that no data implies (`mx.depends`).
 ///
 /// # Errors
 /// What MLX reports.
@@ -39,7 +39,7 @@ pub fn depends(array: &Array, dependencies: &[&Array]) -> Result<Array> {
     let dependencies = ArrayVector::new(dependencies)?;
     let mut outputs = ArrayVector::null();
     status(|| {
-        // SAFETY: live lists of live arrays; `outputs` takes the list that is made.
+        // SAFETY: live lists of live arrays; `outputs` receives the list that is made.
         unsafe { mlx_sys::mlx_depends(outputs.as_mut_ptr(), inputs.raw(), dependencies.raw()) }
     })?;
     outputs.get(0)
@@ -60,7 +60,7 @@ mod tests {
         let half = Array::zeros(&[64, 64], Dtype::Float16)?;
         let mask = Array::zeros(&[2, 2], Dtype::Float16)?;
         let block = 32;
-        // Accepted as an operation; the CPU backend has it for 32 bits only.
+        // MLX accepts the operation, but the CPU backend supports it for 32 bits only.
         let unsupported = op!(mlx_block_masked_mm(
             half.raw(),
             half.raw(),
@@ -79,8 +79,8 @@ mod tests {
         Ok(())
     }
 
-    /// What the crate's documentation says of errors on a stream's thread; it
-    /// cannot be prevented from here, so it had better be true.
+    /// Tests what the crate's documentation says of errors on a stream's thread, because
+    /// this crate cannot prevent them.
     #[cfg(unix)]
     #[test]
     fn an_error_on_the_streams_thread_ends_the_process_with_its_message() -> Result<()> {

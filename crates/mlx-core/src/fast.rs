@@ -18,17 +18,17 @@ pub fn rms_norm(x: &Array, weight: Option<&Array>, eps: f32) -> Result<Array> {
 /// dimensions are position and feature. The first row has position `offset`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rope {
-    /// How many of the features turn.
+    /// The number of features that are rotated.
     pub dims: i32,
-    /// Pairs are neighbours (true) or half the features apart (false, as Qwen
-    /// and Llama do).
+    /// Whether a pair consists of neighbours; otherwise its features are half the number
+    /// of features apart, as in Qwen and Llama.
     pub traditional: bool,
-    /// Feature pair `k` turns by `base^(-2k/dims)` radians a position.
+    /// Feature pair `k` is rotated by `base^(-2k/dims)` radians a position.
     pub base: f32,
 }
 
 impl Rope {
-    /// `x` with every row turned by its position.
+    /// `x` with every row rotated by its position.
     pub fn apply(&self, x: &Array, offset: i32) -> Result<Array> {
         let base = mlx_optional_float {
             value: self.base,
@@ -46,15 +46,15 @@ impl Rope {
     }
 }
 
-/// Which keys a query sees.
+/// The keys that a query attends to.
 #[derive(Debug, Clone, Copy)]
 pub enum Mask<'a> {
     /// All of them.
     None,
-    /// Those of its own and earlier positions; the last query stands at the
+    /// The keys of its own and earlier positions; the last query has the position of the
     /// last key.
     Causal,
-    /// Added to the scores, or where true if boolean.
+    /// Added to the scores, or, if boolean, selects the keys where it is true.
     Array(&'a Array),
 }
 

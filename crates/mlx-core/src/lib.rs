@@ -12,29 +12,27 @@
 //! ```
 //!
 //! # Laziness
-//! MLX is lazy: an operation returns at once with a node of a graph, and
-//! [`eval()`], [`Array::item`] or [`Array::to_vec`] compute it. Shapes and types
-//! are checked when the node is made, so those errors surface at the call that
-//! is wrong.
+//! MLX is lazy: an operation returns at once with a node of a graph, and [`eval()`],
+//! [`Array::item`] or [`Array::to_vec`] compute it. Shapes and types are checked when the
+//! node is made, so the call with the wrong argument returns the error.
 //!
 //! # Errors
-//! Whatever MLX throws on the calling thread, while a graph is built or while
-//! it is being scheduled, arrives as an [`Error`] with MLX's message.
+//! An exception that MLX throws on the calling thread, while a graph is built or
+//! scheduled, becomes an [`Error`] with MLX's message.
 //!
-//! Two kinds cannot. On the CPU, [`eval()`] only schedules: the work itself runs
-//! on a thread per stream (`mlx/scheduler.h`, `StreamThread::thread_fn`), which
-//! catches nothing. What throws there, such as a failed send of jaccl or the
-//! LAPACK error of a decomposition, ends the process by `std::terminate`: the
-//! message goes to stderr and the parent sees SIGABRT. And MLX's CPU allocator
-//! (`mlx/backend/no_gpu/allocator.cpp`) does not look whether the system had the
-//! memory: want of it is a SIGSEGV. Only a change in MLX could turn either into
-//! an [`Error`]; whoever starts processes has to expect both.
+//! Two kinds of errors cannot. On the CPU, [`eval()`] only schedules: the work itself
+//! runs on a thread per stream (`mlx/scheduler.h`, `StreamThread::thread_fn`), which
+//! catches nothing. An exception there, such as a failed send of jaccl or the LAPACK
+//! error of a decomposition, ends the process by `std::terminate`: the message goes to
+//! stderr and the parent sees SIGABRT. And MLX's CPU allocator
+//! (`mlx/backend/no_gpu/allocator.cpp`) does not check whether the system had the memory,
+//! so a lack of memory is a SIGSEGV. Only a change in MLX could turn either into an
+//! [`Error`]; a launcher of processes has to expect both.
 //!
 //! # Threads
-//! An [`Array`] stays on the thread that made it. Threads may compute with
-//! arrays of their own; their calls take turns, because MLX keeps the encoders
-//! of the CPU streams in a table that it does not guard
-//! (`mlx/backend/cpu/encoder.cpp`).
+//! An [`Array`] stays on the thread that made it. Threads may compute with arrays of
+//! their own. Their calls take turns, because MLX keeps the encoders of the CPU streams
+//! in a table that it does not guard (`mlx/backend/cpu/encoder.cpp`).
 
 #![warn(unsafe_code)]
 

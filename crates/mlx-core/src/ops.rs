@@ -1,5 +1,5 @@
-//! Operations of `mlx/ops.h`. Shapes broadcast and types promote as there; each
-//! fails when MLX refuses its operands, and that is all that can go wrong.
+//! Operations of `mlx/ops.h`. Shapes broadcast and types promote as there. An operation
+//! fails only if MLX refuses its operands.
 #![allow(unsafe_code, clippy::missing_errors_doc)]
 
 use crate::{
@@ -105,8 +105,8 @@ impl Array {
         op!(mlx_transpose_axes(self.raw(), axes.as_ptr(), axes.len()))
     }
 
-    /// Elements from `start` up to but not including `stop`, each with one entry
-    /// a dimension; negative entries count from the end.
+    /// Elements from `start` up to but not including `stop`, each with one entry for each
+    /// dimension; negative entries count from the end.
     pub fn slice(&self, start: &[i32], stop: &[i32]) -> Result<Array> {
         let strides = vec![1; start.len()];
         op!(mlx_slice(
@@ -120,7 +120,7 @@ impl Array {
         ))
     }
 
-    /// Elements `start..stop` of one dimension, all of the others.
+    /// Elements `start..stop` of one dimension, and all of the others.
     ///
     /// # Panics
     /// There is no dimension `axis`.
@@ -132,9 +132,9 @@ impl Array {
         self.slice(&starts, &stops)
     }
 
-    /// Entries `indices` of dimension `axis`. With axis 0 and a table of
-    /// embeddings: the rows of those tokens. MLX does not check the indices'
-    /// range on any device, so this wrapper takes them from the host and does.
+    /// Entries `indices` of dimension `axis`. With axis 0 and a table of embeddings: the
+    /// rows of those tokens. MLX does not check the range of indices on any device, so
+    /// this wrapper takes them from the host and checks them.
     pub fn take_axis(&self, indices: &[u32], axis: usize) -> Result<Array> {
         let length = self.shape().get(axis).copied().unwrap_or(0) as u32;
         if let Some(index) = indices.iter().find(|&&index| index >= length) {

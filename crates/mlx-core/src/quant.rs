@@ -28,8 +28,8 @@ impl Scheme {
     /// has `bits` bits of its own.
     ///
     /// # Errors
-    /// The group size is not 32, 64 or 128, or the bits are not 2, 3, 4, 6 or 8.
-    /// MLX itself also lets 5 bits pass, and then throws on the stream's thread
+    /// The group size is not 32, 64 or 128, or the bits are not 2, 3, 4, 6 or 8. MLX
+    /// itself also accepts 5 bits and then throws on the stream's thread
     /// (`mlx/backend/cpu/quantized.cpp`), which would end the process.
     pub fn new(group_size: i32, bits: i32) -> Result<Self> {
         if !Self::GROUP_SIZES.contains(&group_size) {
@@ -47,12 +47,12 @@ impl Scheme {
         Ok(Self { group_size, bits })
     }
 
-    /// Neighbours of a row that share a scale and a bias.
+    /// The number of neighbours in a row that share a scale and a bias.
     pub fn group_size(self) -> i32 {
         self.group_size
     }
 
-    /// Bits an element.
+    /// Bits per element.
     pub fn bits(self) -> i32 {
         self.bits
     }
@@ -92,8 +92,8 @@ impl QuantizedMatrix {
         let stream = Stream::of_default_device()?;
         let mut parts = ArrayVector::null();
         status(|| {
-            // SAFETY: live handles and a static string; `parts` takes the list that
-            // is made.
+            // SAFETY: live handles and a static string; `parts` receives the list that is
+            // made.
             unsafe {
                 mlx_sys::mlx_quantize(
                     parts.as_mut_ptr(),
@@ -128,7 +128,7 @@ impl QuantizedMatrix {
         ))
     }
 
-    /// The matrix that this one stands for, in the type of the scales.
+    /// The dequantised matrix, in the type of the scales.
     pub fn dequantize(&self) -> Result<Array> {
         let same_dtype = mlx_optional_dtype {
             value: self.scales.dtype().raw(),
@@ -146,7 +146,7 @@ impl QuantizedMatrix {
         ))
     }
 
-    /// The arrays to compute before the matrix can be used without delay.
+    /// The arrays to compute so that the first use of the matrix is not delayed.
     pub fn arrays(&self) -> [&Array; 3] {
         [&self.weight, &self.scales, &self.biases]
     }

@@ -1,5 +1,5 @@
-//! Random numbers that depend on a key alone (`mlx/random.h`), so that every
-//! rank draws the same.
+//! Random numbers that depend on a key alone (`mlx/random.h`), so that every rank draws
+//! the same numbers.
 #![allow(unsafe_code, clippy::missing_errors_doc)]
 
 use crate::{
@@ -7,12 +7,12 @@ use crate::{
     call::{array, op},
 };
 
-/// Decides what a draw yields. Two draws with one key yield the same.
+/// Determines the result of a draw. Two draws with the same key give the same result.
 #[derive(Debug, Clone)]
 pub struct Key(Array);
 
 impl Key {
-    /// The key of a seed.
+    /// The key for a seed.
     pub fn new(seed: u64) -> Result<Self> {
         array(|out| {
             // SAFETY: a live handle to write to, and a number.

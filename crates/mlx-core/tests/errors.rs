@@ -1,4 +1,4 @@
-//! What MLX throws arrives as an error, and MLX can still be used after it.
+//! An exception of MLX arrives as an error, and MLX can still be used after it.
 
 use std::thread;
 

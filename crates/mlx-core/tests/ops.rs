@@ -1,4 +1,4 @@
-//! Operations against plain Rust.
+//! Operations, compared with plain Rust.
 
 use mlx_core::{
     Array, Dtype, Result, concatenate,

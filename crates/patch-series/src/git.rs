@@ -51,12 +51,15 @@ const fn remedy(is_macos: bool) -> &'static str {
 /// The first line of `git --version`.
 ///
 /// # Errors
-/// [`Error::NoGit`].
-pub fn version() -> Result<String> {
+/// [`Error::NoGit`]; [`Error::Interrupted`].
+pub fn version(launcher: &Launcher) -> Result<String> {
     let mut command = Command::new("git");
     command.arg("--version");
-    let said = launch::capture(&Launcher::default(), "git", command);
-    let said = said.map_err(|_| Error::NoGit)?;
+    let said = launch::capture(launcher, "git", command);
+    let said = said.map_err(|error| match error.into() {
+        Error::Interrupted => Error::Interrupted,
+        _ => Error::NoGit,
+    })?;
     Ok(said.lines().next().unwrap_or_default().to_owned())
 }
 
@@ -155,7 +158,7 @@ pub(crate) fn capture(what: &str, command: Command, launcher: &Launcher) -> Resu
 fn output(what: &str, command: Command, launcher: &Launcher) -> Result<Captured> {
     launch::output(launcher, what, command).map_err(|error| match error {
         // Without a git, the error that says how to get one.
-        launch::Error::Start { .. } => version().err().unwrap_or_else(|| error.into()),
+        launch::Error::Start { .. } => version(launcher).err().unwrap_or_else(|| error.into()),
         error => error.into(),
     })
 }

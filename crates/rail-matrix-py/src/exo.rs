@@ -1,7 +1,8 @@
 //! Drop-ins for exo's `get_mlx_jaccl_devices_matrix`.
 //!
-//! exo's classes are taken by what they do, not by what they are: nothing of exo is
-//! imported. The ranks are the cycle's, because exo has placed the shards already.
+//! exo's classes are used by their attributes rather than by their type: nothing of exo
+//! is imported. The ranks are those of the cycle, because exo has placed the shards
+//! already.
 
 use std::collections::HashSet;
 
@@ -13,13 +14,13 @@ use rail_matrix::{
 
 use crate::{plan::in_shape, refusal, refusal_of};
 
-/// exo main's shape: a device a cell.
+/// exo main's shape: a device in each cell.
 #[pyfunction]
 pub fn get_mlx_jaccl_devices_matrix<'py>(
     selected_cycle: &Bound<'py, PyAny>,
     cycle_digraph: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyList>> {
-    // exo asks for all to all, and its callers rely on the refusal.
+    // exo calls this for all pairs, and its callers rely on the refusal.
     matrix(
         Exo::Main,
         Some(Backend::Mesh),
@@ -28,7 +29,7 @@ pub fn get_mlx_jaccl_devices_matrix<'py>(
     )
 }
 
-/// The shape of exo's pull request 2160: a list of devices a cell.
+/// The shape of exo's pull request 2160: a list of devices in each cell.
 #[pyfunction]
 pub fn get_mlx_jaccl_devices_matrix_multi<'py>(
     selected_cycle: &Bound<'py, PyAny>,
@@ -65,7 +66,7 @@ fn matrix<'py>(
     in_shape(py, shape, plan.matrix.devices())
 }
 
-/// What both ends of every edge between two nodes of the cycle say.
+/// The statements of both ends of every edge between two nodes of the cycle.
 fn of_cycle(nodes: &[Bound<'_, PyAny>], digraph: &Bound<'_, PyAny>) -> PyResult<Topology> {
     let mut topology = Topology::new();
     let mut ids = Vec::with_capacity(nodes.len());
@@ -94,7 +95,7 @@ fn of_cycle(nodes: &[Bound<'_, PyAny>], digraph: &Bound<'_, PyAny>) -> PyResult<
     Ok(topology)
 }
 
-/// The devices at both ends of an edge, where it is one of RDMA.
+/// The devices at both ends of an edge, if it is an RDMA edge.
 fn rdma_ifaces(edge: &Bound<'_, PyAny>) -> PyResult<Option<[String; 2]>> {
     let iface = |name: &str| -> PyResult<Option<String>> {
         match edge.getattr_opt(name)? {
@@ -109,7 +110,7 @@ fn rdma_ifaces(edge: &Bound<'_, PyAny>) -> PyResult<Option<[String; 2]>> {
     })
 }
 
-/// Logs what was left out, which the matrix alone does not show.
+/// Logs what was left out, because the matrix alone does not show it.
 fn warn(py: Python<'_>, plan: &Plan) -> PyResult<()> {
     let left_out = |note: &&Note| matches!(note, Note::LeftOut { .. });
     let mut notes = plan.notes.iter().filter(left_out).peekable();

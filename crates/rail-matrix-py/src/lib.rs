@@ -1,9 +1,9 @@
 //! The Python module `rail_matrix`: the library [`rail_matrix`] for programs that are
 //! written in Python, exo first among them.
 //!
-//! A thin shell. It turns Python's values into a topology and a plan into Python's values;
-//! every rule is the library's. `rail_matrix.pyi` is the interface as Python's tools see
-//! it, and says what each function takes and gives.
+//! A thin layer. It turns Python's values into a topology and a plan into Python's
+//! values; every rule is the library's. `rail_matrix.pyi` is the interface for Python's
+//! tools, and documents each function.
 
 mod exo;
 mod plan;
@@ -19,13 +19,13 @@ create_exception!(
     "There is no such plan. The message says why, and what to do about it."
 );
 
-/// An error of the library as Python's. Its sentence is the message.
+/// An error of the library as a Python exception. Its sentence is the message.
 fn refusal(error: impl std::fmt::Display) -> PyErr {
     RailMatrixError::new_err(error.to_string())
 }
 
-/// That there is no plan, and what of the topology could not be taken into it: an end that
-/// was left out is often why.
+/// The exception for a topology without a plan. It includes what was left out of the
+/// topology: an end that was left out is often the reason.
 fn refusal_of(topology: &Topology, error: &PlanError) -> PyErr {
     let left_out = match error {
         PlanError::Problems(_) => Vec::new(),

@@ -11,11 +11,11 @@ use rail_matrix::{Backend, Jaccl, Options, RankOrder, write::Exo};
 
 use crate::{refusal, refusal_of, topology};
 
-/// What a job of jaccl's needs to be told.
+/// The configuration that a job that uses jaccl needs.
 #[pyclass(frozen, module = "rail_matrix")]
 pub struct Plan(rail_matrix::Plan);
 
-/// Lays out a job over a topology.
+/// Plans a job over a topology.
 #[pyfunction]
 #[pyo3(
     signature = (
@@ -73,7 +73,7 @@ const DIALECTS: [(&str, Exo); 3] = [
     (Exo::Pr2195.name(), Exo::Pr2195),
 ];
 
-/// The value of this name, or a refusal that lists the names there are.
+/// The value of this name, or an error that lists the existing names.
 fn one_of<T: Copy>(argument: &str, given: &str, values: &[(&str, T)]) -> PyResult<T> {
     let found = values.iter().find(|(name, _)| *name == given);
     found.map(|&(_, value)| value).ok_or_else(|| {
@@ -117,20 +117,20 @@ impl Plan {
         self.0.backend.name()
     }
 
-    /// Where rank 0 listens, as `address:port`, where an address of it is known.
+    /// The address at which rank 0 listens, as `address:port`, if one is known.
     #[getter]
     fn coordinator(&self) -> Option<String> {
         let known = self.0.coordinator.as_ref();
         known.map(|rank_0| format!("{}:{}", rank_0.ip, rank_0.port))
     }
 
-    /// What was left out, and why the plan is as it is: a sentence each.
+    /// What was left out, and the reasons for the plan: one sentence each.
     #[getter]
     fn notes(&self) -> Vec<String> {
         self.0.notes.iter().map(ToString::to_string).collect()
     }
 
-    /// What the file named by `MLX_IBV_DEVICES` holds.
+    /// The contents of the file named by `MLX_IBV_DEVICES`.
     fn jaccl_json(&self) -> String {
         self.0.matrix.to_jaccl_json()
     }
@@ -184,7 +184,7 @@ impl Plan {
     }
 }
 
-/// A matrix as exo has it.
+/// A matrix in exo's form.
 pub fn in_shape<'py>(
     py: Python<'py>,
     shape: Exo,

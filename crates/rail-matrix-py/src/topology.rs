@@ -1,4 +1,4 @@
-//! What Python may give for a topology.
+//! The Python values accepted as a topology.
 
 use pyo3::{
     exceptions::PyTypeError,
@@ -12,13 +12,13 @@ use rail_matrix::{
 
 use crate::refusal;
 
-/// `(from_node, from_device, to_node, to_device)`: what one end of a cable says.
+/// `(from_node, from_device, to_node, to_device)`: a statement of one end of a cable.
 type Edge = (String, String, String, String);
 
 /// A document as text or bytes, exo's state as a mapping, or edges.
 ///
 /// # Errors
-/// `RailMatrixError` when the document makes no sense, `TypeError` for anything else.
+/// `RailMatrixError` if the document is invalid, `TypeError` for any other value.
 pub fn of(value: &Bound<'_, PyAny>, input: &str) -> PyResult<Topology> {
     let input = match input {
         "auto" => None,
@@ -31,7 +31,7 @@ pub fn of(value: &Bound<'_, PyAny>, input: &str) -> PyResult<Topology> {
         return of_document(bytes.as_bytes(), input);
     }
     if let Ok(mapping) = value.cast::<PyMapping>() {
-        // json writes no other mapping than a dict.
+        // json writes only a dict as a mapping.
         let dict = PyDict::new(value.py());
         dict.update(mapping)?;
         let json = value.py().import("json")?.call_method1("dumps", (dict,))?;

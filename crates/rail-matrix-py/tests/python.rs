@@ -30,7 +30,7 @@ fn the_wheel_installs_and_python_s_own_tests_pass() {
     assert!(!told.contains("Ran 0 tests"), "{told}");
 }
 
-/// Runs a command, whose words are shown when it fails, and gives its stderr.
+/// Runs a command and returns its stderr. A failure shows the command's words.
 fn succeeds(command: &mut Command) -> String {
     let output = command.output().expect("it starts");
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();

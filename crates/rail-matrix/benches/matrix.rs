@@ -1,10 +1,9 @@
-//! The cost of a plan: it is made at every placement, so it must stay negligible beside
-//! the placement itself.
+//! The cost of a plan. A plan is made at every placement, so its cost must stay
+//! negligible beside the placement itself.
 //!
-//! Beside it runs a straightforward Python rendering of what exo does today (for every
-//! ordered pair the first interface, without joining directions or checking anything),
-//! over the same cabling, in the same run: `PYTHON` names another interpreter than
-//! `python3`.
+//! The same run also measures a straightforward Python rendering of what exo does today
+//! (the first interface for every ordered pair, without joining directions or checking
+//! anything), over the same cabling. `PYTHON` names an interpreter other than `python3`.
 
 use std::{
     hint::black_box,
@@ -55,8 +54,8 @@ fn plans(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Times one call, in nanoseconds, after the cabling was made: `nodes cables calls` on a
-/// line of its input each, a time on a line of its output each.
+/// Times one call, in nanoseconds, after the cabling was made. Each line of its input is
+/// `nodes cables calls`, each line of its output one time.
 const PYTHON: &str = r#"
 import sys, time
 

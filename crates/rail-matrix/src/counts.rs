@@ -1,4 +1,4 @@
-//! What jaccl makes of a matrix, by the number of devices in its cells.
+//! The group that jaccl makes of a matrix, by the number of devices in its cells.
 
 use crate::Backend;
 
@@ -25,12 +25,13 @@ impl Counts {
         self.counts[i * self.ranks + j]
     }
 
-    /// The ranks to the left and to the right on a ring; for two ranks one and the same.
+    /// The ranks to the left and to the right on a ring; the same rank if there are two.
     pub fn neighbours(&self, rank: usize) -> [usize; 2] {
         [rank + self.ranks - 1, rank + 1].map(|peer| peer % self.ranks)
     }
 
-    /// As `Config::is_valid_ring` in `jaccl.cpp`, which takes no devices for a ring too.
+    /// Like `Config::is_valid_ring` in `jaccl.cpp`, which also accepts a ring without
+    /// devices.
     pub fn is_valid_ring(&self) -> bool {
         let equal = |rank| {
             let mut peers = self.neighbours(rank).into_iter();
@@ -39,14 +40,14 @@ impl Counts {
         self.ranks >= 2 && (0..self.ranks).all(equal)
     }
 
-    /// As `Config::is_valid_mesh` in `jaccl.cpp`.
+    /// Like `Config::is_valid_mesh` in `jaccl.cpp`.
     pub fn is_valid_mesh(&self) -> bool {
         let full = |i| (0..self.ranks).all(|j| (i == j) == (self.at(i, j) == 0));
         self.ranks >= 2 && (0..self.ranks).all(full)
     }
 
-    /// What `init` in `jaccl.cpp` makes of it, `MLX_JACCL_RING` being set or not. Nothing
-    /// when it forms no group.
+    /// The backend that `init` in `jaccl.cpp` makes of it, with `MLX_JACCL_RING` set or
+    /// unset. `None` if it forms no group.
     pub fn backend(&self, ring_variable: bool) -> Option<Backend> {
         match (self.is_valid_ring(), self.is_valid_mesh()) {
             (true, _) if ring_variable => Some(Backend::Ring),

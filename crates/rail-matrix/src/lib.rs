@@ -1,10 +1,10 @@
 //! From a rig of nodes and cables to the device matrix that jaccl reads.
 //!
-//! jaccl is told which RDMA devices join which ranks by a JSON matrix:
-//! `matrix[i][j]` lists the devices on rank `i` towards rank `j`. It opens the
-//! entries of `matrix[i][j]` and `matrix[j][i]` **by index**: the k-th queue
-//! pair on `i` is connected to the k-th on `j`. Nothing checks that these two
-//! devices are the two ends of one cable.
+//! A JSON matrix defines for jaccl which RDMA devices join which ranks: `matrix[i][j]`
+//! lists the devices on rank `i` towards rank `j`. jaccl opens the entries of
+//! `matrix[i][j]` and `matrix[j][i]` **by index**: the k-th queue pair on `i` is
+//! connected to the k-th on `j`. jaccl does not check that these two devices are the two
+//! ends of one cable.
 //!
 //! ```
 //! use rail_matrix::{Matrix, Rig};
@@ -28,10 +28,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Sorting each cell by device name, the obvious thing to do, pairs `A:rdma_en6`
-//! with `B:rdma_en6` above, which are ends of different cables. Such crossed
-//! rails are hard to see: a small all-reduce uses one wire and may still pass,
-//! while send, all-gather and large all-reduces hang.
+//! The obvious approach, sorting each cell by device name, pairs `A:rdma_en6` with
+//! `B:rdma_en6` above, which are ends of different cables. Such crossed rails are hard to
+//! see: a small all-reduce uses one wire and may still pass, while send, all-gather and
+//! large all-reduces hang.
 //!
 //! # The rules
 //!
@@ -47,8 +47,8 @@
 //! | a mesh has at most [`MAX_MESH`] ranks | jaccl's mesh throws above eight peers (`mesh.cpp`) |
 //! | cells are written as arrays, `[]` when empty | `parse_devices_json` (`jaccl.cpp`) takes null, a string or an array; an array is right for mesh and ring alike |
 //!
-//! A ring that is asked for but not valid silently becomes a mesh in jaccl, so
-//! check [`Matrix::is_valid_ring`] before starting one.
+//! If a ring is requested but not valid, jaccl silently makes a mesh, so check
+//! [`Matrix::is_valid_ring`] before starting one.
 //!
 //! The crate is pure: text and values in, values out. Only [`Rig::read`] opens a file.
 #![forbid(unsafe_code)]

@@ -1,13 +1,14 @@
-//! The device matrix, and jaccl's rules about it.
+//! The device matrix, and jaccl's rules for it.
 
 use serde::{Serialize, Serializer};
 
 use crate::{Backend, Rig, RigError, counts::Counts};
 
-/// The most rails jaccl's ring opens between two ranks. Above it throws.
+/// The most rails jaccl's ring opens between two ranks. It throws above this number.
 pub const MAX_RAILS: usize = 4;
 
-/// The most ranks of jaccl's mesh (`MESH_MAX_PEERS` in `mesh_impl.h`). Above it throws.
+/// The most ranks of jaccl's mesh (`MESH_MAX_PEERS` in `mesh_impl.h`). It throws above
+/// this number.
 pub const MAX_MESH: usize = 8;
 
 /// The devices on each rank towards each other rank, aligned by rail: index `k`
@@ -18,14 +19,14 @@ pub struct Matrix {
     cables: Vec<Vec<Vec<String>>>,
 }
 
-/// A rig that no matrix can be made of.
+/// Why a rig has no matrix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MatrixError {
-    /// The rig itself makes no sense.
+    /// The rig itself is invalid.
     #[error(transparent)]
     Rig(#[from] RigError),
-    /// A pair with more rails than jaccl opens.
+    /// A pair has more rails than jaccl opens.
     #[error(
         "nodes '{a}' and '{b}' have {has} cables, and jaccl opens at most {MAX_RAILS} a pair; \
          leave {} out of the rig, or ask for fewer cables", .has - MAX_RAILS
@@ -35,18 +36,16 @@ pub enum MatrixError {
         a: String,
         /// The other.
         b: String,
-        /// Cables between them.
+        /// The number of cables between them.
         has: usize,
     },
 }
 
 impl Matrix {
-    /// Lays the rig's cables out as rails, ordered as
-    /// [`Rig::cables_between`] orders them.
+    /// Lays the rig's cables out as rails, in the order of [`Rig::cables_between`].
     ///
     /// # Errors
-    /// When the rig fails [`Rig::check`] or a pair has more than [`MAX_RAILS`]
-    /// cables.
+    /// If the rig fails [`Rig::check`] or a pair has more than [`MAX_RAILS`] cables.
     pub fn from_rig(rig: &Rig) -> Result<Self, MatrixError> {
         rig.check()?;
         let ranks = rig.nodes.len();
@@ -76,7 +75,7 @@ impl Matrix {
         Ok(matrix)
     }
 
-    /// One without devices.
+    /// A matrix without devices.
     pub(crate) fn empty(ranks: usize) -> Self {
         Self {
             devices: vec![vec![vec![]; ranks]; ranks],
@@ -108,43 +107,43 @@ impl Matrix {
         &self.cables
     }
 
-    /// The devices on rank `i` towards rank `j`, by rail. Empty on the diagonal
-    /// and where no cable is.
+    /// The devices on rank `i` towards rank `j`, by rail. Empty on the diagonal and where
+    /// there is no cable.
     ///
     /// # Panics
-    /// When `i` or `j` is not a rank.
+    /// If `i` or `j` is not a rank.
     pub fn cell(&self, i: usize, j: usize) -> &[String] {
         &self.devices[i][j]
     }
 
-    /// The cables between ranks `i` and `j`, by rail. The same both ways round.
+    /// The cables between ranks `i` and `j`, by rail. The same in both orders.
     ///
     /// # Panics
-    /// When `i` or `j` is not a rank.
+    /// If `i` or `j` is not a rank.
     pub fn rails(&self, i: usize, j: usize) -> &[String] {
         &self.cables[i][j]
     }
 
-    /// Whether jaccl's ring can run: every rank has as many devices towards its
-    /// left neighbour as towards its right, the same number on all ranks.
+    /// Whether jaccl's ring can run: every rank has as many devices towards its left
+    /// neighbour as towards its right, and all ranks have the same number.
     ///
-    /// As `Config::is_valid_ring` in `jaccl.cpp`, save that jaccl calls a
-    /// matrix of empty cells a ring and this asks for at least one device.
+    /// Like `Config::is_valid_ring` in `jaccl.cpp`, except that jaccl accepts a matrix of
+    /// empty cells as a ring and this requires at least one device.
     pub fn is_valid_ring(&self) -> bool {
         let counts = Counts::of(&self.devices);
         counts.is_valid_ring() && (1..=MAX_RAILS).contains(&counts.at(0, 1))
     }
 
-    /// Whether jaccl's mesh can run: every rank has a device towards every
-    /// other, as `Config::is_valid_mesh` in `jaccl.cpp`. Up to MLX 0.32.1 the
-    /// mesh uses the first device of a cell alone.
+    /// Whether jaccl's mesh can run: every rank has a device towards every other, as
+    /// `Config::is_valid_mesh` in `jaccl.cpp` requires. Up to MLX 0.32.1 the mesh uses
+    /// only the first device of a cell.
     pub fn is_valid_mesh(&self) -> bool {
         Counts::of(&self.devices).is_valid_mesh()
     }
 
-    /// What jaccl makes of the matrix, `MLX_JACCL_RING` being set or not, as `init` in
-    /// `jaccl.cpp`: a ring where one is asked for and valid, else a mesh where that is
-    /// valid, else a ring all the same. Nothing when it forms no group.
+    /// The backend that jaccl makes of the matrix with `MLX_JACCL_RING` set or unset, as
+    /// in `init` in `jaccl.cpp`: a ring if one is requested and valid, else a mesh if
+    /// that is valid, else a ring if that is valid. `None` if it forms no group.
     pub fn backend(&self, ring_variable: bool) -> Option<Backend> {
         Counts::of(&self.devices).backend(ring_variable)
     }

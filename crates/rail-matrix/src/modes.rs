@@ -1,4 +1,4 @@
-//! The two choices that jaccl has: how ranks are joined, and how long its frames are.
+//! jaccl's two modes: how ranks are joined, and how long its frames are.
 
 use std::{fmt, str::FromStr};
 
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
-    /// Every rank with every other.
+    /// A mesh: every rank is joined with every other.
     Mesh,
-    /// Every rank with its two neighbours.
+    /// A ring: every rank is joined with its two neighbours.
     Ring,
 }
 
@@ -54,7 +54,7 @@ impl Frames {
     }
 }
 
-/// A word that names no value.
+/// The error for a word that is not a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what} {name:?}; the values are {known}")]
 pub struct UnknownName {

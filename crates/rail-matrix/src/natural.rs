@@ -1,4 +1,4 @@
-//! The order in which people count: `cable-2` before `cable-10`.
+//! Natural order: `cable-2` before `cable-10`.
 
 use std::cmp::Ordering;
 
@@ -26,8 +26,8 @@ pub(crate) fn compare(a: &str, b: &str) -> Ordering {
     left.len().cmp(&right.len()).then_with(|| a.cmp(b))
 }
 
-/// Splits the leading digits off `text` and returns them without their zeros,
-/// so that a longer run is a larger number whatever its size.
+/// Splits the leading digits off `text` and returns them without leading zeros, so that a
+/// longer run is a larger number whatever its size.
 fn take_number<'a>(text: &mut &'a [u8]) -> &'a [u8] {
     let end = text
         .iter()

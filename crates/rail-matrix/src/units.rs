@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-/// A rate, a size or a time that could not be read.
+/// Why a rate, a size or a time could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{text}' is not a {}; write a number and a unit out of {}, for example \"{}\"",
@@ -16,7 +16,7 @@ pub struct UnitError {
     quantity: &'static Quantity,
 }
 
-/// Something measured, and the units it is written in.
+/// A kind of quantity, and the units it is written in.
 #[derive(Debug, PartialEq, Eq)]
 struct Quantity {
     name: &'static str,
@@ -71,7 +71,7 @@ static LATENCY: Quantity = Quantity {
     ],
 };
 
-/// Counted in nanoseconds, like a latency, but longer by habit.
+/// Counted in nanoseconds, like a latency, but usually longer.
 static DURATION: Quantity = Quantity {
     name: "time",
     accepted: "ns, us, ms, s, min, h",
@@ -90,16 +90,16 @@ static DURATION: Quantity = Quantity {
 /// Reads a rate such as `50 MB/s` or `80 Gb/s`, in bytes per second.
 ///
 /// # Errors
-/// When the number or the unit cannot be read.
+/// If the number or the unit cannot be read.
 pub fn parse_rate(text: &str) -> Result<u64, UnitError> {
     let bits = BANDWIDTH.parse(text)?;
     Ok((bits / 8.0).round() as u64)
 }
 
-/// Reads a size such as `16MiB`, in bytes. A number alone is bytes.
+/// Reads a size such as `16MiB`, in bytes. A bare number is bytes.
 ///
 /// # Errors
-/// When the number or the unit cannot be read.
+/// If the number or the unit cannot be read.
 pub fn parse_size(text: &str) -> Result<u64, UnitError> {
     if let Ok(bytes) = text.trim().parse() {
         return Ok(bytes);
@@ -110,25 +110,25 @@ pub fn parse_size(text: &str) -> Result<u64, UnitError> {
 /// Reads a latency such as `20 us`.
 ///
 /// # Errors
-/// When the number or the unit cannot be read.
+/// If the number or the unit cannot be read.
 pub fn parse_time(text: &str) -> Result<Duration, UnitError> {
     let nanos = LATENCY.parse(text)?;
     Ok(Duration::from_nanos(nanos.round() as u64))
 }
 
-/// Reads how long something lasts, such as `2 s`.
+/// Reads a duration such as `2 s`.
 ///
 /// # Errors
-/// When the number or the unit cannot be read.
+/// If the number or the unit cannot be read.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     let nanos = DURATION.parse(text)?;
     Ok(Duration::from_nanos(nanos.round() as u64))
 }
 
-/// Reads how long something lasts, such as `2 s`. A number alone is seconds.
+/// Reads a duration such as `2 s`. A bare number is seconds.
 ///
 /// # Errors
-/// When the number or the unit cannot be read, or the time has no place in a [`Duration`].
+/// If the number or the unit cannot be read, or the time does not fit a [`Duration`].
 pub fn parse_seconds(text: &str) -> Result<Duration, UnitError> {
     match text.trim().parse().map(Duration::try_from_secs_f64) {
         Ok(Ok(time)) => Ok(time),
@@ -136,7 +136,7 @@ pub fn parse_seconds(text: &str) -> Result<Duration, UnitError> {
     }
 }
 
-/// Writes a rate in the largest byte unit that loses nothing.
+/// Writes a rate in the largest byte unit that expresses it exactly.
 pub fn format_rate(bytes_per_second: u64) -> String {
     let byte_units = BANDWIDTH
         .units
@@ -148,7 +148,7 @@ pub fn format_rate(bytes_per_second: u64) -> String {
     )
 }
 
-/// Writes a rate for people: three digits, in the largest unit that it has one of.
+/// Writes a rate for people: three digits, in the largest unit that gives at least one.
 pub fn about_rate(bytes_per_second: u64) -> String {
     let units = BANDWIDTH
         .units
@@ -172,7 +172,7 @@ pub fn about_rate(bytes_per_second: u64) -> String {
     format!("{written} {unit}")
 }
 
-/// Writes a time in the largest unit that loses nothing, to the nanosecond.
+/// Writes a time in the largest unit that expresses it exactly, to the nanosecond.
 pub fn format_time(time: Duration) -> String {
     let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     exact(

@@ -1,5 +1,5 @@
-//! Every parser takes anything: it gives a topology that can be planned over, or an error
-//! of a length that a person can read.
+//! Every parser accepts any input: it returns a topology that can be planned over, or an
+//! error of readable length.
 
 use proptest::{collection::vec, prelude::*, sample::select};
 use rail_matrix::{
@@ -87,7 +87,7 @@ fn valid(kind: ReportKind) -> &'static str {
     }
 }
 
-/// Anything that can be done with a description, done.
+/// Does everything that can be done with a description.
 fn take(outcome: Result<Topology, ReadError>) {
     let topology = match outcome {
         Ok(topology) => topology,
@@ -112,7 +112,7 @@ fn take(outcome: Result<Topology, ReadError>) {
     }
 }
 
-/// Anything that can be done with matrices that somebody made, done.
+/// Does everything that can be done with existing matrices.
 fn take_matrices(outcome: Result<Document, ReadError>) {
     let document = match outcome {
         Ok(document) => document,
@@ -136,8 +136,8 @@ fn take_matrices(outcome: Result<Document, ReadError>) {
     }
 }
 
-/// As a description of every kind, as matrices, and as each report of a node that has the
-/// others.
+/// Reads the bytes as a description of every kind, as matrices, and as each report of a
+/// node that has the others.
 fn take_as_anything(bytes: &[u8]) {
     take_matrices(check::read(bytes));
     take(read::read(bytes, None));
@@ -152,8 +152,8 @@ fn take_as_anything(bytes: &[u8]) {
     }
 }
 
-/// A node with every report of both systems, one of them replaced. A Mac's come first, so
-/// a Linux report is read where the Mac's telling one is left out.
+/// A node with every report of both systems, one of them replaced. The Mac's reports come
+/// first, so a Linux report is read only where the Mac's main report is left out.
 fn host(name: &str, replaced: Option<(ReportKind, &[u8])>) -> HostReport {
     let system = replaced.map(|(kind, _)| kind.system());
     let kinds = ReportKind::ALL.into_iter();
@@ -174,7 +174,7 @@ fn seeds() -> impl Strategy<Value = &'static str> {
     select([&[EXO, HOSTFILE, RIG, DEVICES, INSTANCES][..], &reports].concat())
 }
 
-/// What the parsers give a meaning to, and what nobody expects.
+/// Strings with a meaning for the parsers, and unexpected ones.
 fn words() -> impl Strategy<Value = &'static str> {
     select(vec![
         "",
@@ -237,7 +237,7 @@ fn values() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The value of this number, counted from the outside in.
+/// The value of this number, counted from the outermost.
 fn nth<'a>(value: &'a mut Value, n: &mut usize) -> Option<&'a mut Value> {
     if *n == 0 {
         return Some(value);
@@ -250,7 +250,7 @@ fn nth<'a>(value: &'a mut Value, n: &mut usize) -> Option<&'a mut Value> {
     }
 }
 
-/// How the bytes of a document come to harm.
+/// The ways in which the bytes of a document are damaged.
 #[derive(Debug, Clone)]
 enum Harm {
     Cut(usize),

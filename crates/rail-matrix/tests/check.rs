@@ -1,4 +1,5 @@
-//! What would hang, fall back, fail or be wasted, of matrices that others make.
+//! Checks of matrices made by other programs: what would hang, fall back, fail or be
+//! wasted.
 
 use proptest::prelude::*;
 use rail_matrix::{
@@ -11,10 +12,10 @@ use serde_json::{Value, json};
 
 const NEW: [u32; 3] = [0, 32, 4];
 
-/// One direction of a cable as exo has it: node, device, node, device.
+/// One direction of a cable in exo's form: node, device, node, device.
 type Edge<'a> = (&'a str, &'a str, &'a str, &'a str);
 
-/// What exo's three functions make of the edges that they see.
+/// The matrices that exo's three functions make of the edges that they see.
 mod exo {
     use super::*;
 
@@ -54,7 +55,8 @@ mod exo {
         })
     }
 
-    /// Pull request 2195: each direction by itself, cut to the fewest of all pairs.
+    /// Pull request 2195: each direction by itself, cut to the smallest number of all
+    /// pairs.
     pub fn pr_2195(nodes: &[&str], edges: &[Edge<'_>]) -> Value {
         let pairs = nodes.iter().flat_map(|i| nodes.iter().map(move |j| (i, j)));
         let counts = pairs.filter(|(i, j)| i != j);
@@ -87,7 +89,7 @@ fn topology(edges: &[Edge<'_>]) -> Topology {
     topology
 }
 
-/// Reads a matrix as exo passes it on, between these nodes.
+/// Reads a matrix in exo's form, between these nodes.
 fn instance(nodes: &[&str], matrix: &Value) -> Existing {
     let shards = nodes.iter().enumerate().map(|(rank, node)| {
         let shard = json!({"TensorShardMetadata": {"deviceRank": rank, "worldSize": nodes.len()}});
@@ -117,7 +119,7 @@ fn judged(nodes: &[&str], matrix: &Value, edges: &[Edge<'_>], mlx: [u32; 3]) -> 
     check(&existing, Some(&topology(edges)), None, &Jaccl::of(mlx)).unwrap()
 }
 
-/// What was found, without the sentences: `hangs (0, 1)[0] OneCable`.
+/// The findings without the sentences: `hangs (0, 1)[0] OneCable`.
 fn brief(findings: &[Finding]) -> Vec<String> {
     let found = findings.iter().filter(|finding| finding.rule != Rule::Told);
     let brief = found.map(
@@ -156,7 +158,7 @@ fn sentence(findings: &[Finding], rule: Rule) -> &str {
 
 #[test]
 fn two_nodes_with_crossed_cables() {
-    // Each node tells of its own interfaces in their order.
+    // Each node lists its own interfaces in their order.
     let edges = [
         ("a", "en6", "b", "en7"),
         ("a", "en7", "b", "en6"),
@@ -187,7 +189,7 @@ fn two_nodes_with_crossed_cables() {
             brief(&pr_2195.findings),
             ["hangs (0, 1)[0] OneCable", "hangs (0, 1)[1] OneCable"]
         );
-        // Nobody said whether it sets the variable.
+        // It is unknown whether it sets the variable.
         assert!(sentence(&pr_2195.findings, Rule::Told).contains("judged with MLX_JACCL_RING"));
     }
 }
@@ -284,7 +286,7 @@ fn an_edge_that_one_node_still_states() {
     assert_eq!(brief(&pr_2195.findings)[0], "hangs (1, 0)[0] Plugged");
 }
 
-/// b has not reported: whether the cable is there, nobody can tell.
+/// b has not reported, so it is unknown whether the cable is there.
 #[test]
 fn a_cable_that_one_end_alone_states_is_not_judged() {
     let edges = [("a", "en5", "b", "en5")];
@@ -410,7 +412,7 @@ fn what_is_no_matrix_of_jaccls_says_so() {
             "fails (2, 0) MeshCells",
         ]
     );
-    // Only a mesh minds the diagonal, and these counts are no ring's.
+    // Only a mesh requires an empty diagonal, and these counts are no ring's.
     let diagonal = json!([["x", "x"], [["x", "y"], null]]);
     assert_eq!(
         fails(diagonal),
@@ -725,7 +727,7 @@ fn reports_are_for_people_and_for_programs() {
     assert_eq!(finding["cell"], json!({"from": 0, "to": 1, "rail": 0}));
 }
 
-/// Nodes with 0 to 5 cables a pair, each device used once.
+/// Nodes with 0 to 5 cables for each pair, each device used once.
 fn topologies() -> impl Strategy<Value = Topology> {
     (2..=6_usize).prop_flat_map(|nodes| {
         let pairs: Vec<_> = (0..nodes)
@@ -763,7 +765,7 @@ fn any_cells() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// The check and the planner were written apart: what the one makes the other passes.
+    /// The check and the planner were written separately: a plan passes the check.
     #[test]
     fn every_plan_is_safe(topology in topologies(), new in any::<bool>()) {
         let jaccl = Jaccl::of(if new { NEW } else { [0, 31, 2] });
@@ -780,7 +782,7 @@ proptest! {
         prop_assert_eq!(verdict.findings.iter().filter(idle).count(), 0);
     }
 
-    /// A shape carries a plan when exo and jaccl make of it what was planned.
+    /// A shape carries a plan if exo and jaccl make the planned group of it.
     #[test]
     fn what_a_shape_of_exos_carries_is_safe(topology in topologies(), new in any::<bool>()) {
         let jaccl = Jaccl::of(if new { NEW } else { [0, 31, 2] });
@@ -790,7 +792,7 @@ proptest! {
             let nodes: Vec<_> = plan.nodes.iter().map(|node| &*node.name).collect();
             let matrix = serde_json::from_str(&exo.write(&plan).unwrap()).unwrap();
             let existing = instance(&nodes, &matrix);
-            // Of the last it is not known what its reader does.
+            // It is unknown what the reader of the last shape does.
             let wanted = (exo == Exo::Pr2195).then_some(plan.backend);
             let verdict = check(&existing, Some(&topology), wanted, &jaccl).unwrap();
             prop_assert_eq!(verdict.backend, Some(plan.backend), "{}", exo);

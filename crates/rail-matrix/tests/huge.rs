@@ -1,5 +1,5 @@
-//! As much input as is taken, and more of one thing than anybody writes: each is read, or
-//! refused with a short message.
+//! Input of the maximum size, and more of one kind of entry than any real description:
+//! each is read, or refused with a short message.
 
 use rail_matrix::{
     Jaccl, Topology, check,

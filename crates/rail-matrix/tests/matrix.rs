@@ -1,4 +1,4 @@
-//! Alignment, order, and jaccl's rules, over rigs made at random.
+//! Alignment, order, and jaccl's rules, over random rigs.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ fn node(rank: usize) -> String {
     format!("node-{rank}")
 }
 
-/// A rig from the number of cables of each pair. Devices are numbered in an
-/// order that `shuffle` decides, so that sorting by device name would misalign.
+/// A rig from the number of cables of each pair. `shuffle` decides the numbering of the
+/// devices, so that sorting by device name would misalign.
 fn rig(counts: &[Vec<usize>], shuffle: usize) -> Rig {
     let ranks = counts.len();
     let mut cables = Vec::new();
@@ -115,8 +115,8 @@ fn every_defect(rig: &Rig, value: u64) -> Vec<Defect> {
     cables.chain(devices).chain(nodes).collect()
 }
 
-/// The defect at these times, in seconds from the start and from there, as far as it
-/// may have any.
+/// The defect at these times, in seconds from the start and from that time, as far as its
+/// kind permits.
 fn timed(defect: Defect, (at, lasts): (u64, Option<u64>)) -> Fault {
     let seconds = Duration::from_secs;
     let (at, lasts) = match &defect {
@@ -133,7 +133,7 @@ fn timed(defect: Defect, (at, lasts): (u64, Option<u64>)) -> Fault {
     Fault { defect, span }
 }
 
-/// A rig and the same rig with its cables and their ends listed otherwise.
+/// A rig, and the same rig with its cables and their ends listed in another order.
 fn relisted() -> impl Strategy<Value = (Rig, Rig)> {
     rigs().prop_flat_map(|rig| {
         let flips = prop::collection::vec(any::<bool>(), rig.cables.len());

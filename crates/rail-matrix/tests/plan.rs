@@ -1,10 +1,10 @@
-//! Plans over rigs and over what nodes say, and why there is none.
+//! Plans over rigs and over nodes' statements, and the reasons why there is none.
 
 use rail_matrix::{
     Backend, Jaccl, Note, Options, PlanError, Problem, RankOrder, Rig, Spare, Topology, plan,
 };
 
-/// A topology of a rig whose cables are written `a1 b1`: device 1 of a, device 1 of b.
+/// The topology of a rig whose cables are written `a1 b1`: device 1 of a, device 1 of b.
 fn topology(nodes: &[&str], cables: &[&str]) -> Topology {
     let mut topology = Topology::new();
     for node in nodes {
@@ -121,7 +121,8 @@ fn a_stale_edge_is_left_out_or_refused() {
 
 #[test]
 fn the_order_of_ranks_makes_the_narrowest_link_wide() {
-    // In the order given a-b-c-d the link b-c has one cable; a-b-d-c has two everywhere.
+    // In the given order a-b-c-d the link b-c has one cable; in a-b-d-c every link has
+    // two.
     let square = topology(
         &["a", "b", "c", "d"],
         &[
@@ -251,7 +252,7 @@ fn more_ranks_than_a_mesh_joins_become_a_ring() {
 
 #[test]
 fn of_many_nodes_too_it_is_known_that_there_is_no_ring() {
-    // Two hubs and three ways between them of four nodes each: a ring would use two.
+    // Two hubs and three paths between them of four nodes each: a ring would use two.
     let names: Vec<_> = (0..14).map(|n| char::from(b'a' + n).to_string()).collect();
     let ways = [
         ["c", "d", "e", "f"],

@@ -1,5 +1,5 @@
-//! What holds for every topology, made at random from the cables outward: the cables are
-//! drawn first, so that a test knows both ends of each.
+//! Properties of every topology, with random topologies made from the cables outward: the
+//! cables are drawn first, so that a test knows both ends of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ struct Plugged {
     name: Option<String>,
 }
 
-/// A cabling and what is wrong with its description.
+/// A cabling and the flaws of its description.
 #[derive(Debug, Clone)]
 struct Cabling {
     nodes: usize,
@@ -24,20 +24,20 @@ struct Cabling {
     flaws: Vec<Flaw>,
 }
 
-/// Something wrong, on the cable of this index (or as many as there are, modulo).
+/// A flaw of the cable of this index (modulo the number of cables).
 #[derive(Debug, Clone)]
 enum Flaw {
-    /// Only the first end says so.
+    /// Only the first end states it.
     OneSided(usize),
-    /// The first end also leads to the second end of another.
+    /// The first end is also stated to lead to the second end of another.
     Stale(usize, usize),
-    /// Both ends of the first also join the second's.
+    /// Both ends of the first are also stated to join the second's.
     Twice(usize, usize),
     /// The first end's device cannot carry RDMA.
     Unfit(usize),
-    /// The first end leads back to its own node.
+    /// The first end is stated to lead back to its own node.
     Itself(usize),
-    /// A direction is said again.
+    /// A direction is stated twice.
     Repeated(usize),
 }
 
@@ -99,7 +99,7 @@ fn flawed() -> impl Strategy<Value = Cabling> {
 }
 
 impl Cabling {
-    /// What the nodes would say, direction by direction.
+    /// The nodes' statements, direction by direction.
     fn statements(&self) -> Vec<(usize, [(usize, String); 2])> {
         let count = self.cables.len();
         let mut said = Vec::new();
@@ -130,7 +130,7 @@ impl Cabling {
         said
     }
 
-    /// As a description lists it, in some order of statements.
+    /// The topology of a description that lists the statements in some order.
     fn topology(&self, order: &[usize]) -> Topology {
         let mut topology = Topology::new();
         let ids: Vec<_> = (0..self.nodes)
@@ -144,7 +144,7 @@ impl Cabling {
                 .each_ref()
                 .map(|(node, device)| topology.port(ids[*node], device));
             if named {
-                // Known whole; its other direction is the same cable.
+                // Both ends are known; its other direction is the same cable.
                 if ends[0] == self.cables[*c].ends[0] {
                     let name = self.cables[*c].name.as_deref().unwrap();
                     topology.add_cable(
@@ -217,7 +217,7 @@ fn node(plan: &Plan, rank: usize) -> usize {
     plan.nodes[rank].name[1..].parse().unwrap()
 }
 
-/// Every rule that a plan keeps, whatever it was made of.
+/// The rules that every plan keeps.
 fn holds(cabling: &Cabling, options: &Options, plan: &Plan) -> Result<(), TestCaseError> {
     let matrix = &plan.matrix;
     prop_assert!(plan.rails >= 1 && plan.rails <= options.max_rails);
@@ -375,8 +375,8 @@ fn permutations(count: usize) -> Vec<Vec<usize>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Past the nodes for which the order is exact: a ring through all of them that was
-    /// plugged in is there to be found, and what is found keeps every rule.
+    /// Beyond the number of nodes for which the order is exact: there is a ring through
+    /// all of them to be found, and the ring that is found keeps every rule.
     #[test]
     fn a_ring_of_many_nodes_is_found(
         nodes in 13..40_usize,

@@ -1,13 +1,13 @@
-//! Descriptions that others write: what is taken from them, and what is said of those
-//! that cannot be read.
+//! Descriptions of other programs: what is read from them, and the errors for those that
+//! cannot be read.
 
 use rail_matrix::{
     Network, Options, PortId, Problem, Topology, Unfit, plan,
     read::{self, Input, MAX_BYTES, ReadError},
 };
 
-/// Two nodes with a crossed pair of cables, all that exo tells of them, and an edge of a
-/// third node that is gone.
+/// Two nodes with a crossed pair of cables, in exo's form, and an edge of a third node
+/// that is gone.
 const EXO: &str = include_str!("data/exo-state.json");
 
 fn read(text: &str) -> Topology {
@@ -122,7 +122,7 @@ fn exo_addresses_are_those_that_were_reached_and_their_kind_is_the_nodes_word() 
         let pairs = node.addresses.iter().map(|a| (a.network, a.ip.as_str()));
         pairs.collect::<Vec<_>>()
     };
-    // The mini's Ethernet is known and nobody reached it.
+    // The mini's Ethernet address is known, but no node reached it.
     assert_eq!(
         addresses("mini-id"),
         [
@@ -130,7 +130,7 @@ fn exo_addresses_are_those_that_were_reached_and_their_kind_is_the_nodes_word() 
             (Network::Unknown, "2001:db8::7")
         ]
     );
-    // Nobody reached the studio at all.
+    // No node reached the studio at all.
     assert_eq!(
         addresses("studio-id"),
         [
@@ -339,7 +339,7 @@ fn a_name_has_at_most_512_bytes() {
             r#"{"nodes": [], "connections": {"A": {"NAME": []}}}"#,
             Some("connections.A.nnn"),
         ),
-        // What has no meaning here may be of any length.
+        // A string without a meaning here may have any length.
         (
             1000,
             r#"{"NAME": "NAME", "hosts": [{"ssh": "a", "NAME": "NAME"}]}"#,

@@ -1,4 +1,4 @@
-//! What nodes' own tools say, put together.
+//! Reports of nodes' own tools, joined.
 
 use rail_matrix::{
     Network, Options, PortId, Problem, Topology, Unfit, plan,
@@ -30,7 +30,7 @@ fn mac(name: &str, buses: &[Value]) -> HostReport {
     }
 }
 
-/// The bus of a port, which is a domain, at a speed, with things plugged in.
+/// The bus of a port: a domain, with a speed and connected devices.
 fn bus(port: u32, domain: &str, speed: &str, items: &[Value]) -> Value {
     json!({
         "_name": format!("thunderboltusb4_bus_{port}"),
@@ -297,7 +297,7 @@ fn ifconfig_tells_addresses_bridges_and_interfaces_without_ipv4() {
     assert_eq!(down[down.node("mini").unwrap()].bridged, Some(false));
 }
 
-/// Two nodes with two cables, told by their subnets.
+/// Two nodes with two cables, identified by their subnets.
 fn two_linux() -> [HostReport; 2] {
     let devices = || {
         json!([

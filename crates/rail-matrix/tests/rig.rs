@@ -1,4 +1,4 @@
-//! Reading and writing rigs, and what is said about bad ones.
+//! Reading and writing rigs, and the errors for invalid ones.
 
 use std::time::Duration;
 
@@ -342,7 +342,7 @@ fn every_mistake_names_its_line_its_thing_and_a_remedy() {
     );
 }
 
-/// What is said about a fault on the cable of two nodes, whose lines begin at 9.
+/// The error for a fault on the cable of two nodes, whose lines begin at 9.
 fn fault_refusal(fault: &str) -> String {
     let cable = "[[cable]]\nname = \"x\"\nends = [\"a:en5\", \"b:en5\"]\n";
     refusal(&format!("{cable}[[fault]]\n{fault}"))
@@ -378,7 +378,7 @@ fn every_mistake_of_a_fault_names_its_line_and_a_remedy() {
         ),
         (
             format!("{cut}until = \"-1 s\"\n"),
-            "line 11: until of a fault: '-1 s' is not a time; write a number and a unit out of ns, us, ms, s, for example \"2 s\"",
+            "line 11: until of a fault: '-1 s' is not a time; write a number and a unit out of ns, us, ms, s, min, h, for example \"2 s\"",
         ),
         (
             format!("{cut}latency = \"1 ms\"\n"),

@@ -1,8 +1,8 @@
-//! Some of a topology's nodes.
+//! Selections of a topology's nodes.
 
 use rail_matrix::{Options, Problem, RankOrder, SelectError, Topology, Unfit, plan};
 
-/// Three nodes joined pair by pair, `a` and `c` called studio.
+/// Three nodes joined pair by pair; `a` and `c` have the label studio.
 fn triangle() -> Topology {
     let mut topology = Topology::new();
     let ids = ["a", "b", "c"].map(|name| topology.add_node(name));

@@ -1,4 +1,4 @@
-//! Plans as the documents that others read.
+//! Plans as the documents that other programs read.
 
 use proptest::prelude::*;
 use rail_matrix::{
@@ -7,8 +7,8 @@ use rail_matrix::{
 };
 use serde_json::{Value, json};
 
-/// Two nodes or more, every two joined by so many cables, devices numbered so that
-/// sorting by name would cross them.
+/// At least two nodes, every two joined by this many cables, with devices numbered so
+/// that sorting by name would cross them.
 fn full(nodes: &[&str], cables: usize) -> Topology {
     let mut topology = Topology::new();
     let ids: Vec<_> = nodes.iter().map(|node| topology.add_node(node)).collect();
@@ -137,7 +137,7 @@ fn a_dialect_refuses_what_exo_would_make_another_group_of() {
 
 #[test]
 fn without_a_cable_between_all_even_the_main_dialect_carries_a_ring() {
-    // jaccl, not asked for a ring, makes one where no mesh is valid.
+    // Without a request for a ring, jaccl makes one if no mesh is valid.
     let plan = Exo::Main.plan(&circle(), &Options::default()).unwrap();
     assert_eq!((plan.backend, plan.rails), (Backend::Ring, 1));
     assert!(Exo::Main.write(&plan).unwrap().contains("null"));
@@ -332,7 +332,7 @@ fn names_do_not_break_out_of_a_line_of_the_table() {
     assert!(!table.contains("\n- evil") && !table.contains('\x1b'));
 }
 
-/// The curves of a drawing: how many solid, how many dashed.
+/// The curves of a drawing: the numbers of solid and of dashed ones.
 fn curves(svg: &str) -> (usize, usize) {
     let paths: Vec<_> = svg
         .lines()
@@ -372,7 +372,8 @@ fn a_node_that_takes_no_part_is_drawn_without_a_rank() {
 }
 
 proptest! {
-    /// Whatever nodes and devices are called, the drawing is XML and says nothing else.
+    /// Whatever the names of nodes and devices are, the drawing is XML with nothing else
+    /// in it.
     #[test]
     fn names_do_not_break_out_of_a_drawing(a in ".{1,30}", b in ".{1,30}", device in ".{1,30}") {
         prop_assume!(a != b);

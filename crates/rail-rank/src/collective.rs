@@ -1,12 +1,11 @@
-//! What the model asks of the other ranks.
+//! The operations that the model requires of the other ranks.
 
 use mlx_core::{Array, Dtype, Result, distributed::Group};
 
-/// The ranks of a job, seen from one of them.
+/// The ranks of a job, from the view of one of them.
 ///
-/// Messages carry no tags, so all ranks must compute the same operations in the
-/// same order (see [`mlx_core::distributed`]). Every operation fails with what
-/// MLX reports.
+/// Messages carry no tags, so all ranks must compute the same operations in the same
+/// order (see [`mlx_core::distributed`]). Every operation can fail with MLX's errors.
 pub trait Collective {
     /// This rank.
     fn rank(&self) -> usize;
@@ -18,7 +17,7 @@ pub trait Collective {
     fn all_gather(&self, x: &Array) -> Result<Array>;
     /// Sends `x` to a rank, when the result is computed.
     fn send(&self, x: &Array, destination: usize) -> Result<Array>;
-    /// What a rank sends.
+    /// Receives a message from a rank.
     fn recv(&self, shape: &[i32], dtype: Dtype, source: usize) -> Result<Array>;
 }
 

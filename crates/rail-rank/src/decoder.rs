@@ -23,8 +23,8 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
-    /// Makes a share of the model of a seed. Every share has the embedding and
-    /// the head, so that any rank can choose the next token and begin with it.
+    /// Makes a share of the model of a seed. Every share has the embedding and the head,
+    /// so that any rank can choose the next token and start from it.
     pub(crate) fn new(spec: &ModelSpec, share: &Share, seed: u64) -> Result<Self> {
         let weights = Weights::new(seed, spec.layers, dtype(spec));
         let scheme = scheme(spec)?;
@@ -49,7 +49,7 @@ impl Decoder {
         dtype(&self.spec)
     }
 
-    /// Shape of the activations of so many positions.
+    /// Shape of the activations of this many positions.
     pub(crate) fn activation_shape(&self, positions: usize) -> [i32; 3] {
         [1, positions as i32, self.spec.hidden as i32]
     }
@@ -59,16 +59,15 @@ impl Decoder {
         self.layers.iter().map(|_| Cache::default()).collect()
     }
 
-    /// The activations that tokens begin with.
+    /// The activations of the embedded tokens.
     pub(crate) fn embed(&self, tokens: &[u32]) -> Result<Array> {
         self.embedding
             .take_axis(tokens, 0)?
             .reshape(&self.activation_shape(tokens.len()))
     }
 
-    /// Runs the share's layers over the positions that follow those cached.
-    /// `sum` completes what each rank with a slice of a layer has computed a
-    /// part of.
+    /// Runs the share's layers over the positions that follow the cached ones. `sum` adds
+    /// up the partial results of the ranks with slices of a layer.
     pub(crate) fn layers(
         &self,
         x: Array,
@@ -124,7 +123,7 @@ impl Cache {
         Ok(extended)
     }
 
-    /// What to compute before the graph that made it can be forgotten.
+    /// The arrays to compute before their graph can be released.
     pub(crate) fn arrays(&self) -> impl Iterator<Item = &Array> {
         self.keys_values
             .iter()
@@ -178,7 +177,7 @@ impl Layer {
     }
 }
 
-/// Makes a layer's tensors, cut to the rank's share.
+/// Makes a layer's tensors, sliced to the rank's share.
 struct Parts<'a> {
     share: &'a Share,
     weights: &'a Weights,
@@ -192,8 +191,8 @@ impl Parts<'_> {
         self.cut(name, outputs, inputs, 0)
     }
 
-    /// A matrix of which the share has a slice of the inputs, so that the ranks'
-    /// results are to be summed.
+    /// A matrix of which the share has a slice of the inputs, so that the ranks' results
+    /// must be summed.
     fn by_inputs(&self, name: &str, outputs: usize, inputs: usize) -> Result<Linear> {
         self.cut(name, outputs, inputs, 1)
     }
@@ -203,7 +202,7 @@ impl Parts<'_> {
         Linear::new(&self.share.take(&matrix, axis)?, self.scheme)
     }
 
-    /// The weight of a norm, which every rank has whole.
+    /// The weight of a norm, which every rank has in full.
     fn norm(&self, name: &str, width: usize) -> Result<Array> {
         let weight = self.weights.norm(&self.full(name), width)?;
         eval(&[&weight])?;
@@ -260,7 +259,7 @@ impl Attention {
         let values = by_head(&self.split_heads(&self.values.apply(x)?)?)?;
         let (keys, values) = cache.extend(keys, values)?;
 
-        // A single query stands last and sees every key.
+        // A single query has the last position and attends to every key.
         let mask = if positions > 1 {
             Mask::Causal
         } else {

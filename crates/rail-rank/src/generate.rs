@@ -9,24 +9,24 @@ use crate::{
     share::Share,
 };
 
-/// Positions a prefill step takes with TP, as exo's.
+/// Positions of a prefill step with TP, as in exo.
 const TP_PREFILL_STEP: usize = 4096;
-/// Positions a prefill step takes with PP, as exo's: each is one message.
+/// Positions of a prefill step with PP, as in exo: each step is one message.
 const PP_PREFILL_STEP: usize = 2048;
 
-/// The next token, and how clear the choice was.
+/// The next token, and the margin of the choice.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Choice {
-    /// The token of the greatest logit, the first of equals.
+    /// The token with the greatest logit, the first of equals.
     pub token: u32,
-    /// By how much its logit exceeds the second greatest, as a fraction of the
-    /// greatest magnitude of any logit. NaN when any logit is, however clear the
-    /// choice among the others.
+    /// The distance from its logit to the second greatest, as a fraction of the greatest
+    /// magnitude of any logit. NaN if any logit is NaN, however clear the choice among
+    /// the others.
     pub margin: f32,
 }
 
 impl Choice {
-    /// Chooses by logits.
+    /// Chooses a token from logits.
     ///
     /// # Panics
     /// There are no logits.
@@ -53,10 +53,10 @@ impl Choice {
     }
 }
 
-/// A rank's share of a model with its place among the ranks.
+/// A rank's share of a model and its group.
 ///
-/// Every rank chooses every token by itself, from the same activations, so
-/// tokens are never sent.
+/// Every rank chooses every token itself, from the same activations, so tokens are never
+/// sent.
 #[derive(Debug)]
 pub struct Session<C> {
     decoder: Decoder,
@@ -69,7 +69,7 @@ impl<C: Collective> Session<C> {
     /// Makes the weights of this rank's share.
     ///
     /// # Errors
-    /// What MLX reports.
+    /// The errors that MLX reports.
     ///
     /// # Panics
     /// As [`Share::of`].
@@ -84,18 +84,18 @@ impl<C: Collective> Session<C> {
         })
     }
 
-    /// Returns when every rank has called it.
+    /// Waits until every rank has called it.
     ///
     /// # Errors
-    /// What MLX reports.
+    /// The errors that MLX reports.
     pub fn barrier(&self) -> Result<()> {
         eval(&[&self.ranks.all_sum(&Array::scalar(1f32)?)?])
     }
 
-    /// Forgets what came before, reads a prompt, and chooses the first token.
+    /// Clears the cache, processes a prompt, and chooses the first token.
     ///
     /// # Errors
-    /// What MLX reports; an unknown token.
+    /// The errors that MLX reports; an unknown token.
     ///
     /// # Panics
     /// The prompt is empty.
@@ -112,7 +112,7 @@ impl<C: Collective> Session<C> {
         self.choose(&last.expect("a prompt has at least one token"))
     }
 
-    /// Reads one token and chooses the next.
+    /// Processes one token and chooses the next.
     ///
     /// # Errors
     /// As [`Session::prefill`].
@@ -121,9 +121,9 @@ impl<C: Collective> Session<C> {
         self.choose(&x)
     }
 
-    /// Runs this rank's layers over the next tokens. The result is computed, and
-    /// with PP it has been sent on: a message must be on its way before the next
-    /// one is begun, since no data would keep them in order.
+    /// Runs this rank's layers over the next tokens. When it returns the result is
+    /// computed, and with PP it has been sent on: a message must be in flight before the
+    /// next one begins, since no data would keep them in order.
     fn advance(&mut self, tokens: &[u32]) -> Result<Array> {
         let pipelined = self.strategy == Strategy::Pp;
         let (rank, last) = (self.ranks.rank(), self.ranks.size() - 1);
@@ -153,8 +153,8 @@ impl<C: Collective> Session<C> {
         Ok(x)
     }
 
-    /// Chooses a token by the last position of the last rank's activations,
-    /// which with PP every rank first gets from it.
+    /// Chooses a token from the last position of the last rank's activations. With PP
+    /// every rank first receives them from that rank.
     fn choose(&self, x: &Array) -> Result<Choice> {
         let positions = x.dim(1);
         let mut row = x.slice_axis(1, positions - 1, positions)?;

@@ -12,11 +12,10 @@ use crate::{
     weights::prompt,
 };
 
-/// Does a job, and tells `say` what happens.
+/// Runs a job, and reports the events to `say`.
 ///
 /// # Errors
-/// The job is not one that this rank can do, MLX or jaccl object, or `say`
-/// fails.
+/// The rank cannot run the job, MLX or jaccl fails, or `say` fails.
 pub fn run(job: &Job, say: &mut dyn FnMut(Event) -> io::Result<()>) -> Result<()> {
     check(job)?;
     if job.strategy == Strategy::Single {
@@ -63,8 +62,8 @@ fn check(job: &Job) -> Result<()> {
     Ok(())
 }
 
-/// The lesser of two margins, where one that is not a number is less than any: it is
-/// worth less, and it must not be lost among the others, as `f32::min` would have it.
+/// The smaller of two margins, where NaN is smaller than any number: it must not be lost
+/// among the others, as it would be with `f32::min`.
 fn least(a: f32, b: f32) -> f32 {
     if a.is_nan() || a <= b { a } else { b }
 }

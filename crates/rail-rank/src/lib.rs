@@ -1,6 +1,5 @@
-//! One rank of the benchmark: a decoder of Qwen3's shape on MLX, whole or split
-//! over ranks, that says what it does in the words of
-//! [`rail_bench::protocol`].
+//! One rank of the benchmark: a decoder of Qwen3's shape on MLX, whole or split over
+//! ranks, that reports its events in the protocol of [`rail_bench::protocol`].
 //!
 //! The messages are those that exo's placements issue:
 //!
@@ -9,21 +8,20 @@
 //! | TP       | 2 all-reduces | none                                               |
 //! | PP       | none          | a send to the next rank; an all-gather of one row  |
 //!
-//! # Why equal tokens are a fair demand
-//! The model computes in 32-bit floats, and every rank makes the same weights,
-//! so a strategy can differ from a single process in one way only: the order of
-//! additions. TP adds partial sums of `o_proj` and `down_proj` that one process
-//! adds in one go, and a matrix product of another shape may be blocked in
-//! another way. Such a difference is a few units of 2^-24 of what is summed, and
-//! a handful of layers leaves it near 1e-6 of the logits. A token changes only
-//! where the two greatest logits are closer than that, and every run reports how
-//! close they came: `min_margin`, relative to the greatest logit's magnitude.
-//! Weights that separate logits well ([`weights`]) keep it orders of magnitude
-//! above rounding, so a differing token is a wrong message, not noise.
+//! # Why equal tokens are a fair requirement
+//! The model computes in 32-bit floats, and every rank generates the same weights, so a
+//! strategy can differ from a single process in one way only: the order of additions. TP
+//! adds partial sums of `o_proj` and `down_proj` that one process adds in one go, and a
+//! matrix product of another shape may be blocked differently. Such a difference is a few
+//! units of 2^-24 of the summed values, and after a handful of layers it is near 1e-6 of
+//! the logits. A token changes only if the two greatest logits are closer than that, and
+//! every run reports how close they came: `min_margin`, relative to the greatest logit's
+//! magnitude. Weights that separate logits well ([`weights`]) keep it orders of magnitude
+//! above rounding, so a differing token means a wrong message, not noise.
 //!
-//! With quantised weights the same holds: shards lie on the boundaries of
-//! groups, so every rank's weights are exactly those of the single process.
-//! bfloat16 rounds every activation to 8 bits; there the demand is not fair.
+//! With quantised weights the same holds: shards lie on the boundaries of groups, so
+//! every rank's weights are exactly those of the single process. bfloat16 rounds every
+//! activation to 8 bits; there the requirement is not fair.
 
 pub mod collective;
 mod decoder;

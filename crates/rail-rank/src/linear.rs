@@ -1,4 +1,4 @@
-//! A matrix to multiply with, as it is or quantised.
+//! A weight matrix, plain or quantised.
 
 use mlx_core::{
     Array, Result, eval,

@@ -1,9 +1,10 @@
-//! `rail-rank --job FILE`: does one rank's part of a job. Ends at once when its
-//! stdin closes, for then the launcher is gone.
+//! `rail-rank --job FILE`: runs one rank's part of a job. Ends at once when its stdin
+//! closes, because the launcher is gone then.
 //!
-//! Its first event names the build of MLX that it has loaded, whatever comes then.
+//! Its first event names the build of MLX that it has loaded, whatever happens
+//! afterwards.
 //!
-//! Exit status: 0 after a `done` event, 1 after an `error` event, 2 for a wrong
+//! Exit status: 0 after a `done` event, 1 after an `error` event, 2 for an invalid
 //! command line.
 
 use std::{
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let message = format!("{error:#}");
             eprintln!("error: {message}");
-            // A launcher that no longer listens still sees the exit status.
+            // A launcher that no longer reads stdout still gets the exit status.
             let _ = Event::Error { message }.emit(&mut stdout);
             ExitCode::FAILURE
         }

@@ -1,27 +1,27 @@
-//! Which part of the model a rank has.
+//! A rank's share of the model.
 
 use std::ops::Range;
 
 use mlx_core::{Array, Result};
 use rail_bench::{model::ModelSpec, protocol::Strategy};
 
-/// A rank's part of the model: some of the layers, and of those a slice.
+/// A rank's share of the model: some of the layers, and a slice of each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
-    /// The layers it has.
+    /// The layers of the share.
     pub layers: Range<usize>,
-    /// Which slice of them, from 0.
+    /// The index of its slice, from 0.
     pub part: usize,
     /// The number of slices.
     pub parts: usize,
 }
 
 impl Share {
-    /// The share of `rank` among `ranks`. With PP the layers that do not divide
-    /// evenly go to the first ranks.
+    /// The share of `rank` among `ranks`. With PP, if the layers do not divide evenly,
+    /// the first ranks get one more.
     ///
     /// # Panics
-    /// The model cannot be split so; see [`ModelSpec::check_tensor_split`] and
+    /// The model cannot be split this way; see [`ModelSpec::check_tensor_split`] and
     /// [`ModelSpec::check_pipeline_split`].
     pub fn of(strategy: Strategy, spec: &ModelSpec, rank: usize, ranks: usize) -> Self {
         assert!(rank < ranks, "rank {rank} of {ranks}");

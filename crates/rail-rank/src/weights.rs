@@ -1,20 +1,20 @@
-//! Weights made from a seed.
+//! Weights generated from a seed.
 //!
-//! A tensor depends on the seed, its name and its shape alone, so every rank
-//! makes the same ones in any order, and slices what it needs. Names are those
-//! of Qwen3 checkpoints.
+//! A tensor depends only on the seed, its name and its shape, so every rank generates the
+//! same tensors in any order, and slices the part that it needs. Names are those of Qwen3
+//! checkpoints.
 //!
 //! # Weights that make the tokens vary
-//! With a head tied to the embeddings, the likeliest successor of a token is the
-//! token itself, and a random model repeats one token for ever. Here:
-//! - The head is a matrix of its own, so the successor of a token is an
-//!   unrelated one, and the logits are near to independent draws: the greatest
-//!   of thousands stands well clear of the second.
-//! - Embeddings have unit variance, and all residual branches together add about
-//!   as much: each token counts, and so does what came before it.
-//! - The norm of the queries is wide (`QUERY_GAIN`), which makes attention
-//!   choose some positions rather than average them all; an average would hardly
-//!   change from token to token, and the tokens would soon run in a circle.
+//! With a head tied to the embeddings, the likeliest successor of a token is the token
+//! itself, and a random model repeats one token without end. Here:
+//! - The head is a matrix of its own, so the successor of a token is an unrelated one,
+//!   and the logits are nearly independent draws: the greatest of thousands is well above
+//!   the second.
+//! - Embeddings have unit variance, and all residual branches together add about as much,
+//!   so the result depends on each token and on the tokens before it.
+//! - The norm of the queries is wide (`QUERY_GAIN`), which makes attention select some
+//!   positions rather than average them all; an average would hardly change from token to
+//!   token, and the tokens would soon repeat in a cycle.
 
 use mlx_core::{Array, Dtype, Result, random::Key};
 
@@ -30,8 +30,8 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// The weights of a model of so many layers. Matrices and vectors are drawn
-    /// in 32 bits and then converted to `dtype`.
+    /// The weights of a model with this many layers. Matrices and vectors are drawn in 32
+    /// bits and then converted to `dtype`.
     pub fn new(seed: u64, layers: usize, dtype: Dtype) -> Self {
         Self {
             seed,
@@ -43,7 +43,7 @@ impl Weights {
     /// The matrix `{name}.weight` of shape (outputs, inputs).
     ///
     /// # Errors
-    /// What MLX reports.
+    /// The errors that MLX reports.
     pub fn matrix(&self, name: &str, outputs: usize, inputs: usize) -> Result<Array> {
         self.draw(
             name,
@@ -55,7 +55,7 @@ impl Weights {
     /// The weight of an RMS norm, `{name}.weight`.
     ///
     /// # Errors
-    /// What MLX reports.
+    /// The errors that MLX reports.
     pub fn norm(&self, name: &str, width: usize) -> Result<Array> {
         let gain = if name.ends_with("q_norm") {
             QUERY_GAIN
@@ -66,9 +66,9 @@ impl Weights {
         jitter.add(&Array::scalar(gain)?.astype(self.dtype)?)
     }
 
-    /// Keeps the variance of activations: 1 for rows that are looked up, the
-    /// inverse of the inputs for those that are summed over, and less for the two
-    /// matrices that end a residual branch, of which there are two a layer.
+    /// The factor that keeps the variance of activations: 1 for rows that are looked up,
+    /// the inverse of the inputs for those that are summed over, and less for the two
+    /// matrices that end a residual branch, of which each layer has two.
     fn deviation(&self, name: &str, inputs: usize) -> f32 {
         let even = (inputs as f32).sqrt().recip();
         if name.ends_with("embed_tokens") {

@@ -1,4 +1,4 @@
-//! The binary's manners.
+//! The behaviour of the binary as a command.
 
 mod common;
 
@@ -34,7 +34,7 @@ fn rank(arguments: &[&str]) -> Output {
     output
 }
 
-/// The words of the rank's error, which comes last.
+/// The text of the rank's error, which comes last.
 fn error(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     match events(output).pop() {
@@ -106,14 +106,14 @@ fn a_wrong_command_line_is_status_2() {
 /// the job and is killed.
 const LAUNCHER: &str = "RAIL_RANK_TEST_LAUNCHER";
 
-/// Longer than anything here takes on the busiest machine.
+/// Longer than any step here takes on the busiest machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_rank_ends_when_its_launcher_is_killed() {
     if let Some(folder) = env::var_os(LAUNCHER) {
         env::set_current_dir(folder).unwrap();
-        // A pipe would end the rank by itself once nobody reads it.
+        // With a pipe the rank would end by itself once its reader is gone.
         let events = File::create("events").unwrap();
         let mut rank = Command::new(env!("CARGO_BIN_EXE_rail-rank"))
             .args(["--job", "job.json"])
@@ -158,7 +158,7 @@ fn a_rank_ends_when_its_launcher_is_killed() {
     }
 }
 
-/// Waits until the rank works.
+/// Waits until the rank is running.
 fn wait_for_a_token(launcher: &mut Child, folder: &std::path::Path) {
     let begun = Instant::now();
     loop {
@@ -175,7 +175,8 @@ fn wait_for_a_token(launcher: &mut Child, folder: &std::path::Path) {
     }
 }
 
-/// Whether a pipe closes, which it does when every process that could write to it is gone.
+/// Whether a pipe closes, which it does when every process that could write to it is
+/// gone.
 fn closes(mut pipe: impl Read + Send + 'static) -> bool {
     let (done, ended) = mpsc::channel();
     thread::spawn(move || {

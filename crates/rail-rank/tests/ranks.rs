@@ -1,5 +1,5 @@
-//! Real ranks on MLX, one process each, over emulated cables, judged by the
-//! launcher.
+//! Real ranks on MLX, one process each, over emulated cables, with the launcher's
+//! verdict.
 
 use std::path::PathBuf;
 
@@ -41,15 +41,14 @@ fn run(options: Options, build: &str) -> Result<Report, RunError> {
     Ok(measured.report)
 }
 
-/// Runs the benchmark. Every cell passes, or the details of those that do not are in the
-/// panic.
+/// Runs the benchmark. Panics with the details of the cells that do not pass.
 fn all_pass(options: Options) -> Report {
     let report = run(options, linked()).unwrap();
     assert!(report.all_pass(), "{:#?}", report.cells);
     report
 }
 
-/// A small model, one measured run, over so many cables.
+/// A small model, one measured run, over this many cables.
 fn tiny(cables: &str) -> Options {
     Options {
         cables: Some(cables.parse().unwrap()),
@@ -85,7 +84,7 @@ fn a_rank_names_the_build_that_it_is_linked_against() {
 
 #[test]
 fn a_decode_message_of_8192_bytes_crosses_two_and_three_cables() {
-    // Where an unpatched ring's receive hangs.
+    // The place where an unpatched ring's receive hangs.
     let mut options = tiny("2,3");
     options.strategies = vec![Strategy::Pp];
     options.backends = vec![Backend::Ring];

@@ -1,5 +1,5 @@
-//! A model cut over ranks, each a thread of this process, whose messages go
-//! through channels: the arithmetic of the strategies without any RDMA.
+//! A model split over ranks, each a thread of this process, whose messages go through
+//! channels: the arithmetic of the strategies without RDMA.
 
 mod common;
 
@@ -28,11 +28,11 @@ use common::small_model;
 
 type Issued = Arc<Mutex<Vec<(&'static str, usize)>>>;
 
-/// A rank whose messages are vectors in channels. Messages between two ranks
-/// arrive in order, as jaccl's do.
+/// A rank whose messages are vectors in channels. Messages between two ranks arrive in
+/// order, as jaccl's do.
 struct Threaded {
     rank: usize,
-    /// What was asked for, and how many bytes of this rank's it took.
+    /// The operation, and the number of bytes of this rank's array.
     issued: Issued,
     to: Vec<Sender<Vec<f32>>>,
     from: Vec<Receiver<Vec<f32>>>,
@@ -138,7 +138,7 @@ fn generate(strategy: Strategy, spec: &ModelSpec, ranks: impl Collective) -> Res
     Ok(choices)
 }
 
-/// What each rank chooses.
+/// The choices of each rank.
 fn split(strategy: Strategy, spec: &ModelSpec, size: usize) -> Vec<Vec<Choice>> {
     thread::scope(|scope| {
         let ranks: Vec<_> = Threaded::ranks(size)
@@ -149,8 +149,8 @@ fn split(strategy: Strategy, spec: &ModelSpec, size: usize) -> Vec<Vec<Choice>> 
     })
 }
 
-/// Demands the tokens of a single process, and margins that differ by less than
-/// the launcher asks a reference's to be, so that no other order of additions
+/// Requires the tokens of a single process, and margins that differ by less than the
+/// minimum the launcher requires of a reference, so that no other order of additions
 /// could have changed a token.
 fn assert_split_alike(strategy: Strategy, spec: &ModelSpec, size: usize) {
     let rounding = least_margin(spec.dtype);
@@ -189,7 +189,8 @@ fn quantised_shards_are_cut_between_groups() {
     assert_split_alike(Strategy::Tp, &small_model(quant), 2);
 }
 
-/// What each of two ranks issues for a prompt of 20 tokens and for the next.
+/// The operations that each of two ranks issues for a prompt of 20 tokens and for the
+/// next token.
 fn issued(strategy: Strategy, spec: &ModelSpec) -> Vec<[Vec<(&'static str, usize)>; 2]> {
     let ask = move |rank: Threaded| {
         let issued = Arc::clone(&rank.issued);

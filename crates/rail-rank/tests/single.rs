@@ -9,7 +9,7 @@ use rail_bench::{
 
 use common::{default_model, distinct, events, margins, single, small_model, tokens};
 
-/// Far above what another order of additions does to a logit, see the crate's
+/// Far above the effect of another order of additions on a logit, see the crate's
 /// documentation.
 const CLEAR_MARGIN: f32 = 1e-4;
 

@@ -31,13 +31,13 @@ pub struct Flags {
     /// Connect to the process that waits on this host, and measure
     #[arg(long, value_name = "HOST")]
     pub client: Option<String>,
-    /// The TCP port at which the two meet
+    /// The TCP port at which the two processes meet
     #[arg(long, default_value_t = PORT)]
     pub port: u16,
-    /// The device, such as rdma_en5; without it the first that there is
+    /// The device, such as rdma_en5; by default the first one
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
-    /// Which entry of the port's GID table is this end's address
+    /// The index in the port's GID table of this end's address
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub gid_index: u32,
     /// Unreliable (uc) or reliable (rc) connections; a comma list gives a row for each
@@ -51,10 +51,10 @@ pub struct Flags {
         default_value = "4096"
     )]
     pub size: Vec<Size>,
-    /// Round trips (latency) or messages (bandwidth) that are measured
+    /// The number of round trips (latency) or messages (bandwidth) that are measured
     #[arg(long, value_name = "N", default_value = "1000")]
     pub iterations: NonZeroU32,
-    /// Those before them that are not
+    /// The number of round trips or messages before them that are not measured
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub warm_up: u32,
     /// Compare every byte that arrives, rather than the first eight
@@ -77,7 +77,7 @@ pub struct Flags {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Measure {
-    /// Half a round trip
+    /// Half of a round trip
     Latency,
     /// One direction, kept full
     Bandwidth,
@@ -94,7 +94,7 @@ pub enum Transport {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Columns as perftest has them
+    /// Columns as in perftest
     Text,
     /// One object
     Json,
@@ -119,7 +119,7 @@ impl FromStr for Size {
     }
 }
 
-/// Where the two processes meet, and which of them this is.
+/// The meeting address, and the role of this process.
 pub enum Role {
     /// Listens at this address.
     Server(String),

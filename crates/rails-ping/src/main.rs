@@ -1,17 +1,17 @@
 //! `rails-ping`: latency and bandwidth of one rail, between two processes.
 //!
-//! Rank 0 listens and answers; the other connects, measures and prints. Under
-//! `cargo xtask rig up` each process knows its rank and where to meet from the
-//! environment; elsewhere `--server` and `--client HOST` say it. The device is opened
-//! through the crate `ibverbs`, whose authors know nothing of emulated cables.
+//! Rank 0 listens and answers; the other rank connects, measures and prints. Under `cargo
+//! xtask rig up` each process gets its rank and the meeting address from the environment;
+//! elsewhere `--server` and `--client HOST` set them. The device is opened through the
+//! crate `ibverbs`, which contains no support for emulated cables.
 //!
 //! | module | holds |
 //! |---|---|
 //! | `flags` | the command line |
 //! | `meeting` | the TCP connection over which two processes agree |
 //! | `wire` | the device, the queue pair and its memory; the only unsafe code |
-//! | `measure` | who sends what when |
-//! | `report` | what is printed |
+//! | `measure` | the patterns of messages |
+//! | `report` | the output |
 
 #[cfg(all(target_os = "linux", feature = "verbs"))]
 mod flags;

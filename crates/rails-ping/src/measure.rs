@@ -1,7 +1,7 @@
-//! Who sends what when.
+//! The patterns of messages that are measured.
 //!
-//! A receive is always posted before the message for it can be sent: UC hardware loses a
-//! message that finds none.
+//! A receive is always posted before its message can be sent: UC hardware loses a message
+//! that finds none.
 
 use std::{process::ExitCode, time::Instant};
 
@@ -17,10 +17,10 @@ use crate::{
 };
 
 /// Messages that are acknowledged together: half of the receives, so that the other half
-/// is on its way meanwhile.
+/// is in flight meanwhile.
 const WINDOW: u64 = DEPTH as u64 / 2;
 
-/// Bytes of the acknowledgement; and of a message's number, at its start.
+/// Bytes of an acknowledgement, and of the number at the start of a message.
 const NUMBER: usize = 8;
 
 pub fn main() -> ExitCode {
@@ -41,15 +41,15 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Why there is no figure.
+/// Why there is no result.
 enum Failure {
-    /// The flags, or what they name: exit code 2.
+    /// An error in the flags, or in what they name: exit code 2.
     Input(anyhow::Error),
-    /// What is measured: exit code 1.
+    /// An error in the measurement: exit code 1.
     Rail(anyhow::Error),
 }
 
-/// What the client wants of both.
+/// The client's parameters for both processes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Task {
     measure: Measure,
@@ -87,7 +87,7 @@ fn measure(flags: &Flags, role: &Role, device: &str, port: &Port<'_>) -> Result<
     let mut rows = Vec::new();
     for &transport in &task.transports {
         for &bytes in &task.sizes {
-            // Acknowledgements take the same memory.
+            // Acknowledgements use the same memory.
             let room = (bytes as usize).max(NUMBER);
             let wire = port.connect(transport, room, flags.timeout, &mut meeting)?;
             let mut end = End {
@@ -104,7 +104,8 @@ fn measure(flags: &Flags, role: &Role, device: &str, port: &Port<'_>) -> Result<
                 (Measure::Bandwidth, true) => Some(end.send_all()?),
                 (Measure::Bandwidth, false) => end.take_all()?,
             };
-            // A queue pair that is gone neither acknowledges nor takes what is under way.
+            // A destroyed queue pair neither acknowledges nor receives the messages in
+            // flight.
             meeting.meet()?;
             rows.extend(figures.map(|figures| Row {
                 transport,
@@ -126,9 +127,10 @@ struct End<'a> {
     bytes: usize,
     /// Sends that are not done yet.
     sends: usize,
-    /// Sends that were ever begun.
+    /// Sends begun in total.
     begun: usize,
-    /// Messages that are there and have not been looked at, each with its slot and length.
+    /// Messages that have arrived and have not been examined, each with its slot and
+    /// length.
     arrived: Vec<(usize, usize)>,
 }
 
@@ -166,7 +168,7 @@ impl End<'_> {
         Ok(None)
     }
 
-    /// Keeps as many messages on their way as there are receives for.
+    /// Keeps as many messages in flight as there are receives for.
     fn send_all(&mut self) -> Result<Figures> {
         let (mut begun, mut acknowledged) = (Instant::now(), 0);
         for number in 0..self.rounds() {
@@ -199,7 +201,7 @@ impl End<'_> {
             let arrived = self.next()?;
             self.take(arrived, number)?;
             owed += 1;
-            // The sender waits for all of its warm-up, and for the end.
+            // The sender waits for the end of its warm-up, and for the end.
             let waited_for = number + 1 == self.task.warm_up || number + 1 == self.rounds();
             if owed == WINDOW || waited_for {
                 let slot = self.begun % DEPTH;
@@ -212,7 +214,8 @@ impl End<'_> {
         Ok(None)
     }
 
-    /// How many messages the other end has taken since it said so last.
+    /// The number of messages that the other end has taken since its last
+    /// acknowledgement.
     fn acknowledgement(&mut self) -> Result<u64> {
         let (slot, bytes) = self.next()?;
         let count = <[u8; NUMBER]>::try_from(self.wire.received(slot, bytes));
@@ -230,7 +233,7 @@ impl End<'_> {
         fill(&mut self.wire.outgoing(slot)[..bytes], number, check);
     }
 
-    /// Sends what was written last.
+    /// Sends the message written last.
     fn send(&mut self, bytes: usize) -> Result<()> {
         self.wire.post_send(self.begun % DEPTH, bytes)?;
         self.begun += 1;
@@ -257,7 +260,7 @@ impl End<'_> {
         })
     }
 
-    /// The next message, waited for.
+    /// Waits for the next message.
     fn next(&mut self) -> Result<(usize, usize)> {
         while self.arrived.is_empty() {
             self.wait()?;
@@ -265,7 +268,7 @@ impl End<'_> {
         Ok(self.arrived.remove(0))
     }
 
-    /// Compares a message with what it should be, and makes its slot free again.
+    /// Compares a message with its expected content, and frees its slot.
     fn take(&mut self, (slot, bytes): (usize, usize), number: u64) -> Result<()> {
         let received = self.wire.received(slot, bytes);
         if bytes != self.bytes || !is_filled(received, number, self.task.check) {
@@ -275,7 +278,7 @@ impl End<'_> {
     }
 }
 
-/// A byte of a message behind its number.
+/// A byte of a message after its number.
 fn byte(number: u64, place: usize) -> u8 {
     (number as usize).wrapping_add(place.wrapping_mul(7)) as u8
 }

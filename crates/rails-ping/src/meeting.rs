@@ -1,5 +1,5 @@
-//! The TCP connection over which the two processes agree on what to do and where their
-//! queue pairs are.
+//! The TCP connection over which the two processes exchange parameters and the addresses
+//! of their queue pairs.
 
 use std::{
     io::{BufRead, BufReader, ErrorKind, Write},
@@ -48,14 +48,14 @@ impl Meeting {
         serde_json::from_str(&line).context("the other process is no rails-ping of this version")
     }
 
-    /// Returns when the other process has come here too.
+    /// Returns when the other process has called it too.
     pub fn meet(&mut self) -> Result<()> {
         self.tell(&())?;
         self.hear()
     }
 }
 
-/// The two processes start at the same time, and either may be first.
+/// The two processes start at the same time, in either order.
 fn connect(address: &str) -> Result<TcpStream> {
     let begun = Instant::now();
     loop {

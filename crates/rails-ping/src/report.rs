@@ -1,4 +1,4 @@
-//! What is printed.
+//! The output of a measurement.
 
 use serde::Serialize;
 use serde_json::json;
@@ -15,7 +15,7 @@ pub struct Row {
 pub enum Figures {
     /// Halves of round trips, in nanoseconds, in the order they were measured.
     Latency(Vec<u64>),
-    /// From the first message to the answer to the last.
+    /// The time from the first message to the last acknowledgement.
     Bandwidth { messages: u64, seconds: f64 },
 }
 
@@ -36,7 +36,7 @@ impl Latency {
         let mut sorted = nanos.to_vec();
         sorted.sort_unstable();
         let last = sorted.len() - 1;
-        // The least value that so many percent do not exceed.
+        // The smallest value that this percentage of the samples does not exceed.
         let percentile = |percent: f64| {
             let place = (percent / 100.0 * sorted.len() as f64).ceil() as usize;
             micros(sorted[place.saturating_sub(1).min(last)])
@@ -60,7 +60,7 @@ fn micros(nanos: u64) -> f64 {
     nanos as f64 / 1000.0
 }
 
-/// The rows, as the user wants them.
+/// The rows in the format that the user chose.
 pub fn render(measure: Measure, device: &str, rows: &[Row], format: Format) -> String {
     match format {
         Format::Text => text(measure, rows),

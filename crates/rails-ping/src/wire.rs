@@ -12,20 +12,22 @@ use ibverbs::{
 
 use crate::{flags::Transport, meeting::Meeting};
 
-/// Receives that are posted at a time, and twice the sends that are answered at once.
+/// The number of posted receives, and twice the number of sends that are acknowledged
+/// together.
 pub const DEPTH: usize = 32;
 
-/// Completions taken at a time.
+/// The number of completions polled at a time.
 const BATCH: usize = 16;
 
-/// The timeout of a reliable connection is 4.096 us times two to the power of this: 67 ms.
-/// The crate's own, with its retries, gives up in half a millisecond.
+/// The timeout of a reliable connection is 4.096 us times two to the power of this: 67
+/// ms. The default of the crate `ibverbs`, with its retries, gives up after half a
+/// millisecond.
 const TIMEOUT: u8 = 14;
 
-/// No end of retries while the receiver is not ready.
+/// Retries without limit while the receiver is not ready.
 const WITHOUT_END: u8 = 7;
 
-/// What a completion is of: a send has this bit, and a receive its slot alone.
+/// Marks the completion id of a send; that of a receive is its slot alone.
 const SEND: u64 = 1 << 63;
 
 pub fn open(name: Option<&str>) -> Result<(String, Context)> {
@@ -53,7 +55,7 @@ pub fn open(name: Option<&str>) -> Result<(String, Context)> {
     Ok((name, context))
 }
 
-/// What a wire is made on.
+/// The resources of a wire.
 pub struct Port<'ctx> {
     gid_index: u32,
     domain: ProtectionDomain<'ctx>,
@@ -78,7 +80,7 @@ impl<'ctx> Port<'ctx> {
     }
 
     /// Connects to the other process's queue pair. Every slot is posted as a receive
-    /// before either of the two can send.
+    /// before either process can send.
     pub fn connect(
         &self,
         transport: Transport,
@@ -105,7 +107,8 @@ impl<'ctx> Port<'ctx> {
         meeting.tell(&prepared.endpoint())?;
         let theirs: QueuePairEndpoint = meeting.hear()?;
         let pair = prepared.handshake(theirs);
-        // Twice the slots: what comes is in the first half, what is sent in the second.
+        // Twice the slots: received messages are in the first half, messages to send in
+        // the second.
         let memory = self.domain.allocate::<u8>(2 * DEPTH * bytes);
         let mut wire = Wire {
             pair: pair.context("the queue pair does not connect")?,
@@ -124,7 +127,7 @@ impl<'ctx> Port<'ctx> {
 
 /// A connected queue pair.
 pub struct Wire<'a> {
-    // Dropped before the memory that its work points to.
+    // Dropped before the memory that its work requests point to.
     pair: QueuePair<'a>,
     memory: MemoryRegion<u8>,
     queue: &'a CompletionQueue<'a>,
@@ -132,22 +135,22 @@ pub struct Wire<'a> {
     timeout: Duration,
 }
 
-/// Work that is done.
+/// A completed work request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Done {
     Sent,
-    /// A message of so many bytes is in this slot.
+    /// A message of this many bytes is in this slot.
     Received(usize, usize),
 }
 
 impl Wire<'_> {
-    /// What arrived in a slot.
+    /// The message that arrived in a slot.
     pub fn received(&self, slot: usize, bytes: usize) -> &[u8] {
         let start = slot * self.bytes;
         &self.memory[start..start + bytes]
     }
 
-    /// Where what is sent from a slot is written. The slot's last send must be done.
+    /// The memory for the message that a slot sends. The slot's last send must be done.
     pub fn outgoing(&mut self, slot: usize) -> &mut [u8] {
         let start = (DEPTH + slot) * self.bytes;
         &mut self.memory[start..start + self.bytes]
@@ -155,8 +158,9 @@ impl Wire<'_> {
 
     pub fn post_receive(&mut self, slot: usize) -> Result<()> {
         let start = slot * self.bytes;
-        // SAFETY: the memory is dropped after the queue pair. Nobody reads a slot between
-        // this and its completion: slots are handed out by completions alone.
+        // SAFETY: the memory is dropped after the queue pair. No code reads a slot
+        // between this and its completion, because slots are handed out only by
+        // completions.
         let posted = unsafe {
             self.pair
                 .post_receive(&mut self.memory, start..start + self.bytes, slot as u64)
@@ -176,7 +180,7 @@ impl Wire<'_> {
         posted.context("cannot post a send")
     }
 
-    /// Waits until some work is done, and hands each piece to `each`.
+    /// Waits until some work requests complete, and passes each to `each`.
     pub fn wait(&mut self, mut each: impl FnMut(Done)) -> Result<()> {
         let mut completions = [ibv_wc::default(); BATCH];
         let mut begun = None;
@@ -213,7 +217,8 @@ impl Wire<'_> {
     }
 }
 
-/// The words of libibverbs (`ibv_wc_status_str`) for what can happen to these sends.
+/// The text of libibverbs (`ibv_wc_status_str`) for the statuses that these sends can
+/// have.
 fn meaning(status: u32) -> String {
     use ibverbs::ibv_wc_status as status_is;
     let words = match status {

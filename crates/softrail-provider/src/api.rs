@@ -1,4 +1,4 @@
-//! The functions of libibverbs, by what they are about.
+//! The functions of libibverbs, by their objects.
 
 pub mod absent;
 pub mod completion;

@@ -1,8 +1,8 @@
-//! The types of `infiniband/verbs.h`, and what must hold of them.
+//! The types of `infiniband/verbs.h`, and tests of their layout.
 //!
-//! The crate `codegen` writes them from rdma-core's header, and its test keeps them
-//! current. They are the same on macOS, as far as anybody has seen: Apple's jaccl calls
-//! through the same places of them.
+//! The crate `codegen` generates them from rdma-core's header, and its test keeps them
+//! current. They seem to be the same on macOS: Apple's jaccl calls through the same
+//! offsets.
 #![allow(
     missing_docs,
     non_camel_case_types,
@@ -14,9 +14,9 @@
 
 include!("bindings/verbs.rs");
 
-/// Layouts that clients have been compiled against for years; measured with a C
-/// compiler against libibverbs 44 and 55. Those that grew in between are left out. Other
-/// systems have their own header, and clients that were compiled with it.
+/// Layouts that clients have been compiled against for years, measured with a C compiler
+/// against libibverbs 44 and 55. Structures that grew between these versions are left
+/// out. Other systems have their own header, and clients compiled with it.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 const _: () = {
     use std::mem::{offset_of, size_of};

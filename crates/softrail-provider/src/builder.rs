@@ -1,5 +1,5 @@
-//! The other way to post sends: `ibv_wr_start`, a call for each part of each
-//! request, and `ibv_wr_complete`, which posts all of them or none.
+//! The other way to post sends: `ibv_wr_start`, one call for each part of each request,
+//! and `ibv_wr_complete`, which posts all of them or none.
 
 use std::{
     ffi::{c_int, c_void},
@@ -15,7 +15,7 @@ use super::{
 };
 use softrail::fabric::{Operation, Remote};
 
-/// What a queue pair of this kind can be created for.
+/// The operations that a queue pair of this kind can be created for.
 pub const OPERATIONS: u64 = (ibv::IBV_QP_EX_WITH_RDMA_WRITE
     | ibv::IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM
     | ibv::IBV_QP_EX_WITH_SEND
@@ -26,11 +26,11 @@ pub const OPERATIONS: u64 = (ibv::IBV_QP_EX_WITH_RDMA_WRITE
 #[derive(Debug, Default)]
 pub struct Builder {
     requests: Vec<SendRequest>,
-    /// The first thing that was wrong with them.
+    /// The first error in them.
     error: Option<c_int>,
 }
 
-/// Sets the functions through which `verbs.h` reaches this.
+/// Sets the functions through which `verbs.h` calls this module.
 pub fn fill(qp: &mut ibv::ibv_qp_ex) {
     qp.wr_start = Some(start);
     qp.wr_complete = Some(complete);
@@ -57,8 +57,8 @@ unsafe fn with<T>(qp: *mut ibv::ibv_qp_ex, act: impl FnOnce(&Qp, &mut Builder) -
     Some(act(qp, &mut lock(builder)))
 }
 
-/// Begins a request, with the id and the flags that the application left in the
-/// queue pair.
+/// Begins a request, with the id and the flags that the application set in the queue
+/// pair.
 ///
 /// # Safety
 /// As for [`with`].
@@ -79,7 +79,7 @@ unsafe fn begin(qp: *mut ibv::ibv_qp_ex, operation: Operation, immediate: Option
     unsafe { with(qp, begun) };
 }
 
-/// Gives the request that was begun last its bytes.
+/// Sets the payload of the request that was begun last.
 ///
 /// # Safety
 /// As for [`with`].

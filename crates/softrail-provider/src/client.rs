@@ -1,8 +1,8 @@
 //! A client of the C interface, for the tests here and for the benchmark: a device with
-//! one queue pair and one stretch of registered memory, by pointers and in real time.
+//! one queue pair and one registered memory region, by pointers and in real time.
 //!
-//! It asserts that what always works does. Everything that a test may want refused
-//! gives its `errno`.
+//! It asserts that calls that always succeed do. A call that a test may expect to fail
+//! returns its `errno`.
 
 use std::{
     ffi::c_int,
@@ -32,7 +32,7 @@ pub struct Client {
     pub memory: Box<[u8]>,
 }
 
-/// What a client asks for.
+/// The options of a client.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
     /// The type of its queue pair.
@@ -43,21 +43,21 @@ pub struct Wanted {
     pub requests: u32,
 }
 
-/// What the application calls its completion queue.
+/// The application's context value of its completion queue.
 pub const QUEUE_NAME: usize = 0x51;
 
-/// How long anything may take that will certainly happen.
+/// The time limit for events that must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the other end may do.
+/// The access rights of the other end.
 pub const ACCESS: u32 =
     ibv::IBV_ACCESS_LOCAL_WRITE | ibv::IBV_ACCESS_REMOTE_WRITE | ibv::IBV_ACCESS_REMOTE_READ;
 
-/// The attributes of a step to INIT.
+/// The attributes of the transition to INIT.
 pub const INITIALISED: u32 =
     ibv::IBV_QP_STATE | ibv::IBV_QP_PKEY_INDEX | ibv::IBV_QP_PORT | ibv::IBV_QP_ACCESS_FLAGS;
 
-/// The attributes of a step to RTR.
+/// The attributes of the transition to RTR.
 pub const READY_TO_RECEIVE: u32 = ibv::IBV_QP_STATE
     | ibv::IBV_QP_AV
     | ibv::IBV_QP_PATH_MTU
@@ -66,7 +66,7 @@ pub const READY_TO_RECEIVE: u32 = ibv::IBV_QP_STATE
     | ibv::IBV_QP_MAX_DEST_RD_ATOMIC
     | ibv::IBV_QP_MIN_RNR_TIMER;
 
-/// The attributes of a step to RTS.
+/// The attributes of the transition to RTS.
 pub const READY_TO_SEND: u32 = ibv::IBV_QP_STATE
     | ibv::IBV_QP_SQ_PSN
     | ibv::IBV_QP_TIMEOUT
@@ -86,13 +86,13 @@ impl Client {
     /// Opens a device of a node of the fabric in `folder`.
     ///
     /// # Panics
-    /// When there is no such device.
+    /// If there is no such device.
     pub fn of(folder: &Path, node: &str, device: usize, wanted: Wanted) -> Self {
         let devices = config::devices(folder, node).expect("the node's devices");
         assert!(device < devices.len());
         let list = device_list(devices);
         let mut memory = vec![0; wanted.memory].into_boxed_slice();
-        // SAFETY: each pointer goes to the function that wants it, live.
+        // SAFETY: each pointer is live and goes to the function for its type.
         unsafe {
             let context = ibv_open_device(*list.add(device));
             ibv_free_device_list(list);
@@ -132,7 +132,8 @@ impl Client {
         gid
     }
 
-    /// Asks for a step of its queue pair, without what only reliable ones have.
+    /// Requests a state transition of its queue pair, without the attributes that only
+    /// reliable ones have.
     pub fn modify(&self, attributes: &mut ibv::ibv_qp_attr, mask: u32) -> c_int {
         // SAFETY: a live queue pair.
         unsafe {
@@ -152,7 +153,7 @@ impl Client {
         assert_eq!(self.modify(&mut attributes, INITIALISED), 0);
     }
 
-    /// Asks to become ready to receive from a queue pair at `dgid`.
+    /// Requests the transition to RTR, connected to a queue pair at `dgid`.
     pub fn route_to(&self, peer: u32, dgid: ibv::ibv_gid) -> c_int {
         let mut ready = attributes(ibv::IBV_QPS_RTR);
         ready.dest_qp_num = peer;
@@ -167,7 +168,7 @@ impl Client {
         self.connect_within(peer, dgid, 14);
     }
 
-    /// The same, and has it wait for answers 4.096 us times 2 to the power of `timeout`.
+    /// The same, with an answer timeout of 4.096 us times 2 to the power of `timeout`.
     pub fn connect_within(&self, peer: u32, dgid: ibv::ibv_gid, timeout: u8) {
         self.initialise();
         assert_eq!(self.route_to(peer, dgid), 0);
@@ -178,7 +179,7 @@ impl Client {
         assert_eq!(self.modify(&mut ready, READY_TO_SEND), 0);
     }
 
-    /// Connects it to another of this process.
+    /// Connects it to another client of this process.
     pub fn connect(&self, peer: &Client) {
         self.connect_to(peer.number(), peer.gid(1));
     }
@@ -201,7 +202,7 @@ impl Client {
         }
     }
 
-    /// Posts a signalled send of `local`, which if it is one-sided is about `remote`.
+    /// Posts a signalled send of `local`. A one-sided operation addresses `remote`.
     pub fn post_send(
         &self,
         id: u64,
@@ -248,7 +249,7 @@ impl Client {
         }
     }
 
-    /// What has completed by now, if anything.
+    /// A completion, if there is one by now.
     pub fn poll(&self) -> Option<ibv::ibv_wc> {
         // SAFETY: integers, for which zero is valid; a live completion queue, and
         // room for one completion.
@@ -262,7 +263,7 @@ impl Client {
     /// The next completion.
     ///
     /// # Panics
-    /// After a time in which any would have come.
+    /// If none comes within the time limit.
     pub fn complete(&self) -> ibv::ibv_wc {
         let mut given_up = None;
         loop {
@@ -278,7 +279,8 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // SAFETY: each pointer goes back to where it came from, users first.
+        // SAFETY: each pointer goes back to where it came from, users before what they
+        // use.
         unsafe {
             assert_eq!(
                 ibv_destroy_cq(self.queue),
@@ -300,8 +302,8 @@ impl Drop for Client {
     }
 }
 
-/// The attributes of a step to a state, all others zero but for those of which zero is
-/// none.
+/// The attributes of a transition to a state. All others are zero, except those for which
+/// zero is not valid.
 pub fn attributes(state: ibv::ibv_qp_state) -> ibv::ibv_qp_attr {
     // SAFETY: integers, for which zero is valid.
     let zero: ibv::ibv_qp_attr = unsafe { mem::zeroed() };
@@ -313,7 +315,7 @@ pub fn attributes(state: ibv::ibv_qp_state) -> ibv::ibv_qp_attr {
     }
 }
 
-/// A queue pair whose completions all go to `queue`.
+/// The initial attributes of a queue pair whose completions all go to `queue`.
 pub fn description(queue: *mut ibv::ibv_cq, wanted: Wanted) -> ibv::ibv_qp_init_attr {
     // SAFETY: integers and nullable pointers, for which zero is valid.
     let mut description: ibv::ibv_qp_init_attr = unsafe { mem::zeroed() };

@@ -1,4 +1,4 @@
-//! Real time, and what to do while waiting for it.
+//! Real time, and yielding the processor while waiting.
 
 use std::cell::Cell;
 
@@ -9,18 +9,18 @@ use rustix::{
 
 use softrail::fabric::Time;
 
-/// Polls in a row that found nothing before the processor is offered to others.
-/// jaccl spins, and with as many ranks as cores a spinning rank keeps its peer
-/// from sending what it spins for.
+/// Empty polls in a row before the thread yields the processor. jaccl spins, and with as
+/// many ranks as cores a spinning rank keeps its peer from sending what the rank waits
+/// for.
 const EMPTY_POLLS: u32 = 20;
 
-/// Now, on a clock that all processes of the machine share.
+/// The current time, on a clock that all processes of the machine share.
 pub fn now() -> Time {
     let time = clock_gettime(ClockId::Monotonic);
     Time::from_nanos(time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs())
 }
 
-/// Counts a poll of this thread; yields when it was the last of many in vain.
+/// Counts an empty poll of this thread, and yields after many in a row.
 pub fn polled(completions: usize) {
     thread_local!(static EMPTY: Cell<u32> = const { Cell::new(0) });
     EMPTY.with(|empty| {

@@ -1,4 +1,4 @@
-//! Where `ibv_poll_cq` puts its answers.
+//! The output array of `ibv_poll_cq`.
 
 use std::mem::MaybeUninit;
 
@@ -20,7 +20,7 @@ impl<'a> Completions<'a> {
         self.filled
     }
 
-    /// Fills entries with what `next` gives, until that is nothing or none are left.
+    /// Fills entries from `next`, until it returns `None` or no entry is left.
     pub fn fill(&mut self, mut next: impl FnMut() -> Option<ibv::ibv_wc>) {
         for entry in &mut self.entries[self.filled..] {
             let Some(completion) = next() else {

@@ -1,10 +1,10 @@
-//! What is done while the application does not ask: memory is written and read for
-//! the other end, reliable messages are answered, sleepers are woken, and what happens
-//! to the port is told.
+//! Work that must be done while the application makes no call: reads and writes of the
+//! other end are served, reliable messages are answered, sleeping threads are woken, and
+//! changes of the port are reported.
 //!
-//! A thread of its own for each open device, asleep unless the bell of its end of
-//! the cable rings. A client that polls, such as jaccl, never rings it, and has all
-//! its work done by itself in `ibv_post_send` and `ibv_poll_cq`.
+//! Each open device has a thread, which sleeps unless the bell of its end of the cable
+//! rings. A client that polls, such as jaccl, never causes a ring: all of its work is
+//! done inside `ibv_post_send` and `ibv_poll_cq`.
 
 use std::{
     io,
@@ -25,16 +25,16 @@ use softrail::{
     shm::{SharedCable, Side},
 };
 
-/// How long it looks for more after it was woken or did something: a sender that waits
-/// for each answer is back within this time, and what
-/// [`Slot::wants_bell`](softrail::shm::Slot::wants_bell) may miss is visible.
+/// How long the thread looks for more work after it was woken or did something. A sender
+/// that waits for each answer sends again within this time, and an event that
+/// [`Slot::wants_bell`](softrail::shm::Slot::wants_bell) may miss becomes visible.
 const LINGER: Duration = Duration::from_micros(100);
 
-/// How long before its time an event is waited for awake: what the system needs to
-/// wake a thread.
+/// How long before an event's time the thread waits for it awake: the time that the
+/// system needs to wake a thread.
 const ALERT: Duration = Duration::from_micros(60);
 
-/// The thread of an open device, which ends when this is dropped.
+/// The thread of an open device. It ends when this is dropped.
 pub struct Engine {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -67,12 +67,12 @@ impl Engine {
         lock(&self.shared.pairs).push(pair);
     }
 
-    /// Once this returns, the thread does not touch the queue pair any more.
+    /// Removes a queue pair. The thread does not touch it after this returns.
     pub fn remove(&self, pair: &Arc<QueuePair>) {
         lock(&self.shared.pairs).retain(|other| !Arc::ptr_eq(other, pair));
     }
 
-    /// Has the thread look for work.
+    /// Wakes the thread to look for work.
     pub fn wake(&self) {
         self.shared.bell().ring();
     }
@@ -83,7 +83,7 @@ impl Drop for Engine {
         self.shared.stop.store(true, Ordering::SeqCst);
         self.shared.bell().rouse();
         if let Some(thread) = self.thread.take() {
-            // It ends by itself, and one that panicked has ended.
+            // The thread ends by itself, and one that panicked has ended.
             let _ = thread.join();
         }
     }
@@ -131,8 +131,8 @@ impl Shared {
         }
     }
 
-    /// Does what is to be done by `now`. Says whether there was anything, and when
-    /// there will be.
+    /// Does the work that is due by `now`. Returns whether there was any, and when there
+    /// will be more.
     fn serve(&self, now: Time) -> (bool, Option<Time>) {
         let pairs = lock(&self.pairs);
         let served = pairs.iter().map(|pair| pair.serve(now));

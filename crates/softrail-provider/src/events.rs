@@ -1,5 +1,5 @@
-//! What a client can sleep for: events, and file descriptors that poll readable
-//! while there are any.
+//! Events that a client can sleep for, with file descriptors that poll readable while
+//! there are any.
 
 use std::{
     collections::VecDeque,
@@ -16,12 +16,12 @@ use rustix::io::ioctl_fionbio;
 
 use super::{bindings as ibv, lock};
 
-/// Events that may wait to be asked for. Further ones are lost, as a device loses them
-/// whose queue of events is full.
+/// The most events that may be queued. Further ones are lost, as on a device whose event
+/// queue is full.
 const MOST: usize = 1 << 15;
 
-/// Events in order, and a pipe that holds a byte while there are any. It may hold bytes
-/// of events that were forgotten, too.
+/// Events in order, and a pipe that holds a byte while there are any. The pipe may also
+/// hold bytes of events that were dropped.
 #[derive(Debug)]
 pub struct EventQueue<T> {
     reader: PipeReader,
@@ -32,7 +32,8 @@ pub struct EventQueue<T> {
 impl<T> EventQueue<T> {
     pub fn new() -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
-        // Who tells an event holds locks of a queue pair and must not wait for a reader.
+        // The thread that queues an event holds locks of a queue pair and must not wait
+        // for a reader.
         ioctl_fionbio(&writer, true)?;
         Ok(EventQueue {
             reader,
@@ -41,7 +42,7 @@ impl<T> EventQueue<T> {
         })
     }
 
-    /// What the application polls, and may make non-blocking.
+    /// The descriptor that the application polls, and may make non-blocking.
     pub fn fd(&self) -> c_int {
         self.reader.as_raw_fd()
     }
@@ -59,18 +60,18 @@ impl<T> EventQueue<T> {
 
     /// Makes the descriptor readable.
     fn mark(&self) {
-        // The reader is ours, and a pipe that has no room is readable.
+        // The reader belongs to this queue, and a pipe without room is readable.
         let _ = (&self.writer).write(&[0]);
     }
 
-    /// The next event, once there is one.
+    /// Waits for the next event.
     ///
     /// # Errors
-    /// When a signal comes first, or the application made the descriptor
-    /// non-blocking and there is none.
+    /// If a signal comes first, or if the application made the descriptor non-blocking
+    /// and there is no event.
     pub fn next(&self) -> io::Result<T> {
         loop {
-            // Not `read_exact`, which does not stop for a signal.
+            // Not `read_exact`, which does not return on a signal.
             let _one = (&self.reader).read(&mut [0])?;
             let mut events = lock(&self.events);
             if let Some(event) = events.pop_front() {
@@ -82,7 +83,7 @@ impl<T> EventQueue<T> {
         }
     }
 
-    /// Drops the events of an object that goes away.
+    /// Drops the events of an object that is destroyed.
     pub fn forget(&self, is_of: impl Fn(&T) -> bool) {
         lock(&self.events).retain(|event| !is_of(event));
     }
@@ -92,30 +93,30 @@ impl<T> EventQueue<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AsyncEvent {
     pub kind: ibv::ibv_event_type,
-    /// The application's object that it is about; 0 for the port.
+    /// The application's object that the event is about; 0 for the port.
     pub object: usize,
 }
 
 impl AsyncEvent {
-    /// One that is about the port.
+    /// An event about the port.
     pub fn of_port(kind: ibv::ibv_event_type) -> Self {
         AsyncEvent { kind, object: 0 }
     }
 }
 
-/// Tells a completion channel of one completion queue.
+/// Reports the completions of one completion queue to a completion channel.
 #[derive(Debug)]
 pub struct Notifier {
     channel: Arc<EventQueue<usize>>,
     armed: AtomicU8,
 }
 
-/// Which completions the application wants to be told of.
+/// The completions for which the application requested an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Wanted {
     Nothing,
-    /// Of messages that were sent as solicited, and of failures.
+    /// Those of solicited messages, and failures.
     Solicited,
     Everything,
 }
@@ -132,7 +133,7 @@ impl Notifier {
         &self.channel
     }
 
-    /// Asks for one event.
+    /// Requests one event.
     pub fn arm(&self, wanted: Wanted) {
         self.armed.fetch_max(wanted as u8, Ordering::SeqCst);
     }
@@ -141,15 +142,15 @@ impl Notifier {
         self.armed.load(Ordering::Relaxed) != Wanted::Nothing as u8
     }
 
-    /// There is a new completion in `queue`. `worthy` completions are told to who
-    /// wants only solicited ones, too.
+    /// Reports a new completion in `queue`. A `worthy` completion also produces an event
+    /// if the application requested one for solicited messages only.
     pub fn completed(&self, queue: usize, worthy: bool) {
         let disarmed = |armed| {
             let everything = armed == Wanted::Everything as u8;
             let wanted = everything || armed != Wanted::Nothing as u8 && worthy;
             wanted.then_some(Wanted::Nothing as u8)
         };
-        // In one step: the application may ask for more at this moment.
+        // In one step, because the application may request another event at this moment.
         let told = self
             .armed
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, disarmed);

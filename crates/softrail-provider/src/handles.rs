@@ -1,14 +1,13 @@
-//! The objects that the application holds by pointers and hands back one day.
+//! The objects that the application holds by pointer and later hands back.
 //!
-//! libibverbs frees what it is handed, whatever it is. Here something that is handed
-//! back twice, or never came from here, is refused instead.
+//! libibverbs frees any pointer that it is handed. Here a pointer that is handed back
+//! twice, or that never came from here, is refused.
 
 use std::{any::TypeId, collections::BTreeSet, ffi::c_int, sync::Mutex};
 
 use super::lock;
 
-/// All objects of the process, by where they are and what they are: C gives nothing but
-/// the pointer back.
+/// All objects of the process, by address and type: C hands back only the pointer.
 static HELD: Mutex<BTreeSet<(usize, TypeId)>> = Mutex::new(BTreeSet::new());
 
 fn key<T: 'static>(object: *mut T) -> (usize, TypeId) {
@@ -22,8 +21,8 @@ pub fn give<T: 'static>(object: Box<T>) -> *mut T {
     object
 }
 
-/// Takes an object back and drops it: 0, or `EBUSY` while something else uses it, or
-/// `EINVAL` when the application has no such object.
+/// Takes an object back and drops it. Returns 0, or `EBUSY` while something else uses it,
+/// or `EINVAL` if the application has no such object.
 pub fn take_back<T: 'static>(object: *mut T, is_used: impl FnOnce(&T) -> bool) -> c_int {
     let mut held = lock(&HELD);
     if !held.contains(&key(object)) {
@@ -35,7 +34,7 @@ pub fn take_back<T: 'static>(object: *mut T, is_used: impl FnOnce(&T) -> bool) -
     }
     held.remove(&key(object));
     drop(held);
-    // SAFETY: as above, and from here on nobody can take it back once more.
+    // SAFETY: as above, and from here on no other call can take it back again.
     drop(unsafe { Box::from_raw(object) });
     0
 }

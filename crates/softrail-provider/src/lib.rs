@@ -3,14 +3,14 @@
 //! (`ops`).
 //!
 //! Every object the application holds a pointer to begins with the structure that
-//! `verbs.h` declares for it and is owned by the application until it hands the
-//! pointer back. Objects share what outlives them (`Arc`), so they may be handed
-//! back in any order. Arguments are trusted as far as libibverbs trusts them:
-//! pointers must be live and of the right kind.
+//! `verbs.h` declares for it. The application owns the object until it hands the pointer
+//! back. Objects share what outlives them (`Arc`), so they may be handed back in any
+//! order. Arguments are trusted as far as libibverbs trusts them: pointers must be live
+//! and of the right type.
 //!
-//! Work is done inside `ibv_post_send` and `ibv_poll_cq`, with the times that
-//! hardware would have done it at. Only what must go on while the application does
-//! neither has a thread (`engine`).
+//! Work is done inside `ibv_post_send` and `ibv_poll_cq`, with the times at which
+//! hardware would have done it. A thread (`engine`) does only the work that must go on
+//! while the application calls neither.
 #![allow(unsafe_code)]
 
 mod api;
@@ -37,26 +37,26 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// Nothing panics while it holds a lock, and if it did the state would
-/// still be the best there is to go on with.
+/// No thread panics while it holds a lock. If one did, its state would still be the best
+/// to continue with.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Sets `errno` and gives the null pointer that goes with it.
+/// Sets `errno` and returns the null pointer that goes with it.
 fn fail<T>(errno: c_int) -> *mut T {
     set_errno(errno);
     ptr::null_mut()
 }
 
-/// Sets `errno` and gives the -1 that goes with it.
+/// Sets `errno` and returns the -1 that goes with it.
 fn refuse(errno: c_int) -> c_int {
     set_errno(errno);
     -1
 }
 
-/// Tells people what no error number can. Unlike `eprintln` it does not end the process
-/// of an application that has closed its standard error.
+/// Prints a message that no error number can express. Unlike `eprintln` it does not end
+/// the process of an application that has closed its standard error.
 fn complain(what: impl Display) {
     let _ = writeln!(io::stderr(), "softrail: {what}");
 }

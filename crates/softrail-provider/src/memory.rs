@@ -1,4 +1,4 @@
-//! Which memory the application registered, and what for.
+//! The application's registered memory and its access rights.
 
 use std::{
     slice,
@@ -8,19 +8,19 @@ use std::{
 use super::{bindings as ibv, lock};
 
 /// The memory regions of a protection domain, sorted by key: there are few of them, and
-/// each message looks for some.
+/// each message looks up some.
 #[derive(Debug, Default)]
 pub struct Regions(Mutex<Vec<(u32, Region)>>);
 
 /// Registered memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Region {
-    /// Where it is.
+    /// The address in this process.
     pub host: u64,
-    /// Where it is said to be by whoever names it.
+    /// The address by which requests name it.
     pub address: u64,
     pub bytes: u64,
-    /// What it may be used for: `ibv_access_flags`.
+    /// Its access rights: `ibv_access_flags`.
     pub access: u32,
 }
 
@@ -40,23 +40,23 @@ impl Regions {
         }
     }
 
-    /// Keeps every region registered until the answer is dropped.
+    /// Keeps every region registered until the guard is dropped.
     pub fn hold(&self) -> Held<'_> {
         Held(lock(&self.0))
     }
 }
 
-/// Where the region of a key is, or would be.
+/// The index of a key's region, or where to insert it.
 fn position(regions: &[(u32, Region)], key: u32) -> Result<usize, usize> {
     regions.binary_search_by_key(&key, |(key, _)| *key)
 }
 
-/// Regions that nobody can take back meanwhile.
+/// Regions that cannot be deregistered while this is held.
 pub struct Held<'a>(MutexGuard<'a, Vec<(u32, Region)>>);
 
 impl Held<'_> {
-    /// Where `memory` is, if all of it is in the region of its key and may be used
-    /// for `access`.
+    /// The address of `memory`, if all of it is in the region of its key and the region
+    /// permits `access`.
     pub fn find(&self, memory: &Memory, access: u32) -> Option<Span> {
         if memory.bytes == 0 {
             return Some(Span::EMPTY);
@@ -71,7 +71,7 @@ impl Held<'_> {
         })
     }
 
-    /// The same of every piece.
+    /// The same for every piece.
     pub fn find_all(&self, pieces: &[Memory], access: u32) -> Option<Spans> {
         match pieces {
             [piece] => self.find(piece, access).map(Spans::One),

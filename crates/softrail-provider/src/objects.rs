@@ -33,8 +33,8 @@ use softrail::{
 #[repr(C)]
 pub struct Device {
     raw: ibv::ibv_device,
-    /// rdma-core's own libraries ask here whether the device is one of theirs
-    /// (`struct verbs_device`, which is private to them).
+    /// rdma-core's own libraries check here whether the device is one of theirs (`struct
+    /// verbs_device`, which is private to them).
     foreign: [usize; 4],
     pub config: config::Device,
 }
@@ -55,7 +55,7 @@ impl Device {
     }
 }
 
-/// Cuts a name that is too long for its field, and ends it with a NUL.
+/// Truncates a name that is too long for its field, and terminates it with NUL.
 fn write_name(field: &mut [c_char], name: &str) {
     let room = field.len() - 1;
     for (target, byte) in field[..room].iter_mut().zip(name.bytes()) {
@@ -63,8 +63,8 @@ fn write_name(field: &mut [c_char], name: &str) {
     }
 }
 
-/// An `ibv_context`: a device that is open. The pointer that the application holds
-/// is to the last field of its first field.
+/// An `ibv_context`: an open device. The application's pointer is to the last field of
+/// the first field here.
 #[repr(C)]
 pub struct Context {
     raw: ibv::verbs_context,
@@ -98,7 +98,7 @@ impl Context {
         context.cmd_fd = -1;
         context.async_fd = async_events.fd();
         context.num_comp_vectors = 1;
-        // What verbs.h calls __VERBS_ABI_IS_EXTENDED.
+        // The value that verbs.h calls __VERBS_ABI_IS_EXTENDED.
         context.abi_compat = usize::MAX as *mut c_void;
         let side = device.config.side;
         let port = Port::new(Arc::clone(&async_events), &cable.end(side).condition);
@@ -113,19 +113,18 @@ impl Context {
         }))
     }
 
-    /// Notes that the application has closed it. Says whether it must stay open for
-    /// something that was made in it and was not handed back, the last of which closes
-    /// it then.
+    /// Records that the application has closed the device. Returns whether objects made
+    /// in it are still alive; the last of them then closes it.
     pub fn close(&self) -> bool {
         self.users.0.fetch_or(Users::CLOSED, Ordering::AcqRel) >= Users::ONE
     }
 
-    /// What the device can do at the moment.
+    /// The current condition of the device.
     pub fn condition(&self) -> &Condition {
         &self.cable.end(self.device.config.side).condition
     }
 
-    /// The pointer that the application gets, and owns.
+    /// The pointer that the application gets and owns.
     pub fn into_raw(self: Box<Self>) -> *mut ibv::ibv_context {
         let context = handles::give(self).cast::<u8>();
         context.wrapping_add(Self::OFFSET).cast()
@@ -139,8 +138,9 @@ impl Context {
     const OFFSET: usize = offset_of!(ibv::verbs_context, context);
 }
 
-/// How many things were made in a context and not handed back, and whether that is
-/// closed otherwise: in one word, so that one alone finds that both are so.
+/// How many objects of a context are alive, and whether the application has closed the
+/// context. Both are in one word, so that exactly one caller sees the last object go
+/// after the close.
 #[derive(Debug, Default)]
 struct Users(AtomicUsize);
 
@@ -149,7 +149,7 @@ impl Users {
     const ONE: usize = 2;
 }
 
-/// What something made in a context keeps for as long as it is there.
+/// A reference that an object holds on its context for as long as it lives.
 struct User {
     users: Arc<Users>,
     context: *mut Context,
@@ -191,7 +191,7 @@ impl ProtectionDomain {
         })
     }
 
-    /// Whether memory is registered in it, or a queue pair uses it.
+    /// Whether memory is registered in the domain, or a queue pair uses it.
     pub fn is_used(&self) -> bool {
         Arc::strong_count(&self.regions) > 1
     }
@@ -205,8 +205,8 @@ pub struct MemoryRegion {
 }
 
 impl MemoryRegion {
-    /// Registers `bytes` at `host` as memory that work requests and the other end
-    /// name by `address`.
+    /// Registers `bytes` at `host` as memory that work requests and the other end address
+    /// from `address`.
     pub fn register(
         domain: &ProtectionDomain,
         host: *mut c_void,
@@ -268,26 +268,26 @@ impl Channel {
         }))
     }
 
-    /// Whether a completion queue tells it of completions.
+    /// Whether a completion queue reports to the channel.
     pub fn is_used(&self) -> bool {
         Arc::strong_count(&self.events) > 1
     }
 }
 
-/// An `ibv_cq`. It queues nothing: completions stay with the queue pairs until
-/// the application asks for them.
+/// An `ibv_cq`. It stores nothing: completions stay with the queue pairs until the
+/// application polls.
 #[repr(C)]
 pub struct CompletionQueue {
     raw: ibv::ibv_cq,
     sources: Mutex<Vec<Source>>,
-    /// Which source is asked first: each in its turn, or the first would leave the
-    /// others no room in short answers.
+    /// The source that is polled first. It rotates; otherwise a short array would be
+    /// filled by the first source alone.
     first: AtomicUsize,
     notifier: Option<Arc<Notifier>>,
     _user: User,
 }
 
-/// A queue pair that reports to a completion queue, and what of it.
+/// A queue pair that reports to a completion queue, and which of its halves do.
 struct Source {
     pair: Arc<QueuePair>,
     halves: Halves,
@@ -322,12 +322,12 @@ impl CompletionQueue {
         !self.sources().is_empty()
     }
 
-    /// What the application chose it to be called in events.
+    /// The context value that the application chose for events.
     pub fn user(&self) -> *mut c_void {
         self.raw.cq_context
     }
 
-    /// Collects what has completed by now.
+    /// Collects the completions that are available by now.
     pub fn poll(&self, mut completions: Completions<'_>) -> usize {
         let now = clock::now();
         let sources = self.sources();
@@ -342,8 +342,8 @@ impl CompletionQueue {
         completions.filled()
     }
 
-    /// Asks for an event when something completes that has not completed by now.
-    /// False when there is no channel to tell.
+    /// Requests an event for the next completion after now. `false` if there is no
+    /// channel.
     pub fn notify(&self, wanted: Wanted) -> bool {
         let Some(notifier) = &self.notifier else {
             return false;
@@ -386,32 +386,31 @@ impl Drop for CompletionQueue {
     }
 }
 
-/// An `ibv_qp`, which is the first field of the `ibv_qp_ex` at its beginning.
-/// Dropping it takes it from its completion queues.
+/// An `ibv_qp`, which is the first field of the `ibv_qp_ex` at its beginning. Dropping it
+/// detaches it from its completion queues.
 #[repr(C)]
 pub struct Qp {
     pub raw: ibv::ibv_qp_ex,
     pub inner: Arc<QueuePair>,
-    /// As the application asked for it and was answered.
+    /// The initial attributes that the application asked for, as they were granted.
     pub wanted: ibv::ibv_qp_init_attr,
-    /// What it was last modified to.
+    /// The attributes that it was last modified to.
     pub attributes: ibv::ibv_qp_attr,
-    /// Sends under construction; nothing for a queue pair that was not created for
-    /// that.
+    /// Sends under construction; `None` for a queue pair that was not created for
+    /// `ibv_wr_start`.
     pub builder: Option<Mutex<Builder>>,
 }
 
 impl Qp {
-    /// Makes a queue pair, attached to the completion queues that `wanted` names,
-    /// which must be live and stay so until this is dropped. Nothing when the device
-    /// has no more.
+    /// Makes a queue pair, attached to the completion queues that `wanted` names, which
+    /// must live until this is dropped. `None` if the device has no more.
     pub fn new(
         domain: &ProtectionDomain,
         wanted: &ibv::ibv_qp_init_attr,
         transport: Transport,
         builder: Option<Builder>,
     ) -> Option<Box<Self>> {
-        // SAFETY: a protection domain is of a live context, and the application
+        // SAFETY: a protection domain belongs to a live context, and the application
         // keeps a completion queue for as long as a queue pair uses it.
         let (context, send_queue, receive_queue) = unsafe {
             (
@@ -476,7 +475,7 @@ impl Qp {
         Some(qp)
     }
 
-    /// The state that it is in, by itself or because it was put there.
+    /// Its current state, whether the application set it or a failure did.
     pub fn state(&self) -> ibv::ibv_qp_state {
         match self.inner.has_failed() {
             true => ibv::IBV_QPS_ERR,
@@ -484,10 +483,9 @@ impl Qp {
         }
     }
 
-    /// The context that it was made in.
+    /// The context in which it was made.
     pub fn context(&self) -> &Context {
-        // SAFETY: the application closes a device after it has destroyed its queue
-        // pairs.
+        // SAFETY: the application closes a device after it has destroyed its queue pairs.
         unsafe { &*Context::behind(self.raw.qp_base.context) }
     }
 }

@@ -1,6 +1,7 @@
 //! The operations that `verbs.h` calls through `ibv_context.ops`.
 //!
-//! One table for all contexts. What is not emulated answers `EOPNOTSUPP`.
+//! There is one table for all contexts. Operations that are not emulated return
+//! `EOPNOTSUPP`.
 
 use std::{
     ffi::{c_int, c_void},
@@ -19,7 +20,7 @@ use super::{
 };
 use softrail::fabric::{Operation, Remote};
 
-/// The table.
+/// The table of operations.
 pub const OPERATIONS: ibv::ibv_context_ops = ibv::ibv_context_ops {
     poll_cq: Some(poll_cq),
     post_send: Some(post_send),
@@ -55,8 +56,9 @@ pub const OPERATIONS: ibv::ibv_context_ops = ibv::ibv_context_ops {
     _compat_async_event: Some(unsupported::operation),
 };
 
-/// Sets the operations that later versions of `verbs.h` call through the structure
-/// around `ibv_context`. For what is null there they set `EOPNOTSUPP` themselves.
+/// Sets the operations that later versions of `verbs.h` call through the structure around
+/// `ibv_context`. For an operation that is null there, `verbs.h` itself sets
+/// `EOPNOTSUPP`.
 pub fn extend(context: &mut ibv::verbs_context) {
     context.query_port = Some(api::query::query_port_whole);
     context.query_device_ex = Some(api::query::query_device_ex);
@@ -71,8 +73,8 @@ unsafe extern "C" fn poll_cq(
     let Ok(capacity @ 1..) = usize::try_from(capacity) else {
         return 0;
     };
-    // SAFETY: a live completion queue, and the application's array of that length,
-    // which need not be initialised.
+    // SAFETY: a live completion queue, and the application's array of that length, which
+    // may be uninitialised.
     let (queue, entries) = unsafe {
         let entries = entries.cast::<MaybeUninit<ibv::ibv_wc>>();
         (
@@ -83,7 +85,8 @@ unsafe extern "C" fn poll_cq(
     c_int::try_from(queue.poll(Completions::new(entries))).unwrap_or(c_int::MAX)
 }
 
-/// Asks for an event on the completion channel; `EINVAL` when there is none.
+/// Requests an event on the completion channel; `EINVAL` if the completion queue has no
+/// channel.
 unsafe extern "C" fn req_notify_cq(queue: *mut ibv::ibv_cq, solicited_only: c_int) -> c_int {
     let wanted = match solicited_only {
         0 => Wanted::Everything,
@@ -108,8 +111,8 @@ unsafe extern "C" fn post_send(
     // SAFETY: a live queue pair.
     let pair = unsafe { &*pair.cast::<Qp>() };
     let post = |request: &ibv::ibv_send_wr| {
-        // SAFETY: the list holds as many entries as the request says, and what is to
-        // be copied at once is the application's memory.
+        // SAFETY: the list holds as many entries as the request says, and inline data is
+        // in the application's memory.
         let request = unsafe { send_request(request, &pair.wanted.cap) }?;
         pair.inner.post_send(now, request).map_err(errno)
     };
@@ -140,12 +143,12 @@ unsafe extern "C" fn post_recv(
     unsafe { post_list(first, bad, |request| request.next, post) }
 }
 
-/// Posts one work request after another. The first that is not taken ends it:
-/// `bad` then points to that one, and its `errno` is the answer.
+/// Posts one work request after another and stops at the first that is refused. `bad`
+/// then points to that request, and its `errno` is returned.
 ///
 /// # Safety
-/// `first` must begin a list of live requests that `next` leads through and null
-/// ends, and `bad` must be valid for writing.
+/// `first` must begin a null-terminated list of live requests linked by `next`, and `bad`
+/// must be valid for writing.
 unsafe fn post_list<R>(
     first: *mut R,
     bad: *mut *mut R,
@@ -166,18 +169,18 @@ unsafe fn post_list<R>(
     0
 }
 
-/// What a work request asks for. `EOPNOTSUPP` for atomic operations and for those
-/// that bind or invalidate keys; `EINVAL` for more entries or inline bytes than the
-/// queue pair was created for, and for a read into inline bytes.
+/// Reads a work request. `EOPNOTSUPP` for atomic operations and for those that bind or
+/// invalidate keys; `EINVAL` for more entries or inline bytes than the queue pair was
+/// created for, and for a read into inline bytes.
 ///
 /// # Safety
-/// The request must have as many entries as it says, and inline ones must be of
-/// memory that can be read.
+/// The request must have as many entries as it says, and inline entries must name
+/// readable memory.
 unsafe fn send_request(
     request: &ibv::ibv_send_wr,
     cap: &ibv::ibv_qp_cap,
 ) -> Result<SendRequest, c_int> {
-    // SAFETY: integers, of which each is valid.
+    // SAFETY: integers, for which every value is valid.
     let (remote, immediate) = unsafe {
         let rdma = request.wr.rdma;
         let remote = Remote {
@@ -232,7 +235,7 @@ unsafe fn entries<'a>(
     }
 }
 
-/// A copy of the memory of these entries, whose keys mean nothing.
+/// A copy of the memory that these entries name; inline entries need no key.
 ///
 /// # Safety
 /// The memory must be valid for reading.
@@ -251,7 +254,7 @@ unsafe fn inline(entries: &[ibv::ibv_sge], most: u32) -> Result<Box<[u8]>, c_int
     Ok(bytes.into())
 }
 
-/// How libibverbs says that a work request was not taken.
+/// The return value by which libibverbs reports that a work request was refused.
 pub fn errno(error: PostError) -> c_int {
     match error {
         PostError::State | PostError::Operation => libc::EINVAL,
@@ -260,7 +263,7 @@ pub fn errno(error: PostError) -> c_int {
     }
 }
 
-/// One function for each shape of operation that is not emulated.
+/// One function for each signature of an operation that is not emulated.
 mod unsupported {
     use super::*;
 

@@ -1,4 +1,4 @@
-//! What happens to a device's port while the device is open.
+//! Changes of a device's port while the device is open.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,8 +11,8 @@ use super::{
     lock,
 };
 
-/// Tells an application, by asynchronous events, of its port going down and coming back,
-/// and of changes of the GIDs.
+/// Sends asynchronous events to an application when its port goes down or comes back, and
+/// when the GIDs change.
 pub struct Port {
     events: Arc<EventQueue<AsyncEvent>>,
     told: Mutex<State>,
@@ -40,7 +40,7 @@ impl Port {
         Port { events, told }
     }
 
-    /// Tells what has changed since the last look.
+    /// Reports what has changed since the last look.
     pub fn look(&self, condition: &Condition) {
         let now = State::of(condition);
         let told = std::mem::replace(&mut *lock(&self.told), now);

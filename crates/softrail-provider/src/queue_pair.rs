@@ -1,8 +1,8 @@
 //! A queue pair: work requests in, completions out.
 //!
-//! What it does at a time is done by whoever looks at that time or later: the
-//! application when it posts and polls, or the [engine](super::engine). Both
-//! directions share one lock, which is contended only while both look.
+//! A process that looks at the queue pair does everything that is due by then: the
+//! application when it posts and polls, or the [engine](super::engine). Both directions
+//! share one lock, which is contended only while both look.
 
 mod course;
 mod receiving;
@@ -35,16 +35,16 @@ use softrail::{
     shm::{EndState, SharedCable, Slot, slot_of},
 };
 
-/// How it is connected.
+/// The transport of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
-    /// UC: sent is sent.
+    /// UC: a send completes when it has left.
     Unreliable,
-    /// RC: the other end answers.
+    /// RC: a send completes when the other end has answered.
     Reliable,
 }
 
-/// What the application chose when it created the queue pair.
+/// The attributes that the application chose when it created the queue pair.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub sends: usize,
@@ -52,7 +52,7 @@ pub struct Limits {
     pub signal_all: bool,
 }
 
-/// What of a queue pair reports to a completion queue.
+/// The halves of a queue pair that report to a completion queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Halves {
     Sends,
@@ -60,35 +60,35 @@ pub enum Halves {
     Both,
 }
 
-/// What a queue pair is made of.
+/// The parts that a queue pair consists of.
 pub struct Parts {
     pub cable: Arc<SharedCable>,
     pub device: Device,
     pub regions: Arc<Regions>,
     pub transport: Transport,
     pub limits: Limits,
-    /// Those who wait for completions of sends and of receives, if anybody may.
+    /// The events for completions of sends and of receives, if there is a channel.
     pub send_events: Option<Arc<Notifier>>,
     pub receive_events: Option<Arc<Notifier>>,
     pub async_events: Arc<EventQueue<AsyncEvent>>,
 }
 
-/// Why a work request was not taken.
+/// Why a work request was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PostError {
-    /// The queue pair is not in a state for it.
+    /// The queue pair's state does not permit it.
     State,
-    /// As many are outstanding as the application said there would be.
+    /// The queue is full: the maximum that the application set is outstanding.
     Full,
-    /// It is longer than the port's longest message.
+    /// The message is longer than the port's longest.
     TooLong,
-    /// Its transport has no such operation.
+    /// The transport has no such operation.
     Operation,
-    /// The device takes none.
+    /// The device refuses all requests.
     Refused,
 }
 
-/// The states of the specification that make a difference here.
+/// The specification's states, as far as they differ here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Reset,
@@ -98,35 +98,35 @@ pub enum Phase {
     Error,
 }
 
-/// Where a connected queue pair's frames go.
+/// The address that a queue pair is connected to.
 #[derive(Debug, Clone, Copy)]
 pub enum Peer {
-    /// To the queue pair of this number at the other end of the cable.
+    /// The queue pair of this number at the other end of the cable.
     Number(u32),
-    /// To an address that is not at the other end of the cable. They leave, and
-    /// nobody there takes them, as on a cable that is cut.
+    /// An address that is not at the other end of the cable. Frames leave and never
+    /// arrive, as on a cable that is cut.
     Unreachable,
 }
 
-/// How long a reliable queue pair tries.
+/// The retry limits of a reliable queue pair.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Patience {
-    /// After how long it sends again what was not answered, if it does.
+    /// The interval after which an unanswered message is sent again, if it is.
     pub resend: Option<Duration>,
-    /// How long it waits for an answer; for ever when nothing is said.
+    /// How long it waits for an answer; `None` is no limit.
     pub answer: Option<Duration>,
-    /// Whether it waits for ever for a receiver that is not ready.
+    /// Whether it retries without limit while the receiver is not ready.
     pub receiver: bool,
 }
 
 pub struct QueuePair {
     number: u32,
-    /// Which of the queue pairs that were created on the device, from 0.
+    /// Its number among the queue pairs created on the device, from 0.
     ordinal: u32,
     slot: usize,
     parts: Parts,
-    /// The application's pointers to the queue pair and its completion queues, by
-    /// which events name them.
+    /// The application's pointers to the queue pair and its completion queues, which
+    /// identify them in events.
     names: Names,
     state: Mutex<State>,
 }
@@ -142,11 +142,11 @@ struct State {
     phase: Phase,
     peer: Option<Peer>,
     patience: Patience,
-    /// What the other end may do to memory: `ibv_access_flags`.
+    /// The access rights of the other end: `ibv_access_flags`.
     access: u32,
     sender: Sender,
     sends: VecDeque<Send>,
-    /// How many of the sends, the last ones, are not on the cable yet.
+    /// How many of the sends, counted from the back, are not on the cable yet.
     queued: usize,
     receives: VecDeque<Receive>,
     /// Completions that the engine found before the application asked.
@@ -154,14 +154,14 @@ struct State {
     ended_receives: VecDeque<ibv::ibv_wc>,
     /// Which half is polled first.
     receives_first: bool,
-    /// When the other end is woken, if it has not answered by then.
+    /// When the other end is woken if it has not answered by then.
     nudge: Time,
     /// Whether a frame was taken since the engine last asked.
     worked: bool,
 }
 
 impl State {
-    /// That of a queue pair that does nothing yet and whose queue is empty.
+    /// The state of a queue pair without any activity, whose queue is empty.
     fn new(queue: &Queue) -> Self {
         State {
             phase: Phase::Reset,
@@ -187,7 +187,7 @@ struct Receive {
 }
 
 impl QueuePair {
-    /// A new queue pair, or nothing when the device has no more.
+    /// Makes a queue pair, or returns `None` if the device has no more.
     pub fn create(now: Time, parts: Parts) -> Option<Self> {
         let (slot, number) = parts.cable.claim(parts.device.side, now)?;
         let outlet = &parts.cable.slot(parts.device.side, slot)?.outlet;
@@ -212,8 +212,7 @@ impl QueuePair {
         &self.parts.device
     }
 
-    /// Tells by which pointers the application knows the queue pair and its
-    /// completion queues.
+    /// Sets the application's pointers to the queue pair and its completion queues.
     pub fn set_names(&self, pair: usize, send_queue: usize, receive_queue: usize) {
         self.names.pair.store(pair, Ordering::Relaxed);
         self.names.send_queue.store(send_queue, Ordering::Relaxed);
@@ -222,30 +221,30 @@ impl QueuePair {
             .store(receive_queue, Ordering::Relaxed);
     }
 
-    /// Whether it is in the error state, by itself or because it was put there.
+    /// Whether it is in the error state, whether the application set it or a failure did.
     pub fn has_failed(&self) -> bool {
         lock(&self.state).phase == Phase::Error
     }
 
-    /// Says what the other end may do to memory.
+    /// Sets the access rights of the other end.
     pub fn allow(&self, access: u32) {
         lock(&self.state).access = access;
     }
 
-    /// Says how long it tries.
+    /// Sets the retry limits.
     pub fn set_patience(&self, patience: Patience) {
         lock(&self.state).patience = patience;
     }
 
-    /// Moves to another state; false when the specification has no such step.
+    /// Moves to another state; `false` if the specification has no such transition.
     pub fn advance(&self, next: Phase) -> bool {
         let mut state = lock(&self.state);
         let legal = match next {
             Phase::Error => true,
-            // Through `reset`.
+            // Only through `reset`.
             Phase::Reset => false,
             Phase::Init => matches!(state.phase, Phase::Reset | Phase::Init),
-            // Through `connect`.
+            // Only through `connect`.
             Phase::ReadyToReceive => false,
             Phase::ReadyToSend => {
                 matches!(state.phase, Phase::ReadyToReceive | Phase::ReadyToSend)
@@ -260,8 +259,8 @@ impl QueuePair {
         legal
     }
 
-    /// Forgets its connection and all work requests at `now`, and takes what is under
-    /// way off the cable: it must not reach the next peer.
+    /// Discards its connection and all work requests at `now`, and takes its messages off
+    /// the cable: they must not reach the next peer.
     pub fn reset(&self, now: Time) {
         let mut state = lock(&self.state);
         let slot = self.own_slot();
@@ -275,7 +274,7 @@ impl QueuePair {
         };
     }
 
-    /// Becomes ready to receive from `peer`; false when not initialised.
+    /// Becomes ready to receive from `peer`; `false` if it is not initialised.
     pub fn connect(&self, peer: Peer) -> bool {
         let mut state = lock(&self.state);
         if state.phase != Phase::Init {
@@ -290,7 +289,7 @@ impl QueuePair {
         true
     }
 
-    /// Takes a send, and puts it on the cable if there is room.
+    /// Accepts a send, and puts it on the cable if there is room.
     pub fn post_send(&self, now: Time, request: SendRequest) -> Result<(), PostError> {
         let mut state = lock(&self.state);
         self.admit(&state, slice::from_ref(&request))?;
@@ -300,7 +299,7 @@ impl QueuePair {
         Ok(())
     }
 
-    /// Takes all of these sends, or none.
+    /// Accepts all of these sends, or none.
     pub fn post_sends(&self, now: Time, requests: Vec<SendRequest>) -> Result<(), PostError> {
         let mut state = lock(&self.state);
         self.admit(&state, &requests)?;
@@ -312,7 +311,7 @@ impl QueuePair {
         Ok(())
     }
 
-    /// Takes a receive.
+    /// Accepts a receive.
     pub fn post_receive(&self, now: Time, request: ReceiveRequest) -> Result<(), PostError> {
         if self.own_end().condition.is(DeviceFault::Refusing) {
             return Err(PostError::Refused);
@@ -332,9 +331,9 @@ impl QueuePair {
         Ok(())
     }
 
-    /// Ends what has ended by `now`, of each half older before younger, as long as
-    /// `completions` has capacity for another. Each half is first in its turn, or
-    /// short answers would leave the other no room.
+    /// Completes the requests that have ended by `now`, within each half oldest first,
+    /// while `completions` has capacity. The halves take turns in being first; otherwise
+    /// a short array would be filled by one half alone.
     pub fn poll(&self, now: Time, halves: Halves, completions: &mut Completions<'_>) {
         let mut state = lock(&self.state);
         let state = &mut *state;
@@ -367,9 +366,9 @@ impl QueuePair {
         });
     }
 
-    /// Does everything that is to be done by `now`, keeps what has completed for
-    /// the application, and wakes it if it waits for that. Says whether there was
-    /// anything to do, and when there will be for certain.
+    /// Does everything that is due by `now`, stores the completions for the application,
+    /// and wakes the application if it waits for them. Returns whether there was anything
+    /// to do, and when more work is certain.
     pub fn serve(&self, now: Time) -> (bool, Option<Time>) {
         let mut state = lock(&self.state);
         let state = &mut *state;
@@ -397,24 +396,24 @@ impl QueuePair {
         (worked, next.into_iter().flatten().min())
     }
 
-    /// Has the other end ring, and the engine look at what came before it did.
+    /// Makes the other end ring the bell, and the engine look at what happened before.
     pub fn await_bell(&self) {
         self.stir(&lock(&self.state));
     }
 
-    /// Whether somebody sleeps until something completes.
+    /// Whether a thread of the application sleeps until something completes.
     fn is_awaited(&self) -> bool {
         let both = [&self.parts.send_events, &self.parts.receive_events];
         both.into_iter().flatten().any(|events| events.is_armed())
     }
 
-    /// Whether the engine looks after the sends: somebody sleeps for them, or some have
-    /// no room yet and the application need not look again.
+    /// Whether the engine serves the sends: a thread sleeps until they complete, or some
+    /// have no room yet and the application need not look again.
     fn is_watched(&self, state: &State) -> bool {
         self.is_awaited() || state.queued > 0
     }
 
-    /// Has the engine look at what was posted, if it is to look after it.
+    /// Wakes the engine for what was posted, if the engine serves it.
     fn stir(&self, state: &State) {
         if self.is_watched(state) {
             self.own_slot().set_wants_bell(true);
@@ -422,15 +421,15 @@ impl QueuePair {
         }
     }
 
-    /// Enters the error state because of a request on one half: its completion comes
-    /// before those of all that is flushed.
+    /// Enters the error state because of a request of one half. The completion of that
+    /// request comes before those of all flushed requests.
     fn fail(&self, state: &mut State, half: Halves) {
         state.phase = Phase::Error;
         state.receives_first = half == Halves::Receives;
         self.own_slot().set_answers(false);
     }
 
-    /// Tells the application what happened to the queue pair by itself.
+    /// Reports an asynchronous event of the queue pair to the application.
     fn report(&self, kind: ibv::ibv_event_type) {
         let object = self.names.pair.load(Ordering::Relaxed);
         self.parts.async_events.push(AsyncEvent { kind, object });
@@ -440,12 +439,12 @@ impl QueuePair {
         self.parts.transport == Transport::Reliable
     }
 
-    /// Whether a send ends with an answer and not with its departure.
+    /// Whether a send completes when it is answered rather than when it has left.
     fn is_answered(&self) -> bool {
         self.is_reliable() || self.device().receiver_not_ready == ReceiverNotReady::Error
     }
 
-    /// The slot of the queue pair that it is connected to, whoever has it.
+    /// The slot of the queue pair that it is connected to, whichever process owns it.
     fn peer_slot(&self, peer: Option<Peer>) -> Option<(u32, usize, &Slot)> {
         let Some(Peer::Number(number)) = peer else {
             return None;
@@ -458,7 +457,7 @@ impl QueuePair {
         Some((number, index, slot))
     }
 
-    /// The queue pair that it is connected to, while that is there and connected to
+    /// The queue pair that it is connected to, while that one exists and is connected to
     /// this one.
     fn partner(&self, peer: Option<Peer>) -> Option<(usize, &Slot)> {
         let (number, index, slot) = self.peer_slot(peer)?;
@@ -498,7 +497,7 @@ impl QueuePair {
         self.parts.cable.end(self.device().side.opposite())
     }
 
-    /// What the direction away from here can do now.
+    /// The current properties of the direction away from here.
     fn link(&self) -> Link {
         self.own_end().condition.link()
     }
@@ -510,7 +509,7 @@ impl QueuePair {
             .expect("claimed at creation")
     }
 
-    /// Whether these requests can be taken.
+    /// Checks that these requests can be accepted.
     fn admit(&self, state: &State, requests: &[SendRequest]) -> Result<(), PostError> {
         if self.own_end().condition.is(DeviceFault::Refusing) {
             return Err(PostError::Refused);

@@ -18,7 +18,7 @@ mod bad_input;
 mod faults;
 mod hostile;
 
-/// As many requests and bytes as a test needs.
+/// Enough requests and bytes for a test.
 const WANTED: Wanted = Wanted {
     kind: ibv::IBV_QPT_UC,
     memory: 4096,
@@ -40,10 +40,10 @@ impl Client {
         Self::of(fabric.path(), node, device, Wanted { kind, ..WANTED })
     }
 
-    /// Replaces the queue pair by one that can be sent on by either way.
+    /// Replaces the queue pair by one that supports both ways of posting sends.
     fn rebuild(&mut self) -> *mut ibv::ibv_qp_ex {
         let mut wanted = whole(description(self.queue, WANTED), self.domain);
-        // SAFETY: live objects, and the function that the context brings for it.
+        // SAFETY: live objects, and the function that the context provides for it.
         unsafe {
             assert_eq!(ibv_destroy_qp(self.pair), 0);
             let context = Context::behind(self.context).cast::<ibv::verbs_context>();
@@ -53,7 +53,7 @@ impl Client {
         }
     }
 
-    /// Sends the memory, or writes or reads it at the beginning of `peer`'s.
+    /// Sends the memory, or writes it to or reads it from the start of `peer`'s memory.
     fn one_sided(&self, id: u64, opcode: ibv::ibv_wr_opcode, peer: &Client) -> c_int {
         self.post(id, opcode, peer.entry())
     }
@@ -137,7 +137,7 @@ fn a_message_goes_from_one_client_to_another() {
     assert_eq!(fabric.cable_bytes()["cable-1"], 4096);
 }
 
-/// Queue pairs of all devices are numbered alike, so only the GID tells that a
+/// The queue pairs of all devices have the same numbers, so only the GID shows that a
 /// message was meant for another cable.
 #[test]
 fn a_message_for_another_cable_does_not_arrive_on_this_one() {
@@ -164,11 +164,11 @@ fn without_a_fabric_there_is_no_list() {
     assert_eq!((count, errno()), (0, libc::ENOSYS));
 }
 
-/// The names on the list that a node of the fabric gets, which must end in null.
+/// The names on the device list of a node of the fabric. The list must end in null.
 fn listed(fabric: &Fabric, node: &str) -> Vec<String> {
     let list = device_list(config::devices(fabric.path(), node).expect("a node"));
     let mut names = Vec::new();
-    // SAFETY: a list of live devices that null ends.
+    // SAFETY: a null-terminated list of live devices.
     unsafe {
         while !(*list.add(names.len())).is_null() {
             let name = CStr::from_ptr(ibv_get_device_name(*list.add(names.len())));
@@ -199,14 +199,14 @@ fn a_port_has_the_gids_that_jaccl_looks_for() {
     assert_ne!(status, 0);
 }
 
-/// The first libibverbs had a structure of 48 bytes, and `ibv_query_port` is the
-/// function that its clients call.
+/// The first libibverbs had a structure of 48 bytes, and its clients call the function
+/// `ibv_query_port`.
 #[test]
 fn describing_a_port_writes_no_more_than_the_first_version_had() {
     let (_parent, fabric) = fabric();
     let client = Client::open(&fabric, "a");
     let mut bytes = [0xEE_u8; size_of::<ibv::ibv_port_attr>()];
-    // SAFETY: room for the structure, and any bytes make one.
+    // SAFETY: room for the structure, for which all bytes are valid.
     let port = unsafe {
         assert_eq!(
             ibv_query_port(client.context, PORT, bytes.as_mut_ptr().cast()),
@@ -281,7 +281,7 @@ fn memory_that_others_may_write_must_be_writable_here() {
     assert_eq!(errno(), libc::EINVAL);
 }
 
-/// The other end sleeps, or does something else, all the while.
+/// The other end sleeps or does other work all the while.
 #[test]
 fn memory_is_written_and_read_without_its_application() {
     let (_parent, fabric) = fabric();
@@ -303,7 +303,8 @@ fn memory_is_written_and_read_without_its_application() {
     assert!(a.memory.iter().all(|byte| *byte == 7));
 }
 
-/// More than there is room for leaves by and by, though the sender looks no more.
+/// Sends for which there is no room leave one after the other, although the sender does
+/// not look again.
 #[test]
 fn what_waits_for_room_goes_on_without_its_application() {
     let (_parent, fabric) = fabric();
@@ -355,7 +356,7 @@ fn a_violation_is_told_to_both_ends() {
     }
 }
 
-/// Polls the channel's descriptor for so long.
+/// Polls the channel's descriptor for this long.
 fn has_event(client: &Client, milliseconds: c_int) -> bool {
     let mut descriptor = libc::pollfd {
         // SAFETY: a live channel.
@@ -429,8 +430,8 @@ fn sends_are_built_piece_by_piece_and_posted_together() {
     b.connect(&a);
     assert_eq!((b.receive(1), b.receive(2)), (0, 0));
     let entry = a.entry();
-    // SAFETY: a live queue pair, the functions that it brings for it, and memory of
-    // these lengths.
+    // SAFETY: a live queue pair, the functions that it provides, and memory of these
+    // lengths.
     unsafe {
         (*ex).wr_start.expect("set")(ex);
         (*ex).wr_id = 5;
@@ -458,7 +459,7 @@ fn sends_are_built_piece_by_piece_and_posted_together() {
     assert_eq!(status, libc::EINVAL, "there was no request to set");
 }
 
-/// The longer description of a queue pair that can be sent on either way.
+/// The longer description of a queue pair that supports both ways of posting sends.
 fn whole(wanted: ibv::ibv_qp_init_attr, domain: *mut ibv::ibv_pd) -> ibv::ibv_qp_init_attr_ex {
     // SAFETY: integers and nullable pointers, for which zero is valid.
     let mut whole: ibv::ibv_qp_init_attr_ex = unsafe { mem::zeroed() };
@@ -524,7 +525,7 @@ fn steps_without_their_attributes_are_refused() {
 fn a_device_runs_out_of_queue_pairs() {
     let (_parent, fabric) = fabric();
     let client = Client::open(&fabric, "a");
-    // SAFETY: live objects; every queue pair goes back.
+    // SAFETY: live objects; every queue pair is destroyed.
     unsafe {
         let more: Vec<_> = (0..softrail::shm::SLOTS)
             .map(|_| ibv_create_qp(client.domain, &mut description(client.queue, WANTED)))

@@ -1,27 +1,27 @@
-//! What applications ask queue pairs to do.
+//! The work requests that applications post to queue pairs.
 
 use std::slice;
 
 use super::{bindings as ibv, memory::Memory};
 use softrail::fabric::Operation;
 
-/// A send, write or read that the application asked for.
+/// A send, write or read that the application posted.
 #[derive(Debug)]
 pub struct SendRequest {
     pub id: u64,
     pub payload: Payload,
     pub operation: Operation,
     pub immediate: Option<u32>,
-    /// Whether success is worth a completion. Failure always is.
+    /// Whether success produces a completion. Failure always does.
     pub signalled: bool,
-    /// Whether it wakes a receiver that waits for such messages only.
+    /// Whether the message wakes a receiver that waits for solicited messages only.
     pub solicited: bool,
-    /// Whether it starts only when the reads before it have brought their bytes.
+    /// Whether it starts only after the data of all earlier reads has arrived.
     pub fenced: bool,
 }
 
 impl SendRequest {
-    /// What it is called in its completion.
+    /// The work request id for its completion.
     pub fn opcode(&self) -> ibv::ibv_wc_opcode {
         match self.operation {
             Operation::Send => ibv::IBV_WC_SEND,
@@ -35,14 +35,14 @@ impl SendRequest {
     }
 }
 
-/// A receive that the application asked for.
+/// A receive that the application posted.
 #[derive(Debug)]
 pub struct ReceiveRequest {
     pub id: u64,
     pub scatter: Pieces,
 }
 
-/// Where the bytes of a message come from, or those of a read go.
+/// The source of a message's bytes, or the target of a read's.
 #[derive(Debug)]
 pub enum Payload {
     /// The application's memory.

@@ -1,5 +1,5 @@
-//! Processes that are killed at any moment: the others go on, and nothing of the dead is
-//! left.
+//! Processes that are killed at any moment: the others go on, and nothing of the dead
+//! processes is left.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -26,37 +26,37 @@ use softrail_provider::{
     client::{Client, Wanted},
 };
 
-/// Processes that are killed while they do something with a cable.
+/// How many processes are killed while they use a cable.
 const KILLS: u64 = 1000;
 
-/// Launchers that are killed.
+/// How many launchers are killed.
 const LAUNCHERS: u64 = 100;
 
-/// Messages each way after which two clients have gone on.
+/// Messages in each direction after which two clients count as having gone on.
 const MESSAGES: u64 = 8;
 
 /// Bytes of a message.
 const MESSAGE: u32 = 4096;
 
-/// Longer than anything takes here.
+/// Longer than any step here takes.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Tells a process that the test started what it is: `launcher`, or a node.
+/// Gives a process that the test started its role: `launcher`, or a node.
 const ROLE: &str = "SOFTRAIL_TEST_ROLE";
 
-/// Where its fabrics are, or its fabric.
+/// The parent folder of its fabrics, or the folder of its fabric.
 const FOLDER: &str = "SOFTRAIL_TEST_FOLDER";
 
-/// Chooses the moments of a run.
+/// The seed of a run, which chooses its moments.
 const RUN: &str = "SOFTRAIL_TEST_RUN";
 
-/// Before each line that a process means for the test.
+/// The prefix of each line that a process prints for the test.
 const MARK: &str = "=> ";
 
-/// What a process says that goes on.
+/// The line of a process that goes on.
 const GOES_ON: &str = "I go on";
 
-/// What the tests count belongs to the whole process.
+/// The tests count resources of the whole process, so they take turns.
 static ALONE: Mutex<()> = Mutex::new(());
 
 #[test]
@@ -73,7 +73,7 @@ fn whoever_is_killed_the_others_go_on_and_nothing_is_left() {
         let kind = ["uc", "rc"][random.below(2) as usize];
         let mut new = Process::start(nodes[1], fabric.path());
         if random.below(2) == 0 {
-            // The new one, at any time from its start until it has sent a lot.
+            // The new process, at any time from its start until it has sent a lot.
             let (pid, moment) = (new.pid(), random.below(8000));
             thread::scope(|scope| {
                 scope.spawn(|| kill_after(pid, moment));
@@ -81,7 +81,7 @@ fn whoever_is_killed_the_others_go_on_and_nothing_is_left() {
                 while new.hear().is_some() {}
             });
         } else {
-            // The old one, while both send.
+            // The old process, while both send.
             introduce(kind, [&mut old, &mut new]);
             for client in [&old, &new] {
                 assert_eq!(client.hear().as_deref(), Some(GOES_ON), "kill {kill}");
@@ -138,15 +138,15 @@ fn quick() -> Rig {
     rig
 }
 
-/// Numbers that are the same for the same run.
+/// Random numbers that are the same for the same seed.
 struct Random {
     run: u64,
     step: u64,
 }
 
 impl Random {
-    /// Those of the run that is asked for, or of a new one. It is told, so that it can
-    /// be had again.
+    /// The numbers of the requested seed, or of a new one. The seed is printed so that
+    /// the run can be repeated.
     fn new() -> Self {
         let asked = env::var(RUN).ok().and_then(|run| run.parse().ok());
         let run = asked.unwrap_or_else(|| {
@@ -165,7 +165,7 @@ impl Random {
     }
 }
 
-/// This program once more, in another role. Dropping it kills it.
+/// This program again, in another role. Dropping it kills the process.
 struct Process {
     child: Child,
     commands: ChildStdin,
@@ -201,12 +201,12 @@ impl Process {
         }
     }
 
-    /// Tells it something, unless it is dead.
+    /// Writes a line to the process, unless it is dead.
     fn tell(&mut self, command: &str) {
         let _ = writeln!(self.commands, "{command}");
     }
 
-    /// The next thing that it says; nothing when it is dead.
+    /// The next line of the process for the test; `None` if the process is dead.
     fn hear(&self) -> Option<String> {
         match self.lines.recv_timeout(LIMIT) {
             Ok(line) => Some(line),
@@ -215,7 +215,7 @@ impl Process {
         }
     }
 
-    /// The number of its new queue pair, after whatever it said before.
+    /// The number of its new queue pair, whatever it printed before.
     fn hear_number(&self) -> Option<u32> {
         std::iter::from_fn(|| self.hear()).find_map(|line| line.parse().ok())
     }
@@ -233,13 +233,13 @@ impl Drop for Process {
     }
 }
 
-/// Kills a process after some microseconds. It must not have been waited for yet.
+/// Kills a process after some microseconds. It must not have been reaped yet.
 fn kill_after(process: Pid, micros: u64) {
     thread::sleep(Duration::from_micros(micros));
     kill_process(process, Signal::KILL).expect("it is there");
 }
 
-/// Has two clients at the two ends of a cable send to each other on new queue pairs.
+/// Makes two clients at the two ends of a cable send to each other on new queue pairs.
 fn introduce(kind: &str, [a, b]: [&mut Process; 2]) {
     for client in [&mut *a, &mut *b] {
         client.tell(&format!("open {kind}"));
@@ -250,7 +250,7 @@ fn introduce(kind: &str, [a, b]: [&mut Process; 2]) {
     }
 }
 
-/// What the processes do that the tests above start.
+/// The roles of the processes that the tests above start.
 #[test]
 fn plays_its_role() {
     let Ok(role) = env::var(ROLE) else { return };
@@ -272,8 +272,8 @@ fn make_fabrics(parent: &Path) {
     }
 }
 
-/// Makes a queue pair on a node's first device whenever it is told to, and sends to and
-/// fro on it, until the test ends.
+/// Makes a queue pair on a node's first device for each command, and sends to and fro on
+/// it, until the test ends.
 fn serve(folder: &Path, node: &str) {
     let (sender, commands) = mpsc::channel();
     thread::spawn(move || {
@@ -315,8 +315,8 @@ fn open(folder: &Path, node: &str, kind: ibv::ibv_qp_type) -> Client {
     Client::of(folder, node, 0, wanted)
 }
 
-/// Answers every message with the next one, and says so after some. One of two clients
-/// `begins`. Gives the next command, if there is one.
+/// Answers every message with the next one, and prints a line after some. One of two
+/// clients `begins`. Returns the next command, if there is one.
 fn exchange(client: &mut Client, begins: bool, commands: &Receiver<String>) -> Option<String> {
     let outgoing = client.first(MESSAGE);
     let incoming = ibv::ibv_sge {

@@ -1,4 +1,4 @@
-//! As many nodes, cables and queue pairs as anybody will have.
+//! As many nodes, cables and queue pairs as any user will have.
 #![cfg(target_os = "linux")]
 
 use std::{env, path::Path, time::Duration};
@@ -17,14 +17,15 @@ use softrail_provider::{
     client::{Client, Wanted},
 };
 
-/// Nodes, and cables that join each two of them.
+/// The number of nodes, and of cables between each two of them.
 const NODES: usize = 16;
 const CABLES: usize = 8;
 
-/// Longer than any of this takes.
+/// Longer than any step here takes.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Half of a client's memory is sent, and what comes is put into the other half.
+/// The first half of a client's memory is sent, and received messages go into the other
+/// half.
 const HALF: usize = 4096;
 const WANTED: Wanted = Wanted {
     kind: ibv::IBV_QPT_UC,
@@ -36,7 +37,8 @@ const WANTED: Wanted = Wanted {
 fn sixteen_nodes_use_eight_cables_to_each_of_the_others() {
     let rig = all_joined();
     assert_eq!(rig.cables.len(), NODES * (NODES - 1) / 2 * CABLES);
-    // They might take gigabytes, which memory does not have everywhere.
+    // The files might take gigabytes, which a folder in memory does not have on every
+    // machine.
     let parents = [default_parent(), env::temp_dir()];
     let mut fabrics = parents
         .iter()
@@ -85,7 +87,7 @@ fn all_joined() -> Rig {
     }
 }
 
-/// What the processes do that the test above starts.
+/// The roles of the processes that the test above starts.
 #[test]
 fn uses_every_device() {
     let variables = [config::FABRIC_VARIABLE, config::NODE_VARIABLE].map(env::var);
@@ -99,7 +101,7 @@ fn uses_every_device() {
         .collect();
     for (client, Device { peer_address, .. }) in clients.iter().zip(&devices) {
         let raw = peer_address.to_ipv6_mapped().octets();
-        // Both ends of a new cable number their queue pairs alike.
+        // Both ends of a new cable give their queue pairs the same numbers.
         client.connect_to(client.number(), ibv::ibv_gid { raw });
     }
     for (client, device) in clients.iter_mut().zip(&devices) {
@@ -145,7 +147,7 @@ fn post(client: &mut Client, word: &[u8; 4]) {
     assert_eq!(sent, 0);
 }
 
-/// Waits until all that was posted is done, and this word has come.
+/// Waits until everything that was posted has completed, and this word has arrived.
 fn finish(client: &Client, word: &[u8; 4]) {
     for _ in 0..2 {
         assert_eq!(client.complete().status, ibv::IBV_WC_SUCCESS);

@@ -1,4 +1,4 @@
-//! Waking a process of the other end of a cable.
+//! Waking a process at the other end of a cable.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering, fence},
@@ -7,11 +7,10 @@ use std::{
 
 use crate::platform;
 
-/// What a process that waits for work at an end of a cable waits for, in memory
-/// that it shares with those who have work for it. All zeros is a bell that was
-/// never rung.
+/// A counter in shared memory that a process at one end of a cable waits on, and that a
+/// process with work for it rings. All zeros is a bell that was never rung.
 ///
-/// Ringing is a system call only while somebody sleeps.
+/// Ringing takes a system call only while a process sleeps.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct Bell {
@@ -20,13 +19,13 @@ pub struct Bell {
 }
 
 impl Bell {
-    /// How often it was rung. Asked before looking for work, so that
-    /// [`wait`](Self::wait) does not sleep through work that comes after.
+    /// How often the bell was rung. Read it before looking for work, so that
+    /// [`wait`](Self::wait) does not sleep through work that arrives afterwards.
     pub fn rings(&self) -> u32 {
         self.rings.load(Ordering::SeqCst)
     }
 
-    /// Wakes everybody who waits. What they are to see must be written before.
+    /// Wakes every waiting process. The caller must have written what they are to see.
     pub fn ring(&self) {
         self.rings.fetch_add(1, Ordering::SeqCst);
         if self.asleep.swap(0, Ordering::SeqCst) != 0 {
@@ -34,18 +33,19 @@ impl Bell {
         }
     }
 
-    /// Wakes everybody who waits, even if the memory says that nobody does: others can
-    /// write there, and must not keep anybody asleep who is to end.
+    /// Wakes every waiting process, even if the shared memory says that none waits. Other
+    /// processes can write to that memory and must not be able to keep a process asleep
+    /// that is to end.
     pub fn rouse(&self) {
         self.rings.fetch_add(1, Ordering::SeqCst);
         platform::wake(&self.rings);
     }
 
-    /// Sleeps until the bell was rung more often than `rings` times, or `timeout`
-    /// is over, or for no reason.
+    /// Sleeps until the bell was rung more often than `rings` times or `timeout` has
+    /// passed. It may also return early without a reason.
     pub fn wait(&self, rings: u32, timeout: Option<Duration>) {
-        // A flag and no count: who is killed in its sleep leaves at worst one
-        // system call too many behind.
+        // A flag, not a count: a process that is killed in its sleep causes at most one
+        // unnecessary system call.
         self.asleep.store(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         platform::wait(&self.rings, rings, timeout);

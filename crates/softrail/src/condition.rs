@@ -1,4 +1,4 @@
-//! What an end of a cable can do at the moment.
+//! The current properties and faults of one end of a cable.
 
 use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
@@ -7,9 +7,9 @@ use std::{
 
 use rail_matrix::{DeviceFault, Link};
 
-/// The way out of an end of a cable, and the device in it. A launcher sets it as the
-/// rig says, and anybody may change it while programs run: they look at it whenever
-/// they use it.
+/// The outgoing direction at one end of a cable, and the device there. A launcher sets it
+/// from the rig, and any process of the user may change it while programs run. Programs
+/// read it each time they use the cable.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct Condition {
@@ -20,7 +20,7 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// How fast it is.
+    /// The current bandwidth and latency.
     pub fn link(&self) -> Link {
         Link {
             bytes_per_second: self.bytes_per_second.load(Ordering::Relaxed),
@@ -28,7 +28,7 @@ impl Condition {
         }
     }
 
-    /// Makes it as fast as that, for what is sent from now on.
+    /// Sets bandwidth and latency for what is sent from now on.
     pub fn set_link(&self, link: &Link) {
         let latency = u64::try_from(link.latency.as_nanos()).unwrap_or(u64::MAX);
         self.latency.store(latency, Ordering::Relaxed);
@@ -36,22 +36,22 @@ impl Condition {
             .store(link.bytes_per_second, Ordering::Relaxed);
     }
 
-    /// Whether what is sent leaves and never arrives.
+    /// Whether the direction is cut: what is sent leaves and never arrives.
     pub fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Relaxed) != 0
     }
 
-    /// Cuts or mends it, for what is sent from now on.
+    /// Cuts or mends the direction, for what is sent from now on.
     pub fn set_cut(&self, cut: bool) {
         self.cut.store(u32::from(cut), Ordering::Relaxed);
     }
 
-    /// Whether the device is broken in this way.
+    /// Whether the device has this fault.
     pub fn is(&self, fault: DeviceFault) -> bool {
         self.faults.load(Ordering::Relaxed) & bit(fault) != 0
     }
 
-    /// Breaks the device in this way, or heals it.
+    /// Injects or clears a fault of the device.
     pub fn set(&self, fault: DeviceFault, broken: bool) {
         if broken {
             self.faults.fetch_or(bit(fault), Ordering::Relaxed);
@@ -60,8 +60,8 @@ impl Condition {
         }
     }
 
-    /// Whether what is sent here arrives at the other end of the cable: it does when
-    /// the cable is whole and the ports at both its ends are up.
+    /// Whether what is sent from this end arrives at the other end. It does when the
+    /// cable is whole and the ports at both its ends are up.
     pub fn reaches(&self, other: &Condition) -> bool {
         !self.is_cut()
             && ![self, other]
@@ -69,7 +69,7 @@ impl Condition {
                 .any(|end| end.is(DeviceFault::PortDown))
     }
 
-    /// Every way in which the device is broken.
+    /// Every fault that the device has.
     pub fn faults(&self) -> impl Iterator<Item = DeviceFault> + '_ {
         DeviceFault::ALL.into_iter().filter(|fault| self.is(*fault))
     }

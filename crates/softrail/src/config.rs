@@ -1,5 +1,5 @@
-//! Which devices a process has: from the environment that a launcher sets and
-//! the rig in the fabric's folder.
+//! The devices of a process, from the environment that a launcher sets and the rig in the
+//! fabric's folder.
 
 use std::{
     env, io,
@@ -17,7 +17,7 @@ pub const FABRIC_VARIABLE: &str = "SOFTRAIL_FABRIC";
 /// Names the node that the process runs on.
 pub const NODE_VARIABLE: &str = "SOFTRAIL_NODE";
 
-/// The rig, in the folder of the fabric.
+/// The rig's file in the folder of the fabric.
 pub(crate) const RIG_FILE: &str = "rig.toml";
 
 /// Why a process has no devices.
@@ -26,12 +26,12 @@ pub enum ConfigError {
     /// The process was not started by a launcher.
     #[error("{0} is not set")]
     NoVariable(&'static str),
-    /// The folder is gone or was never there.
+    /// The folder is gone or never existed.
     #[error("cannot read the rig of the fabric, {} (from {FABRIC_VARIABLE})", path.display())]
     Unreadable {
         /// The rig file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
@@ -40,7 +40,7 @@ pub enum ConfigError {
     BadRig {
         /// The rig file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: RigError,
     },
@@ -57,7 +57,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// What to do about it.
+    /// The remedy.
     pub fn help(&self) -> Option<String> {
         match self {
             Self::NoVariable(_) => Some(
@@ -69,20 +69,20 @@ impl ConfigError {
     }
 }
 
-/// One end of an emulated cable, as the RDMA device it appears as.
+/// One end of an emulated cable, which appears as an RDMA device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
-    /// As in the rig, such as `rdma_en5`.
+    /// The device's name in the rig, such as `rdma_en5`.
     pub name: String,
     /// The shared memory of its cable.
     pub cable: PathBuf,
     /// Which end of the cable it is.
     pub side: Side,
-    /// What becomes of frames nobody is ready for.
+    /// What happens to a frame that finds no receive.
     pub receiver_not_ready: ReceiverNotReady,
-    /// What becomes of a queue pair that is told to reach another cable's end.
+    /// What happens to a queue pair that is connected to an address on another cable.
     pub crossed: Crossed,
-    /// Its address; the GID is this, IPv4-mapped.
+    /// The device's address. The GID is this address, IPv4-mapped.
     pub address: Ipv4Addr,
     /// The address at the other end of the cable.
     pub peer_address: Ipv4Addr,
@@ -91,7 +91,7 @@ pub struct Device {
 /// The devices of this process: those of the node that the environment names.
 ///
 /// # Errors
-/// When a variable is missing, or the rig is, or it has no such node.
+/// When a variable is missing, or the rig is missing or has no such node.
 pub fn devices_from_env() -> Result<Vec<Device>, ConfigError> {
     let variable = |name| env::var_os(name).ok_or(ConfigError::NoVariable(name));
     let folder = PathBuf::from(variable(FABRIC_VARIABLE)?);
@@ -99,8 +99,8 @@ pub fn devices_from_env() -> Result<Vec<Device>, ConfigError> {
     devices(&folder, &node.to_string_lossy())
 }
 
-/// The devices of a node of the fabric in `folder`, in the order of the cables,
-/// without those that the rig says are absent.
+/// The devices of a node of the fabric in `folder`, in the order of the cables, without
+/// those that the rig declares absent.
 ///
 /// # Errors
 /// When the rig cannot be read or has no such node.
@@ -134,7 +134,7 @@ pub fn devices(folder: &Path, node: &str) -> Result<Vec<Device>, ConfigError> {
         .collect())
 }
 
-/// What the cable of this index has at its end on `side`.
+/// The device at the end on `side` of the cable with this index.
 fn device(folder: &Path, rig: &Rig, (index, cable): (usize, &Cable), side: Side) -> Device {
     let end = &cable.ends[side.index()];
     Device {
@@ -148,8 +148,8 @@ fn device(folder: &Path, rig: &Rig, (index, cable): (usize, &Cable), side: Side)
     }
 }
 
-/// The shared memory of the rig's cable `index`. Cable names may hold anything,
-/// so they name no files.
+/// The shared memory file of the rig's cable `index`. Cable names may hold any character,
+/// so files are not named after them.
 pub(crate) fn cable_file(folder: &Path, index: usize) -> PathBuf {
     folder.join(format!("cable.{index}"))
 }

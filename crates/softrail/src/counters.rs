@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::shm::EndState;
 
-/// What one direction of a cable has done since its launcher made it, and can do now.
+/// What one direction of a cable has carried since its launcher made it, and its current
+/// condition.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
     /// The cable.
@@ -21,23 +22,25 @@ pub struct Counters {
     pub bytes: u64,
     /// Messages put on the cable.
     pub messages: u64,
-    /// The most messages of a queue pair that were on their way at a time. It is known of
-    /// all the time there was, and so none in what came [`since`](Self::since) a moment.
+    /// The largest number of messages that one queue pair had in flight at a time. It
+    /// covers the whole life of the cable, so the difference [`since`](Self::since) a
+    /// moment has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depth: Option<u64>,
     /// Messages that waited for a receive.
     pub waited: u64,
     /// Messages that were lost.
     pub lost: u64,
-    /// Messages that nobody has taken yet: on their way, or there before their receive.
+    /// Messages that no receiver has taken yet: they are in flight, or arrived before
+    /// their receive.
     pub pending: u64,
-    /// Its line rate now.
+    /// The current line rate.
     pub bytes_per_second: u64,
-    /// Its latency now.
+    /// The current latency.
     pub latency_ns: u64,
-    /// Whether it is cut now.
+    /// Whether the cable is cut now.
     pub cut: bool,
-    /// How the sending device is broken now, by the names of `rig.toml`.
+    /// The current faults of the sending device, by their names in `rig.toml`.
     pub faults: Vec<&'static str>,
 }
 
@@ -62,7 +65,7 @@ impl Counters {
         }
     }
 
-    /// What came to it since this direction was read `before`.
+    /// What was added since this direction was read as `before`.
     #[must_use]
     pub fn since(mut self, before: &Counters) -> Self {
         self.bytes = self.bytes.saturating_sub(before.bytes);
@@ -86,7 +89,7 @@ impl fmt::Display for Counters {
     }
 }
 
-/// What came to every direction since the same fabric was read `before`.
+/// What was added to every direction since the same fabric was read as `before`.
 pub fn since(now: Vec<Counters>, before: &[Counters]) -> Vec<Counters> {
     let pairs = now.into_iter().zip(before);
     pairs.map(|(now, before)| now.since(before)).collect()
@@ -102,8 +105,8 @@ pub fn by_cable(counters: Vec<Counters>) -> BTreeMap<String, u64> {
     bytes
 }
 
-/// A Markdown table, for people. Rates are of what came since the counters were read
-/// `before`, so long ago.
+/// A Markdown table, for people. Rates count what was added since the counters were read
+/// as `before`, and `before` is that long ago.
 pub fn markdown(counters: &[Counters], before: Option<(&[Counters], Duration)>) -> String {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN).set_header([
@@ -129,13 +132,13 @@ pub fn markdown(counters: &[Counters], before: Option<(&[Counters], Duration)>) 
             it.pending.to_string(),
             condition(it),
         ];
-        // A rig's names may have what ends a cell of the table.
+        // A rig's names may hold characters that end a cell of the table.
         table.add_row(row.map(|text| text.replace('|', "\\|")));
     }
     table.trim_fmt() + "\n"
 }
 
-/// What a direction can do now.
+/// The current condition of a direction.
 fn condition(counters: &Counters) -> String {
     let rate = units::format_rate(counters.bytes_per_second);
     let latency = units::format_time(Duration::from_nanos(counters.latency_ns));

@@ -9,16 +9,16 @@ use rail_matrix::MessageFault;
 
 use crate::process::Process;
 
-/// How many messages of a device may have a fault before them at a time.
+/// How many message faults of a device may be pending at a time.
 pub const INJECTIONS: usize = 64;
 
-/// What becomes of some messages that an end of a cable is yet to send, in memory that
-/// everybody who injects shares with those who send. All zeros is nothing.
+/// The faults of messages that an end of a cable is yet to send, in memory that the
+/// injecting processes share with the senders. All zeros is no fault.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Injections {
-    /// A bit for each entry that may be ready: almost always none. It changes only while
-    /// the entry is somebody's.
+    /// One bit for each entry that may be ready; almost always all are clear. A bit
+    /// changes only while a process holds the entry.
     pending: AtomicU64,
     /// How many queue pairs were created at this end.
     created: AtomicU32,
@@ -28,18 +28,18 @@ pub struct Injections {
 #[derive(Debug, Default)]
 #[repr(C)]
 struct Entry {
-    /// How many messages go by before the one that is meant.
+    /// How many messages pass before the one with the fault.
     before: AtomicU64,
-    /// Which queue pair's messages count, from 1; 0 for anybody's.
+    /// The queue pair whose messages count, from 1; 0 if the messages of all count.
     queue_pair: AtomicU32,
-    /// `FREE`, `READY`, or else the number of the process that writes it or takes from it.
-    /// Where that was killed meanwhile, the entry is as good as free.
+    /// `FREE`, `READY`, or the number of the process that writes the entry or takes from
+    /// it. If that process was killed meanwhile, the entry counts as free.
     state: AtomicU32,
-    /// In nanoseconds; 0 for a message that is dropped.
+    /// The delay in nanoseconds; 0 for a message that is dropped.
     delay: AtomicU64,
 }
 
-/// States of an entry that are the number of no process.
+/// States of an entry that are not the number of any process.
 const FREE: u32 = 0;
 const READY: u32 = u32::MAX;
 
@@ -54,14 +54,14 @@ impl Default for Injections {
 }
 
 impl Injections {
-    /// Counts another queue pair, and gives its number, from 0.
+    /// Counts another queue pair and returns its number, from 0.
     pub fn created(&self) -> u32 {
         self.created.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Says what becomes of a message, counted from the next one as 0: those of one
-    /// queue pair, which may be yet to be created, or of all. False when that was said
-    /// of `INJECTIONS` others that are yet to be sent.
+    /// Adds a fault for a message. Messages are counted from the next one as 0: those of
+    /// one queue pair, which may be yet to be created, or of all. Returns `false` if
+    /// `INJECTIONS` faults are pending.
     pub fn add(&self, queue_pair: Option<u32>, message: u32, fault: MessageFault) -> bool {
         let mut entries = self.entries.iter().enumerate();
         let Some((index, entry)) = entries.find(|(_, entry)| entry.claim()) else {
@@ -75,14 +75,15 @@ impl Injections {
         entry.before.store(message.into(), Ordering::Relaxed);
         entry.queue_pair.store(queue_pair, Ordering::Relaxed);
         entry.delay.store(delay, Ordering::Relaxed);
-        // In this order: who is killed in between leaves nothing ready that nobody looks at.
+        // In this order, a process that is killed in between leaves no ready entry
+        // without its bit.
         self.pending.fetch_or(1 << index, Ordering::Relaxed);
         entry.state.store(READY, Ordering::Release);
         true
     }
 
-    /// What becomes of the next message of a queue pair, if it has a fault. To be asked
-    /// once for each.
+    /// The fault of the queue pair's next message, if it has one. Call it once for each
+    /// message.
     pub fn next(&self, queue_pair: u32) -> Option<MessageFault> {
         let mut pending = self.pending.load(Ordering::Relaxed);
         let mut fault = None;
@@ -101,7 +102,7 @@ impl Injections {
 }
 
 impl Entry {
-    /// Makes it this process's to write, if nobody uses it.
+    /// Makes this process the entry's holder, if the entry is unused.
     fn claim(&self) -> bool {
         let state = self.state.load(Ordering::Relaxed);
         let is_unused = match state {
@@ -112,7 +113,7 @@ impl Entry {
         is_unused && self.hold(state)
     }
 
-    /// Makes it this process's if it is in this state.
+    /// Makes this process the entry's holder if the entry is in this state.
     fn hold(&self, state: u32) -> bool {
         let own = std::process::id();
         self.state
@@ -120,8 +121,8 @@ impl Entry {
             .is_ok()
     }
 
-    /// Counts a message; gives its fault if it is the one that is meant. Then the entry
-    /// is this process's.
+    /// Counts a message and returns its fault if it is the one with the fault. This
+    /// process then holds the entry.
     fn pass(&self, queue_pair: u32) -> Option<MessageFault> {
         if self.state.load(Ordering::Acquire) != READY {
             return None;
@@ -130,7 +131,7 @@ impl Entry {
         if meant != 0 && meant - 1 != queue_pair {
             return None;
         }
-        // Of two processes that pass at a time, one has the last.
+        // Of two processes that pass it at the same time, only one gets the last count.
         let earlier = self
             .before
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| {

@@ -1,5 +1,5 @@
-//! The launcher's side: makes the folder and the shared memory of a fabric,
-//! tells processes how to find them, and removes them.
+//! The launcher's side: makes the folder and the shared memory of a fabric, configures
+//! processes to use them, and removes them.
 
 use std::{
     collections::BTreeMap,
@@ -28,12 +28,12 @@ use crate::{
     shm::{SharedCable, ShmError, Side},
 };
 
-/// What fabrics' folders are called, before the number of the process that makes them
-/// and something random.
+/// The start of a fabric folder's name. The number of the process that makes it and
+/// random characters follow.
 pub(crate) const PREFIX: &str = "softrail-";
 
-/// Locked by a launcher for as long as it lives; the system unlocks it however
-/// the launcher ends. The process number inside is for people.
+/// A launcher locks this file for as long as it lives; the system unlocks it however the
+/// launcher ends. The process number inside is for people.
 const OWNER_FILE: &str = "owner";
 
 /// A fabric that cannot be made.
@@ -44,7 +44,7 @@ pub enum FabricError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
@@ -63,25 +63,25 @@ pub enum FabricError {
         available: u64,
         /// Cables of the rig.
         cables: usize,
-        /// Bytes that they take when jaccl uses them all.
+        /// Bytes that the cables take when jaccl uses them all.
         needed: u64,
     },
-    /// What is broken from the start cannot be.
+    /// A fault that the rig declares from the start cannot be injected.
     #[error("the rig's faults cannot be emulated")]
     Fault(#[source] Box<LiveError>),
-    /// The rig makes no sense.
+    /// The rig is invalid.
     #[error("the rig cannot be emulated")]
     Rig(#[from] RigError),
     /// The provider's shared library is not where cargo puts it.
     #[error("{PROVIDER} is not in {searched}")]
     NoProvider {
-        /// Where it was looked for.
+        /// The places that were searched.
         searched: String,
     },
 }
 
 impl FabricError {
-    /// Whether another rig would do; otherwise the system refused.
+    /// Whether another rig would help. Otherwise the system refused.
     pub fn is_input(&self) -> bool {
         match self {
             Self::Rig(_) => true,
@@ -90,7 +90,7 @@ impl FabricError {
         }
     }
 
-    /// What to do about it.
+    /// The remedy.
     pub fn help(&self) -> Option<String> {
         let help = match self {
             Self::Io { .. } => "name a folder for fabrics that can be written",
@@ -109,7 +109,7 @@ impl FabricError {
 #[derive(Debug)]
 pub struct Fabric {
     live: Arc<Live>,
-    /// What of the rig's faults is yet to come.
+    /// The steps of the rig's faults that are still to come.
     script: Script,
     folder: TempDir,
     _owner: File,
@@ -153,7 +153,7 @@ impl Fabric {
             let done = live.apply(&step.defect, step.breaks);
             done.map_err(|error| FabricError::Fault(Box::new(error)))?;
         }
-        // Last, because it is what a provider looks for.
+        // Last, because a provider takes it as the sign that the fabric is complete.
         let path = folder.path().join(RIG_FILE);
         private::write(&path, &rig.to_toml()).map_err(|source| FabricError::Io { path, source })?;
         Ok(Fabric {
@@ -164,13 +164,13 @@ impl Fabric {
         })
     }
 
-    /// Has the rig's faults come and go in their time, counted from now: to be called
-    /// when the processes are started. Tells of each how it went.
+    /// Starts playing the rig's timed faults, counted from now. Call it when the
+    /// processes are started. Calls back with the result of each step.
     pub fn play(&self, tell: impl FnMut(&Step, Result<(), LiveError>) + Send + 'static) -> Player {
         Player::start(Arc::clone(&self.live), self.script.clone(), tell)
     }
 
-    /// What its cables carry, and changing what they can do.
+    /// Access to what the cables carry, and to changing their condition.
     pub fn live(&self) -> &Live {
         &self.live
     }
@@ -180,13 +180,13 @@ impl Fabric {
         self.folder.path()
     }
 
-    /// Where rank 0 of a job on this fabric may listen for the others.
+    /// The address at which rank 0 of a job on this fabric may listen for the others.
     ///
-    /// jaccl shares its port (`SO_REUSEPORT` in `tcp.cpp`), so two jobs that found
-    /// the same one free would both get it and each other's ranks. Every fabric
-    /// therefore has a loopback address to itself, made from its folder's name,
-    /// where the system has more than one. The port is below those that the
-    /// system gives to outgoing connections.
+    /// jaccl shares its port (`SO_REUSEPORT` in `tcp.cpp`). Two jobs that found the same
+    /// port free would both get it, and each other's ranks. So every fabric has a
+    /// loopback address of its own, made from its folder's name, where the system has
+    /// more than one. The port is below those that the system gives to outgoing
+    /// connections.
     pub fn coordinator(&self) -> SocketAddrV4 {
         let mut hasher = DefaultHasher::new();
         self.path().hash(&mut hasher);
@@ -197,7 +197,7 @@ impl Fabric {
         )
     }
 
-    /// The variables that put a process on a node of the fabric.
+    /// The variables that place a process on a node of the fabric.
     pub fn env(&self, node: &str) -> Vec<(String, String)> {
         vec![
             (
@@ -208,8 +208,8 @@ impl Fabric {
         ]
     }
 
-    /// The variables that make a process open `provider` (see
-    /// [`provider_library`]) as its libibverbs.
+    /// The variables that make a process open `provider` (see [`provider_library`]) as
+    /// its libibverbs.
     ///
     /// # Errors
     /// When the link to the provider cannot be made in the fabric's folder.
@@ -227,9 +227,9 @@ impl Fabric {
         Ok(first_in_path(&folder))
     }
 
-    /// The variables of a process that finds no libibverbs, though the system may have one:
-    /// first in its loader's path is a file of that name that is no library, and there
-    /// glibc's loader gives up (`open_verify` in `elf/dl-load.c`).
+    /// The variables for a process that must find no libibverbs, though the system may
+    /// have one. The first file of that name on its loader's path is not a library, and
+    /// glibc's loader gives up there (`open_verify` in `elf/dl-load.c`).
     ///
     /// # Errors
     /// When the file cannot be made in the fabric's folder.
@@ -248,11 +248,11 @@ impl Fabric {
     }
 }
 
-/// Longer than the header of a library, so that a loader looks at what it says.
+/// Longer than the header of a library, so that a loader reads the contents.
 const NO_LIBRARY: &str = "This file is no library, so that whoever opens it as libibverbs finds \
                           none: see Fabric::no_library_env of softrail.\n";
 
-/// The variable that makes a loader look into a folder before it looks elsewhere.
+/// The variable that makes a loader search a folder before others.
 fn first_in_path(folder: &Path) -> Vec<(String, String)> {
     let mut search = folder.display().to_string();
     if let Some(inherited) = env::var(LIBRARY_PATH).ok().filter(|path| !path.is_empty()) {
@@ -261,17 +261,17 @@ fn first_in_path(folder: &Path) -> Vec<(String, String)> {
     vec![(LIBRARY_PATH.to_owned(), search)]
 }
 
-/// Where fabrics go unless told otherwise: memory where the system has a folder
-/// for it, else the folder for temporary files.
+/// The default parent folder of fabrics: one in memory where the system has it, else the
+/// folder for temporary files.
 pub fn default_parent() -> PathBuf {
     let memory = platform::MEMORY.map(PathBuf::from);
     let memory = memory.filter(|folder| folder.is_dir());
     memory.unwrap_or_else(env::temp_dir)
 }
 
-/// The shared library of `softrail-provider`, for [`Fabric::provider_env`]. Cargo
-/// puts it beside the programs of the same target folder or in `deps` below; a
-/// test program, itself in `deps`, finds it there or one folder up.
+/// The shared library of `softrail-provider`, for [`Fabric::provider_env`]. Cargo puts it
+/// beside the programs of the same target folder or in `deps` below. A test program,
+/// itself in `deps`, finds it there or one folder up.
 ///
 /// # Errors
 /// When it is in none of these places.
@@ -291,8 +291,8 @@ pub fn provider_library() -> Result<PathBuf, FabricError> {
     }
 }
 
-/// Refuses a file system that would run full in the middle of a run: a process
-/// that writes to mapped memory then gets no error but a signal.
+/// Refuses a file system that would run full during a run: a process that writes to
+/// mapped memory then gets a signal rather than an error.
 fn check_room(parent: &Path, cables: usize) -> Result<(), FabricError> {
     let io = |errno: rustix::io::Errno| FabricError::Io {
         path: parent.to_owned(),
@@ -313,8 +313,8 @@ fn check_room(parent: &Path, cables: usize) -> Result<(), FabricError> {
     Ok(())
 }
 
-/// Marks a folder as owned. The file has its name only once it is locked, or
-/// another launcher that sweeps meanwhile would take the folder for a dead one's.
+/// Marks a folder as owned. The file gets its name only after it is locked. Otherwise
+/// another launcher that sweeps meanwhile would take the folder for a dead launcher's.
 fn lock_owner(folder: &Path) -> Result<File, FabricError> {
     let path = folder.join(OWNER_FILE);
     let unlocked = path.with_extension("new");
@@ -328,8 +328,8 @@ fn lock_owner(folder: &Path) -> Result<File, FabricError> {
     locked().map_err(|source| FabricError::Io { path, source })
 }
 
-/// Removes the fabrics of launchers that died without removing them. Those of other
-/// users stay, as does all that a launcher did not make.
+/// Removes the fabrics of launchers that died without removing them. Those of other users
+/// stay, as does everything that a launcher did not make.
 fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         if is_abandoned(&entry.path()) {
@@ -339,7 +339,7 @@ fn sweep(parent: &Path) {
     }
 }
 
-/// Whether a folder is a fabric of this user's that no launcher has.
+/// Whether a folder is a fabric of this user that no running launcher owns.
 fn is_abandoned(folder: &Path) -> bool {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let Some(rest) = name.strip_prefix(PREFIX) else {
@@ -347,7 +347,7 @@ fn is_abandoned(folder: &Path) -> bool {
     };
     match private::open(&folder.join(OWNER_FILE)) {
         Ok(owner) => owner.try_lock().is_ok(),
-        // One that has yet to be locked, or is being removed.
+        // A folder that is not locked yet, or is being removed.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let maker = rest.split_once('-').and_then(|(pid, _)| pid.parse().ok());
             maker.is_some_and(|pid| !Process::numbered(pid).is_alive())
@@ -356,7 +356,7 @@ fn is_abandoned(folder: &Path) -> bool {
     }
 }
 
-/// Whether a launcher lives that has locked the folder.
+/// Whether a running launcher has locked the folder.
 pub(crate) fn is_owned(folder: &Path) -> bool {
     let owner = private::open(&folder.join(OWNER_FILE));
     owner.is_ok_and(|owner| owner.try_lock().is_err())

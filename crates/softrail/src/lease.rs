@@ -1,4 +1,4 @@
-//! Exclusive use of something in shared memory, which no process can keep for ever.
+//! Exclusive use of something in shared memory. A dead or stopped process cannot keep it.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -7,19 +7,20 @@ use std::{
 
 use crate::fabric::Time;
 
-/// Longer than anybody needs it who is not dead or stopped.
+/// Longer than any running process needs it.
 pub const TERM: Duration = Duration::from_secs(1);
 
-/// Who has it has it for a term at most: then it is anybody's, because its holder was
-/// killed or stopped while he had it. One that was stopped may go on later and believe
-/// that he still has it, so what it protects must survive that. All zeros is a lease
-/// that nobody has.
+/// A holder keeps the lease for one term at most. After that any process may take it: the
+/// holder must have been killed or stopped. A holder that was stopped may go on later and
+/// believe that it still has the lease, so what the lease protects must survive that. All
+/// zeros is a free lease.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct Lease(AtomicU64);
 
 impl Lease {
-    /// Takes it at `now`, until the answer is dropped. Nothing when somebody has it.
+    /// Takes the lease at `now`, until the returned guard is dropped. `None` while
+    /// another process holds it.
     pub fn try_take(&self, now: Time) -> Option<Leased<'_>> {
         let mine = now.as_nanos().max(1);
         let theirs = self.0.load(Ordering::Relaxed);
@@ -34,7 +35,7 @@ impl Lease {
     }
 }
 
-/// A lease that somebody has.
+/// A lease that is held.
 #[derive(Debug)]
 #[must_use = "it is given back at once"]
 pub struct Leased<'a> {
@@ -44,7 +45,7 @@ pub struct Leased<'a> {
 
 impl Drop for Leased<'_> {
     fn drop(&mut self) {
-        // It may be somebody else's by now.
+        // The lease may have another holder by now.
         let (lease, mine) = (&self.lease.0, self.mine);
         let _ = lease.compare_exchange(mine, 0, Ordering::Release, Ordering::Relaxed);
     }

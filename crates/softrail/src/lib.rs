@@ -1,9 +1,9 @@
 //! Emulated cables: RDMA between processes of one machine.
 //!
-//! `softrail-provider` is a libibverbs that jaccl opens as it would the real one.
-//! Its devices are the ends of the cables of a rig, and each cable is a file of
-//! shared memory that carries bytes no faster than the rig says. This crate is
-//! what the provider is made of, and what a launcher makes such a rig with:
+//! `softrail-provider` is a libibverbs that jaccl opens as it would the real one. Its
+//! devices are the ends of the cables of a rig, and each cable is a file of shared memory
+//! that carries bytes no faster than the rig says. This crate holds the parts that the
+//! provider is made of, and that a launcher makes such a rig with:
 //!
 //! ```no_run
 //! # use rail_matrix::Rig;
@@ -18,23 +18,23 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - [`fabric`] is what a cable does to frames: a state machine with neither a
-//!   clock nor I/O.
+//! - [`fabric`] is what a cable does to frames: a state machine without a clock and
+//!   without I/O.
 //! - [`simulation`] runs it in virtual time.
 //! - [`shm`] lays it out in memory that two processes share.
 //! - [`config`] finds the devices of a process.
 //! - [`live`] watches and changes a fabric that is up.
-//! - [`counters`] tells what its cables carried.
+//! - [`counters`] reports what the cables carried.
 //! - [`up`] runs programs on its nodes.
 //!
 //! # Queue pairs
-//! Unreliable connections (UC), because that is what Thunderbolt offers, and
-//! reliable ones (RC) for everybody else's programs. A queue pair on a cable
-//! reaches only queue pairs on that cable's other end. Frames to any other address
-//! leave and arrive nowhere, so crossed rails hang here as they do in the field. An
-//! unreliable send completes when its last byte has left; it waits longer only
-//! while the receiver's queue of [`fabric::QUEUE_BYTES`] is full. A reliable one
-//! completes when the other end says so.
+//! Unreliable connections (UC), because that is what Thunderbolt offers, and reliable
+//! ones (RC) for other programs. A queue pair on a cable reaches only queue pairs on that
+//! cable's other end. Frames to any other address leave and never arrive, so crossed
+//! rails hang here as they do in the field. An unreliable send completes when its last
+//! byte has left; it waits longer only while the receiver's queue of
+//! [`fabric::QUEUE_BYTES`] is full. A reliable send completes when the receiver has
+//! answered.
 
 mod bell;
 mod condition;
@@ -62,7 +62,7 @@ pub use launch::{Fabric, FabricError, default_parent, provider_library};
 pub use private::{Flaw, Untrusted};
 pub use script::{Player, Script, Step};
 
-/// An error with its causes on one line, for where the text is all that is kept.
+/// An error with its causes on one line, for places that keep the text only.
 pub fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

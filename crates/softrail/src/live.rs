@@ -1,5 +1,5 @@
-//! A fabric that somebody else has launched: what its cables carry, and changing what
-//! they can do while programs run on them.
+//! A fabric that another process has launched: reads what its cables carry, and changes
+//! their condition while programs run on them.
 
 use std::{
     collections::BTreeSet,
@@ -25,24 +25,24 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LiveError {
-    /// No launcher has one below the folder.
+    /// No running launcher has a fabric below the folder.
     #[error("no fabric is up below {}", parent.display())]
     None {
-        /// Where they were looked for.
+        /// The folder that was searched.
         parent: PathBuf,
     },
-    /// There is more than one to choose from.
+    /// More than one fabric is up.
     #[error("several fabrics are up: {}", list(folders))]
     Several {
         /// Their folders.
         folders: Vec<PathBuf>,
     },
-    /// The folder is no fabric's.
+    /// The folder is not a fabric's.
     #[error("cannot read the rig of the fabric, {}", path.display())]
     Unreadable {
         /// The rig file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
@@ -51,7 +51,7 @@ pub enum LiveError {
     BadRig {
         /// The rig file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: RigError,
     },
@@ -69,7 +69,7 @@ pub enum LiveError {
     /// No cable of the rig ends in such a device.
     #[error("no cable of the rig ends in '{device}'; its devices are {known}")]
     UnknownDevice {
-        /// As given.
+        /// The device as given.
         device: String,
         /// The rig's devices, as `node:device`.
         known: String,
@@ -92,11 +92,11 @@ pub enum LiveError {
         node: String,
         /// The process.
         process: u32,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// A device has as many messages with faults before it as it can have.
+    /// A device already has as many pending message faults as it can have.
     #[error("{INJECTIONS} messages of '{0}' are to be dropped or delayed already")]
     Crowded(String),
     /// A fault that only a rig can state.
@@ -105,12 +105,12 @@ pub enum LiveError {
 }
 
 impl LiveError {
-    /// Whether another fabric, name or moment would do; otherwise the system refused.
+    /// Whether another fabric, name or time would help. Otherwise the system refused.
     pub fn is_input(&self) -> bool {
         !matches!(self, Self::Shm(_) | Self::Signal { .. })
     }
 
-    /// What to do about it.
+    /// The remedy.
     pub fn help(&self) -> Option<String> {
         let help = match self {
             Self::None { .. } => "start one with `cargo xtask rig up`, or name its folder",
@@ -130,14 +130,14 @@ fn list(folders: &[PathBuf]) -> String {
     names.join(", ")
 }
 
-/// What processes of a node are told to do.
+/// Signals for the processes of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// To die at once.
+    /// Kill them at once.
     Die,
-    /// To stop where they are.
+    /// Stop them where they are.
     Stop,
-    /// To go on.
+    /// Let them continue.
     Continue,
 }
 
@@ -150,10 +150,10 @@ pub struct Live {
 }
 
 impl Live {
-    /// The one fabric that is up below `parent`.
+    /// The only fabric that is up below `parent`.
     ///
     /// # Errors
-    /// When there is none, or more than one.
+    /// When there is no fabric, or more than one.
     pub fn only(parent: &Path) -> Result<Self, LiveError> {
         let entries = fs::read_dir(parent).into_iter().flatten().flatten();
         let mut folders: Vec<_> = entries
@@ -174,7 +174,7 @@ impl Live {
     /// The fabric in a folder.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is no fabric.
     pub fn attach(folder: &Path) -> Result<Self, LiveError> {
         let path = folder.join(RIG_FILE);
         let text = private::read(&path).map_err(|source| LiveError::Unreadable {
@@ -197,7 +197,7 @@ impl Live {
         }
     }
 
-    /// Whether its launcher still lives.
+    /// Whether the fabric's launcher still runs.
     pub fn is_up(&self) -> bool {
         is_owned(&self.folder)
     }
@@ -218,7 +218,7 @@ impl Live {
     /// Cuts a cable or mends it, in both directions.
     ///
     /// # Errors
-    /// When the rig does not have it.
+    /// When the rig has no such cable.
     pub fn set_cut(&self, cable: &str, cut: bool) -> Result<(), LiveError> {
         let shared = self.cable(cable)?;
         for side in Side::BOTH {
@@ -228,11 +228,11 @@ impl Live {
         Ok(())
     }
 
-    /// Changes what a cable can do, in both directions, or only in that away from
-    /// one device.
+    /// Changes the properties of a cable, in both directions or only in the direction
+    /// away from one device.
     ///
     /// # Errors
-    /// When the rig does not have the cable, or the cable does not end in the device.
+    /// When the rig has no such cable, or the cable does not end in the device.
     pub fn change_link(
         &self,
         cable: &str,
@@ -252,10 +252,11 @@ impl Live {
         Ok(())
     }
 
-    /// Breaks a device, given as `node:device`, or heals it.
+    /// Injects or clears a fault of a device, given as `node:device`.
     ///
     /// # Errors
-    /// When no cable ends in it, or it cannot be broken so while it is used.
+    /// When no cable ends in the device, or the fault cannot be injected while the device
+    /// is used.
     pub fn set_fault(
         &self,
         device: &str,
@@ -279,19 +280,18 @@ impl Live {
         Ok(())
     }
 
-    /// Has everybody look at what has changed: who sleeps until a cable is mended, and
-    /// who has a device open that is broken or healed.
+    /// Wakes every process that may be affected by a change: those that sleep until a
+    /// cable is mended, and those that have the device open.
     fn ring(&self) {
         self.ends().for_each(|(_, state)| state.bell.ring());
     }
 
-    /// Has a message that a device, given as `node:device`, is yet to send be dropped
-    /// or delayed. They are counted from the next one as 0: those of one of the
-    /// device's queue pairs, which are counted from 0 as they were created, or of all.
+    /// Drops or delays a message that a device, given as `node:device`, is yet to send.
+    /// Messages are counted from the next one as 0: those of one of the device's queue
+    /// pairs, which are numbered from 0 in order of creation, or of all.
     ///
     /// # Errors
-    /// When no cable ends in the device, or too many of its messages have a fault
-    /// before them.
+    /// When no cable ends in the device, or too many of its messages have pending faults.
     pub fn inject(
         &self,
         device: &str,
@@ -306,12 +306,11 @@ impl Live {
         }
     }
 
-    /// Tells the processes on a node that have a queue pair on the fabric what to do,
-    /// and nobody else.
+    /// Sends a signal to the processes on a node that have a queue pair on the fabric,
+    /// and to no others.
     ///
     /// # Errors
-    /// When the rig does not have the node, there is no such process, or the system
-    /// refuses.
+    /// When the rig has no such node, there is no such process, or the system refuses.
     pub fn order(&self, node: &str, order: Order) -> Result<(), LiveError> {
         if self.rig.rank(node).is_none() {
             return Err(LiveError::UnknownNode {
@@ -325,10 +324,10 @@ impl Live {
             Order::Continue => Signal::CONT,
         };
         let ends = self.ends().filter(|(end, _)| end.node == node);
-        // Several queue pairs may be one process's.
+        // One process may have several queue pairs.
         let processes: BTreeSet<_> = ends.flat_map(|(_, state)| state.owners()).collect();
-        // All of them before any error is told: that one process cannot be signalled must
-        // not leave the others as they are.
+        // Every process is signalled before an error is returned: one process that cannot
+        // be signalled must not keep the others from it.
         let sent: Vec<_> = processes
             .into_iter()
             .map(|process| {
@@ -347,10 +346,10 @@ impl Live {
         }
     }
 
-    /// Breaks something as a rig says it, or mends it.
+    /// Begins or ends a fault of a rig.
     ///
     /// # Errors
-    /// As for the changes one by one.
+    /// Those of the single changes.
     pub fn apply(&self, defect: &Defect, breaks: bool) -> Result<(), LiveError> {
         match defect {
             Defect::Device { device, kind } => {

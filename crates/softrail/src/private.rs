@@ -1,5 +1,5 @@
-//! Files that nobody but this user can have written. What a provider finds in a
-//! fabric's folder decides where it reads and writes memory, so it uses no other.
+//! Files that only this user can have written. What a provider finds in a fabric's folder
+//! decides where it reads and writes memory, so it uses no other files.
 
 use std::{
     ffi::OsStr,
@@ -15,7 +15,7 @@ use rustix::{
     process::geteuid,
 };
 
-/// A file or folder that is not trusted. It comes inside of an [`io::Error`].
+/// The error for a file or folder that is not trusted. It is wrapped in an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{} {why}; launch the fabric as the user of this process, and leave its folder as it is",
@@ -31,29 +31,29 @@ pub struct Untrusted {
 /// What is wrong with a file or folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
-    /// It leads to somewhere else.
+    /// It is a symbolic link.
     #[error("is a symbolic link")]
     Link,
-    /// A device, a pipe, or a folder in the place of a file.
+    /// It is a device, a pipe, or a folder where a file was expected.
     #[error("is no regular file")]
     NotFile,
-    /// Something else, or a link, in the place of a folder.
+    /// It is something else, or a link, where a folder was expected.
     #[error("is no folder")]
     NotFolder,
-    /// Another user made it, and may change it at any time.
+    /// Another user owns it, and may change it at any time.
     #[error("belongs to user {owner}, and this process to user {user}")]
     Owner {
-        /// The user whose it is.
+        /// The user that owns it.
         owner: u32,
         /// The user of this process.
         user: u32,
     },
-    /// Others may read or write it.
+    /// Other users may read or write it.
     #[error("is open to other users (mode {0:03o})")]
     Open(u32),
 }
 
-/// Makes a file that only this user can open. There must be none of that name.
+/// Makes a file that only this user can open. There must be no file of that name.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
@@ -63,12 +63,12 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Makes such a file, with this text in it.
+/// Makes such a file with this text in it.
 pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
     create(path)?.write_all(text.as_bytes())
 }
 
-/// What is in a file, as [`open`] opens it.
+/// Reads a file that [`open`] accepts.
 pub(crate) fn read(path: &Path) -> io::Result<String> {
     io::read_to_string(open(path)?)
 }
@@ -76,13 +76,13 @@ pub(crate) fn read(path: &Path) -> io::Result<String> {
 /// Opens a file for reading and writing, if it and its folder are private.
 ///
 /// # Errors
-/// [`Untrusted`] when they are not, or what the system says.
+/// [`Untrusted`] if they are not private, or the error of the system.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let parent = path.parent().filter(|parent| *parent != Path::new(""));
     let parent = parent.unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or(OsStr::new(""));
-    // The file is looked for in the folder that was checked, whatever its path leads to
-    // by then. A pipe in its place would be waited for but for `NONBLOCK`.
+    // The file is opened relative to the folder that was checked, wherever its path leads
+    // by then. `NONBLOCK` keeps the open from waiting for a pipe in the file's place.
     let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let only = OFlags::RDONLY | OFlags::DIRECTORY | flags;
     let folder =
@@ -115,10 +115,11 @@ fn check(path: &Path, found: &Metadata) -> io::Result<()> {
 
 fn refused(path: &Path, errno: Errno) -> io::Error {
     match errno {
-        // What `NOFOLLOW` says of a link, and `DIRECTORY` of all that is no folder.
+        // The error with `NOFOLLOW` for a link, and with `DIRECTORY` for everything but a
+        // folder.
         Errno::LOOP => untrusted(path, Flaw::Link),
         Errno::NOTDIR => untrusted(path, Flaw::NotFolder),
-        // What opening them for writing says of folders and of sockets.
+        // The error for opening a folder or a socket for writing.
         Errno::ISDIR | Errno::NXIO => untrusted(path, Flaw::NotFile),
         errno => errno.into(),
     }
@@ -129,7 +130,7 @@ fn untrusted(path: &Path, why: Flaw) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, Untrusted { path, why })
 }
 
-/// A folder for tests, as a launcher makes it.
+/// A folder for tests, made as a launcher makes it.
 #[cfg(test)]
 pub(crate) fn folder() -> tempfile::TempDir {
     use std::{fs::Permissions, os::unix::fs::PermissionsExt};
@@ -152,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    /// What is wrong with `name` in a private folder that `make` has filled.
+    /// The reason why `name` is refused in a private folder that `make` has filled.
     fn flaw(name: &str, make: impl FnOnce(&Path)) -> Flaw {
         let folder = folder();
         make(folder.path());
@@ -219,7 +220,7 @@ mod tests {
         assert_eq!(flaw("it", pipe), Flaw::NotFile);
     }
 
-    /// Only root can give a file away, as the tests of a container can.
+    /// Only root can give a file away. The tests run as root in a container.
     #[test]
     fn what_belongs_to_somebody_else_is_refused() {
         if !geteuid().is_root() {

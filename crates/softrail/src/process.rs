@@ -1,4 +1,4 @@
-//! Which process it was, and whether it still runs.
+//! Identifies a process and finds out whether it still runs.
 
 use std::{io, path::Path};
 
@@ -6,52 +6,53 @@ use rustix::process::{Signal, getpid};
 
 use crate::platform;
 
-/// A process, in one word that processes can exchange. A number alone would not do:
-/// the system gives it to another process some time after the first has ended.
+/// A process, in one word that processes can exchange. The process number alone is not
+/// enough: some time after a process has ended the system gives its number to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process(u64);
 
 impl Process {
-    /// The one that asks.
+    /// The calling process.
     pub fn own() -> Self {
         Self::numbered(getpid().as_raw_nonzero().get().unsigned_abs())
     }
 
-    /// The one that has this number now.
+    /// The process that has this number now.
     pub fn numbered(number: u32) -> Self {
         let start = platform::start_of_process(number).unwrap_or_default();
         Process(u64::from(start) << 32 | u64::from(number))
     }
 
-    /// What [`to_word`](Self::to_word) gave, or anything else; 0 is no process.
+    /// The process from a word of [`to_word`](Self::to_word). Any other word is accepted
+    /// too; 0 is no process.
     pub fn from_word(word: u64) -> Option<Self> {
         (word != 0).then_some(Process(word))
     }
 
-    /// As a word that is not 0.
+    /// The process as a word other than 0.
     pub fn to_word(self) -> u64 {
         self.0
     }
 
-    /// Its number.
+    /// The process number.
     pub fn number(self) -> u32 {
         self.0 as u32
     }
 
-    /// Whether it has not ended. One that was killed has, even while its parent has
-    /// yet to ask how it ended. Where the system does not tell when processes were
-    /// started, then or now, the number decides.
+    /// Whether the process still runs. A process that was killed does not, even while its
+    /// parent has yet to reap it. If the system did not report the start time, then or
+    /// now, the number decides.
     pub fn is_alive(self) -> bool {
         let start = (self.0 >> 32) as u32;
         let told = platform::start_of_process(self.number());
         told.is_some_and(|told| told == start || told == 0 || start == 0)
     }
 
-    /// Sends it a signal if it has a file of `folder` mapped; says whether it has. What
-    /// was a word in memory that others write may be anybody.
+    /// Sends a signal to the process if it has a file in `folder` mapped. Returns whether
+    /// it has. The number comes from shared memory and may name any process.
     ///
     /// # Errors
-    /// When the system refuses, or tells nobody what a process has mapped.
+    /// When the system refuses, or does not report what a process has mapped.
     pub fn signal_user(self, folder: &Path, signal: Signal) -> io::Result<bool> {
         let spared = [0, 1, std::process::id()];
         if spared.contains(&self.number()) || !self.is_alive() {

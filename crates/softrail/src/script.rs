@@ -1,4 +1,4 @@
-//! The faults of a rig in the order in which they come and go, and who has them do so.
+//! The faults of a rig in order of time, and the thread that plays them.
 
 use std::{
     fmt,
@@ -14,14 +14,14 @@ use rail_matrix::{Defect, Fault, Rig, units};
 
 use crate::live::{Live, LiveError};
 
-/// Something that breaks at a time, or is mended.
+/// A fault that begins or ends at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// After the job begins.
+    /// The time since the job began.
     pub at: Duration,
-    /// What.
+    /// The fault.
     pub defect: Defect,
-    /// Whether it breaks, and is not mended.
+    /// Whether the fault begins; otherwise it ends.
     pub breaks: bool,
 }
 
@@ -33,29 +33,29 @@ impl fmt::Display for Step {
     }
 }
 
-/// What is yet to come of a rig's faults.
+/// The steps of a rig's faults that are still to come.
 #[derive(Debug, Clone)]
 pub struct Script {
-    /// The last one first.
+    /// In reverse: the last step comes first.
     steps: Vec<Step>,
 }
 
 impl Script {
-    /// All of it.
+    /// All steps of a rig's faults.
     pub fn of(rig: &Rig) -> Self {
         let mut steps: Vec<_> = rig.faults.iter().flat_map(steps).collect();
-        // A fault that begins where another one ends finds it mended.
+        // Where one fault ends as another begins, the ending step comes first.
         steps.sort_by_key(|step| (step.at, step.breaks));
         steps.reverse();
         Script { steps }
     }
 
-    /// The next step that is due by `time`, which is then over.
+    /// Removes and returns the next step that is due by `time`.
     pub fn due(&mut self, time: Duration) -> Option<Step> {
         self.steps.pop_if(|step| step.at <= time)
     }
 
-    /// When the next one is due.
+    /// When the next step is due.
     pub fn next_at(&self) -> Option<Duration> {
         self.steps.last().map(|step| step.at)
     }
@@ -79,7 +79,7 @@ pub struct Player {
 }
 
 impl Player {
-    /// Begins now. Tells of every step how it went.
+    /// Starts playing now. Calls back with the result of every step.
     pub(crate) fn start(
         live: Arc<Live>,
         mut script: Script,
@@ -111,7 +111,7 @@ impl Drop for Player {
     fn drop(&mut self) {
         if let Some((stop, thread)) = self.thread.take() {
             drop(stop);
-            // One that panicked has ended, too.
+            // A thread that panicked has ended, too.
             let _ = thread.join();
         }
     }

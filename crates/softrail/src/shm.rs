@@ -1,13 +1,13 @@
 //! The memory that the two ends of a cable share: one file a cable.
 //!
-//! The file is `Layout`, which is atomics only, followed by the payload ring of
-//! every queue pair. All zeros (but for the magic number) is a cable that nobody
-//! uses, so a launcher makes one by making a file; providers only ever map it.
+//! The file is a `Layout`, which consists of atomics, followed by the payload ring of
+//! every queue pair. All zeros (but for the magic number) is an unused cable, so a
+//! launcher makes one by making a file; providers only map it.
 //!
-//! Each end has [`SLOTS`] slots, one a queue pair. What a queue pair sends waits
-//! in its *own* slot, and the peer, who knows the slot from the queue pair's
-//! number, fetches it from there. The one writer of everything in a slot is its
-//! owner, except for the settling of frames, which is the peer's.
+//! Each end has [`SLOTS`] slots, one for each queue pair. A queue pair's messages wait in
+//! its *own* slot; the peer knows the slot from the queue pair's number and fetches them
+//! from there. The owner is the only writer of everything in a slot, except for the
+//! settling of frames, which the peer writes.
 #![allow(unsafe_code)]
 
 use std::{
@@ -32,10 +32,10 @@ use crate::{
 use memmap2::{MmapOptions, MmapRaw};
 
 /// Queue pairs on one end of a cable. RDMA over Thunderbolt offers about ten, which is
-/// more than jaccl asks for; other programs want more.
+/// more than jaccl asks for; other programs need more.
 pub const SLOTS: usize = OUTLETS;
 
-/// Says what the file is and which layout it has.
+/// Identifies the file and the version of its layout.
 const MAGIC: u64 = u64::from_be_bytes(*b"softrl\x00\x06");
 
 /// One of the two ends of a cable, in the order in which the rig lists them.
@@ -48,10 +48,10 @@ pub enum Side {
 }
 
 impl Side {
-    /// Both, in order.
+    /// Both ends, in order.
     pub const BOTH: [Side; 2] = [Side::First, Side::Second];
 
-    /// The other one.
+    /// The other end.
     pub fn opposite(self) -> Side {
         match self {
             Side::First => Side::Second,
@@ -75,11 +75,11 @@ pub enum ShmError {
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// The file is something else, or another version's.
+    /// The file is not a cable, or has the layout of another version.
     #[error("{} is not a cable of this version of softrail", path.display())]
     Foreign {
         /// The file.
@@ -88,7 +88,7 @@ pub enum ShmError {
 }
 
 impl ShmError {
-    /// What to do about it.
+    /// The remedy.
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Io { .. } => None,
@@ -99,7 +99,7 @@ impl ShmError {
     }
 }
 
-/// What comes before the payload rings in the file.
+/// The part of the file before the payload rings.
 #[derive(Debug)]
 #[repr(C, align(64))]
 struct Layout {
@@ -113,13 +113,13 @@ struct Layout {
 pub struct EndState {
     /// The direction away from this end.
     pub direction: Direction,
-    /// Had by who advances it.
+    /// Held by the process that advances the direction.
     lease: Lease,
-    /// What became of its frames.
+    /// What became of the direction's frames.
     pub tally: Tally,
-    /// What that direction, and the device here, can do at the moment.
+    /// The current condition of that direction and of the device here.
     pub condition: Condition,
-    /// What becomes of single messages from here.
+    /// Faults of single messages sent from here.
     pub injections: Injections,
     /// Wakes the processes at this end.
     pub bell: Bell,
@@ -133,10 +133,11 @@ impl EndState {
         depths.fold(0, u64::saturating_add)
     }
 
-    /// Places what starts on the direction by `now`; `news` is a slot that may have
-    /// offered something since it was announced.
+    /// Places the frames that start on the direction by `now`. `news` is a slot that may
+    /// have offered something since it was announced.
     ///
-    /// Who finds somebody else at it leaves it to the next one who looks.
+    /// If another process is placing frames, this one leaves the work to the next process
+    /// that looks.
     pub fn advance(&self, now: Time, news: Option<usize>) {
         if let Some(_leased) = self.lease.try_take(now) {
             let link = self.condition.link();
@@ -147,31 +148,32 @@ impl EndState {
         }
     }
 
-    /// The same, if looking changes anything.
+    /// Advances only if that places something.
     pub fn look(&self, now: Time) {
         if self.direction.is_due(now) {
             self.advance(now, None);
         }
     }
 
-    /// Has what `slot` has offered placed, even if whoever was to announce it was killed.
+    /// Places what `slot` has offered, even if the process that was to announce it was
+    /// killed.
     pub fn look_for(&self, now: Time, slot: usize) {
         if self.direction.is_due(now) || !self.direction.has_backlog() {
             self.advance(now, Some(slot));
         }
     }
 
-    /// When looking changes something, if it ever does by itself.
+    /// When advancing will next place something, if it ever does without further action.
     pub fn next_start(&self) -> Option<Time> {
         self.direction.next_start(|slot| &self.slots[slot].outlet)
     }
 
-    /// Empties a slot that the caller has claimed, at `now`. Nobody advances the
+    /// Empties a slot that the caller has claimed, at `now`. No process advances the
     /// direction meanwhile.
     pub fn empty(&self, slot: &Slot, now: Time) {
         let begun = Instant::now();
         let mut leased = None;
-        // Whatever the memory says, nobody has it for longer than that.
+        // Whatever the memory says, no process holds the lease for longer than that.
         while leased.is_none() && begun.elapsed() < 2 * lease::TERM {
             leased = self.lease.try_take(now + begun.elapsed());
             if leased.is_none() {
@@ -182,7 +184,7 @@ impl EndState {
         drop(leased);
     }
 
-    /// For each queue pair here the process that has it, or had it when it died.
+    /// For each queue pair here, the process that owns it, or that owned it when it died.
     pub(crate) fn owners(&self) -> impl Iterator<Item = Process> {
         let slots = self.slots.iter();
         slots.filter_map(|slot| Process::from_word(slot.owner.load(Ordering::Acquire)))
@@ -193,51 +195,51 @@ impl EndState {
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Slot {
-    /// The [`Process`] that has it; 0 when it is free.
+    /// The [`Process`] that owns the slot; 0 when it is free.
     owner: AtomicU64,
-    /// How often it was claimed: old numbers must not reach a new queue pair.
+    /// How often the slot was claimed: an old queue pair number must not reach a new
+    /// queue pair.
     generation: AtomicU32,
     number: AtomicU32,
     peer: AtomicU32,
-    /// Whether it takes frames at all.
+    /// Whether the queue pair accepts frames at all.
     answers: AtomicU32,
     /// Whether its process sleeps until something happens to the queue pair.
     wants_bell: AtomicU32,
-    /// What it sends.
+    /// What the queue pair sends.
     pub outlet: Outlet,
 }
 
 impl Slot {
-    /// Connects the queue pair in this slot to the one numbered `peer` at the
-    /// other end.
+    /// Connects the queue pair in this slot to the one numbered `peer` at the other end.
     pub fn connect(&self, peer: u32) {
         self.peer.store(peer, Ordering::Release);
     }
 
-    /// Says whether the queue pair answers what reaches it.
+    /// Sets whether the queue pair accepts the frames that reach it.
     pub fn set_answers(&self, answers: bool) {
         self.answers.store(u32::from(answers), Ordering::Release);
     }
 
-    /// Whether a frame for the queue pair here will be answered some time.
+    /// Whether a frame for the queue pair here will eventually be answered.
     pub fn answers(&self) -> bool {
         self.answers.load(Ordering::Acquire) != 0 && is_alive(self.owner.load(Ordering::Acquire))
     }
 
-    /// Says whether the process of this queue pair is to be woken when something
-    /// happens to it. Whoever turns it on must look for what has happened before, and
+    /// Sets whether the process of this queue pair is to be woken when something happens
+    /// to it. A process that turns it on must look for earlier events afterwards, and
     /// again until some microseconds later.
     pub fn set_wants_bell(&self, wanted: bool) {
         self.wants_bell.store(u32::from(wanted), Ordering::SeqCst);
     }
 
-    /// Whether the process of this queue pair is to be woken for what the caller
-    /// has just written.
+    /// Whether the process of this queue pair is to be woken for what the caller has just
+    /// written.
     pub fn wants_bell(&self) -> bool {
-        // Without a fence, which would cost more than the rest of a short message: the
-        // processor may read this before others see what was written. So who asks
-        // looks again for a while before it sleeps; a store is visible long before
-        // that is over.
+        // There is no fence, which would cost more than the rest of a short message. So
+        // the processor may read this before other processes see what was written. The
+        // process that asks to be woken therefore looks again for a while before it
+        // sleeps; a store is visible long before that time is over.
         compiler_fence(Ordering::SeqCst);
         self.wants_bell.load(Ordering::Relaxed) != 0
     }
@@ -258,7 +260,7 @@ impl Slot {
     }
 }
 
-/// Whether a slot has an owner: one that was killed never gave it back.
+/// Whether the slot has an owner. A process that was killed never gave its slot back.
 fn is_alive(owner: u64) -> bool {
     Process::from_word(owner).is_some_and(Process::is_alive)
 }
@@ -277,8 +279,8 @@ pub struct SharedCable {
 impl SharedCable {
     const FILE_BYTES: usize = size_of::<Layout>() + 2 * SLOTS * QUEUE_BYTES as usize;
 
-    /// What a cable takes when jaccl uses it: in a ring of two ranks both ends have
-    /// two queue pairs. The rest of the file is never written and takes nothing.
+    /// The memory that a cable takes when jaccl uses it: in a ring of two ranks both ends
+    /// have two queue pairs. The rest of the file is never written and takes no memory.
     pub const USUAL_BYTES: u64 = size_of::<Layout>() as u64 + 2 * 2 * QUEUE_BYTES;
 
     /// Makes the file of an unused cable and maps it.
@@ -304,8 +306,8 @@ impl SharedCable {
     /// Maps a cable that a launcher made.
     ///
     /// # Errors
-    /// When the file cannot be opened, is not such a cable, or somebody else may have
-    /// made it: then the source is an [`Untrusted`](crate::Untrusted).
+    /// When the file cannot be opened, is not such a cable, or may have been made by
+    /// another user: then the source is an [`Untrusted`](crate::Untrusted).
     pub fn open(path: &Path) -> Result<Self, ShmError> {
         let fail = |action| {
             move |source| ShmError::Io {
@@ -346,17 +348,17 @@ impl SharedCable {
         &self.layout().ends[side.index()]
     }
 
-    /// A queue pair of one end, or nothing when there is no such slot.
+    /// A queue pair of one end, or `None` when there is no such slot.
     pub fn slot(&self, side: Side, slot: usize) -> Option<&Slot> {
         self.end(side).slots.get(slot)
     }
 
-    /// Takes a free slot for this process at `now`. Gives its index and the number of the
-    /// queue pair in it, or nothing when all are taken.
+    /// Claims a free slot for this process at `now`. Returns its index and the number of
+    /// the queue pair in it, or `None` when all are taken.
     ///
-    /// A slot whose last owner left frames behind that the peer may still want
-    /// is taken only when there is no other, and then the one that was claimed least
-    /// often: the peer of who died last may be at its frames this very moment.
+    /// A slot whose last owner left frames that the peer may still fetch is claimed only
+    /// when there is no other, and then the one that was claimed least often: the peer of
+    /// the queue pair that died last may be reading its frames at this moment.
     pub fn claim(&self, side: Side, now: Time) -> Option<(usize, u32)> {
         let end = self.end(side);
         let slots = &end.slots;
@@ -386,8 +388,8 @@ impl SharedCable {
         self.end(side).slots[slot].owner.store(0, Ordering::Release);
     }
 
-    /// Copies bytes into the payload ring of a slot, at an offset in the range of
-    /// one frame. Ranges wrap around the end of the ring, and so may the offset.
+    /// Copies bytes into the payload ring of a slot, at an offset in the range of one
+    /// frame. Ranges wrap around the end of the ring, and so may the offset.
     ///
     /// # Safety
     /// `source` must be valid for reading `bytes` bytes, and the range must be the
@@ -403,9 +405,9 @@ impl SharedCable {
     ) {
         let (offset, head, tail) = split(offset, bytes);
         let ring = self.ring(side, slot);
-        // SAFETY: `split` keeps both parts inside the ring, which is inside the
-        // mapping; nobody else touches a reserved range before it is published,
-        // and the mapping never overlaps an application's buffer.
+        // SAFETY: `split` keeps both parts inside the ring, which is inside the mapping;
+        // no other process touches a reserved range before it is published, and the
+        // mapping never overlaps an application's buffer.
         unsafe {
             ring.add(offset).copy_from_nonoverlapping(source, head);
             ring.copy_from_nonoverlapping(source.add(head), tail);
@@ -443,10 +445,11 @@ impl SharedCable {
     }
 }
 
-/// Where a range of the ring begins, and its parts before and after it wraps around.
+/// The start of a range in the ring, and the lengths of its parts before and after it
+/// wraps around.
 ///
 /// # Panics
-/// When the range is longer than the ring.
+/// If the range is longer than the ring.
 fn split(offset: u64, bytes: u64) -> (usize, usize, usize) {
     assert!(bytes <= QUEUE_BYTES, "{bytes} bytes of a ring");
     let offset = offset % QUEUE_BYTES;
@@ -487,7 +490,7 @@ mod tests {
         let mut neighbour = [0xAA; 8];
         let mut received = [0; 256];
         let offset = QUEUE_BYTES - 100;
-        // SAFETY: the arrays have these lengths, and one thread does all.
+        // SAFETY: the arrays have these lengths, and only one thread uses them.
         unsafe {
             cable.store(Side::First, 1, offset, sent.as_ptr(), 256);
             cable.load(Side::First, 1, offset, received.as_mut_ptr(), 256);

@@ -1,9 +1,9 @@
-//! Cables in virtual time: what would happen on them, without waiting for it and
-//! without programs.
+//! Cables in virtual time: computes what happens on them, without waiting and without
+//! running programs.
 //!
-//! A simulation is made of what the provider is made of (see [`fabric`](crate::fabric)),
-//! on the heap and with a clock that jumps from one event to the next. It answers for
-//! rigs far beyond the machine: an event costs O(queue pairs of its cable + log cables),
+//! A simulation uses the same parts as the provider (see [`fabric`](crate::fabric)), on
+//! the heap and with a clock that jumps from one event to the next. It can simulate rigs
+//! far larger than the machine: an event costs O(queue pairs of its cable + log cables),
 //! and a message of n frames is n + 2 events or fewer.
 
 use std::{
@@ -27,7 +27,8 @@ use crate::{
 pub struct Simulation {
     now: Time,
     cables: Vec<Cable>,
-    /// When which cable is to be looked at; out of date where the cable says otherwise.
+    /// The time at which each cable is due. An entry is out of date where the cable
+    /// itself has another time.
     agenda: BinaryHeap<Reverse<(Time, usize)>>,
     completions: VecDeque<Completion>,
 }
@@ -40,31 +41,32 @@ pub struct Pair {
     side: Side,
 }
 
-/// What has ended.
+/// What a completion reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// A message that the queue pair sent: it has left, or if the connection is
-    /// reliable it was answered.
+    /// A message that the queue pair sent: it has left, or, on a reliable connection, it
+    /// was answered.
     Send(Fate),
     /// A receive that a message has used up.
     Receive,
 }
 
-/// What a completion queue would say, and when it could have said it first.
+/// A completion, with the earliest time at which a completion queue could have reported
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Completion {
-    /// When.
+    /// The time of the completion.
     pub at: Time,
-    /// Whose.
+    /// The queue pair that it belongs to.
     pub pair: Pair,
-    /// What.
+    /// What has ended.
     pub ended: Ended,
     /// The bytes of the message.
     pub bytes: u64,
 }
 
 impl Simulation {
-    /// Adds a cable that is `link` in each direction.
+    /// Adds a cable with the properties of `link` in each direction.
     pub fn add_cable(&mut self, link: Link, policy: ReceiverNotReady) -> usize {
         self.cables.push(Cable {
             link,
@@ -76,11 +78,12 @@ impl Simulation {
         self.cables.len() - 1
     }
 
-    /// Adds two queue pairs to a cable that are connected with each other, the first at
-    /// its first end.
+    /// Adds two queue pairs to a cable and connects them. The first is at the cable's
+    /// first end.
     ///
     /// # Panics
-    /// When there is no such cable, or as many as a device can have are on it.
+    /// If there is no such cable, or if the cable already has as many queue pairs as a
+    /// device can have.
     pub fn connect(&mut self, cable: usize, is_reliable: bool) -> [Pair; 2] {
         let Cable { policy, pairs, .. } = &mut self.cables[cable];
         assert!(pairs.len() < OUTLETS, "{OUTLETS} queue pairs a device");
@@ -90,17 +93,17 @@ impl Simulation {
         Side::BOTH.map(|side| Pair { cable, index, side })
     }
 
-    /// What time it is.
+    /// The current virtual time.
     pub fn now(&self) -> Time {
         self.now
     }
 
-    /// The bytes that went over a cable away from one of its ends.
+    /// The bytes sent over a cable from one of its ends.
     pub fn bytes(&self, cable: usize, from: Side) -> u64 {
         self.cables[cable].directions[from.index()].bytes()
     }
 
-    /// Hands a message over. It must not be longer than
+    /// Sends a message. It must not be longer than
     /// [`QUEUE_BYTES`](crate::fabric::QUEUE_BYTES).
     pub fn send(&mut self, pair: Pair, message: Message) {
         let now = self.now;
@@ -115,8 +118,8 @@ impl Simulation {
         self.schedule(pair.cable, now);
     }
 
-    /// What completes next. The clock is then at that time. Nothing when nothing more
-    /// happens by itself.
+    /// Advances the clock to the next completion and returns it, or `None` if no event is
+    /// left.
     pub fn step(&mut self) -> Option<Completion> {
         while self.completions.is_empty() {
             let &Reverse((time, _)) = self.agenda.peek()?;
@@ -125,15 +128,16 @@ impl Simulation {
         self.completions.pop_front()
     }
 
-    /// Goes to a time, by way of everything that happens until then.
+    /// Advances the clock to a time and processes every event until then.
     pub fn run_until(&mut self, time: Time) -> impl Iterator<Item = Completion> {
         self.follow_agenda(time);
         self.now = self.now.max(time);
         self.completions.drain(..)
     }
 
-    /// Goes to a time, or stays where it is if that is over, and looks at everything
-    /// only then: a machine with other things to do until then.
+    /// Advances the clock to a time, or leaves it alone if that time has passed, and
+    /// looks at the cables only then. This models a machine that was busy until that
+    /// time.
     pub fn sleep_until(&mut self, time: Time) -> impl Iterator<Item = Completion> {
         for cable in 0..self.cables.len() {
             self.look_at(cable, time);
@@ -194,21 +198,21 @@ struct Cable {
     policy: ReceiverNotReady,
     directions: [Direction; 2],
     pairs: Vec<[End; 2]>,
-    /// When it is to be looked at.
+    /// When the cable is due.
     next: Option<Time>,
 }
 
-/// One of two queue pairs that are connected.
+/// One of two queue pairs that are connected with each other.
 #[derive(Debug)]
 struct End {
     is_reliable: bool,
-    /// Whether its sends end with an answer and not with their departure.
+    /// Whether a send ends when it is answered rather than when it has left.
     is_answered: bool,
     outlet: Box<Outlet>,
     sender: Sender,
-    /// What has no room on the queue.
+    /// Messages that the queue has no room for.
     waiting: VecDeque<(Time, Message)>,
-    /// What is on the queue and has not ended, by number.
+    /// Messages that are on the queue and have not ended, with their numbers.
     sent: VecDeque<(u64, Message)>,
     posted: VecDeque<Time>,
 }
@@ -226,7 +230,7 @@ impl End {
         }
     }
 
-    /// Moves messages onto the queue while it has room for them.
+    /// Moves messages onto the queue while it has room.
     fn offer(&mut self) {
         let queue = &self.outlet.queue;
         while let Some(&(posted, message)) = self.waiting.front() {
@@ -240,7 +244,7 @@ impl End {
         }
     }
 
-    /// Ends the sends that have ended by `now`. Says whether there is more room.
+    /// Completes the sends that have ended by `now`. Returns whether room became free.
     fn end_sends(
         &mut self,
         now: Time,
@@ -270,8 +274,8 @@ impl End {
         has_heard
     }
 
-    /// Takes what has arrived by `now` from the other end. Says whether there was
-    /// anything.
+    /// Takes the messages that have arrived by `now` from the other end. Returns whether
+    /// there were any.
     fn take(
         &mut self,
         other: &Outlet,
@@ -310,7 +314,8 @@ impl End {
         has_taken
     }
 
-    /// When something becomes of what it sent, after `now`.
+    /// The next time after `now` at which something happens to a message that this queue
+    /// pair sent.
     fn next_event(&self, now: Time, answers: &Stream) -> Option<Time> {
         let queue = &self.outlet.queue;
         let oldest = self.sent.front();
@@ -324,7 +329,7 @@ impl End {
 }
 
 impl Cable {
-    /// Does everything that is done by `now`.
+    /// Processes everything that is due by `now`.
     fn look(&mut self, now: Time, mut completed: impl FnMut(usize, Side, Time, Ended, u64)) {
         let latency = self.link.latency;
         let mut goes_on = true;

@@ -1,4 +1,4 @@
-//! Anybody's program on the nodes of a fabric.
+//! Running an arbitrary program on the nodes of a fabric.
 
 use std::{io, net::SocketAddrV4, path::Path, process::Command, time::Duration};
 
@@ -11,21 +11,22 @@ use crate::{Fabric, FabricError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpError {
-    /// The fabric's side of it.
+    /// The fabric cannot be used.
     #[error(transparent)]
     Fabric(#[from] FabricError),
-    /// The program does not start.
+    /// The program cannot be started.
     #[error("cannot start '{program}' on node '{node}'")]
     Start {
         /// The program.
         program: String,
         /// The node.
         node: String,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// What the processes print cannot be handed on, for example to a reader that has left.
+    /// The output of the processes cannot be passed on, for example because its reader
+    /// has closed the pipe.
     #[error("cannot hand on what the programs print")]
     Output(#[source] io::Error),
     /// The caller asked to stop.
@@ -38,16 +39,17 @@ pub enum UpError {
 pub struct Job<'a> {
     /// The program and its arguments.
     pub command: &'a [String],
-    /// Indices of the nodes that get a process each.
+    /// Indices of the nodes that run one process each.
     pub nodes: &'a [usize],
-    /// What is run opens this as its libibverbs; see
+    /// The library that the processes open as their libibverbs; see
     /// [`provider_library`](crate::provider_library).
     pub provider: &'a Path,
-    /// How long all of it may take.
+    /// The time limit for the whole run.
     pub limit: Option<Duration>,
 }
 
-/// The variables that say to a process which node it is on, beside what the provider reads.
+/// The variables that describe its node to a process, in addition to those the provider
+/// reads.
 ///
 /// | variable | value |
 /// |---|---|
@@ -72,9 +74,10 @@ fn identity(
 }
 
 impl Fabric {
-    /// Runs a program on nodes, hands every line that the processes write to `line` with
-    /// the index of its node, and waits for all. When one fails the others get
-    /// [`launch::GRACE`]; at the end none is left, nor what they started.
+    /// Runs a program on nodes, passes every line that the processes write to `line` with
+    /// the index of its node, and waits for all of them. When one process fails the
+    /// others get [`launch::GRACE`] to end. At the end none of them is left, nor any
+    /// process that they started.
     ///
     /// # Errors
     /// When a process cannot be started, `line` fails, or the caller asked to stop.

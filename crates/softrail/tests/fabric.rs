@@ -1,4 +1,4 @@
-//! What must hold of cables whatever is sent over them, in virtual time.
+//! Properties of cables that hold whatever is sent over them, in virtual time.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -10,7 +10,7 @@ use softrail::{
     simulation::{Completion, Ended, Pair, Simulation},
 };
 
-/// A step of a run: some time passes, and then an end of a connection does something.
+/// A step of a run: some time passes, and then one end of a connection does something.
 #[derive(Debug, Clone, Copy)]
 struct Step {
     nanos: u64,
@@ -42,7 +42,7 @@ fn messages(is_reliable: bool) -> impl Strategy<Value = Message> {
     })
 }
 
-/// Which connections are reliable, and what is done with them.
+/// Which connections are reliable, and the steps.
 fn runs() -> impl Strategy<Value = (Vec<bool>, Vec<Step>)> {
     prop::collection::vec(any::<bool>(), 1..5).prop_flat_map(|connections| {
         let step = (
@@ -71,7 +71,7 @@ fn links() -> impl Strategy<Value = Link> {
     })
 }
 
-/// What was asked for, and what came of it.
+/// The messages posted, and their completions.
 struct Outcome {
     simulation: Simulation,
     posted: HashMap<Pair, Vec<(Time, Message)>>,
@@ -79,7 +79,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// The lengths of what these ended with, in order.
+    /// The lengths in these completions, in order.
     fn lengths(&self, pair: Pair, which: impl Fn(Ended) -> bool) -> Vec<u64> {
         let its = self.completions.iter().filter(|it| it.pair == pair);
         its.filter(|it| which(it.ended))
@@ -87,7 +87,7 @@ impl Outcome {
             .collect()
     }
 
-    /// The lengths of what was posted there and uses up a receive.
+    /// The lengths of the posted messages that use up a receive.
     fn owed(&self, pair: Pair) -> Vec<u64> {
         let posted = self.posted.get(&pair).into_iter().flatten();
         let owed = posted.filter(|(_, message)| message.uses_receive());
@@ -95,7 +95,7 @@ impl Outcome {
     }
 }
 
-/// Runs the steps; then, if `to_the_end`, receives are posted until nothing is left.
+/// Runs the steps. If `to_the_end`, receives are then posted until no message is left.
 fn run(
     (connections, steps): &(Vec<bool>, Vec<Step>),
     link: Link,
@@ -155,7 +155,7 @@ proptest! {
         }
     }
 
-    /// Every byte is on the cable once: those of reads on the way back.
+    /// Every byte is carried once; the bytes of reads are carried on the way back.
     #[test]
     fn a_cable_carries_what_was_sent_and_nothing_else(run_of in runs(), link in links()) {
         let (_, outcome) = run(&run_of, link, ReceiverNotReady::Wait, true);
@@ -197,7 +197,8 @@ proptest! {
     fn nothing_arrives_before_its_bytes_and_the_latency(run_of in runs(), link in links()) {
         let (pairs, outcome) = run(&run_of, link, ReceiverNotReady::Wait, true);
         for side in Side::BOTH {
-            // Whatever became ready last: all that arrives later had to be carried first.
+            // Whatever became ready last: everything that arrives later had to be carried
+            // first.
             let mut arrivals: Vec<_> = outcome
                 .completions
                 .iter()
@@ -223,7 +224,7 @@ proptest! {
         }
     }
 
-    /// Looking often changes nothing that hardware would have done by itself.
+    /// Frequent looks do not change what hardware would have done by itself.
     #[test]
     fn a_ready_receiver_has_its_messages_at_line_rate_however_rarely_anybody_looks(
         link in links(),
@@ -245,7 +246,7 @@ proptest! {
             now = now + Duration::from_nanos(pause);
         }
         let serial: Duration = lengths.iter().map(|bytes| serialisation(&link, *bytes)).sum();
-        // A queue that is full waits for credits, which take the latency back.
+        // A full queue waits for credits, which take the latency to come back.
         let total: u64 = lengths.iter().sum();
         let last = received.last().map(|it| it.at);
         if total <= QUEUE_BYTES {
@@ -255,8 +256,9 @@ proptest! {
         }
     }
 
-    /// While all have something to send, none is more than a frame ahead of another: what
-    /// ends a frame or more before what one has had has ended.
+    /// While all have something to send, none is more than a frame ahead of another: a
+    /// message that ends a frame or more before the position of another queue pair has
+    /// ended.
     #[test]
     fn queue_pairs_share_a_cable_within_one_frame(
         link in links(),
@@ -287,7 +289,7 @@ proptest! {
     }
 }
 
-/// A rig far beyond the machine: sixteen ranks in a ring, eight cables to each
+/// A rig far larger than the machine: sixteen ranks in a ring, eight cables to each
 /// neighbour, an all-reduce of 64 MiB whose chunks are spread over the cables and sent in
 /// messages of 512 KiB. Busbw comes within a tenth of the line rate of the eight.
 #[test]
@@ -317,7 +319,8 @@ fn a_large_ring_all_reduce_reaches_the_line_rate_of_all_cables() {
         .map(|(rank, k)| (wires[rank][k][1], (rank, k)))
         .collect();
 
-    // Each step sends a chunk on; a rank sends its next when it has what goes into it.
+    // Each step sends a chunk on. A rank sends its next chunk when it has the data for
+    // it.
     let steps = 2 * (RANKS - 1);
     let per_step = BYTES / RANKS as u64 / CABLES as u64 / MESSAGE;
     let mut arrived = vec![[0; CABLES]; RANKS];

@@ -1,11 +1,11 @@
-//! Faults of a rig, played in their time.
+//! Timed faults of a rig.
 
 use std::{sync::mpsc, time::Duration};
 
 use rail_matrix::{CableFault, Defect, Fault, Rig, Span};
 use softrail::{Fabric, live::Live};
 
-/// Longer than any step here takes, wherever it runs.
+/// Longer than any step here takes on any machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
 #[test]

@@ -1,4 +1,4 @@
-//! Programs on the nodes of a fabric. What they are is of no matter here.
+//! Programs on the nodes of a fabric. It does not matter here which programs they are.
 
 use std::{path::Path, time::Duration};
 
@@ -9,7 +9,7 @@ use softrail::{
     up::{End, Job, Stream, UpError},
 };
 
-/// Has `sh` run a script on both nodes of the embedded rig.
+/// Runs a script with `sh` on both nodes of the embedded rig.
 fn run(
     script: &str,
     limit: Option<Duration>,
@@ -22,7 +22,7 @@ fn run(
     let job = Job {
         command: &command,
         nodes: &[0, 1],
-        // Nothing here opens libibverbs, so any file will do for one.
+        // No process here opens libibverbs, so any file will do as the library.
         provider: Path::new("/bin/sh"),
         limit,
     };
@@ -106,7 +106,7 @@ fn a_program_that_is_not_there_is_named() {
     assert_eq!(message, "cannot start 'no-such-program' on node 'b'");
 }
 
-/// Whether a process runs; one that is dead and not yet waited for does not.
+/// Whether a process runs. A process that is dead and not yet reaped does not.
 fn alive(pid: &str) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     status

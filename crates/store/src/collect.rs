@@ -1,4 +1,4 @@
-//! Freeing what nothing needs.
+//! Removes entries that are no longer needed.
 
 use std::{fs, path::Path};
 
@@ -10,20 +10,20 @@ use crate::{
 /// Something that was removed, or would be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Freed {
-    /// What it was.
+    /// Its kind.
     pub kind: Kind,
     /// Its name in the kind's folder.
     pub name: String,
-    /// What it took on the disk.
+    /// The space it took on the disk.
     pub bytes: u64,
 }
 
 impl Store {
     /// Removes every source tree, tool set, build and note that `keep` does not name, all
-    /// of `work/` and `tmp/`, files that are no entries, and the files of locks. Gives
+    /// of `work/` and `tmp/`, files that are not entries, and the lock files. Returns
     /// what it removed, or with `dry_run` what it would remove.
     ///
-    /// A dry run needs no lock: it reads what is there and may be out of date at once.
+    /// A dry run takes no lock: its result may be out of date at once.
     ///
     /// # Errors
     /// [`Error::InUse`](crate::Error::InUse) while any process uses the store, unless
@@ -57,7 +57,8 @@ impl Store {
             }
         }
         if !dry_run {
-            // Nobody can hold or wait for one of them: that takes the store's shared lock.
+            // No process can hold or wait for one of them, because that takes the store's
+            // shared lock.
             let locks = root.join("locks");
             disk::remove(&locks).at("remove", &locks)?;
         }
@@ -65,8 +66,8 @@ impl Store {
     }
 }
 
-/// Removes what is at `path`. A killed process leaves it whole or in `tmp/`, and no half of
-/// it under its name.
+/// Removes what is at `path`. If the process is killed, it is left complete or in `tmp/`,
+/// never in part under its name.
 fn unname(root: &Path, kind: Kind, path: &Path, number: usize) -> Result<()> {
     if kind == Kind::Scratch {
         return disk::remove(path).at("remove", path);

@@ -1,9 +1,9 @@
-//! Names, sizes and removal of whatever lies in a folder of the store.
+//! Names, sizes and removal of the contents of a folder of the store.
 
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
-/// What a folder holds, by name; nothing when there is no such folder. A name that is not
-/// UTF-8 is none of ours.
+/// The contents of a folder by name; empty if there is no such folder. A name that is not
+/// UTF-8 does not belong to the store.
 pub(crate) fn names(folder: &Path) -> Vec<String> {
     fs::read_dir(folder)
         .into_iter()
@@ -14,7 +14,8 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
 }
 
 /// The bytes on disk below `path`, which may be a file. They are counted in blocks of 512
-/// bytes, as `du` counts them: thousands of small files take more than they hold.
+/// bytes, as `du` counts them: thousands of small files take more space than their
+/// length.
 pub(crate) fn bytes(path: &Path) -> u64 {
     walkdir::WalkDir::new(path)
         .into_iter()
@@ -23,12 +24,12 @@ pub(crate) fn bytes(path: &Path) -> u64 {
         .sum()
 }
 
-/// Whether something has this name, be it a link that leads nowhere.
+/// Whether a file, folder or link has this name, even a link whose target is missing.
 pub(crate) fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// Removes a folder with all that is in it, a file, or a link but not what it names.
+/// Removes a folder with its contents, a file, or a link without its target.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),

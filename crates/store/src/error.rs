@@ -1,4 +1,4 @@
-//! What can go wrong in a store.
+//! The errors of a store.
 
 use std::{
     io,
@@ -7,20 +7,20 @@ use std::{
 
 use crate::place::STORE_ENV;
 
-/// Result of everything in this crate.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What to do about a full disk.
+/// The remedy for a full disk.
 pub const MAKE_ROOM: &str = "free about 1.5 GB there, run `cargo xtask gc`, or put the store \
                              elsewhere with MLX_RAILS_STORE=DIR (and temporary files with \
                              TMPDIR=DIR)";
 
-/// What to do about an error of the file system, where that is known.
+/// The remedy for an error of the file system, if one is known.
 pub fn hint(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         io::ErrorKind::PermissionDenied
         | io::ErrorKind::ReadOnlyFilesystem
-        // A file in the place of the store's folder.
+        // A file is in the place of the store's folder.
         | io::ErrorKind::AlreadyExists
         | io::ErrorKind::NotADirectory => Some("choose a writable store with MLX_RAILS_STORE=DIR"),
         io::ErrorKind::Unsupported => {
@@ -31,8 +31,8 @@ pub fn hint(error: &io::Error) -> Option<&'static str> {
     }
 }
 
-/// An error of the store. What to do about it is not part of the message:
-/// [`Error::help`] gives it.
+/// An error of the store. The remedy is not part of the message: [`Error::help`] returns
+/// it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The environment names no place for the store.
@@ -51,14 +51,14 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// The folder holds something else. What is in it would one day be collected.
+    /// The folder contains files that are not the store's. A collection would remove them.
     #[error("{} is not empty, and is no store", .root.display())]
     NotAStore {
         /// The folder.
         root: PathBuf,
     },
 
-    /// Other processes use the store, so that nothing may be removed from it.
+    /// Other processes use the store, so nothing may be removed from it.
     #[error("another process uses the store {}", .root.display())]
     InUse {
         /// The store's folder.
@@ -69,7 +69,7 @@ pub enum Error {
     #[error("stopped while waiting for another process")]
     Stopped,
 
-    /// A name that is not one name on every disk.
+    /// A name that some disk cannot keep apart from others.
     #[error("{key:?} cannot name an entry of the store: keys are a-z, 0-9 and -")]
     BadKey {
         /// The name.
@@ -78,7 +78,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What the user can do about it.
+    /// The remedy for the user.
     pub fn help(&self) -> Option<String> {
         match self {
             Error::NoPlace => Some(format!("set {STORE_ENV}=DIR")),

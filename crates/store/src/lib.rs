@@ -1,4 +1,4 @@
-//! Where sources, tools and builds live: outside every clone, by content.
+//! The store of sources, tools and builds: outside every clone, addressed by content.
 //!
 //! ```text
 //! <root>/
@@ -16,22 +16,22 @@
 //!
 //! Three rules keep an entry from being wrong:
 //!
-//! 1. **An entry is whole or absent.** It is made in `tmp/` and appears by rename.
-//!    It disappears by rename into `tmp/` too, and is deleted there. A process that
-//!    is killed at any moment leaves no half entry under a name.
-//! 2. **One lock for each entry**, which follows from its kind and key.
-//!    [`Shared::make`] alone takes it, checks the entry, moves a broken one away,
-//!    makes and publishes. What a process read before it had the lock, it reads again.
-//! 3. **Readers count.** A process holds `.lock` shared for as long as it uses the
-//!    store ([`Shared`]), so [`Store::collect`] cannot remove what it runs on.
-//!    Nothing but `collect` and `make` removes anything.
+//! 1. **An entry is complete or absent.** It is made in `tmp/` and appears by rename. It
+//!    disappears by rename into `tmp/` too, and is deleted there. A process that is
+//!    killed at any moment leaves no incomplete entry under a name.
+//! 2. **One lock for each entry**, which follows from its kind and key. Only
+//!    [`Shared::make`] takes it, checks the entry, moves a broken one away, makes and
+//!    publishes. What a process read before it had the lock, it reads again.
+//! 3. **Readers count.** A process holds `.lock` shared as long as it uses the store
+//!    ([`Shared`]), so [`Store::collect`] cannot remove what it uses. Only `collect` and
+//!    `make` remove anything.
 //!
-//! The locks are those of [`File::lock`](std::fs::File::lock). The system frees them
-//! when a process ends, however it ends. Other file systems than local ones may not
-//! have them; the store then reports an error.
+//! The locks are those of [`File::lock`](std::fs::File::lock). The system frees them when
+//! a process ends, however it ends. File systems that are not local may not have them;
+//! the store then returns an error.
 //!
-//! `work/` is the exception from the first rule: Ninja changes it in place, under its
-//! lock, and checks what it finds there.
+//! `work/` is the exception to the first rule: Ninja changes it in place, under its lock,
+//! and checks what it finds there.
 
 #![forbid(unsafe_code)]
 
@@ -56,11 +56,11 @@ pub use place::STORE_ENV;
 
 /// A folder of entries that are named by their content or by their inputs.
 ///
-/// The value only says where the store is. Nothing is created, and nothing can fail,
+/// The value holds only the store's location. Nothing is created, and nothing can fail,
 /// before the first use.
 #[derive(Debug, Clone)]
 pub struct Store {
-    /// Absent when the environment names no place.
+    /// `None` if the environment names no place.
     root: Option<PathBuf>,
 }
 
@@ -73,7 +73,7 @@ impl Store {
         }
     }
 
-    /// A store at a given place.
+    /// A store at the given path.
     pub fn at(root: impl Into<PathBuf>) -> Self {
         Store {
             root: Some(root.into()),
@@ -83,12 +83,12 @@ impl Store {
     /// The store's folder, which need not exist.
     ///
     /// # Errors
-    /// [`Error::NoPlace`] when the environment names none.
+    /// [`Error::NoPlace`] if the environment names none.
     pub fn root(&self) -> Result<&Path> {
         self.root.as_deref().ok_or(Error::NoPlace)
     }
 
-    /// Where the entry `key` of `kind` is or would be.
+    /// The path of the entry `key` of `kind`, whether or not it exists.
     ///
     /// # Errors
     /// [`Error::NoPlace`].
@@ -96,13 +96,13 @@ impl Store {
         Ok(self.root()?.join(kind.folder()).join(key))
     }
 
-    /// Whether the store has something at the entry's name.
+    /// Whether the store has an entry of this name.
     pub fn holds(&self, kind: Kind, key: &str) -> bool {
         self.entry(kind, key).is_ok_and(|path| disk::exists(&path))
     }
 
     /// The keys of a kind's entries, sorted. Files that do not belong to the store, such
-    /// as Finder's `.DS_Store`, are no entries.
+    /// as Finder's `.DS_Store`, do not count.
     pub fn keys(&self, kind: Kind) -> Vec<String> {
         let Ok(folder) = self.entry(kind, "") else {
             return Vec::new();
@@ -116,13 +116,13 @@ impl Store {
         keys
     }
 
-    /// What a note says (see [`Shared::note`]), or nothing when there is none.
+    /// The text of a note (see [`Shared::note`]), or `None` if there is none.
     pub fn noted(&self, kind: Kind, key: &str) -> Option<String> {
         std::fs::read_to_string(self.entry(kind, key).ok()?).ok()
     }
 }
 
-/// What an entry of the store is.
+/// The kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A source tree, named by its git tree id.
@@ -131,11 +131,13 @@ pub enum Kind {
     Tools,
     /// A build, named by the hash of its inputs.
     Build,
-    /// A note: the tree that a patch series gave, named by the hash of tree and patches.
+    /// A note: the tree that a patch series produces, named by the hash of tree and
+    /// patches.
     Series,
-    /// A build's folder of objects, named by what builds must share to share it.
+    /// A build's folder of objects, named by the inputs that builds must have in common
+    /// to share it.
     Work,
-    /// What a process was making or deleting when it was killed.
+    /// Something that a process was making or deleting when it was killed.
     Scratch,
 }
 
@@ -162,7 +164,7 @@ impl Kind {
         }
     }
 
-    /// One entry of this kind, in words.
+    /// The name of one entry of this kind, for messages.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Source => "source tree",
@@ -188,8 +190,8 @@ pub fn sha256(content: impl AsRef<[u8]>) -> String {
         .collect()
 }
 
-/// Whether `key` names one entry on every disk: a disk that does not tell upper case from
-/// lower case would otherwise hold two entries, or two locks, under one name.
+/// Whether `key` names one entry on every disk: a disk that ignores case could otherwise
+/// hold two entries, or two locks, under one name.
 fn is_key(key: &str) -> bool {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     !key.is_empty() && key.chars().all(allowed)

@@ -1,4 +1,4 @@
-//! Who may use the store, and who alone may make an entry.
+//! Locks: the right to use the store, and the exclusive right to make an entry.
 
 use std::{
     fmt,
@@ -16,30 +16,31 @@ use crate::{
     is_key,
 };
 
-/// Between two looks at a lock that another process holds.
+/// The pause between two tries to get a lock that another process holds.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The lock file of the store as a whole.
 const USE: &str = ".lock";
 
-/// By this line at its start, backup programs know a folder that they may leave out
-/// (<https://bford.info/cachedir/>).
+/// Backup programs recognise a folder that they may skip by this line at the start of the
+/// file (<https://bford.info/cachedir/>).
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
                    # This folder is a cache of mlx-rails: `cargo xtask gc` frees it.\n\
                    # For information about cache directory tags, see:\n\
                    #\thttps://bford.info/cachedir/\n";
 
-/// What a caller does about other processes, and while another process holds a lock that it wants.
+/// How a caller handles other processes, and waits while another process holds a lock.
 #[derive(Clone, Copy)]
 pub struct Wait<'a> {
-    /// Gets one sentence when the wait begins, and one when an entry is broken.
+    /// Receives one sentence when a wait begins, and one when an entry is broken.
     pub note: &'a dyn Fn(&str),
-    /// Looked at several times a second; the wait ends with [`Error::Stopped`] when true.
+    /// Called several times a second during a wait, which ends with [`Error::Stopped`]
+    /// when it returns true.
     pub stop: &'a dyn Fn() -> bool,
 }
 
 impl Wait<'static> {
-    /// Says nothing and waits for as long as it takes.
+    /// Reports nothing and waits without limit.
     pub fn silently() -> Self {
         Wait {
             note: &|_| {},
@@ -71,7 +72,7 @@ impl Wait<'_> {
     }
 }
 
-/// The right to use the store: nothing is collected for as long as a clone of it lives.
+/// The right to use the store: nothing is collected as long as a clone of it lives.
 #[derive(Debug, Clone)]
 pub struct Shared {
     store: Store,
@@ -79,7 +80,7 @@ pub struct Shared {
     _held: Arc<Lock>,
 }
 
-/// The right of one process to use a name alone; it ends on drop and with the process.
+/// The exclusive right of one process to a name; it ends on drop and with the process.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -87,15 +88,15 @@ pub struct Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing is not enough: a child that another thread is starting has a copy of the
-        // descriptor until it runs its own program.
+        // Closing is not enough: a child process that another thread is starting has a
+        // copy of the descriptor until it executes its own program.
         let _ = self.file.unlock();
     }
 }
 
 impl Store {
-    /// Begins to use the store, which is made when it does not exist. Waits while another
-    /// process collects.
+    /// Begins to use the store, which is created if it does not exist. Waits while
+    /// another process collects.
     ///
     /// # Errors
     /// [`Error::NoPlace`]; [`Error::Io`] when the store cannot be made or locked;
@@ -134,14 +135,14 @@ impl Store {
     }
 }
 
-/// Refuses a folder that is somebody's home, say: `work/` and `tmp/` may be in any folder,
-/// and are removed from a store.
+/// Refuses a folder that other programs use, such as a home directory: it may contain
+/// folders named `work/` and `tmp/`, which are removed from a store.
 fn refuse_other(root: &Path) -> Result<()> {
     let ours = [Kind::Source, Kind::Tools, Kind::Build, Kind::Series];
-    let is_store = root.join(USE).exists()
-        || ours.iter().any(|kind| root.join(kind.folder()).is_dir())
-        || disk::names(root).is_empty();
-    match is_store {
+    // Looked at once: another process may be making the store.
+    let names = disk::names(root);
+    let is_ours = |name: &String| name == USE || ours.iter().any(|kind| name == kind.folder());
+    match names.is_empty() || names.iter().any(is_ours) {
         true => Ok(()),
         false => Err(Error::NotAStore {
             root: root.to_path_buf(),
@@ -150,7 +151,7 @@ fn refuse_other(root: &Path) -> Result<()> {
 }
 
 impl Shared {
-    /// The store that is used.
+    /// The store in use.
     pub fn store(&self) -> &Store {
         &self.store
     }
@@ -163,8 +164,9 @@ impl Shared {
     /// Waits until no other process, and no other thread of this one, has the lock of the
     /// entry `key` of `kind`.
     ///
-    /// [`Shared::make`] takes the lock of what it makes by itself. A lock taken here is for
-    /// what several entries share: a work folder, or a note with the tree that it names.
+    /// [`Shared::make`] takes the lock of the entry that it makes. A lock taken here is
+    /// for something that several entries share: a work folder, or a note with the tree
+    /// that it names.
     ///
     /// # Errors
     /// [`Error::BadKey`]; [`Error::Io`] when the store cannot be written;
@@ -183,7 +185,7 @@ impl Shared {
     }
 }
 
-/// Marks the store as a cache. A store that cannot be written is used without a mark.
+/// Marks the store as a cache. A store that cannot be written is used without the mark.
 fn mark(tag: &Path) {
     let signature = TAG.lines().next().unwrap_or_default();
     // A process that was killed may have left half of the file.
@@ -193,8 +195,8 @@ fn mark(tag: &Path) {
     }
 }
 
-/// Opens a lock file, made when it is not there. One that this user may only read can be
-/// locked as well: a store that somebody else fills can be used.
+/// Opens a lock file, and creates it if it is absent. A file that this user may only read
+/// can be locked as well, so a store that another user fills can be used.
 fn lock_file(path: &Path) -> Result<File> {
     let mut options = File::options();
     options.create(true).append(true);

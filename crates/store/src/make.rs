@@ -12,8 +12,8 @@ use crate::{
     error::{Error, IoContext, Result},
 };
 
-/// A folder on the store's disk that disappears on drop. What is to be an entry is made
-/// here. Nothing is collected while it lives.
+/// A folder on the store's disk that is removed on drop. An entry is made here before it
+/// is published. Nothing is collected while it lives.
 #[derive(Debug)]
 pub struct Scratch {
     folder: TempDir,
@@ -21,20 +21,20 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 }
 
-/// A whole entry.
+/// A complete entry.
 #[derive(Debug)]
 pub struct Entry<T> {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// What the check or the maker learned of it.
+    /// What the check or the maker returned for it.
     pub value: T,
-    /// Whether it was there already.
+    /// Whether it existed already.
     pub current: bool,
 }
 
@@ -60,15 +60,15 @@ impl Shared {
         })
     }
 
-    /// The entry `key` of `kind`, made when it is absent or broken. Of several processes
-    /// that want it, one makes it and the others wait.
+    /// The entry `key` of `kind`, made if it is absent or broken. If several processes
+    /// need it, one makes it and the others wait.
     ///
-    /// * `check` looks at an entry and gives `Some` when it is whole, `None` when it is
-    ///   absent or broken. It is called before the lock is taken, so that a whole entry
-    ///   costs no lock, and again under the lock; only what it says under the lock counts
-    ///   against an entry.
-    /// * `make` gets an empty folder and gives the path in it that is to be the entry. It
-    ///   runs under the lock. It must not make the same entry.
+    /// * `check` looks at an entry and returns `Some` if it is complete, `None` if it is
+    ///   absent or broken. It is called before the lock is taken, so that a complete
+    ///   entry needs no lock, and again under the lock. Only the result under the lock
+    ///   can declare an entry broken.
+    /// * `make` gets an empty folder and returns the path in it that is to become the
+    ///   entry. It runs under the lock. It must not make the same entry.
     ///
     /// A broken entry is moved away before `make` runs.
     ///
@@ -88,7 +88,7 @@ impl Shared {
             value,
             current: true,
         };
-        // Another process may be replacing the entry, so that an error means nothing yet.
+        // Another process may be replacing the entry, so an error is not yet conclusive.
         if let Ok(Some(value)) = check(&path) {
             return Ok(current(value));
         }
@@ -114,11 +114,12 @@ impl Shared {
         })
     }
 
-    /// The work folder `key`, which several builds use in turn, and what `inputs` says of it.
+    /// The work folder `key`, which several builds use in turn, and the result of
+    /// `inputs` for it.
     ///
-    /// `inputs` gives the folder's key and a value. It reads files that somebody may edit
-    /// while this process waits for the folder, so it is asked under the lock. When the key
-    /// is another by then, that other folder is taken.
+    /// `inputs` returns the folder's key and a value. It reads files that a user may edit
+    /// while this process waits for the folder, so it is called under the lock. If the
+    /// key has changed by then, the other folder is taken.
     ///
     /// # Errors
     /// Those of `inputs`; those of [`Shared::lock`]; [`Error::Io`].
@@ -158,8 +159,8 @@ impl Shared {
         fs::rename(&made, &path).at("create", &path)
     }
 
-    /// Takes the name from whatever has it, in one step, and deletes it afterwards.
-    /// Gives whether there was anything.
+    /// Frees the name in one step, and deletes its content afterwards. Returns whether
+    /// there was any.
     fn discard(&self, path: &Path) -> Result<bool> {
         if !disk::exists(path) {
             return Ok(false);
@@ -167,7 +168,7 @@ impl Shared {
         let scratch = self.scratch_named("gone-")?;
         let gone = scratch.path().join("entry");
         fs::rename(path, &gone).at("move away", path)?;
-        // What cannot be deleted has no name any more; `collect` tries again.
+        // Content that cannot be deleted has lost its name; `collect` tries again.
         let _ = disk::remove(&gone);
         Ok(true)
     }
@@ -176,9 +177,9 @@ impl Shared {
 /// A work folder, locked.
 #[derive(Debug)]
 pub struct Work<T> {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// What the inputs are, read under the lock.
+    /// The result of `inputs`, read under the lock.
     pub value: T,
     _lock: Lock,
 }

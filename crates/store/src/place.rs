@@ -1,4 +1,4 @@
-//! Where the store is. What differs between systems is here.
+//! The location of the store, with everything that differs between systems.
 
 use std::{
     env,
@@ -13,11 +13,11 @@ pub(crate) fn of_user() -> Option<PathBuf> {
     place(|name| env::var_os(name), cfg!(target_os = "macos"))
 }
 
-/// The store's folder by the variables of an environment.
+/// The store's folder according to the variables of an environment.
 fn place(variable: impl Fn(&str) -> Option<OsString>, is_macos: bool) -> Option<PathBuf> {
     let set = |name| variable(name).filter(|value| !value.is_empty());
     if let Some(root) = set(STORE_ENV) {
-        // A working directory that is gone leaves a relative path as it is; the first use
+        // If the working directory is gone, a relative path stays as it is; the first use
         // then fails and names it.
         return Some(std::path::absolute(&root).unwrap_or_else(|_| root.into()));
     }

@@ -1,4 +1,4 @@
-//! What nothing needs goes, and nothing else does.
+//! Collecting removes the entries that are not needed, and nothing else.
 
 mod common;
 
@@ -119,7 +119,7 @@ fn nothing_is_collected_while_somebody_uses_the_store() {
     assert_eq!(store.collect(|_, _| false, false).unwrap().len(), 1);
 }
 
-/// `MLX_RAILS_STORE=$HOME` is a mistake that must not cost a folder named `work`.
+/// A mistaken `MLX_RAILS_STORE=$HOME` must not remove a folder named `work`.
 #[test]
 fn a_folder_that_holds_something_else_is_not_taken_for_a_store() {
     let folder = tempfile::tempdir().unwrap();

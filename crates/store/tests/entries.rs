@@ -1,4 +1,4 @@
-//! An entry appears whole, once, and a broken one is replaced.
+//! An entry appears complete, once, and a broken one is replaced.
 
 mod common;
 
@@ -31,7 +31,7 @@ fn a_used_store_is_marked_as_a_cache() {
     drop(shared(&store));
     let signature = "Signature: 8a477f597d28d172789f06886806bc55\n";
     assert!(fs::read_to_string(&tag).unwrap().starts_with(signature));
-    // What a process left that was killed while it wrote.
+    // Left by a process that was killed while it wrote.
     fs::write(&tag, "Sig").unwrap();
     drop(shared(&store));
     assert!(fs::read_to_string(&tag).unwrap().starts_with(signature));
@@ -139,7 +139,7 @@ fn a_wait_is_announced_once_and_can_be_stopped() {
     assert_eq!(notes.get(), 1);
 }
 
-/// A disk that takes `ABC` and `abc` for one name must not make one entry of two.
+/// A disk that treats `ABC` and `abc` as one name must not make one entry of two.
 #[test]
 fn keys_are_one_name_on_every_disk() {
     let (_folder, store) = store();
@@ -164,7 +164,7 @@ fn inputs_are_read_again_under_the_lock_of_the_work_folder() {
     let reads = Cell::new(0);
     let work = shared.work("before".into(), &Wait::silently(), || {
         reads.set(reads.get() + 1);
-        // Somebody edited a file after the key was computed.
+        // A file was edited after the key was computed.
         Ok::<_, Error>(("after".to_owned(), reads.get()))
     });
     let work = work.unwrap();

@@ -1,4 +1,4 @@
-//! Processes that use one store. Each is this test program, run again as
+//! Several processes with one store. Each is this test program, run again as
 //! `a_process_of_its_own` with a part to play.
 
 mod common;
@@ -18,7 +18,7 @@ use store::{Error, Kind, STORE_ENV, Store, Wait};
 const PART: &str = "STORE_TEST_PART";
 const PLACE: &str = "STORE_TEST_PLACE";
 
-/// What a process says that is not asked for anything more.
+/// Printed by a process that waits to be killed.
 const DONE: &str = "done";
 
 struct Process {
@@ -44,7 +44,7 @@ impl Process {
         Process { child, said }
     }
 
-    /// Reads on until the process says this.
+    /// Reads until the process prints this.
     fn until(&mut self, word: &str) {
         let mut heard = String::new();
         for line in self.said.by_ref().lines() {
@@ -94,7 +94,7 @@ fn a_process_of_its_own() {
             eprintln!("half");
             block();
         }),
-        // Breaks and makes an entry for as long as it lives.
+        // Breaks and makes an entry as long as it lives.
         "churn" => loop {
             eprintln!("again");
             let _ = fs::remove_file(store.entry(Kind::Build, KEY).unwrap().join("part-3"));
@@ -141,7 +141,7 @@ fn makings(store: &Store) -> usize {
     marks.iter().filter(|n| n.starts_with("made-by-")).count()
 }
 
-/// What needs no store, such as a matrix, runs without a home too.
+/// A command that needs no store, such as a matrix, also runs without a home directory.
 #[test]
 fn without_a_place_only_the_use_of_the_store_fails() {
     let (_folder, store) = store();
@@ -182,13 +182,13 @@ fn nothing_is_collected_from_under_another_process() {
     let error = store.collect(|_, _| false, false).unwrap_err();
     assert!(matches!(error, Error::InUse { .. }), "{error}");
     assert_eq!(store.keys(Kind::Build), [KEY]);
-    // However a process ends, it uses the store no longer.
+    // However a process ends, it no longer uses the store.
     user.kill();
     store.collect(|_, _| false, false).unwrap();
     assert!(store.keys(Kind::Build).is_empty());
 }
 
-/// The moments differ from run to run; none of them may leave half an entry.
+/// The moments differ from run to run; none of them may leave an incomplete entry.
 fn killed_at_any_moment(part: &str, may_be_broken: bool) {
     let (_folder, store) = store();
     drop(shared(&store));
@@ -200,7 +200,7 @@ fn killed_at_any_moment(part: &str, may_be_broken: bool) {
         let entry = store.entry(Kind::Build, KEY).unwrap();
         let is_whole = check(&entry).unwrap().is_some();
         if may_be_broken {
-            // The process itself had just taken one file away.
+            // The killed process had just removed one file.
             let left = names(&store, &format!("builds/{KEY}"));
             assert!(
                 is_whole || left.is_empty() || left.len() == FILES - 1,

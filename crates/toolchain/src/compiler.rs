@@ -105,10 +105,13 @@ impl Compilers {
     /// # Errors
     /// [`Error::MissingTool`] with the command that installs one.
     pub fn detect(environment: &Environment) -> Result<Self> {
-        Ok(Compilers {
+        let compilers = Compilers {
             c: Compiler::detect(Language::C, environment)?,
             cxx: Compiler::detect(Language::Cxx, environment)?,
-        })
+        };
+        // An answer that was not waited for is missing in what was found.
+        environment.launcher().cancel().check()?;
+        Ok(compilers)
     }
 
     /// Compiles a few lines of C++20.
@@ -121,18 +124,20 @@ impl Compilers {
         fs::write(&source, CXX20).at("write", &source)?;
         let mut command = self.cxx.command(environment);
         command.args(["-std=c++20", "-fsyntax-only"]).arg(&source);
-        process::ask("compiling C++20", command)
+        process::ask(environment.launcher(), "compiling C++20", command)
             .map(|_| ())
-            .map_err(|_| Error::MissingTool {
-                tool: "a C++20 compiler",
-                why: "MLX and jaccl use concepts, which the C++ compiler of this machine does \
+            .map_err(|error| {
+                error.unless_interrupted(|| Error::MissingTool {
+                    tool: "a C++20 compiler",
+                    why: "MLX and jaccl use concepts, which the C++ compiler of this machine does \
                       not compile",
-                remedy: format!(
-                    "GCC 10 or newer, or Clang 10 or newer, in place of {} ({}); {}",
-                    self.cxx.program.path.display(),
-                    self.cxx.program.version,
-                    Platform::HERE.system.compiler_remedy(),
-                ),
+                    remedy: format!(
+                        "GCC 10 or newer, or Clang 10 or newer, in place of {} ({}); {}",
+                        self.cxx.program.path.display(),
+                        self.cxx.program.version,
+                        Platform::HERE.system.compiler_remedy(),
+                    ),
+                })
             })
     }
 }
@@ -210,7 +215,7 @@ impl Compiler {
     pub fn builtin_headers(&self, environment: &Environment) -> Option<PathBuf> {
         let mut command = self.command(environment);
         command.arg("-print-file-name=include");
-        process::ask("asking the compiler", command)
+        process::ask(environment.launcher(), "asking the compiler", command)
             .ok()
             .map(|p| PathBuf::from(p.trim()))
             .filter(|p| p.join("stddef.h").is_file())
@@ -235,14 +240,25 @@ impl Asking<'_> {
     fn both(&self, question: &str) -> String {
         let mut command = self.command();
         command.arg(question);
-        process::ask_both("asking the compiler", command).unwrap_or_default()
+        process::ask_both(self.environment.launcher(), "asking the compiler", command)
+            .unwrap_or_default()
+    }
+
+    /// What a command of this compiler's prints on success.
+    fn answer(&self, command: Command) -> Option<String> {
+        process::ask(self.environment.launcher(), "asking the compiler", command).ok()
+    }
+
+    fn first_line(&self, command: Command) -> Option<String> {
+        let said = self.answer(command)?;
+        said.lines().next().map(|line| line.trim().to_owned())
     }
 
     /// The first line that it prints on success.
     fn one_line(&self, question: &str) -> Option<String> {
         let mut command = self.command();
         command.arg(question);
-        first_line(command)
+        self.first_line(command)
     }
 
     /// GNU's linkers answer `--version`, Apple's `-v`.
@@ -252,7 +268,7 @@ impl Asking<'_> {
             command.args(flags.to_string_lossy().split_whitespace());
         }
         command.arg("-Wl,--version");
-        first_line(command).or_else(|| {
+        self.first_line(command).or_else(|| {
             let said = self.both("-Wl,-v");
             said.lines()
                 .find(|line| line.contains("PROJECT:") || line.contains("PROGRAM:"))
@@ -264,7 +280,7 @@ impl Asking<'_> {
         let program = self.one_line("-print-prog-name=as")?;
         let mut command = Command::new(program);
         self.environment.apply(&mut command).arg("--version");
-        first_line(command)
+        self.first_line(command)
     }
 
     /// A newer glibc gives symbols of other versions. Its bug fixes, which change the
@@ -272,7 +288,7 @@ impl Asking<'_> {
     fn glibc(&self) -> Option<String> {
         let mut command = self.command();
         command.args(["-E", "-dM", "-include", "limits.h", "-x", "c", "/dev/null"]);
-        let macros = process::ask("asking the compiler", command).ok()?;
+        let macros = self.answer(command)?;
         let value = |name: &str| {
             let mut lines = macros.lines();
             lines.find_map(|line| {
@@ -299,11 +315,6 @@ impl Asking<'_> {
         }
         Ok(libraries)
     }
-}
-
-fn first_line(command: Command) -> Option<String> {
-    let said = process::ask("asking the compiler", command).ok()?;
-    said.lines().next().map(|line| line.trim().to_owned())
 }
 
 fn content(file: &Path) -> Result<String> {

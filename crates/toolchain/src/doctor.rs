@@ -90,10 +90,18 @@ impl Toolchain {
     /// written; reaches nothing.
     pub fn doctor(&self) -> Vec<Check> {
         let mut checks = vec![
-            Check::of("git", patch_series::git::version().map_err(Error::from)),
+            Check::of(
+                "git",
+                patch_series::git::version(&self.launcher).map_err(Error::from),
+            ),
             Check::of(
                 "cargo",
-                tools::version_of("cargo", "sources come through cargo", "https://rustup.rs"),
+                tools::version_of(
+                    &self.launcher,
+                    "cargo",
+                    "sources come through cargo",
+                    "https://rustup.rs",
+                ),
             ),
             Check::of(
                 "C++ compiler",
@@ -106,6 +114,7 @@ impl Toolchain {
             Check::of(
                 "bash",
                 tools::version_of(
+                    &self.launcher,
                     "bash",
                     "MLX's own build runs scripts with it",
                     Platform::HERE.system.bash_remedy(),
@@ -136,9 +145,12 @@ impl Toolchain {
         let sdk = tools::sdk_version(&self.environment)
             .and_then(|version| macos::checked_sdk(&version.unwrap_or_default()));
         vec![
-            Check::of("Command Line Tools", macos::developer_folder()),
+            Check::of(
+                "Command Line Tools",
+                macos::developer_folder(&self.launcher),
+            ),
             Check::of("macOS SDK", sdk),
-            Check::present("RDMA over Thunderbolt", macos::rdma_status()),
+            Check::present("RDMA over Thunderbolt", macos::rdma_status(&self.launcher)),
         ]
     }
 

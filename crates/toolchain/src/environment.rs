@@ -11,6 +11,8 @@ use std::{
     process::Command,
 };
 
+use launch::Launcher;
+
 use crate::{
     build_script::{MLX_ENV, PREFIX_ENV, SERIES_ENV},
     store::STORE_ENV,
@@ -66,11 +68,12 @@ pub fn obeyed() -> impl Iterator<Item = &'static str> {
         .chain(chosen)
 }
 
-/// The part of an environment that a build may see.
+/// The part of an environment that a build may see, and what starts the programs that see it.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, OsString>,
     metal_cpp: Option<PathBuf>,
+    launcher: Launcher,
 }
 
 impl Environment {
@@ -100,6 +103,16 @@ impl Environment {
             }
         }
         environment
+    }
+
+    /// With programs that end when `launcher` wishes to stop.
+    pub(crate) fn attended(self, launcher: Launcher) -> Self {
+        Environment { launcher, ..self }
+    }
+
+    /// What starts the programs.
+    pub(crate) fn launcher(&self) -> &Launcher {
+        &self.launcher
     }
 
     /// The variables that are part of a build's key by their value.

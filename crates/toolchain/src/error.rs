@@ -224,6 +224,14 @@ impl Error {
         )
     }
 
+    /// This error when the caller stopped what failed, else `other`.
+    pub(crate) fn unless_interrupted(self, other: impl FnOnce() -> Error) -> Error {
+        match self {
+            Error::Interrupted => self,
+            _ => other(),
+        }
+    }
+
     pub(crate) fn malformed(file: impl Into<PathBuf>, problem: impl ToString) -> Self {
         Error::Malformed {
             file: file.into(),

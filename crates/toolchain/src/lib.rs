@@ -94,6 +94,7 @@ impl Toolchain {
     pub fn attended(self, progress: Arc<dyn Progress>, launcher: Launcher) -> Self {
         Toolchain {
             progress,
+            environment: self.environment.clone().attended(launcher.clone()),
             launcher,
             ..self
         }
@@ -102,7 +103,7 @@ impl Toolchain {
     /// Builds with what `environment` has, in place of the process's own environment.
     pub fn with_environment(self, environment: Environment) -> Self {
         Toolchain {
-            environment,
+            environment: environment.attended(self.launcher.clone()),
             ..self
         }
     }

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use launch::Launcher;
+
 use crate::{
     error::{Error, Result},
     process,
@@ -40,15 +42,17 @@ pub fn checked_sdk(version: &str) -> Result<String> {
 ///
 /// # Errors
 /// [`Error::MissingTool`] when none are chosen.
-pub fn developer_folder() -> Result<String> {
+pub fn developer_folder(launcher: &Launcher) -> Result<String> {
     let mut xcode_select = Command::new("xcode-select");
     xcode_select.arg("-p");
-    process::ask("asking xcode-select", xcode_select)
+    process::ask(launcher, "asking xcode-select", xcode_select)
         .map(|folder| folder.trim().to_owned())
-        .map_err(|_| Error::MissingTool {
-            tool: "the Command Line Tools",
-            why: "they have the compilers and the SDK",
-            remedy: "xcode-select --install".into(),
+        .map_err(|error| {
+            error.unless_interrupted(|| Error::MissingTool {
+                tool: "the Command Line Tools",
+                why: "they have the compilers and the SDK",
+                remedy: "xcode-select --install".into(),
+            })
         })
 }
 
@@ -65,10 +69,10 @@ pub fn rdma_is_enabled(said: &str) -> Option<bool> {
 }
 
 /// The state of RDMA over Thunderbolt, in words.
-pub fn rdma_status() -> String {
+pub fn rdma_status(launcher: &Launcher) -> String {
     let mut rdma_ctl = Command::new("rdma_ctl");
     rdma_ctl.arg("status");
-    match process::ask("asking rdma_ctl", rdma_ctl) {
+    match process::ask(launcher, "asking rdma_ctl", rdma_ctl) {
         Ok(said) => rdma_in_words(&said),
         Err(_) => "no rdma_ctl, which macOS has from 26.2 on; emulated cables are used".into(),
     }

@@ -5,6 +5,8 @@ use std::{
     process::Command,
 };
 
+use launch::Launcher;
+
 use crate::{
     Toolchain,
     environment::Environment,
@@ -104,18 +106,21 @@ pub fn maturin(root: &Path) -> PathBuf {
 
 /// The first line of a program's `--version`, or who installs it.
 pub(crate) fn version_of(
+    launcher: &Launcher,
     program: &'static str,
     why: &'static str,
     remedy: &'static str,
 ) -> Result<String> {
     let mut command = Command::new(program);
     command.arg("--version");
-    process::ask(program, command)
+    process::ask(launcher, program, command)
         .map(|v| v.lines().next().unwrap_or_default().to_owned())
-        .map_err(|_| Error::MissingTool {
-            tool: program,
-            why,
-            remedy: remedy.to_owned(),
+        .map_err(|error| {
+            error.unless_interrupted(|| Error::MissingTool {
+                tool: program,
+                why,
+                remedy: remedy.to_owned(),
+            })
         })
 }
 
@@ -163,12 +168,15 @@ pub(crate) fn sdk_version(environment: &Environment) -> Result<Option<String>> {
     environment
         .apply(&mut xcrun)
         .args(["--sdk", "macosx", "--show-sdk-version"]);
-    process::ask("asking for the macOS SDK's version", xcrun)
+    let what = "asking for the macOS SDK's version";
+    process::ask(environment.launcher(), what, xcrun)
         .map(|v| Some(v.trim().to_owned()))
-        .map_err(|_| Error::MissingTool {
-            tool: "the macOS SDK",
-            why: "jaccl needs SDK 26.2 or newer",
-            remedy: "xcode-select --install".into(),
+        .map_err(|error| {
+            error.unless_interrupted(|| Error::MissingTool {
+                tool: "the macOS SDK",
+                why: "jaccl needs SDK 26.2 or newer",
+                remedy: "xcode-select --install".into(),
+            })
         })
 }
 

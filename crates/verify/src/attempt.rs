@@ -1,4 +1,4 @@
-//! One case, once, in ranks of its own or in a group that is there already.
+//! One attempt at one case, in ranks of its own or in a group that exists already.
 
 use std::time::Duration;
 
@@ -13,28 +13,29 @@ use crate::{
     verdict::{Finding, Verdict},
 };
 
-/// Processor time that a rank may need for a byte that it makes or compares: several
-/// times what an optimised build needs.
+/// Processor time that a rank may need for each byte that it generates or compares:
+/// several times what an optimised build needs.
 const PER_BYTE: Duration = Duration::from_nanos(10);
 
-/// Joining and leaving in one [`Op::Init`].
+/// How often one [`Op::Init`] joins and leaves.
 const JOININGS: usize = 5;
 
-/// What a message of a condition has for every wire: two frames, and enough for the
-/// mesh to use several wires (`MESH_MULTI_WIRE_MIN_BYTES` in `mesh_impl.h`).
+/// The size of a condition's message for every wire: two frames, and enough for the mesh
+/// to use several wires (`MESH_MULTI_WIRE_MIN_BYTES` in `mesh_impl.h`).
 const CONDITION_BYTES: usize = 1 << 20;
 
-/// How long silence is borne.
+/// The limit on silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// A first look among other cases; who fails it gets a second chance.
+    /// The limit of a first attempt among other cases. A case that fails it is tried
+    /// again.
     Short,
-    /// The last word on a case, alone.
+    /// The limit of the final attempt, alone.
     Long,
 }
 
 impl Patience {
-    /// How long silence is borne within a case.
+    /// The limit on silence within a case.
     fn silence(self, case: &Case) -> Limit {
         let silence = match self {
             Patience::Short => Duration::from_millis(200),
@@ -48,7 +49,7 @@ impl Patience {
         }
     }
 
-    /// How long silence is borne while joining: jaccl itself waits 1, 2 and 4 s between
+    /// The limit on silence while joining: jaccl itself waits 1, 2 and 4 s between
     /// attempts to connect (`SideChannel` in `rdma.cpp`).
     fn joining(self) -> Limit {
         match self {
@@ -58,20 +59,20 @@ impl Patience {
     }
 }
 
-/// A case that no verdict can be had of; nothing of jaccl's.
+/// Why a case has no verdict. The cause is outside jaccl.
 #[derive(Debug, thiserror::Error)]
 pub enum Unjudged {
     /// A group could not be started, or the caller asked to stop.
     #[error(transparent)]
     Group(#[from] GroupError),
-    /// A rank was killed by something else than this program, which never does so while a
-    /// case runs: a system that has no memory left, most often.
+    /// A rank was killed by something other than this program, which sends no SIGKILL
+    /// while a case runs: usually by a system that is out of memory.
     #[error("a rank was killed from outside")]
     Killed,
 }
 
-/// The ends of ranks, unless one was killed from outside: what the others say then is of
-/// no use either.
+/// The ends of the ranks, unless a rank was killed from outside: the reports of the other
+/// ranks are then useless too.
 fn unless_killed(ends: Ends) -> Result<Ends, Unjudged> {
     let killed = |end: &End| matches!(end, End::Died { killed: true, .. });
     match ends.values().any(killed) {
@@ -80,24 +81,24 @@ fn unless_killed(ends: Ends) -> Result<Ends, Unjudged> {
     }
 }
 
-/// What cases are tried on.
+/// The resources that cases run with.
 #[derive(Debug, Clone, Copy)]
 pub struct Bench<'a> {
     /// The programs.
     pub programs: &'a Programs,
     /// The build of jaccl.
     pub build: &'a Build,
-    /// What it has.
+    /// The operations that the build has.
     pub features: Features,
-    /// Starts the ranks; its wish to stop ends them.
+    /// Starts the ranks; its stop flag ends them.
     pub launcher: &'a Launcher,
 }
 
 impl<'a> Bench<'a> {
-    /// A case in ranks of its own; nothing when it passes.
+    /// Runs a case in ranks of its own. Returns `None` if it passes.
     ///
     /// # Errors
-    /// When a group cannot be started, a rank is killed from outside, or the caller asked
+    /// If a group cannot be started, a rank is killed from outside, or the caller asked
     /// to stop.
     pub fn alone(&self, case: &Case, patience: Patience) -> Result<Option<Finding>, Unjudged> {
         match case.op {
@@ -110,7 +111,7 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// A group that has joined, or how it failed to.
+    /// Joins a group, or returns a finding of how joining failed.
     ///
     /// # Errors
     /// As for [`Bench::alone`].
@@ -131,11 +132,11 @@ impl<'a> Bench<'a> {
         Group::start(self.programs, self.build, setup, self.launcher)
     }
 
-    /// An operation in a group that has joined. After wrong data alone the group is still
-    /// of use.
+    /// Runs an operation in a group that has joined. The group remains usable after a
+    /// finding of wrong data only.
     ///
     /// # Errors
-    /// When a rank is killed from outside, or the caller asked to stop.
+    /// If a rank is killed from outside, or the caller asked to stop.
     pub fn perform(
         &self,
         group: &mut Group,
@@ -181,8 +182,8 @@ impl<'a> Bench<'a> {
         Ok(None)
     }
 
-    /// A condition passes when jaccl refuses in its own words, on every rank that can
-    /// know.
+    /// A condition passes if jaccl refuses with its own message, on every rank that can
+    /// detect it.
     fn condition(&self, case: &Case, patience: Patience) -> Result<Option<Finding>, Unjudged> {
         let mut group = self.start(&Setup::of_case(case))?;
         let finding = self.condition_in(&mut group, case, patience)?;
@@ -238,7 +239,7 @@ impl<'a> Bench<'a> {
             let ends = unless_killed(group.run(steps, None, limit, Until::All)?)?;
             return Ok(refusals(&ends, [from, to]));
         }
-        // Over an unreliable connection the receiver cannot know.
+        // Over an unreliable connection the receiver cannot detect it.
         let ends = unless_killed(group.run(steps, None, limit, Until::FirstFailure)?)?;
         Ok(refusals(&ends, [from]))
     }
@@ -249,7 +250,7 @@ fn while_joining(mut finding: Finding) -> Finding {
     finding
 }
 
-/// What jaccl is asked for in a case that is one operation.
+/// The request to jaccl in a case that is one operation.
 fn step(case: &Case) -> Step {
     let operation = match (case.op, case.direction) {
         (Op::AllSum, _) => Operation::AllReduce(Reduction::Sum),
@@ -269,7 +270,7 @@ fn step(case: &Case) -> Step {
     }
 }
 
-/// Who begins.
+/// The rank that begins.
 fn first(case: &Case) -> Option<usize> {
     match (case.op, case.direction) {
         (Op::Send, Direction::Pair { from, .. }) => Some(from),
@@ -286,8 +287,8 @@ fn failed_step(ends: &Ends) -> Option<usize> {
     })
 }
 
-/// What is found if the rank that knows the cause did not name it: who reads "errno 22"
-/// cannot mend anything.
+/// The finding if the rank with the fault does not name its cause: a user cannot act on
+/// "errno 22".
 fn unnamed_cause(ends: &Ends, condition: Op) -> Option<Finding> {
     let cause = match condition {
         Op::MissingGid => "GID",
@@ -304,7 +305,7 @@ fn unnamed_cause(ends: &Ends, condition: Op) -> Option<Finding> {
     }
 }
 
-/// What is found if one of the ranks did not refuse in jaccl's own words.
+/// The finding if one of the ranks did not refuse with jaccl's own message.
 fn refusals(ends: &Ends, ranks: impl IntoIterator<Item = usize>) -> Option<Finding> {
     ranks.into_iter().find_map(|rank| match &ends[&rank] {
         End::Report(Report::Error { message, .. }) if message.starts_with("[jaccl]") => None,

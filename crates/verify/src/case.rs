@@ -10,13 +10,13 @@ use serde::{Serialize, Serializer};
 /// Ranks that jaccl's mesh takes (`MESH_MAX_PEERS` in `mesh_impl.h`).
 pub const MAX_RANKS: usize = 8;
 
-/// What a case exercises: an operation of jaccl under its own name, or a condition,
-/// which is something amiss that jaccl must answer with an error of its own.
+/// What a case exercises: an operation of jaccl under its own name, or a condition, which
+/// is a fault that jaccl must answer with an error of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Op {
-    /// A message whose sender is there first.
+    /// A message whose sender begins first.
     Send,
-    /// A message whose receiver is there first.
+    /// A message whose receiver begins first.
     Recv,
     /// `all_sum`.
     AllSum,
@@ -26,13 +26,13 @@ pub enum Op {
     AllMin,
     /// `all_gather`.
     AllGather,
-    /// `sum_scatter`, where the pin has it.
+    /// `sum_scatter`, if the pin has it.
     SumScatter,
-    /// `barrier`, where the pin has it.
+    /// `barrier`, if the pin has it.
     Barrier,
     /// Random operations of random sizes without a pause in between.
     Sequence,
-    /// Joining and leaving, several times over.
+    /// Joining and leaving, several times.
     Init,
     /// The matrix names a device that the node does not have.
     MissingDevice,
@@ -40,13 +40,13 @@ pub enum Op {
     MissingGid,
     /// A node has no RDMA device at all.
     NoDevices,
-    /// There is no libibverbs to open.
+    /// There is no libibverbs to load.
     NoLibrary,
-    /// A port is down, so that no protection domain can be had.
+    /// A port is down, so no protection domain can be allocated.
     PortDown,
     /// The matrix has no device in any cell.
     NoWires,
-    /// A ring of five wires, of which jaccl takes four.
+    /// A ring of five wires; jaccl accepts at most four.
     FiveWires,
     /// A message between ranks that are not neighbours in the ring.
     NonNeighbour,
@@ -54,8 +54,8 @@ pub enum Op {
     BadRank,
     /// A send that completes with an error status.
     FailedSend,
-    /// A wire whose sends and receives are refused when posted; not the last one, so
-    /// that jaccl uses it from a thread of its pool where it has one.
+    /// A wire that refuses sends and receives when they are posted. It is not the last
+    /// one, so jaccl uses it from a thread of its pool if it has one.
     FailedWire,
 }
 
@@ -85,7 +85,7 @@ impl Op {
         Op::FailedWire,
     ];
 
-    /// As it is written: jaccl's functions as jaccl has them, conditions with dashes.
+    /// The operation's name: that of jaccl's function, or for conditions one with dashes.
     pub const fn name(self) -> &'static str {
         match self {
             Op::Send => "send",
@@ -112,7 +112,7 @@ impl Op {
         }
     }
 
-    /// Whether jaccl must refuse with an error of its own.
+    /// Whether jaccl must refuse it with an error of its own.
     pub const fn is_condition(self) -> bool {
         !self.has_bytes() && !matches!(self, Op::Barrier | Op::Sequence | Op::Init)
     }
@@ -126,7 +126,7 @@ impl Op {
         }
     }
 
-    /// Whether it moves data whose length is the case's.
+    /// Whether it moves data of the case's length.
     pub const fn has_bytes(self) -> bool {
         matches!(
             self,
@@ -145,7 +145,7 @@ impl Op {
         matches!(self, Op::Send | Op::Recv)
     }
 
-    /// Whether elements are combined, so that their type matters to jaccl.
+    /// Whether it combines elements, so that their type matters to jaccl.
     pub const fn reduces(self) -> bool {
         matches!(self, Op::AllSum | Op::AllMax | Op::AllMin | Op::SumScatter)
     }
@@ -175,7 +175,7 @@ impl Serialize for Op {
     }
 }
 
-/// From whom to whom.
+/// The ranks that take part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     /// All ranks take part. Written `all`.
@@ -223,14 +223,14 @@ impl Serialize for Direction {
     }
 }
 
-/// What cases share a group of ranks: how the ranks are joined.
+/// The properties that cases in one group of ranks share: how the ranks are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Setting {
     /// How jaccl uses the cables.
     pub backend: Backend,
-    /// Ranks.
+    /// The number of ranks.
     pub ranks: usize,
-    /// Cables between each two of them that jaccl is given.
+    /// The number of cables between each two ranks that jaccl is given.
     pub wires: usize,
     /// The frame mode.
     pub frames: Frames,
@@ -241,22 +241,22 @@ pub struct Setting {
 pub struct Case {
     /// How the ranks are joined.
     pub setting: Setting,
-    /// What they do.
+    /// The operation or condition.
     pub op: Op,
-    /// The length that jaccl is told; for [`Op::Sequence`] the longest.
+    /// The length passed to jaccl; for [`Op::Sequence`] the longest length.
     pub bytes: usize,
-    /// Of what the bytes are made.
+    /// The type of the elements.
     pub dtype: Dtype,
-    /// Who sends.
+    /// The ranks that take part.
     pub direction: Direction,
-    /// Whether the input lies where the output goes.
+    /// Whether the output is in the place of the input.
     pub in_place: bool,
-    /// Which sequence; 0 for everything else.
+    /// The sequence's seed; 0 for all other operations.
     pub seed: u64,
 }
 
 impl Case {
-    /// Memory that the ranks need for it together: inputs and outputs.
+    /// The memory that the ranks need for it together: inputs and outputs.
     pub fn memory(&self) -> usize {
         let ranks = self.setting.ranks;
         let (input, output) = match self.op {
@@ -272,7 +272,7 @@ impl Case {
         self.bytes.saturating_mul(ranks * parts)
     }
 
-    /// The flags that select just this case, as a shell reads them.
+    /// The flags that select exactly this case, quoted for a shell.
     pub fn flags(&self) -> String {
         let Case {
             setting:
@@ -291,7 +291,7 @@ impl Case {
         } = self;
         let direction = match direction {
             Direction::All => direction.to_string(),
-            // A shell would take the > for its own.
+            // A shell would take the > for a redirection.
             Direction::Pair { .. } => format!("'{direction}'"),
         };
         let mut flags = format!(
@@ -305,7 +305,7 @@ impl Case {
     }
 }
 
-/// For `--filter` and for people: every field by name.
+/// For `--filter` and for people: every field with its name.
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Setting {

@@ -1,4 +1,4 @@
-//! A group of ranks at work: started, asked, listened to, and never left behind.
+//! A running group of ranks: started, given requests, listened to, and always ended.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +22,7 @@ use crate::{
     verdict::{Finding, Verdict},
 };
 
-/// What a group is made of, beside its setup.
+/// The programs of a group.
 #[derive(Debug, Clone)]
 pub struct Programs {
     /// `jaccl-rank`.
@@ -36,11 +36,11 @@ pub struct Programs {
 pub struct Build {
     /// Its shim.
     pub library: PathBuf,
-    /// Its key in the store, which it says of itself, too (`rails_build_key`).
+    /// Its key in the store, which the build itself also contains (`rails_build_key`).
     pub key: String,
 }
 
-/// A group that could not be started; nothing of jaccl's.
+/// Why a group could not be started. The cause is outside jaccl.
 #[derive(Debug, thiserror::Error)]
 pub enum GroupError {
     /// The cables could not be emulated.
@@ -51,22 +51,22 @@ pub enum GroupError {
     Devices {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
     /// A process could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A rank has loaded something else than it was told to. What it does says nothing of
-    /// the build in question.
+    /// A rank has loaded another build than requested. Its results say nothing about the
+    /// requested build.
     #[error("rank {rank} has loaded build {loaded}, not {expected}")]
     OtherBuild {
         /// The rank.
         rank: usize,
-        /// The key of what it has loaded.
+        /// The key of the build that it has loaded.
         loaded: String,
-        /// The key of what it was to load.
+        /// The key of the requested build.
         expected: String,
     },
     /// The caller asked to stop.
@@ -75,7 +75,7 @@ pub enum GroupError {
 }
 
 impl GroupError {
-    /// What to do about it, where anything can be done.
+    /// The remedy, if there is one.
     pub fn help(&self) -> Option<String> {
         match self {
             GroupError::Fabric(error) => error.help(),
@@ -89,68 +89,68 @@ impl GroupError {
     }
 }
 
-/// How one rank came out of what it was asked.
+/// How one rank ended a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// It answered.
     Report(Report),
     /// Its process died.
     Died {
-        /// How.
+        /// How it died.
         how: String,
-        /// Whether it was killed from outside, as a system does that has no memory left.
+        /// Whether it was killed from outside, as by a system that is out of memory.
         killed: bool,
     },
-    /// It did not come back. Where it is in jaccl, if its stack could be had.
+    /// It did not return. The text is its place in jaccl, if it wrote its stack.
     Waits(Option<String>),
-    /// It was not waited for any longer, because another rank had failed.
+    /// The launcher stopped waiting for it, because another rank had failed.
     Abandoned,
 }
 
-/// How all ranks came out, by place in the group.
+/// How all ranks ended, by position in the group.
 pub type Ends = BTreeMap<usize, End>;
 
-/// What rank 0 gets to load jaccl before the others are started.
+/// How long rank 0 may take to load jaccl before the others are started.
 const LOADING: Duration = Duration::from_secs(10);
 
-/// What the others get to fail by themselves once one rank did: what a dead rank's
-/// peers say of it may be heard before its death.
+/// How long the other ranks may take to fail by themselves after one rank did: the errors
+/// of a dead rank's peers may arrive before its death does.
 const GRACE: Duration = Duration::from_millis(150);
 
-/// How far ahead the first party of a message is.
+/// How much earlier the first party of a message begins.
 const HEAD_START: Duration = Duration::from_micros(300);
 
-/// Whom to wait for once a rank has failed.
+/// How long to wait once a rank has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
-    /// A moment longer: one failure settles it.
+    /// A moment longer: one failure decides.
     FirstFailure,
-    /// Everybody.
+    /// Until every rank has ended the request.
     All,
 }
 
-/// Ranks that are running. Dropping it ends them and removes their cables.
+/// Running ranks. Dropping it ends them and removes their cables.
 pub struct Group {
     ranks: Ranks,
     /// Ranks whose output has ended.
     closed: BTreeSet<usize>,
     fabric: Fabric,
-    /// What the cables had done when the ranks were last asked something.
+    /// The counters of the cables at the last request.
     before: Vec<Counters>,
     /// The key of the build that each rank has to load.
     build: String,
-    /// Whether jaccl said on each rank that RDMA is available.
+    /// Whether jaccl reported on each rank that RDMA is available.
     available: BTreeMap<usize, bool>,
     salt: u32,
     in_step: bool,
 }
 
 impl Group {
-    /// Starts the processes and asks them to join with a build of jaccl; [`Group::joined`]
-    /// waits for that.
+    /// Starts the processes and requests them to join with a build of jaccl;
+    /// [`Group::joined`] waits for that.
     ///
     /// # Errors
-    /// When cables, files or processes cannot be made.
+    /// If cables, files or processes cannot be made.
     pub fn start(
         programs: &Programs,
         build: &Build,
@@ -197,8 +197,8 @@ impl Group {
         Ok(group)
     }
 
-    /// Rank 0 must listen before the others call, or jaccl lets them wait a second. It
-    /// does so at once after it has said that jaccl is loaded. Whatever it says is kept
+    /// Rank 0 must listen before the others connect, or jaccl makes them wait a second.
+    /// It listens right after it has reported that jaccl is loaded. Its reports are kept
     /// for [`Group::joined`].
     fn await_listener(&mut self) {
         let cancel = self.ranks.cancel().clone();
@@ -232,23 +232,23 @@ impl Group {
         Ok(variables)
     }
 
-    /// Waits until the ranks have joined, or one failed to.
+    /// Waits until all ranks have joined, or one has failed.
     ///
     /// # Errors
-    /// When the caller asked to stop.
+    /// If the caller asked to stop.
     pub fn joined(&mut self, limit: Limit, until: Until) -> Result<Ends, GroupError> {
         self.collect(limit, until)
     }
 
-    /// Whether jaccl said that RDMA is available, on the ranks that loaded it.
+    /// Whether jaccl reported that RDMA is available, on the ranks that loaded it.
     pub fn available(&self) -> &BTreeMap<usize, bool> {
         &self.available
     }
 
-    /// Has all ranks do steps. Those in `first` begin a little earlier.
+    /// Requests all ranks to run steps. The ranks in `first` begin a little earlier.
     ///
     /// # Errors
-    /// When the caller asked to stop.
+    /// If the caller asked to stop.
     pub fn run(
         &mut self,
         mut steps: Vec<Step>,
@@ -272,10 +272,10 @@ impl Group {
         self.collect(limit, until)
     }
 
-    /// Has all ranks leave, and waits for it.
+    /// Requests all ranks to leave, and waits for them.
     ///
     /// # Errors
-    /// When the caller asked to stop.
+    /// If the caller asked to stop.
     pub fn leave(mut self, limit: Limit) -> Result<Ends, GroupError> {
         for place in 0..self.ranks.len() {
             self.ask(place, &Request::Leave);
@@ -283,13 +283,13 @@ impl Group {
         self.collect(limit, Until::FirstFailure)
     }
 
-    /// How many cables have carried anything.
+    /// The number of cables that have carried anything.
     pub fn cables_used(&self) -> usize {
         let bytes = self.fabric.cable_bytes();
         bytes.values().filter(|bytes| **bytes > 0).count()
     }
 
-    /// A finding about what the ranks were last asked, with what the cables did since.
+    /// A finding about the last request, with what the cables have carried since.
     pub fn with_cables(&self, mut finding: Finding) -> Finding {
         finding.cables = counters::since(self.fabric.live().counters(), &self.before);
         finding.cables.retain(|it| it.messages + it.pending > 0);
@@ -300,7 +300,7 @@ impl Group {
         self.fabric.cable_bytes().values().sum()
     }
 
-    /// Listens until every rank has come to an end of what it was asked.
+    /// Listens until every rank has ended the last request.
     fn collect(&mut self, limit: Limit, until: Until) -> Result<Ends, GroupError> {
         let mut ends = Ends::new();
         let mut failed: Option<Instant> = None;
@@ -312,7 +312,8 @@ impl Group {
         while ends.len() < self.ranks.len() {
             let end = match self.ranks.listen()? {
                 Some(Heard::Said { rank, text }) => {
-                    // What is no report was printed by what jaccl loads.
+                    // A line that is not a report was printed by a library that jaccl
+                    // loads.
                     match serde_json::from_str(&text) {
                         Err(_) => None,
                         Ok(report) => {
@@ -348,13 +349,12 @@ impl Group {
         Ok(ends)
     }
 
-    /// Whether all ranks came back from what they were last asked, with right data or
-    /// wrong.
+    /// Whether all ranks returned from the last request, with right data or wrong.
     pub fn in_step(&self) -> bool {
         self.in_step
     }
 
-    /// Whether the ranks that are waited for hang.
+    /// Whether the ranks that have not ended the request hang.
     fn hangs(&self, watchdog: &mut Watchdog, ends: &Ends) -> bool {
         watchdog.hangs(
             Instant::now(),
@@ -384,7 +384,7 @@ impl Group {
         End::Died { how, killed }
     }
 
-    /// Ends the waiting for the ranks that are still waited for.
+    /// Stops waiting for the ranks that have not ended the request.
     fn give_up(&mut self, ends: &mut Ends, hung: bool) {
         for place in 0..self.ranks.len() {
             ends.entry(place).or_insert_with(|| match hung {
@@ -406,7 +406,7 @@ fn in_step(end: &End) -> bool {
     succeeded(end) || matches!(end, End::Report(Report::Wrong { .. }))
 }
 
-/// What ends amount to when all should have succeeded: the worst decides, a death
+/// The finding for these ends where all should have succeeded. The worst decides: a death
 /// before damage before a refusal before silence, since each explains the next.
 pub fn finding(ends: &Ends) -> Option<Finding> {
     let first = |wanted: &dyn Fn(&End) -> Option<(Verdict, String)>| {

@@ -1,21 +1,21 @@
 //! Sweeps a build of jaccl over emulated cables and judges every case.
 //!
-//! A [`case::Case`] is one operation at one point: backend, ranks, wires, bytes,
-//! dtype, frame mode, direction. The ranks of a [`group::Group`] are processes that
-//! drive the real jaccl; every byte they get is checked against what it must be, and
-//! every case ends in a [`verdict::Verdict`]. Ranks do one case after the other in
-//! step: the next is handed out when all have answered, so that a symptom is never
-//! that of the case before. `sequence` cases leave the pauses out on purpose.
+//! A [`case::Case`] is one operation at one point: backend, ranks, wires, bytes, dtype,
+//! frame mode, direction. The ranks of a [`group::Group`] are processes that drive the
+//! real jaccl. Every byte they receive is compared with its expected value, and every
+//! case ends in a [`verdict::Verdict`]. Ranks run one case after the other in step: the
+//! next case starts when all ranks have answered, so that a symptom never comes from the
+//! case before. `sequence` cases leave out the pauses on purpose.
 //!
-//! What fails is run again alone before it is believed ([`run::Runner`]).
+//! A case that fails is run again alone before the failure counts ([`run::Runner`]).
 //!
-//! [`preflight`] is another question, asked of a rig: whether each of its rails is a
+//! [`preflight`] answers another question about a rig: whether each of its rails is a
 //! cable that carries.
 //!
 //! # Cost
-//! Small cases take as long as their ranks need to be woken, about a millisecond; what
-//! takes time is a hang (two silences of [`attempt::Patience`]) and joining, once for
-//! each setting and once after each failure.
+//! A small case takes as long as its ranks need to be woken, about a millisecond. Most of
+//! the time goes to hangs (two silences of [`attempt::Patience`]) and to joining, once
+//! for each setting and once after each failure.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Memory that cases at work have been promised, over all groups of ranks.
+//! The memory promised to running cases, over all groups of ranks.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -9,13 +9,13 @@ use launch::{Cancel, Interrupted};
 
 use crate::system;
 
-/// A case below this asks nobody. Asking costs as much as a small case does.
+/// A case below this size takes no promise, which would cost as much as the case.
 const WORTH_ASKING: u64 = 64 << 20;
 
-/// How often a case that waits for memory looks whether the caller asked to stop.
+/// How often a case that waits for memory checks whether the caller asked to stop.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What is promised, and to how much it may grow.
+/// The memory that is promised, and its limit.
 pub struct Memory {
     promised: Mutex<u64>,
     returned: Condvar,
@@ -28,18 +28,18 @@ pub struct Promise<'a> {
     bytes: u64,
 }
 
-/// What becomes of a case that needs memory.
+/// The answer to a case that needs memory.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
     Run,
-    /// Until another case is done.
+    /// Until another case has ended.
     Wait,
-    /// The machine does not have so much.
+    /// The machine does not have that much.
     Skip,
 }
 
-/// What others were promised they may not have touched yet, so that it still counts as
-/// available: it is taken off once more, which at worst is a wait.
+/// Other cases may not have touched their promised memory yet, so that it still counts as
+/// available. It is therefore subtracted once more; at worst the case waits.
 fn answer(bytes: u64, promised: u64, available: Option<u64>) -> Answer {
     match available {
         None => Answer::Run,
@@ -50,7 +50,7 @@ fn answer(bytes: u64, promised: u64, available: Option<u64>) -> Answer {
 }
 
 impl Memory {
-    /// This machine's, of which nothing is promised yet.
+    /// The memory of this machine, with nothing promised yet.
     pub fn of_this_machine() -> Self {
         Memory {
             promised: Mutex::new(0),
@@ -59,11 +59,11 @@ impl Memory {
         }
     }
 
-    /// Promises a case its memory, when others have returned theirs if need be. Nothing
-    /// when the machine does not have so much.
+    /// Promises a case its memory, and waits for other cases to return theirs if
+    /// necessary. `None` if the machine does not have that much.
     ///
     /// # Errors
-    /// When the caller asked to stop meanwhile.
+    /// If the caller asked to stop meanwhile.
     pub fn promise(
         &self,
         bytes: usize,

@@ -1,4 +1,4 @@
-//! What a rank's process says when it is asked no more: where it is, how it ended.
+//! The state of a rank's process that no longer answers: where it is, or how it ended.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use rustix::process::Signal;
 
 use crate::stack;
 
-/// How long a rank gets to write its stack, or to end after its output did.
+/// How long to wait for a rank to write its stack, or to end after its output has closed.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Where a rank is in jaccl, as far as its stack can be had.
+/// Where a rank is in jaccl, if it writes its stack.
 pub fn place(ranks: &mut Ranks, rank: usize) -> Option<String> {
     ranks.process(rank).signal(Signal::USR1);
     let written = |ranks: &mut Ranks| stack::place(&ranks.process(rank).last_words());
@@ -18,8 +18,8 @@ pub fn place(ranks: &mut Ranks, rank: usize) -> Option<String> {
     written(ranks)
 }
 
-/// How a rank's process ended, once its output has: in words, with the place of a crash and
-/// what it last said, and whether it was killed. No rank kills itself or another.
+/// How a rank's process ended after its output was closed: in words, with the place of a
+/// crash and its last words, and whether it was killed. No rank kills itself or another.
 pub fn death(ranks: &mut Ranks, rank: usize) -> (String, bool) {
     let death = ranks.end_of(rank, PATIENCE);
     let how = match death {

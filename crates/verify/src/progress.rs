@@ -1,4 +1,4 @@
-//! What is heard of a sweep while it goes on.
+//! The progress of a sweep.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,7 +6,7 @@ pub use launch::{Progress, Silent};
 
 use crate::{case::Case, verdict::Finding};
 
-/// Failures that are noted one by one as they come. The report has them all.
+/// The number of failures that are noted at once, one by one. The report has all of them.
 const NOTED: u64 = 10;
 
 /// Counts the cases of one step.
@@ -15,7 +15,7 @@ pub(crate) struct Count<'a> {
     unit: &'static str,
     total: u64,
     counted: Mutex<Counted>,
-    /// Whether failures are noted: those that a proof wants are not news.
+    /// Whether failures are noted. A proof expects some, so it does not note them.
     notes: bool,
 }
 
@@ -26,7 +26,7 @@ struct Counted {
 }
 
 impl<'a> Count<'a> {
-    /// Of `total` cases, or of sequences where there is no total.
+    /// Counts to `total` cases, or counts sequences if there is no total.
     pub fn begin(
         progress: &'a dyn Progress,
         (verb, what): (&str, &str),
@@ -47,7 +47,7 @@ impl<'a> Count<'a> {
         }
     }
 
-    /// A case is over.
+    /// Counts a case that has ended.
     pub fn case(&self, case: &Case, finding: Option<&Finding>) {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         counted.done += 1;

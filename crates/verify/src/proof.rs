@@ -1,5 +1,5 @@
-//! Whether a patch does what it claims: without it cases fail as it says, with it they
-//! pass.
+//! Checks whether a patch does what it claims: without it the cases fail as claimed, with
+//! it they pass.
 
 use std::{fmt::Write, path::Path};
 
@@ -19,22 +19,22 @@ pub struct Proof {
     pub mlx: String,
     /// The patch.
     pub patch: String,
-    /// How cases end without it.
+    /// The claimed verdict without the patch.
     pub before: Verdict,
-    /// Which cases, as flags.
+    /// The cases, as flags.
     pub flags: String,
-    /// How many there are.
+    /// The number of cases.
     pub cases: usize,
-    /// How many ended so without the patch.
+    /// How many ended with this verdict without the patch.
     pub failed_without: usize,
-    /// How many passed with it.
+    /// How many passed with the patch.
     pub passed_with: usize,
-    /// What was found first without it, or with it where it does not hold.
+    /// The first finding: with the patch if a case still fails, else without it.
     pub detail: String,
 }
 
 impl Proof {
-    /// Holds the cases without a patch against the same cases with it.
+    /// Compares the outcome without a patch with the outcome of the same cases with it.
     pub fn new(
         (mlx, patch): (String, String),
         (before, flags): (Verdict, String),
@@ -62,7 +62,8 @@ impl Proof {
         }
     }
 
-    /// Whether some case fails as claimed without the patch, and all pass with it.
+    /// Whether at least one case fails as claimed without the patch, and all cases pass
+    /// with it.
     pub fn holds(&self) -> bool {
         self.failed_without > 0 && self.cases > 0 && self.passed_with == self.cases
     }
@@ -72,13 +73,13 @@ impl Proof {
 #[derive(Debug, Clone, Copy)]
 pub struct Report<'a> {
     proofs: &'a [Proof],
-    /// How many claims there are.
+    /// The number of claims.
     claims: usize,
     interrupted: bool,
 }
 
 impl<'a> Report<'a> {
-    /// Of the claims that were tried, out of `claims`.
+    /// The proofs of the claims that were tried, out of `claims`.
     pub fn new(proofs: &'a [Proof], claims: usize, interrupted: bool) -> Self {
         Report {
             proofs,
@@ -87,7 +88,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// One line a claim, and what was found where it does not hold.
+    /// One line for each claim, with the finding if the claim does not hold.
     pub fn markdown(&self) -> String {
         let mut table = Table::new();
         table
@@ -143,11 +144,11 @@ impl<'a> Report<'a> {
         serde_json::to_string_pretty(&report).expect("a report is plain data")
     }
 
-    /// Writes `verify-patches.json` and `verify-patches.md` into a folder. None is put in
-    /// place before both are whole.
+    /// Writes `verify-patches.json` and `verify-patches.md` into a folder. No file gets
+    /// its name before both are complete.
     ///
     /// # Errors
-    /// When one of them cannot be written.
+    /// If one of them cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), WriteError> {
         report::write_all(
             folder,

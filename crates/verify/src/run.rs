@@ -25,7 +25,7 @@ use crate::{
     verdict::{Finding, Verdict},
 };
 
-/// A build of jaccl under a name.
+/// A named build of jaccl.
 #[derive(Debug, Clone)]
 pub struct Variant {
     /// The pin.
@@ -39,41 +39,41 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// As people call it.
+    /// Its name for people.
     pub fn name(&self) -> String {
         format!("MLX {} ({})", self.mlx, self.series)
     }
 }
 
-/// What came of a variant.
+/// The outcome of a variant.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Which.
+    /// The variant.
     pub variant: Variant,
-    /// Every case that was run, in order, and what was found if it did not pass.
+    /// Every case that was run, in order, with its finding if it did not pass.
     pub cases: Vec<(Case, Option<Finding>)>,
-    /// How many cases there are to run; as many as were run where the run has no end of
-    /// its own.
+    /// The number of cases to run; the number of cases that were run if the run has no
+    /// end of its own.
     pub planned: usize,
-    /// Cases that were left out, for want of memory.
+    /// Cases that were left out for lack of memory.
     pub skipped: Vec<Case>,
-    /// Cases that were run and have no verdict, because something outside of this program
-    /// killed a rank (SIGKILL), as a system does that has no memory left.
+    /// Cases that were run and have no verdict, because something outside this program
+    /// killed a rank (SIGKILL), such as a system that is out of memory.
     pub killed: Vec<Case>,
-    /// Hangs that did not come again when their case was run alone, with more time.
+    /// Hangs that did not recur when their case was run alone, with more time.
     pub dismissed: Vec<Case>,
-    /// Why the run did not come to its end.
+    /// Why the run did not finish.
     pub stopped: Option<Stop>,
-    /// How long it took.
+    /// The duration.
     pub took: Duration,
 }
 
-/// Why a run did not come to its end.
+/// Why a run did not finish.
 #[derive(Debug)]
 pub enum Stop {
     /// The caller asked to stop.
     Interrupted,
-    /// A group of ranks could not be started; nothing of jaccl's.
+    /// A group of ranks could not be started. The cause is outside jaccl.
     Failed(GroupError),
 }
 
@@ -100,7 +100,7 @@ impl Outcome {
         }
     }
 
-    /// Of a variant that was to be run when the caller asked to stop.
+    /// The outcome of a variant whose turn came after the caller asked to stop.
     pub fn not_begun(variant: &Variant) -> Self {
         Outcome {
             stopped: Some(Stop::Interrupted),
@@ -108,7 +108,7 @@ impl Outcome {
         }
     }
 
-    /// How many cases ended in each way.
+    /// The number of cases with each verdict.
     pub fn count(&self) -> BTreeMap<Verdict, usize> {
         let mut count = BTreeMap::from(Verdict::ALL.map(|verdict| (verdict, 0)));
         for (_, finding) in &self.cases {
@@ -124,7 +124,7 @@ impl Outcome {
             .filter_map(|(case, finding)| Some((case, finding.as_ref()?)))
     }
 
-    /// Whether every case was run and passed, and there was one.
+    /// Whether there was at least one case, and every case was run and passed.
     pub fn passed(&self) -> bool {
         !self.cases.is_empty()
             && self.stopped.is_none()
@@ -151,23 +151,23 @@ impl Outcome {
     }
 }
 
-/// A finding's verdict, or pass.
+/// A finding's verdict, or pass if there is none.
 pub fn verdict(finding: &Option<Finding>) -> Verdict {
     finding
         .as_ref()
         .map_or(Verdict::Pass, |finding| finding.verdict)
 }
 
-/// A run that was not begun; nothing of jaccl's.
+/// Why a run did not begin. The cause is outside jaccl.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The build cannot be loaded.
     #[error(transparent)]
     Library(#[from] jaccl::Error),
-    /// The level cannot obey the selection.
+    /// The level does not support the selection.
     #[error(transparent)]
     Selection(#[from] SelectionError),
-    /// An empty check proves nothing.
+    /// The selection leaves no case, and an empty check proves nothing.
     #[error(
         "the selection leaves no case{} for {variant}",
         .of.as_ref().map(|of| format!(" of {of}")).unwrap_or_default()
@@ -175,14 +175,14 @@ pub enum RunError {
     Nothing {
         /// The variant's name.
         variant: String,
-        /// What was asked for by name, among others that have cases: an op, or a flag with
-        /// its value.
+        /// A requested operation, or a flag with its value, that no case has, among
+        /// others that some cases have.
         of: Option<String>,
     },
 }
 
 impl RunError {
-    /// What to do about it.
+    /// The remedy.
     pub fn help(&self) -> Option<String> {
         match self {
             RunError::Nothing { .. } => Some(
@@ -193,19 +193,19 @@ impl RunError {
     }
 }
 
-/// What runs a sweep.
+/// Runs sweeps.
 pub struct Runner<'a> {
     /// The programs.
     pub programs: &'a Programs,
-    /// Groups at once.
+    /// The number of groups at once.
     pub jobs: NonZeroUsize,
-    /// Starts the ranks; its wish to stop ends them.
+    /// Starts the ranks; its stop flag ends them.
     pub launcher: &'a Launcher,
-    /// Hears how far the sweep is.
+    /// Receives the progress of the sweep.
     pub progress: &'a dyn Progress,
 }
 
-/// What workers share: what is to be done next, and whether to go on.
+/// The state that workers share: the cases still to run, and whether to continue.
 struct Shared<'a, Work> {
     work: Mutex<Work>,
     done: Mutex<BTreeMap<usize, Vec<Done>>>,
@@ -231,8 +231,8 @@ impl<'a, Work> Shared<'a, Work> {
         }
     }
 
-    /// Has every worker stop before its next case. The first reason stands: what follows
-    /// from it says less.
+    /// Makes every worker stop before its next case. The first reason is kept; later ones
+    /// are consequences of it.
     fn stop(&self, reason: Stop) {
         lock(&self.stop).get_or_insert(reason);
         self.stopped.store(true, Ordering::Relaxed);
@@ -250,7 +250,7 @@ impl<'a, Work> Shared<'a, Work> {
         lock(&self.done).entry(place).or_default().push(done);
     }
 
-    /// All that was done, in the order of the work.
+    /// The outcome of all cases that were run, in the order of the work.
     fn outcome(self, mut outcome: Outcome, started: Instant) -> Outcome {
         let done = self
             .done
@@ -269,18 +269,18 @@ impl<'a, Work> Shared<'a, Work> {
 }
 
 impl Runner<'_> {
-    /// Groups at once where the caller does not say: ranks spin, two and more of them, each
-    /// on a processor if it can get one.
+    /// The default number of groups at once: the ranks of a group, at least two, all
+    /// spin, each on a processor of its own if possible.
     pub fn usual_jobs() -> NonZeroUsize {
         let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         NonZeroUsize::new(processors / 4).unwrap_or(NonZeroUsize::MIN)
     }
 
-    /// Runs the cases of a level that a selection leaves. A run that is interrupted or
-    /// fails keeps what was found by then ([`Outcome::stopped`]).
+    /// Runs the cases of a level that a selection keeps. If a run is interrupted or
+    /// fails, its results until then are kept ([`Outcome::stopped`]).
     ///
     /// # Errors
-    /// When nothing is left, or the build cannot be loaded.
+    /// If no case is left, or the build cannot be loaded.
     pub fn sweep(
         &self,
         variant: &Variant,
@@ -290,8 +290,8 @@ impl Runner<'_> {
         self.sweep_as(("Verifying", &variant.name()), variant, level, selection)
     }
 
-    /// The same for a proof: with words of its own for the progress, and without a note for
-    /// each failure, since some are wanted.
+    /// The same for a proof: with its own words for the progress, and without a note for
+    /// each failure, since a proof expects some.
     ///
     /// # Errors
     /// As for [`Runner::sweep`].
@@ -349,10 +349,10 @@ impl Runner<'_> {
     }
 
     /// Runs sequences, each with the next seed, until the caller asks to stop or the time
-    /// is over. Being asked to stop is the usual end, and no interruption.
+    /// is over. A stop is the usual end and does not count as an interruption.
     ///
     /// # Errors
-    /// When the selection names what a sequence does not have, or the build cannot be
+    /// If the selection names a value that no sequence has, or the build cannot be
     /// loaded.
     pub fn soak(
         &self,
@@ -385,7 +385,7 @@ impl Runner<'_> {
         Ok(outcome)
     }
 
-    /// Does the same in as many threads as there are jobs.
+    /// Runs the same work in as many threads as there are jobs.
     fn work(&self, work: impl Fn() + Sync) {
         thread::scope(|scope| {
             for _ in 0..self.jobs.get() {
@@ -403,7 +403,7 @@ impl Runner<'_> {
         }
     }
 
-    /// The cases of one setting, in one group for as long as nothing fails.
+    /// Runs the cases of one setting, in one group as long as nothing fails.
     fn sweep_setting<Work>(
         &self,
         bench: &Bench<'_>,
@@ -432,8 +432,8 @@ impl Runner<'_> {
         }
     }
 
-    /// Judges a case once there is memory for it, and has every worker stop where that
-    /// cannot be done.
+    /// Judges a case once there is memory for it, and stops every worker if it cannot be
+    /// judged.
     fn judge_next<Work>(
         &self,
         shared: &Shared<'_, Work>,
@@ -463,7 +463,7 @@ impl Runner<'_> {
         self.confirm(bench, case, suspected, None)
     }
 
-    /// A case in a group, which is given up when something fails.
+    /// Runs a case in a group. The group is discarded when something fails.
     fn judge<'b>(
         &self,
         bench: &Bench<'b>,
@@ -482,7 +482,7 @@ impl Runner<'_> {
         };
         match bench.perform(ranks, case, Patience::Short)? {
             None => Ok(Judged::default()),
-            // Wrong data, and no case before can be blamed for it.
+            // Wrong data that no earlier case can have caused.
             Some(finding) if ranks.in_step() && case.op != Op::Sequence => {
                 Ok(Judged::found(finding))
             }
@@ -493,9 +493,9 @@ impl Runner<'_> {
         }
     }
 
-    /// Tries a suspect again alone, with more time. What was not a hang happened,
-    /// whether it comes again or not; a hang that does not come again was slowness, or
-    /// the doing of the case before.
+    /// Runs a suspect again alone, with more time. A failure other than a hang counts
+    /// even if it does not recur. A hang that does not recur came from slowness, or from
+    /// the case before.
     fn confirm(
         &self,
         bench: &Bench<'_>,
@@ -529,7 +529,7 @@ impl Runner<'_> {
     }
 }
 
-/// A case that is over.
+/// A case that has ended.
 struct Done {
     case: Case,
     judged: Judgement,
@@ -537,9 +537,9 @@ struct Done {
 
 enum Judgement {
     Judged(Judged),
-    /// There is not the memory for it.
+    /// There is not enough memory for it.
     Skipped,
-    /// Something else killed a rank.
+    /// Something outside this program killed a rank.
     Killed,
 }
 
@@ -570,8 +570,8 @@ fn by_setting(cases: Vec<Case>) -> Vec<Vec<Case>> {
     settings
 }
 
-/// What a seed makes of a soak: of each field one of the selection's values, else what the
-/// seed draws.
+/// The case of a soak's seed: each field has one of the selection's values, or else the
+/// value drawn from the seed.
 fn soak_case(seed: u64, selection: &Selection) -> Case {
     let drawn = sequence::setting(seed);
     let mut random = fastrand::Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -611,7 +611,7 @@ mod tests {
             assert!([2, 5].contains(&setting.ranks) && [1000, 2000].contains(&bytes));
             assert_eq!((setting.wires, setting.frames), (4, Frames::Small));
         }
-        // What is left out is drawn, and the same seed draws the same.
+        // Values that are left out are drawn, and the same seed draws the same values.
         let free: Vec<Case> = (1..200)
             .map(|seed| soak_case(seed, &Selection::default()))
             .collect();

@@ -1,4 +1,4 @@
-//! How much is tried, and which cases of it.
+//! The levels, and the selection of cases.
 
 use std::{fmt, ops::RangeInclusive, str::FromStr};
 
@@ -29,7 +29,7 @@ impl Level {
     }
 }
 
-/// Which cases of a level are run. A field that is empty takes every value of the level.
+/// The cases of a level to run. An empty field selects every value of the level.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
     /// Operations and conditions.
@@ -46,36 +46,36 @@ pub struct Selection {
     pub dtype: Vec<Dtype>,
     /// Frame modes.
     pub frames: Vec<Frames>,
-    /// Who sends to whom.
+    /// The ranks that take part.
     pub direction: Vec<Direction>,
-    /// Whether the input lies where the output goes.
+    /// Whether the output is in the place of the input.
     pub in_place: Vec<bool>,
-    /// Sequences by number instead of the level's; the first one of a soak.
+    /// Sequences by number instead of the level's; for a soak, the first number.
     pub seed: Vec<u64>,
-    /// Only cases whose line has all of these words ([`Selection::keeps`]).
+    /// Only cases whose line contains all of these words ([`Selection::keeps`]).
     pub filter: Option<String>,
 }
 
-/// Flags that select nothing.
+/// Why flags are not a selection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectionError {
-    /// A value that its flag does not take.
+    /// A flag does not accept the value.
     #[error("{flag}: {problem}")]
     Value {
         /// The flag.
         flag: String,
-        /// What is wrong with the value, and what would be right.
+        /// The problem with the value, and what would be right.
         problem: String,
     },
-    /// Something that is no flag of a selection.
+    /// The flag is not one of a selection.
     #[error("{0:?} is not a flag that selects cases; these are {flags}", flags = Selection::FLAGS.join(", "))]
     Flag(String),
-    /// A flag that a soak cannot obey.
+    /// A soak does not support the flag.
     #[error("a soak cannot obey {flag}: {why}")]
     Soak {
         /// The flag.
         flag: &'static str,
-        /// Why, and what to do.
+        /// The reason, and the remedy.
         why: &'static str,
     },
 }
@@ -96,10 +96,10 @@ impl Selection {
         "--filter",
     ];
 
-    /// Reads flags as they stand in a patch or in a report: `--op recv,send --wires=3`.
+    /// Reads flags as written in a patch or in a report: `--op recv,send --wires=3`.
     ///
     /// # Errors
-    /// When a flag is unknown, or does not take the value.
+    /// If a flag is unknown, or does not accept the value.
     pub fn parse(flags: &[String]) -> Result<Self, SelectionError> {
         let mut selection = Selection::default();
         let mut flags = flags.iter();
@@ -145,8 +145,9 @@ impl Selection {
         }
     }
 
-    /// Whether a case's line has all words of the filter. A word stands for a whole field
-    /// or for its value: `f16` and `dtype=f16` keep a case of f16, and none of bf16.
+    /// Whether a case's line contains all words of the filter. A word stands for a whole
+    /// field or for its value: `f16` and `dtype=f16` keep a case of f16, but not one of
+    /// bf16.
     pub fn keeps(&self, case: &Case) -> bool {
         self.filter.as_ref().is_none_or(|filter| {
             let line = case.to_string();
@@ -161,8 +162,8 @@ impl Selection {
         })
     }
 
-    /// A value that was asked for and that none of the cases has, as `--ranks 7`. Ops and
-    /// the filter are not looked at.
+    /// A requested value that none of the cases has, as `--ranks 7`. Operations and the
+    /// filter are not examined.
     pub fn unused(&self, cases: &[Case]) -> Option<String> {
         fn missing<T: PartialEq + fmt::Display>(
             flag: &str,
@@ -199,11 +200,11 @@ impl Selection {
             .or_else(|| missing("--seed", seed, cases, |case| case.seed))
     }
 
-    /// Refuses what a soak cannot obey. It runs sequences, which draw their operations,
-    /// dtypes and directions themselves.
+    /// Checks that a soak supports the selection. A soak runs sequences, which draw their
+    /// operations, dtypes and directions themselves.
     ///
     /// # Errors
-    /// Names the first such flag.
+    /// Names the first flag that it does not support.
     pub fn check_soak(&self) -> Result<(), SelectionError> {
         const DRAWN: &str = "a sequence draws it for each step; leave it out";
         let refused = [
@@ -254,7 +255,7 @@ fn number<T: FromStr>(text: &str) -> Result<T, String> {
         .map_err(|_| format!("{text:?} is not a number from 0"))
 }
 
-/// The wires of the condition of that name, of which jaccl takes four.
+/// The number of wires of the condition of that name; jaccl accepts four.
 const MOST_WIRES: usize = 5;
 
 fn within(text: &str, what: &str, range: RangeInclusive<usize>) -> Result<usize, String> {
@@ -268,7 +269,7 @@ fn within(text: &str, what: &str, range: RangeInclusive<usize>) -> Result<usize,
 /// Reads a number of ranks, 2 to [`MAX_RANKS`].
 ///
 /// # Errors
-/// When it is none, in words.
+/// A sentence, if it is not such a number.
 pub fn ranks(text: &str) -> Result<usize, String> {
     within(text, "ranks", 2..=MAX_RANKS)
 }
@@ -276,7 +277,7 @@ pub fn ranks(text: &str) -> Result<usize, String> {
 /// Reads a number of wires, 1 to 4, or 5 for the condition of that name.
 ///
 /// # Errors
-/// When it is none, in words.
+/// A sentence, if it is not such a number.
 pub fn wires(text: &str) -> Result<usize, String> {
     within(text, "wires", 1..=MOST_WIRES)
 }

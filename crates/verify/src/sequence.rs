@@ -1,18 +1,17 @@
 //! Random operations of random sizes, one after the other without a pause.
 //!
-//! A receive that was posted for too much is satisfied by the *next* message, so some
-//! defects only show between operations.
+//! A receive that was posted for too many bytes is satisfied by the *next* message, so
+//! some defects show only between operations.
 
 use fastrand::Rng;
 use jaccl::{Dtype, Features, Operation, Reduction, Step};
 
 use crate::case::{Backend, Case, Frames, Setting};
 
-/// Steps of a sequence.
+/// The number of steps of a sequence.
 const LENGTH: usize = 40;
 
-/// The steps of a sequence: a function of the case and of what jaccl has, and of
-/// nothing else.
+/// The steps of a sequence, which depend only on the case and on jaccl's features.
 pub fn steps(case: &Case, features: Features) -> Vec<Step> {
     let mut random = Rng::with_seed(case.seed);
     (0..LENGTH)
@@ -22,7 +21,7 @@ pub fn steps(case: &Case, features: Features) -> Vec<Step> {
 
 /// The setting of a soak's sequence, from its seed.
 pub fn setting(seed: u64) -> Setting {
-    // Not the numbers that the steps are drawn from.
+    // A seed other than that of the steps.
     let mut random = Rng::with_seed(!seed);
     Setting {
         backend: random.choice(Backend::ALL).unwrap_or(Backend::Ring),
@@ -45,8 +44,8 @@ fn step(random: &mut Rng, case: &Case, features: Features) -> Step {
     }
 }
 
-/// As many short ones as long ones: what matters is the number of frames, and that is
-/// small where the defects are.
+/// As many short lengths as long ones: what matters is the number of frames, and defects
+/// occur where that is small.
 fn length(random: &mut Rng, longest: usize) -> usize {
     let bits = longest.max(1).ilog2();
     let below = 1_usize << random.u32(0..=bits);

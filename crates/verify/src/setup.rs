@@ -1,4 +1,4 @@
-//! What the ranks of a group are given: cables, a matrix, and what is amiss.
+//! The setup of a group of ranks: cables, a matrix, and the fault of a condition.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use rail_matrix::{Cable, Defect, DeviceFault, End, Link, Node, Rig};
 
 use crate::case::{Backend, Case, Frames, Op, Setting};
 
-/// Fast enough that a sweep waits for jaccl and not for the emulation.
+/// Fast enough that a sweep waits for jaccl rather than for the emulation.
 const LINK: Link = Link {
     bytes_per_second: 2_000_000_000,
     latency: Duration::from_micros(2),
 };
 
-/// The rank that something is amiss with, where it is one.
+/// The rank with the fault, if a condition affects one rank.
 pub const AFFLICTED: usize = 1;
 
 /// A process of a group.
 #[derive(Debug, Clone, Copy)]
 pub struct Start {
-    /// The rank that it is told to be.
+    /// The rank that it is given.
     pub rank: usize,
-    /// Whether it finds a libibverbs. If not, it finds the system's neither.
+    /// Whether it finds a libibverbs. If not, it does not find the system's either.
     pub library: bool,
-    /// Whether it is on the fabric, so that it has devices.
+    /// Whether it is on the fabric, and so has devices.
     pub fabric: bool,
 }
 
@@ -31,9 +31,9 @@ pub struct Start {
 pub struct Setup {
     /// The cables.
     pub rig: Rig,
-    /// The devices on each rank towards each other, as jaccl reads them.
+    /// The devices on each rank towards each other rank, as jaccl reads them.
     pub matrix: Vec<Vec<Vec<String>>>,
-    /// What jaccl is told to prefer.
+    /// The backend that jaccl is asked to prefer.
     pub backend: Backend,
     /// The frame mode.
     pub frames: Frames,
@@ -42,7 +42,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// A whole group, with nothing amiss.
+    /// The setup of a group without a fault.
     pub fn of(setting: Setting) -> Self {
         let Setting {
             backend,
@@ -64,7 +64,7 @@ impl Setup {
         }
     }
 
-    /// The group of a case: [`Setup::of`] its setting, with what its condition says.
+    /// The setup of a case: [`Setup::of`] its setting, with the fault of its condition.
     pub fn of_case(case: &Case) -> Self {
         let mut setup = Setup::of(case.setting);
         let ranks = case.setting.ranks;
@@ -81,7 +81,8 @@ impl Setup {
             }
             Op::FailedSend => setup.break_devices_of(0, DeviceFault::Failing, usize::MAX),
             Op::FailedWire => {
-                // Not the last wire: jaccl works that one in the caller's thread.
+                // Not the last wire, because jaccl handles that one in the caller's
+                // thread.
                 let device = end(0, 1, case.setting.wires - 2);
                 setup.break_device(device, DeviceFault::Refusing);
             }
@@ -126,7 +127,7 @@ fn end(from: usize, to: usize, wire: usize) -> End {
     }
 }
 
-/// Every two ranks joined by as many cables as there are wires.
+/// Every two ranks joined by this many cables.
 fn rig(ranks: usize, wires: usize) -> Rig {
     let mut cables = Vec::new();
     for a in 0..ranks {
@@ -147,7 +148,7 @@ fn rig(ranks: usize, wires: usize) -> Rig {
     }
 }
 
-/// Written down here and not made by rail-matrix, which would refuse five wires.
+/// Written out here rather than made by rail-matrix, which would refuse five wires.
 fn matrix(ranks: usize, wires: usize) -> Vec<Vec<Vec<String>>> {
     let cell = |from: usize, to: usize| match from == to {
         true => vec![],

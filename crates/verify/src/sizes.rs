@@ -1,4 +1,4 @@
-//! Which lengths are worth trying: those around which jaccl does something else.
+//! The lengths worth trying: those around which jaccl changes its behaviour.
 
 use std::collections::BTreeSet;
 
@@ -16,38 +16,38 @@ const FRAME: usize = 4096;
 /// this.
 const FRAME_SIZES: u32 = 8;
 
-/// `PIPELINE` in `ring_impl.h` and `mesh_impl.h`: frames on the way at once.
+/// `PIPELINE` in `ring_impl.h` and `mesh_impl.h`: frames in flight at once.
 const PIPELINE: usize = 2;
 
-/// Lengths at which jaccl changes its way of working: the ring's use of one wire (32
-/// KiB from MLX 0.32.1, 64 KiB before) and the mesh's (512 KiB), the two steps of the
-/// mesh above 32 KiB with three ranks or more, and its turning into a ring above 512
-/// KiB of bf16 before MLX 0.32.
+/// Lengths at which jaccl changes its algorithm: the ring's use of one wire (32 KiB from
+/// MLX 0.32.1, 64 KiB before) and the mesh's (512 KiB), the two steps of the mesh above
+/// 32 KiB with three ranks or more, and the mesh's switch to a ring above 512 KiB of bf16
+/// before MLX 0.32.
 const THRESHOLDS: [usize; 3] = [32 << 10, 64 << 10, 512 << 10];
 
-/// Where a mesh of three ranks or more reduces as a ring before MLX 0.32, whatever the
-/// dtype (`MeshGroup::all_reduce` in `mesh.cpp`).
+/// The length above which a mesh of three ranks or more reduces as a ring before MLX
+/// 0.32, whatever the dtype (`MeshGroup::all_reduce` in `mesh.cpp`).
 const MESH_TO_RING: usize = 8 << 20;
 
-/// Far above the thresholds, and a multiple of nothing.
+/// Far above the thresholds, and not a multiple of any of them.
 const LARGE: usize = 2_500_003;
 
-/// The lengths of a level for an operation in a setting, ascending, in whole
-/// elements.
+/// The lengths of a level for an operation in a setting, ascending, in whole elements.
 pub fn lengths(level: Level, op: Op, setting: Setting, dtype: Dtype) -> Vec<usize> {
     let size = dtype.size();
     let found = match level {
         Level::Quick | Level::Soak => few(setting, size),
-        // Only who is there first tells a send from a recv, which has every boundary.
+        // A send differs from a recv only in the rank that begins first, and recv gets
+        // every boundary.
         Level::Full if op == Op::Send => few(setting, size),
         Level::Full => boundaries(op, setting, size),
     };
-    // Rounding down may give what is there already.
+    // Rounding down may give a length that exists already.
     let whole: BTreeSet<usize> = found.into_iter().map(|n| n / size * size).collect();
     whole.into_iter().collect()
 }
 
-/// The boundaries that found a defect once, and one length of each kind.
+/// The boundaries that once revealed a defect, and one length of each kind.
 fn few(setting: Setting, size: usize) -> Vec<usize> {
     let Setting { ranks, wires, .. } = setting;
     let mut lengths = vec![0, size, 3 * size, FRAME, FRAME + size, PIPELINE * FRAME];
@@ -72,7 +72,7 @@ fn boundaries(op: Op, setting: Setting, size: usize) -> Vec<usize> {
         frames,
     } = setting;
     let mut edges = few(setting, size);
-    // A part of a collective is a rank's, or a direction of a rank's.
+    // The parts of a collective: one for each rank, or for each direction of a rank.
     let parts = match op {
         Op::Send | Op::Recv => vec![1, wires],
         _ => vec![1, wires, ranks * wires, 2 * wires, 2 * ranks * wires],
@@ -82,7 +82,7 @@ fn boundaries(op: Op, setting: Setting, size: usize) -> Vec<usize> {
             edges.push(part * frames * FRAME);
         }
     }
-    // The recv defect compared one wire's frames with offsets in the whole message.
+    // The recv defect compared the frames of one wire with offsets in the whole message.
     for frames in 1..=PIPELINE * wires + 1 {
         edges.push(frames * FRAME);
     }
@@ -109,7 +109,7 @@ fn boundaries(op: Op, setting: Setting, size: usize) -> Vec<usize> {
 mod tests {
     use super::*;
 
-    /// Lengths at which facts were measured: these hang on MLX 0.31.2 as it is.
+    /// Lengths from measurements: these hang on unpatched MLX 0.31.2.
     #[test]
     fn the_full_level_has_every_known_hang_of_recv() {
         for (wires, hangs) in [

@@ -1,13 +1,12 @@
-//! Reads the stacks that ranks write (`jaccl_shim.cpp`, `trace`).
+//! Reads the stack traces that ranks write (`jaccl_shim.cpp`, `trace`).
 
 use cpp_demangle::{DemangleOptions, Symbol};
 use jaccl::{STACK_BEGINS, STACK_ENDS};
 
-/// Functions of jaccl that are named of a stack, from the innermost.
+/// The number of jaccl's functions shown of a stack, from the innermost.
 const NAMED: usize = 4;
 
-/// The functions of jaccl on the last stack that was written, innermost first, if it was
-/// written to its end.
+/// jaccl's functions on the last stack trace, innermost first, if the trace is complete.
 pub fn place(lines: &[String]) -> Option<String> {
     let end = lines.iter().rposition(|line| line == STACK_ENDS)?;
     let begin = lines[..end].iter().rposition(|line| line == STACK_BEGINS)?;
@@ -23,7 +22,7 @@ pub fn place(lines: &[String]) -> Option<String> {
     })
 }
 
-/// The lines that belong to no stack.
+/// The lines outside stack traces.
 pub fn without(lines: &[String]) -> impl Iterator<Item = &str> {
     let mut inside = false;
     lines.iter().map(String::as_str).filter(move |line| {
@@ -47,7 +46,7 @@ fn function(line: &str) -> Option<String> {
         .find(|word| word.starts_with("_Z"))?;
     let options = DemangleOptions::new().no_params().no_return_type();
     let name = Symbol::new(mangled).ok()?.demangle(&options).ok()?;
-    // A template's arguments are longer than what they say.
+    // A template's arguments are long and add little.
     let name = name.split('<').next().unwrap_or(&name);
     name.starts_with("jaccl::").then(|| name.to_owned())
 }

@@ -1,4 +1,4 @@
-//! Which cases a level has, and which of them a selection leaves.
+//! The cases of a level, and those of them that a selection keeps.
 
 use jaccl::{Dtype, Features};
 
@@ -8,14 +8,14 @@ use crate::{
     sizes,
 };
 
-/// An MLX allocates no less for one rank's part of an all-gather than where 32-bit
-/// offsets end; one step above it.
+/// The length of one rank's part of an all-gather, one step beyond the end of 32-bit
+/// offsets.
 const BEYOND_32_BITS: usize = (1 << 31) + 4096;
 
 /// Wires of [`Op::FiveWires`].
 const TOO_MANY_WIRES: usize = 5;
 
-/// What a level takes where the selection names nothing.
+/// The values of a level where the selection names none.
 struct Extent {
     ranks: &'static [usize],
     /// Sequences for each setting.
@@ -44,7 +44,7 @@ impl Extent {
 /// The longest step of a soak's sequences.
 pub const SOAK_LONGEST: usize = Extent::of(Level::Soak).longest;
 
-/// The cases of a level that the selection leaves, grouped by setting.
+/// The cases of a level that the selection keeps, grouped by setting.
 ///
 /// Cost: settings (backends x ranks x wires x frame modes) times lengths times
 /// dtypes; lengths grow with the wires.
@@ -65,7 +65,7 @@ fn chosen<T: PartialEq>(wanted: &[T], value: &T) -> bool {
     wanted.is_empty() || wanted.contains(value)
 }
 
-/// What was asked for, else what the level has.
+/// The requested values, or else the level's.
 fn asked<T: Clone>(wanted: &[T], level: &[T]) -> Vec<T> {
     if wanted.is_empty() { level } else { wanted }.to_vec()
 }
@@ -120,7 +120,7 @@ fn of_op(level: Level, selection: &Selection, op: Op) -> Vec<Case> {
     cases
 }
 
-/// Without data of a length of its own.
+/// Cases whose data has no length of its own.
 fn plain(op: Op, setting: Setting) -> Case {
     let direction = match op {
         Op::NonNeighbour => Direction::Pair { from: 0, to: 2 },
@@ -138,8 +138,8 @@ fn plain(op: Op, setting: Setting) -> Case {
     }
 }
 
-/// In place, because nothing else leaves other programs their memory: it takes 4 GiB
-/// a rank.
+/// In place, because separate buffers would leave no memory for other programs: it takes
+/// 4 GiB a rank.
 fn beyond_32_bits() -> Case {
     let setting = Setting {
         backend: Backend::Mesh,
@@ -158,9 +158,10 @@ fn settings(level: Level, selection: &Selection, op: Op) -> Vec<Setting> {
     let (backends, ranks, wires, frames): (&[Backend], &[usize], &[usize], &[Frames]) = match op {
         Op::FiveWires => (&[Backend::Ring], &[2], &[TOO_MANY_WIRES], &[Frames::Small]),
         Op::NonNeighbour => (&[Backend::Ring], &[4], &[1], &[Frames::Small]),
-        // Nobody can say which of the two a matrix without devices is.
+        // A matrix without devices fits a ring as well as a mesh, so one backend is
+        // enough.
         Op::NoWires => (&[Backend::Ring], &[2, 3], &[1], &[Frames::Small]),
-        // A mesh before MLX 0.32 uses the first wire only.
+        // A mesh before MLX 0.32 uses only the first wire.
         Op::FailedWire => (&Backend::ALL, &[2], &[2], &Frames::ALL),
         Op::FailedSend => (&Backend::ALL, &[2, 3], &[1, 2], &Frames::ALL),
         Op::Init => (
@@ -177,7 +178,7 @@ fn settings(level: Level, selection: &Selection, op: Op) -> Vec<Setting> {
             &Frames::ALL,
         ),
     };
-    // A condition is what it is; an operation runs in any setting that is asked for.
+    // A condition has fixed settings; an operation runs in any requested setting.
     let (ranks, wires) = if op.is_condition() {
         (ranks.to_vec(), wires.to_vec())
     } else {
@@ -203,8 +204,8 @@ fn settings(level: Level, selection: &Selection, op: Op) -> Vec<Setting> {
     settings
 }
 
-/// Both ways along a link, another one for each number of ranks: the first, one in the
-/// middle, the one that closes the ring, and in a mesh of four the diagonal too.
+/// Both directions of a link, with another link for each number of ranks: the first, one
+/// in the middle, the one that closes the ring, and in a mesh of four the diagonal too.
 fn directions(op: Op, setting: Setting, selection: &Selection) -> Vec<Direction> {
     let Setting { backend, ranks, .. } = setting;
     if !op.is_message() {
@@ -258,7 +259,7 @@ fn of_data(
         };
         let in_place: &[bool] = match op {
             Op::AllSum | Op::AllGather => &[false, true],
-            // Takes the same way through jaccl as all_sum, for every dtype.
+            // Takes the same path through jaccl as all_sum, for every dtype.
             Op::AllMax | Op::AllMin if dtype == principal(op) => &[false, true],
             Op::AllMax | Op::AllMin if !selection.in_place.is_empty() => &[false, true],
             _ => &[false],
@@ -278,7 +279,8 @@ fn of_data(
     cases
 }
 
-/// The dtype that gets every length. What combines nothing sees only bytes.
+/// The dtype that gets every length. An operation that combines no elements handles only
+/// bytes.
 const fn principal(op: Op) -> Dtype {
     if op.reduces() {
         Dtype::Float32

@@ -1,12 +1,13 @@
-//! What differs between systems: how much memory a process may still take.
+//! What differs between systems: how much memory a process may still allocate.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// Bytes that this process and its children may still take, as far as the system says:
-/// the least of what the machine has and what its containers allow.
+/// Bytes that this process and its children may still allocate, as far as the system
+/// reports it: the smallest of the machine's available memory and the room in its
+/// containers.
 pub fn available_memory() -> Option<u64> {
     #[cfg(target_os = "macos")]
     let machine = of_macos();
@@ -28,7 +29,7 @@ fn of_macos() -> Option<u64> {
     of_vm_stat(&String::from_utf8_lossy(&output.stdout))
 }
 
-/// What `vm_stat` counts as free, or as given up at once for somebody who needs it.
+/// The pages that `vm_stat` counts as free, or as freed at once on demand.
 #[cfg_attr(not(target_os = "macos"), allow(dead_code))]
 fn of_vm_stat(text: &str) -> Option<u64> {
     const FREE: [&str; 4] = [
@@ -57,7 +58,8 @@ fn of_meminfo(text: &str) -> Option<u64> {
     kilobytes.checked_mul(1024)
 }
 
-/// The room below each limit of a control group that this process is in (`cgroups(7)`).
+/// The room below each limit of a control group that contains this process
+/// (`cgroups(7)`).
 fn of_containers() -> Vec<u64> {
     let Some(text) = read(Path::new("/proc/self/cgroup")) else {
         return vec![];
@@ -75,12 +77,12 @@ fn of_containers() -> Vec<u64> {
     rooms.flatten().collect()
 }
 
-/// The names of a version's files.
+/// The names of the files of a cgroup version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Files {
     limit: &'static str,
     used: &'static str,
-    /// In `memory.stat`: what is used as a cache of files and is given up when needed.
+    /// In `memory.stat`: the file cache that is freed when needed.
     cache: &'static str,
 }
 
@@ -97,7 +99,7 @@ const V2: Files = Files {
 
 /// The folders of the groups that `/proc/self/cgroup` names, and of all groups around
 /// them. In a container without a namespace of its own the path is the host's, and only
-/// the last of them, the root, is there.
+/// the last folder, the root, exists.
 fn groups(text: &str) -> Vec<(Files, PathBuf)> {
     let mut groups = Vec::new();
     for line in text.lines() {
@@ -119,7 +121,7 @@ fn groups(text: &str) -> Vec<(Files, PathBuf)> {
     groups
 }
 
-/// What a group may still take; nothing when it has no limit.
+/// The room in a group; `None` if it has no limit.
 fn room(limit: &str, used: &str, stat: &str, files: Files) -> Option<u64> {
     let limit: u64 = limit.trim().parse().ok()?;
     let used: u64 = used.trim().parse().ok()?;

@@ -1,4 +1,4 @@
-//! What is said of a case.
+//! The verdict on a case.
 
 use std::fmt;
 
@@ -9,24 +9,24 @@ use softrail::counters::Counters;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// All ranks did what was asked and every byte was right; or jaccl refused what it
+    /// All ranks completed the request and every byte was right; or jaccl refused what it
     /// must refuse.
     Pass,
-    /// A rank did not come back, though it had the processor and no byte moved.
+    /// A rank did not return, although it had the processor and no byte moved.
     Hang,
-    /// A byte was not what it should be, or an input was changed, or a rank reported
-    /// success where there was none.
+    /// A byte was wrong, an input was changed, or a rank reported success although there
+    /// was none.
     Wrong,
-    /// A byte outside of a buffer was written.
+    /// A byte outside a buffer was written.
     Overrun,
     /// A rank's process died.
     Crash,
-    /// jaccl refused what it must do.
+    /// jaccl refused an operation that it must perform.
     Error,
 }
 
 impl Verdict {
-    /// All of them, the good one first.
+    /// All verdicts, the good one first.
     pub const ALL: [Verdict; 6] = [
         Verdict::Pass,
         Verdict::Hang,
@@ -36,7 +36,7 @@ impl Verdict {
         Verdict::Error,
     ];
 
-    /// In small letters.
+    /// In lower case.
     pub const fn name(self) -> &'static str {
         match self {
             Verdict::Pass => "pass",
@@ -67,19 +67,19 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// A case that did not pass: how, and what is known of it.
+/// A case that did not pass, and the details.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// Never [`Verdict::Pass`].
     pub verdict: Verdict,
-    /// One line for people: which rank, what it said, where it waits.
+    /// One line for people: the rank, its message, and where it waits.
     pub detail: String,
-    /// What the cables that were used did meanwhile, each direction by itself.
+    /// What the used cables carried meanwhile, for each direction separately.
     pub cables: Vec<Counters>,
 }
 
 impl Finding {
-    /// A finding with its detail, and nothing known of cables.
+    /// A finding with its detail, without counters of cables.
     pub fn new(verdict: Verdict, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         Finding {

@@ -1,4 +1,4 @@
-//! Real jaccl over emulated rigs with something amiss.
+//! Real jaccl over emulated rigs with faults.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ fn build(series: Series) -> Build {
     build().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The embedded rig, with its text changed and faults added.
+/// The embedded rig, with changed text and added faults.
 fn rig(change: impl Fn(String) -> String, faults: &str) -> Rig {
     Rig::parse(&(change(Rig::embedded().to_toml()) + faults)).expect("a rig")
 }
@@ -43,7 +43,7 @@ fn fault(on: &str, kind: &str) -> String {
     format!("[[fault]]\n{on}\nkind = \"{kind}\"\n")
 }
 
-/// Checks a rig with a matrix, or with its own.
+/// Checks a rig with a given matrix, or with its own.
 fn check(rig: Rig, matrix: Option<Devices>, series: Series) -> Report {
     check_within(Duration::from_secs(1), rig, matrix, series)
 }
@@ -175,8 +175,8 @@ fn a_device_that_is_cabled_to_another_node_is_found_there() {
     }
 }
 
-/// Patched jaccl says what is wrong, stock jaccl dies of a device that is not there; the
-/// rail is dead either way, the other is not, and the device is named.
+/// Patched jaccl reports the problem; stock jaccl crashes on a missing device. In both
+/// cases the rail is dead, the other rail is not, and the report names the device.
 #[test]
 fn broken_devices_are_dead_and_named() {
     let kinds = ["absent", "no-gid", "port-down", "refusing", "failing"];

@@ -1,4 +1,4 @@
-//! The reports of hand-made outcomes, and the line that runs a failure again.
+//! The reports of hand-made outcomes, and the command that runs a failure again.
 
 use std::{collections::HashSet, fs, sync::LazyLock, time::Duration};
 
@@ -79,7 +79,8 @@ fn outcome(series: &str, cases: Vec<(Case, Option<Finding>)>) -> Outcome {
     }
 }
 
-/// A receive both ways at lengths around two frames, and some of everything else.
+/// A receive in both directions at lengths around two frames, and a few cases of
+/// everything else.
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for wires in [1, 3] {
@@ -132,8 +133,7 @@ fn stock(case: &Case) -> Option<Finding> {
     Some(finding)
 }
 
-/// Stock with what is known to fail, patched with nothing but a hang that did not come
-/// again.
+/// Stock with its known failures, patched with only a hang that did not recur.
 fn outcomes() -> Vec<Outcome> {
     let stock = cases().into_iter().map(|case| (case, stock(&case)));
     let patched = cases().into_iter().map(|case| (case, None));
@@ -169,7 +169,7 @@ fn the_page_shows_every_cell_and_needs_nothing_else() {
     }
     let (head, body) = page.split_once("</head>").unwrap();
     assert!(head.contains("prefers-color-scheme: dark") && head.contains("@media print"));
-    // A line a row, cell or section, so that a change is seen where it is.
+    // One line for each row, cell or section, so that a change shows in its place.
     let lines = ["<tr", "<td", "<h", "<section", "<details", "<p"]
         .into_iter()
         .fold(body.to_owned(), |text, tag| {
@@ -275,8 +275,8 @@ fn every_link_of_the_page_leads_somewhere() {
     }
 }
 
-/// Two pins, stock and patched; of stock one case in forty fails, in every way there
-/// is, which leaves hardly two neighbouring lengths alike.
+/// Two pins, stock and patched. Of stock one case in forty fails, with every verdict, so
+/// that few neighbouring lengths have equal results.
 #[test]
 fn the_page_of_a_full_sweep_with_thousands_of_failures_can_be_handed_over() {
     let detail = "rank 0 is done; rank 1 waits in jaccl::RingGroup::recv, while joining";
@@ -338,7 +338,7 @@ fn a_level_has_no_case_twice() {
     assert_eq!(distinct.len(), FULL.len());
 }
 
-/// Splits as a shell does, as far as flags need it.
+/// Splits as a shell does, as far as flags require.
 fn words(flags: &str) -> impl Iterator<Item = &str> {
     flags.split(' ').map(|word| {
         let quoted = word
@@ -352,7 +352,7 @@ fn words(flags: &str) -> impl Iterator<Item = &str> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// At the level that a line without `--level` has.
+    /// At the default level of a command without `--level`.
     #[test]
     fn the_flags_of_a_case_select_it_and_no_other(index: Index) {
         let case = *index.get(&FULL);

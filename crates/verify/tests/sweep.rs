@@ -1,4 +1,4 @@
-//! Which cases there are, as a caller sees it.
+//! The cases of a sweep, as a caller sees them.
 
 use jaccl::{Dtype, Features};
 use pins::{Pin, Series};
@@ -169,7 +169,7 @@ fn a_soak_refuses_what_it_cannot_obey_and_names_the_flag() {
     assert_eq!(select(obeyed).check_soak(), Ok(()));
 }
 
-/// What the patches claim is tried with every value that they name.
+/// The claims of the patches are tried with every value that they name.
 #[test]
 fn every_claim_of_a_patch_selects_cases() {
     let toolchain = Toolchain::open().expect("a checkout");

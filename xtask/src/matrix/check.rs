@@ -1,4 +1,4 @@
-//! `cargo xtask matrix check`: a matrix that somebody else made.
+//! `cargo xtask matrix check`: checks an existing matrix.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::{
     output,
 };
 
-/// Names of nodes for a document of several matrices.
+/// Names of nodes were given for a document of several matrices.
 #[derive(Debug, thiserror::Error)]
 #[error("{file} has {several} matrices, and --nodes names the nodes of one")]
 pub struct CheckFlagsError {
@@ -20,7 +20,7 @@ pub struct CheckFlagsError {
 }
 
 impl CheckFlagsError {
-    /// What to do about it.
+    /// The remedy.
     pub fn help(&self) -> Option<String> {
         Some("leave --nodes out, or give one instance alone".to_owned())
     }
@@ -46,7 +46,7 @@ pub fn run(flags: &flags::MatrixCheck) -> Result {
             existing.nodes = Some(flags.nodes.clone());
         }
         let verdict = match check::check(&existing, topology.as_ref(), wanted, &flags.mlx) {
-            // The others are judged all the same.
+            // The other matrices are still judged.
             Err(error) if several > 1 => check::check_apart(&existing, &error, wanted, &flags.mlx),
             verdict => verdict.with_context(|| place(&flags.matrix, &existing))?,
         };
@@ -60,7 +60,7 @@ pub fn run(flags: &flags::MatrixCheck) -> Result {
     Ok(exit::passed(safe))
 }
 
-/// The file, and which of its matrices.
+/// The file, and the number of the matrix in it.
 fn place(file: &Path, existing: &Existing) -> String {
     let file = input::named(file);
     match &existing.name {

@@ -1,4 +1,4 @@
-//! `cargo xtask matrix discover`: asks the nodes themselves, over the system's `ssh`.
+//! `cargo xtask matrix discover`: queries the nodes over the system's `ssh`.
 
 use std::{collections::HashMap, io, thread};
 
@@ -14,10 +14,10 @@ use crate::{
     terminal::Terminal,
 };
 
-/// What `ssh` exits with when it, and not what it ran, failed.
+/// The exit code of `ssh` if `ssh` failed rather than the command it ran.
 const SSH_FAILED: i32 = 255;
 
-/// A node that could not be asked.
+/// Why a node could not be queried.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoverError {
     #[error("'{0}' is no host")]
@@ -49,12 +49,12 @@ pub enum DiscoverError {
 }
 
 impl DiscoverError {
-    /// Whether other hosts, or hosts in another state, would do.
+    /// Whether other hosts, or hosts in another state, would help.
     pub fn is_input(&self) -> bool {
         !matches!(self, Self::NotStarted { .. })
     }
 
-    /// What to do about it.
+    /// The remedy.
     pub fn help(&self) -> Option<String> {
         Some(match self {
             Self::BadHost(_) => {
@@ -88,7 +88,7 @@ pub fn run(launcher: &Launcher, flags: &flags::Discover) -> Result {
     terminal.step("Asking", &flags.hosts.join(", "));
     let asked = ask_all(launcher, &terminal, &flags.hosts);
     terminal.finish();
-    // Of several nodes one may have failed before the caller asked to stop.
+    // One of several nodes may have failed before the caller asked to stop.
     launcher.cancel().check()?;
     let hosts = asked?;
     if let Some(folder) = &flags.save {
@@ -99,8 +99,8 @@ pub fn run(launcher: &Launcher, flags: &flags::Discover) -> Result {
     print(&read::reports(&hosts)?, &flags.options)
 }
 
-/// A host's name is also a folder's. Case is no difference between hosts, nor between
-/// folders on the disk of a Mac.
+/// A host's name is also the name of its folder. Neither host names nor folders on a
+/// Mac's disk are case-sensitive.
 fn check(hosts: &[String]) -> Result<(), DiscoverError> {
     let mut seen = HashMap::new();
     for host in hosts {
@@ -116,7 +116,7 @@ fn check(hosts: &[String]) -> Result<(), DiscoverError> {
     Ok(())
 }
 
-/// Asks all nodes at once; of several failures the first host's is told.
+/// Queries all nodes at once. If several fail, the error is that of the first host.
 fn ask_all<'a>(
     launcher: &'a Launcher,
     terminal: &'a Terminal,
@@ -133,7 +133,7 @@ fn ask_all<'a>(
     })
 }
 
-/// A node that is being asked.
+/// A node that is being queried.
 struct Node<'a> {
     launcher: &'a Launcher,
     host: &'a str,
@@ -186,7 +186,7 @@ impl<'a> Node<'a> {
         Ok(output.stdout.into_bytes())
     }
 
-    /// What only some nodes have.
+    /// The reports that only some nodes have.
     fn optional(&self, kind: ReportKind, terminal: &Terminal) -> Result<Option<Vec<u8>>> {
         let output = self.output(kind.command())?;
         if !output.death.is_success() {
@@ -197,8 +197,8 @@ impl<'a> Node<'a> {
         Ok(Some(output.stdout.into_bytes()))
     }
 
-    /// Runs a command on the node by a shell that finds what is in sbin, which `ssh` may
-    /// leave out of the path.
+    /// Runs a command on the node with a shell that searches sbin, which `ssh` may leave
+    /// out of the path.
     fn output(&self, command: &str) -> Result<Captured> {
         let script = format!("PATH=$PATH:/usr/sbin:/sbin; LC_ALL=C; export PATH LC_ALL; {command}");
         let (host, shell) = (self.host, &self.shell);
@@ -206,8 +206,8 @@ impl<'a> Node<'a> {
         let cmd = if local {
             cmd!(shell, "sh -c {script}")
         } else {
-            // A node that does not answer must not hold up the others for minutes, and
-            // nobody can answer a question that several ask at once.
+            // A node that does not answer must not delay the others for minutes, and a
+            // user cannot answer a prompt when several connections ask at once.
             let script = format!("sh -c '{script}'");
             cmd!(
                 shell,
@@ -237,7 +237,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// The last line of a failure, or how it ended.
+/// The last line of a failed command's output, or how it ended.
 fn said(output: &Captured) -> String {
     let last = output.stderr.lines().rev();
     let last = last.map(str::trim).find(|line| !line.is_empty());

@@ -14,7 +14,7 @@ use rail_matrix::{
 use super::reports;
 use crate::exit::{Context, Result};
 
-/// A description that cannot be opened.
+/// Why a description cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
     #[error("cannot read {}", path.display())]
@@ -41,7 +41,7 @@ impl InputError {
         }
     }
 
-    /// What to do about it.
+    /// The remedy.
     pub fn help(&self) -> Option<String> {
         Some(match self {
             Self::Unreadable { .. } => {
@@ -81,7 +81,8 @@ pub fn rig(path: &Path) -> Result<Rig> {
     Rig::parse(&text).with_context(|| named(path))
 }
 
-/// What a file or stdin (`-`) holds, but no more than one byte above what is ever read.
+/// The contents of a file or of stdin (`-`), but at most one byte more than the limit for
+/// reading.
 pub fn bytes(from: &Path) -> Result<Vec<u8>, InputError> {
     let read = |reader: &mut dyn Read| {
         let mut bytes = Vec::new();
@@ -96,7 +97,7 @@ pub fn bytes(from: &Path) -> Result<Vec<u8>, InputError> {
     bytes.map_err(|source| InputError::unreadable(from, source))
 }
 
-/// What people call a file: stdin has no name of its own.
+/// A file's name for people: stdin has no name of its own.
 pub fn named(from: &Path) -> String {
     match from.to_str() {
         Some("-") => "stdin".to_owned(),

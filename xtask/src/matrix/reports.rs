@@ -1,4 +1,4 @@
-//! A folder of reports: `DIR/HOST/system_profiler.json` and its like.
+//! A folder of reports: `DIR/HOST/system_profiler.json` and similar files.
 
 use std::{
     fs, io,
@@ -9,7 +9,7 @@ use rail_matrix::read::{HostReport, ReportKind};
 
 use super::input::{self, InputError};
 
-/// The reports below a folder, which has a folder a node, by their names.
+/// The reports below a folder, which has one folder for each node, by their names.
 pub fn read(folder: &Path) -> Result<Vec<HostReport>, InputError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(|source| InputError::unreadable(folder, source))? {
@@ -46,7 +46,7 @@ fn of_node(folder: &Path, name: String) -> Result<HostReport, InputError> {
     Ok(HostReport { name, texts })
 }
 
-/// Writes the reports of a node below a folder, in place of those it had there.
+/// Writes the reports of a node below a folder, in place of its earlier ones.
 pub fn save(folder: &Path, host: &HostReport) -> Result<(), SaveError> {
     let own = folder.join(&host.name);
     let at = |path: PathBuf| move |source| SaveError { path, source };
@@ -65,7 +65,7 @@ pub fn save(folder: &Path, host: &HostReport) -> Result<(), SaveError> {
     Ok(())
 }
 
-/// A report that cannot be kept.
+/// Why a report cannot be kept.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}", path.display())]
 pub struct SaveError {
@@ -75,7 +75,7 @@ pub struct SaveError {
 }
 
 impl SaveError {
-    /// What to do about it.
+    /// The remedy.
     pub fn help(&self) -> Option<String> {
         Some("give --save a folder that can be written".to_owned())
     }

@@ -65,7 +65,7 @@ pub fn drop(session: &Session, flags: &PatchDrop) -> Result {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Which patches, and where they are edited.
+/// The patches, and the place where they are edited.
 struct Place {
     series: Workshop,
     pin: Pin,
@@ -126,7 +126,7 @@ impl Place {
         Ok(())
     }
 
-    /// The command that goes on from here.
+    /// The command that continues from here.
     fn next(&self, step: &str, name: &str) {
         say!("  cargo xtask patch {step} {name} {}", self.flags);
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask patch lint`: everything that is wrong with the patches.
+//! `cargo xtask patch lint`: reports every error in the patches.
 
 use pins::Pin;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! What `cargo xtask verify` understands of a patch's `X-Verdicts`.
+//! The meaning of a patch's `X-Verdicts` for `cargo xtask verify`.
 
 use patch_series::Proof;
 use rail_verify::{selection::Selection, verdict::Verdict};
@@ -6,7 +6,7 @@ use rail_verify::{selection::Selection, verdict::Verdict};
 /// The verdict without the patch, and the cases that show it.
 ///
 /// # Errors
-/// What is wrong with the proof, in one line.
+/// The error in the proof, in one line.
 pub fn read(proof: &Proof) -> Result<(Verdict, Selection), String> {
     let before = proof.before.parse()?;
     if before == Verdict::Pass {
@@ -16,7 +16,7 @@ pub fn read(proof: &Proof) -> Result<(Verdict, Selection), String> {
     Ok((before, selection))
 }
 
-/// As [`read`], where only the error counts.
+/// Like [`read`], if only the error matters.
 pub fn check(proof: &Proof) -> Result<(), String> {
     read(proof).map(drop)
 }

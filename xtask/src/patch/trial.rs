@@ -1,4 +1,4 @@
-//! `cargo xtask patch try`: what becomes of a series on another MLX.
+//! `cargo xtask patch try`: reports how a series applies to another MLX.
 
 use patch_series::Trial;
 use serde_json::json;

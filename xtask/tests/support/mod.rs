@@ -1,10 +1,10 @@
-//! What every complaint of the command line must be like.
+//! The requirements on every error of the command line.
 
 use std::collections::HashSet;
 
 use assert_cmd::Command;
 
-/// Checks that a complaint says nothing twice, and names only flags that its verb has.
+/// Checks that an error repeats nothing, and names only flags that its verb has.
 #[track_caller]
 pub fn is_a_good_complaint(arguments: &[String], message: &str) {
     says_nothing_twice(message);
@@ -13,7 +13,8 @@ pub fn is_a_good_complaint(arguments: &[String], message: &str) {
     }
 }
 
-/// An error and its causes are one line. Short parts of it, such as names, may come again.
+/// An error and its causes are one line. Short parts of it, such as names, may occur
+/// again.
 #[track_caller]
 fn says_nothing_twice(message: &str) {
     for line in message.lines() {
@@ -27,8 +28,8 @@ fn says_nothing_twice(message: &str) {
     assert!(message.matches("help: ").count() <= 1, "{message}");
 }
 
-/// The flags in a complaint that are neither the verb's nor what was typed. Those of commands
-/// in backticks are other verbs'.
+/// The flags in an error that are neither the verb's nor typed by the user. Flags of
+/// commands in backticks belong to other verbs.
 fn strangers(arguments: &[String], message: &str) -> Vec<String> {
     let own: String = message.split('`').step_by(2).collect();
     let help = help(arguments);
@@ -45,7 +46,7 @@ fn has_flag(help: &str, flag: &str) -> bool {
         .any(|word| word == flag)
 }
 
-/// The help of the verb that the arguments are of, and of its step where they name one.
+/// The help of the verb in the arguments, and of its step if they name one.
 fn help(arguments: &[String]) -> String {
     let words = arguments.iter().take_while(|word| !word.starts_with('-'));
     let mut words: Vec<_> = words.take(2).collect();

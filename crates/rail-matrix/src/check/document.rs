@@ -1,4 +1,4 @@
-//! Reading the documents in which matrices are found.
+//! Reads the documents that contain matrices.
 
 use std::{collections::HashMap, fmt};
 
@@ -23,19 +23,19 @@ use crate::{
 /// The most devices of a cell. jaccl's ring takes four.
 const MAX_DEVICES: usize = 1024;
 
-/// A matrix that somebody made, and what the document says of it.
+/// An existing matrix, and what its document states about it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Existing {
     /// exo's instance.
     pub name: Option<String>,
-    /// By row and column the devices, as `parse_devices_json` in `jaccl.cpp` reads them. Not
-    /// always square.
+    /// The devices by row and column, as `parse_devices_json` in `jaccl.cpp` reads them.
+    /// Not always square.
     pub cells: Vec<Vec<Vec<String>>>,
     /// The node of each rank.
     pub nodes: Option<Vec<String>>,
-    /// Whether its reader sets `MLX_JACCL_RING`, where that is known: exo's main branch never
-    /// does, its pull request 2160 if a cell has several devices, `mlx.launch` as the
-    /// hostfile's backend says.
+    /// Whether its reader sets `MLX_JACCL_RING`, if that is known: exo's main branch
+    /// never does, its pull request 2160 does if a cell has several devices, `mlx.launch`
+    /// follows the hostfile's backend.
     pub ring_variable: Option<bool>,
 }
 
@@ -51,14 +51,14 @@ impl Existing {
 pub struct Document {
     /// At least one.
     pub matrices: Vec<Existing>,
-    /// Of a whole state of exo's.
+    /// The cabling of a whole state of exo's.
     pub topology: Option<Topology>,
 }
 
 /// Reads a jaccl device file, an MLX hostfile, or exo's `/state` or one instance of it.
 ///
 /// # Errors
-/// When it is none of them, has no matrix, or one of more than
+/// If it is none of them, has no matrix, or one of more than
 /// [`MAX_NODES`](crate::MAX_NODES) rows.
 pub fn read(bytes: &[u8]) -> Result<Document, ReadError> {
     let object = match parse(bytes)? {
@@ -153,7 +153,8 @@ impl Instance<'_> {
     }
 }
 
-/// What the exo that writes cells of this kind does: see [`write::Exo`](crate::write::Exo).
+/// The version of exo that writes cells of this kind: see
+/// [`write::Exo`](crate::write::Exo).
 fn ring_variable(rows: &Rows<'_>) -> Option<bool> {
     let all = || rows.iter().flatten();
     let several = all().any(|cell| matches!(cell, Cell::Several(devices) if devices.len() > 1));
@@ -211,7 +212,7 @@ enum Top<'a> {
     Object(Box<Object<'a>>),
 }
 
-/// The keys of an object that tell what it is.
+/// The keys of an object that indicate what it is.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Object<'a> {
@@ -228,7 +229,7 @@ struct Object<'a> {
     backend: Option<Text<'a>>,
 }
 
-/// An instance by its kind. Others than jaccl's have no matrix.
+/// An instance by its kind. Only jaccl's has a matrix.
 #[derive(Deserialize)]
 struct Tagged<'a> {
     #[serde(borrow, rename = "MlxJacclInstance", alias = "MlxIbvInstance")]

@@ -1,45 +1,45 @@
-//! What a check finds.
+//! The findings of a check.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Something that is wrong with a matrix, or that could not be judged.
+/// A problem of a matrix, or something that could not be checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it comes to.
+    /// The consequence.
     pub outcome: Outcome,
-    /// What is not as it should be.
+    /// The rule that is broken.
     pub rule: Rule,
-    /// The cell it is about, if it is about one.
+    /// The cell that it is about, if it is about one.
     pub cell: Option<Cell>,
-    /// What, why, and when.
+    /// The problem, its cause, and when it occurs.
     pub sentence: String,
 }
 
-/// What a finding comes to, the worst first.
+/// The consequences of a finding, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// Operations do not return.
     Hangs,
-    /// The job does not start: jaccl says so, or crashes.
+    /// The job does not start: jaccl reports an error, or crashes.
     Fails,
-    /// jaccl makes another group than was asked for, and says nothing.
+    /// jaccl silently makes another group than was requested.
     FallsBack,
-    /// It runs, with less than there is.
+    /// The job runs, but does not use everything there is.
     Wasted,
-    /// Nothing is wrong, but something is to be known.
+    /// Nothing is wrong; the finding is information.
     Note,
 }
 
 impl Outcome {
-    /// Whether a job runs all the same, as the backend that was asked for.
+    /// Whether a job still runs, with the backend that was requested.
     pub const fn is_safe(self) -> bool {
         matches!(self, Self::Wasted | Self::Note)
     }
 
-    /// For people.
+    /// The text for people.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Hangs => "hangs",
@@ -64,11 +64,11 @@ impl fmt::Display for Outcome {
 pub enum Rule {
     /// A row has a cell for every rank.
     Square,
-    /// There are two ranks or more, and a mesh has no more than jaccl allows.
+    /// There are at least two ranks, and a mesh has at most as many as jaccl allows.
     Ranks,
-    /// Every cell of neighbours on a ring has as many devices.
+    /// Every cell of neighbours on a ring has the same number of devices.
     RingCounts,
-    /// A mesh has a device in every cell but on the diagonal, and none there.
+    /// A mesh has a device in every cell except on the diagonal, which is empty.
     MeshCells,
     /// A ring has from 1 to [`MAX_RAILS`](crate::MAX_RAILS) rails.
     RailCount,
@@ -86,18 +86,18 @@ pub enum Rule {
     RightNode,
     /// The k-th devices of a pair are the two ends of one cable.
     OneCable,
-    /// What the matrix names is opened.
+    /// Every device that the matrix names is opened.
     Opened,
     /// Every cable is in the matrix.
     Used,
     /// The nodes of the matrix are those of the topology, one for each row.
     Nodes,
-    /// What the check was not told.
+    /// Information that the check did not have.
     Told,
 }
 
 impl Rule {
-    /// What there are many of where it is broken.
+    /// What to call the findings of this rule when there are many.
     pub(super) const fn alike(self) -> &'static str {
         match self {
             Self::Square => "rows of another length",
@@ -117,14 +117,14 @@ impl Rule {
     }
 }
 
-/// Where in a matrix.
+/// A position in a matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Cell {
-    /// The row: on this rank.
+    /// The row: the rank that the devices are on.
     pub from: usize,
-    /// The column: towards this one.
+    /// The column: the rank that they lead to.
     pub to: usize,
-    /// The place in the cell, from 0, where it is about one device.
+    /// The position in the cell, from 0, if the finding is about one device.
     pub rail: Option<usize>,
 }
 

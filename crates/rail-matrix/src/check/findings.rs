@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{Finding, Outcome, Rule};
 
-/// Findings of one rule and outcome: a large matrix may break it in every cell.
+/// The findings of one rule and outcome: a large matrix may break a rule in every cell.
 pub const SHOWN: usize = 16;
 
-/// The first findings of every rule and outcome, and how many there were.
+/// The first findings of every rule and outcome, and their number.
 #[derive(Default)]
 pub struct Findings {
     kept: Vec<Finding>,
@@ -26,12 +26,12 @@ impl Findings {
         }
     }
 
-    /// Whether anything comes to this.
+    /// Whether any finding has this outcome.
     pub fn come_to(&self, outcome: Outcome) -> bool {
         self.counts.keys().any(|(of, _)| *of == outcome)
     }
 
-    /// The worst first, then by cell, then how many more there are.
+    /// The worst first, then by cell, then the number of those left out.
     pub fn sorted(self) -> Vec<Finding> {
         let mut findings = self.kept;
         findings.sort_by_key(|finding| (finding.outcome, finding.cell));

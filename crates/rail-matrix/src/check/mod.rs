@@ -1,7 +1,7 @@
-//! Matrices that somebody else made: what would hang, fall back, fail or be wasted.
+//! Checks of existing matrices: parts that would hang, fall back, fail or be wasted.
 //!
-//! The rules are jaccl's, and what they come to is said with the cell it is about. A cell
-//! is `(i, j)`: the devices on rank `i` towards rank `j`.
+//! The rules are jaccl's. A finding gives the outcome and the cell that it is about. A
+//! cell is `(i, j)`: the devices on rank `i` towards rank `j`.
 
 mod document;
 mod finding;
@@ -19,19 +19,19 @@ pub use document::{Document, Existing, read};
 pub use finding::{Cell, Finding, Outcome, Rule};
 pub use report::{SCHEMA, json, markdown};
 
-/// What was found of a matrix.
+/// The result of checking a matrix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// Whether it was judged with `MLX_JACCL_RING` set.
     pub ring_variable: bool,
-    /// What jaccl makes of it, or nothing where it forms no group.
+    /// The backend that jaccl makes of it, or `None` if it forms no group.
     pub backend: Option<Backend>,
     /// The worst first, then by cell.
     pub findings: Vec<Finding>,
 }
 
 impl Verdict {
-    /// Whether a job with it runs, as the backend that is wanted.
+    /// Whether a job with the matrix runs, with the requested backend.
     pub fn is_safe(&self) -> bool {
         self.findings
             .iter()
@@ -39,14 +39,14 @@ impl Verdict {
     }
 }
 
-/// A matrix and nodes that do not belong together.
+/// Why a matrix and nodes do not belong together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckError {
-    /// A name of a node that the topology does not have.
+    /// The topology has no node of this name.
     #[error(transparent)]
     Node(#[from] SelectError),
-    /// Not a node a row.
+    /// The numbers of rows and nodes differ.
     #[error(
         "the matrix has {rows} rows, and there are {nodes} nodes; name a node for each row, in \
          the order of the rows"
@@ -59,17 +59,17 @@ pub enum CheckError {
     },
 }
 
-/// Judges a matrix.
+/// Checks a matrix.
 ///
-/// Without a topology its alignment cannot be judged, and a finding says so. The rank of a
-/// node is its place in [`Existing::nodes`], or in the topology where that says nothing; a
-/// finding says so then.
-/// `wanted` is the backend that the job is started for: a ring sets `MLX_JACCL_RING`, a mesh
-/// leaves it unset. With nothing it is as [`Existing::ring_variable`] says, and where that
-/// says nothing either, set if a cell has several devices.
+/// Without a topology the alignment cannot be checked, and a finding states this. The
+/// rank of a node is its position in [`Existing::nodes`], or, if that is absent, in the
+/// topology, which a finding then states. `wanted` is the backend that the job is started
+/// for: a ring sets `MLX_JACCL_RING`, a mesh leaves it unset. With `None`,
+/// [`Existing::ring_variable`] decides, and if that is absent too, the variable counts as
+/// set if a cell has several devices.
 ///
 /// # Errors
-/// When matrix, nodes and topology do not belong together.
+/// If matrix, nodes and topology do not belong together.
 pub fn check(
     existing: &Existing,
     topology: Option<&Topology>,
@@ -94,9 +94,9 @@ pub fn check(
     Ok(judged.verdict(findings))
 }
 
-/// Judges a matrix that does not belong to the topology there is, by its shape alone. That
-/// it does not is a finding, so that it need not keep others of the same document from being
-/// judged.
+/// Checks a matrix that does not belong to the topology by its shape alone. The mismatch
+/// is a finding rather than an error, so that the other matrices of the same document are
+/// still checked.
 pub fn check_apart(
     existing: &Existing,
     error: &CheckError,
@@ -114,11 +114,11 @@ pub fn check_apart(
     judged.verdict(findings)
 }
 
-/// What jaccl makes of a matrix.
+/// The group that jaccl makes of a matrix.
 struct Judged {
     ring_variable: bool,
     backend: Option<Backend>,
-    /// Whether it gets as far as opening devices.
+    /// Whether jaccl gets as far as opening devices.
     opens: bool,
 }
 
@@ -155,7 +155,7 @@ fn judge(
     let counts = Counts::of(&existing.cells);
     judged.backend = counts.backend(judged.ring_variable);
     shape::judge(&counts, judged.ring_variable, wanted, findings);
-    // Where jaccl refuses the whole, it opens no device.
+    // If jaccl refuses the matrix, it opens no device.
     let refused = findings.come_to(Outcome::Fails);
     let Some(made) = judged.backend.filter(|_| !refused) else {
         return judged;
@@ -176,7 +176,7 @@ fn judge(
     judged
 }
 
-/// Says which node each row was taken for.
+/// Adds a finding with the node assumed for each row.
 fn assumed_order(names: &[String]) -> Finding {
     let shown: Vec<_> = names
         .iter()
@@ -196,8 +196,8 @@ fn assumed_order(names: &[String]) -> Finding {
     }
 }
 
-/// The nodes of the matrix in the order of its rows, and then the others: a cable may lead
-/// to one of them.
+/// The nodes of the matrix in the order of its rows, and then the others: a cable may
+/// lead to one of them.
 fn by_rank(existing: &Existing, topology: &Topology) -> Result<Topology, CheckError> {
     let rows = existing.cells.len();
     let Some(nodes) = &existing.nodes else {
@@ -218,7 +218,7 @@ fn by_rank(existing: &Existing, topology: &Topology) -> Result<Topology, CheckEr
     Ok(topology.select(&all)?)
 }
 
-/// What people call the nodes.
+/// The names of the nodes for people.
 fn names(existing: &Existing, topology: Option<&Topology>) -> Vec<String> {
     let shown = |(_, node): (_, &NodeInfo)| node.label.as_ref().unwrap_or(&node.name).clone();
     let rows = existing.cells.len();
@@ -251,7 +251,7 @@ impl Subject<'_> {
         (0..self.ranks()).flat_map(|j| (0..j).map(move |i| (i, j)))
     }
 
-    /// Rails or wires that jaccl opens between two ranks.
+    /// The number of rails or wires that jaccl opens between two ranks.
     fn opened(&self, (i, j): (usize, usize)) -> usize {
         match self.backend {
             Backend::Ring if self.counts.neighbours(i).contains(&j) => self.counts.at(i, j),

@@ -1,5 +1,5 @@
-//! Whether what jaccl opens carries: the k-th devices of a pair are the two ends of one
-//! cable, which no other rail uses.
+//! Checks whether the rails that jaccl opens can carry: the k-th devices of a pair must
+//! be the two ends of one cable, which no other rail uses.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ pub fn judge(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// Says what could not be judged.
+/// Adds a finding for what could not be judged.
 pub fn without_topology() -> Finding {
     Finding {
         outcome: Outcome::Note,
@@ -70,7 +70,7 @@ fn named(subject: &Subject<'_>, findings: &mut Findings) {
     }));
 }
 
-/// A device that is opened more than once.
+/// Findings for devices that are opened more than once.
 fn once(subject: &Subject<'_>, findings: &mut Findings) {
     let mut uses: BTreeMap<(usize, &str), Vec<Cell>> = BTreeMap::new();
     for (cell, device) in opened(subject).filter(|(_, device)| !device.is_empty()) {
@@ -83,7 +83,8 @@ fn once(subject: &Subject<'_>, findings: &mut Findings) {
             places.push(format!("{} more", cells.len() - SHOWN));
         }
         let (places, name) = (places.join(" and "), &subject.names[rank]);
-        // Both ends repeated alike are queue pairs of one cable, and those do carry.
+        // If both ends are repeated alike, they are two queue pairs of one cable, which
+        // do carry.
         let there = |cell: &Cell| &subject.cells[cell.to][cell.from][cell.rail.unwrap_or(0)];
         let alike = |cell: &Cell| cell.to == cells[0].to && there(cell) == there(&cells[0]);
         let (outcome, consequence) = if cells.iter().all(alike) {
@@ -105,7 +106,7 @@ fn once(subject: &Subject<'_>, findings: &mut Findings) {
 }
 
 impl Subject<'_> {
-    /// What does not return when this rail does not carry.
+    /// The operations that do not return if this rail does not carry.
     fn when(&self, rail: usize) -> String {
         let kib = |bytes: u64| format!("{} KiB", bytes / 1024);
         match (self.backend, rail) {
@@ -133,7 +134,7 @@ struct Cabled<'a> {
 }
 
 impl Cabled<'_> {
-    /// What is known of the nodes that keeps them from any job.
+    /// Findings for nodes that cannot take part in any job.
     fn nodes(&self, findings: &mut Findings) {
         for (_, node) in self.topology.nodes().take(self.subject.ranks()) {
             let bridged = node.bridged == Some(true);
@@ -168,19 +169,20 @@ impl Cabled<'_> {
                 let wrong = ends.into_iter().filter_map(Result::err).flatten();
                 let (idle, mut wrong): (Vec<_>, Vec<_>) =
                     wrong.partition(|finding| finding.rule == Rule::Plugged);
-                // A cable is not known of when its other end is the trouble.
+                // If a cable is unknown because of its other end, that end's finding
+                // covers it.
                 if wrong.is_empty() {
                     wrong = idle;
                 }
-                // Of one cable both ends may say the same.
+                // Both ends of one cable may report the same.
                 wrong.dedup_by(|second, first| first.sentence == second.sentence);
                 findings.extend(wrong);
             }
         }
     }
 
-    /// A device whose cable leads to the other rank, or what is wrong with it. An empty
-    /// name has been told of.
+    /// The device whose cable leads to the other rank, or the problem with it. An empty
+    /// name has a finding already.
     fn end(&self, cell: Cell) -> Result<PortId, Option<Finding>> {
         let Cell { from, to, rail } = cell;
         let device = &self.subject.cells[from][to][rail.unwrap_or(0)];
@@ -223,7 +225,7 @@ impl Cabled<'_> {
         Ok(port)
     }
 
-    /// What it comes to that no cable is known to be in a device for certain, and why.
+    /// The outcome for a device whose cable is not known for certain, and the reason.
     fn unplugged(&self, Cell { from, to, rail }: Cell, port: PortId) -> (Outcome, String) {
         let rail = rail.unwrap_or(0);
         let when = self.subject.when(rail);
@@ -247,7 +249,7 @@ impl Cabled<'_> {
         (Outcome::Hangs, format!("{why}: {when}"))
     }
 
-    /// Whether two devices with cables between their nodes have the same one.
+    /// Checks that two devices with cables between their nodes have the same cable.
     fn one_cable(
         &self,
         (i, j): (usize, usize),
@@ -273,14 +275,15 @@ impl Cabled<'_> {
         })
     }
 
-    /// As people write a device, by its node's label where there is one.
+    /// A device as people write it, by its node's label if there is one.
     fn written(&self, port: PortId) -> String {
         let port = &self.topology[port];
         format!("{}:{}", self.subject.names[port.node.0], port.device)
     }
 }
 
-/// Whether a node does no RDMA, whatever is plugged in. Its cables are not known of then.
+/// Whether a node does no RDMA, whatever cables are plugged in. Its cables are then
+/// unknown.
 fn is_off(node: &NodeInfo) -> bool {
     node.rdma_enabled == Some(false)
 }

@@ -1,4 +1,4 @@
-//! What was found, for people and for programs.
+//! The findings as documents for people and for programs.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::{Backend, Jaccl, write::one_line};
 /// The name and version of [`json`].
 pub const SCHEMA: &str = "mlx-rails/matrix-check/1";
 
-/// What was found of some matrices, as a list for people. Ends with a line break.
+/// The findings of some matrices, as a list for people. The text ends with a line break.
 pub fn markdown(checked: &[(Existing, Verdict)], jaccl: &Jaccl) -> String {
     let parts: Vec<_> = checked
         .iter()
@@ -68,13 +68,14 @@ struct Judged<'a> {
     instance: Option<&'a str>,
     nodes: Option<&'a [String]>,
     ring_variable: bool,
-    /// Null where jaccl forms no group.
+    /// Null if jaccl forms no group.
     backend: Option<Backend>,
     safe: bool,
     findings: &'a [Finding],
 }
 
-/// What was found of some matrices, as one object. See [`SCHEMA`]. Ends with a line break.
+/// The findings of some matrices, as one object. See [`SCHEMA`]. The text ends with a
+/// line break.
 pub fn json(checked: &[(Existing, Verdict)], jaccl: &Jaccl) -> String {
     let judged = checked.iter().map(|(existing, verdict)| Judged {
         instance: existing.name.as_deref(),

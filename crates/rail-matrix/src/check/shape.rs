@@ -1,9 +1,9 @@
-//! What jaccl makes of a matrix by its shape alone.
+//! The group that jaccl makes of a matrix by its shape alone.
 
 use super::{Cell, Existing, Finding, Findings, Outcome, Rule};
 use crate::{Backend, MAX_MESH, MAX_RAILS, counts::Counts};
 
-/// Says what was taken for granted.
+/// The finding for the assumption made.
 pub fn assumed(ring_variable: bool) -> Finding {
     let sentence = if ring_variable {
         "judged with MLX_JACCL_RING set, because a cell has several devices; ask for a mesh to \
@@ -15,7 +15,8 @@ pub fn assumed(ring_variable: bool) -> Finding {
     finding(Outcome::Note, Rule::Told, None, sentence.to_owned())
 }
 
-/// Whether there is a cell for every two ranks, as `parse_devices_json` in `jaccl.cpp` asks.
+/// Whether there is a cell for every two ranks, as `parse_devices_json` in `jaccl.cpp`
+/// requires. Adds findings if there is not.
 pub fn is_square(existing: &Existing, findings: &mut Findings) -> bool {
     let rows = existing.cells.len();
     if rows < 2 {
@@ -38,7 +39,7 @@ pub fn is_square(existing: &Existing, findings: &mut Findings) -> bool {
     !findings.come_to(Outcome::Fails)
 }
 
-/// Whether jaccl makes of it what is wanted, and can.
+/// Checks that jaccl makes the requested group of the matrix, and can run it.
 pub fn judge(
     counts: &Counts,
     ring_variable: bool,
@@ -97,7 +98,7 @@ fn mesh_ranks(counts: &Counts, findings: &mut Findings) {
     }
 }
 
-/// The cells for which this is no valid ring.
+/// Findings for the cells that make this an invalid ring.
 fn no_ring(counts: &Counts, outcome: Outcome, end: &str) -> impl Iterator<Item = Finding> {
     let first = counts.at(0, 1);
     let cells = (0..counts.ranks()).flat_map(|rank| {
@@ -120,7 +121,7 @@ fn no_ring(counts: &Counts, outcome: Outcome, end: &str) -> impl Iterator<Item =
         })
 }
 
-/// The cells for which this is no valid mesh.
+/// Findings for the cells that make this an invalid mesh.
 fn no_mesh(counts: &Counts, outcome: Outcome, end: &str) -> impl Iterator<Item = Finding> {
     let ranks = 0..counts.ranks();
     let cells = ranks

@@ -1,11 +1,11 @@
-//! Devices whose cable the description does not settle.
+//! Devices whose cable the description leaves open.
 
 use std::collections::HashMap;
 
 use crate::Problem;
 
-/// Why devices have no cable that is known for certain. Devices are as problems write
-/// them, `node:device`.
+/// Why devices have no cable that is known for certain. Devices are written as in
+/// problems, `node:device`.
 pub struct Unsettled<'a> {
     one_sided: HashMap<(&'a str, &'a str), &'a Problem>,
     by_device: HashMap<&'a str, &'a Problem>,
@@ -15,7 +15,7 @@ impl<'a> Unsettled<'a> {
     pub fn of(problems: &'a [Problem]) -> Self {
         let mut one_sided = HashMap::new();
         let mut by_device = HashMap::new();
-        // What others say of a device counts less than what it says itself.
+        // Statements of other devices count less than a device's own.
         let mut by_others = HashMap::new();
         for problem in problems {
             match problem {
@@ -46,13 +46,13 @@ impl<'a> Unsettled<'a> {
         }
     }
 
-    /// A cable between two devices that one of them alone states.
+    /// The problem of a cable between two devices that only one of them states.
     pub fn between(&self, a: &str, b: &str) -> Option<&'a Problem> {
         let stated = |ends| self.one_sided.get(&ends).copied();
         stated((a, b)).or_else(|| stated((b, a)))
     }
 
-    /// Why no cable is known to be in a device.
+    /// Why the cable of a device is unknown.
     pub fn at(&self, device: &str) -> Option<&'a Problem> {
         self.by_device.get(device).copied()
     }

@@ -1,4 +1,4 @@
-//! What there is and a job does not use.
+//! Devices and cables that a job does not use.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -38,7 +38,7 @@ fn not_opened(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// Cables between two ranks that the matrix does not have.
+/// Cables between two ranks that are not in the matrix.
 fn not_named(subject: &Subject<'_>, findings: &mut Findings) {
     let Some((topology, joined)) = &subject.cabling else {
         return;

@@ -1,11 +1,12 @@
-//! Mesh or ring.
+//! The choice between mesh and ring.
 //!
 //! A mesh sends a small message to every peer at once, over a cable of its own: one step,
-//! and the whole message on every link. A ring passes parts of it round: `2(n - 1)` steps
-//! of an n-th (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms", 2009), with
-//! more than two ranks in both directions at once. Large messages of more than two ranks
-//! a mesh cuts up too: up to MLX 0.32.1 it passes them round one wire, since 0.32.4 each
-//! rank reduces an n-th and hands it to all (`MeshGroup::all_reduce` in `mesh.cpp`).
+//! and the whole message on every link. A ring passes parts of it round in `2(n - 1)`
+//! steps of an n-th (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms",
+//! 2009), with more than two ranks in both directions at once. With more than two ranks a
+//! mesh also splits large messages: up to MLX 0.32.1 it passes the parts round one wire;
+//! since 0.32.4 each rank reduces an n-th and sends it to all (`MeshGroup::all_reduce` in
+//! `mesh.cpp`).
 
 use super::{
     Jaccl, MeshObstacle, Note, Obstacle, Options, PlanError, RankOrder, Widths,
@@ -15,14 +16,14 @@ use super::{
 };
 use crate::{Backend, MAX_MESH, units};
 
-/// What a cable of unknown rate is taken for when messages are compared: the nominal
+/// The assumed rate of a cable of unknown rate when messages are compared: the nominal
 /// rate of Thunderbolt 5.
 const ASSUMED_RATE: u64 = 10_000_000_000;
 
-/// A message so large that nothing but the rate counts.
+/// A message so large that only the rate counts.
 const LARGE: u64 = 1 << 30;
 
-/// A backend, and how it lays the ranks out.
+/// A backend with its assignment of ranks.
 pub struct Choice {
     pub backend: Backend,
     /// Nodes by rank.
@@ -34,7 +35,7 @@ pub struct Choice {
     why: String,
 }
 
-/// Every node with every other.
+/// A mesh: every node joined with every other.
 struct Mesh {
     rails: usize,
     /// Bytes per second of its narrowest link.
@@ -84,8 +85,8 @@ impl Choice {
         }
     }
 
-    /// In the order of the ring where there is one, so that a later change of backend
-    /// moves no rank.
+    /// In the order of the ring if there is one, so that a later change of backend moves
+    /// no rank.
     fn mesh(mesh: &Mesh, widths: &Widths, ring: Option<&Ring>, why: String) -> Self {
         let nodes = ring.map_or_else(|| (0..widths.nodes()).collect(), |ring| ring.nodes.clone());
         Self {
@@ -151,7 +152,7 @@ fn mesh(nodes: &Pairs<'_>, widths: &Widths, options: &Options) -> Result<Mesh, M
     Ok(best.expect("at least one rail is allowed"))
 }
 
-/// The faster of the two for the messages of the job, or for large ones.
+/// The faster of the two for the messages of the job, or for large messages.
 fn better(
     ring: Ring,
     mesh: &Mesh,
@@ -167,7 +168,7 @@ fn better(
             ASSUMED_RATE as f64
         },
         jaccl: &options.jaccl,
-        // Of a large message only the bytes count.
+        // For a large message only the bytes count.
         latency: match options.messages[..] {
             [] => 0.0,
             _ => options.latency.as_secs_f64(),
@@ -205,7 +206,7 @@ fn better(
             "; a cable taken for 80 Gb/s"
         },
     );
-    // A mesh takes fewer steps, so it wins where they are equal.
+    // A mesh takes fewer steps, so it wins a tie.
     if on_ring < on_mesh {
         Choice::ring(ring, why)
     } else {
@@ -213,13 +214,13 @@ fn better(
     }
 }
 
-/// What an all-reduce costs, in seconds.
+/// The cost of an all-reduce, in seconds.
 struct Cost<'a> {
     ranks: f64,
-    /// Bytes per second of a width of one.
+    /// The bytes per second that count as a width of one.
     scale: f64,
     jaccl: &'a Jaccl,
-    /// What one step costs however small it is.
+    /// The fixed cost of one step.
     latency: f64,
 }
 
@@ -241,7 +242,8 @@ impl Cost<'_> {
         self.around(self.rate(ring.narrowest, ring.rails, spread), bytes)
     }
 
-    /// Passed round, half of it each way; two ranks have one way.
+    /// Passed round, half of it in each direction; between two ranks there is only one
+    /// direction.
     fn around(&self, rate: f64, bytes: f64) -> f64 {
         let ways = if self.ranks > 2.0 { 2.0 } else { 1.0 };
         2.0 * (self.ranks - 1.0) * (self.latency + bytes / self.ranks / ways / rate)

@@ -22,25 +22,25 @@ use width::Widths;
 /// The most nodes of a plan. A matrix has a cell for every two of them.
 pub const MAX_NODES: usize = 1024;
 
-/// Everything that a job of jaccl's needs to be told.
+/// Everything that a job that uses jaccl needs to be configured with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// What is known of each rank's node.
+    /// The node of each rank.
     pub nodes: Vec<NodeInfo>,
-    /// The devices of each rank towards each other. Holds what the backend opens and
-    /// nothing else, so that a job started with the wrong backend fails at once.
+    /// The devices of each rank towards each other rank. Contains only the devices that
+    /// the backend opens, so that a job started with the wrong backend fails at once.
     pub matrix: Matrix,
     /// How the ranks are joined.
     pub backend: Backend,
     /// Rails on every link that the backend uses.
     pub rails: usize,
-    /// Where the ranks meet, when an address of rank 0's node is known.
+    /// Where the ranks meet, if an address of rank 0's node is known.
     pub coordinator: Option<Coordinator>,
-    /// What was left out, and why the plan is as it is.
+    /// What was left out, and the reasons for the plan.
     pub notes: Vec<Note>,
 }
 
-/// Where rank 0 listens and the others go.
+/// The address at which rank 0 listens and to which the others connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coordinator {
     /// An IPv4 address of rank 0's node.
@@ -49,18 +49,18 @@ pub struct Coordinator {
     pub port: u16,
 }
 
-/// Lays out a job over a topology.
+/// Plans a job over a topology.
 ///
-/// The same topology gives the same plan however its cables, devices and directions are
-/// listed. The order of its *nodes* counts: it is the ranks' where they are pinned, and
-/// decides between rings that are equally wide.
+/// The plan does not depend on the order in which the cables, devices and directions of a
+/// topology are listed. The order of its *nodes* does count: it is the order of the ranks
+/// if ranks are pinned, and decides between rings of equal width.
 ///
 /// Cost: the cables, and n² for n nodes; for the order of the ranks up to n² 2ⁿ steps
 /// for [`EXACT_ORDER`] nodes and a bounded search beyond.
 ///
 /// # Errors
-/// When an option makes no sense, when the description has a [`Problem`](crate::Problem)
-/// and [`Options::strict`] is set, or when the nodes cannot be joined.
+/// If an option is invalid, if the description has a [`Problem`](crate::Problem) and
+/// [`Options::strict`] is set, or if the nodes cannot be joined.
 pub fn plan(topology: &Topology, options: &Options) -> Result<Plan, PlanError> {
     options.check()?;
     let joined = topology.join();
@@ -120,7 +120,7 @@ pub fn plan(topology: &Topology, options: &Options) -> Result<Plan, PlanError> {
     })
 }
 
-/// By node its rank, from the nodes by rank.
+/// The rank of each node, from the nodes by rank.
 fn ranks(nodes: &[usize]) -> Vec<usize> {
     let mut ranks = vec![0; nodes.len()];
     for (rank, &node) in nodes.iter().enumerate() {
@@ -130,7 +130,7 @@ fn ranks(nodes: &[usize]) -> Vec<usize> {
 }
 
 impl Coordinator {
-    /// The address that other nodes best reach. jaccl takes IPv4 alone.
+    /// The address that the other nodes reach best. jaccl accepts only IPv4.
     fn of(node: &NodeInfo, port: u16) -> Option<Self> {
         let ip = *node.reachable_ipv4().first()?;
         Some(Self {
@@ -145,11 +145,11 @@ impl Coordinator {
 pub struct Variable {
     /// Its name, as MLX reads it.
     pub name: &'static str,
-    /// Its value, or nothing where it must not be set.
+    /// Its value, or `None` if it must be unset.
     pub value: Option<String>,
 }
 
-/// jaccl takes these before those that MLX names.
+/// jaccl reads these in preference to MLX's names.
 const STRONGER: [&str; 4] = [
     "JACCL_RANK",
     "JACCL_IBV_DEVICES",
@@ -158,12 +158,12 @@ const STRONGER: [&str; 4] = [
 ];
 
 impl Plan {
-    /// What jaccl reads from a rank's environment (`Config::from_env` in `jaccl.cpp`).
-    /// `devices` is where the matrix was written; without a known
-    /// [`coordinator`](Self::coordinator) its variable is left to the caller.
+    /// The variables that jaccl reads from a rank's environment (`Config::from_env` in
+    /// `jaccl.cpp`). `devices` is the file to which the matrix was written. Without a
+    /// known [`coordinator`](Self::coordinator) the caller sets that variable.
     ///
-    /// `MLX_JACCL_RING` means ring whatever its value, so for a mesh it must be unset. The
-    /// names that jaccl takes before MLX's must be unset for both.
+    /// `MLX_JACCL_RING` selects a ring whatever its value, so for a mesh it must be
+    /// unset. The names that jaccl prefers to MLX's must be unset for both.
     pub fn environment(&self, rank: usize, devices: &str) -> Vec<Variable> {
         let variable = |name, value: Option<String>| Variable { name, value };
         let ring = (self.backend == Backend::Ring).then(|| "1".to_owned());

@@ -1,4 +1,4 @@
-//! What a plan says besides its matrix.
+//! The notes of a plan.
 
 use std::fmt;
 
@@ -7,84 +7,85 @@ use serde::Serialize;
 use super::RankOrder;
 use crate::{Backend, Problem, units};
 
-/// Something that a person should know of a plan. `Display` is a sentence.
+/// Information about a plan for its user. `Display` is a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "note", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Note {
-    /// Something in the description was left out.
+    /// A part of the description was left out.
     LeftOut {
-        /// What, and why.
+        /// The part, and why.
         problem: Problem,
     },
-    /// A node takes no part.
+    /// A node has no rank.
     NodeLeftOut {
         /// The node.
         node: String,
     },
-    /// Cables between two neighbours that the plan does not use.
+    /// The plan leaves out cables between two neighbours.
     Spare {
         /// The two nodes.
         pair: [String; 2],
         /// The cables, by name.
         cables: Vec<String>,
-        /// Why they are not used.
+        /// Why they are unused.
         why: Spare,
     },
-    /// Pairs none of whose cables the ring uses, because they are no neighbours on it.
+    /// Pairs none of whose cables the ring uses, because they are not neighbours on it.
     NotNeighbours {
         /// The two nodes of each.
         pairs: Vec<[String; 2]>,
     },
-    /// How the order of the ranks came about.
+    /// How the order of the ranks was determined.
     Order {
-        /// Pinned, or chosen.
+        /// Whether it is pinned or chosen.
         order: RankOrder,
         /// Rails on each link of the ring.
         rails: usize,
         /// Bytes per second of the ring's narrowest link, where rates are known.
         narrowest: Option<u64>,
-        /// What no ring of these nodes exceeds, where it was searched for and that is
-        /// more than `narrowest`.
+        /// The upper bound for any ring of these nodes, if it was computed and is more
+        /// than `narrowest`.
         at_most: Option<u64>,
     },
-    /// Why the backend is what it is.
+    /// Why this backend was chosen.
     Backend {
-        /// The one chosen.
+        /// The backend.
         backend: Backend,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// Rank 0 has no address that is known, so nobody can be told where it listens.
+    /// No address of rank 0 is known, so the other ranks cannot be given the place where
+    /// it listens.
     NoCoordinator {
         /// Rank 0's node.
         node: String,
     },
 }
 
-/// Why a cable between two ranks is not used.
+/// Why a cable between two ranks is unused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "because", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Spare {
-    /// There are more than jaccl opens, or than were asked for.
+    /// There are more cables than jaccl opens, or than were requested.
     Cap {
-        /// The most there may be.
+        /// The maximum.
         max_rails: usize,
     },
-    /// Every link has as many rails, and some link has no more cables.
+    /// Every link has the same number of rails, and some link has no more cables.
     EqualCounts {
-        /// As many as the link with the fewest has.
+        /// The number of cables of the link with the fewest.
         rails: usize,
     },
-    /// Fewer rails without this slower cable are faster than all with it.
+    /// Fewer rails without this slower cable are faster than all rails with it.
     Slower {
-        /// The rails that are used.
+        /// The number of rails used.
         rails: usize,
     },
-    /// The mesh of this MLX opens so many wires to each peer.
+    /// The mesh of this MLX version opens this many wires to each peer.
     MeshWires {
-        /// How many.
+        /// The number of wires.
         wires: usize,
     },
 }
@@ -182,7 +183,7 @@ pub(super) fn plural(count: usize, word: &str) -> String {
     }
 }
 
-/// Up to four names, and how many more there are.
+/// Up to four names, and the number of others.
 pub(crate) fn listed(names: &[String]) -> String {
     let shown: Vec<_> = names
         .iter()

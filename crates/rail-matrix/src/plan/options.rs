@@ -1,4 +1,4 @@
-//! What a caller may choose, and what the jaccl of a pin does.
+//! The options of a plan, and the properties of the jaccl of a pin.
 
 use std::{str::FromStr, time::Duration};
 
@@ -9,21 +9,21 @@ use crate::{Backend, MAX_RAILS};
 /// The choices behind a [`Plan`](super::Plan).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Whether a [`Problem`](crate::Problem) refuses the plan, or what it names is left
-    /// out with a note.
+    /// Whether a [`Problem`](crate::Problem) refuses the plan; otherwise the parts that
+    /// it names are left out with a note.
     pub strict: bool,
-    /// How nodes become ranks.
+    /// How nodes are assigned to ranks.
     pub order: RankOrder,
     /// The most rails a pair gets, from 1 to [`MAX_RAILS`].
     pub max_rails: usize,
-    /// The backend, or nothing to choose the better one.
+    /// The backend, or `None` to choose the better one.
     pub backend: Option<Backend>,
-    /// What the jaccl that reads the matrix does.
+    /// The properties of the jaccl that reads the matrix.
     pub jaccl: Jaccl,
-    /// The sizes in bytes of the all-reduces that the job will issue, once each. With
-    /// none, backends are compared by their rate for large messages.
+    /// The sizes in bytes of the all-reduces that the job will issue, once each. If
+    /// empty, backends are compared by their rate for large messages.
     pub messages: Vec<u64>,
-    /// What one message costs however small it is. Only used to compare backends, with
+    /// The fixed cost of one message. Only used to compare backends, with
     /// [`messages`](Self::messages).
     pub latency: Duration,
     /// Where rank 0 listens.
@@ -47,25 +47,26 @@ impl Default for Options {
     }
 }
 
-/// How nodes become ranks.
+/// How nodes are assigned to ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RankOrder {
-    /// In the order in which the nodes are given.
+    /// In the given order of the nodes.
     Pinned,
-    /// So that the narrowest link of the ring is as wide as it can be.
+    /// In the order that makes the narrowest link of the ring as wide as possible.
     Widest,
 }
 
 /// How the jaccl of an MLX version spreads messages over wires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Jaccl {
-    /// Major, minor, patch of the MLX it belongs to.
+    /// Major, minor, patch of its MLX version.
     pub version: [u32; 3],
-    /// Whether it is that release, or one of the builds before it (`rc1`, `.dev`).
+    /// Whether it is that release rather than one of the builds before it (`rc1`,
+    /// `.dev`).
     pub released: bool,
-    /// Whether a mesh opens as many wires as its narrowest pair has devices, or one
-    /// (`Config::get_mesh_connectivity` in `jaccl.cpp`).
+    /// Whether a mesh opens as many wires as its narrowest pair has devices rather than
+    /// one (`Config::get_mesh_connectivity` in `jaccl.cpp`).
     pub mesh_opens_several: bool,
     /// The smallest message, in bytes, that a mesh of several wires spreads over them
     /// (`MESH_MULTI_WIRE_MIN_BYTES` in `mesh.h`).
@@ -74,8 +75,8 @@ pub struct Jaccl {
     /// every peer (`MeshGroup::all_reduce` in `mesh.cpp`; up to 0.32.1 of bfloat16, 8 MiB of
     /// other types).
     pub mesh_whole_up_to: u64,
-    /// Whether each rank of such a mesh reduces a part of larger ones and hands it to all,
-    /// or they are passed round one wire.
+    /// Whether each rank of such a mesh reduces a part of larger all-reduces and sends it
+    /// to all; otherwise parts are passed round one wire.
     pub mesh_scatters: bool,
     /// The largest all-reduce, in bytes, that a ring sends over one wire (`ring.cpp`).
     pub ring_spreads_above: u64,
@@ -89,14 +90,15 @@ impl Default for Jaccl {
 }
 
 impl Jaccl {
-    /// The jaccl of an MLX version. The versions that were read are 0.31.2, 0.32.1 and
-    /// 0.32.4; what is between two of them counts as the earlier, which is safe: a
-    /// matrix for a mesh of one wire is right for both.
+    /// The jaccl of an MLX version. The versions examined are 0.31.2, 0.32.1 and 0.32.4.
+    /// A version between two of them counts as the earlier, which is safe: a matrix for a
+    /// mesh of one wire is right for both.
     pub fn of(version: [u32; 3]) -> Self {
         Self::built(version, true)
     }
 
-    /// A build before a release counts as older than it: it may lack any change of it.
+    /// A build before a release counts as older than it, because it may lack any of the
+    /// release's changes.
     fn built(version: [u32; 3], released: bool) -> Self {
         let has = |release: [u32; 3]| (version, released) >= (release, true);
         Self {
@@ -110,7 +112,7 @@ impl Jaccl {
         }
     }
 
-    /// `MAJOR.MINOR.PATCH`, and whether the build is one before that release.
+    /// `MAJOR.MINOR.PATCH`, and whether the build comes before that release.
     pub fn version(&self) -> String {
         let release = self.version.map(|part| part.to_string()).join(".");
         match self.released {
@@ -120,7 +122,7 @@ impl Jaccl {
     }
 }
 
-/// Something that is not an MLX version.
+/// The error for text that is not an MLX version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a version of MLX; write three numbers, such as 0.31.2")]
 pub struct BadVersion(String);

@@ -1,4 +1,4 @@
-//! The cables of a plan by pair of nodes, and the matrix that they make.
+//! The cables of a plan by pair of nodes, and the matrix made from them.
 
 use std::cmp::Reverse;
 
@@ -8,7 +8,7 @@ use crate::{Backend, Matrix, NodeId, Topology, topology::Join};
 /// The nodes that take part, and their cables.
 pub struct Pairs<'a> {
     topology: &'a Topology,
-    /// Of the topology, by position here.
+    /// Nodes of the topology, in the order used here.
     pub nodes: Vec<NodeId>,
     /// Pair by pair, each in the order of its rails.
     cables: Vec<Placed>,
@@ -19,11 +19,12 @@ pub struct Pairs<'a> {
 /// A cable among those of its pair.
 pub struct Placed {
     pub join: Join,
-    /// Positions of the nodes it joins, lower first.
+    /// Positions of the nodes that it joins, lower first.
     pub pair: (usize, usize),
     /// Bytes per second.
     pub rate: u64,
-    /// How many of its pair are faster, or as fast and before it.
+    /// The number of cables of its pair that are faster, or equally fast and listed
+    /// before it.
     pub place: usize,
 }
 
@@ -42,7 +43,7 @@ impl<'a> Pairs<'a> {
             Placed {
                 join,
                 pair: (a.min(b), a.max(b)),
-                // A cable of unknown rate is taken for as slow as any.
+                // A cable of unknown rate counts as the slowest.
                 rate: rate.or(slowest).unwrap_or(1),
                 place: 0,
             }
@@ -77,7 +78,7 @@ impl<'a> Pairs<'a> {
         &self.topology[self.nodes[node]].name
     }
 
-    /// The cables that a choice uses, as rails: the same order at both ends.
+    /// The cables that a choice uses, as rails: in the same order at both ends.
     pub fn matrix(&self, choice: &Choice) -> Matrix {
         let mut matrix = Matrix::empty(self.nodes.len());
         for cable in self.cables.iter().filter(|cable| choice.uses(cable)) {
@@ -96,7 +97,8 @@ impl<'a> Pairs<'a> {
         matrix
     }
 
-    /// What a choice leaves unused: a note for each pair that it joins, one for the rest.
+    /// The cables that a choice leaves unused: one note for each pair that it joins, one
+    /// for the rest.
     pub fn spare(&self, choice: &Choice, options: &Options) -> Vec<Note> {
         let why = self.why_spare(choice, options);
         let unused = self.cables.iter().filter(|cable| !choice.uses(cable));
@@ -125,7 +127,7 @@ impl<'a> Pairs<'a> {
         notes
     }
 
-    /// Why a cable between two nodes that a choice joins is not used.
+    /// Why a cable between two nodes that a choice joins is unused.
     fn why_spare(&self, choice: &Choice, options: &Options) -> Spare {
         let (rails, max_rails) = (choice.rails, options.max_rails);
         if choice.backend == Backend::Mesh && !options.jaccl.mesh_opens_several {

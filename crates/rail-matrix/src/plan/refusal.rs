@@ -5,57 +5,57 @@ use std::fmt;
 use super::{EXACT_ORDER, MAX_NODES, Obstacle, Options};
 use crate::{MAX_MESH, MAX_RAILS, Problem};
 
-/// A topology that no plan can be made of. `Display` says what to do about it.
+/// Why a topology has no plan. `Display` includes the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// The description has problems, and leaving them out was not allowed.
+    /// The description has problems, and the options do not permit leaving them out.
     #[error("{}", sentences(.0))]
     Problems(Vec<Problem>),
-    /// Not a number of rails that jaccl opens.
+    /// jaccl does not open this number of rails.
     #[error("at most {asked} rails a pair were asked for; jaccl opens 1 to {MAX_RAILS}")]
     MaxRails {
-        /// What was asked for.
+        /// The number requested.
         asked: usize,
     },
-    /// One node, or none.
+    /// Fewer than two nodes can have a rank.
     #[error(
         "{has} {} can take part, and a job over cables needs two; add the others to the \
          description, or see why they were left out", if *has == 1 { "node" } else { "nodes" }
     )]
     TooFewNodes {
-        /// The nodes that can take part.
+        /// The nodes that can have a rank.
         has: usize,
     },
-    /// More nodes than a matrix is made for.
+    /// There are more nodes than a matrix can have.
     #[error("{has} nodes are more than the {MAX_NODES} that a plan can have; plan for fewer")]
     TooManyNodes {
-        /// The nodes that can take part.
+        /// The number of nodes that can have a rank.
         has: usize,
     },
-    /// A ring was asked for.
+    /// A ring was requested but is not possible.
     #[error("there is no ring: {0}")]
     NoRing(Obstacle),
-    /// A mesh was asked for.
+    /// A mesh was requested but is not possible.
     #[error("there is no mesh: {0}; {remedy}, or use a ring", remedy = .0.remedy())]
     NoMesh(MeshObstacle),
     /// Neither backend can join the nodes.
     #[error("the nodes cannot be joined. No ring: {ring}. No mesh: {mesh}")]
     NoBackend {
-        /// Why not as a ring.
+        /// Why a ring is not possible.
         ring: Obstacle,
-        /// Why not as a mesh.
+        /// Why a mesh is not possible.
         mesh: MeshObstacle,
     },
 }
 
-/// What stands in the way of a mesh.
+/// The obstacle to a mesh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MeshObstacle {
-    /// Two nodes that no cable joins.
+    /// No cable joins two nodes.
     NotJoined(String, String),
-    /// More nodes than [`MAX_MESH`].
+    /// There are more nodes than [`MAX_MESH`].
     TooManyRanks(usize),
 }
 
@@ -134,7 +134,7 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// Up to eight names, and how many more there are.
+/// Up to eight names, and the number of others.
 fn quoted(names: &[String]) -> String {
     let shown = names.iter().take(8).map(|name| format!("'{name}'"));
     let shown = joined(shown, ", ");

@@ -1,4 +1,4 @@
-//! How wide the link between two nodes is, by the number of rails used.
+//! The width of the link between two nodes, by the number of rails used.
 
 use super::pairs::Placed;
 use crate::MAX_RAILS;
@@ -8,12 +8,12 @@ use crate::MAX_RAILS;
 pub struct Widths {
     nodes: usize,
     max_rails: usize,
-    /// By pair, both ways round, and rails less one.
+    /// By pair, in both orders, and by the number of rails less one.
     widths: Vec<[u64; MAX_RAILS]>,
 }
 
 impl Widths {
-    /// Of the links that these cables make.
+    /// The widths of the links that these cables make.
     pub fn new(nodes: usize, max_rails: usize, cables: &[Placed]) -> Self {
         let mut widths = vec![[0; MAX_RAILS]; nodes * nodes];
         for Placed {
@@ -46,18 +46,18 @@ impl Widths {
         self.max_rails
     }
 
-    /// Of the link between two nodes with so many rails: zero when it has fewer. Rails
-    /// carry equal shares, so the slowest sets the pace.
+    /// The width of the link between two nodes with this many rails: zero if it has
+    /// fewer. Rails carry equal shares, so the slowest one limits the rate.
     pub fn of(&self, a: usize, b: usize, rails: usize) -> u64 {
         self.widths[a * self.nodes + b][rails - 1]
     }
 
-    /// Whether any cable joins the two.
+    /// Whether any cable joins the two nodes.
     pub fn joined(&self, a: usize, b: usize) -> bool {
         self.of(a, b, 1) > 0
     }
 
-    /// Every width there is with so many rails, each once, narrowest first.
+    /// Every width that links with this many rails have, each once, narrowest first.
     pub fn distinct(&self, rails: usize) -> Vec<u64> {
         let widths = self.widths.iter().map(|of_pair| of_pair[rails - 1]);
         let mut distinct: Vec<_> = widths.filter(|width| *width > 0).collect();
@@ -66,7 +66,7 @@ impl Widths {
         distinct
     }
 
-    /// The graph of the links that are at least so wide.
+    /// The graph of the links that are at least this wide.
     pub fn at_least(&self, width: u64, rails: usize) -> Graph {
         let near = (0..self.nodes).map(|a| {
             let wide = |b: &usize| *b != a && self.of(a, *b, rails) >= width.max(1);
@@ -78,10 +78,10 @@ impl Widths {
     }
 }
 
-/// Who is next to whom.
+/// The neighbours of each node.
 #[derive(Debug, Clone)]
 pub struct Graph {
-    /// By node, its neighbours in order.
+    /// By node, its neighbours in ascending order.
     pub near: Vec<Vec<usize>>,
 }
 

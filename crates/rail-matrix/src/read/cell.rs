@@ -1,5 +1,5 @@
 //! A cell of a device matrix, in the three forms that `parse_devices_json` in `jaccl.cpp`
-//! takes.
+//! accepts.
 
 use std::{fmt, slice};
 
@@ -15,9 +15,9 @@ use super::json::Text;
 pub(crate) enum Cell<'a> {
     /// `null`.
     None,
-    /// The name of one.
+    /// The name of one device.
     One(Text<'a>),
-    /// A list of any number.
+    /// A list of any number of devices.
     Several(Vec<Text<'a>>),
 }
 

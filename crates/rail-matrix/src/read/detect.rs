@@ -1,4 +1,4 @@
-//! What kind of description some bytes are.
+//! Detects the kind of a description.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use serde::{
 
 use super::{Input, JsonError, ReadError, text};
 
-/// Tells the kind of a description by its content.
+/// Detects the kind of a description from its content.
 ///
 /// # Errors
-/// When it is none that is known, or cannot be read far enough to tell.
+/// If the kind is unknown, or the description cannot be read far enough.
 pub fn detect(bytes: &[u8]) -> Result<Input, ReadError> {
     let text = text::utf8(bytes)?;
     let start = text.trim_ascii_start();
@@ -40,7 +40,7 @@ pub fn detect(bytes: &[u8]) -> Result<Input, ReadError> {
     Err(ReadError::UnknownKind { found })
 }
 
-/// Whether a line can only be a rig's.
+/// Whether a line can only occur in a rig.
 fn begins_rig(line: &str) -> bool {
     let line = line.trim_ascii();
     ["[[node]]", "[[cable]]", "[[fault]]", "[defaults]"]
@@ -48,18 +48,18 @@ fn begins_rig(line: &str) -> bool {
         .any(|header| line.starts_with(header))
 }
 
-/// What a JSON document is on its top level.
+/// The top level of a JSON document.
 pub(super) enum Shape {
     Object(Keys),
     List {
-        /// The keys of its first element, where that is an object.
+        /// The keys of its first element, if that is an object.
         first: Option<Keys>,
     },
     /// Neither, or not JSON.
     Other,
 }
 
-/// A key, as far as it tells a kind.
+/// A key, if it indicates a kind.
 #[derive(Deserialize)]
 #[serde(field_identifier)]
 enum Key {
@@ -75,10 +75,10 @@ enum Key {
     Other,
 }
 
-/// The keys of an object that tell a kind.
+/// The keys of an object that indicate a kind.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Keys {
-    /// Of the kind to which the first telling key belongs.
+    /// The kind that the first such key indicates.
     kind: Option<Input>,
     /// Whether there is a `topology`: a whole state of exo's.
     pub topology: bool,
@@ -105,8 +105,8 @@ impl Keys {
     }
 }
 
-/// The top level of a JSON document, as far as it can be read: what is wrong further on
-/// is better told by the kind's own parser, which knows what it expected there.
+/// The top level of a JSON document, as far as it can be read. The kind's own parser
+/// reports later errors better, because it knows what it expected there.
 pub(super) fn shape(bytes: &[u8]) -> Result<Shape, ReadError> {
     let text = text::utf8(bytes)?;
     let mut shape = Shape::Other;
@@ -159,7 +159,7 @@ impl<'de> Visitor<'de> for TopLevel<'_> {
     }
 }
 
-/// Sees the keys of a list's first element, if that is an object.
+/// Reads the keys of a list's first element, if that is an object.
 struct First<'a>(&'a mut Option<Keys>);
 
 impl<'de> DeserializeSeed<'de> for First<'_> {

@@ -5,84 +5,84 @@ use std::fmt;
 use super::{MAX_NAME_BYTES, ReportKind};
 use crate::{MAX_NODES, RigError};
 
-/// A description that cannot be read. `Display` names the place within it and what was
+/// Why a description cannot be read. `Display` gives the position within it and what was
 /// expected there, without the file's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// More than [`MAX_BYTES`](super::MAX_BYTES), or of a rig
+    /// It is longer than [`MAX_BYTES`](super::MAX_BYTES), or, for a rig, than
     /// [`MAX_RIG_BYTES`](super::MAX_RIG_BYTES).
     #[error(
         "{bytes} bytes are more than the {} MiB that such a description may have; check that \
          this is one", limit >> 20
     )]
     TooLarge {
-        /// How many there are.
+        /// The number of bytes.
         bytes: usize,
-        /// How many there may be.
+        /// The limit.
         limit: usize,
     },
-    /// Not text.
+    /// It is not text.
     #[error("byte {offset} is not UTF-8; check that this is the file you mean")]
     NotUtf8 {
-        /// Bytes before the first that is not.
+        /// The number of bytes before the first invalid one.
         offset: usize,
     },
-    /// Nothing to read.
+    /// It is empty.
     #[error("there is nothing in it; check that whatever wrote it succeeded")]
     Empty,
-    /// No kind that is known.
+    /// Its kind is unknown.
     #[error(
         "cannot tell what this is: {found}. Known are rig (a rig.toml), exo (the JSON of exo's \
          /state or /state/topology), hostfile (the JSON that mlx.launch reads) and reports (a \
          folder of what each node's tools say); name the kind if it is one of them"
     )]
     UnknownKind {
-        /// What it looks like.
+        /// What it resembles.
         found: &'static str,
     },
-    /// A single report, which tells of one node alone.
+    /// It is a single report, which describes one node only.
     #[error(
         "this is one report of one node, and cables are told from the reports of every node; \
          give the folder with a folder a node"
     )]
     OneReport,
-    /// JSON that is not as expected.
+    /// The JSON is not as expected.
     #[error(transparent)]
     Json(#[from] JsonError),
-    /// A `rig.toml` that is not as expected.
+    /// The `rig.toml` is not as expected.
     #[error(transparent)]
     Rig(#[from] RigError),
-    /// A line of text that is not as expected.
+    /// A line of text is not as expected.
     #[error("line {line}: {what}")]
     Line {
-        /// From 1.
+        /// The line, from 1.
         line: usize,
         /// What was expected and what was found.
         what: String,
     },
-    /// A report of one node that is not as expected.
+    /// A report of one node is not as expected.
     #[error("{host}/{report}: {error}")]
     Report {
         /// The node.
         host: String,
-        /// Which of its reports.
+        /// The report.
         report: ReportKind,
-        /// What is wrong with it.
+        /// The problem with it.
         error: Box<Self>,
     },
-    /// A node with a name of more than [`MAX_NAME_BYTES`].
+    /// The name of a node has more than [`MAX_NAME_BYTES`].
     #[error(
         "the name of node '{host}' has {bytes} bytes, more than the {MAX_NAME_BYTES} that a name \
          may have; give it a shorter one"
     )]
     LongName {
-        /// How the name begins.
+        /// The beginning of the name.
         host: String,
-        /// How many there are.
+        /// Its number of bytes.
         bytes: usize,
     },
-    /// A node without a report that is needed.
+    /// A node lacks a required report.
     #[error(
         "of node '{host}' there is no {report}; run `{}` there and give what it prints",
         report.command()
@@ -90,10 +90,10 @@ pub enum ReadError {
     MissingReport {
         /// The node.
         host: String,
-        /// The report.
+        /// The missing report.
         report: ReportKind,
     },
-    /// A node of which nothing is known.
+    /// Nothing is known of a node.
     #[error(
         "of node '{host}' there is neither {} (macOS) nor {} (Linux); run `{}` or `{}` there and \
          give what it prints",
@@ -104,7 +104,7 @@ pub enum ReadError {
         /// The node.
         host: String,
     },
-    /// A Thunderbolt port that no interface belongs to.
+    /// A Thunderbolt port belongs to no interface.
     #[error(
         "there is no 'Hardware Port: {port}', into which another node is plugged; let both \
          reports be of the same node and time"
@@ -113,7 +113,7 @@ pub enum ReadError {
         /// Such as `Thunderbolt 3`.
         port: String,
     },
-    /// Two ports of one domain.
+    /// Two ports have the same domain.
     #[error(
         "{first} and {second} both say that they are Thunderbolt domain {domain}, which is one \
          port; give each node once, with reports of its own"
@@ -126,10 +126,10 @@ pub enum ReadError {
         /// The other.
         second: String,
     },
-    /// More nodes than a plan can have.
+    /// There are more nodes than a plan can have.
     #[error("it has {has} nodes, more than the {MAX_NODES} that a plan can have")]
     TooManyNodes {
-        /// How many.
+        /// The number of nodes.
         has: usize,
     },
 }
@@ -140,12 +140,12 @@ impl ReadError {
     }
 }
 
-/// A place in a JSON document, and what is wrong there.
+/// A position in a JSON document, and the problem there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonError {
     /// Such as `topology.connections.A.B[2].sinkRdmaIface`; `.` is the whole document.
     pub path: String,
-    /// Line and column, from 1, where what is wrong is in one place.
+    /// Line and column, from 1, if the problem is in one place.
     pub place: Option<(usize, usize)>,
     /// What was expected and what was found.
     pub what: String,

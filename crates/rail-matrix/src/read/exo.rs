@@ -1,8 +1,8 @@
 //! exo's `/state` and `/state/topology`.
 //!
-//! exo keeps one edge a direction: what a node says of its own devices. The two
-//! directions of a cable are told at different times, so one of them can be missing or
-//! stale.
+//! exo keeps one edge for each direction: what a node states about its own devices. The
+//! two directions of a cable are reported at different times, so one of them can be
+//! missing or out of date.
 
 mod document;
 
@@ -55,7 +55,7 @@ fn topology(state: &State) -> Result<Topology, ReadError> {
     Ok(topology)
 }
 
-/// By node, the addresses at which others reached it.
+/// By node, the addresses at which other nodes reached it.
 type Reached = HashMap<NodeId, BTreeSet<String>>;
 
 fn each_edge(connections: &Connections, mut edge: impl FnMut(&str, &str, &Edge)) {
@@ -75,7 +75,7 @@ fn each_edge(connections: &Connections, mut edge: impl FnMut(&str, &str, &Edge))
     }
 }
 
-/// Adds what the source says of a device of its own.
+/// Adds the source's statement about one of its own devices.
 fn sight(topology: &mut Topology, (source, from): (&str, &str), (sink, to): (&str, &str)) {
     let unknown = |from: String, node: &str| Problem::UnknownNode {
         from,
@@ -122,9 +122,9 @@ fn facts(state: &State, topology: &mut Topology) {
     }
 }
 
-/// A node's addresses are those at which others reached it, as in exo's
-/// `find_ip_prioritised`, which takes their kind from what the node says of its own
-/// interfaces. Where nobody told of any they are all that the node has.
+/// A node's addresses are those at which other nodes reached it, as in exo's
+/// `find_ip_prioritised`, which takes their kind from the node's statement about its own
+/// interfaces. If no node reported any, they are all the addresses that the node has.
 fn addresses(state: &State, topology: &mut Topology, reached: &Reached) {
     let mut networks = HashMap::new();
     for (id, network) in &state.node_network.0 {
@@ -150,7 +150,7 @@ fn addresses(state: &State, topology: &mut Topology, reached: &Reached) {
     }
 }
 
-/// exo's names of kinds of networks.
+/// exo's names for kinds of networks.
 fn network_of(name: Option<&str>) -> Network {
     match name {
         Some("ethernet") => Network::Ethernet,

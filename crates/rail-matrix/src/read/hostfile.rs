@@ -2,8 +2,8 @@
 //! `hosts`, or the list of hosts alone.
 //!
 //! `rdma[j]` of host `i` is the cell `(i, j)` of the matrix: null, a device, or several.
-//! It says which devices jaccl will pair, so index `k` of cells `(i, j)` and `(j, i)` is
-//! taken for what it claims to be: the two ends of one cable.
+//! It determines which devices jaccl will pair, so index `k` of cells `(i, j)` and `(j,
+//! i)` is read as a statement that they are the two ends of one cable.
 
 use serde::Deserialize;
 

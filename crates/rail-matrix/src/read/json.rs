@@ -1,4 +1,4 @@
-//! JSON with the place of every mistake, borrowing from the text.
+//! JSON with the position of every error, borrowing from the text.
 
 use std::{borrow::Cow, collections::HashSet, fmt, marker::PhantomData, ops::Deref};
 
@@ -39,7 +39,7 @@ impl JsonError {
         }
     }
 
-    /// What is wrong between several places.
+    /// An error that has several possible positions.
     pub(crate) fn at(path: String, what: String) -> Self {
         Self {
             path: text::short(&path),
@@ -49,7 +49,7 @@ impl JsonError {
     }
 }
 
-/// A string of at most [`MAX_NAME_BYTES`], which is copied only where it has escapes.
+/// A string of at most [`MAX_NAME_BYTES`], which is copied only if it has escapes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Text<'a>(Cow<'a, str>);
 
@@ -103,8 +103,8 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 }
 
-/// What is an object's keys and nothing else. Alone a derived reader also takes the list of
-/// their values, in the order of its fields.
+/// A reader that accepts only an object. A derived reader also accepts a list of the
+/// values, in the order of its fields.
 #[derive(Debug)]
 pub(crate) struct Object<T>(pub T);
 
@@ -136,8 +136,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
     }
 }
 
-/// An object whose keys are data, in its order. A key that is there twice is an error:
-/// whichever of the two were taken, the other would vanish without a word.
+/// An object whose keys are data, in order. A duplicate key is an error: otherwise one of
+/// its two values would be lost silently.
 #[derive(Debug)]
 pub(crate) struct Entries<'a, T>(pub Vec<(Text<'a>, T)>);
 

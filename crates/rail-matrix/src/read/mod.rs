@@ -1,16 +1,16 @@
-//! From the descriptions that others write to a [`Topology`].
+//! From the descriptions of other programs to a [`Topology`].
 //!
-//! | [`Input`] | what it is |
+//! | [`Input`] | description |
 //! |---|---|
 //! | `rig` | a `rig.toml`, as [`Rig::parse`] reads it |
 //! | `exo` | the JSON of exo's `/state` or `/state/topology` |
 //! | `hostfile` | the JSON that `mlx.launch` reads |
 //! | `reports` | what each node's own tools say; several files, so for [`reports()`] |
 //!
-//! Unknown fields are ignored in what others define, since those formats grow. A key
-//! that is there twice is an error, as is anything of another type than expected. Text
-//! of any size up to [`MAX_BYTES`] and of any depth is read in time and memory that grow
-//! with its size alone: what a [`Problem`](crate::Problem) may repeat has at most
+//! Unknown fields are ignored in formats that other projects define, since those formats
+//! grow. A duplicate key is an error, and so is a value of an unexpected type. Text of
+//! any size up to [`MAX_BYTES`] and of any depth is read in time and memory proportional
+//! to its size: a string that a [`Problem`](crate::Problem) may repeat has at most
 //! [`MAX_NAME_BYTES`].
 
 pub(crate) mod cell;
@@ -32,8 +32,8 @@ use crate::{MAX_NODES, Rig, Topology};
 pub use detect::detect;
 pub use reports::{HostReport, ReportKind, System, reports};
 
-/// The most bytes of a description. A full `/state` of a large cluster has a few
-/// hundred thousand.
+/// The most bytes of a description. A full `/state` of a large cluster has a few hundred
+/// thousand.
 pub const MAX_BYTES: usize = 64 << 20;
 
 /// The most bytes of a `rig.toml`: that of 64 nodes, each joined to every other by 4
@@ -54,7 +54,7 @@ pub enum Input {
     Exo,
     /// MLX's hostfile.
     Hostfile,
-    /// What each node's own tools say, which takes several files.
+    /// The output of each node's own tools, which takes several files.
     Reports,
 }
 
@@ -79,7 +79,7 @@ impl fmt::Display for Input {
     }
 }
 
-/// Something that is no kind of description.
+/// The error for a name that is not a kind of description.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is no kind of description; the kinds are rig, exo, hostfile and reports")]
 pub struct UnknownInput(String);
@@ -94,7 +94,7 @@ impl FromStr for Input {
     }
 }
 
-/// Reads a description of the given kind, or of the one that it is by its content.
+/// Reads a description of the given kind, or of the kind that its content indicates.
 ///
 /// ```
 /// use rail_matrix::{Options, plan, read};
@@ -112,8 +112,8 @@ impl FromStr for Input {
 /// ```
 ///
 /// # Errors
-/// When the bytes are not such a description. The error names the place within it and
-/// what was expected there; the file's name is the caller's to add.
+/// If the bytes are not such a description. The error gives the position within it and
+/// what was expected there; the caller adds the file's name.
 pub fn read(bytes: &[u8], input: Option<Input>) -> Result<Topology, ReadError> {
     let input = input.map_or_else(|| detect(bytes), Ok)?;
     match input {

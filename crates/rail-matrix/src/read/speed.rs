@@ -5,8 +5,8 @@ use crate::{PortId, Topology, Unfit};
 /// Up to this many Gb/s a port is Thunderbolt 4 or older; Thunderbolt 5 begins at 80.
 const THUNDERBOLT_4: f64 = 40.0;
 
-/// Takes the line rate of a device from a text such as `80 Gb/s` or `Up to 80 Gb/s`.
-/// Another text tells nothing: ports with nothing in them have such.
+/// Reads the line rate of a device from text such as `80 Gb/s` or `Up to 80 Gb/s`. Other
+/// text gives no rate: empty ports have such text.
 pub(super) fn set(topology: &mut Topology, port: PortId, written: &str) {
     let Some(gigabits) = gigabits_per_second(written) else {
         return;

@@ -1,8 +1,8 @@
-//! Bytes to text, and text that is shown.
+//! Conversion from bytes to text, and shortening of text for messages.
 
 use super::{MAX_BYTES, ReadError};
 
-/// The bytes as text, without the mark with which some editors begin it.
+/// The bytes as text, without a byte order mark.
 pub(super) fn utf8(bytes: &[u8]) -> Result<&str, ReadError> {
     at_most(MAX_BYTES, bytes)?;
     let text = std::str::from_utf8(bytes).map_err(|error| ReadError::NotUtf8 {
@@ -11,7 +11,7 @@ pub(super) fn utf8(bytes: &[u8]) -> Result<&str, ReadError> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// Refuses more bytes than there may be.
+/// Refuses more bytes than the limit.
 pub(super) fn at_most(limit: usize, bytes: &[u8]) -> Result<(), ReadError> {
     match bytes.len() {
         bytes if bytes > limit => Err(ReadError::TooLarge { bytes, limit }),
@@ -19,7 +19,7 @@ pub(super) fn at_most(limit: usize, bytes: &[u8]) -> Result<(), ReadError> {
     }
 }
 
-/// No more of a text than a message can hold.
+/// As much of a text as a message can hold.
 pub(super) fn short(text: &str) -> String {
     const CHARS: usize = 200;
     match text.char_indices().nth(CHARS) {

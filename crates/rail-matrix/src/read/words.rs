@@ -1,10 +1,10 @@
-//! serde's messages in the words of JSON.
+//! serde's messages in JSON's terms.
 
 use std::borrow::Cow;
 
 use super::text;
 
-/// What is wrong, without the names of Rust's types. serde names first what it found.
+/// The problem, without the names of Rust types. serde names first what it found.
 pub(super) fn ours(what: &str) -> String {
     let mismatch = ["invalid type: ", "invalid value: ", "invalid length "]
         .into_iter()

@@ -1,4 +1,4 @@
-//! What every rig must satisfy, however it was made.
+//! The rules for rigs, however a rig was made.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,7 +9,7 @@ use super::{Cable, End, Rig, RigError, RigProblem};
 
 mod fault;
 
-/// The part of a rig that a problem is about. The parser turns it into a line.
+/// The part of a rig that a problem is about. The parser turns it into a line number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Rig,
@@ -20,7 +20,7 @@ pub(super) enum Place {
     Fault(usize, &'static str),
 }
 
-/// What a fault can be on.
+/// The possible subjects of a fault.
 struct Parts<'a> {
     devices: HashSet<&'a End>,
     cables: HashSet<&'a String>,
@@ -28,11 +28,10 @@ struct Parts<'a> {
 }
 
 impl Rig {
-    /// Checks that names are given and unique, that every cable joins two
-    /// different nodes of the rig, that a device has one cable, that no cable's
-    /// bandwidth is zero, and that every fault is on a device, cable or node of the
-    /// rig, has the times and values that its kind wants, and is stated once for a
-    /// time.
+    /// Checks that names are given and unique, that every cable joins two different nodes
+    /// of the rig, that a device has one cable, that no cable's bandwidth is zero, and
+    /// that every fault is on a device, cable or node of the rig, has the times and
+    /// values that its kind requires, and does not overlap another of its subject.
     ///
     /// # Errors
     /// The first problem in the order of the rig.
@@ -138,7 +137,7 @@ impl Rig {
     }
 }
 
-/// Quoted names after each other, for people: up to twelve, and whether there are more.
+/// Quoted names in a row, for people: up to twelve, and a mark if there are more.
 pub(super) fn list(names: impl Iterator<Item = impl Display>) -> String {
     const SHOWN: usize = 12;
     let mut names = names.map(|name| format!("'{name}'"));

@@ -1,4 +1,4 @@
-//! What is broken in an emulated rig, and when.
+//! The faults of an emulated rig, and their times.
 
 use std::{fmt, time::Duration};
 
@@ -7,110 +7,110 @@ use serde::{Serialize, Serializer};
 use super::{Cable, End, Link, Rig};
 use crate::units;
 
-/// Something that is broken in an emulated rig. Means nothing on a real rig.
+/// A fault of an emulated rig. It has no effect on a real rig.
 ///
-/// A rig with faults has the matrix of the same rig without: a matrix says how
-/// the cables are plugged in, not whether they work.
+/// A rig with faults has the same matrix as without: a matrix describes how the cables
+/// are plugged in, not whether they work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// What.
+    /// The defect.
     pub defect: Defect,
-    /// When.
+    /// Its times.
     pub span: Span,
 }
 
-/// When a fault holds, counted from the beginning of the job that runs on the rig.
+/// When a fault is active, counted from the start of the job that runs on the rig.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
-    /// From here on. Zero is before the first process starts.
+    /// The beginning. Zero is before the first process starts.
     pub at: Duration,
-    /// Until it is mended here, if it is.
+    /// The end, if there is one.
     pub until: Option<Duration>,
 }
 
 /// What is broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Defect {
-    /// A device is broken. Its cable and the other end are well.
+    /// A fault of a device. Its cable and the other end are not affected.
     Device {
-        /// Which: an end of a cable of the rig.
+        /// The device: an end of a cable of the rig.
         device: End,
-        /// How.
+        /// The kind of fault.
         kind: DeviceFault,
     },
-    /// A cable is broken. The devices at its ends are well.
+    /// A fault of a cable. The devices at its ends are not affected.
     Cable {
         /// Its name.
         cable: String,
-        /// How.
+        /// The kind of fault.
         kind: CableFault,
     },
-    /// One message that leaves a device does not arrive as it should.
+    /// A fault of one message that leaves a device.
     Message {
         /// The device.
         device: End,
-        /// Which of the queue pairs that are created on the device, from 0.
+        /// The number of its queue pair among those created on the device, from 0.
         queue_pair: u32,
-        /// Which of that queue pair's messages, from 0.
+        /// The number of the message on that queue pair, from 0.
         message: u32,
-        /// What becomes of it.
+        /// The kind of fault.
         kind: MessageFault,
     },
-    /// Something is done to the processes of a node that use the rig.
+    /// A fault of the processes of a node that use the rig.
     Node {
         /// The node's name.
         node: String,
-        /// What.
+        /// The kind of fault.
         kind: NodeFault,
     },
 }
 
-/// How a device is broken: what a client of libibverbs sees of it.
+/// The faults of a device, by what a client of libibverbs sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeviceFault {
     /// `ibv_get_device_list` does not list it.
     Absent,
-    /// Its table of GIDs has no IPv4-mapped one, as that of an interface
-    /// without an IPv4 address.
+    /// Its GID table has no IPv4-mapped entry, like that of an interface without an IPv4
+    /// address.
     NoGid,
-    /// Its port is down: `ibv_alloc_pd` gives null, and nothing leaves or arrives.
+    /// Its port is down: `ibv_alloc_pd` returns null, and nothing leaves or arrives.
     PortDown,
-    /// Its sends complete with `IBV_WC_RETRY_EXC_ERR`, and carry nothing.
+    /// Its sends complete with `IBV_WC_RETRY_EXC_ERR` and transfer nothing.
     Failing,
     /// `ibv_post_send` and `ibv_post_recv` on it return `ENOMEM`.
     Refusing,
 }
 
-/// How a cable is broken.
+/// The faults of a cable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CableFault {
-    /// Frames leave and never arrive, and nobody is told.
+    /// Frames leave and never arrive, without an error.
     Cut,
     /// It has another line rate, or another latency, or both, in both directions.
     Degraded {
-        /// In bytes a second; nothing when it is as ever.
+        /// In bytes a second; `None` leaves it unchanged.
         bandwidth: Option<u64>,
-        /// Nothing when it is as ever.
+        /// `None` leaves it unchanged.
         latency: Option<Duration>,
     },
 }
 
-/// What becomes of a message.
+/// The faults of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageFault {
-    /// It leaves and does not arrive. A reliable connection sends it again when its
-    /// timeout is over.
+    /// It leaves and does not arrive. A reliable connection sends it again after its
+    /// timeout.
     Drop,
-    /// It arrives so much later, and so does what follows on its queue pair.
+    /// It arrives this much later, and so do later messages of its queue pair.
     Delay(Duration),
 }
 
-/// What is done to the processes of a node.
+/// The faults of the processes of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeFault {
     /// They are killed (`SIGKILL`).
     Kill,
-    /// They are stopped (`SIGSTOP`), and go on when it is mended (`SIGCONT`).
+    /// They are stopped (`SIGSTOP`), and continued (`SIGCONT`) when the fault ends.
     Freeze,
 }
 
@@ -137,7 +137,7 @@ impl DeviceFault {
 }
 
 impl CableFault {
-    /// What the cable can do while it is so.
+    /// The properties of the cable while the fault is active.
     pub fn degrade(self, link: Link) -> Link {
         match self {
             Self::Cut => link,
@@ -150,7 +150,7 @@ impl CableFault {
 }
 
 impl Span {
-    /// Whether there is a time at which both hold.
+    /// Whether the spans overlap.
     pub(super) fn overlaps(self, other: Self) -> bool {
         let ends_after = |until: Option<Duration>, at| until.is_none_or(|until| until > at);
         ends_after(self.until, other.at) && ends_after(other.until, self.at)
@@ -177,7 +177,7 @@ impl Defect {
         }
     }
 
-    /// The fields of `rig.toml` that it may have, beside its kind and what it is on.
+    /// The fields that it may have in `rig.toml`, beside its kind and its subject.
     pub(super) const fn fields(&self) -> &'static [&'static str] {
         match self {
             Self::Device {
@@ -200,7 +200,7 @@ impl Defect {
         }
     }
 
-    /// What it breaks. Two defects of one subject cannot hold at once.
+    /// Its subject. Two defects of one subject cannot be active at once.
     pub(super) fn subject(&self) -> String {
         match self {
             Self::Message {
@@ -213,7 +213,7 @@ impl Defect {
         }
     }
 
-    /// Whether it is on a node, on one of these cables or on a device at their ends.
+    /// Whether its subject is a node, one of these cables or a device at their ends.
     pub(super) fn is_among(&self, cables: &[Cable]) -> bool {
         match self {
             Self::Device { device, .. } | Self::Message { device, .. } => {
@@ -226,7 +226,7 @@ impl Defect {
 }
 
 impl From<Defect> for Fault {
-    /// One that holds from the start to the end.
+    /// A fault that is active from the start to the end.
     fn from(defect: Defect) -> Self {
         Self {
             defect,
@@ -254,7 +254,7 @@ impl fmt::Display for Defect {
 }
 
 impl Serialize for Fault {
-    /// An entry of `rig.toml`.
+    /// Writes an entry of `rig.toml`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut shape = FaultShape {
             kind: self.defect.name(),
@@ -316,7 +316,7 @@ struct FaultShape<'a> {
 }
 
 impl Rig {
-    /// How a device is broken from the start.
+    /// A fault of a device from the start.
     pub fn device_faults<'a>(&'a self, end: &'a End) -> impl Iterator<Item = DeviceFault> + 'a {
         self.first_defects().filter_map(move |defect| match defect {
             Defect::Device { device, kind } if device == end => Some(*kind),
@@ -324,7 +324,7 @@ impl Rig {
         })
     }
 
-    /// How the cable of this name is broken from the start.
+    /// A fault of the cable of this name from the start.
     pub fn cable_faults<'a>(&'a self, name: &'a str) -> impl Iterator<Item = CableFault> + 'a {
         self.first_defects().filter_map(move |defect| match defect {
             Defect::Cable { cable, kind } if cable == name => Some(*kind),

@@ -1,4 +1,4 @@
-//! `rig.toml`: reading it with the line of every mistake, and writing it.
+//! `rig.toml`: reading it, with a line number in every error, and writing it.
 
 use std::ops::Range;
 
@@ -90,8 +90,8 @@ impl Rig {
     /// ```
     ///
     /// # Errors
-    /// When the text is not such a rig or fails [`Rig::check`]. The error names
-    /// the line, what is wrong there and the remedy.
+    /// If the text is not such a rig or fails [`Rig::check`]. The error gives the line,
+    /// the problem and the remedy.
     pub fn parse(text: &str) -> Result<Self, RigError> {
         let source = Source(text);
         let raw: RigText = toml::from_str(text).map_err(|error| RigError {
@@ -135,15 +135,15 @@ impl Rig {
         Ok(rig)
     }
 
-    /// Writes the rig so that [`Rig::parse`] gives it back.
+    /// Writes the rig so that [`Rig::parse`] reads it back unchanged.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a rig is tables of strings")
     }
 }
 
 impl End {
-    /// Reads `node:device`, split at the last colon: a device name never holds
-    /// one, a node's may.
+    /// Reads `node:device`, split at the last colon: a device name never contains one, a
+    /// node name may.
     fn split(text: &str) -> Option<Self> {
         let (node, device) = text.rsplit_once(':')?;
         Some(Self {
@@ -153,7 +153,7 @@ impl End {
     }
 }
 
-/// The text being read, to tell lines from.
+/// The text being parsed, from which line numbers are computed.
 struct Source<'a>(&'a str);
 
 impl Source<'_> {

@@ -18,10 +18,10 @@ pub use read::ReadRigError;
 ///
 /// A node's rank is its position in [`nodes`](Self::nodes). The link of a cable,
 /// [`receiver_not_ready`](Self::receiver_not_ready), [`crossed`](Self::crossed) and
-/// [`faults`](Self::faults) say how to emulate it and mean nothing on a real rig.
+/// [`faults`](Self::faults) describe how to emulate it and have no effect on a real rig.
 ///
-/// [`Rig::parse`] only returns rigs that make sense. A rig put together by hand
-/// is checked by whoever takes it, or at once by [`Rig::check`].
+/// [`Rig::parse`] returns only valid rigs. A rig built by hand is checked by the
+/// functions that take it, or at once by [`Rig::check`].
 ///
 /// Serialised, a rig has the shape of `rig.toml`; see [`Rig::to_toml`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,11 +30,12 @@ pub struct Rig {
     pub nodes: Vec<Node>,
     /// The physical links.
     pub cables: Vec<Cable>,
-    /// What an emulated cable does with a message nobody is ready to take.
+    /// What an emulated cable does with a message that finds no posted receive.
     pub receiver_not_ready: ReceiverNotReady,
-    /// What becomes of an emulated queue pair that is told to reach another cable's end.
+    /// What happens to an emulated queue pair that is connected to an address on another
+    /// cable.
     pub crossed: Crossed,
-    /// What is broken when it is emulated.
+    /// The faults of the emulated rig.
     pub faults: Vec<Fault>,
 }
 
@@ -51,7 +52,7 @@ pub struct Node {
 pub struct Cable {
     /// Unique in the rig. The names order the rails of a pair.
     pub name: String,
-    /// Where it is plugged in. The order of the two means nothing.
+    /// The two ends, in either order.
     pub ends: [End; 2],
     /// How to emulate it.
     pub link: Link,
@@ -72,7 +73,7 @@ impl fmt::Display for End {
     }
 }
 
-/// How fast an emulated cable is, in each direction on its own.
+/// The properties of an emulated cable, in each direction on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
     /// Line rate. Never zero in a rig that passed [`Rig::check`].
@@ -82,8 +83,8 @@ pub struct Link {
 }
 
 impl Default for Link {
-    /// 50 MB/s and 20 us: slow enough that two ranks on two cores keep up with
-    /// three cables, so that the cables and not the machine set the pace.
+    /// 50 MB/s and 20 us: slow enough that two ranks on two cores keep up with three
+    /// cables, so that the cables rather than the machine limit the rate.
     fn default() -> Self {
         Self {
             bytes_per_second: 50_000_000,
@@ -92,31 +93,30 @@ impl Default for Link {
     }
 }
 
-/// What becomes of a message that arrives before a receive was posted.
+/// What happens to a message that arrives before a receive was posted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReceiverNotReady {
     /// It waits on the cable, as over Thunderbolt. jaccl relies on this.
     #[default]
     Wait,
-    /// It is lost, as the InfiniBand specification has it for unreliable
-    /// connections.
+    /// It is lost, as the InfiniBand specification defines for unreliable connections.
     Drop,
     /// The sender's queue pair enters the error state.
     Error,
 }
 
-/// What becomes of a queue pair whose peer's address is not at the other end of its
-/// cable, as where two rails are crossed.
+/// What happens to a queue pair whose peer's address is not at the other end of its
+/// cable, as with crossed rails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Crossed {
-    /// What it sends leaves and arrives nowhere.
+    /// What it sends leaves and never arrives.
     #[default]
     BlackHole,
-    /// It cannot be made ready to receive: `ibv_modify_qp` gives `ETIMEDOUT`.
+    /// It cannot be made ready to receive: `ibv_modify_qp` returns `ETIMEDOUT`.
     Refuse,
-    /// What it sends never leaves, and so never ends.
+    /// What it sends never leaves, and so never completes.
     Stall,
 }
 
@@ -126,12 +126,12 @@ impl Crossed {
     }
 }
 
-/// A rig that cannot be read or makes no sense, and where.
+/// Why a rig cannot be read or is invalid, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RigError {
     /// Line in the text the rig was parsed from, from 1.
     pub line: Option<usize>,
-    /// What is wrong.
+    /// The problem.
     pub problem: RigProblem,
 }
 
@@ -155,14 +155,14 @@ impl From<RigProblem> for RigError {
     }
 }
 
-/// What is wrong with a rig, and what to do about it.
+/// A problem with a rig, with its remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RigProblem {
-    /// Not TOML, or not a rig's fields.
+    /// Not TOML, or not the fields of a rig.
     #[error("{0}")]
     Toml(String),
-    /// There is no node.
+    /// The rig has no node.
     #[error("the rig has no node; add a [[node]] with a name for each machine")]
     NoNodes,
     /// A node or a cable without a name.
@@ -170,15 +170,15 @@ pub enum RigProblem {
     EmptyName {
         /// `node` or `cable`.
         what: &'static str,
-        /// Its place among its kind, from 1.
+        /// Its position among its kind, from 1.
         position: usize,
-        /// A name it could have.
+        /// An example of a name.
         example: &'static str,
     },
-    /// Two nodes of one name.
+    /// Two nodes have the same name.
     #[error("two nodes are named '{0}'; rename one, and the ends that mean it")]
     DuplicateNode(String),
-    /// Two cables of one name.
+    /// Two cables have the same name.
     #[error("two cables are named '{0}'; rename one")]
     DuplicateCable(String),
     /// An end that is not `node:device`.
@@ -188,10 +188,10 @@ pub enum RigProblem {
     BadEnd {
         /// The cable.
         cable: String,
-        /// What its end says.
+        /// The end as written.
         end: String,
     },
-    /// An end on a node that is not in the rig.
+    /// An end names a node that is not in the rig.
     #[error(
         "cable '{cable}' ends on node '{node}', which the rig does not have; its nodes are {known}"
     )]
@@ -203,7 +203,7 @@ pub enum RigProblem {
         /// The rig's nodes.
         known: String,
     },
-    /// Both ends on one node.
+    /// Both ends are on one node.
     #[error("cable '{cable}' has both ends on node '{node}'; a cable joins two nodes")]
     BothEndsOnOneNode {
         /// The cable.
@@ -211,7 +211,7 @@ pub enum RigProblem {
         /// The node.
         node: String,
     },
-    /// A device with two cables in it.
+    /// Two cables end in one device.
     #[error(
         "device '{end}' is used by cable '{first}' and by cable '{second}'; a device takes one cable, so correct one of the two"
     )]
@@ -226,61 +226,61 @@ pub enum RigProblem {
     /// A bandwidth or latency that cannot be read.
     #[error("{owner}: {error}")]
     Unit {
-        /// Whose it is.
+        /// The cable or fault that it belongs to.
         owner: String,
-        /// What is wrong with it.
+        /// The problem with it.
         error: UnitError,
     },
-    /// A cable that carries nothing.
+    /// A cable has a bandwidth of zero.
     #[error(
         "cable '{0}' has a bandwidth of zero and would never deliver; write one such as \"50 MB/s\", or leave the cable out"
     )]
     ZeroBandwidth(String),
-    /// A fault on neither a device nor a cable, or on both.
+    /// A fault names neither a device nor a cable, or both.
     #[error("a fault is on a device, on a cable or on a node; give it one of the three")]
     FaultOnNothing,
-    /// A fault on a device that is not `node:device`.
+    /// A fault names a device that is not `node:device`.
     #[error(
         "a fault is on device '{0}'; write a device as \"node:device\", such as \"a:rdma_en5\""
     )]
     FaultOnBadDevice(String),
-    /// A fault on a device that no cable ends in.
+    /// A fault names a device that no cable ends in.
     #[error(
         "a fault is on device '{device}', in which no cable of the rig ends; its devices are {known}"
     )]
     FaultOnUnknownDevice {
-        /// What the fault names.
+        /// The device that the fault names.
         device: String,
         /// The rig's devices.
         known: String,
     },
-    /// A fault on a cable that is not in the rig.
+    /// A fault names a cable that is not in the rig.
     #[error("a fault is on cable '{cable}', which the rig does not have; its cables are {known}")]
     FaultOnUnknownCable {
-        /// What the fault names.
+        /// The cable that the fault names.
         cable: String,
         /// The rig's cables.
         known: String,
     },
-    /// A kind of fault that devices, cables or nodes do not have.
+    /// The kind of fault does not exist for devices, cables or nodes.
     #[error("'{kind}' is no fault of a {of}; the kinds are {known}")]
     UnknownFault {
         /// `device`, `cable` or `node`.
         of: &'static str,
-        /// What the fault says.
+        /// The kind as written.
         kind: String,
-        /// The kinds there are.
+        /// The existing kinds.
         known: String,
     },
-    /// A fault on a node that is not in the rig.
+    /// A fault names a node that is not in the rig.
     #[error("a fault is on node '{node}', which the rig does not have; its nodes are {known}")]
     FaultOnUnknownNode {
-        /// What the fault names.
+        /// The node that the fault names.
         node: String,
         /// The rig's nodes.
         known: String,
     },
-    /// A field that the fault's kind has no use for.
+    /// A field that the fault's kind does not use.
     #[error("'{field}' says nothing about '{kind}'; remove it")]
     StrayField {
         /// The field.
@@ -288,28 +288,28 @@ pub enum RigProblem {
         /// The kind of fault.
         kind: &'static str,
     },
-    /// A fault without a field that its kind must have.
+    /// A fault lacks a field that its kind requires.
     #[error("'{kind}' wants more to be said; add {example}")]
     FaultLacks {
         /// The kind of fault.
         kind: &'static str,
-        /// What could be said.
+        /// Examples of the field.
         example: &'static str,
     },
-    /// A queue pair or message that is not counted from 0.
+    /// A queue pair or message number is not an integer from 0.
     #[error("{field} is {value}; write a number from 0 to 4294967295, where 0 is the first")]
     BadCount {
         /// The field.
         field: &'static str,
-        /// What it says.
+        /// The value as written.
         value: i64,
     },
-    /// A cable degraded to a bandwidth of zero.
+    /// A cable is degraded to a bandwidth of zero.
     #[error(
         "a bandwidth of zero would never deliver; write one such as \"10 MB/s\", or make the fault kind = \"cut\""
     )]
     DegradedToNothing,
-    /// A message delayed by no time.
+    /// A message is delayed by zero.
     #[error("a message is delayed by no time; write one such as by = \"5 ms\"")]
     DelayedByNothing,
     /// A time of zero.
@@ -318,7 +318,7 @@ pub enum RigProblem {
         /// `at` or `until`.
         field: &'static str,
     },
-    /// A fault that is over before it begins.
+    /// A fault ends before it begins.
     #[error("a fault begins at {at} and lasts until {until}; let it end after it has begun")]
     FaultEndsEarly {
         /// Its beginning.
@@ -326,30 +326,30 @@ pub enum RigProblem {
         /// Its end.
         until: String,
     },
-    /// A fault that is stated twice.
+    /// A fault is stated twice.
     #[error("the fault that {0} is stated twice for the same time; remove one of the two")]
     DuplicateFault(String),
-    /// No cables asked for.
+    /// Zero cables were requested.
     #[error("0 cables a pair were asked for; ask for at least 1")]
     NoCablesAsked,
-    /// Nothing is plugged in.
+    /// The rig has no cables.
     #[error("{asked} cables a pair were asked for and the rig has none; add a [[cable]]")]
     NoCables {
-        /// Cables asked for.
+        /// The number of cables requested.
         asked: usize,
     },
-    /// More cables asked for than a pair has.
+    /// More cables were requested than a pair has.
     #[error(
         "{asked} cables a pair were asked for, but nodes '{a}' and '{b}' have {has}; ask for at most {has}, or add cables to the rig"
     )]
     TooFewCables {
-        /// Cables asked for.
+        /// The number of cables requested.
         asked: usize,
         /// One node of the pair.
         a: String,
         /// The other.
         b: String,
-        /// Cables the pair has.
+        /// The number of cables that the pair has.
         has: usize,
     },
 }
@@ -390,13 +390,13 @@ impl Rig {
         }
     }
 
-    /// The rank of a node, or nothing when the rig does not have it.
+    /// The rank of a node, or `None` if the rig has no such node.
     pub fn rank(&self, node: &str) -> Option<usize> {
         self.nodes.iter().position(|n| n.name == node)
     }
 
-    /// The cables between two nodes in the order of their rails: by name, with
-    /// digits compared by value.
+    /// The cables between two nodes in the order of their rails: by name, with digits
+    /// compared by value.
     pub fn cables_between(&self, a: &str, b: &str) -> Vec<&Cable> {
         let mut cables: Vec<_> = self
             .cables
@@ -407,9 +407,8 @@ impl Rig {
         cables
     }
 
-    /// The number of cables that every joined pair of nodes has: the most that
-    /// [`with_cables`](Self::with_cables) can be asked for. Zero in a rig
-    /// without cables.
+    /// The number of cables that every joined pair of nodes has: the largest valid
+    /// argument of [`with_cables`](Self::with_cables). Zero in a rig without cables.
     pub fn cables_per_pair(&self) -> usize {
         self.joined_pairs()
             .map(|(_, _, cables)| cables.len())
@@ -417,11 +416,11 @@ impl Rig {
             .unwrap_or(0)
     }
 
-    /// The same rig with only the first `count` rails of every joined pair, and
-    /// the faults of what is left.
+    /// The same rig with only the first `count` rails of every joined pair, and the
+    /// faults of the remaining parts.
     ///
     /// # Errors
-    /// When `count` is zero or a joined pair has fewer cables.
+    /// If `count` is zero or a joined pair has fewer cables.
     pub fn with_cables(&self, count: usize) -> Result<Self, RigError> {
         if count == 0 {
             return Err(RigProblem::NoCablesAsked.into());
@@ -466,7 +465,7 @@ impl Rig {
 }
 
 impl Cable {
-    /// The end on a node, or nothing when the cable does not reach it.
+    /// The cable's end on a node, or `None` if the cable does not reach it.
     pub fn end_on(&self, node: &str) -> Option<&End> {
         self.ends.iter().find(|end| end.node == node)
     }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Rig, RigError};
 
-/// A rig file that gives no rig.
+/// Why a rig file could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadRigError {
@@ -16,16 +16,16 @@ pub enum ReadRigError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// The file has a mistake.
+    /// The file contains an error.
     #[error("invalid rig {}", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// The mistake and its line.
+        /// The error and its line.
         #[source]
         source: RigError,
     },
@@ -35,7 +35,7 @@ impl Rig {
     /// Reads a `rig.toml`.
     ///
     /// # Errors
-    /// Names the file, and the line of a mistake in it.
+    /// Names the file, and the line of an error in it.
     pub fn read(path: &Path) -> Result<Self, ReadRigError> {
         let text = fs::read_to_string(path).map_err(|source| ReadRigError::Unreadable {
             path: path.to_owned(),

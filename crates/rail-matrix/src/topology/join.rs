@@ -1,35 +1,36 @@
-//! From what each node says to the cables that both ends agree on.
+//! Joins what each node reports into cables that both ends agree on.
 //!
-//! Cost: linear in the sightings, but for sorting each device's own and the problems.
+//! Cost: linear in the sightings, except for sorting each device's own and the problems.
 
 use std::{cmp::Ordering, ops::Range};
 
 use super::{PortId, Problem, Topology};
 use crate::natural;
 
-/// The cables of a topology, and what is wrong with the rest.
+/// The cables of a topology, and the problems of the rest.
 #[derive(Debug)]
 pub(crate) struct Joined {
     pub cables: Vec<Join>,
-    /// By node: whether it can take part.
+    /// By node: whether it can have a rank.
     pub usable: Vec<bool>,
-    /// Sorted, so that no order of the input shows in them.
+    /// Sorted, so that they do not depend on the order of the input.
     pub problems: Vec<Problem>,
 }
 
 /// A cable that both of its ends agree on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Join {
-    /// In the order of their nodes' names, so that it does not depend on who was listed
-    /// first.
+    /// In the order of their nodes' names, so that it does not depend on the order in
+    /// which they were listed.
     pub ends: [PortId; 2],
     /// Index into the topology's names of cables.
     pub name: Option<usize>,
 }
 
 impl Topology {
-    /// Everything in the description that cannot be right, also what shows only when its
-    /// directions are joined. It is what a plan leaves out, and often why there is none.
+    /// Everything that is invalid in the description, including what shows only when its
+    /// directions are joined. A plan leaves these parts out, and they are often the
+    /// reason why there is none.
     pub fn contradictions(&self) -> Vec<Problem> {
         self.join().problems
     }
@@ -95,7 +96,7 @@ impl Topology {
         self.nodes.iter().map(usable).collect()
     }
 
-    /// Whether a cable between these two could be one.
+    /// Whether a cable between these two devices is possible.
     fn can_join(&self, from: PortId, to: PortId, problems: &mut Vec<Problem>) -> bool {
         if self[from].node == self[to].node {
             let mut ends = [from, to].map(|port| self.written(port));
@@ -118,14 +119,14 @@ impl Topology {
         fit
     }
 
-    /// Of two names of one cable the one that comes first, whichever was listed first.
+    /// Of two names of one cable the smaller one, in whatever order they were listed.
     fn first_by_name(&self, a: Option<usize>, b: Option<usize>) -> Option<usize> {
         let by_name = |x: &usize, y: &usize| natural::compare(&self.cables[*x], &self.cables[*y]);
         a.into_iter().chain(b).min_by(by_name)
     }
 
-    /// Devices that say they lead to several places. Which of them is plugged in cannot be
-    /// told, and the wrong one hangs.
+    /// Devices that are reported to lead to several places. It is unknown which of them
+    /// is plugged in, and a job over the wrong one hangs.
     pub(super) fn on_several_places(&self) -> Vec<(PortId, Problem)> {
         self.several(&Said::of(self, &mut Vec::new()), &self.places_by_name())
     }
@@ -145,7 +146,8 @@ impl Topology {
         several.collect()
     }
 
-    /// The ends of a cable by their nodes' names; of a loop by the devices'.
+    /// The ends of a cable in the order of their nodes' names; of a loop, in that of the
+    /// devices'.
     fn in_order(&self, places: &[usize], mut ends: [PortId; 2]) -> [PortId; 2] {
         ends.sort_unstable_by(|a, b| {
             let by_node = places[self[*a].node.0].cmp(&places[self[*b].node.0]);
@@ -154,7 +156,7 @@ impl Topology {
         ends
     }
 
-    /// The name a cable was given, or its two ends.
+    /// The given name of a cable, or its two ends.
     pub(crate) fn cable_name(&self, join: &Join) -> String {
         if let Some(name) = join.name {
             return self.cables[name].clone();
@@ -175,8 +177,8 @@ impl Topology {
         rates.into_iter().flatten().min()
     }
 
-    /// The order of the rails of a pair: cables with names first, by name as people
-    /// count; then by device, on the node whose name comes first.
+    /// The order of the rails of a pair: cables with names first, by name with digits
+    /// compared by value; then by device, on the node with the smaller name.
     pub(crate) fn compare_cables(&self, x: &Join, y: &Join) -> Ordering {
         let by_name = match (x.name, y.name) {
             (Some(x), Some(y)) => natural::compare(&self.cables[x], &self.cables[y]),
@@ -190,7 +192,7 @@ impl Topology {
         })
     }
 
-    /// By node, its place among the names of all.
+    /// By node, its position among the sorted names.
     fn places_by_name(&self) -> Vec<usize> {
         let name = |node: &usize| &*self.nodes[*node].name;
         let mut nodes: Vec<_> = (0..self.nodes.len()).collect();
@@ -203,9 +205,9 @@ impl Topology {
     }
 }
 
-/// What each device says, without repetitions.
+/// The statements of each device, without repetitions.
 struct Said {
-    /// Sorted by device, then by where it leads.
+    /// Sorted by device, then by the other end.
     entries: Vec<(PortId, PortId, Option<usize>)>,
     /// By device, its entries.
     of: Vec<Range<usize>>,
@@ -240,19 +242,19 @@ impl Said {
         Self { entries, of }
     }
 
-    /// What a device says: itself, where it leads, by which name.
+    /// A statement of a device: the device, the other end, the cable's name.
     fn by(&self, port: PortId) -> &[(PortId, PortId, Option<usize>)] {
         &self.entries[self.of[port.0].clone()]
     }
 
-    /// Whether a device says that it leads to another.
+    /// Whether a device states that it leads to another.
     fn leads(&self, from: PortId, to: PortId) -> bool {
         self.by(from)
             .binary_search_by_key(&to, |said| said.1)
             .is_ok()
     }
 
-    /// Where a device says that it leads, if that is one place.
+    /// The other end that a device states, if it states only one.
     fn only(&self, port: PortId) -> Option<PortId> {
         match self.by(port) {
             [(_, to, _)] => Some(*to),

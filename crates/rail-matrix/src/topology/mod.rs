@@ -1,4 +1,4 @@
-//! What is known of a cabling, whoever told it.
+//! A cabling as described by any source.
 
 mod join;
 mod problem;
@@ -12,12 +12,12 @@ pub(crate) use join::{Join, Joined};
 pub use problem::{Problem, Unfit};
 pub use select::SelectError;
 
-/// Nodes, their RDMA devices, and which device says it leads to which.
+/// Nodes, their RDMA devices, and the reported connections between devices.
 ///
-/// Every description of a cabling (a rig, exo's state, reports of the nodes) becomes
-/// one of these first. It keeps what was said, also where that makes no sense: joining
-/// the two directions into cables, and judging what contradicts itself, is
-/// [`plan`](crate::plan())'s.
+/// Every description of a cabling (a rig, exo's state, reports of the nodes) is first
+/// converted to one of these. It keeps every statement, even an invalid one:
+/// [`plan`](crate::plan()) joins the two directions into cables and judges
+/// contradictions.
 ///
 /// ```
 /// use rail_matrix::Topology;
@@ -47,16 +47,17 @@ pub struct NodeId(pub(crate) usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortId(pub(crate) usize);
 
-/// What is known of a node.
+/// Information about a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeInfo {
     /// Unique in the topology: a rig's name, exo's node id, a host name.
     pub name: String,
-    /// What people call it, where that is not the name.
+    /// Its name for people, if that is not the name.
     pub label: Option<String>,
-    /// How `ssh` reaches it.
+    /// The destination by which `ssh` reaches it.
     pub ssh: Option<String>,
-    /// Where other nodes reach it over IP. Rank 0's is where the coordinator listens.
+    /// The addresses at which other nodes reach it over IP. The coordinator listens on
+    /// rank 0's.
     pub addresses: Vec<Address>,
     /// Whether RDMA is switched on (macOS: `rdma_ctl`).
     pub rdma_enabled: Option<bool>,
@@ -65,7 +66,7 @@ pub struct NodeInfo {
 }
 
 impl NodeInfo {
-    /// Its IPv4 addresses that other nodes may reach, the best network's first.
+    /// Its IPv4 addresses that other nodes may reach, those on the best network first.
     pub(crate) fn reachable_ipv4(&self) -> Vec<Ipv4Addr> {
         let reachable = |address: &Address| {
             let ip: Ipv4Addr = address.ip.parse().ok()?;
@@ -81,30 +82,30 @@ impl NodeInfo {
 /// An IP address of a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address {
-    /// The network it is on.
+    /// The kind of network it is on.
     pub network: Network,
     /// Without a port.
     pub ip: String,
 }
 
-/// Networks a coordinator can be reached over, best first: the order of exo's
-/// `find_ip_prioritised` for RDMA.
+/// Kinds of networks over which a coordinator can be reached, best first: the order of
+/// exo's `find_ip_prioritised` for RDMA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Network {
     /// Wired, and not one of the cables.
     Ethernet,
     /// Wireless.
     Wifi,
-    /// Nobody said.
+    /// Unknown.
     #[default]
     Unknown,
-    /// Called Ethernet, and perhaps a Thunderbolt interface.
+    /// Labelled Ethernet, but possibly a Thunderbolt interface.
     MaybeEthernet,
     /// IP over the cables themselves.
     Thunderbolt,
 }
 
-/// What is known of a device.
+/// Information about a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortInfo {
     /// Its node.
@@ -113,11 +114,11 @@ pub struct PortInfo {
     pub device: String,
     /// Line rate of the cable in it, in each direction.
     pub bytes_per_second: Option<u64>,
-    /// Why it cannot carry RDMA, where it cannot.
+    /// Why it cannot carry RDMA, if it cannot.
     pub unfit: Option<Unfit>,
 }
 
-/// One device says that its cable ends in another.
+/// A device's statement that its cable ends in another device.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sighting {
     pub from: PortId,
@@ -127,13 +128,13 @@ pub(crate) struct Sighting {
 }
 
 impl Topology {
-    /// One without nodes.
+    /// A topology without nodes.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a node. Its place among the nodes is its rank where ranks are pinned. A name
-    /// that is there already is a [`Problem`] and gives that node.
+    /// Adds a node. Its position among the nodes is its rank if ranks are pinned. A name
+    /// that exists already is a [`Problem`] and returns that node.
     pub fn add_node(&mut self, name: &str) -> NodeId {
         if let Some(&id) = self.ids.get(name) {
             self.report(Problem::DuplicateNode {
@@ -159,7 +160,7 @@ impl Topology {
         self.ids.get(name).copied()
     }
 
-    /// What is known of a node, to be added to. Its name cannot be changed.
+    /// The information about a node, to be extended. Its name cannot be changed.
     pub fn node_mut(&mut self, id: NodeId) -> NodeFacts<'_> {
         let NodeInfo {
             label,
@@ -178,7 +179,7 @@ impl Topology {
         }
     }
 
-    /// The device of this name on a node, which is added if nobody named it yet.
+    /// The device of this name on a node. It is added if it does not exist.
     pub fn port(&mut self, node: NodeId, device: &str) -> PortId {
         if let Some(&id) = self.devices[node.0].get(device) {
             return id;
@@ -199,23 +200,23 @@ impl Topology {
         id
     }
 
-    /// The device of this name on a node, if anybody named it.
+    /// The device of this name on a node, if it exists.
     pub fn find_port(&self, node: NodeId, device: &str) -> Option<PortId> {
         self.devices[node.0].get(device).copied()
     }
 
-    /// Sets the line rate of a device, in bytes per second. Zero is no rate that is known.
+    /// Sets the line rate of a device, in bytes per second. Zero means unknown.
     pub fn set_rate(&mut self, port: PortId, bytes_per_second: u64) {
         self.ports[port.0].bytes_per_second = Some(bytes_per_second).filter(|rate| *rate > 0);
     }
 
-    /// Says why a device cannot carry RDMA.
+    /// Sets the reason why a device cannot carry RDMA.
     pub fn set_unfit(&mut self, port: PortId, why: Unfit) {
         self.ports[port.0].unfit = Some(why);
     }
 
-    /// Adds that `from`'s node says the cable in `from` ends in `to`. Only when `to`'s
-    /// node says the same of `from` is it a cable.
+    /// Adds the statement of `from`'s node that the cable in `from` ends in `to`. It
+    /// becomes a cable only when `to`'s node states the same of `from`.
     pub fn sight(&mut self, from: PortId, to: PortId) {
         self.sightings.push(Sighting {
             from,
@@ -224,7 +225,8 @@ impl Topology {
         });
     }
 
-    /// Adds a cable that is known whole. Cables' names order the rails of a pair.
+    /// Adds a cable whose both ends are known. The names of cables determine the order of
+    /// the rails of a pair.
     pub fn add_cable(&mut self, name: &str, ends: [PortId; 2]) {
         let cable = Some(self.cables.len());
         self.cables.push(name.to_owned());
@@ -241,7 +243,7 @@ impl Topology {
         });
     }
 
-    /// Records something in the description that cannot be right.
+    /// Records a problem of the description.
     pub fn report(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
@@ -262,12 +264,12 @@ impl Topology {
             .map(|(i, port)| (PortId(i), port))
     }
 
-    /// What could not be right when it was read.
+    /// The problems found while the description was read.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// The device that a device says its cable ends in, in the order it was said.
+    /// The devices that a device is stated to lead to, in the order of the statements.
     pub fn sightings(&self) -> impl ExactSizeIterator<Item = (PortId, PortId)> {
         self.sightings
             .iter()
@@ -280,10 +282,11 @@ impl Topology {
         format!("{}:{device}", self[*node].name)
     }
 
-    /// A rig whose cables are known whole and whose node order is the ranks'.
+    /// The topology of a rig: the ends of its cables are known, and its order of nodes is
+    /// that of the ranks.
     ///
     /// # Errors
-    /// When the rig fails [`Rig::check`].
+    /// If the rig fails [`Rig::check`].
     pub fn from_rig(rig: &Rig) -> Result<Self, RigError> {
         rig.check()?;
         let mut topology = Self::new();
@@ -303,7 +306,7 @@ impl Topology {
     }
 }
 
-/// What is known of a node, save its name.
+/// Information about a node, without its name.
 #[derive(Debug)]
 pub struct NodeFacts<'a> {
     /// As [`NodeInfo::label`].

@@ -1,4 +1,4 @@
-//! What a description of a cabling can get wrong.
+//! Problems of a description of a cabling.
 
 use std::fmt;
 
@@ -6,31 +6,31 @@ use serde::Serialize;
 
 use crate::plan::listed;
 
-/// Something in a description that cannot be right, or that RDMA cannot use. Strictly
-/// it refuses the plan; leniently what it names is left out, with a note.
+/// A part of a description that is invalid, or that RDMA cannot use. In strict mode it
+/// refuses the plan; in lenient mode the part is left out, with a note.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Problem {
-    /// A node without a name.
+    /// A node has no name.
     #[error("node {position} has an empty name; give every node a name of its own")]
     EmptyNode {
-        /// Its place among the nodes, from 1.
+        /// Its position among the nodes, from 1.
         position: usize,
     },
-    /// A node that is listed twice.
+    /// A node is listed twice.
     #[error("node '{node}' is listed twice; list it once, or rename one of the two")]
     DuplicateNode {
         /// Its name.
         node: String,
     },
-    /// A device without a name.
+    /// A device has no name.
     #[error("a cable of node '{node}' is on a device without a name; say which device it is in")]
     EmptyDevice {
         /// The node.
         node: String,
     },
-    /// A cable to a node that the description does not have.
+    /// A cable leads to a node that the description does not contain.
     #[error(
         "{from} is said to lead to node '{node}', which is not among the nodes; add that node, or \
          unplug the cable"
@@ -38,10 +38,11 @@ pub enum Problem {
     UnknownNode {
         /// The end that is known, as `node:device`, or the node.
         from: String,
-        /// The node that is not.
+        /// The missing node.
         node: String,
     },
-    /// A cable whose other end no node has: a display, a disk, a node that did not report.
+    /// A cable whose other end is on no node: a display, a disk, a node that did not
+    /// report.
     #[error(
         "{from} leads to something that no node here says it is ({peer}); if it is a node, let \
          it report too"
@@ -49,10 +50,10 @@ pub enum Problem {
     UnknownPeer {
         /// The end that is known, as `node:device`.
         from: String,
-        /// What is known of the other.
+        /// What is known of the other end.
         peer: String,
     },
-    /// More than two devices in a subnet, by which a cable is told on Linux.
+    /// More than two devices share a subnet. On Linux a subnet identifies a cable.
     #[error(
         "{} devices are in the subnet {subnet}: {}; two alone in a subnet are taken for the ends \
          of a cable, so give every cable a subnet of its own", devices.len(), listed(devices)
@@ -63,7 +64,7 @@ pub enum Problem {
         /// The devices, as `node:device`.
         devices: Vec<String>,
     },
-    /// Devices with one IPv4 address, by which a cable is told on Linux.
+    /// Devices share an IPv4 address. On Linux addresses identify a cable.
     #[error(
         "{} all have the address {address}, so they are one device or cannot reach each other; \
          give each node once, and every device an address of its own",
@@ -75,7 +76,7 @@ pub enum Problem {
         /// The devices, as `node:device`.
         devices: Vec<String>,
     },
-    /// A cable from a node to itself.
+    /// A cable leads from a node to itself.
     #[error(
         "the cable between {first} and {second} has both ends on one node; a cable joins two nodes"
     )]
@@ -85,56 +86,56 @@ pub enum Problem {
         /// The other.
         second: String,
     },
-    /// A direction of a cable that is stated twice.
+    /// A direction of a cable is stated twice.
     #[error("that {from} leads to {to} is said twice; one of the two can go")]
     Repeated {
-        /// The end that says so, as `node:device`.
+        /// The end that states it, as `node:device`.
         from: String,
-        /// Where it is said to lead.
+        /// The end that it is stated to lead to.
         to: String,
     },
-    /// A cable that only one end knows of.
+    /// Only one end of a cable states it.
     #[error(
         "{from} is said to lead to {to}, and {to} says nothing of it; the cable was unplugged, or \
          the node of {to} has not reported yet: plug it in again, or ask again"
     )]
     OneSided {
-        /// The end that says so, as `node:device`.
+        /// The end that states it, as `node:device`.
         from: String,
-        /// The end that does not.
+        /// The end that does not state it.
         to: String,
     },
-    /// More devices listed towards a node than that node lists back.
+    /// A node lists more devices towards another node than that node lists back.
     #[error(
         "{from} is device {place} of those towards node '{node}', which lists {back} back; list as \
          many there, or take out {from} and what follows it"
     )]
     NoOtherEnd {
-        /// The first without an other end, as `node:device`.
+        /// The first device without another end, as `node:device`.
         from: String,
         /// The other node.
         node: String,
-        /// Its place among those towards that node, from 1.
+        /// Its position among those towards that node, from 1.
         place: usize,
-        /// How many that node lists.
+        /// The number that the other node lists.
         back: usize,
     },
-    /// A cable that one end knows of, and another cable is in that device.
+    /// One end states a cable, but another cable is in one of the devices.
     #[error(
         "{from} is said to lead to {to}, but {taken} is the end of {cable}; the first is left \
          from before the cables were moved: ask the node of {from} again"
     )]
     Stale {
-        /// The end that says so, as `node:device`.
+        /// The end that states it, as `node:device`.
         from: String,
-        /// Where it is said to lead.
+        /// The end that it is stated to lead to.
         to: String,
-        /// The one of the two that another cable is in.
+        /// The one of the two devices that the other cable is in.
         taken: String,
-        /// That cable.
+        /// The other cable.
         cable: String,
     },
-    /// Two cables in one device.
+    /// Two cables are in one device.
     #[error(
         "{device} is the end of {cables} cables: {list}; a device carries one cable. Check which \
          of them is plugged in, and take the others out of the description",
@@ -146,15 +147,15 @@ pub enum Problem {
         /// The cables, by name.
         cables: Vec<String>,
     },
-    /// A device that cannot carry RDMA.
+    /// A device cannot carry RDMA.
     #[error("{device} {why}")]
     UnfitDevice {
         /// The device, as `node:device`.
         device: String,
-        /// Why not, and what to do.
+        /// The reason, with the remedy.
         why: Unfit,
     },
-    /// A node without RDMA.
+    /// A node does not support RDMA.
     #[error(
         "RDMA is switched off on node '{node}'; switch it on (macOS: `rdma_ctl enable` in \
          recovery), or leave the node out"
@@ -163,7 +164,7 @@ pub enum Problem {
         /// The node.
         node: String,
     },
-    /// A node whose Thunderbolt interfaces are bridged.
+    /// The Thunderbolt interfaces of a node are bridged.
     #[error(
         "a Thunderbolt bridge is active on node '{node}', and queue pairs cannot be connected \
          through its interfaces (errno 22); remove bridge0 there"
@@ -175,9 +176,9 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// The nodes that it names, by themselves or with a device.
+    /// The nodes that it names, on their own or with a device.
     pub(crate) fn about(&self) -> Vec<&str> {
-        // A device has no colon in its name; a node may.
+        // A device name has no colon; a node name may have one.
         let of = |device: &'_ str| device.rfind(':').map_or(device.len(), |colon| colon);
         let on = |device| -> &str { &device[..of(device)] };
         match self {
@@ -214,12 +215,12 @@ pub enum Unfit {
     },
     /// The port is down.
     PortDown,
-    /// The node's RDMA devices do not include it.
+    /// The device is not among the node's RDMA devices.
     NotListed,
-    /// The interface has no IPv4 address that another node reaches, so the device has no
-    /// GID that serves jaccl.
+    /// The interface has no IPv4 address that another node can reach, so the device has
+    /// no GID that jaccl can use.
     NoIpv4,
-    /// The device has no network interface, so it has no GID that jaccl takes.
+    /// The device has no network interface, so it has no GID that jaccl accepts.
     NoInterface,
 }
 

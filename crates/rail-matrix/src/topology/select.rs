@@ -1,30 +1,30 @@
-//! Some of the nodes, in an order of the caller's.
+//! A selection of the nodes, in an order that the caller chooses.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{NodeId, NodeInfo, PortId, Problem, Sighting, Topology};
 
-/// Nodes that cannot be picked from a topology.
+/// Why nodes cannot be selected from a topology.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SelectError {
-    /// A name that no node has.
+    /// No node has the name.
     #[error("there is no node '{node}'; there {}", there_are(known))]
     Unknown {
-        /// What was asked for.
+        /// The name requested.
         node: String,
-        /// The names there are, each with its label in brackets where it has one.
+        /// The existing names, each with its label in brackets if it has one.
         known: Vec<String>,
     },
-    /// A label that several nodes have.
+    /// Several nodes have the label.
     #[error("several nodes are called '{label}': {}; name the one that is meant", names.join(", "))]
     Ambiguous {
-        /// What was asked for.
+        /// The label requested.
         label: String,
-        /// The nodes that are called so.
+        /// The nodes with this label.
         names: Vec<String>,
     },
-    /// A node that is named twice.
+    /// A node is selected twice.
     #[error("node '{node}' is named twice; a node is one rank")]
     Repeated {
         /// Its name.
@@ -33,11 +33,11 @@ pub enum SelectError {
 }
 
 impl Topology {
-    /// These nodes alone, in this order, with the cables between them. A node is named by
-    /// its name, or by its label where no other has the same.
+    /// Only these nodes, in this order, with the cables between them. A node is selected
+    /// by its name, or by its label if no other node has the same.
     ///
     /// # Errors
-    /// When a name is nobody's, stands for several nodes, or comes twice.
+    /// If a name is unknown, fits several nodes, or selects a node twice.
     pub fn select(&self, names: &[impl AsRef<str>]) -> Result<Self, SelectError> {
         let mut position = HashMap::with_capacity(names.len());
         let mut selected = Self {
@@ -67,7 +67,8 @@ impl Topology {
                 Some(id)
             })
             .collect();
-        // What shows only beside the nodes that are left out must not be lost with them.
+        // Problems that show only beside the nodes that are left out must not be lost
+        // with them.
         let several = self.on_several_places();
         let mut doubtful = vec![false; self.ports.len()];
         for (port, _) in &several {
@@ -128,7 +129,7 @@ fn with_label(node: &NodeInfo) -> String {
     }
 }
 
-/// Up to twelve names, and how many more there are.
+/// Up to twelve names, and the number of others.
 fn there_are(known: &[String]) -> String {
     const SHOWN: usize = 12;
     match known {

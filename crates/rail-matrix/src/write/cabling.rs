@@ -1,11 +1,12 @@
-//! What a drawing or a list of a plan shows: every node, and every cable, used or not.
+//! The contents of a drawing or a list of a plan: every node, and every cable, used or
+//! not.
 
 use std::collections::HashMap;
 
 use crate::{Plan, PortId, Topology};
 
 pub struct Cabling<'a> {
-    /// The ranks in order, then the nodes that take no part.
+    /// The ranks in order, then the nodes without a rank.
     pub nodes: Vec<Shown<'a>>,
     /// By pair of nodes, then in the order of the rails.
     pub cables: Vec<Laid<'a>>,
@@ -13,7 +14,7 @@ pub struct Cabling<'a> {
 
 pub struct Shown<'a> {
     pub name: &'a str,
-    /// What people call it, where that is not the name.
+    /// Its name for people, if that is not the name.
     pub label: Option<&'a str>,
     pub rank: Option<usize>,
 }
@@ -24,7 +25,7 @@ pub struct Laid<'a> {
     pub ends: [(usize, &'a str); 2],
     /// Bytes per second of its slower end, where known.
     pub rate: Option<u64>,
-    /// Its rail, or nothing where the plan does not use it.
+    /// Its rail, or `None` if the plan does not use it.
     pub rail: Option<usize>,
 }
 
@@ -79,7 +80,7 @@ impl Shown<'_> {
         }
     }
 
-    /// The shorter of what there is for people.
+    /// The shorter of its two names for people.
     pub fn label_or_name(&self) -> &str {
         self.label.unwrap_or(self.name)
     }

@@ -51,7 +51,7 @@ pub fn dot(topology: &Topology, plan: &Plan) -> String {
     text
 }
 
-/// A string of the DOT language that shows `text` as it is.
+/// A string of the DOT language that displays as `text`.
 fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');

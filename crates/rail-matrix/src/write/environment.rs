@@ -30,7 +30,7 @@ pub fn environment(plan: &Plan, devices: &str) -> String {
     text
 }
 
-/// For `sh`. A NUL, which no shell can pass, is left out.
+/// Quotes text for `sh`. A NUL, which no shell can pass, is left out.
 fn quoted(value: &str) -> Cow<'_, str> {
     shlex::try_quote(value).unwrap_or_else(|_| quoted(&value.replace('\0', "")).into_owned().into())
 }

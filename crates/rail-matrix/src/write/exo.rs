@@ -1,8 +1,9 @@
 //! The shapes in which exo passes a matrix to its runners.
 //!
-//! exo writes the matrix to a file and starts jaccl on it. None of its shapes says whether
-//! jaccl is to make a ring: the code that reads it decides, from the matrix alone. So a
-//! shape can carry a plan only where that code decides as the plan did.
+//! exo writes the matrix to a file and starts jaccl on it. None of its shapes states
+//! whether jaccl is to make a ring: the code that reads the shape decides, from the
+//! matrix alone. So a shape can carry a plan only if that code reaches the plan's
+//! decision.
 
 use std::fmt;
 
@@ -13,17 +14,17 @@ use crate::{Backend, Matrix, Note, Options, Plan, PlanError, Topology, plan};
 /// One of exo's shapes of a matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Exo {
-    /// exo's main branch: a device or null a cell. Never asks jaccl for a ring.
+    /// exo's main branch: a device or null in each cell. It never asks jaccl for a ring.
     Main,
-    /// exo's pull request 2160: a list a cell, `[]` on the diagonal. Asks for a ring when
-    /// any cell has more than one device.
+    /// exo's pull request 2160: a list in each cell, `[]` on the diagonal. It asks for a
+    /// ring when any cell has more than one device.
     Pr2160,
-    /// exo's pull request 2195: a list a cell, null on the diagonal. What is known of it
-    /// is the matrix; whether it asks for a ring is not.
+    /// exo's pull request 2195: a list in each cell, null on the diagonal. Its matrix is
+    /// known; whether it asks for a ring is not.
     Pr2195,
 }
 
-/// A plan that a shape of exo's cannot carry.
+/// Why a shape of exo's cannot carry a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialectError {
@@ -32,10 +33,10 @@ pub enum DialectError {
     OneDevice {
         /// The shape.
         exo: Exo,
-        /// Rails of the plan.
+        /// The number of rails of the plan.
         rails: usize,
     },
-    /// exo would make another group of it.
+    /// exo and jaccl would form another group.
     #[error(
         "{}; plan for a {made}{}, or write another shape", self.why(),
         if *made == Backend::Mesh { " of one rail" } else { "" }
@@ -43,17 +44,17 @@ pub enum DialectError {
     OtherBackend {
         /// The shape.
         exo: Exo,
-        /// The plan's.
+        /// The plan's backend.
         planned: Backend,
-        /// Rails of the plan.
+        /// The number of rails of the plan.
         rails: usize,
-        /// What jaccl would make of it.
+        /// The backend that jaccl would use.
         made: Backend,
     },
 }
 
 impl DialectError {
-    /// What is not carried, and why, without what to do about it.
+    /// The part that is not carried, and why, without the remedy.
     fn why(&self) -> String {
         match self {
             Self::OneDevice { exo, rails } => {
@@ -78,13 +79,13 @@ impl DialectError {
     }
 }
 
-/// There is no plan that a shape of exo's can carry.
+/// Why no plan can be carried by a shape of exo's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExoError {
     /// There is no plan at all.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// There are plans, and the shape carries none of them.
+    /// There are plans, but the shape can carry none of them.
     #[error(transparent)]
     Dialect(#[from] DialectError),
 }
@@ -99,12 +100,12 @@ impl Exo {
         }
     }
 
-    /// Plans for what this shape can carry: one rail for [`Exo::Main`], and the backend
-    /// that exo will ask jaccl for. Where the better plan cannot be carried, the next is
-    /// taken, and its [`Note::Backend`] says why.
+    /// Makes a plan that this shape can carry: one rail for [`Exo::Main`], and the
+    /// backend that exo will ask jaccl for. If the better plan cannot be carried, the
+    /// next is taken, and its [`Note::Backend`] gives the reason.
     ///
     /// # Errors
-    /// When there is no such plan.
+    /// If there is no such plan.
     pub fn plan(self, topology: &Topology, options: &Options) -> Result<Plan, ExoError> {
         let mut options = options.clone();
         if self == Self::Main {
@@ -139,10 +140,10 @@ impl Exo {
         Err(not_carried.into())
     }
 
-    /// Whether exo and jaccl make of this shape what was planned.
+    /// Checks that exo and jaccl make the planned group of this shape.
     ///
     /// # Errors
-    /// When they do not.
+    /// If they do not.
     pub fn carries(self, plan: &Plan) -> Result<(), DialectError> {
         let (exo, rails, planned) = (self, plan.rails, plan.backend);
         let ring_variable = match self {
@@ -162,7 +163,7 @@ impl Exo {
         }
     }
 
-    /// What whoever uses the matrix has to see to, where this shape leaves something open.
+    /// What the user of the matrix has to ensure, if this shape leaves something open.
     pub fn remark(self, plan: &Plan) -> Option<String> {
         let set = match plan.backend {
             Backend::Ring => "set",
@@ -179,7 +180,7 @@ impl Exo {
     /// The matrix in this shape, as JSON.
     ///
     /// # Errors
-    /// When exo and jaccl would not make of it what was planned.
+    /// If exo and jaccl would not make the planned group of it.
     pub fn write(self, plan: &Plan) -> Result<String, DialectError> {
         self.carries(plan)?;
         let matrix = &plan.matrix;

@@ -17,12 +17,12 @@ struct Hostfile<'a> {
 #[derive(Serialize)]
 struct Host<'a> {
     ssh: String,
-    /// The first of rank 0's is the coordinator's.
+    /// The first address of rank 0 is the coordinator's.
     ips: Vec<Ipv4Addr>,
     rdma: Vec<Cell<'a>>,
 }
 
-/// MLX takes null, a device, or a list of several. 0.31.2 and later want null on the
+/// MLX accepts null, a device, or a list of several. 0.31.2 and later require null on the
 /// diagonal.
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -56,8 +56,8 @@ pub fn hostfile(plan: &Plan) -> String {
     })
 }
 
-/// How `ssh` reaches a node: as we were told, else by an address; a name need not be one
-/// that the network knows.
+/// How `ssh` reaches a node: the given destination, else an address; the network need not
+/// know the node's name.
 fn ssh(node: &NodeInfo, ips: &[Ipv4Addr]) -> String {
     let told = node.ssh.clone();
     told.or_else(|| ips.first().map(Ipv4Addr::to_string))

@@ -1,4 +1,4 @@
-//! A plan with all that belongs to it, for programs.
+//! A plan with everything that belongs to it, for programs.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -20,7 +20,7 @@ struct Document<'a> {
     ranks: Vec<Rank<'a>>,
     matrix: &'a Matrix,
     cables: Vec<Cable<'a>>,
-    /// `address:port`, as the ranks other than 0 have it.
+    /// `address:port`, as the ranks other than 0 use it.
     coordinator: Option<String>,
     notes: Vec<Remark<'a>>,
 }
@@ -30,7 +30,7 @@ struct Rank<'a> {
     node: &'a str,
     label: Option<&'a str>,
     ssh: Option<&'a str>,
-    /// By name; null where the variable must not be set.
+    /// By name; null if the variable must be unset.
     environment: Map<String, Value>,
 }
 
@@ -39,7 +39,7 @@ struct Cable<'a> {
     name: &'a str,
     ends: [End<'a>; 2],
     bytes_per_second: Option<u64>,
-    /// Null where the plan does not use it.
+    /// Null if the plan does not use it.
     rail: Option<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! A plan as the documents that others read.
+//! A plan as documents for other programs and for people.
 
 mod cabling;
 mod dot;
@@ -52,7 +52,7 @@ impl Output {
         Self::Svg,
     ];
 
-    /// What people call it.
+    /// Its name for people.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Table => "table",
@@ -66,12 +66,13 @@ impl Output {
         }
     }
 
-    /// Writes a plan for the topology that it was made of. `devices` is where the nodes
-    /// find the matrix that [`Output::Jaccl`] gives. Ends with a line break.
+    /// Writes a plan for the topology that it was made from. `devices` is the path at
+    /// which the nodes find the matrix of [`Output::Jaccl`]. The text ends with a line
+    /// break.
     ///
     /// # Errors
-    /// When the document cannot express the plan: only the dialects of exo, whose reader
-    /// decides by itself whether jaccl makes a ring.
+    /// If the document cannot express the plan: only the dialects of exo, whose reader
+    /// decides on its own whether jaccl makes a ring.
     pub fn write(
         self,
         topology: &Topology,
@@ -101,7 +102,7 @@ impl fmt::Display for Output {
     }
 }
 
-/// Something that is no [`Output`].
+/// The error for a name that is not an [`Output`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{asked}' is no output; there are {}", Output::ALL.map(Output::name).join(", "))]
 pub struct UnknownOutput {
@@ -119,8 +120,8 @@ impl FromStr for Output {
     }
 }
 
-/// A sentence on one line, whatever the names in it hold: control characters are escaped,
-/// so that they neither begin another line nor reach a terminal.
+/// A sentence on one line, whatever the names in it contain: control characters are
+/// escaped, so that they neither begin another line nor reach a terminal.
 pub fn one_line(sentence: &str) -> String {
     let escape = |c: char| match c.is_control() {
         true => c.escape_default().to_string(),
@@ -129,7 +130,7 @@ pub fn one_line(sentence: &str) -> String {
     sentence.chars().map(escape).collect()
 }
 
-/// A document for programs, laid out for people.
+/// A document for programs, indented for people.
 fn pretty(document: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(document).expect("names, numbers and lists are JSON")
 }

@@ -8,12 +8,13 @@ use self::layout::{APART, BOX, Curve, Layout, MARGIN, Point};
 use super::cabling::{Cabling, Laid, Shown};
 use crate::{MAX_RAILS, Plan, Topology, units};
 
-/// By rail, in hues that people of every colour vision tell apart (Okabe and Ito, 2008).
+/// By rail, in hues that people with any colour vision can distinguish (Okabe and Ito,
+/// 2008).
 const RAILS: [&str; MAX_RAILS] = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"];
-/// Of a cable that is not used.
+/// The colour of an unused cable.
 pub const SPARE: &str = "#999999";
 
-/// Characters of a name that a box holds; the whole is in its tooltip.
+/// The characters of a name that fit a box; the tooltip has the whole name.
 const SHOWN: usize = 19;
 
 /// The colour of a rail.
@@ -37,7 +38,7 @@ pub fn svg(topology: &Topology, plan: &Plan) -> String {
         plan.backend,
         plan.nodes.len(),
     );
-    // Labels come after all curves, so that none is struck through.
+    // Labels come after all curves, so that no curve crosses a label.
     let mut labels = String::new();
     for link in cabling.links() {
         let middle = (link.len() as f64 - 1.0) / 2.0;
@@ -91,7 +92,7 @@ fn draw(curves: &mut String, labels: &mut String, cable: &Laid<'_>, curve: &Curv
         if rate.is_some() { ", " } else { "" },
         rate.unwrap_or_default(),
     );
-    // Behind the boxes of the nodes, whichever way the curve leaves them.
+    // Behind the boxes of the nodes, in whichever direction the curve leaves them.
     let length = (to.x - from.x).hypot(to.y - from.y).max(1.0);
     let near = ((BOX.0 / 2.0 + 36.0) / length).min(0.35);
     for (t, (_, device)) in [near, 1.0 - near].into_iter().zip(cable.ends) {
@@ -133,7 +134,7 @@ fn draw_node(text: &mut String, node: &Shown<'_>, at: Point) {
     );
 }
 
-/// How each line looks, and what it says.
+/// The style of each line, and its text.
 fn legend(cabling: &Cabling<'_>, plan: &Plan) -> Vec<(String, String)> {
     let rails = (0..plan.rails).map(|rail| (look(Some(rail)), format!("rail {rail}")));
     let unused = cabling.cables.iter().any(|cable| cable.rail.is_none());
@@ -149,7 +150,7 @@ fn shortened(name: &str) -> String {
     kept + "…"
 }
 
-/// Text of an XML 1.0 document, which some characters cannot be in however written.
+/// Text for an XML 1.0 document. Some characters cannot occur in one even when escaped.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

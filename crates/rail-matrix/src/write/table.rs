@@ -1,4 +1,4 @@
-//! A plan for people.
+//! A plan as a table for people.
 
 use std::fmt::Write as _;
 
@@ -74,7 +74,7 @@ fn titled(titles: &[&str]) -> Table {
     table
 }
 
-/// A name that ends neither its cell nor its line.
+/// A name in which nothing ends its cell or its line.
 fn cell(text: &str) -> String {
     one_line(text).replace('|', "\\|")
 }

@@ -8,12 +8,12 @@ use rail_bench::{
     protocol::{Event, Job, Strategy},
 };
 
-/// The model that the benchmark takes when none is named.
+/// The benchmark's default model.
 pub fn default_model() -> ModelSpec {
     Preset::ALL[0].spec
 }
 
-/// Small, with a layer for each of three ranks, and groups that survive a cut.
+/// Small, with a layer for each of three ranks, and groups that do not cross a slice.
 pub fn small_model(quant: Option<Quant>) -> ModelSpec {
     ModelSpec {
         layers: 3,
@@ -43,7 +43,7 @@ pub fn single(model: ModelSpec, generation_tokens: usize, repeat: usize) -> Job 
     }
 }
 
-/// What a rank says of a job.
+/// The events of a rank for a job.
 pub fn events(job: &Job) -> anyhow::Result<Vec<Event>> {
     let mut events = Vec::new();
     rail_rank::run(job, &mut |event| {
@@ -77,7 +77,7 @@ pub fn margins(events: &[Event]) -> Vec<f32> {
         .collect()
 }
 
-/// How many tokens differ from one another.
+/// The number of distinct tokens.
 pub fn distinct(tokens: &[u32]) -> usize {
     tokens.iter().collect::<HashSet<_>>().len()
 }

@@ -1,8 +1,8 @@
-//! A processor for each process: two that share one take turns, and then the turns are
-//! what is measured.
+//! Pins each process to a processor of its own. Two processes that share one take turns,
+//! and a measurement would measure the turns.
 
-/// Keeps this process on one of the processors that it may use: the first or the second
-/// of them. Does nothing where there is only one, or where the system has no such wish.
+/// Pins this process to the first or the second of the processors that it may use. Does
+/// nothing if there is only one, or if the system does not support it.
 pub fn keep_to(index: usize) {
     #[cfg(target_os = "linux")]
     {
@@ -13,7 +13,7 @@ pub fn keep_to(index: usize) {
         if let Some(core) = cores.nth(index) {
             let mut one = CpuSet::new();
             one.set(core);
-            // It is measured all the same, and the spread tells.
+            // The measurement runs all the same; its spread shows the effect.
             let _ = sched_setaffinity(None, &one);
         }
     }

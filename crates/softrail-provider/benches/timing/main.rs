@@ -1,10 +1,10 @@
-//! Whether an emulated cable keeps the times that it is configured to keep, and what it
-//! costs beside them.
+//! Measures whether an emulated cable keeps its configured times, and the emulator's own
+//! cost.
 //!
 //! Two processes, each with one end of a cable, exchange messages through the C
-//! interface. What is printed last is a table of ratios: of what was measured to what
-//! was configured, and to what the memory of this machine does in the same run. A time
-//! is never a test, so the run ends well whatever it finds.
+//! interface. The last output is a table of ratios: measured to configured values, and
+//! measured values to what the memory of this machine does in the same run. No time is a
+//! test, so the run succeeds whatever it finds.
 
 mod core;
 mod pair;
@@ -30,13 +30,13 @@ use wire::Wire;
 /// Repetitions of each measurement.
 const SAMPLES: usize = 20;
 
-/// As good as no limit: a message takes a nanosecond.
+/// Practically no limit: a message takes a nanosecond.
 const UNTHROTTLED: Link = Link {
     bytes_per_second: u64::MAX,
     latency: Duration::ZERO,
 };
 
-/// What a message that only says that it is there carries.
+/// The size of a message that only signals its arrival.
 const WORD: u32 = 8;
 
 const KIB: u32 = 1 << 10;
@@ -54,7 +54,7 @@ fn main() {
         .nresamples(2000)
         .configure_from_args();
     let mut pair = Pair::start();
-    // Only now, because what it starts would be kept to the same.
+    // Only now, because processes started from here would be bound to the same processor.
     core::keep_to(0);
     let mut table = Table::default();
     if let Some(floor) = floor(&mut criterion, &mut pair, &mut table) {
@@ -68,7 +68,7 @@ fn main() {
     print!("{table}");
 }
 
-/// One way of a ping-pong on a cable that takes no time, in seconds.
+/// One way of a ping-pong on a cable without delay, in seconds.
 fn floor(criterion: &mut Criterion, pair: &mut Pair, table: &mut Table) -> Option<f64> {
     let times = one_way(criterion, pair, UNTHROTTLED);
     let micros = times.iter().map(|seconds| seconds * 1e6);
@@ -100,8 +100,8 @@ fn latencies(criterion: &mut Criterion, pair: &mut Pair, table: &mut Table, floo
     }
 }
 
-/// Half of a round trip of 8 bytes, in seconds. Of the many in a repetition the median
-/// counts, as in perftest: where another process had the processor, that is no latency.
+/// Half of a round trip of 8 bytes, in seconds. A repetition counts with its median, as
+/// in perftest: a time in which another process had the processor is no latency.
 fn one_way(criterion: &mut Criterion, pair: &mut Pair, link: Link) -> Vec<f64> {
     let mut group = group(criterion, "round trip");
     let name = units::format_time(link.latency);
@@ -139,8 +139,8 @@ fn rates(criterion: &mut Criterion, pair: &mut Pair, table: &mut Table) {
     }
 }
 
-/// Messages on a cable that takes no time, beside what two processes can copy through
-/// shared memory at the same time.
+/// Messages on a cable without delay, beside the number that two processes can copy
+/// through shared memory at the same time.
 fn large_messages(criterion: &mut Criterion, pair: &mut Pair, table: &mut Table) {
     let mut group = group(criterion, "unthrottled");
     for bytes in [512 * KIB, 1024 * KIB] {
@@ -182,7 +182,7 @@ fn copy(pair: &mut Pair, count: u64, bytes: u32) -> Duration {
     timed(|| pair.ring.produce(count, source))
 }
 
-/// What the emulator costs where neither end waits for the other: both in one thread.
+/// The emulator's cost where neither end waits for the other: both run in one thread.
 fn processor_time(criterion: &mut Criterion, table: &mut Table) {
     const BYTES: u32 = 4 * KIB;
 
@@ -210,7 +210,7 @@ fn processor_time(criterion: &mut Criterion, table: &mut Table) {
     );
 }
 
-/// Time for which this thread has run.
+/// The processor time of this thread.
 fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.try_into().expect("it counts from 0")
@@ -229,9 +229,9 @@ fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, Wal
     group
 }
 
-/// Has criterion repeat something, and gives the times that one of it took each time, in
-/// seconds. The first of them is criterion's too. Empty when the command line has chosen
-/// others.
+/// Repeats something with criterion, and returns the time of one run of it for each
+/// repetition, in seconds; the first is the one that criterion reports. Empty if the
+/// command line has selected others.
 fn measure<const N: usize>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     name: &str,
@@ -245,6 +245,6 @@ fn measure<const N: usize>(
             taken[0]
         });
     });
-    // Those before them were the warm-up.
+    // The earlier ones are the warm-up.
     times.split_off(times.len().saturating_sub(SAMPLES))
 }

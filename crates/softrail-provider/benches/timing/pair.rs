@@ -1,4 +1,4 @@
-//! The two processes: this one, and one that it starts from the same program.
+//! The two processes: this one, and another that it starts from the same program.
 
 use std::{
     env,
@@ -15,10 +15,10 @@ use super::{
     wire::{Address, Wire},
 };
 
-/// The cable that both ends are on.
+/// The cable between the two ends.
 const CABLE: &str = "cable-1";
 
-/// This end, and the process that has the other.
+/// This end, and the process at the other end.
 pub struct Pair {
     pub wire: Wire,
     pub ring: Ring,
@@ -62,7 +62,7 @@ impl Pair {
         self.ask(&format!("{number} {gid}"));
     }
 
-    /// Gives the other process an order, and waits until it is ready to follow it.
+    /// Sends the other process an order, and waits until it is ready to follow it.
     pub fn ask(&mut self, order: &str) {
         let mut orders = self
             .orders
@@ -85,7 +85,7 @@ impl Pair {
 }
 
 impl Drop for Pair {
-    /// The peer ends when nobody has orders for it any more.
+    /// The peer ends when its standard input is closed.
     fn drop(&mut self) {
         self.orders = None;
         let _ = self.child.wait();
@@ -97,7 +97,7 @@ pub fn fabric() -> Fabric {
     Fabric::create(&softrail::default_parent(), &Rig::embedded()).expect("a fabric")
 }
 
-/// Changes what the cable of a fabric can do.
+/// Changes the properties of the fabric's cable.
 pub fn set_link(fabric: &Fabric, link: Link) {
     let changed = fabric.live().change_link(CABLE, None, |it| *it = link);
     changed.expect("the rig has it");

@@ -1,4 +1,5 @@
-//! The other process: it does what it is told, and ends with who tells it.
+//! The other process: it follows the orders of the process that started it, and ends with
+//! that process.
 
 use std::{
     io,
@@ -17,7 +18,7 @@ use super::{
 /// The argument that makes this program the other process.
 pub const VERB: &str = "--peer";
 
-/// What it says when it is ready for what it was told to take.
+/// Printed when it is ready for the messages of an order.
 pub const READY: &str = "ready";
 
 /// The file of the [`Ring`], in the folder of the fabric.
@@ -47,7 +48,8 @@ pub fn run(fabric: &Path) {
     }
 }
 
-/// The lines of standard input. When it ends, so does the process, whatever it waits for.
+/// The lines of standard input. When standard input ends the process ends, whatever it is
+/// waiting for.
 fn orders() -> Receiver<String> {
     let (sender, orders) = mpsc::channel();
     thread::spawn(move || {

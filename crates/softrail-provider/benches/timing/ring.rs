@@ -1,8 +1,8 @@
-//! What two processes of this machine can do at best: one copies messages into a ring of
+//! The best that two processes of this machine can do: one copies messages into a ring of
 //! shared memory, the other copies them out.
 //!
-//! The ring is as large as the provider's, takes and gives whole messages as the
-//! provider does, and lies on the same file system.
+//! The ring is as large as the provider's, passes whole messages as the provider does,
+//! and lies on the same file system.
 #![allow(unsafe_code)]
 
 use std::{
@@ -16,7 +16,7 @@ use std::{
 use memmap2::{MmapOptions, MmapRaw};
 use softrail::fabric::QUEUE_BYTES;
 
-/// What comes before the bytes in the file.
+/// The part of the file before the bytes.
 #[derive(Default)]
 #[repr(C, align(4096))]
 struct Cursors {
@@ -29,7 +29,7 @@ struct Cursors {
 #[repr(C, align(64))]
 struct Cursor(AtomicU64);
 
-/// Looks in vain before the processor is offered to the other process.
+/// Empty looks before the processor is yielded to the other process.
 const SPINS: u32 = 20;
 
 pub struct Ring {
@@ -57,22 +57,22 @@ impl Ring {
         }
     }
 
-    /// Begins again with an empty ring, while nobody else uses it.
+    /// Resets the ring to empty. No other process may be using it.
     pub fn clear(&self) {
         let Cursors { written, read } = self.cursors();
         written.0.store(0, Ordering::Release);
         read.0.store(0, Ordering::Release);
     }
 
-    /// Copies a message in so many times, and waits until the last was copied out.
+    /// Copies a message in this many times, and waits until the last was copied out.
     pub fn produce(&mut self, count: u64, message: &[u8]) {
         let bytes = message.len() as u64;
         let Cursors { written, read } = self.cursors();
         for _ in 0..count {
             let begin = written.0.load(Ordering::Relaxed);
             wait_until(|| begin + bytes - read.0.load(Ordering::Acquire) <= QUEUE_BYTES);
-            // SAFETY: the consumer has said that it is done with this room, and waits
-            // for us to say that it is filled.
+            // SAFETY: the consumer has marked this room as free, and waits for the
+            // producer to mark it as filled.
             unsafe {
                 self.room(begin, bytes)
                     .copy_from_nonoverlapping(message.as_ptr(), message.len())
@@ -83,15 +83,15 @@ impl Ring {
         wait_until(|| read.0.load(Ordering::Acquire) == end);
     }
 
-    /// Copies so many messages out.
+    /// Copies this many messages out.
     pub fn consume(&mut self, count: u64, message: &mut [u8]) {
         let bytes = message.len() as u64;
         let Cursors { written, read } = self.cursors();
         for _ in 0..count {
             let begin = read.0.load(Ordering::Relaxed);
             wait_until(|| written.0.load(Ordering::Acquire) >= begin + bytes);
-            // SAFETY: the producer has said that it has filled this room, and waits for
-            // us to say that we are done with it.
+            // SAFETY: the producer has marked this room as filled, and waits for the
+            // consumer to mark it as free.
             unsafe {
                 message
                     .as_mut_ptr()
@@ -102,12 +102,13 @@ impl Ring {
     }
 
     fn cursors(&self) -> &Cursors {
-        // SAFETY: the mapping is aligned to pages, longer than this, and lives as long
-        // as `self`; atomics may be changed by anybody at any time.
+        // SAFETY: the mapping is page-aligned, longer than this, and lives as long as
+        // `self`; other processes may change atomics at any time.
         unsafe { &*self.map.as_ptr().cast() }
     }
 
-    /// Where a message begins whose first byte is this one of all that were ever sent.
+    /// The start of a message whose first byte has this position among all bytes ever
+    /// sent.
     fn room(&self, begin: u64, bytes: u64) -> *mut u8 {
         let offset = begin % QUEUE_BYTES;
         assert!(offset + bytes <= QUEUE_BYTES, "messages divide the ring");

@@ -1,4 +1,4 @@
-//! What was found, beside what was wanted.
+//! Measured values, beside the expected ones.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use std::fmt;
 pub struct Samples(Vec<f64>);
 
 impl Samples {
-    /// Nothing when there are none.
+    /// `None` if there are none.
     pub fn new(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         (!values.is_empty()).then_some(Samples(values))
@@ -16,21 +16,21 @@ impl Samples {
         self.quantile(0.5)
     }
 
-    /// The value that this part of the samples does not exceed.
+    /// The value that this fraction of the samples does not exceed.
     fn quantile(&self, part: f64) -> f64 {
         let last = self.0.len() - 1;
         self.0[(part * last as f64).round() as usize]
     }
 }
 
-/// What a median is to be.
+/// What the median is compared with.
 #[derive(Clone, Copy)]
 pub enum Goal {
-    /// It is told for what it says about others.
+    /// Shown for comparison with other lines only.
     None,
     AtMost(f64),
     AtLeast(f64),
-    /// No further from 1 than this.
+    /// At most this far from 1.
     Within(f64),
 }
 
@@ -56,12 +56,12 @@ impl fmt::Display for Goal {
     }
 }
 
-/// A line a measurement, as Markdown.
+/// One line a measurement, as Markdown.
 #[derive(Default)]
 pub struct Table(Vec<String>);
 
 impl Table {
-    /// Adds what was measured; nothing when the command line has chosen others.
+    /// Adds a measurement; does nothing if the command line has selected others.
     pub fn add(&mut self, what: &str, values: impl Iterator<Item = f64>, goal: Goal) {
         let Some(samples) = Samples::new(values.collect()) else {
             return;

@@ -9,7 +9,7 @@ use softrail_provider::{
 
 use super::WORD;
 
-/// Messages that a stream has on their way, and receives that wait for it.
+/// Messages of a stream that may be in flight, and receives posted for it.
 const WINDOW: u64 = 16;
 
 /// The longest message of a port.
@@ -22,7 +22,7 @@ pub struct Wire {
     receives: u64,
 }
 
-/// What the other end must know to connect.
+/// The address that the other end needs to connect.
 #[derive(Debug, Clone, Copy)]
 pub struct Address {
     pub number: u32,
@@ -38,7 +38,7 @@ impl Wire {
             requests: 2 * WINDOW as u32,
         };
         let mut client = Client::of(fabric, node, 0, wanted);
-        // Memory that was never written is all one page of zeros, and quickly read.
+        // Memory that was never written is all one page of zeros, which is fast to read.
         client.memory.fill(1);
         Wire {
             client,
@@ -93,7 +93,7 @@ impl Wire {
         }
     }
 
-    /// Waits for all that was posted.
+    /// Waits for everything that was posted.
     pub fn finish(&mut self) {
         while self.sends + self.receives > 0 {
             self.step();
@@ -107,7 +107,7 @@ impl Wire {
         self.finish();
     }
 
-    /// Answers so many [`ping`](Self::ping)s. Says when it is ready.
+    /// Answers this many [`ping`](Self::ping)s. Calls back when it is ready.
     pub fn echo(&mut self, count: u64, ready: impl FnOnce()) {
         self.receive(WORD);
         ready();
@@ -123,7 +123,7 @@ impl Wire {
         self.finish();
     }
 
-    /// Sends messages to [`sink`](Self::sink) as fast as they go, and waits until they
+    /// Sends messages to [`sink`](Self::sink) as fast as possible, and waits until they
     /// have all arrived.
     pub fn stream(&mut self, count: u64, bytes: u32) {
         self.receive(WORD);
@@ -136,7 +136,7 @@ impl Wire {
         self.finish();
     }
 
-    /// Takes messages and answers the last. Says when it is ready.
+    /// Takes messages and answers the last. Calls back when it is ready.
     pub fn sink(&mut self, count: u64, bytes: u32, ready: impl FnOnce()) {
         let ahead = count.min(WINDOW);
         for _ in 0..ahead {

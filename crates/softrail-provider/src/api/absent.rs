@@ -1,8 +1,8 @@
-//! The functions of libibverbs that are not offered. They must be there, because
-//! programs and rdma-core's own libraries do not start without; they answer
-//! `EOPNOTSUPP`, each in the way its kind of function does.
+//! The functions of libibverbs that are not offered. They must exist, because programs
+//! and rdma-core's own libraries do not start without them. They return `EOPNOTSUPP` in
+//! the way that suits their signature.
 //!
-//! They take no arguments, which those who pass some do not notice.
+//! They take no arguments. A caller that passes some does not notice.
 #![allow(non_upper_case_globals)]
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 
 use crate::{fail, set_errno};
 
-/// Functions whose answer is the error itself.
+/// Functions that return the error number.
 macro_rules! refusing {
     ($($name:ident),* $(,)?) => {$(
         #[unsafe(no_mangle)]
@@ -23,7 +23,7 @@ macro_rules! refusing {
     )*};
 }
 
-/// Functions that answer with an object or null.
+/// Functions that return an object or null.
 macro_rules! giving_nothing {
     ($($name:ident),* $(,)?) => {$(
         #[unsafe(no_mangle)]
@@ -33,7 +33,7 @@ macro_rules! giving_nothing {
     )*};
 }
 
-/// Functions without an answer.
+/// Functions that return nothing.
 macro_rules! doing_nothing {
     ($($name:ident),* $(,)?) => {$(
         #[unsafe(no_mangle)]
@@ -63,8 +63,8 @@ doing_nothing! {
     verbs_set_ops, verbs_uninit_context,
 }
 
-// What drivers ask of the kernel through libibverbs. No driver of the system gets to
-// see a device here.
+// Functions through which drivers call the kernel. No driver of the system ever gets a
+// device of this provider.
 refusing! {
     ibv_cmd_advise_mr, ibv_cmd_alloc_dm, ibv_cmd_alloc_mw, ibv_cmd_alloc_pd,
     ibv_cmd_attach_mcast, ibv_cmd_close_xrcd, ibv_cmd_create_ah,
@@ -86,18 +86,18 @@ refusing! {
     ibv_cmd_resize_cq,
 }
 
-/// Whether the bytes of an operation arrive in order: not promised.
+/// Whether the bytes of an operation arrive in order: not guaranteed.
 #[unsafe(no_mangle)]
 pub extern "C" fn ibv_query_qp_data_in_order() -> c_int {
     0
 }
 
-/// How many attributes of a command of a driver are for the kernel.
+/// How many attributes of a driver's command are for the kernel.
 #[unsafe(no_mangle)]
 pub extern "C" fn __ioctl_final_num_attrs() -> c_uint {
     0
 }
 
-/// Whether drivers may free objects of a device that was pulled out.
+/// Whether drivers may free objects of a device that was unplugged.
 #[unsafe(no_mangle)]
 pub static verbs_allow_disassociate_destroy: AtomicBool = AtomicBool::new(false);

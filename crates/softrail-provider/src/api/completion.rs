@@ -1,4 +1,4 @@
-//! Completion queues and the channels that tell of them.
+//! Completion queues and their completion channels.
 
 use std::ffi::{c_int, c_uint, c_void};
 
@@ -9,8 +9,7 @@ use crate::{
     refuse,
 };
 
-/// Makes a completion channel, whose descriptor polls readable while there is an
-/// event.
+/// Makes a completion channel. Its descriptor polls readable while there is an event.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_create_comp_channel(
     context: *mut ibv::ibv_context,
@@ -44,7 +43,7 @@ pub unsafe extern "C" fn ibv_create_cq(
     handles::give(CompletionQueue::new(context, entries, cq_context, channel)).cast()
 }
 
-/// Changes how many completions a queue says it holds.
+/// Changes the capacity that a completion queue reports.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_resize_cq(queue: *mut ibv::ibv_cq, entries: c_int) -> c_int {
     if !(1..=COMPLETIONS).contains(&entries) {
@@ -62,7 +61,7 @@ pub unsafe extern "C" fn ibv_destroy_cq(queue: *mut ibv::ibv_cq) -> c_int {
     handles::take_back(queue.cast(), CompletionQueue::is_used)
 }
 
-/// Waits for an event; -1 with `errno` when a signal comes first, or the
+/// Waits for an event. Returns -1 with `errno` if a signal comes first, or if the
 /// application made the channel's descriptor non-blocking and there is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_get_cq_event(
@@ -87,6 +86,6 @@ pub unsafe extern "C" fn ibv_get_cq_event(
     }
 }
 
-/// Events hold nothing that must be given back.
+/// Does nothing: an event holds no resource.
 #[unsafe(no_mangle)]
 pub extern "C" fn ibv_ack_cq_events(_queue: *mut ibv::ibv_cq, _count: c_uint) {}

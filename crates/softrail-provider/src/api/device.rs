@@ -1,4 +1,4 @@
-//! Devices: which there are, opening and closing them.
+//! Devices: listing, opening and closing.
 
 use std::{
     ffi::{c_char, c_int},
@@ -13,10 +13,9 @@ use crate::{
 };
 use softrail::{config, shm::Side};
 
-/// Lists the devices of this process's node, null-terminated; a node without
-/// devices has an empty list. Where there is no fabric, the answer is libibverbs'
-/// where the system knows no RDMA: null, and `errno` is `ENOSYS`. Standard error
-/// says why.
+/// Lists the devices of this process's node, null-terminated; a node without devices has
+/// an empty list. Without a fabric the result is that of libibverbs on a system without
+/// RDMA: null, with `errno` set to `ENOSYS`. The reason is written to standard error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_get_device_list(count: *mut c_int) -> *mut *mut ibv::ibv_device {
     let devices = config::devices_from_env();
@@ -48,8 +47,8 @@ pub fn device_list(devices: Vec<config::Device>) -> *mut *mut ibv::ibv_device {
     Box::into_raw(list.into_boxed_slice()).cast()
 }
 
-/// Frees a list and those of its devices that were not opened. There must be a
-/// list: libibverbs reads through the null pointer and dies, and so does this.
+/// Frees a list and those of its devices that were not opened. The list must not be null:
+/// libibverbs reads through a null pointer and crashes, and so does this.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_free_device_list(list: *mut *mut ibv::ibv_device) {
     if list.is_null() {
@@ -57,8 +56,8 @@ pub unsafe extern "C" fn ibv_free_device_list(list: *mut *mut ibv::ibv_device) {
         std::process::abort();
     }
     let mut length = 0;
-    // SAFETY: the list came from `ibv_get_device_list`: a boxed slice of pointers
-    // from `Arc::into_raw`, the last of them null, given back once.
+    // SAFETY: the list came from `ibv_get_device_list`: a boxed slice of pointers from
+    // `Arc::into_raw`, the last of them null, handed back once.
     unsafe {
         while !(*list.add(length)).is_null() {
             drop(Arc::from_raw((*list.add(length)).cast::<Device>()));
@@ -80,8 +79,8 @@ pub unsafe extern "C" fn ibv_get_device_name(device: *mut ibv::ibv_device) -> *c
 /// Maps the device's cable. Null with `errno` when that fails.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_open_device(device: *mut ibv::ibv_device) -> *mut ibv::ibv_context {
-    // SAFETY: a device of a list is an `Arc<Device>` that the list holds; this
-    // adds a holder.
+    // SAFETY: a device on a list is an `Arc<Device>` that the list holds; this adds a
+    // holder.
     let device = unsafe {
         Arc::increment_strong_count(device.cast::<Device>());
         Arc::from_raw(device.cast::<Device>())
@@ -96,9 +95,9 @@ pub unsafe extern "C" fn ibv_open_device(device: *mut ibv::ibv_device) -> *mut i
     }
 }
 
-/// Closes a device. While objects of it were not handed back it stays open for them, and
-/// the last of them closes it: libibverbs pulls it away from under them, which well-known
-/// programs do not notice.
+/// Closes a device. While objects of it are alive it stays open for them, and the last of
+/// them closes it. libibverbs closes it under them, and well-known programs do not
+/// notice.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_close_device(context: *mut ibv::ibv_context) -> c_int {
     match handles::take_back(Context::behind(context), Context::close) {
@@ -107,8 +106,8 @@ pub unsafe extern "C" fn ibv_close_device(context: *mut ibv::ibv_context) -> c_i
     }
 }
 
-/// A number that no other device of the rig has, in network byte order: the IPv4
-/// address of the device behind a prefix of locally administered ones.
+/// A number that no other device of the rig has, in network byte order: the device's IPv4
+/// address behind a prefix of locally administered addresses.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_get_device_guid(device: *mut ibv::ibv_device) -> u64 {
     // SAFETY: a live device.

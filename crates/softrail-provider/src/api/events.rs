@@ -5,8 +5,8 @@ use std::{ffi::c_int, mem};
 use super::query::PORT;
 use crate::{bindings as ibv, objects::Context, refuse};
 
-/// Waits for an asynchronous event; -1 with `errno` when a signal comes first, or
-/// the application made the context's descriptor non-blocking and there is none.
+/// Waits for an asynchronous event. Returns -1 with `errno` if a signal comes first, or
+/// if the application made the context's descriptor non-blocking and there is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_get_async_event(
     context: *mut ibv::ibv_context,
@@ -32,6 +32,6 @@ pub unsafe extern "C" fn ibv_get_async_event(
     }
 }
 
-/// Events hold nothing that must be given back.
+/// Does nothing: an event holds no resource.
 #[unsafe(no_mangle)]
 pub extern "C" fn ibv_ack_async_event(_event: *mut ibv::ibv_async_event) {}

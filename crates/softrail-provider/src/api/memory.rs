@@ -9,7 +9,7 @@ use crate::{
     objects::{Context, MemoryRegion, ProtectionDomain},
 };
 
-/// What memory may be registered for.
+/// The access rights that memory may be registered with.
 const ACCESS: u32 = ibv::IBV_ACCESS_LOCAL_WRITE
     | ibv::IBV_ACCESS_REMOTE_WRITE
     | ibv::IBV_ACCESS_REMOTE_READ
@@ -19,10 +19,10 @@ const ACCESS: u32 = ibv::IBV_ACCESS_LOCAL_WRITE
 /// All flags that `verbs.h` has, in ten bits.
 const FLAGS: u32 = 0x3ff;
 
-/// Hints, in ten bits, which libibverbs drops where a device does not know them.
+/// Hints, in ten bits. libibverbs drops them for a device that does not support them.
 const HINTS: u32 = 0x3ff * ibv::IBV_ACCESS_OPTIONAL_FIRST;
 
-/// Null with `ENETDOWN` on a port that is down.
+/// Makes a protection domain. Null with `ENETDOWN` if the port is down.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_alloc_pd(context: *mut ibv::ibv_context) -> *mut ibv::ibv_pd {
     // SAFETY: a live context.
@@ -52,7 +52,7 @@ pub unsafe extern "C" fn ibv_reg_mr(
     unsafe { ibv_reg_mr_iova2(domain, address, bytes, address as u64, access) }
 }
 
-/// Registers memory that is named by other addresses than its own.
+/// Registers memory under addresses other than its own.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_reg_mr_iova(
     domain: *mut ibv::ibv_pd,
@@ -65,10 +65,9 @@ pub unsafe extern "C" fn ibv_reg_mr_iova(
     unsafe { ibv_reg_mr_iova2(domain, address, bytes, named, access.cast_unsigned()) }
 }
 
-/// Registers memory. Null with `EINVAL` for none at all, for more than there are
-/// addresses, for flags that nobody knows, or when the other end might write what this
-/// end may not; `EOPNOTSUPP` for memory windows, memory that
-/// is fetched on demand, and addresses that begin at zero.
+/// Registers memory. Null with `EINVAL` for zero bytes, for a range beyond the address
+/// space, for unknown flags, or if remote writes are permitted but local ones are not;
+/// `EOPNOTSUPP` for memory windows, on-demand paging, and zero-based addresses.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_reg_mr_iova2(
     domain: *mut ibv::ibv_pd,
@@ -95,7 +94,7 @@ pub unsafe extern "C" fn ibv_reg_mr_iova2(
     .cast()
 }
 
-/// Takes memory back at any time: what is posted and has yet to use it fails.
+/// Deregisters memory at any time: posted requests that have yet to use it fail.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_dereg_mr(region: *mut ibv::ibv_mr) -> c_int {
     handles::take_back(region.cast::<MemoryRegion>(), |_| false)

@@ -1,4 +1,4 @@
-//! What numbers are called, and rates in other units.
+//! The names of numeric constants, and rates in other units.
 
 use std::ffi::{CStr, c_char, c_int};
 

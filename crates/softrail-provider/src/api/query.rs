@@ -1,4 +1,4 @@
-//! What devices and their ports are like.
+//! Properties of devices and their ports.
 
 use std::{
     ffi::{c_char, c_int},
@@ -16,9 +16,8 @@ use softrail::{Condition, config, fabric::QUEUE_BYTES, shm::SLOTS};
 /// Ports are counted from 1, and a cable's end has one.
 pub const PORT: u8 = 1;
 
-/// Entries of a port's table of GIDs: a link-local one as every port has, then
-/// the IPv4-mapped one. jaccl looks for the latter and names index 1 without
-/// looking.
+/// Entries in a port's GID table: a link-local GID, which every port has, then the
+/// IPv4-mapped GID. jaccl searches for the latter, but uses index 1 without looking.
 pub const GIDS: c_int = 2;
 
 /// Entries of a scatter-gather list.
@@ -30,10 +29,10 @@ pub const REQUESTS: u32 = 1 << 14;
 /// Completions that a completion queue may be asked to hold.
 pub const COMPLETIONS: c_int = 1 << 22;
 
-/// Reads of a reliable queue pair that may be on their way.
+/// Reads of a reliable queue pair that may be in flight.
 pub const READS: u8 = 16;
 
-/// Bytes that a send may bring along itself.
+/// Inline bytes of a send.
 pub const INLINE: u32 = 1024;
 
 /// The only partition key: that of the default partition.
@@ -46,7 +45,8 @@ pub fn mapped_gid(address: Ipv4Addr) -> ibv::ibv_gid {
     }
 }
 
-/// What a device's table of GIDs has at `index`, if anything.
+/// The entry at `index` of a device's GID table; `None` if it is empty or beyond the
+/// table.
 pub fn gid_entry(
     device: &config::Device,
     condition: &Condition,
@@ -66,22 +66,22 @@ pub fn gid_entry(
 }
 
 impl Context {
-    /// What the table of GIDs has at `index` now, if anything.
+    /// The current entry at `index` of the GID table, if it is not empty.
     fn gid(&self, index: c_int) -> Option<ibv::ibv_gid> {
         gid_entry(&self.device.config, self.condition(), index)
     }
 }
 
-/// What is behind a context.
+/// The context behind a pointer.
 ///
 /// # Safety
-/// The context must be live, and stay so as long as the answer is used.
+/// The context must be live, and stay so as long as the reference is used.
 unsafe fn opened<'a>(context: *mut ibv::ibv_context) -> &'a Context {
     // SAFETY: the caller's promise.
     unsafe { &*Context::behind(context) }
 }
 
-/// Describes a device. Limits are those of the emulation; what it does not do is 0.
+/// Describes a device. Limits are those of the emulation; unsupported features are 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_query_device(
     context: *mut ibv::ibv_context,
@@ -94,8 +94,8 @@ pub unsafe extern "C" fn ibv_query_device(
     0
 }
 
-/// The same with what was added to the description later, as far as the caller's
-/// structure has room for it. Nothing that was added is offered here.
+/// The same with the later extensions of the description, as far as the caller's
+/// structure has room for them. No extension is offered here.
 pub unsafe extern "C" fn query_device_ex(
     context: *mut ibv::ibv_context,
     input: *const ibv::ibv_query_device_ex_input,
@@ -111,8 +111,8 @@ pub unsafe extern "C" fn query_device_ex(
     let context = unsafe { opened(context) };
     let known = room.min(size_of::<ibv::ibv_device_attr_ex>());
     let mut all = MaybeUninit::<ibv::ibv_device_attr_ex>::zeroed();
-    // SAFETY: integers, for which zero is valid, and the caller's room for as many
-    // bytes as it says, more than which are not copied.
+    // SAFETY: integers, for which zero is valid, and the caller's room for as many bytes
+    // as it says; no more are copied.
     unsafe {
         let all = all.assume_init_mut();
         all.orig_attr = describe(&context.device.config);
@@ -156,8 +156,8 @@ fn describe(device: &config::Device) -> ibv::ibv_device_attr {
     }
 }
 
-/// Describes the one port of a device. The caller's structure may be that of the
-/// first libibverbs, so what was appended to it since is left alone.
+/// Describes the one port of a device. The caller's structure may be that of the first
+/// libibverbs, so fields that were appended since are left alone.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_query_port(
     context: *mut ibv::ibv_context,
@@ -165,8 +165,8 @@ pub unsafe extern "C" fn ibv_query_port(
     attributes: *mut ibv::ibv_port_attr,
 ) -> c_int {
     let first = offset_of!(ibv::ibv_port_attr, port_cap_flags2);
-    // SAFETY: a live context, and the caller's structure, which has at least the
-    // fields before that one.
+    // SAFETY: a live context, and the caller's structure, which has at least the fields
+    // before that one.
     unsafe { query_port_whole(context, port, attributes, first) }
 }
 
@@ -184,7 +184,7 @@ pub unsafe extern "C" fn query_port_whole(
     let context = unsafe { opened(context) };
     // SAFETY: integers, for which zero is valid.
     let zero: ibv::ibv_port_attr = unsafe { mem::zeroed() };
-    // What `ibstat` and others print as LinkUp and Polling.
+    // The states that `ibstat` and others print as LinkUp and Polling.
     let (state, phys_state) = if context.condition().is(DeviceFault::PortDown) {
         (ibv::IBV_PORT_DOWN, 2)
     } else {
@@ -197,7 +197,7 @@ pub unsafe extern "C" fn query_port_whole(
         gid_tbl_len: GIDS,
         max_msg_sz: QUEUE_BYTES as u32,
         pkey_tbl_len: 1,
-        // One lane, as a Thunderbolt link reports itself.
+        // One lane, as a Thunderbolt link reports.
         active_width: 1,
         active_speed: 32,
         phys_state,
@@ -212,8 +212,8 @@ pub unsafe extern "C" fn query_port_whole(
     0
 }
 
-/// Reads an entry of the table of GIDs. As in libibverbs, an entry that is empty
-/// is 16 zeros and no error; one beyond the table is -1.
+/// Reads an entry of the GID table. As in libibverbs, an empty entry is returned as 16
+/// zeros without an error; an index beyond the table returns -1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_query_gid(
     context: *mut ibv::ibv_context,
@@ -232,8 +232,7 @@ pub unsafe extern "C" fn ibv_query_gid(
     0
 }
 
-/// Reads an entry of the table of GIDs with what belongs to it; `ENODATA` when it
-/// is empty.
+/// Reads an entry of the GID table with its type and port; `ENODATA` if it is empty.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _ibv_query_gid_ex(
     context: *mut ibv::ibv_context,
@@ -257,8 +256,8 @@ pub unsafe extern "C" fn _ibv_query_gid_ex(
     0
 }
 
-/// Reads all entries of the table of GIDs that are not empty; gives their number,
-/// or less than 0 for an error.
+/// Reads all non-empty entries of the GID table. Returns their number, or a negative
+/// error number.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _ibv_query_gid_table(
     context: *mut ibv::ibv_context,
@@ -283,8 +282,8 @@ pub unsafe extern "C" fn _ibv_query_gid_table(
     count as isize
 }
 
-/// An entry of the table of GIDs with what belongs to it. Its network interface is
-/// not known, because there is none.
+/// An entry of the GID table with its type and port. There is no network interface, so
+/// its index is unset.
 fn whole_entry(context: &Context, index: u32) -> Option<ibv::ibv_gid_entry> {
     Some(ibv::ibv_gid_entry {
         gid: context.gid(index as c_int)?,
@@ -295,7 +294,7 @@ fn whole_entry(context: &Context, index: u32) -> Option<ibv::ibv_gid_entry> {
     })
 }
 
-/// The link-local GID is of the first version of RoCE, the mapped one of the second.
+/// The link-local GID belongs to RoCE version 1, the mapped one to version 2.
 fn gid_type(index: u32) -> u32 {
     match index {
         0 => ibv::IBV_GID_TYPE_ROCE_V1,
@@ -311,8 +310,8 @@ unsafe fn copy_entry(entry: &ibv::ibv_gid_entry, target: *mut ibv::ibv_gid_entry
     unsafe { ptr::copy_nonoverlapping(ptr::from_ref(entry).cast::<u8>(), target.cast(), known) };
 }
 
-/// The type of a GID as rdma-core's own tools ask for it: 0 for the first version
-/// of RoCE, 1 for the second. As in libibverbs, an entry that is empty is of the first.
+/// The type of a GID in the form that rdma-core's own tools query: 0 for RoCE version 1,
+/// 1 for version 2. As in libibverbs, an empty entry has version 1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_query_gid_type(
     context: *mut ibv::ibv_context,
@@ -331,8 +330,8 @@ pub unsafe extern "C" fn ibv_query_gid_type(
     0
 }
 
-/// Reads an entry of the table of partition keys, in network byte order; -1 for
-/// one beyond the table.
+/// Reads an entry of the partition key table, in network byte order; -1 for an index
+/// beyond the table.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_query_pkey(
     _context: *mut ibv::ibv_context,
@@ -348,7 +347,7 @@ pub unsafe extern "C" fn ibv_query_pkey(
     0
 }
 
-/// The index of a partition key in the table; -1 when it is not there.
+/// The index of a partition key in the table; -1 if it is not there.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_get_pkey_index(
     _context: *mut ibv::ibv_context,
@@ -383,7 +382,7 @@ pub extern "C" fn ibv_read_ibdev_sysfs_file() -> c_int {
     refuse(libc::ENOENT)
 }
 
-/// Nothing is registered with a kernel, so children of the process change nothing.
+/// Nothing is registered with a kernel, so forking changes nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn ibv_fork_init() -> c_int {
     0
@@ -404,7 +403,7 @@ pub extern "C" fn ibv_dofork_range() -> c_int {
     0
 }
 
-/// The link layer's address behind a GID, which only senders of datagrams need.
+/// The link-layer address behind a GID, which only senders of datagrams need.
 #[unsafe(no_mangle)]
 pub extern "C" fn ibv_resolve_eth_l2_from_gid() -> c_int {
     set_errno(libc::EOPNOTSUPP);

@@ -1,4 +1,4 @@
-//! Queue pairs: making them, and taking them through their states.
+//! Queue pairs: creation and state transitions.
 
 use std::{ffi::c_int, time::Duration};
 
@@ -16,21 +16,21 @@ use crate::{
     queue_pair::{Patience, Peer, Phase, QueuePair, Transport},
 };
 
-/// Makes a queue pair and answers with what it can hold. Null with `EOPNOTSUPP` for
-/// datagrams and other types, and for a shared receive queue; `EINVAL` for more
-/// than the device offers; `ENOMEM` when the device has no more.
+/// Makes a queue pair and returns its actual capacities. Null with `EOPNOTSUPP` for
+/// datagrams and other types, and for a shared receive queue; `EINVAL` for more than the
+/// device offers; `ENOMEM` if the device has no more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_create_qp(
     domain: *mut ibv::ibv_pd,
     wanted: *mut ibv::ibv_qp_init_attr,
 ) -> *mut ibv::ibv_qp {
     // SAFETY: a live protection domain, and the caller's own description, read and
-    // answered in place.
+    // updated in place.
     unsafe { create(&*domain.cast(), &mut *wanted, None) }
 }
 
-/// The same with what was added to the description later, of which only the
-/// protection domain and the operations of `ibv_wr_start` are offered.
+/// The same with the later extensions of the description. Of these only the protection
+/// domain and the operations of `ibv_wr_start` are offered.
 pub unsafe extern "C" fn create_qp_ex(
     _context: *mut ibv::ibv_context,
     wanted: *mut ibv::ibv_qp_init_attr_ex,
@@ -44,7 +44,7 @@ pub unsafe extern "C" fn create_qp_ex(
     if !has(ibv::IBV_QP_INIT_ATTR_PD) {
         return fail(libc::EINVAL);
     }
-    // SAFETY: the caller's own description, with the parts that it says it has.
+    // SAFETY: the caller's own description, with the extensions that its mask names.
     let (flags, operations, domain) = unsafe {
         let flags = has(ibv::IBV_QP_INIT_ATTR_CREATE_FLAGS).then(|| (*wanted).create_flags);
         let operations =
@@ -98,7 +98,7 @@ pub unsafe extern "C" fn ibv_destroy_qp(pair: *mut ibv::ibv_qp) -> c_int {
     handles::take_back(pair.cast::<Qp>(), |_| false)
 }
 
-/// The same queue pair for `ibv_wr_start`; null when it was not created for that.
+/// The same queue pair for `ibv_wr_start`; null if it was not created for that.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_qp_to_qp_ex(pair: *mut ibv::ibv_qp) -> *mut ibv::ibv_qp_ex {
     // SAFETY: a live queue pair.
@@ -110,14 +110,14 @@ pub unsafe extern "C" fn ibv_qp_to_qp_ex(pair: *mut ibv::ibv_qp) -> *mut ibv::ib
     }
 }
 
-/// Moves a queue pair through its states, with the checks that a rig in the field
-/// has been seen to fail: a queue pair without a global route, or by way of a GID
-/// that the port does not have, is refused with `EINVAL`, and so is a step that the
-/// specification does not have or for which it wants other attributes.
+/// Changes the state of a queue pair, with the checks that have failed on rigs in the
+/// field. `EINVAL` refuses a queue pair without a global route or with a GID index that
+/// the port does not have, and also a transition that the specification does not have or
+/// for which it requires other attributes.
 ///
-/// An address that is not at the other end of this cable is refused with `ETIMEDOUT`
-/// where the rig says so, as where the system has to resolve it. Elsewhere a queue pair
-/// cannot know.
+/// An address that is not at the other end of this cable is refused with `ETIMEDOUT` if
+/// the rig says so, as on systems that have to resolve it. Otherwise a queue pair cannot
+/// detect it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_modify_qp(
     pair: *mut ibv::ibv_qp,
@@ -148,12 +148,12 @@ pub unsafe extern "C" fn ibv_modify_qp(
     }
     remember(&mut pair.attributes, attributes, mask);
     pair.inner.set_patience(patience(&pair.attributes));
-    // What was posted before may go now, or is flushed.
+    // Requests that were posted before may go now, or are flushed.
     pair.context().engine.wake();
     0
 }
 
-/// Takes one step from state to state.
+/// Makes one state transition.
 fn step(pair: &Qp, attributes: &ibv::ibv_qp_attr) -> c_int {
     let inner = &pair.inner;
     let done = match attributes.qp_state {
@@ -182,9 +182,9 @@ fn step(pair: &Qp, attributes: &ibv::ibv_qp_attr) -> c_int {
     if done { 0 } else { libc::EINVAL }
 }
 
-/// How long a queue pair of these attributes tries. The specification counts the
-/// timeout in powers of two of 4.096 us, with 0 for none, and 7 retries of a
-/// receiver that is not ready as for ever.
+/// The retry limits for these attributes. The specification counts the timeout in powers
+/// of two of 4.096 us, with 0 for none, and defines 7 receiver-not-ready retries as no
+/// limit.
 fn patience(attributes: &ibv::ibv_qp_attr) -> Patience {
     let once = Duration::from_nanos(4096 << attributes.timeout.min(31));
     let tries = 1 + u32::from(attributes.retry_cnt);
@@ -195,8 +195,8 @@ fn patience(attributes: &ibv::ibv_qp_attr) -> Patience {
     }
 }
 
-/// Who is meant: the queue pair of that number, if the GID is the one at the
-/// other end of this queue pair's cable.
+/// The peer: the queue pair of that number, if the GID is the one at the other end of
+/// this queue pair's cable.
 fn destination(pair: &QueuePair, attributes: &ibv::ibv_qp_attr) -> Peer {
     let reachable = mapped_gid(pair.device().peer_address);
     // SAFETY: every variant of the union is 16 plain bytes.
@@ -236,8 +236,8 @@ fn remember(kept: &mut ibv::ibv_qp_attr, told: &ibv::ibv_qp_attr, mask: u32) {
     }
 }
 
-/// Tells the attributes of a queue pair, all of them whatever the mask, and how it
-/// was created.
+/// Returns the attributes of a queue pair, all of them whatever the mask, and its initial
+/// attributes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_query_qp(
     pair: *mut ibv::ibv_qp,

@@ -1,12 +1,12 @@
-//! Which steps a queue pair may take from state to state, and what each must and may
-//! bring: the InfiniBand specification's table of QP transition attributes, as far as
-//! there are connections here, checked as Linux does (`ib_modify_qp_is_ok`).
+//! The transitions between queue pair states, and the attributes that each requires and
+//! permits: the InfiniBand specification's table of QP transition attributes for
+//! connected queue pairs, checked as Linux does (`ib_modify_qp_is_ok`).
 
 use super::query::{PORT, READS};
 use crate::bindings as ibv;
 
-/// Whether a step from state to state is one, and brings all that it needs and nothing
-/// that it may not.
+/// Whether the transition exists, has all required attributes and no others than the
+/// permitted ones.
 pub fn is_legal(
     from: ibv::ibv_qp_state,
     to: ibv::ibv_qp_state,
@@ -19,8 +19,8 @@ pub fn is_legal(
     })
 }
 
-/// The attributes that a step needs, and those that it may bring besides. Nothing when
-/// there is no such step.
+/// The required and the optional attributes of a transition. `None` if there is no such
+/// transition.
 fn attributes(
     from: ibv::ibv_qp_state,
     to: ibv::ibv_qp_state,
@@ -62,8 +62,8 @@ fn attributes(
     })
 }
 
-/// Whether the attributes that a step brings have values that exist: of timeouts and
-/// counts those that fit into their fields on the wire.
+/// Whether the attributes of a transition have valid values: timeouts and counts must fit
+/// into their fields on the wire.
 pub fn are_valid(attributes: &ibv::ibv_qp_attr, mask: u32) -> bool {
     let wrong = [
         (ibv::IBV_QP_PORT, attributes.port_num != PORT),

@@ -1,4 +1,4 @@
-//! What keeps messages from arriving as they should.
+//! Reasons why a message arrives late or not at all.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use rail_matrix::{Crossed, MessageFault};
 use super::{Peer, QueuePair, State};
 use softrail::fabric::Time;
 
-/// What becomes of a message on its way.
+/// How a message travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Course {
-    /// It arrives so much later than it would: usually nothing.
+    /// It arrives this much late; normally zero.
     Late(Duration),
-    /// It leaves and does not arrive.
+    /// It leaves and never arrives.
     Lost,
 }
 
 impl QueuePair {
-    /// What becomes of the message that is posted now. To be asked once for each.
+    /// The course of the message that is posted now. Call it once for each message.
     pub(super) fn course(&self) -> Course {
         match self.own_end().injections.next(self.ordinal) {
             None => Course::Late(Duration::ZERO),
@@ -26,8 +26,7 @@ impl QueuePair {
         }
     }
 
-    /// How much later than it would a message on this course arrives, if it does at all
-    /// when it leaves now.
+    /// The extra delay of a message that leaves now, or `None` if it will be lost.
     pub(super) fn delay(&self, course: Course) -> Option<Duration> {
         match course {
             Course::Late(by) if self.is_whole() => Some(by),
@@ -35,25 +34,26 @@ impl QueuePair {
         }
     }
 
-    /// Whether the cable carries to the other end what leaves now.
+    /// Whether a message that leaves now reaches the other end.
     pub(super) fn is_whole(&self) -> bool {
         self.own_end().condition.reaches(&self.peer_end().condition)
     }
 
-    /// After how long a message that misses the other end is sent again, if it is.
+    /// The interval after which a message that misses the other end is sent again, if it
+    /// is.
     pub(super) fn resends(&self, state: &State) -> Option<Duration> {
         let is_known = matches!(state.peer, Some(Peer::Number(_)));
         self.resend(state).filter(|_| is_known)
     }
 
-    /// The next time from `now` on at which a message is sent again whose first try was
-    /// then. Nothing after the last try.
+    /// The next retry from `now` on of a message that was first sent at `first`. `None`
+    /// after the last retry.
     pub(super) fn next_try(&self, state: &State, first: Time, now: Time) -> Option<Time> {
         let every = self.resend(state)?;
         let tries = (now - first).as_nanos().div_ceil(every.as_nanos().max(1));
         let tries = u32::try_from(tries.max(1)).unwrap_or(u32::MAX);
         let next = first + every.saturating_mul(tries);
-        // Of the patience, the last part is for the answer to the last try.
+        // The last interval of the time limit is for the answer to the last retry.
         let last = state
             .patience
             .answer
@@ -61,12 +61,12 @@ impl QueuePair {
         last.is_none_or(|last| next <= last).then_some(next)
     }
 
-    /// After how long it sends again what was not answered, if it does.
+    /// The interval after which an unanswered message is sent again, if it is.
     fn resend(&self, state: &State) -> Option<Duration> {
         state.patience.resend.filter(|_| self.is_reliable())
     }
 
-    /// Whether nothing that is sent to `peer` ever leaves.
+    /// Whether messages to `peer` never leave.
     pub(super) fn is_stalled(&self, peer: Option<Peer>) -> bool {
         matches!(peer, Some(Peer::Unreachable)) && self.device().crossed == Crossed::Stall
     }

@@ -15,7 +15,7 @@ use softrail::{
     shm::Slot,
 };
 
-/// Whose frame it is.
+/// The sender of a frame.
 #[derive(Clone, Copy)]
 struct Origin<'a> {
     slot: &'a Slot,
@@ -23,9 +23,8 @@ struct Origin<'a> {
 }
 
 impl QueuePair {
-    /// The next completion of a receive by `now`, and whether it is worth waking
-    /// those who wait for solicited messages only. Incomings for memory are served on
-    /// the way.
+    /// The next completion of a receive by `now`, and whether it wakes threads that wait
+    /// for solicited messages only. Messages for memory are served on the way.
     pub(super) fn next_receive(&self, state: &mut State, now: Time) -> Option<(ibv::ibv_wc, bool)> {
         loop {
             match state.phase {
@@ -88,8 +87,8 @@ impl QueuePair {
         }
     }
 
-    /// When the message at the head is to be looked at again, if that is known. It may be
-    /// over: somebody else may have placed it since the last look.
+    /// When the message at the head is next due, if that is known. The time may have
+    /// passed: another process may have placed the message since the last look.
     pub(super) fn next_arrival(&self, state: &State) -> Option<Time> {
         if !matches!(state.phase, Phase::ReadyToReceive | Phase::ReadyToSend) {
             return None;
@@ -100,9 +99,9 @@ impl QueuePair {
             0 => return None,
             _ => self.peer_end().next_start(),
         };
-        // Asked after what is not placed, which may be placed meanwhile.
+        // Read after the next start, because the message may be placed meanwhile.
         match queue.head() {
-            // Who posts a receive has it looked at.
+            // The thread that posts a receive has the message looked at.
             Some(Incoming { message, .. })
                 if message.uses_receive() && state.receives.is_empty() =>
             {
@@ -113,8 +112,8 @@ impl QueuePair {
         }
     }
 
-    /// The message at the head, if it is settled when that arrives. The sender settles
-    /// it when it looks, but it need not look.
+    /// The message at the head, if its times are settled. The sender settles them when it
+    /// looks, but the sender need not look, so the receiver does it here.
     fn head(&self, origin: Origin<'_>, now: Time) -> Option<Incoming> {
         let queue = &origin.slot.outlet.queue;
         queue.head().or_else(|| {
@@ -123,7 +122,7 @@ impl QueuePair {
         })
     }
 
-    /// Fills the oldest receive, which there is.
+    /// Fills the oldest receive. There must be one.
     fn deliver(
         &self,
         state: &mut State,
@@ -145,7 +144,7 @@ impl QueuePair {
             }
         };
         drop(regions);
-        // An unreliable sender hears of no failure.
+        // An unreliable sender is not notified of a failure.
         let fate = if self.is_reliable() {
             fate
         } else {
@@ -161,7 +160,7 @@ impl QueuePair {
         Some(self.received(request.id, frame, ibv::IBV_WC_RECV))
     }
 
-    /// Writes a frame to the memory that it names; false when it may not.
+    /// Writes a frame to the memory that it names; `false` if that is not permitted.
     fn write(&self, state: &State, origin: Origin<'_>, frame: &Incoming, remote: Remote) -> bool {
         let regions = self.parts.regions.hold();
         let memory = named(remote, frame);
@@ -170,7 +169,7 @@ impl QueuePair {
         let Some(target) = target.filter(|_| state.access & access != 0) else {
             return false;
         };
-        // A client may spin on the last byte, as over the field's devices.
+        // A client may spin on the last byte, as it can with real devices.
         if let Some(before) = target.bytes.checked_sub(1) {
             let last = Span {
                 host: target.host + before,
@@ -183,7 +182,7 @@ impl QueuePair {
         true
     }
 
-    /// Answers a frame with the memory that it names; false when it may not.
+    /// Answers a read with the memory that it names; `false` if that is not permitted.
     fn read(
         &self,
         state: &mut State,
@@ -200,8 +199,8 @@ impl QueuePair {
             return false;
         };
         let device = self.device();
-        // SAFETY: the memory is inside a region that the application registered and
-        // that is held; the frame is a read at the head that we answer.
+        // SAFETY: the memory is inside a region that the application registered and that
+        // is held; the frame is a read at the head that this end answers.
         unsafe {
             self.parts.cable.store(
                 device.side.opposite(),
@@ -221,8 +220,8 @@ impl QueuePair {
         true
     }
 
-    /// Refuses a frame the memory that it names. Only a reliable connection does
-    /// not survive that.
+    /// Refuses a frame access to the memory that it names. A reliable connection then
+    /// fails; an unreliable one goes on.
     fn deny(&self, state: &mut State, origin: Origin<'_>, at: Time) {
         if self.is_reliable() {
             self.settle(state, origin, at, Fate::AccessDenied);
@@ -233,7 +232,7 @@ impl QueuePair {
         }
     }
 
-    /// Removes the frame at the head, which met its fate at `at`.
+    /// Removes the frame at the head, whose fate was decided at `at`.
     fn settle(&self, state: &mut State, origin: Origin<'_>, at: Time, fate: Fate) {
         let heard = at + self.link().latency;
         self.remove(state, origin, |queue| queue.settle(heard, fate));
@@ -249,7 +248,7 @@ impl QueuePair {
         }
     }
 
-    /// Where the frames that come in are counted.
+    /// The tally that counts incoming frames.
     fn tally(&self) -> &Tally {
         &self.peer_end().tally
     }

@@ -16,11 +16,11 @@ use softrail::{
     shm::Slot,
 };
 
-/// How long after the arrival of a message an answer is expected without waking
-/// the other end for it: a client there that polls answers by itself.
+/// How long after the arrival of a message the sender waits for the answer without waking
+/// the other end: a client there that polls answers by itself.
 const PROMPT: Duration = Duration::from_micros(20);
 
-/// How often the other end is woken while it does not answer.
+/// The interval at which the other end is woken while it does not answer.
 const NUDGES: Duration = Duration::from_millis(1);
 
 /// A send, write or read that has not ended.
@@ -32,25 +32,26 @@ pub struct Send {
 
 #[derive(Clone, Copy)]
 enum Stage {
-    /// With us, for want of room on the queue.
+    /// Not on the cable yet, because the queue has no room.
     Queued { ready: Time },
-    /// Sent while the cable was broken, first then, and to be sent again.
+    /// Sent while the cable was broken, at `first` for the first time, and to be sent
+    /// again.
     Missed { first: Time },
-    /// Given to the cable.
+    /// Put on the cable.
     Sent(Lane),
-    /// Answered, and to end with this status.
+    /// Answered. Completes with this status.
     Answered(ibv::ibv_wc_status),
-    /// Never sent. Fails with this status when its turn comes, and until then
-    /// holds up what was posted after it.
+    /// Never sent. Fails with this status when its turn comes, and until then blocks what
+    /// was posted after it.
     Failed(ibv::ibv_wc_status),
 }
 
-/// How a message goes, and its number among those that go so.
+/// The stream that carries a message, and the message's number on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lane {
     /// To the other end.
     Through(u64),
-    /// Nowhere.
+    /// Lost on the way.
     Lost(u64),
 }
 
@@ -66,7 +67,7 @@ impl QueuePair {
         state.queued += 1;
     }
 
-    /// Moves queued sends onto the cable while it has room for them.
+    /// Puts queued sends on the cable while it has room for them.
     pub(super) fn transmit(&self, state: &mut State, now: Time) {
         if state.phase != Phase::ReadyToSend {
             return;
@@ -83,7 +84,7 @@ impl QueuePair {
             if waits && state.sends.range(..index).any(Send::awaits_bytes) {
                 return;
             }
-            // Only when it must: hearing reads what the receiver writes.
+            // Only when necessary: this reads memory that the receiver writes.
             if state
                 .sender
                 .is_full(state.sends[index].request.payload.bytes())
@@ -102,7 +103,7 @@ impl QueuePair {
         }
     }
 
-    /// Puts a send on the cable. Nothing when that has no room for it, or the send has
+    /// Puts a send on the cable. `None` when there is no room for it, or when the send
     /// missed the other end and is to be sent again.
     fn launch(
         &self,
@@ -128,7 +129,8 @@ impl QueuePair {
         let Some(((peer, delay), ready)) = way else {
             return self.miss(state, index, &message, now);
         };
-        // A cable that takes it again ends the trying: what is left is to wait for room.
+        // Once the cable accepts the send the retries end; it may still have to wait for
+        // room.
         state.sends[index].stage = Stage::Queued { ready };
         let queue = &self.own_slot().outlet.queue;
         let Some(reservation) = state.sender.reserve(queue, ready, delay, message) else {
@@ -147,7 +149,7 @@ impl QueuePair {
         Ok(Some(Lane::Through(number)))
     }
 
-    /// What a request puts on the cable.
+    /// The message that a request puts on the cable.
     fn message(&self, state: &State, request: &SendRequest) -> Message {
         Message {
             bytes: request.payload.bytes(),
@@ -158,11 +160,12 @@ impl QueuePair {
         }
     }
 
-    /// Where a send goes now, and how much longer than the cable takes; nothing when it
-    /// arrives nowhere.
+    /// The slot that a send reaches now, and its delay beyond the cable's latency; `None`
+    /// if it does not arrive.
     fn way(&self, state: &State, index: usize) -> Option<(&Slot, Duration)> {
-        // A reliable receiver takes nothing after what it has missed. What follows a
-        // lost message is itself lost, so that the one before tells.
+        // A reliable receiver accepts nothing after a message that it missed. So a
+        // message that follows a lost one is lost itself, and the first one reports the
+        // failure.
         let before = index.checked_sub(1).map(|before| state.sends[before].stage);
         if self.is_reliable() && matches!(before, Some(Stage::Sent(Lane::Lost(_)))) {
             return None;
@@ -171,7 +174,7 @@ impl QueuePair {
         Some((peer, self.delay(state.sends[index].course)?))
     }
 
-    /// From when on a send may go; nothing when it has no try left.
+    /// The earliest time at which a send may go; `None` if it has no retry left.
     fn ready(&self, state: &State, index: usize, now: Time) -> Option<Time> {
         match state.sends[index].stage {
             Stage::Queued { ready } => Some(ready),
@@ -180,8 +183,9 @@ impl QueuePair {
         }
     }
 
-    /// Loses a message that a fault drops and its sender then sends again, when nothing
-    /// keeps it. False while the cable has no room for what is lost.
+    /// Loses a message that an injected fault drops and that its sender then sends again,
+    /// if nothing else keeps it from arriving. `false` while the cable has no room for
+    /// the loss.
     fn drop_once(&self, state: &mut State, index: usize, message: &Message, now: Time) -> bool {
         let resend = self.resends(state).filter(|_| self.is_whole());
         let send = &mut state.sends[index];
@@ -197,8 +201,8 @@ impl QueuePair {
         lost.is_some()
     }
 
-    /// Sends a message that does not arrive now. Nothing while it is to be sent again,
-    /// which holds up what was posted after it.
+    /// Sends a message that cannot arrive now. `None` while it is to be sent again, which
+    /// blocks what was posted after it.
     fn miss(
         &self,
         state: &mut State,
@@ -215,7 +219,8 @@ impl QueuePair {
                 };
             }
             Stage::Queued { ready } if !self.is_reliable() => ready,
-            // Patience begins with the first try, and what waited for room was not tried.
+            // The time limit begins with the first try; waiting for room does not count
+            // as one.
             _ => now,
         };
         let Some(number) = self.lose(message, ready, now) else {
@@ -230,13 +235,13 @@ impl QueuePair {
         Ok(None)
     }
 
-    /// When a reliable send that left then is given up, if it ever is.
+    /// When a reliable send that left at `departs` fails, if it ever does.
     fn gives_up(&self, state: &State, departs: Time) -> Option<Time> {
         Some(departs + self.link().latency + state.patience.answer?)
     }
 
-    /// Puts a message on the cable that arrives nowhere, and gives its number among
-    /// those. Nothing while too many of them have not left.
+    /// Puts a message on the cable that never arrives, and returns its number among
+    /// those. `None` while too many of them have not left.
     fn lose(&self, message: &Message, ready: Time, now: Time) -> Option<u64> {
         let (end, lost) = (self.own_end(), &self.own_slot().outlet.lost);
         if lost.is_full(now) {
@@ -255,12 +260,12 @@ impl QueuePair {
         Some(number)
     }
 
-    /// Copies a message into the room reserved for it on our queue.
+    /// Copies a message into the room reserved for it on this queue pair's queue.
     fn store(&self, mut offset: u64, source: &[Span]) {
         for span in source {
-            // SAFETY: the memory is inside a region that the application registered
-            // and that is held, or in a request of ours; the range was just
-            // reserved on the queue of a slot that is ours.
+            // SAFETY: the memory is inside a region that the application registered and
+            // that is held, or in a request of this queue pair; the range was just
+            // reserved on the queue of a slot that this queue pair owns.
             unsafe {
                 self.parts.cable.store(
                     self.device().side,
@@ -274,11 +279,11 @@ impl QueuePair {
         }
     }
 
-    /// Takes in the answers that have come by `now`.
+    /// Processes the answers that have arrived by `now`.
     fn listen(&self, state: &mut State, now: Time) {
         let queue = &self.own_slot().outlet.queue;
         let answers = self.answers(state);
-        // The other end need not look at what it answers.
+        // The other end need not look at the answers that it sends.
         self.peer_end().look(now);
         while let Some(heard) = state.sender.hear(queue, answers, now) {
             let lane = Lane::Through(heard.message);
@@ -291,13 +296,13 @@ impl QueuePair {
         }
     }
 
-    /// What the other end answers to reads, while it is there.
+    /// The other end's answers to reads, while the other end exists.
     fn answers(&self, state: &State) -> Option<&Stream> {
         let (_, slot) = self.partner(state.peer)?;
         Some(&slot.outlet.answers)
     }
 
-    /// How a send ends that the other end has answered so.
+    /// The completion status for a send with this fate.
     fn answer(&self, request: &SendRequest, heard: Heard) -> ibv::ibv_wc_status {
         match heard.fate {
             Fate::Taken if request.is_read() => self.fetch(request, heard.offset),
@@ -309,16 +314,16 @@ impl QueuePair {
         }
     }
 
-    /// Copies what a read brought to where the application wants it.
+    /// Copies the data of a read to the application's memory.
     fn fetch(&self, request: &SendRequest, mut offset: u64) -> ibv::ibv_wc_status {
         let regions = self.parts.regions.hold();
         let Ok(target) = source(&regions, request) else {
             return ibv::IBV_WC_LOC_PROT_ERR;
         };
         for span in target.as_slice() {
-            // SAFETY: the memory is inside a region that the application registered
-            // for us to write and that is held; the range is that of a read of
-            // ours that was answered, and nothing was reserved since.
+            // SAFETY: the memory is inside a region that the application registered for
+            // local writes and that is held; the range belongs to a read of this queue
+            // pair that was answered, and nothing was reserved since.
             unsafe {
                 self.parts.cable.load(
                     self.device().side,
@@ -333,7 +338,7 @@ impl QueuePair {
         ibv::IBV_WC_SUCCESS
     }
 
-    /// The completion of the oldest send that is worth one, if that has ended.
+    /// The completion of the oldest send that produces one, if that send has ended.
     pub(super) fn next_send(&self, state: &mut State, now: Time) -> Option<ibv::ibv_wc> {
         loop {
             let stage = state.sends.front()?.stage;
@@ -356,7 +361,7 @@ impl QueuePair {
         }
     }
 
-    /// How a send ends that has left and is not answered, or nothing while that is
+    /// The status of a send that has left and is not answered; `None` while that is
     /// unknown.
     fn outcome(&self, state: &mut State, now: Time, lane: Lane) -> Option<ibv::ibv_wc_status> {
         let departs = self.departs(state, lane).or_else(|| {
@@ -392,7 +397,7 @@ impl QueuePair {
         }
     }
 
-    /// When the oldest send is to be looked at again, if it has not ended.
+    /// When the oldest send is next due, if it has not ended.
     pub(super) fn next_word(&self, state: &State) -> Option<Time> {
         let send = state.sends.front()?;
         let queue = &self.own_slot().outlet.queue;
@@ -416,18 +421,18 @@ impl QueuePair {
 }
 
 impl Send {
-    /// Whether it is still to be put on the cable.
+    /// Whether the send is still to be put on the cable.
     fn is_waiting(&self) -> bool {
         matches!(self.stage, Stage::Queued { .. } | Stage::Missed { .. })
     }
 
-    /// Whether it is a read that has not brought its bytes.
+    /// Whether the send is a read whose data has not arrived.
     fn awaits_bytes(&self) -> bool {
         self.request.is_read() && !matches!(self.stage, Stage::Answered(_))
     }
 }
 
-/// The memory of a request: where the bytes come from, or go if it is a read.
+/// The memory of a request: the source of its bytes, or their target if it is a read.
 fn source(regions: &Held<'_>, request: &SendRequest) -> Result<Spans, ibv::ibv_wc_status> {
     let access = if request.is_read() {
         ibv::IBV_ACCESS_LOCAL_WRITE

@@ -110,7 +110,7 @@ struct Endpoint {
 impl Endpoint {
     const KEY: u32 = 9;
 
-    /// What the other end may do to the memory, unless a test says otherwise.
+    /// The access rights of the other end, unless a test sets others.
     const ACCESS: u32 =
         ibv::IBV_ACCESS_LOCAL_WRITE | ibv::IBV_ACCESS_REMOTE_WRITE | ibv::IBV_ACCESS_REMOTE_READ;
 
@@ -160,7 +160,7 @@ impl Endpoint {
         }
     }
 
-    /// The memory, for the other end.
+    /// The memory as the other end names it.
     fn remote(&self, offset: u64) -> Remote {
         Remote {
             address: self.memory.as_ptr() as u64 + offset,
@@ -521,7 +521,7 @@ fn both_ends_of_a_reliable_connection_learn_that_a_receive_was_no_good() {
     }
 }
 
-/// 7 retries mean for ever, whatever becomes of other senders' frames.
+/// A retry count of 7 means no limit, whatever happens to other senders' frames.
 #[test]
 fn a_reliable_sender_without_a_receiver_fails_or_insists() {
     for (policy, insists, ends) in [
@@ -631,7 +631,7 @@ fn an_unreliable_queue_pair_cannot_read() {
     assert_eq!(a.pair.post_send(at(0), read), Err(PostError::Operation));
 }
 
-/// What is under way when a queue pair is reset does not reach its next peer.
+/// Messages that are in flight when a queue pair is reset do not reach its next peer.
 #[test]
 fn who_was_reset_sends_nothing_of_before_to_its_next_peer() {
     for transport in [Transport::Unreliable, Transport::Reliable] {
@@ -654,7 +654,7 @@ fn who_was_reset_sends_nothing_of_before_to_its_next_peer() {
     }
 }
 
-/// Tries again so often, this long apart.
+/// Retries this many times, at this interval.
 fn retries(count: u32, micros: u64) -> Patience {
     let every = Duration::from_micros(micros);
     Patience {
@@ -667,7 +667,7 @@ fn retries(count: u32, micros: u64) -> Patience {
 const EXCEEDED: ibv::ibv_wc_status = ibv::IBV_WC_RETRY_EXC_ERR;
 
 impl Endpoint {
-    /// Cuts what is sent from here, or mends it.
+    /// Cuts the direction away from here, or mends it.
     fn cut(&self, cut: bool) {
         self.pair.own_end().condition.set_cut(cut);
     }

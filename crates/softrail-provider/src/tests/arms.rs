@@ -1,5 +1,5 @@
-//! One test body for two arms: the simulation, in virtual time, and the C interface over
-//! shared memory, in real time. What holds of the one holds of the other.
+//! One test body with two arms: the simulation, in virtual time, and the C interface over
+//! shared memory, in real time. Both must behave the same.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,7 +16,7 @@ use softrail::{
     simulation::{Completion, Ended, Pair, Simulation},
 };
 
-/// Fast enough for a test, and so slow that times can be told apart.
+/// Fast enough for a test, and slow enough to tell times apart.
 const LINK: Link = Link {
     bytes_per_second: 100_000_000,
     latency: Duration::from_micros(200),
@@ -28,7 +28,7 @@ const MOST: u64 = 256 * 1024;
 /// An end of a connection.
 type At = (usize, Side);
 
-/// What completed, and how long after the beginning that was seen.
+/// A completion, and how long after the beginning it was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Completed {
     end: At,
@@ -38,21 +38,21 @@ struct Completed {
     at: Duration,
 }
 
-/// Connections over one cable, each with as many receives and sends as are wanted.
+/// Connections over one cable, each with as many receives and sends as are needed.
 trait Arm {
     fn now(&self) -> Duration;
     fn send(&mut self, end: At, message: Message);
     fn receive(&mut self, end: At);
-    /// Lets time pass in which nobody looks.
+    /// Lets time pass in which no side looks.
     fn rest(&mut self, time: Duration);
-    /// The next completion, which there must be.
+    /// Waits for the next completion. There must be one.
     fn next(&mut self) -> Completed;
 }
 
 struct Virtual {
     simulation: Simulation,
     connections: Vec<[Pair; 2]>,
-    /// What completed while nobody looked.
+    /// The completions from a time in which no side looked.
     found: VecDeque<Completion>,
 }
 
@@ -164,7 +164,7 @@ impl Arm for Real {
             Operation::Read(_) => ibv::IBV_WR_RDMA_READ,
         };
         let local = client.first(message.bytes as u32);
-        // The completion of a send says nothing of its length.
+        // The completion of a send does not contain its length.
         let errno = client.post_send(message.bytes, opcode, local, peer.entry(), 0);
         assert_eq!(errno, 0);
     }
@@ -226,12 +226,13 @@ fn read(bytes: u64) -> Message {
     }
 }
 
-/// What a message costs at least: its own bytes and the latency.
+/// The shortest time of a message: that of its own bytes and the latency.
 fn least(bytes: u64) -> Duration {
     serialisation(&LINK, bytes) + LINK.latency
 }
 
-/// Posts everything, each receive before or after its message, and checks what comes.
+/// Posts everything, each receive before or after its message, and checks the
+/// completions.
 fn exchange(arm: &mut dyn Arm, posts: &[(At, Message, bool)]) {
     let mut sent: HashMap<At, Vec<(Duration, Message)>> = HashMap::new();
     let mut late = Vec::new();
@@ -311,7 +312,7 @@ fn a_short_message_does_not_wait_for_another_queue_pairs_long_ones() {
     };
     on_both(slow, &[false, false], ReceiverNotReady::Wait, |arm| {
         let (long, short) = ((0, Side::First), (1, Side::First));
-        // Together they take a second, and find room on the queue.
+        // Together they take a second, and fit on the queue.
         for _ in 0..4 {
             arm.receive((0, Side::Second));
             arm.send(long, Message::send(MOST));

@@ -1,4 +1,4 @@
-//! Calls that make no sense, out of order or out of bounds: an error number, never a
+//! Invalid calls, out of order or out of bounds: they return an error number and never
 //! crash.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ const BEYOND: [c_int; 4] = [-1, c_int::MIN, c_int::MAX, 1 << 23];
 fn opened(fabric: &Fabric) -> *mut ibv::ibv_context {
     let devices = config::devices(fabric.path(), "a").expect("a node");
     let list = device_list(devices);
-    // SAFETY: a list of one device or more, which goes back once.
+    // SAFETY: a list of at least one device, which is freed once.
     unsafe {
         let context = ibv_open_device(*list);
         ibv_free_device_list(list);
@@ -25,7 +25,7 @@ fn opened(fabric: &Fabric) -> *mut ibv::ibv_context {
 fn what_is_handed_back_twice_is_refused() {
     let (_parent, fabric) = fabric();
     let context = opened(&fabric);
-    // SAFETY: every object is live but where that is the matter.
+    // SAFETY: every object is live, except where the test says otherwise.
     unsafe {
         let domain = ibv_alloc_pd(context);
         let channel = ibv_create_comp_channel(context);
@@ -49,7 +49,7 @@ fn what_is_handed_back_twice_is_refused() {
 fn what_never_was_an_object_is_refused() {
     let (_parent, fabric) = fabric();
     let client = Client::open(&fabric, "a");
-    // SAFETY: none of these looks at what it does not know.
+    // SAFETY: none of these reads an argument that it does not know.
     unsafe {
         assert_eq!(ibv_destroy_qp(ptr::null_mut()), libc::EINVAL);
         assert_eq!(ibv_destroy_cq(ptr::null_mut()), libc::EINVAL);
@@ -80,7 +80,7 @@ fn what_is_used_stays() {
 fn a_device_that_is_closed_early_closes_with_the_last_of_its_objects() {
     let (_parent, fabric) = fabric();
     let context = opened(&fabric);
-    // SAFETY: live objects but where that is the matter.
+    // SAFETY: live objects, except where the test says otherwise.
     unsafe {
         let (one, other) = (ibv_alloc_pd(context), ibv_alloc_pd(context));
         let held = Arc::downgrade(&(*Context::behind(context)).cable);
@@ -174,7 +174,7 @@ fn memory_has_a_place_and_flags_that_are_known() {
         (address, 8, 1 << 12),
     ];
     for (address, bytes, access) in wrong {
-        // SAFETY: a live protection domain, and memory that is not touched.
+        // SAFETY: a live protection domain, and memory that is not accessed.
         assert!(unsafe { ibv_reg_mr(client.domain, address, bytes, access) }.is_null());
         assert_eq!(errno(), libc::EINVAL);
     }

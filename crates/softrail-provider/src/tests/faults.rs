@@ -1,4 +1,4 @@
-//! What a client sees of what is broken.
+//! The effects of faults that a client sees.
 
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,8 @@ fn absent_devices_are_not_listed_and_a_node_without_any_has_an_empty_list() {
     assert!(listed(&all, "a").is_empty());
 }
 
-/// As on an interface without an IPv4 address: the table is as long as ever, its
-/// second entry is empty, and a route by way of it is refused.
+/// As on an interface without an IPv4 address: the table keeps its length, its second
+/// entry is empty, and a route that uses that entry is refused.
 #[test]
 fn a_port_without_an_ipv4_gid_cannot_be_routed_from() {
     let (_parent, fabric) = fabric_with(vec![broken("rdma_en5", DeviceFault::NoGid)]);
@@ -34,7 +34,7 @@ fn a_port_without_an_ipv4_gid_cannot_be_routed_from() {
 fn a_port_that_is_down_says_so_and_gives_no_protection_domain() {
     let (_parent, fabric) = fabric_with(vec![broken("rdma_en6", DeviceFault::PortDown)]);
     let list = device_list(config::devices(fabric.path(), "a").expect("node a"));
-    // SAFETY: a list of live devices, room for a port, and each object goes back.
+    // SAFETY: a list of live devices, room for a port, and each object is released.
     unsafe {
         for (index, up) in [(0, true), (1, false)] {
             let context = ibv_open_device(*list.add(index));
@@ -147,7 +147,7 @@ fn a_reliable_send_over_a_cable_that_was_cut_fails() {
     assert_eq!(a.complete().status, ibv::IBV_WC_RETRY_EXC_ERR);
 }
 
-/// What becomes of a message of the first queue pair on node `a`'s first device.
+/// A fault of a message of the first queue pair on node `a`'s first device.
 fn of_message(message: u32, kind: MessageFault) -> Fault {
     let device = Rig::embedded().cables[0].ends[0].clone();
     let defect = Defect::Message {
@@ -184,7 +184,7 @@ fn of_three_messages_the_one_that_is_dropped_does_not_arrive() {
     assert_eq!((counted.messages, counted.lost), (3, 1));
 }
 
-/// What `connected` clients wait for an answer: 4.096 us times 2 to the 14th.
+/// The answer timeout of `connected` clients: 4.096 us times 2 to the 14th.
 const TIMEOUT: Duration = Duration::from_nanos(4096 << 14);
 
 #[test]
@@ -219,7 +219,7 @@ fn a_reliable_connection_that_may_not_try_again_fails() {
 fn a_reliable_connection_outlives_a_cable_that_is_mended_in_time() {
     let (_parent, fabric) = fabric();
     let [a, b] = ["a", "b"].map(|node| Client::open_kind(&fabric, node, 0, ibv::IBV_QPT_RC));
-    // A second, so that the cable is mended before the retries are over wherever this runs.
+    // One second, so that the cable is mended before the retries end, on any machine.
     a.connect_within(b.number(), b.gid(1), 18);
     b.connect(&a);
     assert_eq!((b.receive(1), b.receive(2)), (0, 0));
@@ -274,7 +274,7 @@ fn a_message_that_is_yet_to_come_is_dropped_live() {
     assert_eq!((b.complete().wr_id, b.memory[0]), (2, 9));
 }
 
-/// Both ways, whichever end's port it is.
+/// In both directions, whichever end's port is down.
 #[test]
 fn nothing_is_carried_by_way_of_a_port_that_is_down() {
     let (_parent, fabric) = fabric();

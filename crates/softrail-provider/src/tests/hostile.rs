@@ -1,6 +1,5 @@
-//! What a client does when the memory that it shares with others holds anything at all.
-//! Nothing that it does may panic, reach beyond its own memory or take for ever; what
-//! it is told then is of no matter.
+//! A client whose shared memory holds arbitrary values. No call may panic, access memory
+//! outside the client's own or run without end. The results of the calls are not checked.
 
 use std::{
     fs::{File, OpenOptions},
@@ -15,13 +14,13 @@ use std::{
 use super::*;
 use softrail::{counters, fabric::QUEUE_BYTES, shm::SLOTS};
 
-/// Cables that are tried, the same ones each time.
+/// The number of cables that are tried; they are the same in every run.
 const CASES: u64 = 150;
 
-/// Times that the memory of each is overwritten.
+/// How often the memory of each is overwritten.
 const ROUNDS: u64 = 4;
 
-/// Longer than any of them takes.
+/// Longer than any cable takes.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Random numbers (splitmix64, of Steele, Lea and Flood).
@@ -40,7 +39,8 @@ impl Random {
         self.next() % limit
     }
 
-    /// A word as it might be there, or at a limit of what may be there, or any.
+    /// A word: a plausible one, one at a limit of the plausible range, or an arbitrary
+    /// one.
     fn word(&mut self) -> u64 {
         match self.below(8) {
             0 => 0,
@@ -71,7 +71,7 @@ impl Random {
     }
 }
 
-/// A thread of the emulator that panics is not noticed by anybody else.
+/// A panic of a thread of the emulator would otherwise go unnoticed.
 fn end_with_the_engine() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -82,7 +82,7 @@ fn end_with_the_engine() {
     }));
 }
 
-/// Something that a client may do.
+/// A call that a client may make.
 fn act(random: &mut Random, client: &Client, peer: &Client) {
     let opcodes = [
         ibv::IBV_WR_SEND,
@@ -126,9 +126,9 @@ fn case(seed: u64) {
         &Live::attach(fabric.path()).map_or(vec![], |live| live.counters()),
         None,
     );
-    // A slot for another queue pair is looked for among what is left.
+    // A slot for another queue pair is searched for among the overwritten ones.
     let [a, _] = &clients;
-    // SAFETY: live objects, and a queue pair that goes back.
+    // SAFETY: live objects, and a queue pair that is destroyed.
     unsafe {
         let another = ibv_create_qp(a.domain, &mut description(a.queue, WANTED));
         if !another.is_null() {

@@ -7,8 +7,8 @@ use rail_matrix::Link;
 
 use super::{Outlet, Stream, Time, stream::Cursor};
 
-/// How long `bytes` occupy a link, rounded up to a nanosecond. A link of 0 bytes a
-/// second carries one byte a second: slow, but not a division by zero.
+/// The time that `bytes` occupy a link, rounded up to a nanosecond. A link of 0 bytes a
+/// second carries one byte a second: slow, but no division by zero.
 pub fn serialisation(link: &Link, bytes: u64) -> Duration {
     const SECOND: u64 = 1_000_000_000;
     let rate = link.bytes_per_second.max(1);
@@ -22,33 +22,31 @@ pub fn serialisation(link: &Link, bytes: u64) -> Duration {
     Duration::from_nanos(nanos)
 }
 
-/// The bytes after which another queue pair has its turn: what Ethernet's largest
-/// verbs MTU carries.
+/// The bytes after which another queue pair gets its turn: Ethernet's largest verbs MTU.
 pub const FRAME_BYTES: u64 = 4096;
 
-/// Queue pairs that can share a direction.
+/// The number of queue pairs that can share a direction.
 pub const OUTLETS: usize = u64::BITS as usize;
 
 /// The most frames that are placed at one look, so that no look takes long.
 const LOOK: usize = 1 << 12;
 
-/// One direction of a cable: who is on it when. All zeros is a cable that never
-/// carried anything.
+/// One direction of a cable, which decides when each queue pair may use it. All zeros is
+/// a direction that never carried anything.
 ///
-/// Frames of [`FRAME_BYTES`] leave one at a time. When the cable is free, the next is
-/// of that queue pair which had least of it so far, among those with something to
-/// send (start-time fair queueing; Goyal, Vin and Cheng, 1996). So of two queue pairs
-/// that both have something to send all the time, neither is ever more than a frame
-/// ahead.
+/// Frames of [`FRAME_BYTES`] leave one at a time. When the cable is free, the next frame
+/// comes from the queue pair that was given least so far, among those with something to
+/// send (start-time fair queueing; Goyal, Vin and Cheng, 1996). So while two queue pairs
+/// always have something to send, neither is ever more than a frame ahead.
 ///
-/// One at a time should [advance](Self::advance) it: two place nothing twice, but may
-/// give frames of theirs the same time. Everything else may be asked by anybody at any
-/// time.
+/// Only one process should [advance](Self::advance) it at a time. Two processes place no
+/// frame twice, but may give two frames the same time. Any process may read everything
+/// else at any time.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Direction {
-    /// The queue pairs that have something to send, a bit each. Apart from what
-    /// changes with every frame, because the other end polls it.
+    /// The queue pairs that have something to send, one bit each. It is on another cache
+    /// line than the state that changes with every frame, because the other end polls it.
     backlog: Cursor,
     line: Line,
 }
@@ -57,45 +55,46 @@ pub struct Direction {
 #[repr(C, align(64))]
 struct Line {
     next_free: AtomicU64,
-    /// What the queue pair that was on it last had had before.
+    /// The share that the queue pair with the latest frame had before that frame.
     share: AtomicU64,
     bytes: AtomicU64,
     messages: AtomicU64,
 }
 
 impl Direction {
-    /// Has what `pair` offers carried, though nobody may advance the direction now.
+    /// Marks `pair` as having something to send. The next process that advances the
+    /// direction places it.
     pub fn announce(&self, pair: usize) {
         self.backlog.0.fetch_or(bit(pair), Ordering::AcqRel);
     }
 
-    /// Whether some of what was announced has no time yet.
+    /// Whether something that was announced has no time yet.
     pub fn has_backlog(&self) -> bool {
         self.backlog.0.load(Ordering::Acquire) != 0
     }
 
-    /// Whether looking at `now` would change that.
+    /// Whether advancing at `now` would place something.
     pub fn is_due(&self, now: Time) -> bool {
         self.has_backlog() && self.next_free() <= now
     }
 
-    /// When the frames that have their times have all left.
+    /// When all frames that have their times have left.
     pub fn next_free(&self) -> Time {
         Time::from_nanos(self.line.next_free.load(Ordering::Relaxed))
     }
 
-    /// When the next frame starts, if what was announced has any.
+    /// When the next announced frame starts, if there is one.
     pub fn next_start<'a>(&self, outlet: impl Fn(usize) -> &'a Outlet) -> Option<Time> {
         let announced = bits(self.backlog.0.load(Ordering::Acquire));
         let ready = announced.filter_map(|pair| Some(outlet(pair).next()?.0));
         Some(ready.min()?.max(self.next_free()))
     }
 
-    /// Places every frame that starts by `now`, of the queue pairs that were
-    /// announced and of `pair`.
+    /// Places every frame that starts by `now`, from the announced queue pairs and from
+    /// `pair`.
     ///
-    /// A frame starts when the cable is free and it is ready, however late that is
-    /// found out; and one that has started is not interrupted.
+    /// A frame starts when the cable is free and the frame is ready, however late a
+    /// process finds out. A frame that has started is not interrupted.
     pub fn advance<'a>(
         &self,
         link: &Link,
@@ -121,15 +120,14 @@ impl Direction {
         let done = empty & known;
         if done != 0 {
             self.backlog.0.fetch_and(!done, Ordering::AcqRel);
-            // Who offered and announced meanwhile must not be forgotten.
+            // A queue pair that has offered and announced meanwhile must keep its bit.
             for pair in bits(done).filter(|pair| outlet(*pair).next().is_some()) {
                 self.announce(pair);
             }
         }
     }
 
-    /// The frame that is on next. Queue pairs without any move from `waiting` to
-    /// `empty`.
+    /// The next frame. Queue pairs without a frame move from `waiting` to `empty`.
     fn next<'a>(
         &self,
         waiting: &mut u64,
@@ -148,7 +146,7 @@ impl Direction {
             };
             let turn = Turn {
                 start: ready.max(free),
-                // Who wanted nothing has saved nothing up.
+                // A queue pair does not save up a share while it has nothing to send.
                 share: outlet.share().max(share),
                 outlet,
                 stream,
@@ -160,7 +158,7 @@ impl Direction {
         first
     }
 
-    /// False when somebody else has placed something meanwhile.
+    /// `false` if another process has placed something meanwhile.
     fn place(&self, link: &Link, turn: &Turn<'_>) -> bool {
         let line = &self.line;
         let free = line.next_free.load(Ordering::Relaxed);
@@ -195,7 +193,7 @@ impl Direction {
 /// The next frame of a queue pair.
 struct Turn<'a> {
     start: Time,
-    /// What the queue pair has had.
+    /// The share that the queue pair was given so far.
     share: u64,
     outlet: &'a Outlet,
     stream: &'a Stream,
@@ -207,7 +205,7 @@ impl Turn<'_> {
     }
 }
 
-/// Adds to a counter that nobody else writes at the time.
+/// Adds to a counter that no other process writes at the same time.
 fn count(counter: &AtomicU64, more: u64) {
     let before = counter.load(Ordering::Relaxed);
     counter.store(before.wrapping_add(more), Ordering::Relaxed);
@@ -257,7 +255,7 @@ mod tests {
             }
         }
 
-        /// Offers bytes that may start at a microsecond.
+        /// Offers bytes that may start at this microsecond.
         fn offer(&self, pair: usize, ready: u64, bytes: u64) {
             self.delayed(pair, ready, bytes, Duration::ZERO);
         }
@@ -373,7 +371,7 @@ mod tests {
         assert!(arrives(1, 0) < Some(micros(30)));
     }
 
-    /// Whoever was stopped while placing goes on with what it had found.
+    /// A process that was stopped while placing goes on with the state that it had read.
     #[test]
     fn who_is_late_places_nothing_again() {
         let rail = Rail::new(1);

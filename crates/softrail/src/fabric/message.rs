@@ -1,9 +1,9 @@
-/// Memory of the queue pair that a message reaches.
+/// Memory on the side of the queue pair that a message reaches.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Remote {
-    /// Where it begins, in the numbers that its owner registered it under.
+    /// The start address, in the address space in which the owner registered the region.
     pub address: u64,
-    /// The remote key of its region.
+    /// The region's remote key.
     pub key: u32,
 }
 
@@ -12,25 +12,26 @@ pub struct Remote {
 pub enum Operation {
     /// Fills the oldest posted receive.
     Send,
-    /// Fills memory there.
+    /// Writes to memory there.
     Write(Remote),
-    /// Fetches memory from there; what comes back takes the other direction.
+    /// Reads memory there. The data comes back in the other direction.
     Read(Remote),
 }
 
-/// A message, but for its bytes.
+/// A message without its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message {
-    /// How many bytes are sent, written or read.
+    /// Number of bytes to send, write or read.
     pub bytes: u64,
-    /// What for.
+    /// What the message does.
     pub operation: Operation,
-    /// Four bytes for the completion of the receive that it uses up, as they are
-    /// in memory.
+    /// Immediate data for the completion of the receive that the message uses up, as laid
+    /// out in memory.
     pub immediate: Option<u32>,
-    /// Whether it wakes a receiver that asked to be woken for some messages only.
+    /// Whether the message is solicited: it also wakes a receiver that asked to be woken
+    /// for solicited messages only.
     pub solicited: bool,
-    /// Whether the sender tries for ever when the receiver is not ready, whatever
+    /// Whether the sender retries without limit while the receiver is not ready, whatever
     /// the cable's policy.
     pub insists: bool,
 }
@@ -47,19 +48,19 @@ impl Message {
         }
     }
 
-    /// Whether it uses up a receive: a send does, and so does whatever brings
+    /// Whether the message uses up a receive. A send does, and so does every message with
     /// immediate data.
     pub fn uses_receive(&self) -> bool {
         self.operation == Operation::Send || self.immediate.is_some()
     }
 
-    /// Whether it is for memory and not for a receive.
+    /// Whether the message accesses memory instead of filling a receive.
     pub fn is_one_sided(&self) -> bool {
         self.operation != Operation::Send
     }
 
-    /// The bytes that travel with it. The headers of the field's protocols are not
-    /// modelled, so asking for memory costs the latency alone.
+    /// The number of payload bytes that travel with the message. Protocol headers are not
+    /// modelled, so a read request costs latency alone.
     pub fn carried(&self) -> u64 {
         match self.operation {
             Operation::Read(_) => 0,
@@ -74,7 +75,7 @@ impl Message {
         }
     }
 
-    /// Everything but numbers and addresses, in one word.
+    /// Packs everything except numbers and addresses into one word.
     pub(super) fn code(&self) -> u32 {
         let operation = match self.operation {
             Operation::Send => 0,
@@ -91,7 +92,7 @@ impl Message {
             | if self.insists { INSISTS } else { 0 }
     }
 
-    /// Reads what [`code`](Self::code) wrote; nothing when it wrote no such word.
+    /// Decodes a word from [`code`](Self::code), or returns `None` for any other word.
     pub(super) fn decode(code: u32, bytes: u64, immediate: u32, remote: Remote) -> Option<Self> {
         let operation = match code & !(WITH_IMMEDIATE | SOLICITED | INSISTS) {
             0 => Operation::Send,

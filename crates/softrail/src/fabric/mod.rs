@@ -1,26 +1,25 @@
-//! What a cable does to the messages put on it: a state machine without a clock
-//! and without I/O.
+//! What a cable does to messages: a state machine without a clock and without I/O.
 //!
-//! Time comes in as a parameter, so one implementation serves real time in the
-//! provider and virtual time in tests. The state is made of atomics, so the same
-//! types work on the heap and in memory shared by two processes:
+//! Callers pass the time as a parameter, so one implementation serves real time in the
+//! provider and virtual time in tests. The state consists of atomics, so the same types
+//! work on the heap and in memory shared by two processes:
 //!
-//! - [`Outlet`] is what one queue pair puts on a cable: a [`Queue`] of messages
-//!   between the sender's work requests and the receiver's buffers, its answers to
-//!   reads, and what it loses. Each is a [`Stream`], which says how much and since
-//!   when. A queue is bounded: what does not fit stays with the sender, and its
-//!   completion is withheld.
-//! - [`Direction`] takes frames from the outlets of one end of a cable, one at a time
-//!   and fairly, each for bytes / bandwidth, and so says when messages leave and
+//! - [`Outlet`] is what one queue pair puts on a cable: a [`Queue`] of messages between
+//!   the sender's work requests and the receiver's buffers, its answers to reads, and the
+//!   messages that are lost. Each of these is a [`Stream`], which records how much is
+//!   offered and since when. A queue is bounded: a message that does not fit stays with
+//!   the sender, and its completion is withheld.
+//! - [`Direction`] takes frames from the outlets at one end of a cable, one at a time and
+//!   fairly. Each frame takes bytes / bandwidth, which determines when messages leave and
 //!   arrive.
-//! - [`Tally`] counts what became of them.
+//! - [`Tally`] counts what became of the frames.
 //! - [`decide`] applies the rig's receiver-not-ready policy to a message that finds no
-//!   posted receive. Messages for memory need none.
+//!   posted receive. Messages for memory need no receive.
 //!
-//! Nothing here runs on its own. Whoever looks has everything placed that has started
-//! by then, and events carry the time at which hardware would have seen them, so a
-//! process that looks late gets the same departures and arrivals as one that looks at
-//! once.
+//! Nothing here runs on its own. A process that looks at a cable first places every frame
+//! that has started by then. Events carry the time at which hardware would have seen
+//! them, so a process that looks late gets the same departures and arrivals as one that
+//! looks at once.
 
 mod direction;
 mod message;

@@ -2,31 +2,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Queue, Stream, Time};
 
-/// All that one queue pair puts on its direction of a cable. All zeros is one that
-/// never sent anything.
+/// Everything that one queue pair puts on its direction of a cable. All zeros is an
+/// outlet that never sent anything.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Outlet {
-    /// Its messages.
+    /// The queue pair's messages.
     pub queue: Queue,
-    /// What it answers to reads from the other end.
+    /// The queue pair's answers to reads from the other end.
     pub answers: Stream,
-    /// Messages that arrive nowhere.
+    /// Messages that never arrive.
     pub lost: Stream,
-    /// What it has had of the cable, in bytes, counting what others had while it
-    /// wanted nothing.
+    /// The bytes that this outlet was given, raised to the share of the others while it
+    /// had nothing to send.
     share: AtomicU64,
 }
 
 impl Outlet {
-    /// Empties it for its next queue pair. Nobody may be using it but late receivers.
+    /// Empties the outlet for its next queue pair. No process may be using it, except a
+    /// receiver that is late.
     pub fn reset(&self) {
         self.queue.reset();
         self.answers.reset();
         self.lost.reset();
     }
 
-    /// What it wants carried next, and since when.
+    /// The stream that is ready first, and when it is ready.
     pub(super) fn next(&self) -> Option<(Time, &Stream)> {
         let streams = [self.queue.stream(), &self.answers, &self.lost];
         let ready = streams

@@ -10,8 +10,8 @@ use super::{
     stream::Cursor,
 };
 
-/// The most messages a queue holds. jaccl keeps two in flight for each queue pair;
-/// the rest is room for clients with deeper send queues.
+/// The most messages a queue holds. jaccl keeps two in flight for each queue pair; the
+/// rest is room for clients with deeper send queues.
 pub const DEPTH: usize = 64;
 
 /// The most bytes a queue holds, and so the longest message: two of jaccl's
@@ -22,15 +22,15 @@ pub const QUEUE_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Fate {
-    /// It took the message, or lost it without a word.
+    /// The receiver took the message, or lost it silently.
     Taken,
-    /// It had no receive for it.
+    /// The receiver had no receive posted.
     NotReady,
-    /// It was not to touch the memory that the message names.
+    /// The receiver may not access the memory that the message names.
     AccessDenied,
     /// The message was longer than the receive.
     TooLong,
-    /// Its own receive was no good.
+    /// The receiver's own posted receive was invalid.
     Failed,
 }
 
@@ -48,23 +48,23 @@ impl Fate {
     }
 }
 
-/// The messages of one sending queue pair that nobody has received yet.
+/// The messages of one sending queue pair that the receiver has not yet taken.
 ///
-/// One sender and one receiver use it at the same time, from two processes. All
-/// zeros is an empty queue. The bytes of the messages are elsewhere: the queue only
-/// says where, as offsets into a ring of [`QUEUE_BYTES`]. What a read brings back
-/// goes into the room that its message has there.
+/// One sender and one receiver use a queue at the same time, from two processes. All
+/// zeros is an empty queue. The bytes of the messages are stored elsewhere: the queue
+/// holds offsets into a ring of [`QUEUE_BYTES`]. A read's data is returned in the room
+/// that its message has there.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Queue {
-    /// When they leave and arrive.
+    /// When the messages leave and arrive.
     stream: Stream,
     settled: Cursor,
     messages: [Entry; DEPTH],
 }
 
-/// Written by the sender before it offers the message (all but the last two) and by
-/// the receiver before it moves `settled` past it (the last two).
+/// The sender writes all fields but the last two before it offers the message. The
+/// receiver writes the last two before it moves `settled` past the message.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 struct Entry {
@@ -75,19 +75,19 @@ struct Entry {
     immediate: AtomicU32,
     code: AtomicU32,
     fate: AtomicU32,
-    /// When the sender hears of its fate; for a read, the number of the answer, whose
-    /// arrival is the word.
+    /// When the sender is notified of the message's fate. For a read it is the number of
+    /// the answer, and the answer's arrival is the notification.
     word: AtomicU64,
 }
 
 /// A message as the receiver finds it at the head of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Incoming {
-    /// Where its bytes begin in the ring; they may wrap around its end.
+    /// Offset of its bytes in the ring. They may wrap around its end.
     pub offset: u64,
-    /// What it carries.
+    /// The message itself.
     pub message: Message,
-    /// When the last of it arrives.
+    /// When its last byte arrives.
     pub arrives: Time,
 }
 
@@ -102,8 +102,8 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// Empties the queue for its next sender. Nobody may be sending; a receiver that is
-    /// late with the last one's messages does no harm.
+    /// Empties the queue for its next sender. No process may be sending. A receiver that
+    /// is still handling the last sender's messages does no harm.
     pub fn reset(&self) {
         self.stream.reset();
         self.settled
@@ -111,19 +111,19 @@ impl Queue {
             .store(self.stream.offered(), Ordering::Release);
     }
 
-    /// What its messages want of the cable.
+    /// The loads that the queue's messages put on the cable.
     pub fn stream(&self) -> &Stream {
         &self.stream
     }
 
-    /// The oldest message that was not settled yet, whether or not it has arrived.
-    /// Nothing while it is not known when that will be, which
-    /// [advancing](super::Direction::advance) the direction tells. A message that
-    /// makes no sense is none: the sender's process is not trusted.
+    /// The oldest message that is not settled, whether or not it has arrived. `None`
+    /// while its arrival time is unknown; [advancing](super::Direction::advance) the
+    /// direction determines it. Also `None` for an invalid message: the sender's process
+    /// is not trusted.
     pub fn head(&self) -> Option<Incoming> {
         let settled = self.settled.0.load(Ordering::Relaxed);
         let transit = self.stream.transit(settled)?;
-        // More than there can be would keep the receiver at it for ever.
+        // An impossible count would keep the receiver busy without end.
         if !(1..=DEPTH as u64).contains(&self.stream.offered().wrapping_sub(settled)) {
             return None;
         }
@@ -146,20 +146,20 @@ impl Queue {
         })
     }
 
-    /// How many messages it holds.
+    /// How many messages the queue holds.
     pub fn depth(&self) -> u64 {
         let settled = self.settled.0.load(Ordering::Relaxed);
         self.stream.offered().saturating_sub(settled)
     }
 
-    /// Removes the message at the head. The sender learns of its fate, and has the
-    /// room back, at `heard`. The receiver must have copied what it wants before.
+    /// Removes the message at the head. The sender is notified of its fate and gets the
+    /// room back at `heard`. The receiver must have copied the bytes it needs.
     pub fn settle(&self, heard: Time, fate: Fate) {
         self.remove(heard.as_nanos(), fate);
     }
 
-    /// Removes the read at the head. What it brings is in its room, and is there when
-    /// load `answer` of the receiver's answers is.
+    /// Removes the read at the head. The data is in the message's room, and is valid for
+    /// the sender once load `answer` of the receiver's answers has arrived.
     pub fn answer(&self, answer: u64) {
         self.remove(answer, Fate::Taken);
     }
@@ -172,7 +172,7 @@ impl Queue {
         let entry = self.entry(settled);
         entry.word.store(word, Ordering::Relaxed);
         entry.fate.store(fate as u32, Ordering::Relaxed);
-        // It fails when the queue has another sender by now.
+        // The exchange fails if the queue has another sender by now.
         let (cursor, next) = (&self.settled.0, settled.wrapping_add(1));
         let _ = cursor.compare_exchange(settled, next, Ordering::Release, Ordering::Relaxed);
     }
@@ -182,25 +182,27 @@ impl Queue {
     }
 }
 
-/// Room for one message, whose bytes the sender copies into the ring before it
-/// publishes the message.
+/// Room for one message. The sender copies the bytes into the ring before it publishes
+/// the message.
 #[derive(Debug)]
 #[must_use = "a message that is not published stops the queue"]
 pub struct Reservation {
-    /// Where the bytes go in the ring; they may wrap around its end.
+    /// Offset of the bytes in the ring. They may wrap around its end.
     pub offset: u64,
     load: Load,
 }
 
-/// The sender's own view of its queue: what it has put there and not got back.
+/// The sender's own view of its queue: the messages it has offered and whose room it has
+/// not got back.
 #[derive(Debug, Default)]
 pub struct Sender {
     next: u64,
     written: u64,
     used: u64,
-    /// Every message whose room is not back, oldest first.
+    /// Every message whose room is still in use, oldest first.
     held: VecDeque<Held>,
-    /// When the sender heard of those of them that it has heard of.
+    /// The times at which the sender was notified, for those messages that it was
+    /// notified of.
     credits: VecDeque<Time>,
     latest_credit: Time,
 }
@@ -212,7 +214,7 @@ struct Held {
 }
 
 impl Sender {
-    /// The sender of a queue that is empty.
+    /// The sender of an empty queue.
     pub fn of(queue: &Queue) -> Self {
         Sender {
             next: queue.stream.offered(),
@@ -220,17 +222,17 @@ impl Sender {
         }
     }
 
-    /// Whether a message of `bytes` needs room that is taken.
+    /// Whether the sender must wait for room before it can send a message of `bytes`.
     pub fn is_full(&self, bytes: u64) -> bool {
         self.used + bytes > QUEUE_BYTES || self.held.len() == DEPTH
     }
 
-    /// Takes room for a message that the application handed over at `posted`, and
-    /// that is to be on its way for `delay` longer than the cable takes. `None` when
-    /// the queue is full; [`hear`](Self::hear) makes room.
+    /// Reserves room for a message that the application posted at `posted` and that
+    /// travels for `delay` longer than the cable's latency. `None` when the queue is
+    /// full; [`hear`](Self::hear) frees room.
     ///
-    /// The message starts when both it and the room for it are there, not when this
-    /// is called: hardware would not wait for the application to look.
+    /// The message starts when both it and its room are available, not when this is
+    /// called: hardware would not wait for the application to look.
     pub fn reserve(
         &mut self,
         queue: &Queue,
@@ -273,14 +275,15 @@ impl Sender {
         })
     }
 
-    /// Offers the message to the cable and gives its number on the queue, counted from
-    /// 0. Messages are published in the order in which they were reserved.
+    /// Offers the message to the cable and returns its number on the queue; the first
+    /// message has number 0. Messages are published in the order in which they were
+    /// reserved.
     pub fn publish(&self, queue: &Queue, reservation: Reservation) -> u64 {
         queue.stream.offer(reservation.load)
     }
 
-    /// When a message has left, once that is settled. What is long gone left at the
-    /// beginning of time.
+    /// When a message leaves, once that is settled. For a message that is no longer
+    /// remembered this is the origin of time.
     pub fn departs(&self, queue: &Queue, message: u64) -> Option<Time> {
         if message < self.next - self.held.len() as u64 {
             return Some(Time::ZERO);
@@ -288,10 +291,10 @@ impl Sender {
         queue.stream.transit(message).map(|transit| transit.departs)
     }
 
-    /// What became of the oldest message that the sender has not heard of, if the
-    /// word has travelled by `now`. `answers` are those of the receiver to reads, while
-    /// it is there. The room is the sender's again, so what a read brought must be copied before
-    /// anything else is reserved.
+    /// The fate of the oldest message that the sender was not yet notified of, if the
+    /// notification has arrived by `now`. `answers` are the receiver's answers to reads,
+    /// while the receiver exists. The message's room is free afterwards, so the caller
+    /// must copy the data of a read before it reserves anything.
     pub fn hear(&mut self, queue: &Queue, answers: Option<&Stream>, now: Time) -> Option<Heard> {
         let heard = self.next_word(queue, answers)?;
         if heard > now {
@@ -307,8 +310,8 @@ impl Sender {
         })
     }
 
-    /// When there is something to hear, if the receiver has settled more than the
-    /// sender has heard of and that is known.
+    /// When the sender's next notification arrives, if the receiver has settled more
+    /// messages than the sender knows of and the time is known.
     pub fn next_word(&self, queue: &Queue, answers: Option<&Stream>) -> Option<Time> {
         let message = self.unheard();
         if message >= queue.settled.0.load(Ordering::Acquire).min(self.next) {
@@ -323,20 +326,20 @@ impl Sender {
         }
     }
 
-    /// The oldest message that it has not heard of, or the next one.
+    /// The oldest message that the sender was not notified of, or else the next message.
     fn unheard(&self) -> u64 {
         self.next - (self.held.len() - self.credits.len()) as u64
     }
 }
 
-/// A message of which the sender has heard.
+/// A message whose fate the sender was notified of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heard {
     /// Its number on the queue.
     pub message: u64,
-    /// Where its room begins in the ring.
+    /// Offset of its room in the ring.
     pub offset: u64,
-    /// What the receiver did with it.
+    /// What the receiver did with the message.
     pub fate: Fate,
 }
 
@@ -367,7 +370,7 @@ mod tests {
     }
 
     impl Rail {
-        /// Sends if there is room, and says where in the ring.
+        /// Sends if there is room. Returns the offset in the ring.
         fn send(&mut self, now: Time, posted: Time, message: Message) -> Option<u64> {
             let queue = &self.outlet.queue;
             while self.sender.hear(queue, None, now).is_some() {}
@@ -497,8 +500,8 @@ mod tests {
     }
 
     proptest! {
-        /// However senders and receivers take turns, no message gets room that another
-        /// still needs.
+        /// In whatever order senders and receivers take turns, no message gets room that
+        /// is still in use.
         #[test]
         fn messages_never_share_room(
             steps in prop::collection::vec((prop::option::of(1..=QUEUE_BYTES / 3), 1..9_000u64), 1..300),

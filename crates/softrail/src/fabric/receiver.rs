@@ -5,21 +5,21 @@ use super::{Incoming, Time};
 /// What the receiver does with the message at the head of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Nothing yet: it is still on its way, or waits for a receive.
+    /// Nothing yet: the message is still on its way, or waits for a receive.
     Pending,
-    /// It goes into the oldest posted receive, and did so at this time.
+    /// The message goes into the oldest posted receive, at this time.
     Deliver(Time),
-    /// It is lost, unnoticed.
+    /// The message is lost and the sender is not notified.
     Drop,
-    /// It is lost, and the sender is told.
+    /// The message is lost and the sender is notified.
     Refuse,
 }
 
-/// Decides at `now` about a message, when the oldest unused receive was posted at
-/// `posted` (`None`: there is none). Messages for memory need no receive.
+/// Decides at `now` about a message. `posted` is the time at which the oldest unused
+/// receive was posted, `None` if there is none. Messages for memory need no receive.
 ///
-/// The answer is the one hardware would have given at the message's arrival,
-/// however late anyone asks.
+/// The decision is the one that hardware would have made at the message's arrival,
+/// however late this is called.
 pub fn decide(
     policy: ReceiverNotReady,
     is_reliable: bool,
@@ -38,7 +38,7 @@ pub fn decide(
     }
     let policy = match policy {
         _ if message.insists => ReceiverNotReady::Wait,
-        // A reliable connection loses nothing without a word.
+        // A reliable connection loses no message silently.
         ReceiverNotReady::Drop if is_reliable => ReceiverNotReady::Error,
         policy => policy,
     };
@@ -66,7 +66,7 @@ mod tests {
         Time::from_nanos(nanos)
     }
 
-    /// What an unreliable receiver decides about a message that arrives at 10.
+    /// The decision of an unreliable receiver about a message that arrives at 10.
     fn of(message: Message, policy: ReceiverNotReady, now: u64, posted: Option<u64>) -> Decision {
         let incoming = incoming(message);
         decide(policy, false, at(now), &incoming, posted.map(at))

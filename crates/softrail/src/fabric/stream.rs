@@ -10,23 +10,24 @@ use super::{
     direction::{FRAME_BYTES, serialisation},
 };
 
-/// When a message leaves and when it is at the other end.
+/// When a message leaves and when it reaches the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transit {
-    /// The last byte has left; the sender may reuse the buffer.
+    /// The time at which the last byte leaves; from then on the sender may reuse the
+    /// buffer.
     pub departs: Time,
-    /// The last byte has arrived.
+    /// The time at which the last byte arrives.
     pub arrives: Time,
 }
 
-/// What a stream wants carried.
+/// A number of bytes that a stream offers to the cable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
-    /// How much of it takes time on the cable.
+    /// The bytes that take time on the cable.
     pub bytes: u64,
-    /// When it may start.
+    /// The earliest time at which it may start.
     pub ready: Time,
-    /// How much longer than the cable's latency it is on its way.
+    /// Extra delay on top of the cable's latency.
     pub delay: Duration,
 }
 
@@ -36,16 +37,17 @@ pub(super) struct Frame {
     /// When all of it has left.
     pub departs: Time,
     pub bytes: u64,
-    /// Whether it is the end of its load.
+    /// Whether it is the last part of its load.
     pub is_last: bool,
 }
 
-/// How much a queue pair wants carried, in order, and since when; not what.
+/// The amounts that a queue pair offers to the cable, in order and with their times, but
+/// without the data.
 ///
-/// Its queue pair is the only one to [offer](Self::offer), and whoever advances the
-/// [direction](super::Direction) says when each load leaves and arrives. All zeros is
-/// a stream that never offered anything. A load is remembered until [`DEPTH`] others
-/// were offered after it.
+/// Only the queue pair that owns the stream [offers](Self::offer) loads. The process that
+/// advances the [direction](super::Direction) determines when each load leaves and
+/// arrives. All zeros is a stream that never offered anything. A load is remembered until
+/// [`DEPTH`] others were offered after it.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Stream {
@@ -54,12 +56,13 @@ pub struct Stream {
     items: [Item; DEPTH],
 }
 
-/// A count, alone on its cache line: one side writes it while the other polls it.
+/// A counter on a cache line of its own, because one side writes it while the other polls
+/// it.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub(super) struct Cursor(pub(super) AtomicU64);
 
-/// How far the stream is on the cable.
+/// How far the stream was carried.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 struct Placed {
@@ -67,8 +70,9 @@ struct Placed {
     last_arrival: AtomicU64,
 }
 
-/// The loads that are on the cable, and how many bytes of the next one, in one word: it
-/// is moved only from where it was found, by whoever was stopped while placing as well.
+/// The number of loads that were placed, and the bytes of the next load that were placed,
+/// in one word. It is advanced by compare-and-swap, so a process that was stopped in the
+/// middle of placing cannot advance it twice.
 #[derive(Debug, Clone, Copy)]
 struct Progress {
     loads: u64,
@@ -76,7 +80,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// Enough for all bytes of the longest load.
+    /// Enough for the bytes of the longest load.
     const PART_BITS: u32 = QUEUE_BYTES.ilog2() + 1;
 
     fn from_word(word: u64) -> Self {
@@ -112,13 +116,14 @@ impl Default for Stream {
 }
 
 impl Stream {
-    /// Forgets what was not carried yet. Nobody may be offering or placing.
+    /// Discards the loads that were not carried yet. No process may be offering or
+    /// placing.
     ///
-    /// It goes on counting: who is late with the last owner's messages must not take
-    /// them for the next one's.
+    /// The count goes on: a process that is still handling the last owner's messages must
+    /// not take the next owner's for them.
     pub fn reset(&self) {
         let loads = self.offered();
-        // No stream gets that far; somebody else wrote it.
+        // No stream gets that far, so another process wrote it.
         let loads = if loads > 1 << 40 { 0 } else { loads };
         let progress = Progress { loads, part: 0 };
         self.offered.0.store(loads, Ordering::Relaxed);
@@ -133,13 +138,13 @@ impl Stream {
         self.offered.0.load(Ordering::Acquire)
     }
 
-    /// How many of them have their times.
+    /// How many loads have their times.
     pub fn placed(&self) -> u64 {
         Progress::from_word(self.placed.progress.load(Ordering::Acquire)).loads
     }
 
-    /// Offers another load and gives its number, counted from 0. What it stands for
-    /// must be written before.
+    /// Offers another load and returns its number, counted from 0. The caller must have
+    /// written the data that it stands for.
     pub fn offer(&self, load: Load) -> u64 {
         let number = self.offered.0.load(Ordering::Relaxed);
         let item = self.item(number);
@@ -164,7 +169,7 @@ impl Stream {
         })
     }
 
-    /// Whether as many loads as are remembered have not left by `now`.
+    /// Whether the maximum number of remembered loads have not left by `now`.
     pub fn is_full(&self, now: Time) -> bool {
         let oldest = self.offered().checked_sub(DEPTH as u64);
         let has_left = |oldest| {
@@ -174,8 +179,8 @@ impl Stream {
         oldest.is_some_and(|oldest| !has_left(oldest))
     }
 
-    /// When the next load may start, if there is one. A stream that claims more of them
-    /// than it remembers has none: its owner's process is not trusted.
+    /// When the next load may start, if there is one. `None` for a stream that claims
+    /// more loads than it can remember: its owner's process is not trusted.
     pub(super) fn ready(&self) -> Option<Time> {
         let next = self.placed();
         let waiting = self.offered().wrapping_sub(next);
@@ -184,8 +189,8 @@ impl Stream {
             .then(|| Time::from_nanos(self.item(next).ready.load(Ordering::Relaxed)))
     }
 
-    /// Puts the next frame on a cable that is free from `start` on, if there is a load.
-    /// Nothing when somebody else has done so meanwhile.
+    /// Places the next frame on a cable that is free from `start` on, if there is a load.
+    /// `None` if another process has placed it meanwhile.
     pub(super) fn place(&self, link: &Link, start: Time) -> Option<Frame> {
         let found = self.placed.progress.load(Ordering::Acquire);
         let Progress { loads, part } = Progress::from_word(found);
@@ -224,11 +229,11 @@ impl Stream {
         })
     }
 
-    /// Says when a load leaves and arrives.
+    /// Sets when a load leaves and arrives.
     fn time(&self, item: &Item, departs: Time, latency: Duration) {
         let delay = Duration::from_nanos(item.delay.load(Ordering::Relaxed));
         let last_arrival = &self.placed.last_arrival;
-        // What follows a delayed message stays behind it.
+        // Later loads stay behind a delayed one.
         let before = Time::from_nanos(last_arrival.load(Ordering::Relaxed));
         let arrives = (departs + latency + delay).max(before);
         item.departs.store(departs.as_nanos(), Ordering::Relaxed);

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What became of the frames of one direction, counted by whoever settles them. All
-/// zeros is a direction on which nothing happened.
+/// What became of the frames of one direction. The process that settles a frame counts
+/// it. All zeros is a direction without any traffic.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct Tally {
@@ -11,17 +11,17 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// A frame was there before a receive was.
+    /// Counts a frame that arrived before its receive was posted.
     pub fn count_wait(&self) {
         self.waited.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A frame was lost: nobody was ready for it, or it could not arrive.
+    /// Counts a lost frame: no receive was posted for it, or it could not arrive.
     pub fn count_loss(&self) {
         self.lost.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A queue was found to hold this many frames.
+    /// Records that a queue held this many frames.
     pub fn note_depth(&self, frames: u64) {
         if self.deepest.load(Ordering::Relaxed) < frames {
             self.deepest.fetch_max(frames, Ordering::Relaxed);
@@ -38,8 +38,8 @@ impl Tally {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// The most frames that a queue pair had on its way at a time, as its receiver
-    /// found them.
+    /// The largest number of frames that one queue pair had in flight at a time, as
+    /// observed by its receiver.
     pub fn deepest(&self) -> u64 {
         self.deepest.load(Ordering::Relaxed)
     }

@@ -3,8 +3,8 @@ use std::{
     time::Duration,
 };
 
-/// A point in time, in nanoseconds since an origin that all users of a cable
-/// share: `CLOCK_MONOTONIC`'s in the provider, zero in virtual time.
+/// A point in time, in nanoseconds since an origin that all users of a cable share: that
+/// of `CLOCK_MONOTONIC` in the provider, zero in virtual time.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 

@@ -14,37 +14,36 @@ use super::{is_there, pid};
 /// The name under which jaccl opens libibverbs.
 pub const LIBRARY: &str = "libibverbs.so.1";
 
-/// What cargo calls the library that `softrail-provider` is.
+/// The file name that cargo gives the library of `softrail-provider`.
 pub const PROVIDER: &str = "libsoftrail_provider.so";
 
-/// Names the folders in which libraries are looked for first.
+/// Names the folders that the loader searches first.
 pub const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 
-/// A folder of files that are memory and nothing else.
+/// A folder whose files live in memory only.
 pub const MEMORY: Option<&str> = Some("/dev/shm");
 
-/// An address that reaches this machine alone, by any three bytes: all of 127.0.0.0/8
-/// is answered.
+/// A loopback address with these last three bytes: this machine answers on all of
+/// 127.0.0.0/8.
 pub fn loopback([a, b, c]: [u8; 3]) -> Ipv4Addr {
     Ipv4Addr::new(127, a.max(1), b, c.clamp(1, 254))
 }
 
-/// Wakes all that [`wait`] for a word.
+/// Wakes every thread that [`wait`]s for a word.
 pub fn wake(word: &AtomicU32) {
-    // Fails only for a word that is not mapped.
+    // Fails only if the word is not mapped.
     let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);
 }
 
-/// Sleeps until it is woken if the word has this value, and no longer than `timeout`.
+/// Sleeps until it is woken if the word has this value, at most for `timeout`.
 pub fn wait(word: &AtomicU32, value: u32, timeout: Option<Duration>) {
     let timeout = timeout.and_then(|time| time.try_into().ok());
-    // However it ends, the caller looks for work again.
+    // The caller looks for work again, however the wait ended.
     let _ = futex::wait(word, futex::Flags::empty(), value, timeout.as_ref());
 }
 
-/// When a process was started, in ticks since the system was, which in 32 bits come
-/// back after a year; 0 when the system does not tell. Nothing when none of this number
-/// runs.
+/// The start time of a process in ticks since boot. Its 32 bits wrap after more than a
+/// year. 0 if the system does not report it, `None` if no process has this number.
 pub fn start_of_process(number: u32) -> Option<u32> {
     start_told_by(Path::new("/proc"), number)
 }
@@ -52,32 +51,34 @@ pub fn start_of_process(number: u32) -> Option<u32> {
 fn start_told_by(proc: &Path, number: u32) -> Option<u32> {
     match fs::read(proc.join(number.to_string()).join("stat")) {
         Ok(text) => start_in(&String::from_utf8_lossy(&text)),
-        // Also where there is no `/proc`, and when we have no descriptor left to read it.
+        // Also the case where there is no `/proc` and where no file descriptor is left to
+        // read it.
         Err(_) => is_there(number).then_some(0),
     }
 }
 
-/// When the process was started that a `stat` is about, unless it has ended.
+/// The start time in a process's `stat`, unless the process has ended.
 fn start_in(stat: &str) -> Option<u32> {
-    // The name comes before, in parentheses, and may hold any character.
+    // The process name comes first, in parentheses, and may hold any character.
     let (_, fields) = stat.rsplit_once(')')?;
-    // proc(5) counts from 1, and the first here is its third.
+    // proc(5) counts fields from 1; the first of these is its field 3.
     let mut fields = fields.split_ascii_whitespace();
     let state = fields.next()?;
     let threads = fields.nth(16)?;
     let start: u64 = fields.nth(1)?.parse().ok()?;
-    // The first thread of a process may end before the others.
+    // The first thread of a process may end before the others do.
     let has_ended = matches!(state, "Z" | "X") && matches!(threads, "0" | "1");
     (!has_ended).then_some(start as u32)
 }
 
-/// Sends a signal to a process if it has a file of `folder` mapped; says whether it has.
+/// Sends a signal to a process if it has a file in `folder` mapped. Returns whether it
+/// has.
 pub fn signal_user(number: u32, folder: &Path, signal: Signal) -> io::Result<bool> {
     let Some(pid) = pid(number) else {
         return Ok(false);
     };
-    // What is asked for its mappings is what gets the signal, even if it ends meanwhile
-    // and another process gets its number.
+    // The signal goes to the process whose mappings were read, through its descriptor. So
+    // no other process gets the signal if this one ends and its number is used again.
     let sent = pidfd_open(pid, PidfdFlags::empty()).and_then(|handle| {
         let is_user = has_mapped(number, folder);
         if is_user {
@@ -91,8 +92,8 @@ pub fn signal_user(number: u32, folder: &Path, signal: Signal) -> io::Result<boo
     }
 }
 
-/// Whether a process has a file of a folder mapped. One that cannot be asked, as another
-/// user's, has none.
+/// Whether a process has a file in a folder mapped. `false` if the system does not show
+/// the mappings, as for another user's process.
 fn has_mapped(number: u32, folder: &Path) -> bool {
     let Ok(folder) = fs::canonicalize(folder) else {
         return false;

@@ -12,29 +12,30 @@ use rustix::process::Signal;
 /// The name under which jaccl opens the RDMA library.
 pub const LIBRARY: &str = "librdma.dylib";
 
-/// What cargo calls the library that `softrail-provider` is.
+/// The file name that cargo gives the library of `softrail-provider`.
 pub const PROVIDER: &str = "libsoftrail_provider.dylib";
 
-/// Names the folders in which libraries are looked for first. The system takes it from
-/// its own programs, such as `sh`, and so from what they start.
+/// Names the folders that the loader searches first. macOS removes it from the
+/// environment of its own programs, such as `sh`, and so from that of the programs they
+/// start.
 pub const LIBRARY_PATH: &str = "DYLD_LIBRARY_PATH";
 
-/// Files are on a disk, and in memory for as long as they are used.
+/// Files are stored on disk; they are in memory only while they are in use.
 pub const MEMORY: Option<&str> = None;
 
-/// The one address of its network that is answered.
+/// The only loopback address that is configured.
 pub fn loopback(_: [u8; 3]) -> Ipv4Addr {
     Ipv4Addr::LOCALHOST
 }
 
-/// Nobody sleeps longer than [`PAUSE`] here.
+/// No process sleeps longer than [`PAUSE`] on this system.
 pub fn wake(_: &AtomicU32) {}
 
-/// How long who waits for a word sleeps between two looks: processes cannot wait for
-/// each other's memory.
+/// How long a waiting process sleeps between two looks at the word: on macOS a process
+/// cannot wait for a word in another process's memory.
 const PAUSE: Duration = Duration::from_micros(100);
 
-/// Waits until the word has another value, and no longer than `timeout`.
+/// Waits until the word has another value, at most for `timeout`.
 pub fn wait(word: &AtomicU32, value: u32, timeout: Option<Duration>) {
     let until = timeout.map(|time| Instant::now() + time);
     while word.load(Ordering::SeqCst) == value && until.is_none_or(|at| Instant::now() < at) {
@@ -42,13 +43,14 @@ pub fn wait(word: &AtomicU32, value: u32, timeout: Option<Duration>) {
     }
 }
 
-/// 0 for every process that runs: the system does not tell. Nothing when none of this
-/// number runs.
+/// The start time of a process, which is always 0: macOS does not report it here. `None`
+/// if no process has this number.
 pub fn start_of_process(number: u32) -> Option<u32> {
     super::is_there(number).then_some(0)
 }
 
-/// Nobody is told here what a process has mapped, so nobody gets a signal.
+/// The system does not report here what a process has mapped, so no process gets a
+/// signal.
 pub fn signal_user(_: u32, _: &Path, _: Signal) -> io::Result<bool> {
     Err(io::ErrorKind::Unsupported.into())
 }

@@ -1,4 +1,4 @@
-//! What differs between systems, all of it.
+//! Everything that differs between operating systems.
 
 use rustix::{
     io::Errno,
@@ -15,13 +15,13 @@ pub use linux::*;
 #[cfg(not(target_os = "linux"))]
 pub use macos::*;
 
-/// A process's number for the system, if it can be one.
+/// The process number in the system's type, if it is a valid one.
 fn pid(number: u32) -> Option<Pid> {
     i32::try_from(number).ok().and_then(Pid::from_raw)
 }
 
-/// Whether any process has this number. One of another user may get no signals, and is
-/// there; so is one that has ended, until its parent asks how.
+/// Whether a process has this number. A process of another user counts although it
+/// accepts no signal from us, and so does one that has ended until its parent reaps it.
 fn is_there(number: u32) -> bool {
     pid(number).is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }

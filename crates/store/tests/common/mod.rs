@@ -1,5 +1,5 @@
-//! Entries of many files, which are whole when all are there: deleting one takes a while,
-//! in which a process can be killed.
+//! Entries of many files, which are complete if all are there: deleting one takes a
+//! while, in which a process can be killed.
 
 // Each test file is a program of its own and uses its part of this.
 #![allow(dead_code)]
@@ -29,7 +29,7 @@ fn files(entry: &Path) -> impl Iterator<Item = PathBuf> {
     (0..FILES).map(move |n| entry.join(format!("part-{n}")))
 }
 
-/// Gives the content, which is the same in all files.
+/// Returns the content, which is the same in all files.
 pub fn check(entry: &Path) -> Result<Option<String>> {
     let mut content = None;
     for file in files(entry) {
@@ -47,8 +47,7 @@ pub fn write(entry: &Path, content: &str) {
     files(entry).for_each(|file| fs::write(file, content).unwrap());
 }
 
-/// Makes the entry [`KEY`] when it has to be made; gives its content and whether it was
-/// there.
+/// Makes the entry [`KEY`] if necessary; returns its content and whether it existed.
 pub fn make(shared: &Shared, content: &str) -> Result<(String, bool)> {
     let made = shared.make(Kind::Build, KEY, &Wait::silently(), check, |scratch| {
         let folder = scratch.join("made");
@@ -59,7 +58,7 @@ pub fn make(shared: &Shared, content: &str) -> Result<(String, bool)> {
     Ok((made.value, made.current))
 }
 
-/// What lies in a folder of the store.
+/// The contents of a folder of the store.
 pub fn names(store: &Store, folder: &str) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(store.root().unwrap().join(folder))
         .into_iter()

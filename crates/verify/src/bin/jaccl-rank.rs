@@ -1,10 +1,9 @@
-//! One rank that drives jaccl as its launcher asks.
+//! One rank that runs jaccl at its launcher's request.
 //!
-//! Requests ([`jaccl::Request`]) come on standard input and reports
-//! ([`jaccl::Report`]) go to standard output, one JSON object a line. Exits with 0
-//! after it was asked to leave, else with 1, and at once when standard input closes:
-//! the launcher is gone then, and a rank that waits for its peers would spin for
-//! ever.
+//! Requests ([`jaccl::Request`]) arrive on standard input and reports ([`jaccl::Report`])
+//! go to standard output, one JSON object a line. The rank exits with 0 after a request
+//! to leave, else with 1. It exits at once when standard input closes: the launcher is
+//! gone then, and a rank that waits for its peers would spin without end.
 
 use std::{
     io::{self, BufRead, Write},
@@ -18,7 +17,8 @@ use jaccl::{Report, Request};
 fn main() -> ExitCode {
     let mut output = io::stdout();
     let well = jaccl::serve(requests(), |report| {
-        // Nobody to tell when nobody listens: this process is about to end.
+        // An error is ignored: without a reader there is nowhere to report it, and this
+        // process is about to end.
         let _ = serde_json::to_string::<Report>(&report)
             .map_err(io::Error::from)
             .and_then(|line| writeln!(output, "{line}"))
@@ -31,8 +31,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Read in a thread of its own, because the end of the input must be seen also
-/// while jaccl works.
+/// Read in a thread of its own, because the end of the input must be noticed even while
+/// jaccl works.
 fn requests() -> Receiver<Request> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {

@@ -1,23 +1,24 @@
-//! Every rail of a matrix by itself, before work starts.
+//! Checks every rail of a matrix by itself, before a job starts.
 //!
-//! A matrix says which devices jaccl pairs, by index; nothing checks that two paired
-//! devices are the two ends of one cable, or that the cable carries. A small all-reduce
-//! does not find out: it goes over one wire, so it passes while the others are crossed,
-//! and the first long message hangs. So each rail is exercised as a group of its own:
-//! two ranks with one device each, over jaccl's mesh, which opens the one wire it is
+//! A matrix determines which devices jaccl pairs, by index. jaccl does not check that two
+//! paired devices are the two ends of one cable, or that the cable carries. A small
+//! all-reduce does not show it: it uses one wire, so it passes while the other rails are
+//! crossed, and the first long message hangs. So each rail is checked as a group of its
+//! own: two ranks with one device each, over jaccl's mesh, which opens the one wire it is
 //! given.
 //!
-//! 1. Both ranks gather a small message ([`Prober`]). What arrives at either tells each
-//!    direction apart.
-//! 2. Where both arrive, messages long enough for a rate go each way ([`Load`]). A rail
-//!    that seems slow is measured again: a loaded machine is no slow cable.
+//! 1. Both ranks gather a small message ([`Prober`]). What arrives at each rank shows
+//!    each direction separately.
+//! 2. If both messages arrive, messages long enough for measuring a rate go each way
+//!    ([`Load`]). A rail that seems slow is measured again, because a loaded machine
+//!    looks like a slow cable.
 //! 3. The ends of rails over which nothing arrives are tried against each other, and
-//!    against devices that the matrix leaves out, to find how they are plugged.
+//!    against devices that the matrix leaves out, to find out how they are plugged.
 //!
 //! # Cost
-//! One group a rail, one after the other, since pairs share this machine's cores. With
-//! `s` silent rails and `u` devices left out, step 3 is at most `2 s (s + u)` groups,
-//! each of which waits out the timeout where nothing arrives.
+//! One group for each rail, one after the other, since pairs share this machine's cores.
+//! With `s` silent rails and `u` devices left out, step 3 is at most `2 s (s + u)`
+//! groups, each of which waits for the timeout if nothing arrives.
 
 mod plan;
 mod plugs;
@@ -35,21 +36,21 @@ pub use report::{RailReport, Report, SCHEMA, Unfit, Verdict};
 use plugs::Mates;
 use rail_matrix::Rig;
 
-/// How often a rail that seems slow is measured again before it is called slow.
+/// How often a rail that seems slow is measured again before it is reported as slow.
 const SECOND_LOOKS: usize = 3;
 
-/// What was found of the rails.
+/// The results for the rails.
 #[derive(Debug)]
 pub struct Checked<E> {
-    /// The rails that were tried: all of them, unless it was stopped.
+    /// The rails that were tried: all of them, unless the check was stopped.
     pub rails: Vec<RailReport>,
-    /// Why it did not come to its end. A rail that was slow at first may not have got its
-    /// second look then, and one that is called dead may be crossed.
+    /// Why the check did not finish. A rail that was slow at first may then lack its
+    /// second measurement, and one that is reported as dead may be crossed.
     pub stopped: Option<E>,
 }
 
-/// Exercises every rail and judges it. `tell` hears what is about to be tried. What was
-/// found before the prober failed, or was stopped, is kept.
+/// Checks every rail and judges it. `tell` is called with the name of each probe before
+/// it starts. If the prober fails or is stopped, the results up to then are kept.
 pub fn check<P: Prober>(
     plan: &Plan,
     prober: &mut P,
@@ -68,7 +69,7 @@ pub fn check<P: Prober>(
     }
 }
 
-/// Every rail once, and those that seem slow again.
+/// Probes every rail once, and those that seem slow again.
 fn measure_all<P: Prober>(
     Plan { rig, rails }: &Plan,
     prober: &mut P,

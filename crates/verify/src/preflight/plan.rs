@@ -1,4 +1,4 @@
-//! What is to be checked, before anything is built for it.
+//! The rails to check, determined before anything is built.
 
 use std::{
     fs, io,
@@ -12,44 +12,44 @@ use super::rails::{Devices, MatrixProblem, Rail, parse_devices, rails};
 /// A rig and the rails that a matrix has over it.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The cabling as it is.
+    /// The actual cabling.
     pub rig: Rig,
     /// The rails of the matrix, pair after pair.
     pub rails: Vec<Rail>,
 }
 
-/// A matrix that cannot be checked over a rig.
+/// Why a matrix cannot be checked over a rig.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// A device file that cannot be opened.
+    /// A device file cannot be opened.
     #[error("cannot read the device file {}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// A device file that is no matrix of the rig.
+    /// A device file does not contain a matrix for the rig.
     #[error("{} is no matrix of the rig", path.display())]
     Devices {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         #[source]
         source: MatrixProblem,
     },
-    /// A rig that has no matrix.
+    /// The rig has no matrix.
     #[error(transparent)]
     Rig(#[from] MatrixError),
-    /// A matrix that is none of the rig's, or has no rails.
+    /// The matrix does not fit the rig, or has no rails.
     #[error(transparent)]
     Matrix(#[from] MatrixProblem),
 }
 
 impl PlanError {
-    /// What to do about it.
+    /// The remedy.
     pub fn help(&self) -> Option<String> {
         match self {
             PlanError::Unreadable { .. } => Some(
@@ -64,32 +64,32 @@ impl Plan {
     /// The rails of a given matrix, whose rank `i` is the `i`-th node of the rig.
     ///
     /// # Errors
-    /// When the matrix is not one for this rig, or has no rails.
+    /// If the matrix does not fit this rig, or has no rails.
     pub fn new(rig: Rig, matrix: &Devices) -> Result<Self, MatrixProblem> {
         let rails = rails(&rig, matrix)?;
         Ok(Plan { rig, rails })
     }
 
-    /// The rails that the rig itself has.
+    /// The rails of the rig's own matrix.
     ///
     /// # Errors
-    /// When the rig has no matrix or no cables.
+    /// If the rig has no matrix or no cables.
     pub fn of_rig(rig: Rig) -> Result<Self, PlanError> {
         let matrix = Matrix::from_rig(&rig)?.devices().to_vec();
         Ok(Self::new(rig, &matrix)?)
     }
 
-    /// The rig's faults that are not there while rails are tried: those that come later, and
-    /// those of single messages, which are a job's and not a rail's.
+    /// The rig's faults that are not active while rails are checked: those that begin
+    /// later, and those of single messages, which are for a job rather than a rail.
     pub fn left_out(&self) -> impl Iterator<Item = &Fault> {
         let faults = self.rig.faults.iter();
         faults.filter(|fault| !fault.span.at.is_zero() || is_of_message(fault))
     }
 
-    /// The rails that a jaccl device file has over the rig.
+    /// The rails of a jaccl device file over the rig.
     ///
     /// # Errors
-    /// When the file cannot be read, or is not a matrix for this rig.
+    /// If the file cannot be read, or is not a matrix for this rig.
     pub fn of_device_file(rig: Rig, path: &Path) -> Result<Self, PlanError> {
         rig.check().map_err(MatrixError::from)?;
         let text = fs::read_to_string(path).map_err(|source| PlanError::Unreadable {
@@ -106,8 +106,8 @@ impl Plan {
     }
 }
 
-/// Whether a single message is dropped or delayed. The first one to come along would be
-/// a probe's own.
+/// Whether the fault drops or delays a single message. A probe's own message would be the
+/// first to meet it.
 pub(super) fn is_of_message(fault: &Fault) -> bool {
     matches!(fault.defect, Defect::Message { .. })
 }

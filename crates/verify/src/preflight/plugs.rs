@@ -1,4 +1,4 @@
-//! How the ends of silent rails are really plugged.
+//! Finds out how the ends of silent rails are actually plugged.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use rail_matrix::{End, Rig};
 
 use super::{Outcome, Prober, Rail, rails::left_out, rate::cable_at};
 
-/// The device at the other end of each device's cable, as far as it was found out.
+/// The device at the other end of each device's cable, as far as it was found.
 #[derive(Debug, Default)]
 pub(super) struct Mates(HashMap<End, End>);
 
@@ -22,7 +22,7 @@ impl Mates {
 }
 
 /// Tries the ends of silent rails against each other and against devices that are on no
-/// rail, until each has answered or nothing is left to try. Fills in `mates` as they are
+/// rail, until each has a partner or nothing is left to try. Fills in `mates` as they are
 /// found.
 pub(super) fn trace<P: Prober>(
     rig: &Rig,
@@ -47,7 +47,7 @@ pub(super) fn trace<P: Prober>(
     for rail in silent {
         let [a, b] = &rail.ends;
         for (end, expected) in [(a, b), (b, a)] {
-            // Most often a plug is in the wrong hole of the right machine.
+            // The most frequent case is a plug in the wrong port of the right machine.
             let (right, wrong): (Vec<&End>, Vec<&End>) =
                 open.iter().partition(|other| other.node == expected.node);
             for other in right.into_iter().chain(wrong) {
@@ -68,8 +68,8 @@ pub(super) fn trace<P: Prober>(
     Ok(())
 }
 
-/// How a rail's ends are plugged instead, and what to do; nothing when neither was
-/// found at the end of another cable.
+/// How a rail's ends are actually plugged, and the remedy; `None` if neither was found at
+/// the end of another cable.
 pub(super) fn crossing(rig: &Rig, rails: &[Rail], rail: &Rail, mates: &Mates) -> Option<String> {
     let found = rail.ends.each_ref().map(|end| mates.of(end));
     if found == [None, None] {
@@ -98,7 +98,7 @@ pub(super) fn crossing(rig: &Rig, rails: &[Rail], rail: &Rail, mates: &Mates) ->
     ))
 }
 
-/// The other rail of the pair that has this one's plugs, and whose plugs this one has.
+/// The other rail of the pair that is swapped with this one.
 fn swapped_with<'a>(rails: &'a [Rail], rail: &Rail, mates: &Mates) -> Option<&'a Rail> {
     let [a, b] = rail.ends.each_ref().map(|end| mates.of(end));
     rails.iter().find(|other| {
@@ -106,7 +106,7 @@ fn swapped_with<'a>(rails: &'a [Rail], rail: &Rail, mates: &Mates) -> Option<&'a
     })
 }
 
-/// Such as `a's rdma_en6 is cabled to b's rdma_en7 (cable-3)`.
+/// For example `a's rdma_en6 is cabled to b's rdma_en7 (cable-3)`.
 fn plugged(rig: &Rig, end: &End, mates: &Mates) -> String {
     let cable = cable_at(rig, end).map_or("no cable", |cable| &cable.name);
     match mates.of(end) {
@@ -115,7 +115,7 @@ fn plugged(rig: &Rig, end: &End, mates: &Mates) -> String {
     }
 }
 
-/// Such as `a's rdma_en6`.
+/// For example `a's rdma_en6`.
 pub(super) fn whose(end: &End) -> String {
     format!("{}'s {}", end.node, end.device)
 }

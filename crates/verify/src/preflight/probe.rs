@@ -1,4 +1,4 @@
-//! Two devices as a group of their own.
+//! A probe: two devices as a group of their own.
 
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ use crate::{
     setup::{Setup, Start},
 };
 
-/// What came of a group of two devices.
+/// The result of a group of two devices.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// Messages arrive both ways, at these rates if they were measured.
+    /// Messages arrive in both directions, at these rates if they were measured.
     Carries(Option<Rates>),
-    /// jaccl connected the two, and of what each sent the other not both arrived. Which
-    /// of the two heard the other.
+    /// jaccl connected the two, but not both of their messages arrived. For each of the
+    /// two, whether it received the other's message.
     Silent([bool; 2]),
-    /// A rank refused, died or got wrong bytes: which devices', and its words.
+    /// A rank refused, died or got wrong bytes: the device, and the message.
     Failed(String),
 }
 
@@ -39,12 +39,12 @@ impl Outcome {
         }
     }
 
-    /// Whether neither heard the other, though nothing is wrong with either.
+    /// Whether neither received the other's message, although neither failed.
     pub fn is_silent(&self) -> bool {
         *self == Self::Silent([false, false])
     }
 
-    /// What was measured.
+    /// The measured rates.
     pub fn rates(&self) -> Option<Rates> {
         match self {
             Self::Carries(rates) => *rates,
@@ -52,8 +52,8 @@ impl Outcome {
         }
     }
 
-    /// Takes in a second measurement: its rates where they are better, and its failure
-    /// where it failed, since a rail that carries now and then is no rail.
+    /// Merges a second measurement: the better rates if both measured some, else the
+    /// second outcome, since a rail that carries only sometimes is not usable.
     pub fn look_again(&mut self, again: Self) {
         *self = match (self.rates(), again.rates()) {
             (Some(before), Some(now)) => Self::Carries(Some(before.best(now))),
@@ -62,38 +62,38 @@ impl Outcome {
     }
 }
 
-/// Something that lets two devices of different nodes talk to each other.
+/// Connects two devices of different nodes by a probe.
 pub trait Prober {
-    /// Why it could not be tried.
+    /// Why a probe could not be run.
     type Error;
 
-    /// Has both send a small message, then those of `load` if there is one.
+    /// Makes both devices send a small message, then those of `load` if there is one.
     ///
     /// # Errors
-    /// When nothing could be found out; what the devices do wrong is an outcome.
+    /// If the probe gave no result. A failure of the devices is an outcome, not an error.
     fn probe(&mut self, ends: [&End; 2], load: Option<Load>) -> Result<Outcome, Self::Error>;
 }
 
 /// Ranks of a jaccl build, over the emulated rig.
 pub struct Ranks<'a> {
-    /// The rank and the emulator.
+    /// The programs of the rank and of the emulator.
     pub programs: &'a Programs,
-    /// The shim of the build of jaccl.
+    /// The build of jaccl.
     pub build: &'a Build,
-    /// The cabling as it is.
+    /// The actual cabling.
     pub rig: &'a Rig,
-    /// How much longer than the rig states a message may take, while the ranks have the
+    /// How much longer than the rig states a message may take while the ranks have the
     /// processor and no byte moves.
     pub timeout: Duration,
-    /// Starts the ranks; its wish to stop ends them.
+    /// Starts the ranks; its stop flag ends them.
     pub launcher: &'a Launcher,
 }
 
-/// How long joining may take: jaccl itself waits 1, 2 and 4 s between attempts to
-/// connect (`SideChannel` in `rdma.cpp`).
+/// The limit on joining: jaccl itself waits 1, 2 and 4 s between attempts to connect
+/// (`SideChannel` in `rdma.cpp`).
 const JOINING: Duration = Duration::from_secs(10);
 
-/// As short as a message gets; jaccl sends a whole frame for it.
+/// The shortest possible message; jaccl sends a whole frame for it.
 const GREETING: usize = 8;
 
 impl Prober for Ranks<'_> {
@@ -143,12 +143,13 @@ impl Ranks<'_> {
         let mut rates = [0.0; 2];
         for (from, to) in [(0, 1), (1, 0)] {
             let steps = vec![step(Operation::Send { from, to }, bytes); repeat];
-            // Bytes that move are a sign of life, and a message is several frames.
+            // Moving bytes reset the silence, and a message is several frames.
             let ended = group.run(steps, None, (self.timeout + expected).into(), Until::All)?;
             if let Some(failure) = failure(&ended, ends) {
                 return Ok(failure);
             }
-            // The sender's: a receiver that has yet to make its room ready counts that.
+            // The time of the sender: a receiver that has yet to prepare its buffer
+            // counts that too.
             let Some(fastest) = nanos(&ended, from).and_then(|all| all.iter().min()) else {
                 return Ok(Outcome::Failed(format!(
                     "short messages arrive, and one of {bytes} bytes from {} to {} does not: {}",
@@ -163,8 +164,8 @@ impl Ranks<'_> {
     }
 }
 
-/// Two ranks on the nodes of the two ends, which no fault of single messages meets. Which
-/// node a rank is on goes by the order of the rig's nodes, and nothing else does.
+/// The setup of two ranks on the nodes of the two ends, without the faults of single
+/// messages. Only the order of the rig's nodes determines which node a rank is on.
 fn setup(rig: &Rig, ends: [&End; 2]) -> Setup {
     let mut rig = rig.clone();
     rig.faults.retain(|fault| !is_of_message(fault));
@@ -197,7 +198,7 @@ fn step(operation: Operation, bytes: usize) -> Step {
     }
 }
 
-/// The times of the steps that a rank was asked to do, if it did them all.
+/// The times of the steps of a rank, if it completed them all.
 fn nanos(ends: &Ends, place: usize) -> Option<&[u64]> {
     match ends.get(&place) {
         Some(group::End::Report(Report::Passed { nanos })) => Some(nanos),
@@ -209,7 +210,7 @@ fn waits(end: &group::End) -> bool {
     matches!(end, group::End::Waits(_) | group::End::Abandoned)
 }
 
-/// What ranks said or did that is neither success nor silence, by device.
+/// Reports of ranks that are neither success nor silence, by device.
 fn failure(ended: &Ends, ends: [&End; 2]) -> Option<Outcome> {
     let told = ended.iter().filter_map(|(&place, end)| {
         let words = match end {
@@ -228,7 +229,7 @@ fn failure(ended: &Ends, ends: [&End; 2]) -> Option<Outcome> {
     (!told.is_empty()).then(|| Outcome::Failed(told.join("; ")))
 }
 
-/// What jaccl's words have been found to mean in the field.
+/// The meaning of jaccl's messages, as found in the field.
 fn hint(words: &str) -> Option<&'static str> {
     const MEANINGS: [(&str, &str); 3] = [
         (

@@ -1,11 +1,12 @@
-//! The rails that a job would use: what its matrix pairs.
+//! The rails that a job would use: the devices that its matrix pairs.
 
 use std::{collections::HashSet, fmt};
 
 use rail_matrix::{End, Rig, check, read::ReadError};
 
-/// A device matrix as jaccl reads it: `[i][j]` lists the devices on rank `i` towards
-/// rank `j`. Other than a [`Matrix`](rail_matrix::Matrix), it may pair devices that no cable joins.
+/// A device matrix as jaccl reads it: `[i][j]` lists the devices on rank `i` towards rank
+/// `j`. Unlike a [`Matrix`](rail_matrix::Matrix), it may pair devices that no cable
+/// joins.
 pub type Devices = Vec<Vec<Vec<String>>>;
 
 /// One rail of a matrix: two devices that jaccl connects.
@@ -13,7 +14,7 @@ pub type Devices = Vec<Vec<Vec<String>>>;
 pub struct Rail {
     /// The nodes' names, lower rank first.
     pub pair: [String; 2],
-    /// Its place in the cells of the pair, from 0.
+    /// Its position in the cells of the pair, from 0.
     pub index: usize,
     /// The devices, on the nodes of the pair in that order.
     pub ends: [End; 2],
@@ -25,24 +26,24 @@ impl fmt::Display for Rail {
     }
 }
 
-/// What a rail is called: `rail 1 between a and b`.
+/// The name of a rail: `rail 1 between a and b`.
 pub(super) fn name(index: usize, [a, b]: &[String; 2]) -> String {
     format!("rail {index} between {a} and {b}")
 }
 
-/// A device matrix that cannot be checked over a rig.
+/// Why a device matrix cannot be checked over a rig.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MatrixProblem {
-    /// No document with a matrix.
+    /// It is not a document with a matrix.
     #[error(
         "not a device matrix: {0}; write a row a rank, in it a cell a rank, in it null, a device or a list of devices, such as [[[],[\"rdma_en5\"]],[[\"rdma_en5\"],[]]]"
     )]
     Document(ReadError),
-    /// A state of exo's with more than one.
+    /// It is a state of exo's with more than one matrix.
     #[error("there are {0} matrices in it; give the instance that is meant by itself")]
     Several(usize),
-    /// Another number of ranks.
+    /// The numbers of ranks and nodes differ.
     #[error(
         "the matrix has {rows} rows, and the rig has {nodes} nodes; there is a row for each node, in the rig's order"
     )]
@@ -52,19 +53,19 @@ pub enum MatrixProblem {
         /// The rig's nodes.
         nodes: usize,
     },
-    /// A row of another length.
+    /// A row has another length.
     #[error(
         "row {rank} of the matrix has {cells} cells; there is one for each of the {nodes} ranks, its own included"
     )]
     Cells {
         /// The row, from 0.
         rank: usize,
-        /// Its cells.
+        /// The number of its cells.
         cells: usize,
         /// The rig's nodes.
         nodes: usize,
     },
-    /// A device that is not on the node.
+    /// A device is not on the node of its rank.
     #[error(
         "rank {rank} of the matrix has the device '{device}', which node '{node}' of the rig does not have; its devices are {known}"
     )]
@@ -78,10 +79,10 @@ pub enum MatrixProblem {
         /// The node's devices.
         known: String,
     },
-    /// Devices from a rank to itself.
+    /// A rank has devices towards itself.
     #[error("rank {0} of the matrix has devices towards itself; leave the diagonal empty")]
     Diagonal(usize),
-    /// Cells of a pair that do not pair.
+    /// The two cells of a pair have different lengths.
     #[error(
         "the matrix has {forth} devices on rank {from} towards rank {to} and {back} the other way; a rail has a device at each end"
     )]
@@ -90,23 +91,23 @@ pub enum MatrixProblem {
         from: usize,
         /// A higher rank.
         to: usize,
-        /// Devices from the one to the other.
+        /// The number of devices from the first to the second.
         forth: usize,
-        /// And back.
+        /// The number of devices from the second to the first.
         back: usize,
     },
-    /// Nothing to check.
+    /// The matrix has no rails.
     #[error(
         "the matrix has no rails, and an empty check proves nothing; name a device between two ranks"
     )]
     Empty,
 }
 
-/// Reads the one matrix of a document: a jaccl device file, a hostfile, an instance of
+/// Reads the only matrix of a document: a jaccl device file, a hostfile, an instance of
 /// exo's.
 ///
 /// # Errors
-/// When it is no such document, or has several.
+/// If it is not such a document, or has several matrices.
 pub fn parse_devices(text: &str) -> Result<Devices, MatrixProblem> {
     let document = check::read(text.as_bytes()).map_err(MatrixProblem::Document)?;
     match <[_; 1]>::try_from(document.matrices) {
@@ -118,7 +119,7 @@ pub fn parse_devices(text: &str) -> Result<Devices, MatrixProblem> {
 /// The rails of a matrix, pair after pair. Rank `i` is the `i`-th node of the rig.
 ///
 /// # Errors
-/// When the matrix is not one for this rig, or has no rails.
+/// If the matrix does not fit this rig, or has no rails.
 pub fn rails(rig: &Rig, matrix: &Devices) -> Result<Vec<Rail>, MatrixProblem> {
     check_shape(rig, matrix)?;
     let ranks = 0..matrix.len();

@@ -1,4 +1,4 @@
-//! What a rail is loaded with, and what rate is too low.
+//! The load on a rail, and the limit below which its rate is too low.
 
 use std::time::Duration;
 
@@ -7,37 +7,38 @@ use softrail::fabric::serialisation;
 
 use super::{Outcome, Rail};
 
-/// Part of the rate stated for its cable that a rail must reach.
+/// The fraction of its cable's stated rate that a rail must reach.
 const OF_STATED: f64 = 0.8;
 
-/// Part of the fastest rail of its pair that a rail must reach. jaccl gives every rail
-/// of a pair the same share, so that the slowest sets the pace of all.
+/// The fraction of the rate of the fastest rail of its pair that a rail must reach. jaccl
+/// gives every rail of a pair the same share, so the slowest rail limits the rate of all.
 const OF_FASTEST: f64 = 0.5;
 
-/// How long one message is to take, so that the emulation's steps do not show ...
+/// The minimum duration of one message, so that the emulation's granularity does not show
+/// ...
 const LONG_ENOUGH: Duration = Duration::from_millis(25);
-/// ... and in latencies, so that these do not either.
+/// ... and the minimum in latencies, so that latency does not show either.
 const LATENCIES: u32 = 20;
 
-/// jaccl sends no frame shorter than this, whatever is in it.
+/// The shortest frame that jaccl sends, whatever is in it.
 const SHORTEST: u64 = 4 * 1024;
-/// What a rank has ready in memory.
+/// The memory that a rank has available for a message.
 const LONGEST: u64 = 8 * 1024 * 1024;
 
-/// Messages for measuring a rail, in each direction on its own.
+/// Messages for measuring a rail, in each direction separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
     /// Length of a message: a power of two, so that jaccl's frames are full.
     pub bytes: u64,
-    /// Messages. The fastest counts, being the one that other work on this machine
-    /// held up least.
+    /// The number of messages. The fastest counts, because other work on this machine
+    /// delayed it least.
     pub repeat: usize,
-    /// How long one takes at the rate the rig states.
+    /// The duration of one message at the rate that the rig states.
     pub expected: Duration,
 }
 
 impl Load {
-    /// For a cable.
+    /// The load for a cable.
     pub fn over(link: Link) -> Self {
         let time = LONG_ENOUGH.max(link.latency * LATENCIES);
         let wanted = link.bytes_per_second as f64 * time.as_secs_f64();
@@ -50,18 +51,18 @@ impl Load {
     }
 }
 
-/// From handing over a message to its arrival, at the rate that the rig states.
+/// The time from handing over a message to its arrival, at the rate that the rig states.
 fn transit(link: Link, bytes: u64) -> Duration {
     serialisation(&link, bytes) + link.latency
 }
 
-/// The same for the shortest message there is.
+/// The same for the shortest message.
 pub(super) fn shortest_transit(link: Link) -> Duration {
     transit(link, SHORTEST)
 }
 
-/// What the rig states for the cables at two devices: the slower one, should they be
-/// two.
+/// The properties that the rig states for the cables at two devices: those of the slower
+/// cable, if there are two.
 pub(super) fn link_between(rig: &Rig, ends: [&End; 2]) -> Link {
     let cables = ends.into_iter().filter_map(|end| cable_at(rig, end));
     let slower = cables.min_by_key(|cable| cable.link.bytes_per_second);
@@ -73,26 +74,27 @@ pub(super) fn link_between(rig: &Rig, ends: [&End; 2]) -> Link {
 pub struct Rates(pub [f64; 2]);
 
 impl Rates {
-    /// The lesser of the two directions, by the sender's place.
+    /// The slower of the two directions, with the sender's position.
     fn slower(self) -> (usize, f64) {
         let Rates([forth, back]) = self;
         if back < forth { (1, back) } else { (0, forth) }
     }
 
-    /// The better of two measurements, each direction on its own.
+    /// The better of two measurements, for each direction separately.
     pub fn best(self, other: Self) -> Self {
         Rates([0, 1].map(|way| self.0[way].max(other.0[way])))
     }
 }
 
-/// A rail that carries too little, and less than what.
+/// A rail that is too slow, and the rate that it is compared with.
 pub(super) struct Slow {
-    /// Its place among the rails.
+    /// Its position among the rails.
     pub rail: usize,
     pub why: String,
 }
 
-/// The rails that are too slow for what the rig states or for the others of their pair.
+/// The rails that are too slow compared with the rig's rate or with the others of their
+/// pair.
 pub(super) fn slow(rig: &Rig, rails: &[Rail], outcomes: &[Outcome]) -> Vec<Slow> {
     let measured: Vec<(usize, Rates)> = outcomes
         .iter()
@@ -138,7 +140,7 @@ fn less_than_fastest(rate: f64, fastest: &Rail, best: f64) -> Option<String> {
     })
 }
 
-/// Megabytes, as people read them.
+/// Megabytes as text for people.
 fn megabytes(bytes: f64) -> String {
     format!("{:.1}", bytes / 1e6)
 }

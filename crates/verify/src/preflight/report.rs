@@ -1,4 +1,4 @@
-//! What was found of each rail, for people and for programs.
+//! The results for each rail, for people and for programs.
 
 use std::fmt;
 
@@ -16,13 +16,13 @@ use super::{
 /// The name and version of the JSON.
 pub const SCHEMA: &str = "mlx-rails/preflight/1";
 
-/// What is said of a rail.
+/// The verdict on a rail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// It carries both ways, fast enough.
+    /// It carries in both directions, fast enough.
     Ok,
-    /// It does not carry, one way or both.
+    /// It does not carry, in one direction or both.
     Dead,
     /// Its two devices are on different cables.
     Crossed,
@@ -41,33 +41,33 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What was found of a rail.
+/// The result for a rail.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RailReport {
     /// The nodes, lower rank first.
     pub pair: [String; 2],
-    /// Its place in the cells of the pair, from 0.
+    /// Its position in the cells of the pair, from 0.
     pub rail: usize,
-    /// The cable that the rig has between its devices; none when they are on different
-    /// ones.
+    /// The cable that the rig has between its devices; none if they are on different
+    /// cables.
     pub cable: Option<String>,
     /// The devices, in the order of the pair.
     pub devices: [String; 2],
-    /// What is said of it.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Megabytes (10^6) a second, from the first of the pair to the second and back.
-    /// None where nothing was measured.
+    /// Megabytes (10^6) a second, from the first of the pair to the second and back. None
+    /// if nothing was measured.
     pub mb_per_s: Option<[f64; 2]>,
-    /// Why, when it is not ok, and what to do.
+    /// The cause, if the rail is not ok, and the remedy.
     pub detail: Option<String>,
 }
 
-/// A rig that is not fit to work on.
+/// Why a rig is not fit for a job.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("this rig does not carry what its matrix says: {}", .0.join("; "))]
 pub struct Unfit(pub Vec<String>);
 
-/// What was found of a matrix.
+/// The results for a matrix.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// [`SCHEMA`].
@@ -76,9 +76,9 @@ pub struct Report {
     pub mlx: String,
     /// `stock` or `patched`.
     pub series: String,
-    /// Whether the caller asked to stop before the end. Then rails may be missing.
+    /// Whether the caller asked to stop before the end. Rails may be missing then.
     pub interrupted: bool,
-    /// How many rails the matrix has.
+    /// The number of rails of the matrix.
     pub planned: usize,
     /// The rig that was emulated.
     pub rig: Rig,
@@ -86,7 +86,7 @@ pub struct Report {
     pub rails: Vec<RailReport>,
 }
 
-/// Puts together what was found.
+/// Makes a report of the results.
 pub(super) fn judge(
     rig: &Rig,
     rails: &[Rail],
@@ -120,7 +120,7 @@ pub(super) fn judge(
     rails.iter().enumerate().map(report).collect()
 }
 
-/// To a hundredth, which is more than they are worth.
+/// Rounds to a hundredth, which is more than the measurement's accuracy.
 fn megabytes(bytes: f64) -> f64 {
     (bytes / 1e4).round() / 100.0
 }
@@ -133,7 +133,7 @@ fn common_cable(rig: &Rig, rail: &Rail) -> Option<String> {
         .then(|| cable.name.clone())
 }
 
-/// Who hears nothing, and where to look.
+/// Which device receives nothing, and where to look.
 fn silence(rig: &Rig, rail: &Rail, heard: [bool; 2]) -> String {
     let [a, b] = rail.ends.each_ref().map(whose);
     let cable = match common_cable(rig, rail) {
@@ -148,7 +148,7 @@ fn silence(rig: &Rig, rail: &Rail, heard: [bool; 2]) -> String {
 }
 
 impl Report {
-    /// What was found of every rail of a plan, and with which jaccl.
+    /// The report for every rail of a plan, and the jaccl that was used.
     pub fn new(mlx: &str, series: &str, plan: Plan, rails: Vec<RailReport>) -> Self {
         Report {
             schema: SCHEMA,
@@ -161,7 +161,7 @@ impl Report {
         }
     }
 
-    /// The same report, of a check that the caller stopped.
+    /// The same report, for a check that the caller stopped.
     pub fn interrupted(self) -> Self {
         Report {
             interrupted: true,
@@ -175,10 +175,10 @@ impl Report {
             && self.rails.iter().all(|rail| rail.verdict == Verdict::Ok)
     }
 
-    /// Whether a job can run over the rails. A slow one carries all the same.
+    /// Checks whether a job can run over the rails. A slow rail does carry.
     ///
     /// # Errors
-    /// Names what is dead and what is crossed.
+    /// Names the rails that are dead or crossed.
     pub fn fit(&self) -> Result<(), Unfit> {
         let found = self.findings(&[Verdict::Dead, Verdict::Crossed]);
         if found.is_empty() {
@@ -188,8 +188,8 @@ impl Report {
         }
     }
 
-    /// One line for each thing that is wrong with a rail of these verdicts. Two rails
-    /// that are swapped are one thing.
+    /// One line for each problem of the rails with these verdicts. Two swapped rails are
+    /// one problem.
     pub fn findings(&self, verdicts: &[Verdict]) -> Vec<String> {
         let mut found = Vec::new();
         for rail in self
@@ -217,7 +217,7 @@ impl Report {
         serde_json::to_string_pretty(self).expect("a report is plain data")
     }
 
-    /// A table, and what to do.
+    /// A table, and the remedies.
     pub fn markdown(&self) -> String {
         let found = self.findings(&[Verdict::Dead, Verdict::Crossed, Verdict::Slow]);
         let mut text = self.table() + "\n";

@@ -1,17 +1,17 @@
-//! What is found out about rigs by a prober that plays them, and how it is told.
+//! The findings about rigs, with a prober that simulates them, and their reports.
 
 use rail_matrix::{CableFault, DeviceFault, End, Rig};
 
 use super::*;
 
-/// Plays a rig: devices at the two ends of a cable hear each other.
+/// Simulates a rig: devices at the two ends of a cable receive each other's messages.
 struct Played {
     rig: Rig,
-    /// Rates of the cables that do not reach the stated one, by name; a machine under
-    /// load when it is not the same every time.
+    /// The rates of the cables that do not reach the stated rate, by name. A rate that
+    /// changes between measurements stands for a machine under load.
     rates: Vec<(&'static str, Vec<f64>)>,
     groups: usize,
-    /// Groups until the caller asks to stop.
+    /// The number of groups until the caller asks to stop.
     patience: usize,
 }
 
@@ -75,7 +75,7 @@ impl Prober for Played {
     }
 }
 
-/// The embedded rig and what else is in it.
+/// The embedded rig with additions.
 fn rig(more: &str) -> Rig {
     Rig::parse(&format!("{}{more}", Rig::embedded().to_toml())).expect("a rig")
 }
@@ -162,7 +162,7 @@ fn rails_that_are_turned_around_are_told_one_by_one() {
     );
 }
 
-/// One cable of `a` goes to `c`, which the matrix knows nothing of.
+/// One cable of `a` goes to `c`, which is not in the matrix.
 #[test]
 fn a_device_that_is_cabled_to_another_node_is_found_there() {
     let rig = Rig::parse(
@@ -192,7 +192,7 @@ fn a_device_that_is_cabled_to_another_node_is_found_there() {
     );
 }
 
-/// As a matrix has it that was made from edges of which one is stale.
+/// The form of a matrix made from edges of which one is out of date.
 #[test]
 fn a_device_that_another_rail_has_too_is_crossed() {
     let report = checked(&mut Played::new(&rig("")), &matrix(&[5, 5], &[5, 6]));
@@ -301,7 +301,7 @@ fn what_was_found_before_the_caller_asked_to_stop_is_reported() {
         (&true.into(), &3.into())
     );
 
-    // Every rail was tried, and one of two swapped ones has found its mate.
+    // Every rail was tried, and one of two swapped rails has found its mate.
     let mut played = Played::new(&rig(""));
     played.patience = 4;
     let report = checked(&mut played, &matrix(&[5, 6, 7], &[5, 7, 6]));

@@ -27,7 +27,7 @@ struct Failure<'a> {
     verdict: Verdict,
     detail: &'a str,
     cables: &'a [Counters],
-    /// The flags of `cargo xtask verify` that run just this.
+    /// The flags of `cargo xtask verify` that run exactly this.
     flags: String,
 }
 

@@ -12,10 +12,10 @@ use crate::{
     verdict::Verdict,
 };
 
-/// What stands where nothing was tried.
+/// Shown where nothing was tried.
 const NONE: &str = "-";
 
-/// Columns of [`counts`] that name the variant; the others hold figures.
+/// Columns of [`counts`] that name the variant; the others hold numbers.
 const NAMES: usize = 3;
 
 pub fn report(level: Level, outcomes: &[Outcome]) -> String {
@@ -38,7 +38,7 @@ pub fn report(level: Level, outcomes: &[Outcome]) -> String {
     text
 }
 
-/// One line a variant.
+/// One line for each variant.
 fn counts(level: Level, outcomes: &[Outcome]) -> Table {
     let mut table = table(
         ["mlx", "series", "level", "cases"]
@@ -70,7 +70,7 @@ fn table<T: Into<String>>(header: impl IntoIterator<Item = T>) -> Table {
     table
 }
 
-/// The variants of a pin side by side, op by op.
+/// The variants of a pin side by side, by operation.
 fn beside(pin: &Pin<'_>) -> Table {
     let columns: Vec<(Backend, &Outcome)> = Backend::ALL
         .into_iter()
@@ -104,7 +104,7 @@ fn beside(pin: &Pin<'_>) -> Table {
     table
 }
 
-/// As `12 pass`, or `2 hang of 12`.
+/// For example `12 pass`, or `2 hang of 12`.
 fn summary(tally: &Tally<'_>) -> Option<String> {
     let cases = tally.cases.len();
     let failed: Vec<String> = tally

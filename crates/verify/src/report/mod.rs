@@ -1,4 +1,4 @@
-//! What is handed over: JSON for programs, tables and a page for people.
+//! The reports of a run: JSON for programs, tables and a page for people.
 
 mod html;
 mod json;
@@ -26,19 +26,19 @@ pub struct Report<'a> {
     outcomes: &'a [Outcome],
 }
 
-/// A report that could not be written.
+/// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write the report {}", path.display())]
 pub struct WriteError {
     /// The file.
     path: PathBuf,
-    /// Why.
+    /// The reason.
     #[source]
     source: io::Error,
 }
 
 impl WriteError {
-    /// What to do about it.
+    /// The remedy.
     pub fn help(&self) -> Option<String> {
         Some("name another folder".to_owned())
     }
@@ -50,7 +50,7 @@ impl WriteError {
 }
 
 impl<'a> Report<'a> {
-    /// Of variants that were verified at a level.
+    /// The report of variants that were verified at a level.
     pub fn new(level: Level, outcomes: &'a [Outcome]) -> Self {
         Report { level, outcomes }
     }
@@ -66,18 +66,18 @@ impl<'a> Report<'a> {
         markdown::report(self.level, self.outcomes)
     }
 
-    /// One page that needs nothing else. Its size grows with the failures, of which it
-    /// lists 200 a kind, and with the lengths at which verdicts change; not with the
-    /// cases.
+    /// One page without external resources. Its size grows with the failures, of which it
+    /// lists 200 of each kind, and with the lengths at which verdicts change, but not
+    /// with the cases.
     pub fn html(&self) -> String {
         html::report(self.level, self.outcomes)
     }
 
-    /// Writes `verify.json`, `verify.md` and `verify.html` into a folder. None is put
-    /// in place before all are whole.
+    /// Writes `verify.json`, `verify.md` and `verify.html` into a folder. No file gets
+    /// its name before all are complete.
     ///
     /// # Errors
-    /// When one of them cannot be written.
+    /// If one of them cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), WriteError> {
         write_all(
             folder,
@@ -95,7 +95,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Writes files into a folder. None is put in place before all are whole.
+/// Writes files into a folder. No file gets its name before all are complete.
 pub(crate) fn write_all<const N: usize>(
     folder: &Path,
     files: [(&str, String); N],
@@ -116,11 +116,11 @@ pub(crate) fn write_all<const N: usize>(
     Ok(())
 }
 
-/// Makes the folder where it is missing and sees that a file can be made in it, so that
-/// a sweep does not end in a report that cannot be written.
+/// Creates the folder if it is missing and checks that a file can be created in it, so
+/// that a sweep does not end in a report that cannot be written.
 ///
 /// # Errors
-/// When it cannot.
+/// If it cannot.
 pub fn check_output(folder: &Path) -> Result<(), WriteError> {
     fs::create_dir_all(folder)
         .and_then(|()| unnamed(folder, ""))
@@ -128,7 +128,7 @@ pub fn check_output(folder: &Path) -> Result<(), WriteError> {
         .map_err(WriteError::at(folder))
 }
 
-/// A whole file that is gone when dropped before it has its name.
+/// A complete file that is removed if it is dropped before it gets its name.
 fn unnamed(folder: &Path, text: &str) -> io::Result<NamedTempFile> {
     let mut file = tempfile::Builder::new()
         .prefix(".verify-")
@@ -138,7 +138,8 @@ fn unnamed(folder: &Path, text: &str) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// What the counts do not say: what was not run, and which hangs did not come again.
+/// What the counts do not show: the cases that were not run, and the hangs that did not
+/// recur.
 fn notes(outcome: &Outcome) -> Vec<String> {
     let cases = |n: usize| if n == 1 { "case was" } else { "cases were" };
     let mut notes = Vec::new();

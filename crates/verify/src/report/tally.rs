@@ -1,4 +1,4 @@
-//! Cases looked at together: how many, which failed, and where.
+//! Statistics of cases: how many, which failed, and where.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::{
 /// A case that did not pass.
 pub type Failure<'a> = (&'a Case, &'a Finding);
 
-/// What is known of some cases.
+/// The results of some cases.
 #[derive(Debug, Clone, Default)]
 pub struct Tally<'a> {
     pub cases: Vec<&'a Case>,
@@ -37,7 +37,7 @@ impl<'a> Tally<'a> {
         self.failures.extend(&other.failures);
     }
 
-    /// The verdict that stands for all; nothing when there is no case.
+    /// The worst verdict; `None` if there is no case.
     pub fn worst(&self) -> Option<Verdict> {
         let failed = self.failures.iter().map(|(_, finding)| finding.verdict);
         match failed.max_by_key(|verdict| severity(*verdict)) {
@@ -46,7 +46,7 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// How many failed in each way that was seen, the worst first.
+    /// The number of failures of each verdict that occurred, the worst first.
     pub fn failed(&self) -> Vec<(Verdict, usize)> {
         let mut counts: BTreeMap<Verdict, usize> = BTreeMap::new();
         for (_, finding) in &self.failures {
@@ -58,7 +58,7 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// From what is said to what nobody notices.
+/// From verdicts that jaccl reports to those that go unnoticed.
 const fn severity(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Pass => 0,
@@ -70,7 +70,7 @@ const fn severity(verdict: Verdict) -> u8 {
     }
 }
 
-/// The variants of one pin, to be shown side by side.
+/// The variants of one pin, shown side by side.
 pub struct Pin<'a> {
     pub mlx: &'a str,
     pub outcomes: Vec<&'a Outcome>,
@@ -93,7 +93,7 @@ pub fn pins(outcomes: &[Outcome]) -> Vec<Pin<'_>> {
 }
 
 impl Pin<'_> {
-    /// As a title: `MLX 0.31.2: stock beside patched`.
+    /// A title such as `MLX 0.31.2: stock beside patched`.
     pub fn title(&self) -> String {
         let series: Vec<&str> = self
             .outcomes
@@ -104,17 +104,17 @@ impl Pin<'_> {
     }
 }
 
-/// Failures of a variant that differ only in length, dtype, direction and the like.
+/// Failures of a variant that differ only in length, dtype, direction and similar fields.
 pub struct Kind<'a> {
     pub op: Op,
     pub backend: Backend,
     pub verdict: Verdict,
     pub failures: Vec<Failure<'a>>,
-    /// Every case of this op and backend.
+    /// Every case of this operation and backend.
     pub tried: Vec<&'a Case>,
 }
 
-/// The kinds of failures of a variant, by op, backend and verdict.
+/// The kinds of failures of a variant, by operation, backend and verdict.
 pub fn kinds(outcome: &Outcome) -> Vec<Kind<'_>> {
     let mut tallies: BTreeMap<(Op, Backend), Tally<'_>> = BTreeMap::new();
     for (case, finding) in &outcome.cases {
@@ -140,7 +140,7 @@ pub fn kinds(outcome: &Outcome) -> Vec<Kind<'_>> {
 }
 
 impl Kind<'_> {
-    /// As `recv, ring: hang in 2 of 12 cases`.
+    /// For example `recv, ring: hang in 2 of 12 cases`.
     pub fn title(&self) -> String {
         format!(
             "{}, {}: {} in {}",
@@ -151,13 +151,13 @@ impl Kind<'_> {
         )
     }
 
-    /// Where it was seen.
+    /// The settings in which it occurred.
     pub fn extent(&self) -> String {
         extent(self.failures.iter().map(|(case, _)| *case), &self.tried)
     }
 }
 
-/// As `2 of 12 cases`.
+/// For example `2 of 12 cases`.
 pub fn part(some: usize, all: usize) -> String {
     match (some, all) {
         (1, 1) => "its one case".to_owned(),
@@ -166,11 +166,11 @@ pub fn part(some: usize, all: usize) -> String {
     }
 }
 
-/// Values that are listed of a field.
+/// The number of values listed for a field.
 const LISTED: usize = 12;
 
-/// What failures have in common, field by field, beside what was tried. A field of
-/// which every value that was tried fails says nothing of the failure, save that.
+/// What failures have in common, field by field, compared with the cases tried. A field
+/// is shown as `any` if every tried value of it fails.
 pub fn extent<'a>(failed: impl Iterator<Item = &'a Case> + Clone, tried: &[&Case]) -> String {
     let has_bytes = tried.iter().any(|case| case.op.has_bytes());
     let sequences = tried.iter().any(|case| case.seed != 0);
@@ -219,7 +219,7 @@ pub fn extent<'a>(failed: impl Iterator<Item = &'a Case> + Clone, tried: &[&Case
     fields.join("; ")
 }
 
-/// A field's value: what it is sorted by, and what is shown.
+/// A field's value: its sort key, and its text.
 type Value = (u64, String);
 
 fn number(value: u64) -> Value {
@@ -230,7 +230,7 @@ fn text(value: impl ToString) -> Value {
     (0, value.to_string())
 }
 
-/// The line that runs just this case again.
+/// The command that runs exactly this case again.
 pub fn command(variant: &Variant, case: &Case) -> String {
     format!(
         "cargo xtask verify --mlx {} --series {} {}",

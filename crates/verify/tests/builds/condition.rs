@@ -1,4 +1,4 @@
-//! What must be refused, and by what it is told when it is not.
+//! Operations that jaccl must refuse, and the findings if it does not.
 
 use launch::Launcher;
 use pins::Series;
@@ -19,8 +19,8 @@ fn patched_builds_refuse_every_condition_in_jaccls_words() {
     expect_pass(&sweep(&build("0.32.4", Series::Patched, None), CONDITIONS));
 }
 
-/// A system may have a libibverbs of its own. Here a working one is in the caller's library
-/// path, which ranks inherit behind what a group gives them.
+/// A system may have a libibverbs of its own. Here a working one is in the caller's
+/// library path, which ranks inherit after the paths that a group sets for them.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_system_with_a_libibverbs_does_not_change_what_no_library_means() {

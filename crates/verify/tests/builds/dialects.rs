@@ -1,5 +1,5 @@
-//! What jaccl does with the matrices that exo, its two proposals and rail-matrix make of
-//! the same cables. `docs/rails.md` has the table.
+//! jaccl's behaviour with the matrices that exo, its two proposals and rail-matrix make
+//! of the same cables. `docs/rails.md` has the table.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ use crate::harness::{build, programs};
 
 type Matrix = Vec<Vec<Vec<String>>>;
 
-/// How joining and each operation came out, up to the first that did not pass.
+/// How joining and each operation ended, up to the first that did not pass.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
-    /// Everything passes, and so many cables carried it.
+    /// Everything passes, and this many cables carried it.
     Passes { cables: usize },
-    /// jaccl says that it cannot.
+    /// jaccl reports an error.
     Refuses,
-    /// Nothing returns, from this operation on.
+    /// No operation returns, from this one on.
     Hangs(&'static str),
 }
 use Outcome::{Hangs, Passes, Refuses};
@@ -33,7 +33,7 @@ use Outcome::{Hangs, Passes, Refuses};
 const SMALL: usize = 64;
 const LARGE: usize = 1 << 20;
 
-/// What a job does, smallest first.
+/// The operations of a job, smallest first.
 fn work() -> [(&'static str, Operation, usize); 3] {
     let sum = Operation::AllReduce(Reduction::Sum);
     [
@@ -70,7 +70,7 @@ fn matrix(rows: &[&[&str]]) -> Matrix {
         .collect()
 }
 
-/// Has the real jaccl of both pins run a job with a matrix over the cables of a rig.
+/// Runs a job with a matrix over the cables of a rig, with the real jaccl of both pins.
 fn run(rig: &Rig, matrix: &Matrix, backend: Backend) -> Outcome {
     let [old, new] = ["0.31.2", "0.32.4"].map(|mlx| run_with(mlx, rig, matrix, backend));
     assert_eq!(old, new, "the two pins differ");
@@ -125,7 +125,7 @@ fn failure(doing: &'static str, ends: &Ends) -> Option<Outcome> {
     })
 }
 
-/// What our plan for these nodes of a rig comes to.
+/// The result of our plan for these nodes of a rig.
 fn planned(rig: &Rig, nodes: usize) -> Outcome {
     let job: Vec<_> = rig.nodes[..nodes]
         .iter()
@@ -137,7 +137,7 @@ fn planned(rig: &Rig, nodes: usize) -> Outcome {
         Wanted::Mesh => Backend::Mesh,
         Wanted::Ring => Backend::Ring,
     };
-    // The rig's own order of nodes gives the processes their devices.
+    // The rig's own order of nodes determines the devices of the processes.
     assert_eq!(
         plan.nodes.iter().map(|node| &node.name).collect::<Vec<_>>(),
         job.iter().collect::<Vec<_>>()
@@ -148,7 +148,8 @@ fn planned(rig: &Rig, nodes: usize) -> Outcome {
 #[test]
 fn two_nodes_with_crossed_cables() {
     let rig = rig(&["a", "b"], &[("a:en6", "b:en7"), ("a:en7", "b:en6")]);
-    // Each node lists its own interfaces in order, and those are of different cables.
+    // Each node lists its own interfaces in order, and equal positions are of different
+    // cables.
     let main = matrix(&[&["", "en6"], &["en6", ""]]);
     assert_eq!(run(&rig, &main, Backend::Mesh), Hangs("small all_sum"));
     let united = matrix(&[&["", "en6+en7"], &["en7+en6", ""]]);
@@ -172,14 +173,15 @@ fn a_triangle_with_three_two_and_one_cables() {
         &["en1", "", "en4"],
         &["en6", "en4", ""],
     ]);
-    // exo's main, and the second proposal, which cuts every pair to the fewest.
+    // exo's main branch, and the second proposal, which cuts every pair to the smallest
+    // number.
     assert_eq!(run(&rig, &one_each, Backend::Mesh), Passes { cables: 3 });
     let united = matrix(&[
         &["", "en1+en2+en3", "en6"],
         &["en1+en2+en3", "", "en4+en5"],
         &["en6", "en4+en5", ""],
     ]);
-    // A ring is asked for and is none, so it is a mesh, and nothing says so.
+    // A ring is requested but the matrix is none, so jaccl silently makes a mesh.
     assert_eq!(run(&rig, &united, Backend::Ring), Passes { cables: 3 });
     assert_eq!(planned(&rig, 3), Passes { cables: 3 });
 }
@@ -201,7 +203,7 @@ fn five_cables_between_two_nodes() {
     assert_eq!(planned(&rig, 2), Passes { cables: 4 });
 }
 
-/// a still says that its en6 leads to en7 of b, and both were plugged into c since.
+/// a still states that its en6 leads to en7 of b, and both were plugged into c since.
 #[test]
 fn an_edge_that_one_node_still_states() {
     let cables = [("a:en5", "b:en5"), ("a:en6", "c:en5"), ("b:en7", "c:en6")];
@@ -216,8 +218,8 @@ fn an_edge_that_one_node_still_states() {
     assert_eq!(planned(&rig, 2), Passes { cables: 1 });
 }
 
-/// exo's main branch asks for no ring. Where no mesh is possible jaccl makes one all the
-/// same, so that shape can carry it.
+/// exo's main branch does not request a ring. If no mesh is possible jaccl makes a ring
+/// anyway, so that shape can carry one.
 #[test]
 fn four_nodes_in_a_circle_without_a_ring_asked_for() {
     let rig = rig(

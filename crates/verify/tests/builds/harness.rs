@@ -13,7 +13,7 @@ use rail_verify::{
 };
 use toolchain::{Toolchain, build::Request};
 
-/// A pin's jaccl without one of its fixes, built first when the store does not have it.
+/// A pin's jaccl without one of its fixes, built first if the store does not have it.
 pub fn build(version: &str, series: Series, without: Option<&str>) -> Variant {
     let make = || -> toolchain::Result<Build> {
         let toolchain = Toolchain::open()?;
@@ -41,7 +41,7 @@ pub fn patched() -> Variant {
     build(DEFAULT_PIN, Series::Patched, None)
 }
 
-/// The default pin's jaccl as upstream has it.
+/// The default pin's unpatched jaccl.
 pub fn stock() -> Variant {
     build(DEFAULT_PIN, Series::Stock, None)
 }
@@ -58,7 +58,7 @@ pub fn select(flags: &str) -> Selection {
     Selection::parse(&flags).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Sweeps what flags select of the quick level.
+/// Runs the cases of the quick level that the flags select.
 pub fn sweep(variant: &Variant, flags: &str) -> Outcome {
     try_sweep(variant, flags, &Launcher::default()).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -83,7 +83,7 @@ pub fn sweep_with(
     runner.sweep(variant, Level::Quick, &select(flags))
 }
 
-/// Every case must have passed.
+/// Asserts that every case passed.
 #[track_caller]
 pub fn expect_pass(outcome: &Outcome) {
     let failures: Vec<String> = outcome
@@ -93,7 +93,7 @@ pub fn expect_pass(outcome: &Outcome) {
     assert!(outcome.passed(), "{failures:#?}");
 }
 
-/// Every case must have ended so.
+/// Asserts that every case ended with this verdict.
 #[track_caller]
 pub fn expect_all(outcome: &Outcome, verdict: Verdict) {
     let count = outcome.count();

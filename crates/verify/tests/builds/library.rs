@@ -1,4 +1,4 @@
-//! What the library says without any rank running.
+//! The library's functions that need no running rank.
 
 use std::{
     path::Path,
@@ -30,15 +30,15 @@ fn full_rig(ranks: usize, wires: usize) -> Rig {
     Setup::of(setting).rig
 }
 
-/// The rig without its cables between two ranks.
+/// The rig without the cables between two ranks.
 fn without(mut rig: Rig, a: usize, b: usize) -> Rig {
     let [a, b] = [a, b].map(|rank| rig.nodes[rank].name.clone());
     rig.cables.retain(|cable| !cable.joins(&a, &b));
     rig
 }
 
-/// rail-matrix repeats jaccl's rules so that a launcher can know what jaccl will
-/// do; this holds the two against each other.
+/// rail-matrix repeats jaccl's rules so that a launcher can predict jaccl's behaviour;
+/// this compares the two.
 #[test]
 fn jaccl_agrees_about_what_is_a_ring_and_what_a_mesh() {
     let mut uneven = full_rig(3, 2);
@@ -66,7 +66,7 @@ fn jaccl_agrees_about_what_is_a_ring_and_what_a_mesh() {
     }
 }
 
-/// Topologies of 2 to 7 nodes with 0 to 5 cables a pair, not all at the same rate.
+/// Topologies of 2 to 7 nodes with 0 to 5 cables for each pair, with different rates.
 fn topologies() -> impl Strategy<Value = Topology> {
     (2..=7_usize).prop_flat_map(|nodes| {
         let pairs = (0..nodes).flat_map(|b| (0..b).map(move |a| (a, b)));
@@ -108,7 +108,7 @@ fn plan_options() -> impl Strategy<Value = Options> {
     })
 }
 
-/// Whatever rail-matrix plans, jaccl takes for what it is planned as.
+/// jaccl makes the planned backend of every plan of rail-matrix.
 #[test]
 fn jaccl_takes_a_thousand_plans_for_what_they_are() {
     let (library, file) = (library(), tempfile::NamedTempFile::new().expect("a file"));
@@ -118,7 +118,8 @@ fn jaccl_takes_a_thousand_plans_for_what_they_are() {
         failure_persistence: None,
         ..ProptestConfig::default()
     });
-    // Topologies that no ring and no mesh can join have no plan to be held against jaccl.
+    // Topologies that neither a ring nor a mesh can join have no plan to compare with
+    // jaccl.
     let plans = (topologies(), plan_options()).prop_filter_map("a plan", |(topology, options)| {
         plan(&topology, &options).ok()
     });

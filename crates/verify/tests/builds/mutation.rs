@@ -1,4 +1,4 @@
-//! A sweep that cannot turn red proves nothing: each of these takes one fix away.
+//! A sweep that cannot fail proves nothing. Each of these tests takes one fix away.
 
 use pins::{DEFAULT_PIN, Series};
 use rail_verify::verdict::Verdict;
@@ -6,7 +6,8 @@ use rail_verify::verdict::Verdict;
 use crate::harness::{build, expect_all, expect_pass, patched, stock, sweep};
 
 fn without(fix: &str) -> rail_verify::run::Variant {
-    // `cargo xtask test` builds what is named there, and shows its progress.
+    // `cargo xtask test` builds the variants that are named there, and shows its
+    // progress.
     let manifest = include_str!("../../Cargo.toml");
     assert!(
         manifest.contains(&format!("\"{fix}\"")),
@@ -26,7 +27,8 @@ fn without_the_recv_prefill_fix_a_recv_hangs() {
         "{}",
         finding.detail
     );
-    // All that was sent was taken, so the sender has not sent all that is waited for.
+    // Everything that was sent was taken, so the sender has not sent everything that is
+    // expected.
     let sent: u64 = finding.cables.iter().map(|it| it.messages).sum();
     let untaken: u64 = finding.cables.iter().map(|it| it.pending + it.lost).sum();
     assert!(sent > 0 && untaken == 0, "{:?}", finding.cables);
@@ -56,8 +58,8 @@ fn without_the_limits_fix_a_gather_of_fewer_bytes_than_wires_runs_over() {
     expect_pass(&sweep(&patched(), flags));
 }
 
-/// The defect depends on the length; a sweep that called everything a hang would be of
-/// no more use than one that called nothing so.
+/// The defect depends on the length. A sweep that reported every case as a hang would be
+/// as useless as one that reported none.
 #[test]
 fn what_stock_can_do_passes_on_stock() {
     let flags = "--op send,recv --backend ring --ranks 2 --wires 2 --bytes 4096 --frames small";

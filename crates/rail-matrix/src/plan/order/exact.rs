@@ -1,4 +1,4 @@
-//! The widest ring for certain, after Held and Karp: "A Dynamic Programming Approach to
+//! The widest ring, guaranteed, after Held and Karp: "A Dynamic Programming Approach to
 //! Sequencing Problems" (1962).
 
 use std::cmp::Reverse;
@@ -6,8 +6,8 @@ use std::cmp::Reverse;
 use super::{Ring, Widths, of};
 use crate::plan::width::Graph;
 
-/// The ring whose narrowest link is widest; of those the one with the widest links in
-/// all; of those the one with fewest rails; of those the first in order of the nodes.
+/// The ring whose narrowest link is widest. Ties go to the ring whose links are widest in
+/// all, then to the one with fewest rails, then to the first in order of the nodes.
 pub fn widest(widths: &Widths) -> Option<Ring> {
     let reachable = (1..=widths.max_rails()).filter_map(|rails| {
         let narrowest = narrowest(widths, rails)?;
@@ -22,11 +22,11 @@ pub fn widest(widths: &Widths) -> Option<Ring> {
         .max_by_key(|ring| (ring.total, Reverse(ring.rails)))
 }
 
-/// The most that the narrowest link of a ring can have, with so many rails.
+/// The largest width that the narrowest link of a ring can have, with this many rails.
 fn narrowest(widths: &Widths, rails: usize) -> Option<u64> {
     let distinct = widths.distinct(rails);
-    // Of a ring of wider links the narrower links are one too, so the answers are a run
-    // of yes and then a run of no.
+    // A ring of wider links is also a ring of narrower ones, so the answers are a run of
+    // yes followed by a run of no.
     let possible = distinct.partition_point(|&width| closes(&widths.at_least(width, rails)));
     distinct[..possible].last().copied()
 }
@@ -36,7 +36,8 @@ fn closes(graph: &Graph) -> bool {
     let others = graph.near.len() - 1;
     let near = |node: usize| neighbours_above_zero(graph, node);
     let from_zero = near(0);
-    // By set of visited nodes (node 0 is in all): the nodes a path through them can end in.
+    // By set of visited nodes (node 0 is in all): the nodes in which a path through them
+    // can end.
     let mut ends = vec![0_u16; 1 << others];
     for last in 0..others {
         if from_zero & (1 << last) != 0 {
@@ -54,14 +55,14 @@ fn closes(graph: &Graph) -> bool {
     ends.last().is_some_and(|ends| ends & from_zero != 0)
 }
 
-/// The neighbours of a node as bits, node 1 the lowest.
+/// The neighbours of a node as bits; node 1 is the lowest.
 fn neighbours_above_zero(graph: &Graph, node: usize) -> u16 {
     let above = graph.near[node].iter().filter(|near| **near > 0);
     above.fold(0, |bits, near| bits | 1 << (near - 1))
 }
 
-/// The nodes of a ring without a link narrower than `narrowest`: the first in order of
-/// those with the most in all.
+/// The nodes of the widest ring in all that has no link narrower than `narrowest`; ties
+/// go to the first in order.
 fn first_of_widest(widths: &Widths, narrowest: u64, rails: usize) -> Vec<usize> {
     let others = widths.nodes() - 1;
     let width = |a: usize, b: usize| {
@@ -69,7 +70,8 @@ fn first_of_widest(widths: &Widths, narrowest: u64, rails: usize) -> Vec<usize> 
         (width >= narrowest).then_some(u128::from(width))
     };
     let all = (1 << others) - 1;
-    // By set of visited nodes and the last of them: the most that the rest of the ring has.
+    // By set of visited nodes and the last of them: the largest total width of the rest
+    // of the ring.
     let mut rest = vec![vec![None; others]; 1 << others];
     let onward = |rest: &[Vec<Option<u128>>], visited: usize, last: usize, next: usize| {
         let unvisited = visited & (1 << next) == 0;

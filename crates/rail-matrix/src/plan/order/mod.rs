@@ -1,11 +1,11 @@
-//! Which node becomes which rank: the ring whose narrowest link is widest.
+//! The assignment of nodes to ranks: the ring whose narrowest link is widest.
 //!
 //! A ring uses the same number of rails on all its links, and jaccl splits a message
 //! evenly over them, so a link of `k` rails is as wide as `k` times its `k`-th fastest
 //! cable. The best ring is a Hamiltonian cycle, so it is searched for:
 //!
 //! - up to [`EXACT`] nodes exactly, by dynamic programming over sets of nodes;
-//! - beyond by a heuristic ([`search`]), with a bound on what any ring could reach.
+//! - beyond that by a heuristic ([`search`]), with an upper bound for any ring.
 
 mod exact;
 mod obstacle;
@@ -19,8 +19,8 @@ pub use obstacle::Obstacle;
 
 use super::width::Widths;
 
-/// The most nodes for which the best order is found for certain. Takes
-/// O(n² 2ⁿ) steps, some five hundred thousand for 12.
+/// The most nodes for which the best order is guaranteed. Takes O(n² 2ⁿ) steps, some five
+/// hundred thousand for 12.
 pub const EXACT: usize = 12;
 
 /// An order of the nodes, as a ring.
@@ -32,16 +32,16 @@ pub struct Ring {
     pub rails: usize,
     /// Bytes per second of its narrowest link.
     pub narrowest: u64,
-    /// Bytes per second of all its links.
+    /// Bytes per second of all its links together.
     pub total: u128,
-    /// No ring of these nodes has a narrowest link wider than this.
+    /// An upper bound for the narrowest link of any ring of these nodes.
     pub bound: u64,
 }
 
-/// The ring of the nodes in the order given, with the number of rails that suits it best.
+/// The ring of the nodes in the given order, with the best number of rails.
 ///
 /// # Errors
-/// When two neighbours are not joined.
+/// If two neighbours are not joined.
 pub fn pinned(widths: &Widths) -> Result<Ring, Obstacle<usize>> {
     let nodes: Vec<_> = (0..widths.nodes()).collect();
     let best = (1..=widths.max_rails())
@@ -54,10 +54,10 @@ pub fn pinned(widths: &Widths) -> Result<Ring, Obstacle<usize>> {
 /// The widest ring.
 ///
 /// # Errors
-/// When no ring can be closed, or none was found.
+/// If no ring exists, or none was found.
 pub fn widest(widths: &Widths) -> Result<Ring, Obstacle<usize>> {
     if widths.nodes() <= 3 {
-        // Two nodes have one link, and three are neighbours in any order.
+        // Two nodes have one link, and any order of three nodes is the same ring.
         return pinned(widths).map_err(|_| obstacle::of(widths, Obstacle::NoOrder));
     }
     if widths.nodes() <= EXACT {
@@ -67,7 +67,7 @@ pub fn widest(widths: &Widths) -> Result<Ring, Obstacle<usize>> {
     }
 }
 
-/// These nodes in this order, with so many rails.
+/// These nodes in this order, with this many rails.
 fn of(nodes: &[usize], rails: usize, widths: &Widths) -> Ring {
     let links = links(nodes).map(|(a, b)| widths.of(a, b, rails));
     let narrowest = links.clone().min().unwrap_or(0);
@@ -80,7 +80,7 @@ fn of(nodes: &[usize], rails: usize, widths: &Widths) -> Ring {
     }
 }
 
-/// Neighbours of a ring. Two nodes have one link and not two.
+/// Neighbours on a ring. Two nodes have one link rather than two.
 fn links(nodes: &[usize]) -> impl Iterator<Item = (usize, usize)> + Clone {
     let closing = nodes.len() > 2;
     let next = nodes

@@ -1,32 +1,33 @@
-//! Why a ring cannot be closed.
+//! Why no ring exists.
 
 use crate::plan::width::{Graph, Widths};
 
-/// What stands in the way of a ring, in names of nodes.
+/// The obstacle to a ring, in names of nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Obstacle<Node = String> {
-    /// Two neighbours of a pinned order that no cable joins.
+    /// No cable joins two neighbours of a pinned order.
     NotJoined(Node, Node),
-    /// Groups of nodes without a cable between them.
+    /// No cable joins these groups of nodes.
     Apart(Vec<Vec<Node>>),
-    /// Nodes with fewer than two neighbours: a ring would have to pass them twice.
+    /// These nodes have fewer than two neighbours: a ring would have to pass the
+    /// neighbour twice.
     DeadEnds(Vec<Node>),
-    /// A node that every way between these groups passes.
+    /// Every path between these groups passes this node.
     Bottleneck {
         /// The node.
         node: Node,
-        /// The groups that only it joins.
+        /// The groups that only this node joins.
         groups: Vec<Vec<Node>>,
     },
-    /// No order of the nodes is a ring.
+    /// No order of the nodes forms a ring.
     NoOrder,
-    /// The search gave up; there may be a ring.
+    /// The search was inconclusive; a ring may exist.
     NotFound,
 }
 
 impl<Node> Obstacle<Node> {
-    /// The same obstacle, its nodes named otherwise.
+    /// The same obstacle, with its nodes renamed.
     pub(crate) fn map<Other>(self, name: impl Fn(Node) -> Other) -> Obstacle<Other> {
         let all = |nodes: Vec<Node>| nodes.into_iter().map(&name).collect();
         match self {
@@ -43,20 +44,20 @@ impl<Node> Obstacle<Node> {
     }
 }
 
-/// Of the nodes in this order.
+/// The obstacle for the nodes in this order.
 pub fn in_order(nodes: &[usize], widths: &Widths) -> Obstacle<usize> {
     let gap = super::links(nodes).find(|&(a, b)| !widths.joined(a, b));
     let (a, b) = gap.expect("an order of joined neighbours is a ring");
     Obstacle::NotJoined(a, b)
 }
 
-/// Of the nodes in any order: a plain reason, or what came of looking for a ring.
+/// The obstacle for the nodes in any order: a simple reason, or the result of the search.
 pub fn of(widths: &Widths, otherwise: Obstacle<usize>) -> Obstacle<usize> {
     necessary(&widths.at_least(1, 1)).unwrap_or(otherwise)
 }
 
-/// A plain reason why no ring can visit every node of a graph, if there is one.
-/// O(nodes + links).
+/// A simple reason why no ring can visit every node of a graph, if there is one. O(nodes +
+/// links).
 pub fn necessary(graph: &Graph) -> Option<Obstacle<usize>> {
     let groups = groups_without(graph, None);
     if groups.len() > 1 {
@@ -73,12 +74,13 @@ pub fn necessary(graph: &Graph) -> Option<Obstacle<usize>> {
     })
 }
 
-/// The first node without which the others of a joined graph are not joined (Hopcroft and
-/// Tarjan, "Efficient algorithms for graph manipulation", 1973).
+/// The first node whose removal disconnects a connected graph (Hopcroft and Tarjan,
+/// "Efficient algorithms for graph manipulation", 1973).
 fn cut_node(graph: &Graph) -> Option<usize> {
     let mut cut = None;
     let mut found = vec![None; graph.near.len()];
-    // By node, the first that it or what was found from it reaches without the way there.
+    // By node, the earliest node that its subtree of the search reaches without the path
+    // that led to it.
     let mut reach = vec![0; graph.near.len()];
     found[0] = Some(0);
     let (mut count, mut from_first) = (1, 0);
@@ -114,7 +116,7 @@ fn cut_node(graph: &Graph) -> Option<usize> {
     cut
 }
 
-/// The nodes that can reach each other, group by group, as if one node were not there.
+/// The connected groups of the graph without one node.
 pub(super) fn groups_without(graph: &Graph, gone: Option<usize>) -> Vec<Vec<usize>> {
     let mut seen: Vec<_> = (0..graph.near.len())
         .map(|node| Some(node) == gone)

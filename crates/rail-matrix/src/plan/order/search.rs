@@ -1,12 +1,12 @@
-//! A wide ring of many nodes, and how much wider one could be.
+//! Searches a wide ring of many nodes, with an upper bound for its width.
 //!
-//! Whether a graph has a ring through all its nodes is NP-complete, so past a few nodes
-//! this is a search that may miss one. What it is certain of: it finds a ring of links
-//! of a width whenever every two nodes without such a link have together at least as
-//! many such neighbours as there are nodes (Ore's condition; E. M. Palmer, "The hidden
-//! algorithm of Ore's theorem on Hamiltonian cycles", 1997). Sparse cablings, which are
-//! the usual ones because a node has few ports, are searched with backtracking up to
-//! [`STEPS`]; where that comes to its end without a ring, there is none.
+//! The question whether a graph has a ring through all its nodes is NP-complete, so
+//! beyond a few nodes this search may miss one. It is guaranteed to find a ring of links
+//! of a given width if any two nodes not joined by such a link have, between them, at
+//! least as many neighbours over such links as there are nodes (Ore's condition; E. M.
+//! Palmer, "The hidden algorithm of Ore's theorem on Hamiltonian cycles", 1997). Sparse
+//! cablings, the usual ones because a node has few ports, are searched with backtracking
+//! for up to [`STEPS`]; if that finishes without a ring, there is none.
 //!
 //! Cost: O(log(widths) x (nodes² + links + [`STEPS`] x ports of a node²)).
 
@@ -17,22 +17,23 @@ use crate::plan::width::Graph;
 
 /// Steps of backtracking before a width is given up.
 const STEPS: usize = 100_000;
-/// Rounds of looking for wider links that keep the narrowest.
+/// Rounds of searching for wider links that keep the narrowest.
 const ROUNDS: usize = 16;
 
-/// What came of looking for a ring.
+/// The result of searching a ring.
 enum Outcome {
     Found(Vec<usize>),
-    /// There is none.
+    /// No ring exists.
     Impossible,
     /// The search was given up.
     Unknown,
 }
 
-/// The widest ring that was found, over every number of rails.
+/// The widest ring found, over every number of rails.
 ///
 /// # Errors
-/// When none was found, and whether there is any is not known; or when there is none.
+/// If no ring was found. The error distinguishes whether none exists or the search was
+/// inconclusive.
 pub fn widest(widths: &Widths) -> Result<Ring, Obstacle<usize>> {
     let mut by_rails: Vec<_> = (1..=widths.max_rails())
         .map(|rails| (rails, widths.distinct(rails)))
@@ -62,7 +63,7 @@ pub fn widest(widths: &Widths) -> Result<Ring, Obstacle<usize>> {
     }
 }
 
-/// The widest ring with so many rails, and the most that any could have.
+/// The widest ring with this many rails, and the upper bound for any.
 fn widest_with(widths: &Widths, rails: usize, distinct: &[u64]) -> (Option<Ring>, u64) {
     let mut found = None;
     let (mut low, mut high) = (0, distinct.len());
@@ -97,13 +98,13 @@ fn find(graph: &Graph) -> Outcome {
     }
 }
 
-/// Palmer's algorithm: wherever two neighbours of the ring are not joined, turns round a
-/// part of it so that there is one such gap less. O(n²).
+/// Palmer's algorithm: while two neighbours of the ring are not joined, reverses a part
+/// of the ring so that there is one such gap less. O(n²).
 fn mend(mut nodes: Vec<usize>, graph: &Graph) -> Option<Vec<usize>> {
     let count = nodes.len();
     let at = |nodes: &[usize], i: usize| nodes[i % count];
     while let Some(gap) = (0..count).find(|&i| !graph.joined(at(&nodes, i), at(&nodes, i + 1))) {
-        // So that the gap is between the last and the first.
+        // Rotates the ring so that the gap is between the last node and the first.
         nodes.rotate_left((gap + 1) % count);
         let (first, last) = (nodes[0], nodes[count - 1]);
         let turn = (1..count - 1)
@@ -113,8 +114,8 @@ fn mend(mut nodes: Vec<usize>, graph: &Graph) -> Option<Vec<usize>> {
     Some(nodes)
 }
 
-/// Follows the neighbour with the fewest ways on first, as Warnsdorff did for a knight's
-/// tour, and steps back from dead ends.
+/// Tries the neighbour with the fewest further neighbours first, as Warnsdorff did for a
+/// knight's tour, and backtracks from dead ends.
 fn backtrack(graph: &Graph) -> Outcome {
     let count = graph.near.len();
     let mut visited = vec![false; count];
@@ -141,7 +142,7 @@ fn backtrack(graph: &Graph) -> Outcome {
     Outcome::Unknown
 }
 
-/// The unvisited neighbours of a node, the one to try first at the end.
+/// The unvisited neighbours of a node; the one to try first is last.
 fn ways_on(graph: &Graph, visited: &[bool], node: usize) -> Vec<usize> {
     let open = |node: usize| {
         graph.near[node]
@@ -154,7 +155,7 @@ fn ways_on(graph: &Graph, visited: &[bool], node: usize) -> Vec<usize> {
     ways.into_iter().map(|(_, next)| next).collect()
 }
 
-/// Turns parts of a ring round while that makes its links wider in all and none narrower
+/// Reverses parts of a ring while that widens its links in total and makes none narrower
 /// than `narrowest`.
 fn widen(mut nodes: Vec<usize>, narrowest: u64, rails: usize, widths: &Widths) -> Vec<usize> {
     let count = nodes.len();
@@ -181,7 +182,7 @@ fn widen(mut nodes: Vec<usize>, narrowest: u64, rails: usize, widths: &Widths) -
     from_first(nodes)
 }
 
-/// The same ring from node 0 on, in the direction of its lower neighbour.
+/// The same ring starting from node 0, in the direction of its lower neighbour.
 fn from_first(mut nodes: Vec<usize>) -> Vec<usize> {
     let first = nodes
         .iter()

@@ -1,11 +1,11 @@
-//! The search against what is found for certain.
+//! Compares the search with the exact solution.
 
 use proptest::prelude::*;
 
 use super::{Obstacle, Ring, Widths, exact, links, obstacle, of, search};
 use crate::{MAX_RAILS, PortId, plan::pairs::Placed, topology::Join};
 
-/// Widths of so many nodes; a pair without cables has none.
+/// Widths of this many nodes; a pair without cables has none.
 fn widths(nodes: usize, pairs: &[Vec<u64>]) -> Widths {
     let all = (0..nodes).flat_map(|a| (a + 1..nodes).map(move |b| (a, b)));
     let placed = all.zip(pairs).flat_map(|(pair, rates)| {
@@ -64,7 +64,7 @@ proptest! {
         }
     }
 
-    /// Ore's condition, under which the search is certain.
+    /// Ore's condition, under which the search is guaranteed to find a ring.
     #[test]
     fn a_dense_cabling_has_its_widest_ring_found(
         nodes in 13..24_usize,
@@ -75,7 +75,8 @@ proptest! {
             (x.min(y), x.max(y)) == (a, b)
         });
         let pairs = (0..nodes).flat_map(|a| (a + 1..nodes).map(move |b| (a, b)));
-        // Wide links everywhere but for a few pairs, so every node keeps more than half.
+        // Wide links everywhere except for a few pairs, so every node keeps more than
+        // half.
         let rates = pairs.map(|(a, b)| if gone(a, b) { vec![1] } else { vec![8, 8] });
         let widths = widths(nodes, &rates.collect::<Vec<_>>());
         let ring = search::widest(&widths).unwrap();
@@ -86,7 +87,7 @@ proptest! {
 
 #[test]
 fn of_rings_that_are_equally_narrow_the_wider_in_all_is_taken() {
-    // Four nodes; the link 0-1 is in every good ring's way. 0-2-1-3 has more in all.
+    // Four nodes. No ring with the link 0-1 is the best one. 0-2-1-3 has more in total.
     let pairs = [vec![2], vec![4], vec![4], vec![4], vec![4], vec![2]];
     let ring = exact::widest(&widths(4, &pairs)).unwrap();
     assert_eq!(

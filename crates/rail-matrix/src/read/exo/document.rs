@@ -1,4 +1,4 @@
-//! The parts of exo's documents that tell of the cabling.
+//! The parts of exo's documents that describe the cabling.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ pub struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    /// One of which only the topology is known.
+    /// A document that contains only the topology.
     pub fn of(topology: Object<Snapshot<'a>>) -> Self {
         Self {
             topology,
@@ -55,17 +55,17 @@ pub struct Snapshot<'a> {
 /// Edges by source and sink.
 pub enum Connections<'a> {
     Maps(Entries<'a, Entries<'a, Vec<Edge<'a>>>>),
-    /// As some versions write them.
+    /// The form that some versions write.
     Triples(Vec<(Text<'a>, Text<'a>, Edge<'a>)>),
 }
 
 /// How a source reaches a sink.
 pub enum Edge<'a> {
-    /// Over IP, at this address if it can be told.
+    /// Over IP, at this address if it is known.
     Ip(Option<String>),
     /// Over a cable from a device of the source to one of the sink.
     Rdma { source: Text<'a>, sink: Text<'a> },
-    /// Something that exo did not have yet.
+    /// A kind that does not exist in the exo examined here.
     Other,
 }
 

@@ -1,8 +1,8 @@
-//! Which reports there are, and how to get them.
+//! The kinds of reports, and the commands that produce them.
 
 use std::fmt;
 
-/// An operating system whose tools are understood.
+/// An operating system whose tools are supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum System {
     /// macOS.
@@ -12,7 +12,7 @@ pub enum System {
 }
 
 impl System {
-    /// The one of which `uname` says this.
+    /// The system for which `uname` prints this.
     pub fn of_uname(uname: &str) -> Option<Self> {
         match uname.trim() {
             "Darwin" => Some(Self::MacOs),
@@ -21,13 +21,13 @@ impl System {
         }
     }
 
-    /// The reports of a node that runs it.
+    /// The reports of a node that runs the system.
     pub fn reports(self) -> impl Iterator<Item = ReportKind> {
         let of_this = move |kind: &ReportKind| kind.system() == self;
         ReportKind::ALL.into_iter().filter(of_this)
     }
 
-    /// The report that every node running it has, and no other.
+    /// The report that every node running the system has, and that no other node has.
     pub(super) const fn telling(self) -> ReportKind {
         match self {
             Self::MacOs => ReportKind::SystemProfiler,
@@ -39,11 +39,11 @@ impl System {
 /// A report of one tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ReportKind {
-    /// macOS: Thunderbolt ports and what is in them.
+    /// macOS: Thunderbolt ports and the devices connected to them.
     SystemProfiler,
-    /// macOS: which interface each port is.
+    /// macOS: the interface of each port.
     Networksetup,
-    /// macOS: the RDMA devices there are.
+    /// macOS: the RDMA devices.
     IbvDevices,
     /// macOS: whether RDMA is switched on.
     RdmaCtl,
@@ -70,7 +70,7 @@ impl ReportKind {
         Self::Rates,
     ];
 
-    /// The file it is kept in, in a folder a node.
+    /// The name of its file, in a folder for each node.
     pub const fn file(self) -> &'static str {
         match self {
             Self::SystemProfiler => "system_profiler.json",
@@ -106,7 +106,7 @@ impl ReportKind {
         )
     }
 
-    /// Where its tool runs.
+    /// The system that its tool runs on.
     pub const fn system(self) -> System {
         match self {
             Self::SystemProfiler

@@ -7,7 +7,8 @@ use crate::{
     read::{MAX_NAME_BYTES, ReadError, text},
 };
 
-/// `networksetup -listallhardwareports`: by interface the name of its port, and back.
+/// `networksetup -listallhardwareports`: the name of the port of each interface, and the
+/// reverse.
 ///
 /// ```text
 /// Hardware Port: Thunderbolt 1
@@ -18,7 +19,7 @@ use crate::{
 pub struct HardwarePorts<'a> {
     interfaces: HashMap<&'a str, &'a str>,
     ports: HashMap<&'a str, &'a str>,
-    /// Ports of one name, with the line of the second.
+    /// Ports that share a name, with the line of the second.
     repeated: HashMap<&'a str, usize>,
 }
 
@@ -46,8 +47,8 @@ impl<'a> HardwarePorts<'a> {
         Ok(read)
     }
 
-    /// The interface of a port. Other ports than those of cables, such as those of two
-    /// equal adapters, may share a name.
+    /// The interface of a port. Ports without cables, such as those of two equal
+    /// adapters, may share a name.
     pub fn interface(&self, port: &str) -> Result<Option<&'a str>, ReadError> {
         match self.repeated.get(port) {
             Some(line) => {
@@ -58,7 +59,7 @@ impl<'a> HardwarePorts<'a> {
         }
     }
 
-    /// What kind of network an interface is on.
+    /// The kind of network an interface is on.
     pub fn network(&self, interface: &str) -> Network {
         match self.ports.get(interface) {
             Some(port) if port.contains("Ethernet") || port.contains("LAN") => Network::Ethernet,
@@ -69,7 +70,7 @@ impl<'a> HardwarePorts<'a> {
     }
 }
 
-/// `ibv_devices`: the devices that it lists below its heading.
+/// `ibv_devices`: the devices listed below its heading.
 pub fn ibv_devices(bytes: &[u8]) -> Result<Option<HashSet<&str>>, ReadError> {
     let lines = numbered(bytes)?.map(|(_, line)| line.split_whitespace().next());
     let listed = lines
@@ -98,7 +99,7 @@ pub struct Interface<'a> {
     pub name: &'a str,
     pub up: bool,
     pub ipv4: Vec<&'a str>,
-    /// Of a bridge.
+    /// The members of a bridge.
     pub members: Vec<&'a str>,
 }
 
@@ -139,7 +140,8 @@ pub fn ifconfig(bytes: &[u8]) -> Result<Vec<Interface<'_>>, ReadError> {
     Ok(interfaces)
 }
 
-/// The lines that are not blank, from 1. A name is within one, and so is none too long.
+/// The lines that are not blank, numbered from 1. A name is within one line, so no name
+/// is too long.
 pub fn numbered(bytes: &[u8]) -> Result<impl Iterator<Item = (usize, &str)>, ReadError> {
     let lines = text::utf8(bytes)?.lines().zip(1..);
     let too_long = |(line, _): &(&str, usize)| line.len() > MAX_NAME_BYTES;

@@ -1,4 +1,4 @@
-//! Linux: RDMA devices, their interfaces, and the subnets that tell which two share a
+//! Linux: RDMA devices, their interfaces, and the subnets that show which two share a
 //! cable.
 
 use std::{
@@ -18,18 +18,18 @@ use crate::{
     },
 };
 
-/// A port of an RDMA device, as `rdma link` tells of it.
+/// A port of an RDMA device, as reported by `rdma link`.
 #[derive(Deserialize)]
 struct Link<'a> {
     #[serde(borrow, rename = "ifname")]
     device: Text<'a>,
-    /// jaccl opens port 1 alone.
+    /// jaccl opens only port 1.
     port: Option<u32>,
     state: Option<Text<'a>>,
     netdev: Option<Text<'a>>,
 }
 
-/// An interface, as `ip -j address` tells of it.
+/// An interface, as reported by `ip -j address`.
 #[derive(Deserialize)]
 struct Interface<'a> {
     #[serde(borrow, rename = "ifname")]
@@ -75,8 +75,8 @@ pub fn read(
         if !up {
             topology.set_unfit(port, Unfit::PortDown);
         } else if own.is_empty() {
-            // Without an address nothing says that there is a cable, so nobody else would
-            // tell that this device is left out.
+            // Without an address nothing indicates a cable, so no other problem would
+            // report that this device is left out.
             let why = match link.netdev {
                 Some(_) => Unfit::NoIpv4,
                 None => Unfit::NoInterface,
@@ -102,8 +102,8 @@ pub fn read(
     Ok(())
 }
 
-/// By interface, its IPv4 addresses that another node may reach, with the length of their
-/// prefix.
+/// By interface, its IPv4 addresses that another node may reach, with their prefix
+/// lengths.
 fn addresses<'a>(interfaces: &'a [Object<Interface>]) -> BTreeMap<&'a str, Vec<(Ipv4Addr, u8)>> {
     let mut addresses: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for interface in interfaces {
@@ -122,7 +122,7 @@ fn addresses<'a>(interfaces: &'a [Object<Interface>]) -> BTreeMap<&'a str, Vec<(
     addresses
 }
 
-/// What kind of network an interface is on, by how Linux names them.
+/// The kind of network an interface is on, by Linux's naming.
 fn network(interface: &str) -> Network {
     let named = |prefixes: &[&str]| prefixes.iter().any(|prefix| interface.starts_with(prefix));
     match () {
@@ -153,8 +153,8 @@ fn links(bytes: &[u8]) -> Result<Vec<Link<'_>>, ReadError> {
 }
 
 impl<'a> Link<'a> {
-    /// `link mlx5_0/1 state ACTIVE physical_state LINK_UP netdev enp1s0`, which older
-    /// versions begin with `1/1: mlx5_0/1:`.
+    /// `link mlx5_0/1 state ACTIVE physical_state LINK_UP netdev enp1s0`; older versions
+    /// print `1/1: mlx5_0/1:` instead.
     fn of_line(line: &'a str) -> Option<Self> {
         let mut words = line.split_whitespace();
         words.next()?;
@@ -184,8 +184,9 @@ impl Subnets {
             .insert((port, ip));
     }
 
-    /// Says of every two devices with a subnet of their own that they lead to each other,
-    /// unless they have one address: a node that was asked under two names has.
+    /// States for every two devices with a subnet of their own that they lead to each
+    /// other, unless both have the same address, as when one node was asked under two
+    /// names.
     pub fn sight(&self, topology: &mut Topology) {
         let mut sighted = BTreeSet::new();
         for ((network, prefix), members) in &self.0 {
@@ -217,7 +218,7 @@ impl Subnets {
     }
 }
 
-/// Reports every address that several devices have, and says whether any has.
+/// Reports every address that several devices have, and returns whether any has.
 fn report_shared(members: &BTreeSet<(PortId, Ipv4Addr)>, topology: &mut Topology) -> bool {
     let mut by_address: BTreeMap<Ipv4Addr, Vec<PortId>> = BTreeMap::new();
     for (port, ip) in members {

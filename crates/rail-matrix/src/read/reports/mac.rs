@@ -1,5 +1,5 @@
-//! macOS: Thunderbolt ports, which interface each is, and the domain at the other end,
-//! joined as MLX's `distributed_config` joins them.
+//! macOS: Thunderbolt ports, their interfaces, and the domain at the other end, joined as
+//! MLX's `distributed_config` joins them.
 
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
@@ -48,8 +48,8 @@ struct Receptacle<'a> {
     status: Option<Text<'a>>,
 }
 
-/// Something plugged in. Another computer has a domain of its own; a display, a disk or
-/// a hub has none, and further things may be plugged into it.
+/// A connected device. Another computer has a domain of its own; a display, a disk or a
+/// hub has none, and other devices may be connected to it.
 #[derive(Deserialize)]
 struct Item<'a> {
     #[serde(borrow, rename = "domain_uuid_key")]
@@ -60,7 +60,7 @@ struct Item<'a> {
     items: Vec<Object<Self>>,
 }
 
-/// The ports of all nodes by their domain, and the domains that they lead to.
+/// The ports of all nodes by domain, and the domains that they lead to.
 #[derive(Default)]
 pub struct Domains {
     ports: HashMap<String, PortId>,
@@ -71,7 +71,7 @@ pub struct Domains {
 struct Peer {
     from: PortId,
     domain: String,
-    /// What people call it.
+    /// Its name for people.
     name: Option<String>,
 }
 
@@ -112,12 +112,12 @@ fn without_ipv4<'a>(interfaces: &[Interface<'a>]) -> HashSet<&'a str> {
     without.map(|interface| interface.name).collect()
 }
 
-/// What is known of the node that is being read.
+/// The information about the node that is being read.
 struct Mac<'a> {
     host: &'a HostReport,
     node: NodeId,
     hardware: HardwarePorts<'a>,
-    /// The RDMA devices there are, where that is known.
+    /// The existing RDMA devices, if known.
     devices: Option<HashSet<&'a str>>,
     without_ipv4: HashSet<&'a str>,
     topology: &'a mut Topology,
@@ -159,8 +159,8 @@ impl<'a> Mac<'a> {
         Ok(())
     }
 
-    /// The interface of a bus's port. Only of a port that something is plugged into must
-    /// it be known.
+    /// The interface of a bus's port. It must be known only for a port with a connected
+    /// device.
     fn interface(
         &self,
         b: usize,
@@ -185,7 +185,7 @@ impl<'a> Mac<'a> {
         self.host.within(ReportKind::Networksetup, interface)
     }
 
-    /// Whether a port can carry RDMA, and how fast.
+    /// Sets whether a port can carry RDMA, and its rate.
     fn judge(&mut self, port: PortId, interface: &str, receptacle: Option<&Receptacle>) {
         let device = self.topology[port].device.clone();
         let listed = |devices: &HashSet<&str>| devices.contains(&*device);
@@ -229,7 +229,7 @@ impl<'a> Mac<'a> {
     }
 }
 
-/// The domains of other computers, at any depth of hubs.
+/// The domains of other computers, behind any number of hubs.
 fn collect_peers(items: &[Object<Item>], peers: &mut Vec<(String, Option<String>)>) {
     for item in items {
         if let Some(domain) = &item.domain {
@@ -241,12 +241,12 @@ fn collect_peers(items: &[Object<Item>], peers: &mut Vec<(String, Option<String>
 }
 
 impl Domains {
-    /// Says of every port where it leads, now that all are known.
+    /// Adds the other end of every port, now that all ports are known.
     pub fn sight(&self, topology: &mut Topology) {
         for Peer { from, domain, name } in &self.peers {
             match self.ports.get(domain) {
                 Some(to) => topology.sight(*from, *to),
-                // What is too slow for RDMA need not be a node.
+                // A device that is too slow for RDMA need not be a node.
                 None if matches!(topology[*from].unfit, Some(Unfit::Thunderbolt4 { .. })) => {}
                 None => topology.report(Problem::UnknownPeer {
                     from: topology.written(*from),

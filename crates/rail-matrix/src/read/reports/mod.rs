@@ -1,8 +1,8 @@
-//! What each node's own tools say, put together.
+//! The output of each node's own tools, joined.
 //!
 //! A node knows its own ports and, on macOS, the Thunderbolt domain at the other end of
-//! each cable, which is some other node's port. On Linux nobody knows the other end: two
-//! devices that share an IPv4 subnet with no third are taken for the ends of a cable.
+//! each cable, which is a port of some other node. On Linux no node knows the other end:
+//! two devices that share an IPv4 subnet with no third are taken for the ends of a cable.
 
 mod kind;
 mod lines;
@@ -15,20 +15,20 @@ use crate::{NodeId, PortId, Topology};
 
 pub use kind::{ReportKind, System};
 
-/// What the tools of one node said.
+/// The output of the tools of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostReport {
-    /// As `ssh` reaches it.
+    /// The destination by which `ssh` reaches it.
     pub name: String,
-    /// What was said, with what said it. Of several of a kind the first counts.
+    /// The outputs, with their reports. Of several outputs of one report the first
+    /// counts.
     pub texts: Vec<(ReportKind, Vec<u8>)>,
 }
 
-/// Puts the reports of all nodes together, in the order of the ranks where those are
-/// pinned.
+/// Joins the reports of all nodes, in the order of the ranks if those are pinned.
 ///
 /// # Errors
-/// When a report is not what its tool writes, or a node lacks one that tells of its
+/// If a report is not in its tool's format, or a node lacks one that describes its
 /// cables.
 pub fn reports(hosts: &[HostReport]) -> Result<Topology, ReadError> {
     few_enough(hosts.len())?;
@@ -85,7 +85,7 @@ impl HostReport {
         })
     }
 
-    /// Adds which report an error is in.
+    /// Adds to an error which report it is in.
     fn within<T>(&self, kind: ReportKind, outcome: Result<T, ReadError>) -> Result<T, ReadError> {
         outcome.map_err(|error| ReadError::Report {
             host: self.name.clone(),

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use super::lines::numbered;
 use crate::read::{ReadError, text};
 
-/// By device its rate in bytes per second, of lines such as
+/// By device its rate in bytes per second, from lines such as
 /// `/sys/class/infiniband/mlx5_0/ports/1/rate:100 Gb/sec (4X EDR)`. A port without a link
-/// says 0, which tells nothing.
+/// reports 0, which is no rate.
 pub fn rates(bytes: &[u8]) -> Result<HashMap<&str, u64>, ReadError> {
     let rates = numbered(bytes)?.map(|(number, line)| {
         rate(line).ok_or_else(|| {

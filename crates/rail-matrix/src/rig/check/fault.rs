@@ -1,4 +1,4 @@
-//! What every fault must satisfy.
+//! The rules for faults.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +13,8 @@ use crate::{
 
 impl Rig {
     pub(super) fn check_faults(&self, parts: &Parts<'_>) -> Result<(), (Place, RigProblem)> {
-        // For each thing that can be broken in a way, when it is, by where that begins.
+        // For each subject that can have a fault, the spans of its faults by their
+        // beginning.
         let mut stated: HashMap<String, BTreeMap<Duration, Span>> = HashMap::new();
         for (f, fault) in self.faults.iter().enumerate() {
             let in_fault = |(field, problem)| (Place::Fault(f, field), problem);
@@ -33,7 +34,7 @@ impl Rig {
         Ok(())
     }
 
-    /// Checks that there is what it is on.
+    /// Checks that the fault's subject exists.
     fn check_place(
         &self,
         defect: &Defect,

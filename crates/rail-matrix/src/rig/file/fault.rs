@@ -14,7 +14,7 @@ use crate::{
     units::{self, UnitError},
 };
 
-/// An entry as it is written. What its kind has no use for is refused.
+/// An entry as written. A field that its kind does not use is refused.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FaultText {
@@ -38,7 +38,7 @@ const CABLE_KINDS: [&str; 2] = ["cut", "degraded"];
 const NODE_KINDS: [&str; 2] = ["kill", "freeze"];
 
 impl FaultText {
-    /// The fields that not every kind has, and where they are.
+    /// The fields that only some kinds have, and their positions.
     fn fields(&self) -> impl Iterator<Item = (&'static str, Range<usize>)> {
         let number = |field: &Option<Spanned<i64>>| field.as_ref().map(Spanned::span);
         let text = |field: &Option<Text>| field.as_ref().map(Spanned::span);
@@ -56,7 +56,7 @@ impl FaultText {
             .filter_map(|(name, span)| Some((name, span?)))
     }
 
-    /// Where a field is, or else what the fault is on.
+    /// The position of a field, or else that of the fault's subject.
     pub(super) fn place(&self, field: &str) -> Range<usize> {
         let written = self.fields().find(|(name, _)| *name == field);
         let on = [&self.device, &self.cable, &self.node];
@@ -143,7 +143,7 @@ impl Source<'_> {
         })
     }
 
-    /// The one of `kinds` that is meant.
+    /// The one of `kinds` with this name.
     fn kind<'k>(
         &self,
         of: &'static str,

@@ -1,17 +1,17 @@
-//! Where nodes and cables are drawn.
+//! The positions of nodes and cables in a drawing.
 
 use std::f64::consts::{PI, TAU};
 
 use crate::write::cabling::{Cabling, Laid};
 
-/// Of a node's box.
+/// The size of a node's box.
 pub const BOX: (f64, f64) = (150.0, 46.0);
-/// Between the middles of two cables of a pair.
+/// The distance between the middles of two cables of a pair.
 pub const APART: f64 = 34.0;
-/// Around the drawing.
+/// The margin around the drawing.
 pub const MARGIN: f64 = 40.0;
 
-/// In pixels, down and to the right.
+/// A point in pixels, to the right and down.
 #[derive(Clone, Copy)]
 pub struct Point {
     pub x: f64,
@@ -25,7 +25,7 @@ pub struct Curve {
     pub to: Point,
 }
 
-/// Where everything is.
+/// The layout of a drawing.
 pub struct Layout {
     /// By node, the middle of its box.
     pub nodes: Vec<Point>,
@@ -64,7 +64,8 @@ impl Layout {
         }
     }
 
-    /// From one end of a cable to the other, its middle so far beside the straight line.
+    /// The curve from one end of a cable to the other, with its middle this far from the
+    /// straight line.
     pub fn curve(&self, cable: &Laid<'_>, beside: f64) -> Curve {
         let [from, to] = cable.ends.map(|(node, _)| self.nodes[node]);
         let (dx, dy) = (to.x - from.x, to.y - from.y);
@@ -83,7 +84,7 @@ impl Layout {
 }
 
 impl Curve {
-    /// A point of it, from 0 at its start to 1 at its end.
+    /// The point of the curve at a position from 0 at its start to 1 at its end.
     pub fn at(&self, t: f64) -> Point {
         let mix = |from: f64, control: f64, to: f64| {
             (1.0 - t).powi(2) * from + 2.0 * (1.0 - t) * t * control + t.powi(2) * to

@@ -1,4 +1,4 @@
-//! What failed, kind by kind, each case with the line that runs it again.
+//! The failures, kind by kind, each case with the command that runs it again.
 
 use maud::{Markup, html};
 
@@ -10,10 +10,10 @@ use crate::{
     verdict::Verdict,
 };
 
-/// Cases that are listed of a kind; `verify.json` has all.
+/// The number of cases listed of each kind; `verify.json` has all.
 const LISTED: usize = 200;
 
-/// The name of the place on the page where failures like this one are told.
+/// The anchor of the section about failures of this kind.
 pub fn anchor(variant: &Variant, case: &Case, verdict: Verdict) -> String {
     format!(
         "{}-{}-{}-{}-{verdict}",

@@ -1,4 +1,4 @@
-//! Verdicts by operation, wires and bytes, the variants of a pin side by side.
+//! Verdicts by operation, wires and bytes, with the variants of a pin side by side.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,15 +42,16 @@ pub fn pin(pin: &Pin<'_>) -> Markup {
     }
 }
 
-/// Whether a case is of joining rather than of data.
+/// Whether a case is about joining rather than data.
 fn joins(case: &Case) -> bool {
     case.op.is_condition() || case.op == Op::Init
 }
 
-/// A column: what its cases have in common, and the place of its variant in the pin.
+/// A column: the property that its cases share, and the position of its variant in the
+/// pin.
 type Column<G> = (G, usize);
 
-/// Neighbouring lengths that show the same.
+/// Neighbouring lengths with equal results.
 struct Row<'a, G> {
     op: Op,
     lengths: Vec<usize>,
@@ -58,7 +59,7 @@ struct Row<'a, G> {
 }
 
 impl<'a, G: Ord> Row<'a, G> {
-    /// Whether another row shows nothing else wherever both show something.
+    /// Whether another row has equal results in every cell that both have.
     fn agrees(&self, other: &Self) -> bool {
         let agrees = |(column, tally): (&Column<G>, &Tally<'a>)| {
             let ours = self.cells.get(column);
@@ -74,7 +75,7 @@ impl<'a, G: Ord> Row<'a, G> {
         }
     }
 
-    /// The lengths for people; nothing where the op has none.
+    /// The lengths for people; `None` if the operation has none.
     fn bytes(&self) -> Option<String> {
         match self.lengths.as_slice() {
             [.., longest] if self.op == Op::Sequence => Some(format!("up to {longest}")),
@@ -88,7 +89,7 @@ impl<'a, G: Ord> Row<'a, G> {
     }
 }
 
-/// The rows of the cases that are wanted, in columns by what `group` gives.
+/// The rows of the selected cases, in columns by the result of `group`.
 fn rows<'a, G: Ord + Copy>(
     pin: &Pin<'a>,
     wanted: impl Fn(&Case) -> bool,
@@ -163,7 +164,7 @@ fn table<G: Ord + Copy>(
     }
 }
 
-/// The worst of the cell's cases, with all it is worth knowing of them at hand.
+/// The worst verdict of the cell's cases, with the details in its tooltip.
 fn cell(variant: &Variant, tally: Option<&Tally<'_>>) -> Markup {
     let Some((tally, worst)) = tally.and_then(|tally| Some((tally, tally.worst()?))) else {
         return html! { td.untried title="not tried" {} };
@@ -180,7 +181,7 @@ fn cell(variant: &Variant, tally: Option<&Tally<'_>>) -> Markup {
     }
 }
 
-/// How many of how many, and which, one line a verdict.
+/// How many cases of how many, and which, one line for each verdict.
 fn known(tally: &Tally<'_>) -> String {
     let line = |(verdict, count): (Verdict, usize)| {
         let failures = tally.failures.iter();

@@ -1,4 +1,4 @@
-//! One page to hand over, with nothing to fetch.
+//! A single page without external resources.
 
 mod failures;
 mod grid;
@@ -43,7 +43,7 @@ pub fn report(level: Level, outcomes: &[Outcome]) -> String {
     page.into_string()
 }
 
-/// One line a variant.
+/// One line for each variant.
 fn counts(outcomes: &[Outcome]) -> Markup {
     html! {
         table.counts {
@@ -71,7 +71,7 @@ fn counts(outcomes: &[Outcome]) -> Markup {
     }
 }
 
-/// Beside a colour, for those who do not see it.
+/// Beside a colour, for readers who cannot see the colour.
 const fn letter(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "P",

@@ -1,11 +1,11 @@
-//! What a variant was built from.
+//! The inputs of a variant's build.
 
 use maud::{Markup, html};
 use serde_json::Value;
 
 use crate::run::Variant;
 
-/// What is shown of a build's manifest, and where it is there.
+/// The entries of a build's manifest that are shown, with their paths in it.
 const FIELDS: [(&str, &str); 6] = [
     ("build", "/key"),
     ("component", "/inputs/component"),
