@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 
 use common::{make, names, shared, store, write};
-use store::{Error, Kind, Store, Wait};
+use store::{Error, Kind, Lease, Store, Wait};
 
 fn entry(store: &Store, kind: Kind, key: &str) {
     write(&store.entry(kind, key).unwrap(), "content");
@@ -134,4 +134,20 @@ fn a_folder_that_holds_something_else_is_not_taken_for_a_store() {
     refused(store.collect(|_, _| false, false).unwrap_err());
     assert!(mine.exists());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_lease_is_held_by_all_clones_and_stands_aside_for_its_own_collection() {
+    let (_folder, store) = store();
+    let lease = Lease::of(store.clone());
+    let clone = lease.clone();
+    drop(clone.shared(&Wait::silently()).unwrap());
+    let in_use = |outcome| matches!(outcome, Err(Error::InUse { .. }));
+    assert!(in_use(store.collect(|_, _| true, false)), "a clone has it");
+    lease.collect(|_, _| true, false).unwrap();
+
+    let used = clone.shared(&Wait::silently()).unwrap();
+    assert!(in_use(lease.collect(|_, _| true, false)), "it is in use");
+    drop(used);
+    lease.collect(|_, _| true, false).unwrap();
 }
