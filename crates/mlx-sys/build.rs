@@ -12,7 +12,8 @@ use toolchain::build_script::Mlx;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let mlx = toolchain::build_script::mlx(&out).unwrap_or_else(|error| panic!("{}", error.report()));
+    let mlx =
+        toolchain::build_script::mlx(&out).unwrap_or_else(|error| panic!("{}", error.report()));
     match &mlx.prefix {
         Some(prefix) => link(prefix),
         None => refuse_to_link(&mlx),

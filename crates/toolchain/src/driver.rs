@@ -15,10 +15,13 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use xshell::cmd;
+
 use crate::{
     Toolchain,
     compiler::TRIPLE,
     error::{Error, IoContext, Result},
+    process::{cargo, shell_in},
 };
 
 /// The first argument that makes a program drive CMake; the second is the spec's file.
@@ -126,12 +129,13 @@ impl Toolchain {
     fn compile_driver(&self) -> Result<PathBuf> {
         const WHAT: &str = "compiling the program that drives CMake";
         self.progress.step("Compiling", "rails-cmake");
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args(["build", "--quiet", "--bin", "rails-cmake"])
-            .args(["--message-format", "json-render-diagnostics"]);
-        let messages = launch::capture(&self.launcher, WHAT, cargo)?;
+        let shell = shell_in(Path::new(env!("CARGO_MANIFEST_DIR")))?;
+        let cargo = cargo();
+        let build = cmd!(
+            shell,
+            "{cargo} build --quiet --bin rails-cmake --message-format json-render-diagnostics"
+        );
+        let messages = launch::capture(&self.launcher, WHAT, build)?;
         self.progress.finish();
         executable(&messages).ok_or_else(|| Error::Command {
             what: WHAT.into(),

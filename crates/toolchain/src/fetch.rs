@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
     str::FromStr,
 };
 
@@ -12,9 +11,12 @@ pub use patch_series::SourceTree;
 use patch_series::{Fetch, FetchError, git::git_that_fetches};
 use pins::{Crate, Listing, SourcePin, Upstream, tree::is_tree};
 
+use xshell::cmd;
+
 use crate::{
     Toolchain, archive,
     error::{Error, IoContext, Result},
+    process::{cargo, shell_in},
     store::Kind,
 };
 
@@ -140,13 +142,10 @@ impl Toolchain {
         fs::create_dir(scratch.join("src")).at("create", scratch)?;
         fs::write(scratch.join("src/lib.rs"), "").at("write", scratch)?;
 
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let (shell, cargo) = (shell_in(scratch)?, cargo());
         let what = format!("fetching crate {} {}", vendor.name, vendor.version);
-        let mut fetch = Command::new(&cargo);
-        fetch
-            .arg("fetch")
-            .args(self.offline.then_some("--offline"))
-            .current_dir(scratch);
+        let offline = self.offline.then_some("--offline");
+        let fetch = cmd!(shell, "{cargo} fetch {offline...}");
         launch::run(&self.launcher, &what, fetch, None, |_| {})?;
         let metadata = launch::capture(
             &self.launcher,

@@ -9,12 +9,14 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::Command,
 };
+
+use xshell::cmd;
 
 use crate::{
     Toolchain, build_script,
     error::{Error, IoContext, Result},
+    process::{cargo, shell_in},
 };
 
 impl Toolchain {
@@ -32,18 +34,16 @@ impl Toolchain {
         let clang = build_script::clang(self)?;
         let include = format!("-I'{}' ", verbs.display());
         self.progress.step("Compiling", "rails-ping");
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        build
-            .args(["build", "--release", "--locked"])
-            .args(["--package", "rails-ping", "--features", "verbs"])
-            .arg("--target-dir")
-            .arg(&target)
-            .current_dir(&self.root)
-            .env("CMAKE", "true")
-            .env("LIBCLANG_PATH", &clang.libclang)
-            .env("BINDGEN_EXTRA_CLANG_ARGS", include + &clang.args.join(" "))
-            .env("LIBRARY_PATH", library.with_file_name(""));
+        let (shell, cargo) = (shell_in(&self.root)?, cargo());
+        let build = cmd!(
+            shell,
+            "{cargo} build --release --locked --package rails-ping --features verbs
+             --target-dir {target}"
+        )
+        .env("CMAKE", "true")
+        .env("LIBCLANG_PATH", &clang.libclang)
+        .env("BINDGEN_EXTRA_CLANG_ARGS", include + &clang.args.join(" "))
+        .env("LIBRARY_PATH", library.with_file_name(""));
         launch::run(&self.launcher, "compiling rails-ping", build, None, |_| {})?;
         self.progress.finish();
         let program = target.join("release/rails-ping");

@@ -6,10 +6,13 @@ use std::{
     process::Command,
 };
 
+use xshell::cmd;
+
 use crate::{
     Toolchain,
     error::{Error, IoContext, Result},
     platform::Platform,
+    process::shell_in,
     store::{Kind, sha256, write_listing},
 };
 
@@ -76,23 +79,17 @@ impl Toolchain {
         }
         let requirements = scratch.join("requirements.txt");
         fs::write(&requirements, set.requirements).at("write", &requirements)?;
-        let mut pip = Command::new(self.python_with_pip(scratch)?);
-        pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
-            .args([
-                "--no-deps",
-                "--only-binary=:all:",
-                "--require-hashes",
-                "--no-compile",
-            ])
-            .arg("--requirement")
-            .arg(&requirements)
-            .arg("--target")
-            .arg(folder)
-            // By environment, because an older pip refuses options it lacks.
-            .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
-            .env("PIP_ROOT_USER_ACTION", "ignore")
-            // A user's `pip --user` default contradicts --target.
-            .env("PIP_USER", "0");
+        let (shell, python) = (shell_in(scratch)?, self.python_with_pip(scratch)?);
+        let pip = cmd!(
+            shell,
+            "{python} -m pip install --quiet --no-input --no-deps --only-binary=:all:
+             --require-hashes --no-compile --requirement {requirements} --target {folder}"
+        )
+        // By environment, because an older pip refuses options it lacks.
+        .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+        .env("PIP_ROOT_USER_ACTION", "ignore")
+        // A user's `pip --user` default contradicts --target.
+        .env("PIP_USER", "0");
         launch::run(
             &self.launcher,
             "installing the build tools with pip",

@@ -1,10 +1,23 @@
-//! Questions to programs, by the one runner, [`launch`].
+//! Command lines, and questions to programs by the one runner, [`launch`].
 
-use std::process::Command;
+use std::{env, ffi::OsString, path::Path, process::Command};
 
 use launch::Launcher;
+use xshell::Shell;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// A shell that stands in `folder`, for command lines.
+pub(crate) fn shell_in(folder: &Path) -> Result<Shell> {
+    let shell = Shell::new().map_err(|error| Error::inconsistent("the current folder", error))?;
+    shell.change_dir(folder);
+    Ok(shell)
+}
+
+/// The cargo that runs this program, or the one in the path.
+pub(crate) fn cargo() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
 
 /// Asks a program something, such as its version, and gives its standard output.
 pub(crate) fn ask(launcher: &Launcher, what: &str, command: Command) -> Result<String> {

@@ -6,13 +6,15 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
+
+use xshell::cmd;
 
 use crate::{
     Toolchain,
     error::{Error, IoContext, Result},
     pip::PipSet,
+    process::shell_in,
     store::{Kind, sha256},
     tools,
 };
@@ -47,18 +49,15 @@ impl Toolchain {
             .prefix(".making-")
             .tempdir_in(out)
             .at("create a folder in", out)?;
-        let mut maturin = Command::new(self.maturin()?);
-        maturin
-            .current_dir(&self.root)
-            .args(["build", "--release", "--locked"])
-            .args(["--manifest-path", "crates/rail-matrix-py/Cargo.toml"])
-            .arg("--out")
-            .arg(scratch.path())
-            // The stable ABI needs no interpreter, and which one there is changes nothing.
-            .env("PYO3_NO_PYTHON", "1");
-        if self.offline {
-            maturin.env("CARGO_NET_OFFLINE", "true");
-        }
+        let (shell, maturin, into) = (shell_in(&self.root)?, self.maturin()?, scratch.path());
+        let maturin = cmd!(
+            shell,
+            "{maturin} build --release --locked --manifest-path crates/rail-matrix-py/Cargo.toml
+             --out {into}"
+        )
+        // The stable ABI needs no interpreter, and which one there is changes nothing.
+        .env("PYO3_NO_PYTHON", "1")
+        .envs(self.offline.then_some(("CARGO_NET_OFFLINE", "true")));
         self.progress.step("Building", "the rail-matrix wheel");
         launch::run(
             &self.launcher,
