@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{self, Stdio},
 };
@@ -308,6 +309,28 @@ fn without_network_and_with_nothing_stored_every_transport_is_accounted_for() {
         &["rlx-mlx-sys", "ml-explore/mlx", "--source PATH"],
     );
     assert!(is_empty(&store.path().join("sources")));
+}
+
+#[test]
+fn a_pip_that_cannot_install_is_quoted_and_where_else_it_could_look_is_said() {
+    let store = TempDir::new().unwrap();
+    let folder = TempDir::new().unwrap();
+    let python = folder.path().join("python");
+    let script = "#!/bin/sh\ncase $* in *--version*) echo pip 99; exit;; esac\n\
+                  echo 'no such index' >&2; exit 1\n";
+    fs::write(&python, script).unwrap();
+    fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+    let message = failure(
+        xtask(&store)
+            .args(["wheel", "--rail-matrix", "--out-dir"])
+            .arg(folder.path())
+            .env("MLX_RAILS_PYTHON", &python),
+    );
+    names_all(
+        &message,
+        &["no such index", "\nhelp: pip asks", "PIP_INDEX_URL"],
+    );
+    assert!(is_empty(&store.path().join("tools")));
 }
 
 /// No variable of the environment disables the network here, so the flag must.

@@ -90,6 +90,10 @@ pub enum Error {
         log: Option<PathBuf>,
     },
 
+    /// pip did not install a tool set.
+    #[error("cannot install the build tools")]
+    Pip(#[source] launch::Error),
+
     /// A program cannot be started or listened to.
     #[error(transparent)]
     Launch(launch::Error),
@@ -164,6 +168,7 @@ impl Error {
             | Error::BadBuild { .. }
             | Error::Io { .. }
             | Error::Store(_)
+            | Error::Pip(_)
             | Error::Launch(_)
             | Error::Edited { .. } => Kind::Ours,
             Error::Interrupted => Kind::Interrupted,
@@ -189,6 +194,11 @@ impl Error {
                 format!("all of its output is in {}", log.as_ref()?.display())
             }
             Error::DiskFull { .. } => ::store::MAKE_ROOM.into(),
+            Error::Pip(_) => {
+                "pip asks the index of its configuration; PIP_INDEX_URL names another \
+                 one, PIP_FIND_LINKS a folder of wheels"
+                    .into()
+            }
             Error::Io { source, .. } => ::store::hint(source)?.into(),
             Error::Store(error) => error.help()?,
             Error::Edited { .. } => "run the command again".into(),

@@ -90,14 +90,10 @@ impl Toolchain {
         .env("PIP_ROOT_USER_ACTION", "ignore")
         // A user's `pip --user` default contradicts --target.
         .env("PIP_USER", "0");
-        launch::run(
-            &self.launcher,
-            "installing the build tools with pip",
-            pip,
-            None,
-            |_| {},
-        )
-        .map_err(|error| with_pip_remedy(error.into()))
+        launch::run(&self.launcher, "pip", pip, None, |_| {}).map_err(|error| match error {
+            error @ launch::Error::Failed { .. } => Error::Pip(error),
+            error => error.into(),
+        })
     }
 }
 
@@ -162,26 +158,5 @@ fn no_pip() -> Error {
         tool: "a Python with pip or venv",
         why: "CMake, Ninja, libclang and OpenBLAS are installed with it into the store",
         remedy: Platform::HERE.system.pip_remedy().into(),
-    }
-}
-
-/// pip says what it could not get, not where else it could look.
-fn with_pip_remedy(error: Error) -> Error {
-    match error {
-        Error::Command {
-            what,
-            status,
-            tail,
-            log,
-        } => Error::Command {
-            what,
-            status,
-            tail: format!(
-                "{tail}\npip asks the index of its configuration; another one is named by \
-                 PIP_INDEX_URL, a folder of wheels by PIP_FIND_LINKS"
-            ),
-            log,
-        },
-        other => other,
     }
 }
