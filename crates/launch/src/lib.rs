@@ -2,8 +2,8 @@
 //!
 //! One way to run other programs, for every kind that this project starts: git, pip,
 //! cargo and CMake ([`run`](fn@run), [`watch`], [`capture`], [`output`]), the ranks of a
-//! job ([`Ranks`]), and any program on the nodes of a rig ([`together`]). All of them are
-//! [`Process`]es:
+//! job ([`Ranks`]), and any program on the nodes of a rig
+//! ([`together`](fn@together)). All of them are [`Process`]es:
 //!
 //! * Each is in a process group of its own. A terminal's Ctrl-C reaches only the
 //!   launcher, and ending the group also ends what the program started.
