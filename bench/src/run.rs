@@ -94,7 +94,8 @@ impl RunError {
             Self::OtherBuild { .. } => Some(
                 "another command has compiled the rank for another build meanwhile; run this one again",
             ),
-            Self::Rig(_) | Self::Matrix(_) | Self::Launch(_) => None,
+            Self::Launch(error) => error.help(),
+            Self::Rig(_) | Self::Matrix(_) => None,
         }
     }
 }

@@ -198,3 +198,33 @@ fn faults_of_a_rig_come_in_their_time_and_are_told() {
     let seen = String::from_utf8_lossy(&output.stdout);
     assert_eq!(seen.matches("| cable-2 |").count(), 2, "{seen}");
 }
+
+/// As `| head` does.
+#[test]
+fn a_reader_that_leaves_ends_the_programs_in_silence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pids = folder.path().join("pids");
+    let script = format!(
+        "echo $$ >> '{}'; while :; do echo hi; sleep 0.05; done",
+        pids.display()
+    );
+    let mut up = xtask(&["rig", "up", "--quiet", "--timeout", "120", "--"])
+        .args(["sh", "-c", &script])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("xtask runs");
+    let mut stdout = BufReader::new(up.stdout.take().expect("piped"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("a line");
+    assert!(line.ends_with("hi\n"), "{line}");
+    drop(stdout);
+    let output = up.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    for pid in fs::read_to_string(&pids).expect("they started").lines() {
+        let alive = Command::new("kill").args(["-0", pid]).output();
+        assert!(!alive.expect("kill runs").status.success(), "{pid} is left");
+    }
+}

@@ -123,7 +123,7 @@ impl Outcome {
 #[non_exhaustive]
 pub enum LaunchError {
     /// A job file could not be written.
-    #[error("cannot write the job of rank {rank} to {}; free some space there, or set TMPDIR", path.display())]
+    #[error("cannot write the job of rank {rank} to {}", path.display())]
     Job {
         /// The rank.
         rank: usize,
@@ -139,6 +139,16 @@ pub enum LaunchError {
     /// The caller asked to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+}
+
+impl LaunchError {
+    /// What to do about it, where anything can be done.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Job { .. } => Some("free some space there, or set TMPDIR"),
+            Self::Start(_) | Self::Interrupted(_) => None,
+        }
+    }
 }
 
 /// How long to read the remaining output of ranks that were ended.

@@ -264,9 +264,13 @@ fn first_in_path(folder: &Path) -> Vec<(String, String)> {
 /// The default parent folder of fabrics: one in memory where the system has it, else the
 /// folder for temporary files.
 pub fn default_parent() -> PathBuf {
-    let memory = platform::MEMORY.map(PathBuf::from);
+    parent_in(platform::MEMORY.map(Path::new))
+}
+
+/// macOS has no folder in memory, and a container may lack `/dev/shm`.
+fn parent_in(memory: Option<&Path>) -> PathBuf {
     let memory = memory.filter(|folder| folder.is_dir());
-    memory.unwrap_or_else(env::temp_dir)
+    memory.map_or_else(env::temp_dir, Path::to_path_buf)
 }
 
 /// The shared library of `softrail-provider`, for [`Fabric::provider_env`]. Cargo puts it
@@ -367,6 +371,17 @@ mod tests {
     use rail_matrix::{CableFault, Defect, DeviceFault, Fault};
 
     use super::*;
+
+    /// As on macOS, and in a container without `/dev/shm`: cables are files then.
+    #[test]
+    fn where_no_folder_is_in_memory_fabrics_are_among_temporary_files() {
+        for memory in [None, Some(Path::new("/no/such/folder"))] {
+            let parent = parent_in(memory);
+            assert_eq!(parent, env::temp_dir());
+            let fabric = Fabric::create(&parent, &Rig::embedded()).expect("a fabric");
+            assert!(fabric.path().starts_with(&parent));
+        }
+    }
 
     #[test]
     fn a_fabric_is_there_until_it_is_dropped() {
