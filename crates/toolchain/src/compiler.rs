@@ -105,13 +105,14 @@ impl Compilers {
     /// # Errors
     /// [`Error::MissingTool`] with the command that installs one.
     pub fn detect(environment: &Environment) -> Result<Self> {
-        let compilers = Compilers {
-            c: Compiler::detect(Language::C, environment)?,
-            cxx: Compiler::detect(Language::Cxx, environment)?,
-        };
+        let detect = |language| Compiler::detect(language, environment);
+        let found = detect(Language::C).and_then(|c| {
+            let cxx = detect(Language::Cxx)?;
+            Ok(Compilers { c, cxx })
+        });
         // An answer that was not waited for is missing in what was found.
         environment.launcher().cancel().check()?;
-        Ok(compilers)
+        found
     }
 
     /// Compiles a few lines of C++20.

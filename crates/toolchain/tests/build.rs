@@ -3,7 +3,7 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc};
 
-use launch::Launcher;
+use launch::{Launcher, Progress};
 use miniature::copy_folder;
 use pins::{DEFAULT_PIN, Pin, Series};
 use toolchain::{
@@ -13,7 +13,6 @@ use toolchain::{
     environment::Environment,
     fetch::Source,
     manifest::Manifest,
-    progress::Silent,
     store::{Kind, Store, sha256},
 };
 
@@ -108,6 +107,17 @@ fn a_build_without_one_fix_says_so() {
     assert!(error.to_string().contains("ring-recv-prefill"), "{error}");
 }
 
+/// Wishes to stop when something is about to be made.
+struct CancelsBuilds(Launcher);
+
+impl Progress for CancelsBuilds {
+    fn step(&self, _: &str, _: &str) {
+        self.0.cancel().cancel();
+    }
+
+    fn note(&self, _: &str) {}
+}
+
 #[test]
 fn a_build_that_was_changed_is_thrown_away() {
     let toolchain = toolchain();
@@ -127,10 +137,12 @@ fn a_build_that_was_changed_is_thrown_away() {
     let entry = format!("builds/{}", built.manifest.key);
     copy(&entry);
     let store = Store::at(folder.path());
-    // Anything that would have to be made ends as interrupted.
+    // A build that begins ends as interrupted.
     let launcher = Launcher::default();
-    launcher.cancel().cancel();
-    let copied = Toolchain::with_store(store.clone()).attended(Arc::new(Silent), launcher);
+    let cancels = Arc::new(CancelsBuilds(launcher.clone()));
+    let copied = Toolchain::with_store(store.clone())
+        .attended(cancels, launcher)
+        .with_driver(driver());
     assert!(copied.build(&request).unwrap().current);
 
     let library = folder
