@@ -14,7 +14,6 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-
 use xshell::cmd;
 
 use crate::{

@@ -10,7 +10,6 @@ use cargo_metadata::MetadataCommand;
 pub use patch_series::SourceTree;
 use patch_series::{Fetch, FetchError, git::git_that_fetches};
 use pins::{Crate, Listing, SourcePin, Upstream, tree::is_tree};
-
 use xshell::cmd;
 
 use crate::{
