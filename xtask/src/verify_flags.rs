@@ -40,7 +40,7 @@ pub struct Verify {
     pub series: Vec<Series>,
     /// How much is tried
     #[arg(long, value_name = "LEVEL", default_value = "quick", value_parser = one_of([
-        (Level::Quick, "quick", "Two to three minutes a variant: every operation and setting, few lengths"),
+        (Level::Quick, "quick", "A few minutes a variant at most: every operation and setting, few lengths"),
         (Level::Full, "full", "Half an hour a variant at most: every boundary, every dtype"),
         (Level::Soak, "soak", "Random sequences until Ctrl-C or --for"),
     ]))]

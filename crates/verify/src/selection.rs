@@ -9,7 +9,7 @@ use crate::case::{Backend, Case, Direction, Frames, MAX_RANKS, Op};
 /// How much is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Level {
-    /// Two to three minutes a variant: every operation and setting, few lengths.
+    /// A few minutes a variant at most: every operation and setting, few lengths.
     #[default]
     Quick,
     /// Half an hour a variant at most: every boundary, every dtype.
