@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
     os::unix::process::CommandExt,
     process::{Child, ChildStdin, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError, mpsc::Sender},
+    sync::mpsc::Sender,
     thread,
     time::{Duration, Instant},
 };
@@ -13,7 +13,6 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    TICK,
     death::Death,
     guardian::Guardian,
     lines::{Line, Stream, forward},
@@ -69,7 +68,7 @@ pub struct Process {
     stdin: Option<ChildStdin>,
     death: Option<Death>,
     guardian: Guardian,
-    last_words: Arc<Mutex<VecDeque<String>>>,
+    last_words: VecDeque<String>,
     left: bool,
 }
 
@@ -115,7 +114,7 @@ impl Process {
             stdin,
             death: None,
             guardian,
-            last_words: Arc::default(),
+            last_words: VecDeque::new(),
             left: false,
         };
         if let Some(pipe) = merged {
@@ -159,28 +158,21 @@ impl Process {
             if death.is_some() || begun.elapsed() >= patience {
                 return death;
             }
-            thread::sleep(TICK.min(Duration::from_millis(5)));
+            thread::sleep(Duration::from_millis(5));
         }
     }
 
     /// Keeps a line, for [`Process::last_words`].
-    pub fn remember(&self, text: &str) {
-        let mut words = self.words();
-        if words.len() == LAST_WORDS {
-            words.pop_front();
+    pub fn remember(&mut self, text: &str) {
+        if self.last_words.len() == LAST_WORDS {
+            self.last_words.pop_front();
         }
-        words.push_back(text.to_owned());
+        self.last_words.push_back(text.to_owned());
     }
 
     /// The last lines that were [remembered](Process::remember).
     pub fn last_words(&self) -> Vec<String> {
-        self.words().iter().cloned().collect()
-    }
-
-    fn words(&self) -> std::sync::MutexGuard<'_, VecDeque<String>> {
-        self.last_words
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.last_words.iter().cloned().collect()
     }
 
     /// The processor time used by the process, if the system reports it.
@@ -204,12 +196,7 @@ impl Process {
     /// Ends the group: asks it to end, waits up to [`GRACE`] for the process, and kills
     /// the rest.
     pub fn end(&mut self) -> Option<Death> {
-        self.terminate();
-        self.wait(GRACE);
-        self.guardian.signal(Signal::KILL);
-        if self.death.is_none() {
-            self.death = self.child.wait().ok().map(Death::from);
-        }
+        Process::end_all([&mut *self]);
         self.death
     }
 
