@@ -12,7 +12,7 @@ use std::{
 
 use semver::Version;
 use serde::Deserialize;
-use toml_edit::{DocumentMut, Item};
+use toml_edit::{DocumentMut, Item, TableLike, Value};
 
 use crate::{
     error::{Error, IoContext, Result},
@@ -51,6 +51,15 @@ pub struct Recorded {
     pub stock: ObjectId,
     /// With the whole series.
     pub patched: ObjectId,
+    /// Which patched tree of this MLX it is, from 1: the N of a wheel's version
+    /// `X+rails.N`. It rises with each other tree that is recorded, so that no two trees
+    /// have a version in common.
+    #[serde(default = "first_revision")]
+    pub revision: u32,
+}
+
+fn first_revision() -> u32 {
+    1
 }
 
 /// One verified source tree and its transports.
@@ -154,6 +163,7 @@ impl Pin {
         let pristine = Recorded {
             stock: parsed.mlx.tree,
             patched: parsed.mlx.tree,
+            revision: first_revision(),
         };
         Ok(Pin {
             version: version.to_owned(),
@@ -220,40 +230,50 @@ impl Pin {
     }
 
     /// The text of the pin's file with these trees recorded, when it does not say so yet.
+    /// Where it records another patched tree, the revision rises by one.
     ///
     /// # Errors
     /// When the file cannot be read or does not parse.
     pub fn with_record(&self, stock: ObjectId, patched: ObjectId) -> Result<Option<String>> {
         let file = self.file();
-        let before = fs::read_to_string(&file).at("read", &file)?;
-        let mut document: DocumentMut = before.parse().map_err(|e| Error::malformed(&file, e))?;
+        let text = fs::read_to_string(&file).at("read", &file)?;
+        let mut document: DocumentMut = text.parse().map_err(|e| Error::malformed(&file, e))?;
         let series = document
             .entry("series")
             .or_insert(toml_edit::table())
             .as_table_like_mut()
             .ok_or_else(|| Error::malformed(&file, "`series` is no table"))?;
-        for (name, tree) in [("stock", stock), ("patched", patched)] {
-            let tree = tree.to_string();
-            match series.get_mut(name).and_then(Item::as_value_mut) {
-                // As it is written: spaces and a comment behind it stay.
-                Some(value) if value.as_str() == Some(&tree) => {}
-                Some(value) => {
-                    let decor = value.decor().clone();
-                    *value = tree.into();
-                    *value.decor_mut() = decor;
-                }
-                None => {
-                    series.insert(name, toml_edit::value(tree));
-                }
-            }
-        }
+        let revision = match series.get("patched").and_then(Item::as_str) {
+            Some(recorded) if recorded != patched.to_string() => self.recorded.revision + 1,
+            _ => self.recorded.revision,
+        };
+        set(series, "stock", stock.to_string().into());
+        set(series, "patched", patched.to_string().into());
+        set(series, "revision", i64::from(revision).into());
         let after = document.to_string();
-        Ok((after != before).then_some(after))
+        Ok((after != text).then_some(after))
     }
 
     /// The pin's file.
     pub fn file(&self) -> PathBuf {
         self.folder.join(PIN_FILE)
+    }
+}
+
+/// Sets a value of a table. The spaces and the comment around it stay, and so does a value
+/// that is equal.
+fn set(table: &mut dyn TableLike, name: &str, new: Value) {
+    match table.get_mut(name).and_then(Item::as_value_mut) {
+        Some(value) if value.as_str() == new.as_str() && value.as_integer() == new.as_integer() => {
+        }
+        Some(value) => {
+            let decor = value.decor().clone();
+            *value = new;
+            *value.decor_mut() = decor;
+        }
+        None => {
+            table.insert(name, Item::Value(new));
+        }
     }
 }
 
