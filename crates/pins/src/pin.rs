@@ -80,7 +80,7 @@ pub struct SourcePin {
     pub layout: BTreeMap<String, String>,
 }
 
-/// A folder inside a crate of the package registry.
+/// A folder inside a crate of the package registry, or inside an archive in it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Crate {
@@ -89,7 +89,11 @@ pub struct Crate {
     pub name: String,
     /// Its exact version.
     pub version: String,
-    /// The folder in it that holds the tree.
+    /// An archive in it, which is unpacked first. It holds the tree, or one folder that is
+    /// the tree.
+    pub archive: Option<String>,
+    /// The folder in the archive, or else in the crate, that holds the tree; empty for all.
+    #[serde(default)]
     pub path: String,
 }
 
