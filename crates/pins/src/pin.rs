@@ -17,6 +17,7 @@ use toml_edit::{DocumentMut, Item};
 use crate::{
     error::{Error, IoContext, Result},
     journal,
+    official::{self, OfficialWheel, WHEELS_FILE},
     tree::{Listing, ObjectId},
 };
 
@@ -41,6 +42,8 @@ pub struct Pin {
     pub mlx_c_fits: Option<String>,
     /// The tree each series gives; the pristine one until something is recorded.
     pub recorded: Recorded,
+    /// The official wheels of this MLX that are known.
+    pub wheels: Vec<OfficialWheel>,
 }
 
 /// The patched trees a pin records: same inputs, same tree, on every machine.
@@ -167,6 +170,7 @@ impl Pin {
                 &folder.join("mlx-c.lst"),
             )?,
             recorded: parsed.series.unwrap_or(pristine),
+            wheels: official::load(&folder.join(WHEELS_FILE))?,
             folder,
         })
     }
