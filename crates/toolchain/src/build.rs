@@ -17,7 +17,7 @@ use crate::{
     compiler::Compilers,
     dylib::DylibTarget,
     error::{Error, IoContext, Result},
-    fetch::{Source, SourceTree},
+    fetch::SourceTree,
     macos,
     manifest::{Artefact, Component, Inputs, Manifest, SCHEMA},
     platform::Platform,
@@ -119,11 +119,14 @@ impl Toolchain {
     /// [`Toolchain::tools`]; [`Error::Command`] with the log's place when CMake
     /// or Ninja fails; [`Error::BadBuild`] when jaccl is not in the result.
     pub fn build(&self, request: &Request<'_>) -> Result<Build> {
-        if request.component == Component::Mlx {
-            request.pin.has_whole_mlx()?;
-        }
         let shared = self.shared()?;
-        let read_inputs = || self.inputs(request, self.tree_of(request)?.tree);
+        let read_inputs = || {
+            if request.component == Component::Mlx {
+                // The key names what the pin records; the series must give that.
+                self.series().patch_mlx_c(request.pin)?;
+            }
+            self.inputs(request, self.tree_of(request)?.tree)
+        };
         let inputs = read_inputs()?;
         if let Some(build) = self.finished(&inputs)? {
             return Ok(build);
@@ -157,8 +160,7 @@ impl Toolchain {
     /// none of a series that was changed since.
     ///
     /// # Errors
-    /// As [`Toolchain::build`] for requests that cannot be built and for a compiler that
-    /// is missing.
+    /// As [`Toolchain::build`] for a compiler that is missing.
     pub fn find(&self, request: &Request<'_>) -> Result<Option<Build>> {
         match self.recorded_inputs(request)? {
             Some(inputs) => self.finished(&inputs),
@@ -172,9 +174,6 @@ impl Toolchain {
     /// # Errors
     /// As [`Toolchain::find`].
     pub fn recorded_inputs(&self, request: &Request<'_>) -> Result<Option<Inputs>> {
-        if request.component == Component::Mlx {
-            request.pin.has_whole_mlx()?;
-        }
         let recorded = &request.pin.recorded;
         match (request.without, request.series) {
             (Some(_), _) => Ok(None),
@@ -211,7 +210,7 @@ impl Toolchain {
         patches.retain(|patch| Some(patch.name.as_str()) != without);
         let mut sources = BTreeMap::new();
         if component == Component::Mlx {
-            sources.insert("mlx-c".to_owned(), pin.mlx_c.tree);
+            sources.insert("mlx-c".to_owned(), pin.mlx_c_patched);
         }
         if !Platform::HERE.system.brings_blas_and_verbs() {
             sources.insert("verbs".to_owned(), self.verbs_pin()?.tree);
@@ -399,9 +398,9 @@ impl Toolchain {
         Ok((entry, manifest))
     }
 
-    /// mlx-c includes its headers as `mlx/c/...`; its pinned tree is the `mlx`.
+    /// The patched mlx-c. It includes its headers as `mlx/c/...`; its tree is the `mlx`.
     pub(crate) fn mlx_c(&self, pin: &Pin, folder: PathBuf) -> Result<PathBuf> {
-        let tree = self.fetch(&pin.mlx_c, &Source::Auto)?;
+        let tree = self.series().patch_mlx_c(pin)?;
         let link = folder.join("mlx");
         fs::create_dir_all(&folder).at("create", &folder)?;
         if fs::read_link(&link).ok().as_deref() != Some(&tree.path) {
