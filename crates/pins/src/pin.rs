@@ -17,6 +17,7 @@ use toml_edit::{DocumentMut, Item, TableLike, Value};
 use crate::{
     error::{Error, IoContext, Result},
     journal,
+    official::{self, OfficialWheel, WHEELS_FILE},
     tree::{Listing, ObjectId},
 };
 
@@ -40,6 +41,8 @@ pub struct Pin {
     pub mlx_c_patched: ObjectId,
     /// The tree each series gives; the pristine one until something is recorded.
     pub recorded: Recorded,
+    /// The official wheels of this MLX that are known.
+    pub wheels: Vec<OfficialWheel>,
     /// Which of the sources patches are applied to.
     pub part: Part,
 }
@@ -208,6 +211,7 @@ impl Pin {
                 &folder.join("mlx-c.lst"),
             )?,
             recorded: parsed.series.unwrap_or(pristine),
+            wheels: official::load(&folder.join(WHEELS_FILE))?,
             folder,
             part: Part::Mlx,
         })
