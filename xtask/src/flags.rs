@@ -160,6 +160,8 @@ pub enum Verb {
     Gc(Gc),
     /// Make the device matrix of a job from any description of its cabling, or judge one
     Matrix(Box<Matrix>),
+    /// Put our libjaccl into an installed MLX for macOS, or the old one back
+    Overlay(Overlay),
     /// Apply a pin's patch series, or work on its patches
     Patch(Patch),
     /// Make a pin of another MLX
@@ -852,6 +854,29 @@ pub struct Wheel {
     pub out_dir: PathBuf,
     /// How it is printed; json has its hash, what was replaced and every check, schema
     /// mlx-rails/wheel/2
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "The library is compiled and held against the installed one as `wheel` does it; the old one \
+                  is kept beside it.\n\n\
+                  cargo xtask overlay --mlx 0.32.0 .venv/lib/python3.13/site-packages\n\
+                  cargo xtask overlay --mlx 0.32.0 /Applications/EXO.app\n\
+                  cargo xtask overlay --undo /Applications/EXO.app"
+)]
+pub struct Overlay {
+    /// A site-packages folder, or an application that brings its own Python
+    pub dir: PathBuf,
+    /// Put back what was there
+    #[arg(long, conflicts_with_all = ["mlx", "series"])]
+    pub undo: bool,
+    #[command(flatten)]
+    pub pin: Pin,
+    #[command(flatten)]
+    pub series: SeriesFlag,
+    /// How it is printed; json has schema mlx-rails/overlay/1
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

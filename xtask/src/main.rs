@@ -18,6 +18,7 @@ mod flags;
 mod gc;
 mod matrix;
 mod output;
+mod overlay;
 mod patch;
 mod pin;
 mod preflight;
@@ -68,6 +69,7 @@ fn run(cli: Cli) -> Result {
         Verb::Doctor(flags) => doctor::run(&session, &flags),
         Verb::Fetch(flags) => fetch::run(&session, &flags),
         Verb::Gc(flags) => gc::run(&session, &flags),
+        Verb::Overlay(flags) => overlay::run(&session, &flags),
         Verb::Patch(flags) => patch::run(&session, &flags),
         Verb::Pin(flags) => pin::run(&session, &flags),
         Verb::Preflight(flags) => preflight::run(&session, &flags),

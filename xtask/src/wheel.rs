@@ -42,6 +42,14 @@ pub fn run(session: &Session, flags: &flags::Wheel) -> Result {
     print(&[wheel], flags.format)
 }
 
+/// Prints checks that hold, as progress.
+pub fn say_checks(checks: &[wheel::Check]) {
+    let width = checks.iter().map(|it| it.name.len()).max();
+    for wheel::Check { name, detail, .. } in checks {
+        say!("  ok  {name:<0$}  {detail}", width.unwrap_or_default());
+    }
+}
+
 fn print(wheels: &[Built], format: flags::Format) -> Result {
     if format == flags::Format::Json {
         output::json(&json!({ "schema": SCHEMA, "wheels": wheels }))?;
@@ -49,11 +57,7 @@ fn print(wheels: &[Built], format: flags::Format) -> Result {
     }
     for wheel in wheels {
         say!("{} {} ({})", wheel.name, wheel.version, wheel.tag);
-        let checks = wheel.checks.iter().map(|it| (&it.name, &it.detail));
-        let width = checks.clone().map(|(name, _)| name.len()).max();
-        for (name, detail) in checks {
-            say!("  ok  {name:<0$}  {detail}", width.unwrap_or_default());
-        }
+        say_checks(&wheel.checks);
         say!("  sha256  {}\n  bytes   {}", wheel.sha256, wheel.bytes);
         out!("{}", wheel.path.display())?;
     }

@@ -28,6 +28,7 @@ pub mod fetch;
 pub mod macos;
 pub mod manifest;
 mod official;
+pub mod overlay;
 mod ping;
 mod pip;
 pub mod platform;

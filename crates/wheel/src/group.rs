@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use pep440_rs::Version;
+
 use crate::{error::Result, macho::Dylib};
 
 /// The table of `jaccl::MeshGroup`, which has the order of its base class.
@@ -96,6 +98,13 @@ impl Group {
         Ok(Some(Group(functions.collect())))
     }
 
+    /// The first release of MLX whose group a release's is; `None` before the first one that
+    /// is known.
+    pub fn of_release(version: &Version) -> Option<&'static str> {
+        let is_older = |known: &&Known| known.since.parse().is_ok_and(|it: Version| it <= *version);
+        KNOWN.iter().rev().find(is_older).map(|known| known.since)
+    }
+
     /// The first release of MLX that has this group, if one is known.
     pub fn since(&self) -> Option<&'static str> {
         let is_this = |known: &&Known| {
@@ -164,6 +173,22 @@ mod tests {
             swapped.swap(last, last - 1);
             assert_eq!(of(&swapped).since(), None);
             assert_eq!(of(&known.functions[..last - 2]).since(), None);
+        }
+    }
+
+    #[test]
+    fn a_release_has_the_group_of_the_newest_change_before_it() {
+        for (release, since) in [
+            ("0.31.1", None),
+            ("0.31.2", Some("0.31.2")),
+            ("0.32.0", Some("0.32.0")),
+            ("0.32.2", Some("0.32.1")),
+            ("0.32.10", Some("0.32.1")),
+        ] {
+            assert_eq!(
+                Group::of_release(&release.parse().expect("a version")),
+                since
+            );
         }
     }
 

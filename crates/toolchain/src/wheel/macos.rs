@@ -37,6 +37,13 @@ struct Opened {
     target: DylibTarget,
 }
 
+/// A library that can take another's place.
+pub(crate) struct Fitted {
+    pub library: Dylib,
+    pub build: Build,
+    pub checks: Vec<Check>,
+}
+
 /// What a made wheel depends on. Its hash is the wheel's name in the store.
 #[derive(Serialize)]
 struct Inputs<'a> {
@@ -85,12 +92,12 @@ impl Toolchain {
         let key = &sha256(json!(inputs).to_string())[..32];
         let check = |entry: &Path| Ok(whole_wheel(entry));
         let made = self.make_entry(Kind::Wheel, key, check, |scratch| {
-            let ours = self.build(&Request::dylib(pin, *series, &target))?;
-            let stock = self.build(&Request::dylib(pin, Series::Stock, &target))?;
+            let what = path.display().to_string();
+            let fitted = self.fitted_dylib(pin, *series, (&base.libjaccl, &base.libmlx), &what)?;
             let folder = scratch.join("wheel");
             std::fs::create_dir(&folder).at("create", &folder)?;
-            self.progress.step("Packing", &path.display().to_string());
-            let built = base.replace(request, [&ours, &stock], version.clone(), &folder)?;
+            self.progress.step("Packing", &what);
+            let built = base.replace(request, fitted, version.clone(), &folder)?;
             built.save(&folder.join(REPORT))?;
             self.progress.finish();
             Ok((folder, built))
@@ -108,6 +115,41 @@ impl Toolchain {
             ..made.value
         };
         built.handed_to(out)
+    }
+
+    /// Our library in place of `libjaccl`, beside `libmlx`: compiled where the store does not
+    /// have it, and held against both.
+    ///
+    /// # Errors
+    /// Those of [`Toolchain::build`]; [`Error::Misfit`] when a check does not hold.
+    pub(crate) fn fitted_dylib(
+        &self,
+        pin: &Pin,
+        series: Series,
+        (libjaccl, libmlx): (&Dylib, &Dylib),
+        base: &str,
+    ) -> Result<Fitted> {
+        let target = DylibTarget::of(libjaccl, libmlx);
+        let read = |build: &Build| {
+            let file = build.library();
+            let content = std::fs::read(&file).at("read", &file)?;
+            Ok::<_, Error>(Dylib::parse(LIBJACCL, content)?)
+        };
+        let build = self.build(&Request::dylib(pin, series, &target))?;
+        let stock = read(&self.build(&Request::dylib(pin, Series::Stock, &target))?)?;
+        let library = read(&build)?;
+        let fit = Fit {
+            ours: &library,
+            base: libjaccl,
+            libmlx,
+            stock: &stock,
+        };
+        let checks = refuse_misfit(base, fit.checks()?)?;
+        Ok(Fitted {
+            library,
+            build,
+            checks,
+        })
     }
 
     /// The base as a file.
@@ -158,7 +200,7 @@ impl Toolchain {
         };
         let libjaccl = Dylib::parse(LIBJACCL, wheel.read(LIBJACCL)?)?;
         let libmlx = Dylib::parse(LIBMLX, wheel.read(LIBMLX)?)?;
-        macos::admit(path, &libjaccl, &libmlx)?;
+        macos::admit(path, &libjaccl, &libmlx, &release_of(pin))?;
         let target = DylibTarget::of(&libjaccl, &libmlx);
         Ok(Opened {
             wheel,
@@ -178,6 +220,11 @@ impl Toolchain {
         };
         overlay::rails_version(&base.name().version, revision)
     }
+}
+
+/// The release of MLX that a pin is.
+pub(crate) fn release_of(pin: &Pin) -> pep440_rs::Version {
+    (pin.version.parse()).expect("three numbers, as the pin's loading made sure, are a version")
 }
 
 /// A base of another release than the pin's has another MLX in it. A development version is
@@ -202,28 +249,20 @@ fn refuse_other_mlx(pin: &Pin, wheel: &Wheel) -> Result<(), (String, String)> {
 }
 
 impl Opened {
-    /// Holds our library against the base's, and writes the wheel into `folder`.
+    /// Writes the wheel with our library into `folder`.
     fn replace(
         &mut self,
         request: &WheelRequest<'_>,
-        [ours, stock]: [&Build; 2],
+        fitted: Fitted,
         version: pep440_rs::Version,
         folder: &Path,
     ) -> Result<Built> {
-        let read = |build: &Build| {
-            let file = build.library();
-            let content = std::fs::read(&file).at("read", &file)?;
-            Ok::<_, Error>(Dylib::parse(LIBJACCL, content)?)
-        };
-        let (library, stock) = (read(ours)?, read(stock)?);
-        let fit = Fit {
-            ours: &library,
-            base: &self.libjaccl,
-            libmlx: &self.libmlx,
-            stock: &stock,
-        };
-        let mut checks = fit.checks()?;
-        self.refuse_misfit(&checks)?;
+        let Fitted {
+            library,
+            build,
+            mut checks,
+        } = fitted;
+        let inputs = &build.manifest.inputs;
         let overlay = Overlay {
             version,
             tag: self.wheel.name().tag.clone(),
@@ -242,10 +281,10 @@ impl Opened {
             "mlx": request.pin.version,
             "series": request.series,
             "revision": request.pin.recorded.revision,
-            "patched_tree": ours.manifest.inputs.patched_tree,
-            "patches": ours.manifest.inputs.patches,
-            "compiler": ours.manifest.inputs.compilers.cxx.program.version,
-            "build": ours.manifest.key,
+            "patched_tree": inputs.patched_tree,
+            "patches": inputs.patches,
+            "compiler": inputs.compilers.cxx.program.version,
+            "build": build.manifest.key,
         });
         let overlay = Overlay {
             manifest: format!("{manifest:#}\n").into_bytes(),
@@ -255,27 +294,28 @@ impl Opened {
         let file = File::create(&path).at("create", &path)?;
         overlay.write(&mut self.wheel, BufWriter::new(file), &path)?;
         checks.extend(overlay.check(&mut self.wheel, &mut Wheel::open(&path)?)?);
-        self.refuse_misfit(&checks)?;
+        let base = self.wheel.path().display().to_string();
         Ok(Built {
             replaced,
-            checks,
+            checks: refuse_misfit(&base, checks)?,
             mlx: Some(request.pin.version.clone()),
             series: Some(request.series),
-            patched_tree: Some(ours.manifest.inputs.patched_tree),
+            patched_tree: Some(inputs.patched_tree),
             ..Built::whole(path)?
         })
     }
+}
 
-    fn refuse_misfit(&self, checks: &[Check]) -> Result<()> {
-        if checks.iter().all(|check| check.ok) {
-            return Ok(());
-        }
-        Err(Error::Misfit {
-            what: LIBJACCL.to_owned(),
-            base: self.wheel.path().display().to_string(),
-            checks: checks.to_vec(),
-        })
+/// The checks, when all of them hold.
+fn refuse_misfit(base: &str, checks: Vec<Check>) -> Result<Vec<Check>> {
+    if checks.iter().all(|check| check.ok) {
+        return Ok(checks);
     }
+    Err(Error::Misfit {
+        what: LIBJACCL.to_owned(),
+        base: base.to_owned(),
+        checks,
+    })
 }
 
 /// The report of a made wheel in the store that is as it was made.
