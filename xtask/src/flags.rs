@@ -424,7 +424,7 @@ pub struct PinVerb {
 
 #[derive(Subcommand)]
 pub enum PinStep {
-    /// Make the folder of a pin: tree id, lists, and the patches of the nearest pin that it needs
+    /// Make the folder of a pin: tree id, lists, and the patches of the pin that fits best
     ///
     /// A patch that applies is taken, one that git can merge is rebased, one that this MLX has is
     /// left out, and one that conflicts is kept for a person. What is left to do is printed last.
