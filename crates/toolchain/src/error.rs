@@ -94,6 +94,10 @@ pub enum Error {
     #[error("cannot install the build tools")]
     Pip(#[source] launch::Error),
 
+    /// pip did not install a wheel that the caller gave.
+    #[error("pip does not install the wheel")]
+    Refused(#[source] launch::Error),
+
     /// A program cannot be started or listened to.
     #[error(transparent)]
     Launch(launch::Error),
@@ -159,6 +163,7 @@ impl Error {
             Error::Tampered { .. } => Kind::Check,
             Error::Malformed { .. }
             | Error::Input { .. }
+            | Error::Refused(_)
             | Error::Store(::store::Error::NoPlace) => Kind::Input,
             Error::Unreachable { .. }
             | Error::MissingTool { .. }
@@ -194,6 +199,11 @@ impl Error {
                 format!("all of its output is in {}", log.as_ref()?.display())
             }
             Error::DiskFull { .. } => ::store::MAKE_ROOM.into(),
+            Error::Refused(_) => {
+                "a wheel fits one system and one processor, by its tag; MLX_RAILS_PYTHON names \
+                 another Python"
+                    .into()
+            }
             Error::Pip(_) => {
                 "pip asks the index of its configuration; PIP_INDEX_URL names another \
                  one, PIP_FIND_LINKS a folder of wheels"

@@ -32,6 +32,7 @@ mod process;
 pub mod progress;
 pub mod store;
 pub mod tools;
+pub mod venv;
 pub mod wheel;
 
 use std::{

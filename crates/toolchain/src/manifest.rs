@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     compiler::{Compilers, Identity},
     error::{Error, IoContext, Result},
-    platform::Platform,
+    platform::{Platform, System},
     store::sha256,
 };
 
@@ -19,8 +19,8 @@ pub const SCHEMA: &str = "mlx-rails/build/2";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Component {
-    /// MLX with jaccl inside, and mlx-c: `lib/libmlxc.so`, static libraries,
-    /// headers.
+    /// MLX with jaccl inside, and mlx-c: `lib/libmlx.so`, `lib/libmlxc.so`, headers. On
+    /// macOS jaccl is a library beside MLX, as in the official wheel.
     Mlx,
     /// jaccl alone behind our C shim: `lib/libjaccl_shim.so`.
     Jaccl,
@@ -40,6 +40,17 @@ impl Component {
         Platform::HERE.system.shared_library(match self {
             Component::Mlx => "mlxc",
             Component::Jaccl => "jaccl_shim",
+        })
+    }
+
+    /// The file name of the shared library that contains jaccl and answers with the
+    /// build's key.
+    pub fn library_with_jaccl(self) -> String {
+        let system = Platform::HERE.system;
+        system.shared_library(match (self, system) {
+            (Component::Mlx, System::Linux) => "mlx",
+            (Component::Mlx, System::MacOs) => "jaccl",
+            (Component::Jaccl, _) => "jaccl_shim",
         })
     }
 }

@@ -98,7 +98,7 @@ impl Toolchain {
 }
 
 /// The Python that runs pip: `MLX_RAILS_PYTHON`, else `python3`.
-fn python() -> String {
+pub(crate) fn python() -> String {
     env::var("MLX_RAILS_PYTHON")
         .ok()
         .filter(|p| !p.is_empty())
@@ -140,7 +140,7 @@ impl Toolchain {
 
     /// The user's Python when it has pip, else that of an environment made in `scratch`:
     /// distributions leave pip out more often than what makes one.
-    fn python_with_pip(&self, scratch: &Path) -> Result<PathBuf> {
+    pub(crate) fn python_with_pip(&self, scratch: &Path) -> Result<PathBuf> {
         if self.pip_version()?.is_some() {
             return Ok(python().into());
         }
