@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, slice};
 
-use pins::{Listing, ObjectId, PIN_FILE, Pin, Series, journal::Change, tree::is_tree};
+use pins::{Listing, ObjectId, PIN_FILE, Part, Pin, Series, journal::Change, tree::is_tree};
 use store::{Kind, sha256};
 
 use crate::{
@@ -52,15 +52,28 @@ impl Workshop {
         Ok(made)
     }
 
-    /// Writes what each series gives into the pin's file, and returns the trees
-    /// (stock, patched).
+    /// mlx-c with its own series applied, in the store.
+    ///
+    /// # Errors
+    /// As [`Workshop::patch`].
+    pub fn patch_mlx_c(&self, pin: &Pin) -> Result<SourceTree> {
+        let mlx_c = pin.of_mlx_c();
+        match self.patches(&mlx_c, Series::Patched)?.is_empty() {
+            // Nothing is made of it.
+            true if pin.mlx_c_patched == pin.mlx_c.tree => self.pristine(&mlx_c),
+            _ => self.patch(&mlx_c, Series::Patched),
+        }
+    }
+
+    /// Writes what each series gives into the pin's file, that of mlx-c too, and returns the
+    /// trees of MLX (stock, patched).
     ///
     /// # Errors
     /// As [`Workshop::patch`], but a differing record is what this mends.
     pub fn record(&self, pin: &Pin) -> Result<(ObjectId, ObjectId)> {
         let stock = self.apply(pin, Series::Stock)?.tree;
         let patched = self.apply(pin, Series::Patched)?.tree;
-        let record = pin.with_record(stock, patched)?;
+        let record = pin.with_record(stock, patched, Some(self.apply_mlx_c(pin)?))?;
         let written = record.map(|text| (PIN_FILE.to_owned(), text));
         Change {
             written: written.into_iter().collect(),
@@ -68,6 +81,15 @@ impl Workshop {
         }
         .publish(&pin.folder)?;
         Ok((stock, patched))
+    }
+
+    /// The tree that mlx-c's series gives, whatever is recorded.
+    fn apply_mlx_c(&self, pin: &Pin) -> Result<ObjectId> {
+        let mlx_c = pin.of_mlx_c();
+        match self.patches(&mlx_c, Series::Patched)?.is_empty() {
+            true => Ok(pin.mlx_c.tree),
+            false => Ok(self.apply(&mlx_c, Series::Patched)?.tree),
+        }
     }
 
     /// The patched tree with one fix taken out again, in the store; no pin records
@@ -128,18 +150,19 @@ impl Workshop {
     }
 
     fn apply_all(&self, pin: &Pin, patches: &[Patch], tree: &PatchTree<'_>) -> Result<()> {
+        let part = pin.part;
         for (done, patch) in patches.iter().enumerate() {
             match tree.state(done)? {
                 State::Applies => tree.apply(done)?,
                 State::AlreadyApplied | State::AlreadyUpstream => {
                     self.progress
-                        .note(&format!("{} is in MLX {} already", patch.name, pin.version));
+                        .note(&format!("{} is in {} already", patch.name, pin.mlx.name));
                 }
                 State::Conflicts { hunks } => {
-                    return Err(Error::Conflict {
-                        patch: patch.name.clone(),
-                        pin: pin.version.clone(),
-                        hunks,
+                    let (patch, pin) = (patch.name.clone(), pin.version.clone());
+                    return Err(match part {
+                        Part::Mlx => Error::Conflict { patch, pin, hunks },
+                        Part::MlxC => Error::ConflictOfMlxC { patch, pin, hunks },
                     });
                 }
             }

@@ -55,6 +55,17 @@ pub enum Error {
         hunks: Vec<String>,
     },
 
+    /// A patch of mlx-c's series neither applies nor is in the tree already.
+    #[error("mlx-c/{patch} does not apply to the mlx-c for MLX {pin} after the patches before it:\n{}", list(.hunks))]
+    ConflictOfMlxC {
+        /// The patch file's name.
+        patch: String,
+        /// The pin's version.
+        pin: String,
+        /// File and line of each hunk git refused.
+        hunks: Vec<String>,
+    },
+
     /// Edits are in lines that a patch behind the one to refresh changes.
     #[error("{patch} cannot take these edits: {other}, behind it, changes the same or neighbouring lines:\n{}", list(.hunks))]
     EditsOfAnother {
@@ -175,9 +186,10 @@ impl Error {
         match self {
             Error::Pins(error) => error.kind(),
             Error::Fetch(error) => error.kind,
-            Error::Conflict { .. } | Error::Entangled { .. } | Error::Unrecorded { .. } => {
-                Kind::Check
-            }
+            Error::Conflict { .. }
+            | Error::ConflictOfMlxC { .. }
+            | Error::Entangled { .. }
+            | Error::Unrecorded { .. } => Kind::Check,
             Error::UnknownPatch { .. }
             | Error::Malformed { .. }
             | Error::EditsOfAnother { .. }
@@ -208,6 +220,10 @@ impl Error {
                 "to rebase it, run `cargo xtask patch edit --mlx {pin}`, which makes a working \
                  copy without it; make its change there, and run `cargo xtask patch refresh \
                  {patch} --mlx {pin}`"
+            ),
+            Error::ConflictOfMlxC { pin, .. } => format!(
+                "make its change in a copy of the mlx-c that `cargo xtask fetch --mlx {pin}` \
+                 prints, and write it with `git diff --full-index --unified=1`"
             ),
             Error::EditsOfAnother { other, .. } => {
                 format!("take the edits into {other} instead, or split them")

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use pins::{Part, Pin};
 use semver::Version;
 
 use crate::{
@@ -46,8 +47,10 @@ pub(crate) struct Complaint {
     pub(crate) remedy: String,
 }
 
-/// Everything that is wrong with the fields of a patch for MLX `version`.
-pub(crate) fn complaints(header: &Header, version: &str, check: CheckProof<'_>) -> Vec<Complaint> {
+/// Everything that is wrong with the fields of a patch of a pin.
+pub(crate) fn complaints(header: &Header, pin: &Pin, check: CheckProof<'_>) -> Vec<Complaint> {
+    // The versions in the fields of mlx-c's patches are mlx-c's own.
+    let version = (pin.part == Part::Mlx).then_some(pin.version.as_str());
     let mut found = Vec::new();
     for (name, meaning) in REQUIRED {
         if header.field(name).is_none() {
@@ -84,7 +87,8 @@ pub(crate) fn complaints(header: &Header, version: &str, check: CheckProof<'_>) 
             remedy,
         });
     }
-    if header.get("X-Class") == "fix" {
+    // `verify` runs jaccl alone, so it can prove nothing about mlx-c.
+    if header.get("X-Class") == "fix" && pin.part == Part::Mlx {
         found.extend(unproved(header, check));
     }
     found
@@ -100,7 +104,7 @@ fn stands_above(above: &[Field], name: &str) -> bool {
 }
 
 /// What is wrong with one field by itself, and what to say instead.
-fn complaint(field: &Field, version: &str) -> Option<(String, String)> {
+fn complaint(field: &Field, version: Option<&str>) -> Option<(String, String)> {
     let value = &field.value;
     let name = canonical(&field.name);
     let is_vendors = name
@@ -145,8 +149,9 @@ fn complaint(field: &Field, version: &str) -> Option<(String, String)> {
         .then(|| applied(value))
         .flatten();
     since
-        .filter(|since| pins::version(version).is_ok_and(|version| *since <= version))
-        .map(|since| {
+        .zip(version)
+        .filter(|(since, version)| pins::version(version).is_ok_and(|version| *since <= version))
+        .map(|(since, version)| {
             (
                 format!("says that MLX {since} has it, and this is {version}"),
                 "drop the patch, or name the version that has it".into(),

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pins::{Pin, Series};
+use pins::{PIN_FILE, Part, Pin, Series};
 use serde::Serialize;
 
 use crate::{
@@ -60,6 +60,15 @@ impl Workshop {
     /// # Errors
     /// When the sources cannot be had, or a file cannot be read.
     pub fn lint_patches(&self, pin: &Pin, check: CheckProof<'_>) -> Result<Vec<Problem>> {
+        let mut problems = self.lint_part(pin, check)?;
+        let mlx_c = pin.of_mlx_c();
+        if mlx_c.folder.is_dir() {
+            problems.extend(self.lint_part(&mlx_c, check)?);
+        }
+        Ok(problems)
+    }
+
+    fn lint_part(&self, pin: &Pin, check: CheckProof<'_>) -> Result<Vec<Problem>> {
         let folder = self.shown(&pin.folder);
         let mut lint = Lint {
             pin,
@@ -106,10 +115,17 @@ impl Workshop {
                 lint.entangled(patch, &places);
             }
         }
-        for series in [Series::Stock, Series::Patched] {
+        let all_series: &[Series] = match pin.part {
+            Part::Mlx => &[Series::Stock, Series::Patched],
+            Part::MlxC => &[Series::Patched],
+        };
+        for &series in all_series {
             let made = match self.apply(pin, series) {
                 Ok(made) => made.tree,
-                Err(Error::Conflict { patch, hunks, .. }) => {
+                Err(
+                    Error::Conflict { patch, hunks, .. }
+                    | Error::ConflictOfMlxC { patch, hunks, .. },
+                ) => {
                     lint.dependent(&patch, series, &hunks);
                     continue;
                 }
@@ -117,7 +133,10 @@ impl Workshop {
             };
             if made != series.recorded(pin) {
                 lint.say(
-                    "pin.toml",
+                    match pin.part {
+                        Part::Mlx => PIN_FILE,
+                        Part::MlxC => "../pin.toml",
+                    },
                     None,
                     Some(series.name()),
                     format!(
@@ -195,7 +214,7 @@ impl Lint<'_> {
     fn text(&mut self, file: &str, check: CheckProof<'_>) -> Result<()> {
         let path = self.pin.folder.join(file);
         let text = fs::read_to_string(&path).at("read", &path)?;
-        for found in complaints(&Header::parse(&text), &self.pin.version, check) {
+        for found in complaints(&Header::parse(&text), self.pin, check) {
             let field = found.field.as_deref();
             self.say(file, found.line, field, found.problem, found.remedy);
         }

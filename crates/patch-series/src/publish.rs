@@ -69,7 +69,7 @@ impl Workshop {
                 .written
                 .push((SERIES.to_owned(), after.series.clone()));
         }
-        let record = pin.with_record(stock, patched)?;
+        let record = pin.with_record(stock, patched, None)?;
         change
             .written
             .extend(record.map(|text| (PIN_FILE.to_owned(), text)));

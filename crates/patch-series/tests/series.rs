@@ -254,7 +254,7 @@ fn every_patch_of_this_checkout_carries_its_fields() {
 }
 
 #[test]
-fn a_record_changes_the_two_trees_of_a_pin_and_nothing_else() {
+fn a_record_changes_trees_and_revision_of_a_pin_and_nothing_else() {
     let checkout = with_series();
     let file = checkout.path("patches/1.2.3/pin.toml");
     let recorded = checkout.pin().recorded;
@@ -263,25 +263,27 @@ fn a_record_changes_the_two_trees_of_a_pin_and_nothing_else() {
     let start = whole.split_once("[series]").unwrap().0.to_owned();
     let old = "0".repeat(40);
     for series in [
-        "# by hand\n[series]\nstock=\"STOCK\"   # of upstream\npatched  =  \"PATCHED\"\n",
-        "[series]\n'patched' = 'PATCHED'\n\"stock\" = 'STOCK'\n",
-        "series = { stock = \"STOCK\", patched = \"PATCHED\" }\n",
+        "# by hand\n[series]\nstock=\"STOCK\"   # of upstream\npatched  =  \"PATCHED\"\n\
+         revision = REVISION # a wheel's\n",
+        "[series]\nrevision=REVISION\n'patched' = 'PATCHED'\n\"stock\" = 'STOCK'\n",
+        "series = { stock = \"STOCK\", patched = \"PATCHED\", revision = REVISION }\n",
     ] {
         let inline = series.starts_with("series");
-        let text = |stock: &str, patched: &str| {
+        let text = |stock: &str, patched: &str, revision: &str| {
             let series = series.replace("STOCK", stock).replace("PATCHED", patched);
+            let series = series.replace("REVISION", revision);
             match inline {
                 true => format!("{series}{start}"),
                 false => format!("{start}{series}"),
             }
         };
-        fs::write(&file, text(&old, &old)).unwrap();
+        fs::write(&file, text(&old, &old, "7")).unwrap();
         checkout.workshop.record(&checkout.pin()).unwrap();
         let after = fs::read_to_string(&file).unwrap();
         // Only the quotes may become the usual ones.
         assert_eq!(
             after.replace('\'', "\""),
-            text(&stock, &patched).replace('\'', "\"")
+            text(&stock, &patched, "8").replace('\'', "\"")
         );
         assert_eq!(checkout.pin().recorded.patched.to_string(), patched);
         checkout.workshop.record(&checkout.pin()).unwrap();
@@ -290,6 +292,8 @@ fn a_record_changes_the_two_trees_of_a_pin_and_nothing_else() {
     // A pin that has recorded nothing yet.
     fs::write(&file, &start).unwrap();
     checkout.workshop.record(&checkout.pin()).unwrap();
-    assert_eq!(checkout.pin().recorded.stock.to_string(), stock);
+    let recorded = checkout.pin().recorded;
+    assert_eq!(recorded.stock.to_string(), stock);
+    assert_eq!(recorded.revision, 1);
     assert!(fs::read_to_string(&file).unwrap().starts_with(&start));
 }

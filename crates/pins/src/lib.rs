@@ -8,6 +8,8 @@
 //!   mlx-c.lst     every file of the mlx-c that belongs to it
 //!   series        which patches, in which order
 //!   *.patch
+//!   wheels.sha256 the official wheels, as `sha256sum` prints it
+//!   mlx-c/        the same for mlx-c: its series and its patches
 //! ```
 //!
 //! This crate reads and writes these files, and hashes folders as git does. It starts no
@@ -17,12 +19,14 @@
 
 mod error;
 pub mod journal;
+mod official;
 mod pin;
 mod series;
 pub mod tree;
 
 pub use error::{Error, Kind, Result};
-pub use pin::{Crate, PIN_FILE, Pin, Recorded, SourcePin, Upstream, version};
+pub use official::{OfficialWheel, WHEELS_FILE};
+pub use pin::{Crate, MLX_C, PIN_FILE, Part, Pin, Recorded, SourcePin, Upstream, version};
 pub use series::Series;
 pub use tree::{Listing, ObjectId};
 

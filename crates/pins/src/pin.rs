@@ -12,11 +12,12 @@ use std::{
 
 use semver::Version;
 use serde::Deserialize;
-use toml_edit::{DocumentMut, Item};
+use toml_edit::{DocumentMut, Item, TableLike, Value};
 
 use crate::{
     error::{Error, IoContext, Result},
     journal,
+    official::{self, OfficialWheel, WHEELS_FILE},
     tree::{Listing, ObjectId},
 };
 
@@ -36,12 +37,27 @@ pub struct Pin {
     pub mlx: SourcePin,
     /// The `mlx/` folder of mlx-c.
     pub mlx_c: SourcePin,
-    /// The version of MLX that the mlx-c is for, where it is not this one: then jaccl
-    /// alone can be built.
-    pub mlx_c_fits: Option<String>,
+    /// The tree that mlx-c's own series gives; the pristine one until something is recorded.
+    pub mlx_c_patched: ObjectId,
     /// The tree each series gives; the pristine one until something is recorded.
     pub recorded: Recorded,
+    /// The official wheels of this MLX that are known.
+    pub wheels: Vec<OfficialWheel>,
+    /// Which of the sources patches are applied to.
+    pub part: Part,
 }
+
+/// The sources of a pin, each of which has a series of patches of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// MLX.
+    Mlx,
+    /// mlx-c.
+    MlxC,
+}
+
+/// The folder in a pin's folder that holds mlx-c's series.
+pub const MLX_C: &str = "mlx-c";
 
 /// The patched trees a pin records: same inputs, same tree, on every machine.
 #[derive(Debug, Clone, Deserialize)]
@@ -51,6 +67,15 @@ pub struct Recorded {
     pub stock: ObjectId,
     /// With the whole series.
     pub patched: ObjectId,
+    /// Which patched tree of this MLX it is, from 1: the N of a wheel's version
+    /// `X+rails.N`. It rises with each other tree that is recorded, so that no two trees
+    /// have a version in common.
+    #[serde(default = "first_revision")]
+    pub revision: u32,
+}
+
+fn first_revision() -> u32 {
+    1
 }
 
 /// One verified source tree and its transports.
@@ -71,7 +96,7 @@ pub struct SourcePin {
     pub layout: BTreeMap<String, String>,
 }
 
-/// A folder inside a crate of the package registry.
+/// A folder inside a crate of the package registry, or inside an archive in it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Crate {
@@ -80,7 +105,11 @@ pub struct Crate {
     pub name: String,
     /// Its exact version.
     pub version: String,
-    /// The folder in it that holds the tree.
+    /// An archive in it, which is unpacked first. It holds the tree, or one folder that is
+    /// the tree.
+    pub archive: Option<String>,
+    /// The folder in the archive, or else in the crate, that holds the tree; empty for all.
+    #[serde(default)]
     pub path: String,
 }
 
@@ -112,12 +141,17 @@ struct PinFile {
 #[serde(deny_unknown_fields)]
 struct MlxCFile {
     tree: ObjectId,
-    /// The version of MLX that this mlx-c is for; the pin's own when not given.
-    fits: Option<String>,
+    series: Option<RecordedMlxC>,
     registry: Option<Crate>,
     upstream: Option<Upstream>,
     #[serde(default)]
     layout: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecordedMlxC {
+    patched: ObjectId,
 }
 
 #[derive(Deserialize)]
@@ -150,10 +184,11 @@ impl Pin {
         journal::finish(&folder)?;
         let file = folder.join(PIN_FILE);
         let text = fs::read_to_string(&file).at("read", &file)?;
-        let mut parsed: PinFile = toml::from_str(&text).map_err(|e| Error::malformed(&file, e))?;
+        let parsed: PinFile = toml::from_str(&text).map_err(|e| Error::malformed(&file, e))?;
         let pristine = Recorded {
             stock: parsed.mlx.tree,
             patched: parsed.mlx.tree,
+            revision: first_revision(),
         };
         Ok(Pin {
             version: version.to_owned(),
@@ -161,35 +196,34 @@ impl Pin {
             mlx: parsed
                 .mlx
                 .load(format!("MLX {version}"), &folder.join("mlx.lst"))?,
-            mlx_c_fits: parsed.mlx_c.fits.take().filter(|fits| fits != version),
+            mlx_c_patched: match &parsed.mlx_c.series {
+                Some(series) => series.patched,
+                None => parsed.mlx_c.tree,
+            },
             mlx_c: SourceFile::from(parsed.mlx_c).load(
                 format!("mlx-c for MLX {version}"),
                 &folder.join("mlx-c.lst"),
             )?,
             recorded: parsed.series.unwrap_or(pristine),
+            wheels: official::load(&folder.join(WHEELS_FILE))?,
             folder,
+            part: Part::Mlx,
         })
     }
 
-    /// That the whole of MLX can be built of this pin, and not jaccl alone.
-    ///
-    /// # Errors
-    /// [`Error::Input`] with the reason when its mlx-c is for another version of MLX.
-    pub fn has_whole_mlx(&self) -> Result<()> {
-        match &self.mlx_c_fits {
-            None => Ok(()),
-            Some(fits) => Err(Error::Input {
-                input: format!("MLX {}", self.version),
-                problem: format!(
-                    "it cannot be built as a whole, because its pinned mlx-c is for MLX {fits}"
-                ),
-                remedy: format!(
-                    "jaccl alone can be built (`cargo xtask verify --mlx {}`); for more, pin an \
-                     mlx-c for it in {}",
-                    self.version,
-                    self.file().display()
-                ),
-            }),
+    /// This pin for what is done with the patches of mlx-c: its MLX is mlx-c, and its folder
+    /// that of mlx-c's series. All of that series is applied to every build.
+    pub fn of_mlx_c(&self) -> Pin {
+        Pin {
+            folder: self.folder.join(MLX_C),
+            mlx: self.mlx_c.clone(),
+            recorded: Recorded {
+                stock: self.mlx_c_patched,
+                patched: self.mlx_c_patched,
+                revision: self.recorded.revision,
+            },
+            part: Part::MlxC,
+            ..self.clone()
         }
     }
 
@@ -220,40 +254,74 @@ impl Pin {
     }
 
     /// The text of the pin's file with these trees recorded, when it does not say so yet.
+    /// Where it records another patched tree, the revision rises by one. `mlx_c` is the tree
+    /// of mlx-c's series; without one, what is recorded of it stays.
     ///
     /// # Errors
     /// When the file cannot be read or does not parse.
-    pub fn with_record(&self, stock: ObjectId, patched: ObjectId) -> Result<Option<String>> {
+    pub fn with_record(
+        &self,
+        stock: ObjectId,
+        patched: ObjectId,
+        mlx_c: Option<ObjectId>,
+    ) -> Result<Option<String>> {
         let file = self.file();
-        let before = fs::read_to_string(&file).at("read", &file)?;
-        let mut document: DocumentMut = before.parse().map_err(|e| Error::malformed(&file, e))?;
-        let series = document
-            .entry("series")
-            .or_insert(toml_edit::table())
-            .as_table_like_mut()
-            .ok_or_else(|| Error::malformed(&file, "`series` is no table"))?;
-        for (name, tree) in [("stock", stock), ("patched", patched)] {
-            let tree = tree.to_string();
-            match series.get_mut(name).and_then(Item::as_value_mut) {
-                // As it is written: spaces and a comment behind it stay.
-                Some(value) if value.as_str() == Some(&tree) => {}
-                Some(value) => {
-                    let decor = value.decor().clone();
-                    *value = tree.into();
-                    *value.decor_mut() = decor;
-                }
-                None => {
-                    series.insert(name, toml_edit::value(tree));
-                }
-            }
+        let text = fs::read_to_string(&file).at("read", &file)?;
+        let mut document: DocumentMut = text.parse().map_err(|e| Error::malformed(&file, e))?;
+        let series = table(document.as_table_mut(), "series", &file)?;
+        let revision = match series.get("patched").and_then(Item::as_str) {
+            Some(recorded) if recorded != patched.to_string() => self.recorded.revision + 1,
+            _ => self.recorded.revision,
+        };
+        set(series, "stock", stock.to_string().into());
+        set(series, "patched", patched.to_string().into());
+        set(series, "revision", i64::from(revision).into());
+        // A series without patches gives the pinned tree, which needs no record.
+        if let Some(tree) = mlx_c.filter(|tree| *tree != self.mlx_c_patched) {
+            let mlx_c = table(document.as_table_mut(), "mlx-c", &file)?;
+            let series = table(mlx_c, "series", &file)?;
+            set(series, "patched", tree.to_string().into());
         }
         let after = document.to_string();
-        Ok((after != before).then_some(after))
+        Ok((after != text).then_some(after))
     }
 
     /// The pin's file.
     pub fn file(&self) -> PathBuf {
-        self.folder.join(PIN_FILE)
+        match self.part {
+            Part::Mlx => self.folder.join(PIN_FILE),
+            Part::MlxC => self.folder.with_file_name(PIN_FILE),
+        }
+    }
+}
+
+/// The table of this name, made when there is none.
+fn table<'a>(
+    within: &'a mut dyn TableLike,
+    name: &str,
+    file: &Path,
+) -> Result<&'a mut dyn TableLike> {
+    within
+        .entry(name)
+        .or_insert(toml_edit::table())
+        .as_table_like_mut()
+        .ok_or_else(|| Error::malformed(file, format!("`{name}` is no table")))
+}
+
+/// Sets a value of a table. The spaces and the comment around it stay, and so does a value
+/// that is equal.
+fn set(table: &mut dyn TableLike, name: &str, new: Value) {
+    match table.get_mut(name).and_then(Item::as_value_mut) {
+        Some(value) if value.as_str() == new.as_str() && value.as_integer() == new.as_integer() => {
+        }
+        Some(value) => {
+            let decor = value.decor().clone();
+            *value = new;
+            *value.decor_mut() = decor;
+        }
+        None => {
+            table.insert(name, Item::Value(new));
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::Read,
+    io::{self, ErrorKind, Read},
     path::{Component, Path, PathBuf},
 };
 
@@ -15,13 +15,14 @@ use tar::EntryType;
 
 use crate::error::{Error, IoContext, Result};
 
-/// Unpacks a `.tar`, `.tar.gz`, `.tgz` or `.crate` archive.
+/// Unpacks a `.tar`, `.tar.gz`, `.tgz` or `.crate` archive, and gives the folder of the
+/// sources: `into`, or the one folder that the archive holds.
 ///
 /// # Errors
 /// [`Error::Input`] for another kind of file, and for a member that is neither a file
-/// nor a folder nor a link, or whose place is outside of `into`; [`Error::Io`] when the
-/// archive cannot be read.
-pub(crate) fn unpack(archive: &Path, into: &Path) -> Result<()> {
+/// nor a folder nor a link, or whose place is outside of `into`; [`Error::Damaged`] when it
+/// cannot be decoded; [`Error::Io`] when it cannot be read, or `into` cannot be written.
+pub(crate) fn unpack(archive: &Path, into: &Path) -> Result<PathBuf> {
     let name = archive.file_name().unwrap_or_default().to_string_lossy();
     let ends_in = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
     let is_file = fs::metadata(archive).at("read", archive)?.is_file();
@@ -36,16 +37,22 @@ pub(crate) fn unpack(archive: &Path, into: &Path) -> Result<()> {
     match name.ends_with(".tar") {
         true => unpack_members(archive, file, into),
         false => unpack_members(archive, flate2::read::GzDecoder::new(file), into),
-    }
+    }?;
+    let mut top = fs::read_dir(into).at("read", into)?.flatten();
+    Ok(match (top.next(), top.next()) {
+        (Some(only), None) if only.path().is_dir() => only.path(),
+        _ => into.to_path_buf(),
+    })
 }
 
 fn unpack_members(archive: &Path, content: impl Read, into: &Path) -> Result<()> {
     let mut tar = tar::Archive::new(content);
+    let damaged = |source: io::Error| unreadable(archive, source);
     // In small letters, because a disk may take `Lib` and `lib` for one name.
     let mut links: BTreeSet<PathBuf> = BTreeSet::new();
-    for member in tar.entries().at("unpack", archive)? {
-        let mut member = member.at("unpack", archive)?;
-        let path = member.path().at("unpack", archive)?.into_owned();
+    for member in tar.entries().map_err(damaged)? {
+        let mut member = member.map_err(damaged)?;
+        let path = member.path().map_err(damaged)?.into_owned();
         let refuse = |problem: &str| {
             Err(Error::Input {
                 input: archive.display().to_string(),
@@ -76,7 +83,7 @@ fn unpack_members(archive: &Path, content: impl Read, into: &Path) -> Result<()>
                 links.insert(small);
             }
             EntryType::Link => {
-                let target = member.link_name().at("unpack", archive)?;
+                let target = member.link_name().map_err(damaged)?;
                 if !target.is_some_and(|target| stays_inside(&target)) {
                     return refuse("is a link to a file outside of the folder");
                 }
@@ -85,11 +92,28 @@ fn unpack_members(archive: &Path, content: impl Read, into: &Path) -> Result<()>
             EntryType::Fifo => return refuse("is a named pipe"),
             _ => return refuse("is neither a file nor a folder nor a link"),
         }
-        if !member.unpack_in(into).at("unpack", archive)? {
+        if !member.unpack_in(into).map_err(damaged)? {
             return refuse("would be outside of the folder");
         }
     }
     Ok(())
+}
+
+/// The error of an archive that is damaged, or else of the file system.
+fn unreadable(archive: &Path, source: io::Error) -> Error {
+    let archive = archive.to_path_buf();
+    match source.kind() {
+        // `tar` and `flate2` give these for bytes that are no archive.
+        ErrorKind::InvalidData
+        | ErrorKind::InvalidInput
+        | ErrorKind::UnexpectedEof
+        | ErrorKind::Other => Error::Damaged { archive, source },
+        _ => Error::Io {
+            action: "unpack",
+            path: archive,
+            source,
+        },
+    }
 }
 
 /// Whether a member's name leads down and never up.

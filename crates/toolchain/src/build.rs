@@ -15,8 +15,9 @@ use crate::{
     Toolchain,
     compile::{Compilation, Sources},
     compiler::Compilers,
+    dylib::DylibTarget,
     error::{Error, IoContext, Result},
-    fetch::{Source, SourceTree},
+    fetch::SourceTree,
     macos,
     manifest::{Artefact, Component, Inputs, Manifest, SCHEMA},
     platform::Platform,
@@ -41,6 +42,8 @@ pub struct Request<'a> {
     pub component: Component,
     /// Compilers at once; all processors when not given.
     pub jobs: Option<NonZeroUsize>,
+    /// For [`Component::Dylib`]: the library whose place it takes.
+    pub dylib: Option<&'a DylibTarget>,
 }
 
 impl<'a> Request<'a> {
@@ -52,6 +55,7 @@ impl<'a> Request<'a> {
             without: None,
             component: Component::Mlx,
             jobs: None,
+            dylib: None,
         }
     }
 
@@ -59,6 +63,15 @@ impl<'a> Request<'a> {
     pub fn jaccl(pin: &'a Pin, series: Series) -> Self {
         Request {
             component: Component::Jaccl,
+            ..Request::mlx(pin, series)
+        }
+    }
+
+    /// jaccl alone as a wheel for macOS has it, with all processors.
+    pub fn dylib(pin: &'a Pin, series: Series, target: &'a DylibTarget) -> Self {
+        Request {
+            component: Component::Dylib,
+            dylib: Some(target),
             ..Request::mlx(pin, series)
         }
     }
@@ -106,11 +119,14 @@ impl Toolchain {
     /// [`Toolchain::tools`]; [`Error::Command`] with the log's place when CMake
     /// or Ninja fails; [`Error::BadBuild`] when jaccl is not in the result.
     pub fn build(&self, request: &Request<'_>) -> Result<Build> {
-        if request.component == Component::Mlx {
-            request.pin.has_whole_mlx()?;
-        }
         let shared = self.shared()?;
-        let read_inputs = || self.inputs(request, self.tree_of(request)?.tree);
+        let read_inputs = || {
+            if request.component == Component::Mlx {
+                // The key names what the pin records; the series must give that.
+                self.series().patch_mlx_c(request.pin)?;
+            }
+            self.inputs(request, self.tree_of(request)?.tree)
+        };
         let inputs = read_inputs()?;
         if let Some(build) = self.finished(&inputs)? {
             return Ok(build);
@@ -144,8 +160,7 @@ impl Toolchain {
     /// none of a series that was changed since.
     ///
     /// # Errors
-    /// As [`Toolchain::build`] for requests that cannot be built and for a compiler that
-    /// is missing.
+    /// As [`Toolchain::build`] for a compiler that is missing.
     pub fn find(&self, request: &Request<'_>) -> Result<Option<Build>> {
         match self.recorded_inputs(request)? {
             Some(inputs) => self.finished(&inputs),
@@ -159,9 +174,6 @@ impl Toolchain {
     /// # Errors
     /// As [`Toolchain::find`].
     pub fn recorded_inputs(&self, request: &Request<'_>) -> Result<Option<Inputs>> {
-        if request.component == Component::Mlx {
-            request.pin.has_whole_mlx()?;
-        }
         let recorded = &request.pin.recorded;
         match (request.without, request.series) {
             (Some(_), _) => Ok(None),
@@ -172,7 +184,10 @@ impl Toolchain {
 
     /// What a build of `request` depends on; needs neither sources nor tools.
     fn inputs(&self, request: &Request<'_>, patched_tree: ObjectId) -> Result<Inputs> {
-        let compilers = Compilers::detect(&self.environment)?;
+        let compilers = match request.dylib.filter(|_| DylibTarget::IS_CROSS) {
+            Some(target) => self.zig_if_present()?.compilers(target),
+            None => Compilers::detect(&self.environment)?,
+        };
         self.inputs_with(request, patched_tree, compilers)
     }
 
@@ -195,7 +210,7 @@ impl Toolchain {
         patches.retain(|patch| Some(patch.name.as_str()) != without);
         let mut sources = BTreeMap::new();
         if component == Component::Mlx {
-            sources.insert("mlx-c".to_owned(), pin.mlx_c.tree);
+            sources.insert("mlx-c".to_owned(), pin.mlx_c_patched);
         }
         if !Platform::HERE.system.brings_blas_and_verbs() {
             sources.insert("verbs".to_owned(), self.verbs_pin()?.tree);
@@ -207,6 +222,7 @@ impl Toolchain {
         let sdk = sdk_version(&self.environment)?
             .map(|version| macos::checked_sdk(&version))
             .transpose()?;
+        let is_cross = component == Component::Dylib && DylibTarget::IS_CROSS;
         Ok(Inputs {
             component,
             mlx: pin.version.clone(),
@@ -216,16 +232,23 @@ impl Toolchain {
             patched_tree,
             patches: patches.into_iter().map(|p| (p.name, p.sha256)).collect(),
             sources,
-            recipe: recipe_hash(component, &self.recipe(), &self.shim())?,
+            recipe: recipe_hash(component, &self.recipe(component), &self.shim())?,
             tools: self.tools_if_present().key,
             compilers,
-            options: options(
-                component,
-                sdk.as_deref(),
-                self.environment.metal_cpp().is_some(),
-            ),
+            options: match request.dylib {
+                Some(target) => target.options(sdk.as_deref()),
+                None => options(
+                    component,
+                    sdk.as_deref(),
+                    self.environment.metal_cpp().is_some(),
+                ),
+            },
             sdk,
-            environment: self.environment.hashed(),
+            // Which are for compilers of this system.
+            environment: match is_cross {
+                true => BTreeMap::new(),
+                false => self.environment.hashed(),
+            },
         })
     }
 
@@ -301,12 +324,17 @@ impl Toolchain {
         scratch: &Path,
     ) -> Result<(PathBuf, Manifest)> {
         let started = Instant::now();
-        inputs.compilers.try_cxx20(&self.environment)?;
+        let is_cross = request.dylib.is_some() && DylibTarget::IS_CROSS;
+        if is_cross {
+            self.zig()?;
+        } else {
+            inputs.compilers.try_cxx20(&self.environment)?;
+        }
         let tools = self.tools()?;
         // Ninja remembers paths: everything it sees is copied to where it will be
         // for any clone, and only what changed is touched.
         let (recipe, shim) = (work.join("recipe"), work.join("shim"));
-        mirror(&self.recipe(), &recipe)?;
+        mirror(&self.recipe(request.component), &recipe)?;
         if request.component == Component::Jaccl {
             mirror(&self.shim(), &shim)?;
         }
@@ -316,7 +344,7 @@ impl Toolchain {
         // The copies are compiled, so they must be what the key names.
         if recipe_hash(request.component, &recipe, &shim)? != inputs.recipe {
             return Err(Error::Edited {
-                path: self.recipe(),
+                path: self.recipe(request.component),
             });
         }
         if is_tree(&mlx, inputs.patched_tree)?.is_none() {
@@ -326,8 +354,16 @@ impl Toolchain {
             recipe,
             mlx,
             companion: match request.component {
-                Component::Mlx => self.mlx_c(request.pin, work.join("mlx-c"))?,
-                Component::Jaccl => shim,
+                Component::Mlx => {
+                    let folder = self.mlx_c(request.pin, work.join("mlx-c"))?;
+                    Some(("RAILS_MLXC_DIR", folder))
+                }
+                Component::Jaccl => Some(("RAILS_SHIM_DIR", shim)),
+                Component::Dylib => None,
+            },
+            libcxx: match request.dylib.filter(|_| is_cross) {
+                Some(target) => Some(target.write_stub(work)?),
+                None => None,
             },
             verbs: if !Platform::HERE.system.brings_blas_and_verbs() {
                 Some(self.verbs()?)
@@ -362,9 +398,9 @@ impl Toolchain {
         Ok((entry, manifest))
     }
 
-    /// mlx-c includes its headers as `mlx/c/...`; its pinned tree is the `mlx`.
+    /// The patched mlx-c. It includes its headers as `mlx/c/...`; its tree is the `mlx`.
     pub(crate) fn mlx_c(&self, pin: &Pin, folder: PathBuf) -> Result<PathBuf> {
-        let tree = self.fetch(&pin.mlx_c, &Source::Auto)?;
+        let tree = self.series().patch_mlx_c(pin)?;
         let link = folder.join("mlx");
         fs::create_dir_all(&folder).at("create", &folder)?;
         if fs::read_link(&link).ok().as_deref() != Some(&tree.path) {
@@ -374,8 +410,11 @@ impl Toolchain {
         Ok(folder)
     }
 
-    fn recipe(&self) -> PathBuf {
-        self.root.join("crates/toolchain/cmake")
+    fn recipe(&self, component: Component) -> PathBuf {
+        self.root.join(match component {
+            Component::Mlx | Component::Jaccl => "crates/toolchain/cmake",
+            Component::Dylib => "crates/toolchain/dylib",
+        })
     }
 
     fn shim(&self) -> PathBuf {
@@ -422,7 +461,7 @@ fn mirror(from: &Path, to: &Path) -> Result<()> {
 fn recipe_hash(component: Component, recipe: &Path, shim: &Path) -> Result<String> {
     let recipe = folder_hash(recipe)?;
     Ok(match component {
-        Component::Mlx => recipe,
+        Component::Mlx | Component::Dylib => recipe,
         Component::Jaccl => format!("{recipe}+{}", folder_hash(shim)?),
     })
 }

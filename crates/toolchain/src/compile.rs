@@ -14,6 +14,7 @@ use launch::Launcher;
 use crate::{
     Toolchain,
     driver::Spec,
+    dylib,
     error::{Error, IoContext, Result},
     manifest::{Component, Inputs},
     tools::Tools,
@@ -28,10 +29,13 @@ pub(crate) struct Sources {
     pub recipe: PathBuf,
     /// The patched MLX.
     pub mlx: PathBuf,
-    /// mlx-c, or the C shim over jaccl.
-    pub companion: PathBuf,
+    /// The variable of CMake and the folder of what is compiled with it: mlx-c, or the C
+    /// shim over jaccl.
+    pub companion: Option<(&'static str, PathBuf)>,
     /// `infiniband/verbs.h`, on Linux.
     pub verbs: Option<PathBuf>,
+    /// The text stub of libc++, for zig.
+    pub libcxx: Option<PathBuf>,
     /// metal-cpp, where Metal is on.
     pub metal_cpp: Option<PathBuf>,
 }
@@ -63,6 +67,10 @@ impl Compilation<'_> {
             .apply(&mut driver)
             .env("CMAKE", self.tools.cmake())
             .env("NINJA_STATUS", "[%f/%t] ");
+        if self.sources.libcxx.is_some() {
+            // Zig's cache, which is in the user's folder of caches otherwise.
+            driver.env("ZIG_GLOBAL_CACHE_DIR", self.work.join("zig"));
+        }
         if let Some(jobs) = jobs.or_else(|| thread::available_parallelism().ok()) {
             driver.env("NUM_JOBS", jobs.to_string());
         }
@@ -94,10 +102,6 @@ impl Compilation<'_> {
             work,
             ..
         } = self;
-        let companion = match inputs.component {
-            Component::Mlx => "RAILS_MLXC_DIR",
-            Component::Jaccl => "RAILS_SHIM_DIR",
-        };
         let mut defines: Vec<(String, String)> = inputs.options.clone().into_iter().collect();
         let mut define = |name: &str, value: &dyn AsRef<OsStr>| {
             let value = value.as_ref().to_string_lossy().into_owned();
@@ -106,13 +110,17 @@ impl Compilation<'_> {
         let compilers = [("C", &inputs.compilers.c), ("CXX", &inputs.compilers.cxx)];
         for (language, compiler) in compilers {
             let name = |end: &str| format!("CMAKE_{language}_{end}");
-            define(&name("COMPILER"), &compiler.program.path);
+            define(&name("COMPILER"), &compiler.program.for_cmake());
             // An empty one undoes that of an earlier build in the same folder.
             let launcher = compiler.program.launcher.clone().unwrap_or_default();
             define(&name("COMPILER_LAUNCHER"), &launcher);
             define(&name("FLAGS"), &compiler.identity.arguments.join(" "));
         }
-        let linker_flags = toolchain.environment.linker_flags().unwrap_or_default();
+        let linker_flags = match sources.libcxx {
+            // They are for a linker of this system.
+            Some(_) => OsStr::new(""),
+            None => toolchain.environment.linker_flags().unwrap_or_default(),
+        };
         for kind in ["EXE", "MODULE", "SHARED"] {
             define(&format!("CMAKE_{kind}_LINKER_FLAGS"), &linker_flags);
         }
@@ -120,12 +128,21 @@ impl Compilation<'_> {
         define("CMAKE_MAKE_PROGRAM", &tools.ninja());
         define("RAILS_BUILD_KEY", &inputs.key());
         define("RAILS_MLX_DIR", &sources.mlx);
-        define(companion, &sources.companion);
+        if let Some((variable, folder)) = &sources.companion {
+            define(variable, folder);
+        }
         define("RAILS_JSON_DIR", &tools.json());
         define("fmt_DIR", &tools.fmt());
         if let Some(verbs) = &sources.verbs {
             define("RAILS_VERBS_DIR", verbs);
             define("RAILS_OPENBLAS_DIR", &tools.openblas());
+        }
+        if let Some(stub) = &sources.libcxx {
+            define("RAILS_LIBCXX", stub);
+            define(
+                "CMAKE_TOOLCHAIN_FILE",
+                &sources.recipe.join(dylib::TOOLCHAIN_FILE),
+            );
         }
         let store = toolchain.store().root()?;
         let mut places = vec![
@@ -151,6 +168,7 @@ impl Compilation<'_> {
         let what = match self.inputs.component {
             Component::Mlx => "compiling MLX with CMake",
             Component::Jaccl => "compiling jaccl with CMake",
+            Component::Dylib => "compiling jaccl for macOS with CMake",
         };
         let outcome = launch::run(launcher, what, command, Some(self.log), line);
         outcome.map_err(|error| match Error::from(error) {

@@ -73,8 +73,23 @@ pub struct Program {
     /// The compiler cache that starts it, as in `CXX="ccache g++"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launcher: Option<PathBuf>,
+    /// The word that comes first, of a program that is several compilers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
     /// The first line of its `--version`.
     pub version: String,
+}
+
+impl Program {
+    /// As CMake's variable for a compiler wants it.
+    pub(crate) fn for_cmake(&self) -> OsString {
+        let mut text = self.path.clone().into_os_string();
+        if let Some(mode) = &self.mode {
+            text.push(";");
+            text.push(mode);
+        }
+        text
+    }
 }
 
 /// What tells a compiler from another, wherever it lies and whatever it is called.
@@ -197,6 +212,7 @@ impl Compiler {
             program: Program {
                 path,
                 launcher,
+                mode: None,
                 version,
             },
         })

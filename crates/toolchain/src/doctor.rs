@@ -197,13 +197,6 @@ impl Toolchain {
         } else {
             Check::on_demand(&source, "not fetched yet", &fetch)
         }];
-        if let Some(fits) = &pin.mlx_c_fits {
-            checks.push(Check::present(
-                &format!("MLX {version} build"),
-                format!("jaccl only, because its pinned mlx-c is for MLX {fits}"),
-            ));
-            return checks;
-        }
         for series in [Series::Stock, Series::Patched] {
             checks.push(self.build_check(&pin, series));
         }

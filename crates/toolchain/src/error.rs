@@ -46,6 +46,15 @@ pub enum Error {
         differences: Vec<String>,
     },
 
+    /// An archive of sources cannot be decoded.
+    #[error("{} is damaged; nothing was stored", .archive.display())]
+    Damaged {
+        /// The archive.
+        archive: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+
     /// No transport delivered the sources.
     #[error("{what} could not be fetched:\n{}", list(.attempts))]
     Unreachable {
@@ -160,7 +169,7 @@ impl Error {
         match self {
             Error::Pins(error) => error.kind(),
             Error::Patches(error) => error.kind(),
-            Error::Tampered { .. } => Kind::Check,
+            Error::Tampered { .. } | Error::Damaged { .. } => Kind::Check,
             Error::Malformed { .. }
             | Error::Input { .. }
             | Error::Refused(_)
@@ -187,9 +196,11 @@ impl Error {
             Error::Pins(pins::Error::Io { source, .. }) => ::store::hint(source)?.into(),
             Error::Pins(error) => error.help()?,
             Error::Patches(error) => error.help()?,
-            Error::Tampered { .. } => "fetch from another source: `cargo xtask fetch --source \
+            Error::Tampered { .. } | Error::Damaged { .. } => {
+                "fetch from another source: `cargo xtask fetch --source \
                  registry|upstream|PATH`"
-                .into(),
+                    .into()
+            }
             Error::Unreachable { .. } => {
                 "with a local copy at hand, run `cargo xtask fetch --source PATH`".into()
             }

@@ -125,6 +125,22 @@ impl Toolchain {
         let scratch = self.scratch()?;
         let folder = self.crate_folder(vendor, scratch.path())?;
         let origin = format!("crate {} {}", vendor.name, vendor.version);
+        let Some(archive) = &vendor.archive else {
+            return self.admit(pin, &folder.join(&vendor.path), &origin, made);
+        };
+        let file = folder.join(archive);
+        if !file.is_file() {
+            return Err(Error::Input {
+                input: origin,
+                problem: format!("has no archive {archive}"),
+                remedy: "correct `registry` in the pin's file, or use --source upstream or \
+                         --source PATH"
+                    .into(),
+            });
+        }
+        let scratch = self.scratch()?;
+        let folder = archive::unpack(&file, scratch.path())?;
+        let origin = format!("{archive} of {origin}");
         self.admit(pin, &folder.join(&vendor.path), &origin, made)
     }
 
@@ -210,15 +226,7 @@ impl Toolchain {
             return self.admit(pin, path, &origin, made);
         }
         let scratch = self.scratch()?;
-        archive::unpack(path, scratch.path())?;
-        // An archive holds either the tree or one folder that is the tree.
-        let mut top = fs::read_dir(scratch.path())
-            .at("read", scratch.path())?
-            .flatten();
-        let folder = match (top.next(), top.next()) {
-            (Some(only), None) if only.path().is_dir() => only.path(),
-            _ => scratch.path().to_path_buf(),
-        };
+        let folder = archive::unpack(path, scratch.path())?;
         self.admit(pin, &folder, &origin, made)
     }
 

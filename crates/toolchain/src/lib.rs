@@ -20,6 +20,7 @@ mod compile;
 pub mod compiler;
 pub mod doctor;
 pub mod driver;
+pub mod dylib;
 pub mod environment;
 pub mod error;
 pub mod fetch;

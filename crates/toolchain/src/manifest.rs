@@ -24,23 +24,28 @@ pub enum Component {
     Mlx,
     /// jaccl alone behind our C shim: `lib/libjaccl_shim.so`.
     Jaccl,
+    /// jaccl alone as wheels for macOS have it: `lib/libjaccl.dylib`.
+    Dylib,
 }
 
 impl Component {
-    /// `mlx` or `jaccl`.
+    /// `mlx`, `jaccl` or `dylib`.
     pub fn name(self) -> &'static str {
         match self {
             Component::Mlx => "mlx",
             Component::Jaccl => "jaccl",
+            Component::Dylib => "dylib",
         }
     }
 
     /// The file name of the shared library that a build is for.
     pub fn library(self) -> String {
-        Platform::HERE.system.shared_library(match self {
-            Component::Mlx => "mlxc",
-            Component::Jaccl => "jaccl_shim",
-        })
+        match self {
+            Component::Mlx => Platform::HERE.system.shared_library("mlxc"),
+            Component::Jaccl => Platform::HERE.system.shared_library("jaccl_shim"),
+            // For a Mac, whatever system it is made on.
+            Component::Dylib => System::MacOs.shared_library("jaccl"),
+        }
     }
 
     /// The file name of the shared library that contains jaccl and answers with the
@@ -247,6 +252,7 @@ impl fmt::Display for Inputs {
         f.write_str(match self.component {
             Component::Mlx => ")",
             Component::Jaccl => ", jaccl only)",
+            Component::Dylib => ", jaccl for macOS)",
         })
     }
 }

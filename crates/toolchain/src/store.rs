@@ -151,7 +151,7 @@ impl Toolchain {
         let compilers = Compilers::detect(&self.environment)?;
         for version in Pin::versions(&self.patches_folder())? {
             let pin = self.pin(&version)?;
-            trees.extend([pin.mlx.tree, pin.mlx_c.tree]);
+            trees.extend([pin.mlx.tree, pin.mlx_c.tree, pin.mlx_c_patched]);
             let patches = self.series().patches(&pin, Series::Patched)?;
             for (request, tree) in self.requests(&pin, &patches) {
                 trees.push(tree);

@@ -308,13 +308,12 @@ fn a_source_that_is_not_there_is_the_callers_mistake() {
     assert!(registry.help().unwrap().contains("--source PATH"));
 }
 
-#[test]
-fn a_crate_of_the_registry_is_found_where_cargo_says() {
-    let checkout = Checkout::new();
+/// Makes `crate/` a crate of the registry that the checkout's cargo sees, and names it in the
+/// pin's file with these lines.
+fn publish_crate(checkout: &Checkout, place: &str) {
     let package = "[package]\nname = \"vendors-mlx\"\nversion = \"0.2.0\"\nedition = \"2024\"\n";
     checkout.write("crate/Cargo.toml", package);
     checkout.write("crate/src/lib.rs", "");
-    copy_folder(&checkout.path("origin"), &checkout.path("crate/vendor"));
     // A mirror of the registry, as a user's configuration names one.
     checkout.write("crate/.cargo-checksum.json", "{\"files\":{}}");
     copy_folder(&checkout.path("crate"), &checkout.path("mirror/crate"));
@@ -324,14 +323,77 @@ fn a_crate_of_the_registry_is_found_where_cargo_says() {
     );
     let pin_file = checkout.path("patches/1.2.3/pin.toml");
     let text = fs::read_to_string(&pin_file).unwrap();
-    let registry = "[mlx.registry]\ncrate = \"vendors-mlx\"\nversion = \"=0.2.0\"\n\
-                    path = \"vendor\"\n[mlx-c]";
-    fs::write(&pin_file, text.replace("[mlx-c]", registry)).unwrap();
+    let registry =
+        format!("[mlx.registry]\ncrate = \"vendors-mlx\"\nversion = \"=0.2.0\"\n{place}\n[mlx-c]");
+    fs::write(&pin_file, text.replace("[mlx-c]", &registry)).unwrap();
+}
+
+#[test]
+fn a_crate_of_the_registry_is_found_where_cargo_says() {
+    let checkout = Checkout::new();
+    copy_folder(&checkout.path("origin"), &checkout.path("crate/vendor"));
+    publish_crate(&checkout, "path = \"vendor\"");
     let fetched = checkout
         .toolchain
         .fetch(&checkout.pin().mlx, &Source::Registry)
         .unwrap();
     assert_eq!(checkout.stored_sources(), [fetched.tree.to_string()]);
+}
+
+#[test]
+fn an_archive_in_a_crate_is_as_good_as_a_folder() {
+    for (pack, place) in [
+        ("tar czf crate/vendor/mlx.tar.gz -C origin .", ""),
+        ("tar czf crate/vendor/mlx.tar.gz origin", ""),
+        (
+            "mkdir -p up/deep && cp -r origin up/deep/mlx && tar czf crate/vendor/mlx.tar.gz up",
+            "path = \"deep/mlx\"",
+        ),
+    ] {
+        let checkout = Checkout::new();
+        checkout.sh(&format!("mkdir -p crate/vendor && {pack}"));
+        publish_crate(
+            &checkout,
+            &format!("archive = \"vendor/mlx.tar.gz\"\n{place}"),
+        );
+        let fetched = checkout
+            .toolchain
+            .fetch(&checkout.pin().mlx, &Source::Registry)
+            .unwrap_or_else(|error| panic!("{pack}: {error}"));
+        assert_eq!(checkout.stored_sources(), [fetched.tree.to_string()]);
+    }
+}
+
+#[test]
+fn an_archive_in_a_crate_that_will_not_do_is_refused_by_name() {
+    for (pack, kind, named) in [
+        ("true", Kind::Input, "has no archive vendor/mlx.tar.gz"),
+        (
+            "echo 'no archive' >crate/vendor/mlx.tar.gz",
+            Kind::Check,
+            "vendor/mlx.tar.gz is damaged",
+        ),
+        (
+            "tar czf whole.tar.gz origin && head -c 90 whole.tar.gz >crate/vendor/mlx.tar.gz",
+            Kind::Check,
+            "vendor/mlx.tar.gz is damaged",
+        ),
+        (
+            "echo 'int evil;' >origin/mlx/array.cpp && tar czf crate/vendor/mlx.tar.gz origin",
+            Kind::Check,
+            "mlx/array.cpp: content differs",
+        ),
+    ] {
+        let checkout = Checkout::new();
+        checkout.sh(&format!("mkdir -p crate/vendor && {pack}"));
+        publish_crate(&checkout, "archive = \"vendor/mlx.tar.gz\"");
+        let fetched = (checkout.toolchain).fetch(&checkout.pin().mlx, &Source::Registry);
+        let error = fetched.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(named), "{error}");
+        assert!(error.help().unwrap().contains("--source"), "{error}");
+        assert!(checkout.stored_sources().is_empty());
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ fn tree(digit: char) -> ObjectId {
 fn compiler(name: &str) -> Compiler {
     Compiler {
         program: Program {
+            mode: None,
             path: format!("/usr/bin/{name}").into(),
             launcher: None,
             version: format!("{name} 12.2.0"),
