@@ -52,11 +52,11 @@ impl Component {
     /// build's key.
     pub fn library_with_jaccl(self) -> String {
         let system = Platform::HERE.system;
-        system.shared_library(match (self, system) {
-            (Component::Mlx, System::Linux) => "mlx",
-            (Component::Mlx, System::MacOs) => "jaccl",
-            (Component::Jaccl, _) => "jaccl_shim",
-        })
+        match (self, system) {
+            (Component::Mlx, System::Linux) => system.shared_library("mlx"),
+            (Component::Mlx, System::MacOs) => system.shared_library("jaccl"),
+            (Component::Jaccl | Component::Dylib, _) => self.library(),
+        }
     }
 }
 

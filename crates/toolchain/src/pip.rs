@@ -128,7 +128,7 @@ impl Toolchain {
     }
 
     /// What Python answers, where it does.
-    fn python(&self, arguments: &[&str]) -> Result<Option<String>> {
+    pub(crate) fn python(&self, arguments: &[&str]) -> Result<Option<String>> {
         let mut command = Command::new(python());
         command.args(arguments);
         match launch::capture(&self.launcher, "asking Python", command) {
@@ -153,7 +153,7 @@ impl Toolchain {
     }
 }
 
-fn no_pip() -> Error {
+pub(crate) fn no_pip() -> Error {
     Error::MissingTool {
         tool: "a Python with pip or venv",
         why: "CMake, Ninja, libclang and OpenBLAS are installed with it into the store",
