@@ -788,18 +788,47 @@ pub struct Gc {
 }
 
 #[derive(Args)]
+#[command(
+    after_help = "A wheel for macOS is the official one with libjaccl.dylib replaced, made on any machine; \
+                  nothing is written unless every check holds.\n\n\
+                  The wheel that exo pins, from any machine:\n  \
+                  cargo xtask wheel --mlx 0.32.0 --platform macos\n\
+                  The same for the MLX that exo built of its fork:\n  \
+                  cargo xtask wheel --mlx 0.32.0 --platform macos --base mlx-0.32.0.dev1-cp313-cp313-macosx_26_0_arm64.whl"
+)]
 pub struct Wheel {
-    /// Build the module `rail_matrix`: plans, and drop-ins for exo's function
-    ///
-    /// It is the only wheel yet.
-    #[arg(long)]
+    #[command(flatten)]
+    pub pin: Pin,
+    #[command(flatten)]
+    pub series: SeriesFlag,
+    /// The system that it is for
+    #[arg(long, value_enum, default_value_t)]
+    pub platform: WheelPlatform,
+    /// The wheel that it is made from: `official`, or a file
+    #[arg(long, value_name = "official|FILE", default_value = "official")]
+    pub base: String,
+    /// Instead, build the module `rail_matrix`: plans, and drop-ins for exo's function
+    #[arg(long, conflicts_with_all = ["mlx", "series", "platform", "base"])]
     pub rail_matrix: bool,
     /// The folder that it is put into
     #[arg(long, value_name = "DIR", default_value = "dist")]
     pub out_dir: PathBuf,
-    /// How it is printed; json has its SHA-256 and size beside its path
+    /// How it is printed; json has its hash, what was replaced and every check, schema
+    /// mlx-rails/wheel/2
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// A system that wheels are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum WheelPlatform {
+    /// That of this machine
+    #[default]
+    Host,
+    /// macOS 26 on Apple silicon
+    Macos,
+    /// Linux on this machine's processor
+    Linux,
 }
 
 #[derive(Args)]

@@ -1,32 +1,60 @@
-//! `cargo xtask wheel`: builds the Python package.
+//! `cargo xtask wheel`: makes Python wheels.
 
 use std::process::ExitCode;
 
 use serde_json::json;
+use toolchain::wheel::{Base, Built, SCHEMA, WheelRequest};
 
 use crate::{
     exit::{Failure, Result},
-    flags, out, output, say,
+    flags::{self, WheelPlatform},
+    out, output, say,
     session::Session,
 };
 
 pub fn run(session: &Session, flags: &flags::Wheel) -> Result {
-    if !flags.rail_matrix {
-        let help = "there is one: `cargo xtask wheel --rail-matrix`. MLX's own is not built here \
-                    yet; `cargo xtask build` makes what C++ and Rust link against";
-        return Err(Failure::input("no wheel was named").help(help.to_owned()));
+    let toolchain = &session.toolchain;
+    if flags.rail_matrix {
+        return print(
+            &[toolchain.rail_matrix_wheel(&flags.out_dir)?],
+            flags.format,
+        );
     }
-    let wheel = session.toolchain.rail_matrix_wheel(&flags.out_dir)?;
-    if flags.format == flags::Format::Json {
-        let report = json!({
-            "schema": "mlx-rails/wheel/1",
-            "path": wheel.path,
-            "sha256": wheel.sha256,
-            "bytes": wheel.bytes,
-        });
-        output::json(&report)?;
-    } else {
-        say!("  sha256    {}\n  bytes     {}", wheel.sha256, wheel.bytes);
+    let pin = toolchain.pin(&flags.pin.mlx)?;
+    let request = WheelRequest {
+        pin: &pin,
+        series: flags.series.series,
+        base: match flags.base.as_str() {
+            "official" => Base::Official,
+            file => Base::File(file.into()),
+        },
+    };
+    let is_for_mac = match flags.platform {
+        WheelPlatform::Host => cfg!(target_os = "macos"),
+        WheelPlatform::Macos => true,
+        WheelPlatform::Linux => false,
+    };
+    if !is_for_mac {
+        return Err(Failure::input("no wheel for Linux is made yet")
+            .help("`--platform macos` makes the one for a Mac".to_owned()));
+    }
+    let wheel = toolchain.macos_wheel(&request, &flags.out_dir)?;
+    print(&[wheel], flags.format)
+}
+
+fn print(wheels: &[Built], format: flags::Format) -> Result {
+    if format == flags::Format::Json {
+        output::json(&json!({ "schema": SCHEMA, "wheels": wheels }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for wheel in wheels {
+        say!("{} {} ({})", wheel.name, wheel.version, wheel.tag);
+        let checks = wheel.checks.iter().map(|it| (&it.name, &it.detail));
+        let width = checks.clone().map(|(name, _)| name.len()).max();
+        for (name, detail) in checks {
+            say!("  ok  {name:<0$}  {detail}", width.unwrap_or_default());
+        }
+        say!("  sha256  {}\n  bytes   {}", wheel.sha256, wheel.bytes);
         out!("{}", wheel.path.display())?;
     }
     Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@
 //!   sources/<tree>/  a verified or patched source tree
 //!   tools/<key>/     CMake, Ninja, libclang, OpenBLAS ...
 //!   builds/<key>/    prefix/, build.log, manifest.json
+//!   wheels/<key>/    an official wheel, or one that was made with its report
 //!   series/<key>     a note: which tree a patch series gave
 //!   work/<key>/      Ninja's folder
 //!   tmp/             what is being made, and what is being deleted
@@ -131,6 +132,9 @@ pub enum Kind {
     Tools,
     /// A build, named by the hash of its inputs.
     Build,
+    /// A wheel: an official one, named by its content, or one that was made, named by the
+    /// hash of its inputs.
+    Wheel,
     /// A note: the tree that a patch series produces, named by the hash of tree and
     /// patches.
     Series,
@@ -143,10 +147,11 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which a report lists them.
-    pub const ALL: [Kind; 6] = [
+    pub const ALL: [Kind; 7] = [
         Kind::Source,
         Kind::Tools,
         Kind::Build,
+        Kind::Wheel,
         Kind::Series,
         Kind::Work,
         Kind::Scratch,
@@ -158,6 +163,7 @@ impl Kind {
             Kind::Source => "sources",
             Kind::Tools => "tools",
             Kind::Build => "builds",
+            Kind::Wheel => "wheels",
             Kind::Series => "series",
             Kind::Work => "work",
             Kind::Scratch => "tmp",
@@ -170,6 +176,7 @@ impl Kind {
             Kind::Source => "source tree",
             Kind::Tools => "tool set",
             Kind::Build => "build",
+            Kind::Wheel => "wheel",
             Kind::Series => "patched tree",
             Kind::Work => "work folder",
             Kind::Scratch => "scratch folder",

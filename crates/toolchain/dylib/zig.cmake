@@ -1,7 +1,4 @@
 # Zig as a compiler for macOS on Apple silicon.
-#
-# RAILS_LIBCXX is the libc++ to bind to. `zig c++` would put its own into the library, and
-# two of them in one process do not share their types; so `zig cc` links.
 set(CMAKE_SYSTEM_NAME Darwin)
 set(CMAKE_SYSTEM_PROCESSOR arm64)
 # The target that the compilers are told has it.
@@ -19,8 +16,3 @@ foreach(language C CXX)
   set(CMAKE_${language}_COMPILER_WORKS 1)
   set(CMAKE_${language}_ABI_COMPILED 1)
 endforeach()
-
-# -nostdlib keeps zig's own memcpy and its like out: macOS's are better.
-set(CMAKE_CXX_CREATE_SHARED_LIBRARY
-    "<CMAKE_C_COMPILER> ${CMAKE_C_FLAGS} -shared -nostdlib -lSystem -s <LINK_FLAGS> -o <TARGET> -Wl,-install_name,@rpath/libjaccl.dylib <OBJECTS> ${RAILS_LIBCXX}"
-)

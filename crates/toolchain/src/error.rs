@@ -99,8 +99,8 @@ pub enum Error {
         log: Option<PathBuf>,
     },
 
-    /// pip did not install a tool set.
-    #[error("cannot install the build tools")]
+    /// pip did not fetch a tool set or a wheel.
+    #[error("pip could not fetch what is pinned")]
     Pip(#[source] launch::Error),
 
     /// pip did not install a wheel that the caller gave.
@@ -125,6 +125,21 @@ pub enum Error {
         what: String,
         /// What is wrong with it.
         problem: String,
+    },
+
+    /// A wheel cannot be read, or nothing can be put into it.
+    #[error(transparent)]
+    Wheel(#[from] wheel::Error),
+
+    /// What was to go into a wheel does not fit.
+    #[error("{what} does not fit into {base}; nothing was written:\n{}", list(&failed(.checks)))]
+    Misfit {
+        /// The library.
+        what: String,
+        /// The wheel or folder it was for.
+        base: String,
+        /// Every check, those that hold too.
+        checks: Vec<wheel::Check>,
     },
 
     /// The build went through but is not what it must be.
@@ -169,7 +184,8 @@ impl Error {
         match self {
             Error::Pins(error) => error.kind(),
             Error::Patches(error) => error.kind(),
-            Error::Tampered { .. } | Error::Damaged { .. } => Kind::Check,
+            Error::Tampered { .. } | Error::Damaged { .. } | Error::Misfit { .. } => Kind::Check,
+            Error::Wheel(error) if error.is_input() => Kind::Input,
             Error::Malformed { .. }
             | Error::Input { .. }
             | Error::Refused(_)
@@ -184,6 +200,7 @@ impl Error {
             | Error::Store(_)
             | Error::Pip(_)
             | Error::Launch(_)
+            | Error::Wheel(_)
             | Error::Edited { .. } => Kind::Ours,
             Error::Interrupted => Kind::Interrupted,
         }
@@ -222,10 +239,13 @@ impl Error {
             }
             Error::Io { source, .. } => ::store::hint(source)?.into(),
             Error::Store(error) => error.help()?,
+            Error::Wheel(wheel::Error::Io { source, .. }) => ::store::hint(source)?.into(),
+            Error::Wheel(error) => error.help()?,
             Error::Edited { .. } => "run the command again".into(),
             Error::Malformed { .. }
             | Error::Inconsistent { .. }
             | Error::BadBuild { .. }
+            | Error::Misfit { .. }
             | Error::Launch(_)
             | Error::Interrupted => return None,
         };
@@ -364,6 +384,14 @@ impl<T> IoContext<T> for io::Result<T> {
             source,
         })
     }
+}
+
+/// The checks that do not hold, one a line.
+fn failed(checks: &[wheel::Check]) -> Vec<String> {
+    let failed = checks.iter().filter(|check| !check.ok);
+    failed
+        .map(|it| format!("{}: {}", it.name, it.detail))
+        .collect()
 }
 
 fn list(lines: &[String]) -> String {

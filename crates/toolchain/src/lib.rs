@@ -26,6 +26,7 @@ pub mod error;
 pub mod fetch;
 pub mod macos;
 pub mod manifest;
+mod official;
 mod ping;
 mod pip;
 pub mod platform;

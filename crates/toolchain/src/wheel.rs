@@ -1,113 +1,146 @@
-//! The Python wheel of `rail-matrix`.
-//!
-//! maturin compiles `crates/rail-matrix-py` for every CPython since 3.10 at once (its
-//! stable ABI) and packs it. The same sources and compiler give the same bytes.
+//! Python wheels: that of `rail-matrix`, and those of MLX with a patched jaccl.
+
+mod macos;
+mod rail_matrix;
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use xshell::cmd;
+use pins::{ObjectId, Pin, Series};
+use serde::{Deserialize, Serialize};
+use wheel::{Check, FileName, Wheel, overlay::Replaced};
 
-use crate::{
-    Toolchain,
-    error::{Error, IoContext, Result},
-    pip::PipSet,
-    process::shell_in,
-    store::{Kind, sha256},
-    tools,
-};
+pub(crate) use rail_matrix::maturin_set;
 
-/// maturin, with the hash of every file that pip may download for it.
-const MATURIN: &str = include_str!("../pins/maturin.txt");
+use crate::error::{Error, IoContext, Result};
 
-/// A wheel that was built.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wheel {
+/// The `schema` of a list of [`Built`] wheels.
+pub const SCHEMA: &str = "mlx-rails/wheel/2";
+
+/// The file beside a wheel in the store that says what it is.
+const REPORT: &str = "report.json";
+
+/// What a wheel is made from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Base {
+    /// The official wheel of the pin.
+    #[default]
+    Official,
+    /// This file.
+    File(PathBuf),
+}
+
+/// Which wheel to make.
+#[derive(Debug, Clone)]
+pub struct WheelRequest<'a> {
+    /// The MLX.
+    pub pin: &'a Pin,
+    /// The patches of what goes in.
+    pub series: Series,
+    /// The wheel that it goes into.
+    pub base: Base,
+}
+
+/// A wheel that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Built {
     /// Where it is.
     pub path: PathBuf,
+    /// The distribution's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its tags, such as `py3-none-macosx_26_0_arm64`.
+    pub tag: String,
     /// The SHA-256 of its bytes, as a lock file wants it.
     pub sha256: String,
     /// Its size.
     pub bytes: u64,
+    /// The wheel that it is but for what was replaced.
+    pub base: Option<BaseFile>,
+    /// The files that were replaced.
+    pub replaced: Vec<Replaced>,
+    /// What was looked at before it was written.
+    pub checks: Vec<Check>,
+    /// The pin's version.
+    pub mlx: Option<String>,
+    /// The patches.
+    pub series: Option<Series>,
+    /// The git tree id of the sources that were compiled.
+    pub patched_tree: Option<ObjectId>,
 }
 
-impl Toolchain {
-    /// Builds the wheel of `rail-matrix` into `out`, where it appears by rename when it is
-    /// whole. Cargo reaches the network only for crates that it has not fetched yet, pip
-    /// only for a maturin that the store does not have.
-    ///
-    /// # Errors
-    /// When maturin cannot be installed, the module does not compile, or `out` cannot be
-    /// written.
-    pub fn rail_matrix_wheel(&self, out: &Path) -> Result<Wheel> {
+/// The wheel that another one was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseFile {
+    /// Its file.
+    pub path: PathBuf,
+    /// The SHA-256 of its bytes.
+    pub sha256: String,
+}
+
+impl Built {
+    /// A wheel at `path` that replaces nothing.
+    fn whole(path: PathBuf) -> Result<Self> {
+        let name = FileName::of(&path)?;
+        let (sha256, bytes) = Wheel::sha256(&path)?;
+        Ok(Built {
+            path,
+            name: name.name,
+            version: name.version.to_string(),
+            tag: name.tag.to_string(),
+            sha256,
+            bytes,
+            base: None,
+            replaced: Vec::new(),
+            checks: Vec::new(),
+            mlx: None,
+            series: None,
+            patched_tree: None,
+        })
+    }
+
+    fn load(file: &Path) -> Result<Self> {
+        let text = fs::read(file).at("read", file)?;
+        serde_json::from_slice(&text).map_err(|error| Error::malformed(file, error))
+    }
+
+    fn save(&self, file: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).map_err(|e| Error::malformed(file, e))?;
+        fs::write(file, text + "\n").at("write", file)
+    }
+
+    /// This wheel as a file in `out`, copied there from the store unless it is there.
+    fn handed_to(self, out: &Path) -> Result<Self> {
         let out = &std::path::absolute(out).at("resolve", out)?;
         fs::create_dir_all(out).at("create", out)?;
-        // Beside the wheel's place, because a rename cannot leave a disk.
-        let scratch = tempfile::Builder::new()
-            .prefix(".making-")
-            .tempdir_in(out)
-            .at("create a folder in", out)?;
-        let (shell, maturin, into) = (shell_in(&self.root)?, self.maturin()?, scratch.path());
-        let maturin = cmd!(
-            shell,
-            "{maturin} build --release --locked --manifest-path crates/rail-matrix-py/Cargo.toml
-             --out {into}"
-        )
-        // The stable ABI needs no interpreter, and which one there is changes nothing.
-        .env("PYO3_NO_PYTHON", "1")
-        .envs(self.offline.then_some(("CARGO_NET_OFFLINE", "true")));
-        self.progress.step("Building", "the rail-matrix wheel");
-        launch::run(
-            &self.launcher,
-            "building the rail-matrix wheel",
-            maturin,
-            None,
-            |_| {},
-        )?;
-        self.progress.finish();
-        publish(&only_wheel(scratch.path())?, out)
-    }
-
-    /// Installs maturin when the store does not have it.
-    fn maturin(&self) -> Result<PathBuf> {
-        let root = self.pip_install(&maturin_set(), |root| tools::maturin(root).is_file())?;
-        Ok(tools::maturin(&root))
-    }
-
-    /// Whether the store has maturin.
-    pub(crate) fn maturin_is_present(&self) -> bool {
-        (self.store().entry(Kind::Tools, &maturin_set().key))
-            .is_ok_and(|root| tools::maturin(&root).is_file())
+        let path = out.join(self.path.file_name().unwrap_or_default());
+        let is_there = path.is_file() && Wheel::sha256(&path)?.0 == self.sha256;
+        if !is_there {
+            let mut from = fs::File::open(&self.path).at("open", &self.path)?;
+            let mut copy = new_file_in(out)?;
+            io::copy(&mut from, copy.as_file_mut()).at("write", copy.path())?;
+            publish(copy, &path)?;
+        }
+        Ok(Built { path, ..self })
     }
 }
 
-pub(crate) fn maturin_set() -> PipSet {
-    PipSet::new("maturin", MATURIN)
+/// A file in `out` that disappears unless it is published.
+fn new_file_in(out: &Path) -> Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new()
+        .prefix(".making-")
+        .tempfile_in(out)
+        .at("create a file in", out)
 }
 
-fn only_wheel(folder: &Path) -> Result<PathBuf> {
-    let files = fs::read_dir(folder).at("read", folder)?.flatten();
-    let mut wheels = files
-        .map(|file| file.path())
-        .filter(|path| path.extension().is_some_and(|end| end == "whl"));
-    match (wheels.next(), wheels.next()) {
-        (Some(wheel), None) => Ok(wheel),
-        _ => Err(Error::malformed(
-            folder,
-            "maturin succeeded, but did not leave one wheel",
-        )),
-    }
-}
-
-fn publish(made: &Path, out: &Path) -> Result<Wheel> {
-    let content = fs::read(made).at("read", made)?;
-    let path = out.join(made.file_name().unwrap_or_default());
-    fs::rename(made, &path).at("create", &path)?;
-    Ok(Wheel {
-        path,
-        sha256: sha256(&content),
-        bytes: content.len() as u64,
-    })
+/// Gives a finished file its name, and everybody the right to read it.
+fn publish(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let readable = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(file.path(), readable).at("change the mode of", file.path())?;
+    let persisted = file.persist(path).map_err(|error| error.error);
+    persisted.map(|_| ()).at("create", path)
 }

@@ -37,8 +37,10 @@ pub struct Fit<'a> {
 /// headers it was compiled with.
 pub fn libcxx_symbols(libraries: &[&Dylib]) -> BTreeSet<String> {
     const LIBCXX: &str = "/usr/lib/libc++.1.dylib";
-    // A symbol that any library may define is looked up in all of them.
-    let of_cxx = |symbol: &&str| symbol.starts_with("__Z") || symbol.starts_with("___cxa_");
+    // A symbol that any library may define is looked up in all of them; libc++'s are those
+    // that none of these defines.
+    let is_defined = |symbol: &str| libraries.iter().any(|it| it.defined.contains(symbol));
+    let of_cxx = |symbol: &&str| symbol.starts_with("__Z") && !is_defined(symbol);
     libraries
         .iter()
         .flat_map(|library| {

@@ -1,0 +1,287 @@
+//! The wheel of MLX for a Mac: a known one with another libjaccl.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::BufWriter,
+    path::{Path, PathBuf},
+};
+
+use pins::{Pin, Series};
+use serde::Serialize;
+use serde_json::json;
+use wheel::{
+    Check, Dylib, Wheel,
+    macos::{self, Fit, LIBJACCL, LIBMLX},
+    overlay::{self, Overlay},
+};
+
+use super::{Base, BaseFile, Built, REPORT, SCHEMA, WheelRequest};
+use crate::{
+    Toolchain,
+    build::{Build, Request},
+    dylib::DylibTarget,
+    error::{Error, IoContext, Result},
+    store::{Kind, sha256},
+};
+
+/// How the file of an official wheel with jaccl ends. Those for macOS 14 and 15 have none.
+const OFFICIAL: &str = "-macosx_26_0_arm64.whl";
+
+/// A base wheel whose libraries were read.
+struct Opened {
+    wheel: Wheel,
+    sha256: String,
+    libjaccl: Dylib,
+    libmlx: Dylib,
+    target: DylibTarget,
+}
+
+/// What a made wheel depends on. Its hash is the wheel's name in the store.
+#[derive(Serialize)]
+struct Inputs<'a> {
+    schema: &'static str,
+    tool: &'static str,
+    base: &'a str,
+    version: String,
+    library: String,
+    /// It is held against the base's library; see [`Fit`].
+    stock: String,
+}
+
+impl Toolchain {
+    /// Makes the wheel that `request` describes for macOS, on any system, and puts it into
+    /// `out`, where it appears by rename when it is whole.
+    ///
+    /// Everything in it is the base's, byte by byte, but for `libjaccl.dylib`, which is
+    /// compiled from the patched tree, and for what a wheel says of itself: the version
+    /// becomes `X+rails.N` with the pin's revision. The tags stay: a wheel for macOS 26.2
+    /// would be tagged `macosx_26_2` by its libraries, but pip and uv know no minor version
+    /// of macOS since 11 and would install it nowhere.
+    ///
+    /// # Errors
+    /// When the base is damaged, is of another MLX, has no jaccl, is one of ours or cannot be
+    /// fetched; when the library does not compile; [`Error::Misfit`] when it does not fit, and
+    /// nothing is written.
+    pub fn macos_wheel(&self, request: &WheelRequest<'_>, out: &Path) -> Result<Built> {
+        let WheelRequest { pin, series, .. } = request;
+        let path = self.base_file(request)?;
+        let mut base = self.open_base(pin, &path, &request.base)?;
+        let target = base.target.clone();
+        let inputs_of = |series| {
+            let request = Request::dylib(pin, series, &target);
+            let inputs = self.recorded_inputs(&request)?;
+            Ok::<_, Error>(inputs.map(|it| it.key()).unwrap_or_default())
+        };
+        let version = self.rails_version(pin, *series, &base.wheel);
+        let inputs = Inputs {
+            schema: SCHEMA,
+            tool: env!("CARGO_PKG_VERSION"),
+            base: &base.sha256.clone(),
+            version: version.to_string(),
+            library: inputs_of(*series)?,
+            stock: inputs_of(Series::Stock)?,
+        };
+        let key = &sha256(json!(inputs).to_string())[..32];
+        let check = |entry: &Path| Ok(whole_wheel(entry));
+        let made = self.make_entry(Kind::Wheel, key, check, |scratch| {
+            let ours = self.build(&Request::dylib(pin, *series, &target))?;
+            let stock = self.build(&Request::dylib(pin, Series::Stock, &target))?;
+            let folder = scratch.join("wheel");
+            std::fs::create_dir(&folder).at("create", &folder)?;
+            self.progress.step("Packing", &path.display().to_string());
+            let built = base.replace(request, [&ours, &stock], version.clone(), &folder)?;
+            built.save(&folder.join(REPORT))?;
+            self.progress.finish();
+            Ok((folder, built))
+        })?;
+        let file = made
+            .path
+            .join(made.value.path.file_name().unwrap_or_default());
+        let base = BaseFile {
+            path,
+            sha256: base.sha256,
+        };
+        let built = Built {
+            path: file,
+            base: Some(base),
+            ..made.value
+        };
+        built.handed_to(out)
+    }
+
+    /// The base as a file.
+    fn base_file(&self, request: &WheelRequest<'_>) -> Result<PathBuf> {
+        match &request.base {
+            Base::File(file) => std::path::absolute(file).at("resolve", file),
+            Base::Official => {
+                let is_it = |file: &str| file.starts_with("mlx_metal-") && file.ends_with(OFFICIAL);
+                let what = "for macOS 26";
+                self.official_wheel(self.pinned_wheel(request.pin, what, is_it)?)
+            }
+        }
+    }
+
+    fn open_base(&self, pin: &Pin, path: &Path, base: &Base) -> Result<Opened> {
+        let mut wheel = Wheel::open(path)?;
+        let unfit = |problem: String, remedy: String| {
+            Error::Wheel(wheel::Error::Unfit {
+                file: path.to_owned(),
+                problem,
+                remedy,
+            })
+        };
+        if overlay::is_ours(&wheel.name().version)
+            || wheel.has(&wheel.of_dist_info(overlay::MANIFEST))
+        {
+            return Err(unfit(
+                "is one that this tool made".into(),
+                "pass the wheel that it was made from".into(),
+            ));
+        }
+        refuse_other_mlx(pin, &wheel).map_err(|(problem, remedy)| unfit(problem, remedy))?;
+        for library in [LIBJACCL, LIBMLX] {
+            if !wheel.has(library) {
+                return Err(unfit(
+                    format!("has no {library}"),
+                    "take the wheel of MLX for macOS 26 (mlx-metal, macosx_26_0_arm64)".into(),
+                ));
+            }
+        }
+        let sha256 = match base {
+            // Held against its hash when it was fetched.
+            Base::Official => Wheel::sha256(path)?.0,
+            Base::File(_) => {
+                wheel.verify()?;
+                Wheel::sha256(path)?.0
+            }
+        };
+        let libjaccl = Dylib::parse(LIBJACCL, wheel.read(LIBJACCL)?)?;
+        let libmlx = Dylib::parse(LIBMLX, wheel.read(LIBMLX)?)?;
+        macos::admit(path, &libjaccl, &libmlx)?;
+        let target = DylibTarget::of(&libjaccl, &libmlx);
+        Ok(Opened {
+            wheel,
+            sha256,
+            libjaccl,
+            libmlx,
+            target,
+        })
+    }
+
+    /// The version of the wheel that is made from `base`: the revision is 0 for the stock
+    /// series.
+    fn rails_version(&self, pin: &Pin, series: Series, base: &Wheel) -> pep440_rs::Version {
+        let revision = match series {
+            Series::Stock => 0,
+            Series::Patched => pin.recorded.revision,
+        };
+        overlay::rails_version(&base.name().version, revision)
+    }
+}
+
+/// A base of another release than the pin's has another MLX in it. A development version is
+/// let through: a fork counts as it likes, and whether its MLX and our jaccl fit is told by
+/// its libraries.
+fn refuse_other_mlx(pin: &Pin, wheel: &Wheel) -> Result<(), (String, String)> {
+    let name = wheel.name();
+    if !["mlx", "mlx_metal"].contains(&name.name.as_str()) {
+        return Err((
+            format!("is a wheel of {}, not of MLX", name.name),
+            "pass a wheel of mlx or mlx-metal".into(),
+        ));
+    }
+    let release = name.version.only_release().to_string();
+    if name.version.is_dev() || release == pin.version {
+        return Ok(());
+    }
+    Err((
+        format!("is of MLX {release}, and the pin is MLX {}", pin.version),
+        format!("pass --mlx {release}, if `cargo xtask doctor` lists it, or a wheel of the pin"),
+    ))
+}
+
+impl Opened {
+    /// Holds our library against the base's, and writes the wheel into `folder`.
+    fn replace(
+        &mut self,
+        request: &WheelRequest<'_>,
+        [ours, stock]: [&Build; 2],
+        version: pep440_rs::Version,
+        folder: &Path,
+    ) -> Result<Built> {
+        let read = |build: &Build| {
+            let file = build.library();
+            let content = std::fs::read(&file).at("read", &file)?;
+            Ok::<_, Error>(Dylib::parse(LIBJACCL, content)?)
+        };
+        let (library, stock) = (read(ours)?, read(stock)?);
+        let fit = Fit {
+            ours: &library,
+            base: &self.libjaccl,
+            libmlx: &self.libmlx,
+            stock: &stock,
+        };
+        let mut checks = fit.checks()?;
+        self.refuse_misfit(&checks)?;
+        let overlay = Overlay {
+            version,
+            tag: self.wheel.name().tag.clone(),
+            files: BTreeMap::from([(LIBJACCL.to_owned(), library.content().to_vec())]),
+            manifest: Vec::new(),
+        };
+        let replaced = overlay.replaced(&mut self.wheel)?;
+        let manifest = json!({
+            "schema": SCHEMA,
+            "base": {
+                "file": self.wheel.path().file_name().map(|it| it.to_string_lossy()),
+                "sha256": self.sha256,
+            },
+            "replaced": replaced,
+            "checks": checks,
+            "mlx": request.pin.version,
+            "series": request.series,
+            "revision": request.pin.recorded.revision,
+            "patched_tree": ours.manifest.inputs.patched_tree,
+            "patches": ours.manifest.inputs.patches,
+            "compiler": ours.manifest.inputs.compilers.cxx.program.version,
+            "build": ours.manifest.key,
+        });
+        let overlay = Overlay {
+            manifest: format!("{manifest:#}\n").into_bytes(),
+            ..overlay
+        };
+        let path = folder.join(overlay.name(self.wheel.name()).to_string());
+        let file = File::create(&path).at("create", &path)?;
+        overlay.write(&mut self.wheel, BufWriter::new(file), &path)?;
+        checks.extend(overlay.check(&mut self.wheel, &mut Wheel::open(&path)?)?);
+        self.refuse_misfit(&checks)?;
+        Ok(Built {
+            replaced,
+            checks,
+            mlx: Some(request.pin.version.clone()),
+            series: Some(request.series),
+            patched_tree: Some(ours.manifest.inputs.patched_tree),
+            ..Built::whole(path)?
+        })
+    }
+
+    fn refuse_misfit(&self, checks: &[Check]) -> Result<()> {
+        if checks.iter().all(|check| check.ok) {
+            return Ok(());
+        }
+        Err(Error::Misfit {
+            what: LIBJACCL.to_owned(),
+            base: self.wheel.path().display().to_string(),
+            checks: checks.to_vec(),
+        })
+    }
+}
+
+/// The report of a made wheel in the store that is as it was made.
+fn whole_wheel(entry: &Path) -> Option<Built> {
+    let built = Built::load(&entry.join(REPORT)).ok()?;
+    let file = entry.join(built.path.file_name()?);
+    let (sha256, _) = Wheel::sha256(&file).ok()?;
+    (sha256 == built.sha256).then_some(built)
+}
