@@ -210,7 +210,11 @@ fn macos_checks(wheel: &mut Wheel) -> Result<Vec<Check>> {
     let libjaccl = Dylib::parse(macos::LIBJACCL, wheel.read(macos::LIBJACCL)?)?;
     let libmlx = Dylib::parse(macos::LIBMLX, wheel.read(macos::LIBMLX)?)?;
     Ok(vec![match macos::admit(&path, &libjaccl, &libmlx) {
-        Ok(group) => Check::of(NAME, true, format!("loaded by libmlx, with the group {group}")),
+        Ok(group) => Check::of(
+            NAME,
+            true,
+            format!("loaded by libmlx, with the group {group}"),
+        ),
         Err(error) => Check::of(NAME, false, error.to_string()),
     }])
 }

@@ -36,5 +36,5 @@ pub use archive::Wheel;
 pub use check::Check;
 pub use elf::SharedObject;
 pub use error::{Error, Result};
-pub use file_name::FileName;
+pub use file_name::{FileName, Tag};
 pub use macho::Dylib;

@@ -207,7 +207,11 @@ pub fn fits_platform(tag: &str, machine: &str, needs: &Needs) -> Check {
 /// That a libmlx has jaccl in it, by its bytes.
 pub fn has_jaccl(content: &[u8]) -> Check {
     let ok = contains(content, JACCL_MARK);
-    let detail = if ok { "in libmlx" } else { "not in libmlx, but a stub" };
+    let detail = if ok {
+        "in libmlx"
+    } else {
+        "not in libmlx, but a stub"
+    };
     Check::of("jaccl", ok, detail)
 }
 

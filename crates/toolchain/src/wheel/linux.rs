@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::BufWriter,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -11,13 +10,15 @@ use pins::Pin;
 use serde::Serialize;
 use serde_json::json;
 use wheel::{
-    SharedObject, Wheel,
-    file_name::Tag,
+    SharedObject, Tag, Wheel,
     linux::{self, Fit, LIBMLX, OPENBLAS},
     overlay::Overlay,
 };
 
-use super::{Base, BaseFile, Built, REPORT, SCHEMA, WheelRequest};
+use super::{
+    Base, BaseFile, Built, REPORT, SCHEMA, WheelRequest,
+    pack::{self, Admitted, pack, whole_wheel},
+};
 use crate::{
     Toolchain,
     build::{Build, Request},
@@ -75,7 +76,7 @@ impl Toolchain {
         }
         let path = self.linux_base(request)?;
         let mut base = self.open_linux_base(pin, &path, &request.base)?;
-        let version = self.rails_version(pin, *series, &base.wheel);
+        let version = pack::version(pin, *series, &base.wheel);
         let build = Request::mlx(pin, *series);
         let inputs = Inputs {
             schema: SCHEMA,
@@ -86,7 +87,7 @@ impl Toolchain {
             modules: modules_of(pin).map(|it| it.sha256.as_str()).collect(),
         };
         let key = &sha256(json!(inputs).to_string())[..32];
-        let check = |entry: &Path| Ok(super::whole_wheel(entry));
+        let check = |entry: &Path| Ok(whole_wheel(entry));
         let made = self.make_entry(Kind::Wheel, key, check, |scratch| {
             let build = self.build(&build)?;
             let folder = scratch.join("wheel");
@@ -98,7 +99,9 @@ impl Toolchain {
             self.progress.finish();
             Ok((folder, built))
         })?;
-        let file = made.path.join(made.value.path.file_name().unwrap_or_default());
+        let file = made
+            .path
+            .join(made.value.path.file_name().unwrap_or_default());
         let base = BaseFile {
             path,
             sha256: base.sha256,
@@ -119,7 +122,9 @@ impl Toolchain {
     pub fn front_wheel(&self, pin: &Pin, python: &str) -> Result<PathBuf> {
         let here = ends();
         let is_it = |file: &str| {
-            file.starts_with("mlx-") && file.contains(&format!("-{python}-")) && file.ends_with(&here)
+            file.starts_with("mlx-")
+                && file.contains(&format!("-{python}-"))
+                && file.ends_with(&here)
         };
         let what = format!("of `mlx` for {python} on this platform");
         self.official_wheel(self.pinned_wheel(pin, &what, is_it)?)
@@ -139,7 +144,12 @@ impl Toolchain {
 
     fn open_linux_base(&self, pin: &Pin, path: &Path, base: &Base) -> Result<Opened> {
         let mut wheel = Wheel::open(path)?;
-        super::refuse_base(pin, &wheel, &["mlx", "mlx_cpu"], &[LIBMLX])?;
+        let admitted = Admitted {
+            names: ["mlx", "mlx_cpu"],
+            libraries: &[LIBMLX],
+            instead: "take the wheel of mlx-cpu",
+        };
+        admitted.check(pin, &wheel)?;
         if let Base::File(_) = base {
             wheel.verify()?;
         }
@@ -186,14 +196,17 @@ fn ends() -> String {
 /// The official wheels with the Python modules of a pin for this platform.
 fn modules_of(pin: &Pin) -> impl Iterator<Item = &pins::OfficialWheel> {
     let here = ends();
-    (pin.wheels.iter())
-        .filter(move |it| it.file.starts_with("mlx-") && it.file.ends_with(&here))
+    (pin.wheels.iter()).filter(move |it| it.file.starts_with("mlx-") && it.file.ends_with(&here))
 }
 
 /// The Python modules in a wheel, each by the name of the wheel.
 fn modules_in(wheel: &mut Wheel) -> Result<BTreeMap<String, SharedObject>> {
     let is_module = |path: &&str| path.starts_with("mlx/core.") && path.ends_with(".so");
-    let paths: Vec<String> = wheel.members().filter(is_module).map(str::to_owned).collect();
+    let paths: Vec<String> = wheel
+        .members()
+        .filter(is_module)
+        .map(str::to_owned)
+        .collect();
     let mut modules = BTreeMap::new();
     for path in paths {
         let module = SharedObject::parse(&path, &wheel.read(&path)?)?;
@@ -243,13 +256,7 @@ impl Opened {
             files,
             manifest: Vec::new(),
         };
-        super::pack(
-            request,
-            (&mut self.wheel, &self.sha256),
-            build,
-            overlay,
-            checks,
-            folder,
-        )
+        let base = (&mut self.wheel, self.sha256.as_str());
+        pack(request, base, build, overlay, checks, folder)
     }
 }
