@@ -62,12 +62,12 @@ fn description(examined: &Examined) -> serde_json::Value {
     })
 }
 
-/// The report of a wheel that was not run: it is for another machine, or is not whole.
+/// The report of a wheel that was not run: it is for another machine, or a check does not hold.
 fn structure_alone(examined: &Examined, flags: &Verify) -> Result {
     let (name, holds) = (examined.name.to_string(), examined.holds());
     let why = match examined.runs_here {
         false => "it is for another system or processor than this machine's",
-        true => "it is not whole",
+        true => "a check does not hold",
     };
     match flags.format {
         ReportFormat::Md => {
