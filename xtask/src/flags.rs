@@ -17,7 +17,7 @@ use rail_matrix::{
     units::{parse_rate, parse_seconds, parse_size},
     write::Output,
 };
-use toolchain::fetch::Source;
+use toolchain::{add::Origin, fetch::Source};
 
 /// A patched MLX, built from a verified pin, that uses every cable between two
 /// nodes, and the evidence that it does.
@@ -162,6 +162,8 @@ pub enum Verb {
     Matrix(Box<Matrix>),
     /// Apply a pin's patch series, or work on its patches
     Patch(Patch),
+    /// Make a pin of another MLX
+    Pin(PinVerb),
     /// Try every rail of a matrix by itself: which are ok, dead, crossed or slow
     Preflight(Preflight),
     /// Run any program over emulated cables
@@ -410,6 +412,41 @@ pub struct Fetch {
 pub struct Patch {
     #[command(subcommand)]
     pub step: PatchStep,
+}
+
+#[derive(Args)]
+pub struct PinVerb {
+    #[command(subcommand)]
+    pub step: PinStep,
+}
+
+#[derive(Subcommand)]
+pub enum PinStep {
+    /// Make the folder of a pin: tree id, lists, and the patches of the nearest pin that it needs
+    ///
+    /// A patch that applies is taken, one that git can merge is rebased, one that this MLX has is
+    /// left out, and one that conflicts is kept for a person. What is left to do is printed last.
+    /// Exits with 1 when a patch conflicts.
+    Add(PinAdd),
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "The tag of the newest release, and a commit out of an archive at hand:\n  \
+                  cargo xtask pin add v0.33.0\n  \
+                  cargo xtask pin add 7a1d4f5c12ac82f4b4d0a6e71538d89ca0605247 --from mlx.tar.gz\n\n\
+                  docs/building.md describes what comes after it."
+)]
+pub struct PinAdd {
+    /// What to pin: the tag of a release, or all 40 digits of a commit
+    #[arg(value_name = "TAG|COMMIT")]
+    pub name: String,
+    /// Where from: the git repository that the other pins name, or a clone, folder or archive
+    #[arg(long, value_name = "upstream|PATH", default_value = "upstream")]
+    pub from: Origin,
+    /// How the outcome is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 #[derive(Args)]

@@ -19,6 +19,7 @@ mod gc;
 mod matrix;
 mod output;
 mod patch;
+mod pin;
 mod preflight;
 mod programs;
 mod rig;
@@ -68,6 +69,7 @@ fn run(cli: Cli) -> Result {
         Verb::Fetch(flags) => fetch::run(&session, &flags),
         Verb::Gc(flags) => gc::run(&session, &flags),
         Verb::Patch(flags) => patch::run(&session, &flags),
+        Verb::Pin(flags) => pin::run(&session, &flags),
         Verb::Preflight(flags) => preflight::run(&session, &flags),
         Verb::Rig(flags) => rig::run(&session, &flags),
         Verb::Test(flags) => test::run(&session, &flags),

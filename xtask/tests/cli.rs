@@ -10,6 +10,7 @@ use std::{
 
 use assert_cmd::Command;
 use tempfile::TempDir;
+use toolchain::{Toolchain, fetch::Source, store::Store};
 
 mod support;
 
@@ -498,6 +499,62 @@ fn a_step_that_cannot_be_says_what_would_do() {
     }
     names_all(&patch(&["try"]), &["--mlx"]);
     assert!(!Path::new(nowhere).exists());
+}
+
+#[test]
+fn what_cannot_be_a_pin_is_refused_at_once() {
+    let store = TempDir::new().unwrap();
+    let add = |arguments: &[&str]| refusal(xtask(&store).args(["pin", "add"]).args(arguments));
+    names_all(&add(&[]), &["TAG|COMMIT"]);
+    names_all(&add(&["v0.31.2"]), &["patches/0.31.2", "already"]);
+    names_all(&add(&["v99.0.0rc1"]), &["99.0.0rc1", "no release"]);
+    names_all(
+        &add(&["v99.0.0", "--from", "/no/such/mlx"]),
+        &["/no/such/mlx", "upstream"],
+    );
+    names_all(
+        &add(&["v99.0.0", "--offline"]),
+        &["--offline", "https://github.com/ml-explore/mlx.git"],
+    );
+}
+
+#[test]
+fn a_new_pin_comes_with_what_is_left_to_do() {
+    let checkout = miniature::Checkout::new();
+    checkout.write("xtask/Cargo.toml", "");
+    checkout.add_patch("port", "portability", &miniature::change_line(4, "ported"));
+    let store = Store::at(checkout.path("store"));
+    let origin = Source::Path(checkout.path("origin"));
+    let toolchain = Toolchain::at(checkout.root(), store);
+    toolchain.fetch(&checkout.pin().mlx, &origin).unwrap();
+    let add = |name: &str, format: &str, code: i32| {
+        let mut command = Command::cargo_bin("xtask").unwrap();
+        command
+            .args(["pin", "add", name, "--format", format, "--from"])
+            .arg(checkout.path("origin"))
+            .env("CARGO_MANIFEST_DIR", checkout.path("xtask"))
+            .env("MLX_RAILS_STORE", checkout.path("store"));
+        let assert = command.assert().code(code);
+        String::from_utf8(assert.get_output().stdout.clone()).unwrap()
+    };
+    let text = add("v1.3.0", "text", 0);
+    insta::assert_snapshot!(
+        "pin-add",
+        text.replace(checkout.root().to_str().unwrap(), "ROOT")
+    );
+
+    let other = miniature::numbered_lines().replace("line 4\n", "otherwise\n");
+    checkout.write("origin/mlx/array.cpp", &other);
+    let report: serde_json::Value = serde_json::from_str(&add("v1.4.0", "json", 1)).unwrap();
+    assert_eq!(report["schema"], "mlx-rails/pin-add/1");
+    assert_eq!(report["from"], "1.3.0");
+    assert_eq!(report["patches"][0]["fate"], "conflicts");
+    assert_eq!(report["recorded"], false);
+    let left = report["left"].as_array().unwrap();
+    let refresh = left
+        .iter()
+        .any(|it| it.as_str().unwrap().contains("patch refresh port"));
+    assert!(refresh, "{left:?}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 /// Every verb that starts processes, with the first program that it needs in an empty
 /// store.
-const VERBS: [(&str, &str); 13] = [
+const VERBS: [(&str, &str); 14] = [
     ("bench", "cargo"),
     ("build", "cargo"),
     ("doctor", "git"),
@@ -25,6 +25,7 @@ const VERBS: [(&str, &str); 13] = [
     ("matrix discover nowhere", "ssh"),
     ("patch apply", "cargo"),
     ("patch edit", "cargo"),
+    ("pin add v99.0.0", "git"),
     ("preflight", "cargo"),
     ("rig up -- true", "cargo"),
     ("test -p rail-matrix", "cargo"),

@@ -24,8 +24,7 @@ use crate::{
 
 /// The transport of the messages.
 ///
-/// A closed set rather than a string, because mlx-c uses MLX's message as a format
-/// string, and a `%` in a backend's name would be undefined behaviour.
+/// A closed set rather than a string: the benchmark knows the environment of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
     /// RDMA over Thunderbolt. Reads `MLX_RANK`, `MLX_IBV_DEVICES`,

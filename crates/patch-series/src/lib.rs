@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod add;
 mod apply;
 mod error;
 mod fetch;
@@ -33,6 +34,7 @@ mod trial;
 mod working_copy;
 mod workshop;
 
+pub use add::{Added, Fate, Moved, NewPin};
 pub use error::{Error, Kind, Result};
 pub use fetch::{Fetch, FetchError, SourceTree};
 pub use header::Header;

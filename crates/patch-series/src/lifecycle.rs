@@ -292,7 +292,7 @@ fn template(class: Class) -> String {
 }
 
 /// The day, by Greenwich.
-fn today() -> String {
+pub(crate) fn today() -> String {
     let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
     now.date().to_string()
 }

@@ -233,18 +233,24 @@ impl Lint<'_> {
         let (problem, remedy) = match state {
             State::Conflicts { hunks } => (
                 format!("does not apply at {}", hunks.join(", ")),
-                format!(
+                self.anew(format!(
                     "make its change in the working copy of `cargo xtask patch edit --mlx \
                      {version}`, then `cargo xtask patch refresh {} --mlx {version}`",
                     patch.name
-                ),
+                )),
             ),
             _ => (
-                format!("is in MLX {version}, or in the patches before it, already"),
                 format!(
-                    "run `cargo xtask patch drop {} --mlx {version}`",
-                    patch.name
+                    "is in {}, or in the patches before it, already",
+                    self.pin.mlx.name
                 ),
+                match self.pin.part {
+                    Part::Mlx => format!(
+                        "run `cargo xtask patch drop {} --mlx {version}`",
+                        patch.name
+                    ),
+                    Part::MlxC => "remove it, and its line of the series".into(),
+                },
             ),
         };
         self.say(&patch_file(&patch.name), None, None, problem, remedy);
@@ -268,11 +274,19 @@ impl Lint<'_> {
                 shown(text),
                 shown(canonical)
             ),
-            format!(
+            self.anew(format!(
                 "run `cargo xtask patch edit --mlx {version}`, then `cargo xtask patch export \
                  --mlx {version}`"
-            ),
+            )),
         );
+    }
+
+    /// How a patch is written anew: for MLX by these commands, which know no mlx-c.
+    fn anew(&self, commands: String) -> String {
+        match self.pin.part {
+            Part::Mlx => commands,
+            Part::MlxC => "write it anew with `git diff --full-index --unified=1`".into(),
+        }
     }
 
     fn entangled(&mut self, patch: &Patch, places: &[String]) {

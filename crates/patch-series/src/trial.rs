@@ -74,14 +74,19 @@ impl Tried {
                 other => other,
             },
             applied_upstream: claim.to_owned(),
-            checks: patch
-                // What `verify` makes of them, it says itself when they are run.
-                .proofs(&|_| Ok(()))?
-                .iter()
-                .map(|proof| Check::new(proof, version))
-                .collect(),
+            checks: checks(patch, version)?,
         })
     }
+}
+
+/// The commands that show the defect that a patch mends, on another MLX.
+pub(crate) fn checks(patch: &Patch, version: &Version) -> Result<Vec<Check>> {
+    // What `verify` makes of them, it says itself when they are run.
+    let proofs = patch.proofs(&|_| Ok(()))?;
+    Ok(proofs
+        .iter()
+        .map(|proof| Check::new(proof, version))
+        .collect())
 }
 
 impl Trial {
@@ -128,7 +133,7 @@ impl Workshop {
 
     /// The pin with patches whose version is next to this one (`another` than it),
     /// of two equally near the older: what it mends may still be broken.
-    fn nearest_series(&self, version: &Version, another: bool) -> Result<Pin> {
+    pub(crate) fn nearest_series(&self, version: &Version, another: bool) -> Result<Pin> {
         let patches = self.patches_folder();
         let mut nearest: Option<(Distance, String)> = None;
         for candidate in Pin::versions(&patches)? {

@@ -56,6 +56,12 @@ pub enum Part {
     MlxC,
 }
 
+/// What stands above a pin's `[series]` when it is written first.
+const ABOVE_SERIES: &str = "
+# What each series must give. `cargo xtask patch record` writes these, and raises the
+# revision with each other patched tree: it is the N of a wheel's version, X+rails.N.
+";
+
 /// The folder in a pin's folder that holds mlx-c's series.
 pub const MLX_C: &str = "mlx-c";
 
@@ -240,10 +246,11 @@ impl Pin {
         let mut versions = Vec::new();
         for entry in listed {
             let folder = entry.at("read", patches)?.path();
-            if !folder.join(PIN_FILE).is_file() {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            // A folder that is hidden is one that is still being made.
+            if name.starts_with('.') || !folder.join(PIN_FILE).is_file() {
                 continue;
             }
-            let name = folder.file_name().unwrap_or_default().to_string_lossy();
             let version = version(&name).map_err(|problem| {
                 Error::malformed(&folder, format!("the folder's name {problem}"))
             })?;
@@ -268,6 +275,11 @@ impl Pin {
         let file = self.file();
         let text = fs::read_to_string(&file).at("read", &file)?;
         let mut document: DocumentMut = text.parse().map_err(|e| Error::malformed(&file, e))?;
+        if !document.contains_key("series") {
+            let mut series = toml_edit::Table::new();
+            series.decor_mut().set_prefix(ABOVE_SERIES);
+            document.insert("series", Item::Table(series));
+        }
         let series = table(document.as_table_mut(), "series", &file)?;
         let revision = match series.get("patched").and_then(Item::as_str) {
             Some(recorded) if recorded != patched.to_string() => self.recorded.revision + 1,
@@ -284,6 +296,37 @@ impl Pin {
         }
         let after = document.to_string();
         Ok((after != text).then_some(after))
+    }
+
+    /// The text of a file for another MLX with the mlx-c of this pin, and with nothing
+    /// recorded of the series of MLX.
+    ///
+    /// # Errors
+    /// When the file of this pin cannot be read or does not parse.
+    pub fn file_of_another(&self, tag: &str, mlx: &SourcePin) -> Result<String> {
+        let file = self.file();
+        let text = fs::read_to_string(&file).at("read", &file)?;
+        let ours: DocumentMut = text.parse().map_err(|e| Error::malformed(&file, e))?;
+        let mut other = format!(
+            "tag = {}\n\n[mlx]\ntree = \"{}\"\n",
+            Value::from(tag),
+            mlx.tree
+        );
+        if let Some(Upstream { git, revision, .. }) = &mlx.upstream {
+            let (git, revision) = (Value::from(git), Value::from(revision));
+            other += &format!("\n[mlx.upstream]\ngit = {git}\nrevision = {revision}\n");
+        }
+        other += &format!(
+            "\n# The mlx-c of MLX {}, until there is one for this MLX.\n",
+            self.version
+        );
+        let mut mlx_c = DocumentMut::new();
+        let mut section = ours.get("mlx-c").cloned().unwrap_or_default();
+        if let Some(table) = section.as_table_mut() {
+            table.decor_mut().clear();
+        }
+        mlx_c.insert("mlx-c", section);
+        Ok(other + mlx_c.to_string().trim_start())
     }
 
     /// The pin's file.

@@ -192,14 +192,7 @@ impl Toolchain {
             problem: format!("the pin names no repository of {}", pin.name),
             remedy: "use --source registry or --source PATH".into(),
         })?;
-        let is_remote = git.contains("://") && !git.starts_with("file://");
-        if self.offline && is_remote {
-            return Err(Error::Input {
-                input: git.clone(),
-                problem: "it is not reached with --offline".into(),
-                remedy: "run `cargo xtask fetch` once without --offline".into(),
-            });
-        }
+        self.refuse_remote(git)?;
         let scratch = self.scratch()?;
         let folder = scratch.path();
         let what = format!("fetching {revision} of {git}");
@@ -211,6 +204,19 @@ impl Toolchain {
         run(&["fetch", "--quiet", "--depth", "1", git, revision])?;
         run(&["checkout", "--quiet", "FETCH_HEAD"])?;
         self.admit(pin, &folder.join(path), git, made)
+    }
+
+    /// Refuses a repository of another machine when the network must not be used.
+    pub(crate) fn refuse_remote(&self, git: &str) -> Result<()> {
+        let is_remote = git.contains("://") && !git.starts_with("file://");
+        match self.offline && is_remote {
+            false => Ok(()),
+            true => Err(Error::Input {
+                input: git.to_owned(),
+                problem: "it is not reached with --offline".into(),
+                remedy: "run the command once without --offline".into(),
+            }),
+        }
     }
 
     fn by_path(&self, pin: &SourcePin, path: &Path, made: &Path) -> Result<()> {

@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod add;
 mod archive;
 pub mod build;
 pub mod build_script;

@@ -2,17 +2,14 @@
 
 use std::fs;
 
-use pins::{DEFAULT_PIN, Series};
+use pins::{DEFAULT_PIN, Pin, Series};
 use tempfile::TempDir;
 use toolchain::{
-    Error, Toolchain,
+    Toolchain,
     build::Request,
     doctor::{Check, Status},
     store::Store,
 };
-
-/// A pin whose mlx-c is for another MLX.
-const UNFIT: &str = "0.32.4";
 
 /// This checkout with an empty store.
 fn toolchain() -> (TempDir, Toolchain) {
@@ -22,36 +19,18 @@ fn toolchain() -> (TempDir, Toolchain) {
 }
 
 #[test]
-fn an_mlx_whose_mlx_c_does_not_fit_is_refused_before_anything_is_done() {
+fn every_pin_is_built_whole_with_its_patched_mlx_c() {
     let (_folder, toolchain) = toolchain();
-    let pin = toolchain.pin(UNFIT).unwrap();
-    assert_eq!(pin.mlx_c_fits.as_deref(), Some("0.32.2"));
-    for series in [Series::Stock, Series::Patched] {
-        let error = toolchain.build(&Request::mlx(&pin, series)).unwrap_err();
-        assert!(
-            matches!(error, Error::Pins(pins::Error::Input { .. })),
-            "{error}"
-        );
-        assert!(
-            error.to_string().contains("mlx-c is for MLX 0.32.2"),
-            "{error}"
-        );
-        assert!(
-            error
-                .help()
-                .unwrap()
-                .contains("cargo xtask verify --mlx 0.32.4")
-        );
+    for version in Pin::versions(&toolchain.patches_folder()).unwrap() {
+        let pin = toolchain.pin(&version).unwrap();
+        for series in [Series::Stock, Series::Patched] {
+            let request = Request::mlx(&pin, series);
+            let inputs = toolchain.recorded_inputs(&request).unwrap().unwrap();
+            assert_eq!(inputs.sources["mlx-c"], pin.mlx_c_patched, "{version}");
+            assert_ne!(inputs.sources["mlx-c"], pin.mlx_c.tree, "{version}");
+        }
     }
     assert!(!toolchain.store().root().unwrap().exists());
-}
-
-#[test]
-fn jaccl_of_such_an_mlx_is_not_refused() {
-    let (_folder, toolchain) = toolchain();
-    let pin = toolchain.pin(UNFIT).unwrap();
-    let found = toolchain.find(&Request::jaccl(&pin, Series::Patched));
-    assert!(found.unwrap().is_none());
 }
 
 #[test]
@@ -63,14 +42,6 @@ fn looking_for_a_build_makes_nothing() {
     assert!(!toolchain.store().root().unwrap().exists());
 }
 
-#[test]
-fn a_mlx_c_for_the_pin_itself_fits() {
-    let (_folder, toolchain) = toolchain();
-    let pin = toolchain.pin(DEFAULT_PIN).unwrap();
-    assert_eq!(pin.mlx_c_fits, None);
-    pin.has_whole_mlx().unwrap();
-}
-
 fn named<'a>(checks: &'a [Check], start: &str) -> Vec<&'a Check> {
     checks
         .iter()
@@ -79,18 +50,20 @@ fn named<'a>(checks: &'a [Check], start: &str) -> Vec<&'a Check> {
 }
 
 #[test]
-fn doctor_recommends_nothing_that_is_refused() {
+fn doctor_knows_how_to_build_every_pin() {
     let (_folder, toolchain) = toolchain();
     let checks = toolchain.doctor();
-    let unfit = named(&checks, "MLX 0.32.4 build");
-    assert_eq!(unfit.len(), 1, "{unfit:?}");
-    assert!(unfit[0].detail.contains("jaccl only"), "{unfit:?}");
-    for check in &checks {
-        let remedy = check.remedy.as_deref().unwrap_or_default();
-        assert!(!remedy.contains("build --mlx 0.32.4"), "{check:?}");
-    }
-    for check in named(&checks, "MLX 0.31.2 build") {
-        assert_eq!(check.status, Status::OnDemand, "{check:?}");
+    for version in Pin::versions(&toolchain.patches_folder()).unwrap() {
+        let builds = named(&checks, &format!("MLX {version} build"));
+        assert_eq!(builds.len(), 2, "{builds:?}");
+        for check in builds {
+            assert_eq!(check.status, Status::OnDemand, "{check:?}");
+            let remedy = check.remedy.as_deref().unwrap();
+            assert!(
+                remedy.contains(&format!("build --mlx {version}")),
+                "{check:?}"
+            );
+        }
     }
 }
 

@@ -31,6 +31,7 @@ impl Checkout {
     pub fn new() -> Self {
         let files = miniature::Checkout::new();
         miniature::copy_folder(&files.path("origin"), &files.path("pristine"));
+        miniature::copy_folder(&files.path("origin-c"), &files.path("pristine-c"));
         let workshop = workshop(files.root());
         Checkout { files, workshop }
     }
@@ -43,25 +44,29 @@ pub fn workshop(root: &Path) -> Workshop {
         lease: Lease::of(Store::at(root.join("store"))),
         launcher: Launcher::default(),
         progress: Arc::new(Silent),
-        sources: Arc::new(Folder(root.join("pristine"))),
+        sources: Arc::new(Folders(vec![
+            root.join("pristine"),
+            root.join("pristine-c"),
+        ])),
     }
 }
 
-/// Finds the sources of every pin in one folder.
-struct Folder(PathBuf);
+/// Finds the sources of every pin in one of these folders.
+struct Folders(Vec<PathBuf>);
 
-impl Fetch for Folder {
+impl Fetch for Folders {
     fn fetch(&self, pin: &SourcePin) -> Result<SourceTree, FetchError> {
-        match is_tree(&self.0, pin.tree) {
-            Ok(Some(())) => Ok(SourceTree {
-                path: self.0.clone(),
+        let is_it = |folder: &&PathBuf| matches!(is_tree(folder, pin.tree), Ok(Some(())));
+        match self.0.iter().find(is_it) {
+            Some(folder) => Ok(SourceTree {
+                path: folder.clone(),
                 tree: pin.tree,
                 current: true,
             }),
-            _ => Err(FetchError {
+            None => Err(FetchError {
                 kind: Kind::Ours,
                 help: None,
-                error: format!("{} is not {}", self.0.display(), pin.name).into(),
+                error: format!("{} is in no folder", pin.name).into(),
             }),
         }
     }
