@@ -6,7 +6,7 @@ use serde_json::json;
 use toolchain::wheel::{Base, Built, SCHEMA, WheelRequest};
 
 use crate::{
-    exit::{Failure, Result},
+    exit::Result,
     flags::{self, WheelPlatform},
     out, output, say,
     session::Session,
@@ -34,11 +34,10 @@ pub fn run(session: &Session, flags: &flags::Wheel) -> Result {
         WheelPlatform::Macos => true,
         WheelPlatform::Linux => false,
     };
-    if !is_for_mac {
-        return Err(Failure::input("no wheel for Linux is made yet")
-            .help("`--platform macos` makes the one for a Mac".to_owned()));
-    }
-    let wheel = toolchain.macos_wheel(&request, &flags.out_dir)?;
+    let wheel = match is_for_mac {
+        true => toolchain.macos_wheel(&request, &flags.out_dir)?,
+        false => toolchain.linux_wheel(&request, &flags.out_dir)?,
+    };
     print(&[wheel], flags.format)
 }
 

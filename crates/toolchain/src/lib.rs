@@ -36,6 +36,7 @@ mod process;
 pub mod progress;
 pub mod store;
 pub mod tools;
+pub mod venv;
 pub mod wheel;
 
 use std::{

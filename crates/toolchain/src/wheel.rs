@@ -1,6 +1,8 @@
 //! Python wheels: that of `rail-matrix`, and those of MLX with a patched jaccl.
 
+mod linux;
 pub(crate) mod macos;
+mod pack;
 mod rail_matrix;
 
 use std::{

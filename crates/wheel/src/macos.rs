@@ -235,6 +235,21 @@ impl Fit<'_> {
     }
 }
 
+/// What shows of a wheel without its base: that libmlx finds what it binds, by name and by
+/// position, in a libjaccl that macOS loads.
+///
+/// # Errors
+/// When a library cannot be read.
+pub fn structure(libjaccl: &Dylib, libmlx: &Dylib) -> Result<Vec<Check>> {
+    let fit = Fit {
+        ours: libjaccl,
+        base: libjaccl,
+        libmlx,
+        stock: libjaccl,
+    };
+    Ok(vec![fit.wanted_by_libmlx(), fit.signature()?, fit.group()?])
+}
+
 /// That a library is one that ours can take the place of.
 ///
 /// # Errors
