@@ -12,6 +12,7 @@
 //! | `need = ["mlx"]` | the default pin's MLX, patched |
 //! | `need = ["wheel"]` | the wheel of rail-matrix |
 //! | `need = ["linux-wheels"]` | on Linux the default pin's wheels, stock and patched |
+//! | `need = ["macos-wheel"]` | the default pin's wheel for macOS, patched |
 //! | `need = ["clients"]` | `rails-ping` |
 //!
 //! Tests that need one of them are enabled by the package's feature `builds`, which this
@@ -155,6 +156,7 @@ enum Need {
     Mlx,
     Wheel,
     LinuxWheels,
+    MacosWheel,
     Clients,
 }
 
@@ -223,6 +225,14 @@ impl Needs {
                 toolchain.linux_wheel(&request, &toolchain.root().join("target/wheels"))?;
             }
         }
+        if self.all.contains(&Need::MacosWheel) {
+            let request = WheelRequest {
+                pin: &pin,
+                series: Series::Patched,
+                base: Base::Official,
+            };
+            toolchain.macos_wheel(&request, &toolchain.root().join("target/wheels"))?;
+        }
         if self.all.contains(&Need::Clients) && cfg!(target_os = "linux") {
             toolchain.rails_ping(&programs::provider_of_tests(session)?)?;
         }
@@ -289,7 +299,7 @@ mod tests {
             .expect("a workspace");
         let all: Vec<_> = metadata.packages.iter().collect();
         let needs = Needs::of(&all).expect("known words");
-        assert_eq!(needs.all.len(), 5, "{needs:?}");
+        assert_eq!(needs.all.len(), 6, "{needs:?}");
         assert!(needs.without.contains("ring-recv-prefill"), "{needs:?}");
         let of = |name: &str| {
             let packages: Vec<_> = all.iter().copied().filter(|it| *it.name == name).collect();

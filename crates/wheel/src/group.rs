@@ -93,9 +93,19 @@ impl Group {
         let functions = table
             .iter()
             .skip(BEFORE_FUNCTIONS)
-            .take_while(|names| !names.is_empty())
-            .map(|names| names.iter().find_map(|name| function(name)));
+            .take_while(|(_, names)| !names.is_empty())
+            .map(|(_, names)| names.iter().find_map(|name| function(name)));
         Ok(Some(Group(functions.collect())))
+    }
+
+    /// The words of the table as they are in the file, from the first function on.
+    ///
+    /// # Errors
+    /// When the library cannot be read.
+    pub fn words(library: &Dylib) -> Result<Option<Vec<u64>>> {
+        let words = library.table(TABLE)?;
+        let word = |(word, _): &(u64, Vec<String>)| *word;
+        Ok(words.map(|it| it.iter().skip(BEFORE_FUNCTIONS).map(word).collect()))
     }
 
     /// The first release of MLX whose group a release's is; `None` before the first one that
