@@ -17,6 +17,7 @@ use rail_matrix::{
     units::{parse_rate, parse_seconds, parse_size},
     write::Output,
 };
+use rail_verify::selection::Level;
 use toolchain::{add::Origin, fetch::Source};
 
 /// A patched MLX, built from a verified pin, that uses every cable between two
@@ -168,6 +169,8 @@ pub enum Verb {
     Pin(PinVerb),
     /// Try every rail of a matrix by itself: which are ok, dead, crossed or slow
     Preflight(Preflight),
+    /// Make one folder to hand over: wheels, patches, verdicts, the benchmark, hashes
+    Release(Release),
     /// Run any program over emulated cables
     Rig(RigFlags),
     /// Run every test, after building what the tests need
@@ -877,6 +880,28 @@ pub struct Overlay {
     #[command(flatten)]
     pub series: SeriesFlag,
     /// How it is printed; json has schema mlx-rails/overlay/1
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "Every step is another verb with its flags; README.md in the folder lists them. A step that \
+                  does not pass ends it, and nothing is written. With --level full it takes an hour or more.\n\n\
+                  cargo xtask release --mlx 0.32.0 --out-dir dist/mlx-0.32.0"
+)]
+pub struct Release {
+    #[command(flatten)]
+    pub pin: Pin,
+    #[command(flatten)]
+    pub series: SeriesFlag,
+    /// How much is tried before
+    #[arg(long, value_name = "LEVEL", default_value = "full", value_parser = one_of([Level::Full, Level::Quick], Level::name))]
+    pub level: Level,
+    /// The folder, which is to be new, empty, or an earlier release
+    #[arg(long, value_name = "DIR")]
+    pub out_dir: PathBuf,
+    /// How it is printed; json lists the files and the commands, schema mlx-rails/release/1
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
