@@ -217,6 +217,7 @@ failures! {
         _ => Kind::Ours,
     };
     toolchain::Error: |it| of_kind(it.kind()), it.help();
+    ::wheel::snippet::SnippetError: |it| input_if(it.is_input()), it.help();
 }
 
 /// Prints clap's help, version or error.
