@@ -433,6 +433,50 @@ pub enum PinStep {
     /// left out, and one that conflicts is kept for a person. What is left to do is printed last.
     /// Exits with 1 when a patch conflicts.
     Add(PinAdd),
+    /// Print what to paste where made wheels are to be used: sources, hashes, patches
+    ///
+    /// For uv it is the entries of a pyproject.toml, which `--apply` puts there and leaves every
+    /// other byte as it is. For nix it is the list of patches that the wheels have.
+    Snippet(PinSnippet),
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "A project that takes MLX from the Python index, and exo's own:\n  \
+                  cargo xtask pin snippet --for uv dist/mlx_metal-*.whl --apply ../project/pyproject.toml\n  \
+                  cargo xtask pin snippet --for exo dist/mlx-*.whl --url-prefix https://example.org/wheels\n\n\
+                  docs/release.md describes the whole of a release."
+)]
+pub struct PinSnippet {
+    /// The tool that reads it
+    #[arg(long = "for", value_enum, value_name = "TOOL")]
+    pub tool: SnippetTool,
+    /// Wheels that `cargo xtask wheel` made, of one pin and series
+    #[arg(required = true, value_name = "WHEEL")]
+    pub wheels: Vec<PathBuf>,
+    /// Where the wheels will lie, and for nix the patches; without it they are named as they lie
+    /// here
+    #[arg(long, value_name = "URL")]
+    pub url_prefix: Option<String>,
+    /// Put it into this pyproject.toml, instead of printing it
+    #[arg(long, value_name = "FILE")]
+    pub apply: Option<PathBuf>,
+    /// How it is printed; json has the hash of everything too, schema mlx-rails/pin-snippet/1
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// A tool that installs wheels, or compiles MLX.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SnippetTool {
+    /// uv, in a project whose MLX comes from the Python index
+    Uv,
+    /// pip: lines of requirements
+    Pip,
+    /// Nix: the list of patches for an MLX that it compiles
+    Nix,
+    /// uv in exo's project, which has a source of `mlx` for each system
+    Exo,
 }
 
 #[derive(Args)]
