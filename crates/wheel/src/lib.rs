@@ -11,6 +11,7 @@
 //!                                                   RECORD, version and a manifest
 //! ```
 //!
+//! [`snippet`] writes what is pasted where such a wheel is used.
 //! [`Dylib`] reads what a Mach-O library exports, imports, loads and is signed with;
 //! [`macos::check`] holds the library that goes in against the one that comes out.
 //! [`SharedObject`] and [`linux`] are the same for Linux.
@@ -30,6 +31,7 @@ pub mod macos;
 mod metadata;
 pub mod overlay;
 mod record;
+pub mod snippet;
 mod verbs;
 
 pub use archive::Wheel;
