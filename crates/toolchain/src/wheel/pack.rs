@@ -145,7 +145,7 @@ pub(super) fn refuse_misfit(what: &str, base: &str, checks: &[Check]) -> Result<
 }
 
 /// The report of a made wheel in the store that is as it was made.
-pub(super) fn whole_wheel(entry: &Path) -> Option<Built> {
+pub(crate) fn whole_wheel(entry: &Path) -> Option<Built> {
     let built = Built::load(&entry.join(REPORT)).ok()?;
     let file = entry.join(built.path.file_name()?);
     let (sha256, _) = Wheel::sha256(&file).ok()?;
