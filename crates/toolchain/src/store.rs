@@ -165,7 +165,11 @@ impl Toolchain {
                 }
             }
         }
-        let tools = [self.tools_if_present().key, wheel::maturin_set().key];
+        let tools = [
+            self.tools_if_present().key,
+            wheel::maturin_set().key,
+            tools::uv_set().key,
+        ];
         Ok(trees
             .iter()
             .map(|tree| (Kind::Source, tree.to_string()))
