@@ -31,12 +31,16 @@ fn refuse_to_link(mlx: &Mlx) {
     println!("cargo::rustc-link-lib=dylib=mlxc-is-not-built.-Run-cargo-xtask-build");
 }
 
-/// Links to the shared library and publishes the `DEP_MLX_*` contract.
+/// Links to the shared libraries and publishes the `DEP_MLX_*` contract.
 fn link(prefix: &Path) {
     let include = prefix.join("include");
     let lib = prefix.join("lib");
     println!("cargo::rustc-link-search=native={}", lib.display());
     println!("cargo::rustc-link-lib=dylib=mlxc");
+    // The library that holds jaccl answers with the key of the build.
+    let macos = env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("macos");
+    let with_jaccl = if macos { "jaccl" } else { "mlx" };
+    println!("cargo::rustc-link-lib=dylib={with_jaccl}");
     println!("cargo::metadata=prefix={}", prefix.display());
     println!("cargo::metadata=include={}", include.display());
     println!("cargo::metadata=lib={}", lib.display());

@@ -203,6 +203,15 @@ failures! {
     }, it.help();
     rail_verify::preflight::PlanError: |it| Kind::Input, it.help();
     rail_verify::preflight::Unfit: |it| Kind::Check;
+    rail_verify::python::PythonError: |it| match &it {
+        rail_verify::python::PythonError::Import(launch::Error::Interrupted(_)) => {
+            Kind::Interrupted
+        }
+        rail_verify::python::PythonError::Import(_) => Kind::Check,
+        rail_verify::python::PythonError::Unexpected(_) => Kind::Check,
+        rail_verify::python::PythonError::Unreachable(_) => Kind::Input,
+        rail_verify::python::PythonError::Script { .. } => Kind::Ours,
+    }, it.help();
     rail_verify::report::WriteError: |it| Kind::Input, it.help();
     rail_verify::run::RunError: |it| match &it {
         rail_verify::run::RunError::Library(_) => Kind::Ours,
@@ -217,7 +226,8 @@ failures! {
         _ => Kind::Ours,
     };
     toolchain::Error: |it| of_kind(it.kind()), it.help();
-    ::wheel::snippet::SnippetError: |it| input_if(it.is_input()), it.help();
+    wheel::Error: |it| input_if(it.is_input()), it.help();
+    wheel::snippet::SnippetError: |it| input_if(it.is_input()), it.help();
 }
 
 /// Prints clap's help, version or error.

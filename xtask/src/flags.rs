@@ -17,6 +17,7 @@ use rail_matrix::{
     units::{parse_rate, parse_seconds, parse_size},
     write::Output,
 };
+use rail_verify::selection::Level;
 use toolchain::{add::Origin, fetch::Source};
 
 /// A patched MLX, built from a verified pin, that uses every cable between two
@@ -160,12 +161,16 @@ pub enum Verb {
     Gc(Gc),
     /// Make the device matrix of a job from any description of its cabling, or judge one
     Matrix(Box<Matrix>),
+    /// Put our libjaccl into an installed MLX for macOS, or the old one back
+    Overlay(Overlay),
     /// Apply a pin's patch series, or work on its patches
     Patch(Patch),
     /// Make a pin of another MLX
     Pin(PinVerb),
     /// Try every rail of a matrix by itself: which are ok, dead, crossed or slow
     Preflight(Preflight),
+    /// Make one folder to hand over: wheels, patches, verdicts, the benchmark, hashes
+    Release(Release),
     /// Run any program over emulated cables
     Rig(RigFlags),
     /// Run every test, after building what the tests need
@@ -422,7 +427,7 @@ pub struct PinVerb {
 
 #[derive(Subcommand)]
 pub enum PinStep {
-    /// Make the folder of a pin: tree id, lists, and the patches of the nearest pin that it needs
+    /// Make the folder of a pin: tree id, lists, and the patches of the pin that fits best
     ///
     /// A patch that applies is taken, one that git can merge is rebased, one that this MLX has is
     /// left out, and one that conflicts is kept for a person. What is left to do is printed last.
@@ -896,6 +901,51 @@ pub struct Wheel {
     pub out_dir: PathBuf,
     /// How it is printed; json has its hash, what was replaced and every check, schema
     /// mlx-rails/wheel/2
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "The library is compiled and held against the installed one as `wheel` does it; the old one \
+                  is kept beside it.\n\n\
+                  cargo xtask overlay --mlx 0.32.0 .venv/lib/python3.13/site-packages\n\
+                  cargo xtask overlay --mlx 0.32.0 /Applications/EXO.app\n\
+                  cargo xtask overlay --undo /Applications/EXO.app"
+)]
+pub struct Overlay {
+    /// A site-packages folder, or an application that brings its own Python
+    pub dir: PathBuf,
+    /// Put back what was there
+    #[arg(long, conflicts_with_all = ["mlx", "series"])]
+    pub undo: bool,
+    #[command(flatten)]
+    pub pin: Pin,
+    #[command(flatten)]
+    pub series: SeriesFlag,
+    /// How it is printed; json has schema mlx-rails/overlay/1
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "Every step is another verb with its flags; README.md in the folder lists them. A step that \
+                  does not pass ends it, and nothing is written. With --level full it takes an hour or more.\n\n\
+                  cargo xtask release --mlx 0.32.0 --out-dir dist/mlx-0.32.0"
+)]
+pub struct Release {
+    #[command(flatten)]
+    pub pin: Pin,
+    #[command(flatten)]
+    pub series: SeriesFlag,
+    /// How much is tried before
+    #[arg(long, value_name = "LEVEL", default_value = "full", value_parser = one_of([Level::Full, Level::Quick], Level::name))]
+    pub level: Level,
+    /// The folder, which is to be new, empty, or an earlier release
+    #[arg(long, value_name = "DIR")]
+    pub out_dir: PathBuf,
+    /// How it is printed; json lists the files and the commands, schema mlx-rails/release/1
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

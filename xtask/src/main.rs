@@ -18,10 +18,12 @@ mod flags;
 mod gc;
 mod matrix;
 mod output;
+mod overlay;
 mod patch;
 mod pin;
 mod preflight;
 mod programs;
+mod release;
 mod rig;
 mod session;
 mod terminal;
@@ -68,9 +70,11 @@ fn run(cli: Cli) -> Result {
         Verb::Doctor(flags) => doctor::run(&session, &flags),
         Verb::Fetch(flags) => fetch::run(&session, &flags),
         Verb::Gc(flags) => gc::run(&session, &flags),
+        Verb::Overlay(flags) => overlay::run(&session, &flags),
         Verb::Patch(flags) => patch::run(&session, &flags),
         Verb::Pin(flags) => pin::run(&session, &flags),
         Verb::Preflight(flags) => preflight::run(&session, &flags),
+        Verb::Release(flags) => release::run(&session, &flags),
         Verb::Rig(flags) => rig::run(&session, &flags),
         Verb::Test(flags) => test::run(&session, &flags),
         Verb::Verify(flags) => verify::run(&session, &flags),

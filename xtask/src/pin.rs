@@ -112,7 +112,14 @@ fn left_to_do(added: &Added) -> Vec<String> {
              patches/{mlx}/mlx-c",
             added.from
         ),
-        format!("name a crate that vendors the tree under [mlx.registry] of patches/{mlx}/pin.toml, if there is one"),
+        format!(
+            "name a crate that vendors the tree, if there is one, under [mlx.registry] of \
+             patches/{mlx}/pin.toml"
+        ),
+        format!(
+            "list the official wheels in patches/{mlx}/wheels.sha256, as `sha256sum` prints them; \
+             without them there is no wheel for a Mac"
+        ),
         format!("`cargo xtask patch lint --mlx {mlx}`, and commit patches/{mlx}"),
     ]);
     left

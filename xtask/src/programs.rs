@@ -94,7 +94,7 @@ pub fn of_verify(session: &Session) -> Result<rail_verify::group::Programs> {
     let shell = &session.shell;
     let build = cmd!(shell, "cargo build --release --package rail-verify");
     Ok(rail_verify::group::Programs {
-        rank: executable(&cargo::build(session, build)?, "jaccl-rank")?,
+        rank: executable(&cargo::build(session, build)?, "jaccl-rank")?.into(),
         provider: provider(session)?,
     })
 }

@@ -11,6 +11,8 @@
 //! | `without = ["FIX"]` | the default pin's jaccl without this fix |
 //! | `need = ["mlx"]` | the default pin's MLX, patched |
 //! | `need = ["wheel"]` | the wheel of rail-matrix |
+//! | `need = ["linux-wheels"]` | on Linux the default pin's wheels, stock and patched |
+//! | `need = ["macos-wheel"]` | the default pin's wheel for macOS, patched |
 //! | `need = ["clients"]` | `rails-ping` |
 //!
 //! Tests that need one of them are enabled by the package's feature `builds`, which this
@@ -25,7 +27,10 @@ use std::{
 use cargo_metadata::{MetadataCommand, Package};
 use pins::{DEFAULT_PIN, Pin, Series};
 use serde::Deserialize;
-use toolchain::build::Request;
+use toolchain::{
+    build::Request,
+    wheel::{Base, WheelRequest},
+};
 use xshell::cmd;
 
 use crate::{
@@ -145,11 +150,13 @@ fn is_pattern(name: &str) -> bool {
 
 /// The builds that are made before tests run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 enum Need {
     Jaccl,
     Mlx,
     Wheel,
+    LinuxWheels,
+    MacosWheel,
     Clients,
 }
 
@@ -207,6 +214,24 @@ impl Needs {
         if self.all.contains(&Need::Wheel) {
             // Its test packs it again, from the files compiled here.
             toolchain.rail_matrix_wheel(&toolchain.root().join("target/wheels"))?;
+        }
+        if self.all.contains(&Need::LinuxWheels) && cfg!(target_os = "linux") {
+            for series in [Series::Patched, Series::Stock] {
+                let request = WheelRequest {
+                    pin: &pin,
+                    series,
+                    base: Base::Official,
+                };
+                toolchain.linux_wheel(&request, &toolchain.root().join("target/wheels"))?;
+            }
+        }
+        if self.all.contains(&Need::MacosWheel) {
+            let request = WheelRequest {
+                pin: &pin,
+                series: Series::Patched,
+                base: Base::Official,
+            };
+            toolchain.macos_wheel(&request, &toolchain.root().join("target/wheels"))?;
         }
         if self.all.contains(&Need::Clients) && cfg!(target_os = "linux") {
             toolchain.rails_ping(&programs::provider_of_tests(session)?)?;
@@ -274,7 +299,7 @@ mod tests {
             .expect("a workspace");
         let all: Vec<_> = metadata.packages.iter().collect();
         let needs = Needs::of(&all).expect("known words");
-        assert_eq!(needs.all.len(), 4, "{needs:?}");
+        assert_eq!(needs.all.len(), 6, "{needs:?}");
         assert!(needs.without.contains("ring-recv-prefill"), "{needs:?}");
         let of = |name: &str| {
             let packages: Vec<_> = all.iter().copied().filter(|it| *it.name == name).collect();

@@ -1,5 +1,7 @@
 //! `cargo xtask verify`: runs cases on builds of jaccl and reports the verdicts.
 
+mod wheel;
+
 use std::{
     io::IsTerminal,
     time::{Instant, SystemTime, UNIX_EPOCH},
@@ -34,6 +36,9 @@ const EVERY_PIN: &str = "all";
 pub fn run(session: &Session, flags: &Verify) -> Result {
     // Every error in the user's input is reported before the first build.
     flags.check()?;
+    if let Some(file) = &flags.wheel {
+        return wheel::run(session, flags, file);
+    }
     let pins = pins(session, flags)?;
     if let Some(folder) = &flags.out_dir {
         report::check_output(folder)?;
@@ -63,7 +68,19 @@ fn variants(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
         .map(|(pin, series)| variant(session, &Request::jaccl(pin, series)))
         .collect::<Result<Vec<_>>>()?;
     let programs = programs::of_verify(session)?;
-    let (outcomes, error) = verify(session, flags, &programs, &variants);
+    let selection = flags.selection.selection();
+    sweep(session, flags, &programs, &variants, &selection)
+}
+
+/// Sweeps the variants, prints the report, and gives the exit code.
+fn sweep(
+    session: &Session,
+    flags: &Verify,
+    programs: &Programs,
+    variants: &[Variant],
+    selection: &Selection,
+) -> Result {
+    let (outcomes, error) = verify(session, flags, programs, variants, selection);
     let report = report::Report::new(flags.level, &outcomes);
     if !outcomes.is_empty() {
         if let Some(folder) = &flags.out_dir {
@@ -103,6 +120,7 @@ fn variant(session: &Session, request: &Request<'_>) -> exit::Result<Variant> {
     Ok(Variant {
         mlx: request.pin.version.clone(),
         series,
+        wheel: None,
         build: Build {
             library: build.library(),
             key: build.manifest.key.clone(),
@@ -119,6 +137,7 @@ fn verify(
     flags: &Verify,
     programs: &Programs,
     variants: &[Variant],
+    selection: &Selection,
 ) -> (Vec<Outcome>, Option<Failure>) {
     let progress = Terminal::default();
     let runner = Runner {
@@ -127,7 +146,6 @@ fn verify(
         launcher: &session.launcher,
         progress: &progress,
     };
-    let selection = flags.selection.selection();
     let seed = selection.seed.first().copied().unwrap_or_else(now);
     if flags.level == Level::Soak {
         say!("soaking from --seed {seed}");
@@ -147,9 +165,9 @@ fn verify(
             _ if interrupted => Ok(Outcome::not_begun(variant)),
             Level::Soak => {
                 let until = flags.span.map(|span| Instant::now() + span);
-                runner.soak(variant, &selection, seed, until)
+                runner.soak(variant, selection, seed, until)
             }
-            level => runner.sweep(variant, level, &selection),
+            level => runner.sweep(variant, level, selection),
         };
         match outcome {
             Err(error) => return (outcomes, Some(error.into())),

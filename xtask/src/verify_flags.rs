@@ -51,6 +51,9 @@ pub struct Verify {
         "frames", "direction", "in_place", "seed", "filter",
     ])]
     pub each_patch: bool,
+    /// Verify this wheel of MLX, installed into a fresh Python, in place of builds of jaccl
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["mlx", "series", "each_patch"])]
+    pub wheel: Option<PathBuf>,
     /// Only these patches
     #[arg(
         long,

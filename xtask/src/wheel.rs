@@ -6,7 +6,7 @@ use serde_json::json;
 use toolchain::wheel::{Base, Built, SCHEMA, WheelRequest};
 
 use crate::{
-    exit::{Failure, Result},
+    exit::Result,
     flags::{self, WheelPlatform},
     out, output, say,
     session::Session,
@@ -34,12 +34,19 @@ pub fn run(session: &Session, flags: &flags::Wheel) -> Result {
         WheelPlatform::Macos => true,
         WheelPlatform::Linux => false,
     };
-    if !is_for_mac {
-        return Err(Failure::input("no wheel for Linux is made yet")
-            .help("`--platform macos` makes the one for a Mac".to_owned()));
-    }
-    let wheel = toolchain.macos_wheel(&request, &flags.out_dir)?;
+    let wheel = match is_for_mac {
+        true => toolchain.macos_wheel(&request, &flags.out_dir)?,
+        false => toolchain.linux_wheel(&request, &flags.out_dir)?,
+    };
     print(&[wheel], flags.format)
+}
+
+/// Prints checks that hold, as progress.
+pub fn say_checks(checks: &[wheel::Check]) {
+    let width = checks.iter().map(|it| it.name.len()).max();
+    for wheel::Check { name, detail, .. } in checks {
+        say!("  ok  {name:<0$}  {detail}", width.unwrap_or_default());
+    }
 }
 
 fn print(wheels: &[Built], format: flags::Format) -> Result {
@@ -49,11 +56,7 @@ fn print(wheels: &[Built], format: flags::Format) -> Result {
     }
     for wheel in wheels {
         say!("{} {} ({})", wheel.name, wheel.version, wheel.tag);
-        let checks = wheel.checks.iter().map(|it| (&it.name, &it.detail));
-        let width = checks.clone().map(|(name, _)| name.len()).max();
-        for (name, detail) in checks {
-            say!("  ok  {name:<0$}  {detail}", width.unwrap_or_default());
-        }
+        say_checks(&wheel.checks);
         say!("  sha256  {}\n  bytes   {}", wheel.sha256, wheel.bytes);
         out!("{}", wheel.path.display())?;
     }

@@ -11,7 +11,7 @@ use std::ffi::CStr;
 /// build compares this key to make sure that this build ran.
 pub fn build_key() -> &'static str {
     // SAFETY: the function takes no arguments, may be called at any time, and returns a
-    // NUL-terminated constant of `libmlxc`, which this program is linked against and
+    // NUL-terminated constant of `libmlx`, which this program is linked against and
     // which is therefore never unloaded.
     let key = unsafe { CStr::from_ptr(mlx_sys::rails_build_key()) };
     key.to_str().expect("a key is hexadecimal digits")

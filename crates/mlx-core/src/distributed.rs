@@ -157,3 +157,23 @@ fn rank(number: usize) -> Result<c_int> {
         ))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percent_sign_in_a_message_of_mlx_stands_for_itself() {
+        let mut group = mlx_distributed_group {
+            ctx: std::ptr::null_mut(),
+        };
+        let name = c"100%d %%";
+        let refused = status(|| {
+            // SAFETY: `group` receives nothing, because MLX has no such backend; the name
+            // is static.
+            unsafe { mlx_sys::mlx_distributed_init(&mut group, true, name.as_ptr()) }
+        });
+        let message = refused.unwrap_err().to_string();
+        assert!(message.contains("'100%d %%'"), "{message}");
+    }
+}

@@ -3,8 +3,9 @@
 //!
 //! # The build
 //! The build script asks `toolchain` for a finished build in the store and links its
-//! `lib/libmlxc`, a shared library that contains mlx-c, MLX and jaccl. It does not build
-//! one, because an editor's `cargo check` would wait for minutes. If the store has no
+//! shared libraries: `lib/libmlxc`, which is mlx-c, and `lib/libmlx`, which is MLX with
+//! jaccl (on macOS `lib/libjaccl`, which is beside MLX there). It does not build them,
+//! because an editor's `cargo check` would wait for minutes. If the store has no
 //! build, everything compiles, a warning names the command that makes one, and linking
 //! fails.
 //!
@@ -16,7 +17,7 @@
 //! |-------------------|---------------------------------------------------|
 //! | `DEP_MLX_PREFIX`  | the build's prefix                                |
 //! | `DEP_MLX_INCLUDE` | `$PREFIX/include`, which holds `mlx/c/mlx.h`      |
-//! | `DEP_MLX_LIB`     | `$PREFIX/lib`, which holds `libmlxc`              |
+//! | `DEP_MLX_LIB`     | `$PREFIX/lib`, which holds `libmlxc` and `libmlx` |
 //!
 //! Cargo does not pass link arguments on to dependents, so a crate that links an
 //! executable (tests included) adds `DEP_MLX_LIB` to its run path itself. The crates of
@@ -24,8 +25,8 @@
 //! make them load another MLX than the one that was linked.
 //!
 //! # Which build is loaded
-//! `rails_build_key` returns the key of the build that the loaded `libmlxc` comes from:
-//! a static, NUL-terminated string, equal to `key` of the build's `manifest.json`. A
+//! `rails_build_key` returns the key of the build that the loaded jaccl comes from: a
+//! static, NUL-terminated string, equal to `key` of the build's `manifest.json`. A
 //! process compares it with the build that it was meant to run.
 //!
 //! # Environment

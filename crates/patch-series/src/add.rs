@@ -1,4 +1,4 @@
-//! A new pin from the nearest one: its folder, and what becomes of each patch.
+//! A new pin from the one that fits best: its folder, and what becomes of each patch.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use semver::Version;
 use serde::Serialize;
 
 use crate::{
-    Check, Patch,
+    Check, Kind, Patch,
     error::{Error, IoContext, Result},
     fields::applied,
     header::replace,
@@ -88,8 +88,13 @@ pub enum Fate {
 impl Added {
     /// Whether a patch has to be made by hand.
     pub fn has_conflict(&self) -> bool {
-        let conflicts = |moved: &Moved| matches!(moved.fate, Fate::Conflicts { .. });
-        self.patches.iter().any(conflicts)
+        self.patches.iter().any(Moved::conflicts)
+    }
+}
+
+impl Moved {
+    fn conflicts(&self) -> bool {
+        matches!(self.fate, Fate::Conflicts { .. })
     }
 }
 
@@ -101,20 +106,28 @@ struct Rebase {
     patched: Option<ObjectId>,
 }
 
+impl Rebase {
+    fn conflicts(&self) -> usize {
+        self.patches
+            .iter()
+            .filter(|moved| moved.conflicts())
+            .count()
+    }
+}
+
 impl Workshop {
-    /// Makes the folder of a pin, with the mlx-c and the patches of the nearest pin. A
-    /// patch that git can merge is rebased, one that upstream has is left out, and one that
-    /// conflicts is taken as it is. The folder appears whole, with the trees recorded, or
-    /// not at all.
+    /// Makes the folder of a pin, with the mlx-c and the patches of the pin whose patches fit
+    /// best, of several the one with the nearest version. A patch that git can merge is
+    /// rebased, one that upstream has is left out, and one that conflicts is taken as it is.
+    /// The folder appears whole, with the trees recorded, or not at all.
     ///
     /// # Errors
     /// [`Error::Input`] when the version is no release, or has a folder already; when no
     /// pin has a series; those of [`Workshop::patch`].
     pub fn add_pin(&self, new: &NewPin) -> Result<Added> {
         let version = self.free_version(&new.version)?;
-        let from = self.nearest_series(&version, true)?;
         self.progress.step("Adding", &new.mlx.name);
-        let rebase = self.rebase(new, &version, &from)?;
+        let (from, rebase) = self.fitting_series(new, &version)?;
         let scratch = self.scratch()?;
         let staged = scratch.path().join(&new.version);
         stage(new, &from, &rebase, &staged)?;
@@ -171,6 +184,38 @@ impl Workshop {
         }
     }
 
+    /// The series of the pins, each on the new tree; gives the one with the fewest conflicts.
+    fn fitting_series(&self, new: &NewPin, version: &Version) -> Result<(Pin, Rebase)> {
+        let mut best: Option<(usize, Pin, Rebase)> = None;
+        let mut refused = None;
+        for candidate in self.series_by_distance(version, true)? {
+            let from = self.pin(&candidate)?;
+            match self.rebase(new, version, &from) {
+                Ok(rebase) => {
+                    let conflicts = rebase.conflicts();
+                    if best.as_ref().is_none_or(|(least, ..)| conflicts < *least) {
+                        best = Some((conflicts, from, rebase));
+                    }
+                    if conflicts == 0 {
+                        break;
+                    }
+                }
+                // A pin that is itself unfinished, or whose sources cannot be had now,
+                // only has nothing to give.
+                Err(error @ (Error::Conflict { .. } | Error::Fetch(_)))
+                    if error.kind() != Kind::Interrupted =>
+                {
+                    refused.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match best {
+            Some((_, from, rebase)) => Ok((from, rebase)),
+            None => Err(refused.unwrap_or_else(|| self.no_series())),
+        }
+    }
+
     /// Replays the series of a pin on another tree, in a repository that has both.
     fn rebase(&self, new: &NewPin, version: &Version, from: &Pin) -> Result<Rebase> {
         let tree = self.sources.fetch(&new.mlx)?;
@@ -217,8 +262,8 @@ impl Workshop {
             });
         }
         let mut after = render(&repository, &stack, &before)?;
-        let conflicts = |moved: &Moved| matches!(moved.fate, Fate::Conflicts { .. });
-        for Moved { patch, .. } in moved.iter().filter(|moved| conflicts(moved)) {
+        let conflicting = |moved: &&Moved| moved.conflicts();
+        for Moved { patch, .. } in moved.iter().filter(conflicting) {
             let text = before.patches.get(patch).cloned().unwrap_or_default();
             after.patches.insert(patch.clone(), text);
         }
@@ -229,7 +274,7 @@ impl Workshop {
             .collect();
         after.series = order.arranged(&files).to_string();
         Ok(Rebase {
-            patched: (!moved.iter().any(conflicts)).then(|| stack.top()),
+            patched: (!moved.iter().any(Moved::conflicts)).then(|| stack.top()),
             after,
             patches: moved,
         })

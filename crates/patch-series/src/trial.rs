@@ -133,30 +133,41 @@ impl Workshop {
 
     /// The pin with patches whose version is next to this one (`another` than it),
     /// of two equally near the older: what it mends may still be broken.
-    pub(crate) fn nearest_series(&self, version: &Version, another: bool) -> Result<Pin> {
+    fn nearest_series(&self, version: &Version, another: bool) -> Result<Pin> {
+        let nearest = self
+            .series_by_distance(version, another)?
+            .into_iter()
+            .next();
+        self.pin(&nearest.ok_or_else(|| self.no_series())?)
+    }
+
+    /// The pins with patches, the one whose version is next to this one first.
+    pub(crate) fn series_by_distance(
+        &self,
+        version: &Version,
+        another: bool,
+    ) -> Result<Vec<String>> {
         let patches = self.patches_folder();
-        let mut nearest: Option<(Distance, String)> = None;
+        let mut found: Vec<(Distance, String)> = Vec::new();
         for candidate in Pin::versions(&patches)? {
-            let has_patches = || {
-                let series = read_series(&patches.join(&candidate))?;
-                Ok::<_, Error>(Order::parse(&series).files().next().is_some())
-            };
+            let series = read_series(&patches.join(&candidate))?;
             let other = pins::version(&candidate)
                 .map_err(|problem| Error::malformed(patches.join(&candidate), problem))?;
-            let far = distance(&other, version);
             let itself = another && other == *version;
-            let nearer = nearest.as_ref().is_none_or(|(best, _)| far < *best);
-            if !itself && nearer && has_patches()? {
-                nearest = Some((far, candidate));
+            if !itself && Order::parse(&series).files().next().is_some() {
+                found.push((distance(&other, version), candidate));
             }
         }
-        match nearest {
-            Some((_, nearest)) => self.pin(&nearest),
-            None => Err(Error::Input {
-                input: patches.display().to_string(),
-                problem: "no pin there has a series that could be tried".into(),
-                remedy: "begin one with `cargo xtask patch new NAME`".into(),
-            }),
+        // They are sorted by age, and this keeps it.
+        found.sort_by_key(|(far, _)| *far);
+        Ok(found.into_iter().map(|(_, pin)| pin).collect())
+    }
+
+    pub(crate) fn no_series(&self) -> Error {
+        Error::Input {
+            input: self.patches_folder().display().to_string(),
+            problem: "no pin there has a series that could be tried".into(),
+            remedy: "begin one with `cargo xtask patch new NAME`".into(),
         }
     }
 }

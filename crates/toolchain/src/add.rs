@@ -88,7 +88,7 @@ impl Name {
 
 impl Toolchain {
     /// Makes the pin of a tag or a commit of MLX, with the mlx-c and the patches of the
-    /// nearest pin; see [`Workshop::add_pin`](patch_series::Workshop::add_pin). What comes
+    /// pin that fits best; see [`Workshop::add_pin`](patch_series::Workshop::add_pin). What comes
     /// from a path counts as what `name` says; its tree id is for the caller to compare.
     ///
     /// # Errors

@@ -436,6 +436,10 @@ fn options(component: Component, sdk: Option<&str>, metal: bool) -> BTreeMap<Str
         ("MLX_USE_CCACHE", "OFF"),
         ("USE_SYSTEM_FMT", "ON"),
     ]);
+    if component == Component::Mlx {
+        // A wheel needs a shared libmlx, and no object file of a static one fits into it.
+        options.insert("BUILD_SHARED_LIBS", "ON");
+    }
     if let Some(sdk) = sdk {
         options.insert("CMAKE_OSX_DEPLOYMENT_TARGET", macos::WITH_JACCL);
         // MLX asks for it only when Metal is on, and leaves jaccl out without it.

@@ -89,7 +89,8 @@ impl Compilation<'_> {
         })?;
         progress.finish();
 
-        let library = prefix.join("lib").join(self.inputs.component.library());
+        let library = self.inputs.component.library_with_jaccl();
+        let library = prefix.join("lib").join(library);
         assert_jaccl(&self.inputs.mlx, &library)
     }
 

@@ -103,6 +103,10 @@ pub enum Error {
     #[error("pip could not fetch what is pinned")]
     Pip(#[source] launch::Error),
 
+    /// pip did not install a wheel that the caller gave.
+    #[error("pip does not install the wheel")]
+    Refused(#[source] launch::Error),
+
     /// A program cannot be started or listened to.
     #[error(transparent)]
     Launch(launch::Error),
@@ -184,6 +188,7 @@ impl Error {
             Error::Wheel(error) if error.is_input() => Kind::Input,
             Error::Malformed { .. }
             | Error::Input { .. }
+            | Error::Refused(_)
             | Error::Store(::store::Error::NoPlace) => Kind::Input,
             Error::Unreachable { .. }
             | Error::MissingTool { .. }
@@ -222,6 +227,11 @@ impl Error {
                 format!("all of its output is in {}", log.as_ref()?.display())
             }
             Error::DiskFull { .. } => ::store::MAKE_ROOM.into(),
+            Error::Refused(_) => {
+                "a wheel fits one system and one processor, by its tag; MLX_RAILS_PYTHON names \
+                 another Python"
+                    .into()
+            }
             Error::Pip(_) => {
                 "pip asks the index of its configuration; PIP_INDEX_URL names another \
                  one, PIP_FIND_LINKS a folder of wheels"

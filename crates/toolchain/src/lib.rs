@@ -28,6 +28,7 @@ pub mod fetch;
 pub mod macos;
 pub mod manifest;
 mod official;
+pub mod overlay;
 mod ping;
 mod pip;
 pub mod platform;
@@ -35,6 +36,7 @@ mod process;
 pub mod progress;
 pub mod store;
 pub mod tools;
+pub mod venv;
 pub mod wheel;
 
 use std::{

@@ -19,8 +19,8 @@ pub const SCHEMA: &str = "mlx-rails/build/2";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Component {
-    /// MLX with jaccl inside, and mlx-c: `lib/libmlxc.so`, static libraries,
-    /// headers.
+    /// MLX with jaccl inside, and mlx-c: `lib/libmlx.so`, `lib/libmlxc.so`, headers. On
+    /// macOS jaccl is a library beside MLX, as in the official wheel.
     Mlx,
     /// jaccl alone behind our C shim: `lib/libjaccl_shim.so`.
     Jaccl,
@@ -45,6 +45,17 @@ impl Component {
             Component::Jaccl => Platform::HERE.system.shared_library("jaccl_shim"),
             // For a Mac, whatever system it is made on.
             Component::Dylib => System::MacOs.shared_library("jaccl"),
+        }
+    }
+
+    /// The file name of the shared library that contains jaccl and answers with the
+    /// build's key.
+    pub fn library_with_jaccl(self) -> String {
+        let system = Platform::HERE.system;
+        match (self, system) {
+            (Component::Mlx, System::Linux) => system.shared_library("mlx"),
+            (Component::Mlx, System::MacOs) => system.shared_library("jaccl"),
+            (Component::Jaccl | Component::Dylib, _) => self.library(),
         }
     }
 }

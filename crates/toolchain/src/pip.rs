@@ -150,7 +150,7 @@ impl Toolchain {
 }
 
 /// The Python that runs pip: `MLX_RAILS_PYTHON`, else `python3`.
-fn python() -> String {
+pub(crate) fn python() -> String {
     env::var("MLX_RAILS_PYTHON")
         .ok()
         .filter(|p| !p.is_empty())
@@ -180,7 +180,7 @@ impl Toolchain {
     }
 
     /// What Python answers, where it does.
-    fn python(&self, arguments: &[&str]) -> Result<Option<String>> {
+    pub(crate) fn python(&self, arguments: &[&str]) -> Result<Option<String>> {
         let mut command = Command::new(python());
         command.args(arguments);
         match launch::capture(&self.launcher, "asking Python", command) {
@@ -192,7 +192,7 @@ impl Toolchain {
 
     /// The user's Python when it has pip, else that of an environment made in `scratch`:
     /// distributions leave pip out more often than what makes one.
-    fn python_with_pip(&self, scratch: &Path) -> Result<PathBuf> {
+    pub(crate) fn python_with_pip(&self, scratch: &Path) -> Result<PathBuf> {
         if self.pip_version()?.is_some() {
             return Ok(python().into());
         }
@@ -205,7 +205,7 @@ impl Toolchain {
     }
 }
 
-fn no_pip() -> Error {
+pub(crate) fn no_pip() -> Error {
     Error::MissingTool {
         tool: "a Python with pip or venv",
         why: "CMake, Ninja, libclang and OpenBLAS are installed with it into the store",

@@ -10,7 +10,7 @@ use launch::Launcher;
 use crate::{
     Toolchain,
     environment::Environment,
-    error::{Error, Result},
+    error::{Error, IoContext, Result},
     pip::PipSet,
     platform::{Platform, System},
     process,
@@ -67,6 +67,21 @@ impl Tools {
     /// OpenBLAS: `include/` and `lib/`. Not on macOS, which has Accelerate.
     pub fn openblas(&self) -> PathBuf {
         self.root.join("scipy_openblas32")
+    }
+
+    /// The licence of OpenBLAS.
+    ///
+    /// # Errors
+    /// When the folder of the set cannot be read, or has none.
+    pub(crate) fn openblas_licence(&self) -> Result<PathBuf> {
+        let folders = std::fs::read_dir(&self.root).at("read", &self.root)?;
+        let of_openblas = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("scipy_openblas32-") && name.ends_with(".dist-info")
+        };
+        let mut folders = folders.flatten().map(|it| it.path()).filter(of_openblas);
+        let licence = folders.next().map(|it| it.join("licenses/LICENSE.txt"));
+        licence.ok_or_else(|| Error::malformed(&self.root, "OpenBLAS has no licence in it"))
     }
 
     /// The include folder of nlohmann json.

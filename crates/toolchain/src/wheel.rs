@@ -1,6 +1,8 @@
 //! Python wheels: that of `rail-matrix`, and those of MLX with a patched jaccl.
 
-mod macos;
+mod linux;
+pub(crate) mod macos;
+mod pack;
 mod rail_matrix;
 
 use std::{
@@ -126,6 +128,16 @@ impl Built {
         }
         Ok(Built { path, ..self })
     }
+}
+
+/// Replaces a file by `content`, with its own mode.
+pub(crate) fn publish_beside(file: &Path, content: &[u8]) -> Result<()> {
+    let mode = fs::metadata(file).at("read", file)?.permissions();
+    let made = new_file_in(file.parent().unwrap_or(file))?;
+    fs::write(made.path(), content).at("write", made.path())?;
+    fs::set_permissions(made.path(), mode).at("change the mode of", made.path())?;
+    let persisted = made.persist(file).map_err(|error| error.error);
+    persisted.map(|_| ()).at("replace", file)
 }
 
 /// A file in `out` that disappears unless it is published.

@@ -123,6 +123,30 @@ fn a_patch_that_conflicts_waits_in_the_series_for_a_person() {
 }
 
 #[test]
+fn the_series_with_the_fewest_conflicts_is_taken_and_an_unfinished_one_is_not() {
+    let checkout = checkout();
+    upstream_changes(&checkout, 16, "otherwise\n");
+    add(&checkout, "v1.3.0", "next").unwrap();
+    // Nearer to 1.3.1 than 1.2.3 is, and it does not apply to its own MLX yet.
+    let text = fs::read_to_string(checkout.path("next/mlx/array.cpp")).unwrap();
+    checkout.write(
+        "next/mlx/array.cpp",
+        &text.replace("otherwise\n", "line 16\n"),
+    );
+    let added = add(&checkout, "v1.3.1", "next").unwrap();
+    assert_eq!((&*added.from, added.has_conflict()), ("1.2.3", false));
+
+    // 1.3.1 is nearer to 1.3.2 than 1.3.0, which does without the patch that conflicts.
+    let pin = checkout.toolchain.pin("1.3.0").unwrap();
+    let workshop = checkout.toolchain.series();
+    workshop.drop_patches(&pin, &["high".into()]).unwrap();
+    checkout.write("next/mlx/array.cpp", &text.replace("line 10\n", "10\n"));
+    let added = add(&checkout, "v1.3.2", "next").unwrap();
+    assert!(added.has_conflict());
+    assert_eq!(added.from, "1.3.0", "{:?}", fates(&added));
+}
+
+#[test]
 fn a_patch_that_says_upstream_has_it_is_left_out() {
     let checkout = checkout();
     let file = checkout.path("patches/1.2.3/high.patch");

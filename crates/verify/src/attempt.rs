@@ -7,15 +7,11 @@ use launch::{Launcher, Limit};
 
 use crate::{
     case::{Case, Direction, Op, Setting},
-    group::{Build, End, Ends, Group, GroupError, Programs, Until, finding, standing},
+    group::{Build, End, Ends, Group, GroupError, Programs, Rank, Until, finding, standing},
     sequence,
     setup::{AFFLICTED, Setup},
     verdict::{Finding, Verdict},
 };
-
-/// Processor time that a rank may need for each byte that it generates or compares:
-/// several times what an optimised build needs.
-const PER_BYTE: Duration = Duration::from_nanos(10);
 
 /// How often one [`Op::Init`] joins and leaves.
 const JOININGS: usize = 5;
@@ -36,7 +32,7 @@ pub enum Patience {
 
 impl Patience {
     /// The limit on silence within a case.
-    fn silence(self, case: &Case) -> Limit {
+    fn silence(self, case: &Case, rank: &Rank) -> Limit {
         let silence = match self {
             Patience::Short => Duration::from_millis(200),
             Patience::Long => Duration::from_millis(600),
@@ -45,7 +41,7 @@ impl Patience {
         let parts = case.setting.ranks + 1;
         Limit {
             silence,
-            work: PER_BYTE.mul_f64((longest * parts) as f64),
+            work: rank.work_per_byte().mul_f64((longest * parts) as f64),
         }
     }
 
@@ -150,7 +146,7 @@ impl<'a> Bench<'a> {
         let ends = unless_killed(group.run(
             steps.clone(),
             first(case),
-            patience.silence(case),
+            patience.silence(case, &self.programs.rank),
             Until::FirstFailure,
         )?)?;
         let mut finding = finding(&ends).map(|finding| group.with_cables(finding));
@@ -230,7 +226,7 @@ impl<'a> Bench<'a> {
         let Direction::Pair { from, to } = case.direction else {
             unreachable!("a condition of a message has a direction");
         };
-        let limit = patience.silence(case);
+        let limit = patience.silence(case, &self.programs.rank);
         let steps = vec![Step {
             bytes: CONDITION_BYTES,
             ..step(case)

@@ -3,12 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
 
-use jaccl::{Job, Report, Request, Step};
+use jaccl::{Features, Job, Report, Request, Step};
 use launch::{Heard, Interrupted, Launcher, Limit, Ranks, StartError, Watchdog};
 use softrail::{
     Fabric, FabricError,
@@ -25,18 +25,83 @@ use crate::{
 /// The programs of a group.
 #[derive(Debug, Clone)]
 pub struct Programs {
-    /// `jaccl-rank`.
-    pub rank: PathBuf,
+    /// The program of a rank.
+    pub rank: Rank,
     /// The emulated RDMA provider.
     pub provider: PathBuf,
+}
+
+/// The program of a rank, and with it the way in which a rank reaches jaccl.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rank {
+    /// `jaccl-rank`, which opens a build of jaccl behind its shim.
+    Shim(PathBuf),
+    /// A Python in which wheels are installed, and the script that it runs.
+    Python {
+        /// The interpreter.
+        python: PathBuf,
+        /// A file with [`python::SCRIPT`](crate::python::SCRIPT).
+        script: PathBuf,
+    },
+}
+
+impl From<PathBuf> for Rank {
+    fn from(program: PathBuf) -> Self {
+        Rank::Shim(program)
+    }
+}
+
+impl From<&str> for Rank {
+    fn from(program: &str) -> Self {
+        Rank::Shim(program.into())
+    }
+}
+
+impl Rank {
+    /// The program that is started.
+    pub fn program(&self) -> &Path {
+        match self {
+            Rank::Shim(program) => program,
+            Rank::Python { python, .. } => python,
+        }
+    }
+
+    fn command(&self) -> Command {
+        match self {
+            Rank::Shim(program) => Command::new(program),
+            Rank::Python { python, script } => crate::python::command(python, script),
+        }
+    }
+
+    /// The operations of this build that a rank can reach.
+    ///
+    /// # Errors
+    /// If the build cannot be loaded.
+    pub fn features(&self, build: &Build) -> Result<Features, jaccl::Error> {
+        match self {
+            Rank::Shim(_) => Ok(jaccl::Library::open(&build.library)?.features()),
+            Rank::Python { .. } => Ok(crate::python::FEATURES),
+        }
+    }
+
+    /// The processor time that a rank may need for each byte that it generates or
+    /// compares: several times what it needs.
+    pub(crate) fn work_per_byte(&self) -> Duration {
+        Duration::from_nanos(match self {
+            // An optimised build.
+            Rank::Shim(_) => 10,
+            Rank::Python { .. } => 300,
+        })
+    }
 }
 
 /// The build of jaccl that ranks load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Build {
-    /// Its shim.
+    /// The library with jaccl: the shim of a build, or what an installed wheel has.
     pub library: PathBuf,
-    /// Its key in the store, which the build itself also contains (`rails_build_key`).
+    /// Its key in the store, which the build itself also contains (`rails_build_key`); empty
+    /// for a library of another origin.
     pub key: String,
 }
 
@@ -179,9 +244,7 @@ impl Group {
         };
         for (place, start) in setup.starts.iter().enumerate() {
             let environment = group.environment(programs, setup, *start)?;
-            group
-                .ranks
-                .start(Command::new(&programs.rank), environment)?;
+            group.ranks.start(programs.rank.command(), environment)?;
             let job = Job {
                 library: build.library.clone(),
                 rank: start.rank,

@@ -27,6 +27,7 @@ pub mod preflight;
 mod process;
 pub mod progress;
 pub mod proof;
+pub mod python;
 pub mod report;
 pub mod run;
 pub mod selection;

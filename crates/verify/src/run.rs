@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     num::NonZeroUsize,
+    path::PathBuf,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -30,8 +31,10 @@ use crate::{
 pub struct Variant {
     /// The pin.
     pub mlx: String,
-    /// The series, as `stock` or `patched`.
+    /// The series, as `stock` or `patched`; `wheel` for an installed wheel.
     pub series: String,
+    /// The file, if a wheel is verified rather than a build of the store.
+    pub wheel: Option<PathBuf>,
     /// The shim of the build.
     pub build: Build,
     /// The build's manifest, for the report.
@@ -41,7 +44,10 @@ pub struct Variant {
 impl Variant {
     /// Its name for people.
     pub fn name(&self) -> String {
-        format!("MLX {} ({})", self.mlx, self.series)
+        match &self.wheel {
+            Some(file) => file.file_name().unwrap_or_default().display().to_string(),
+            None => format!("MLX {} ({})", self.mlx, self.series),
+        }
     }
 }
 
@@ -312,7 +318,7 @@ impl Runner<'_> {
         selection: &Selection,
     ) -> Result<Outcome, RunError> {
         let started = Instant::now();
-        let features = jaccl::Library::open(&variant.build.library)?.features();
+        let features = self.programs.rank.features(&variant.build)?;
         let cases = sweep::cases(level, selection, features);
         let nothing = |of| RunError::Nothing {
             variant: variant.name(),
@@ -363,7 +369,7 @@ impl Runner<'_> {
     ) -> Result<Outcome, RunError> {
         selection.check_soak()?;
         let started = Instant::now();
-        let features = jaccl::Library::open(&variant.build.library)?.features();
+        let features = self.programs.rank.features(&variant.build)?;
         let bench = self.bench(variant, features);
         let count = Count::begin(self.progress, ("Soaking", &variant.name()), None, true);
         let shared = Shared::new((seed..).enumerate(), count);

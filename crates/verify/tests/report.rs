@@ -54,6 +54,7 @@ fn outcome(series: &str, cases: Vec<(Case, Option<Finding>)>) -> Outcome {
         variant: Variant {
             mlx: "0.31.2".into(),
             series: series.into(),
+            wheel: None,
             build: Build {
                 library: "libjaccl_shim.so".into(),
                 key: "k3y".into(),

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use pep440_rs::Version;
+
 use crate::{error::Result, macho::Dylib};
 
 /// The table of `jaccl::MeshGroup`, which has the order of its base class.
@@ -91,9 +93,26 @@ impl Group {
         let functions = table
             .iter()
             .skip(BEFORE_FUNCTIONS)
-            .take_while(|names| !names.is_empty())
-            .map(|names| names.iter().find_map(|name| function(name)));
+            .take_while(|(_, names)| !names.is_empty())
+            .map(|(_, names)| names.iter().find_map(|name| function(name)));
         Ok(Some(Group(functions.collect())))
+    }
+
+    /// The words of the table as they are in the file, from the first function on.
+    ///
+    /// # Errors
+    /// When the library cannot be read.
+    pub fn words(library: &Dylib) -> Result<Option<Vec<u64>>> {
+        let words = library.table(TABLE)?;
+        let word = |(word, _): &(u64, Vec<String>)| *word;
+        Ok(words.map(|it| it.iter().skip(BEFORE_FUNCTIONS).map(word).collect()))
+    }
+
+    /// The first release of MLX whose group a release's is; `None` before the first one that
+    /// is known.
+    pub fn of_release(version: &Version) -> Option<&'static str> {
+        let is_older = |known: &&Known| known.since.parse().is_ok_and(|it: Version| it <= *version);
+        KNOWN.iter().rev().find(is_older).map(|known| known.since)
     }
 
     /// The first release of MLX that has this group, if one is known.
@@ -164,6 +183,22 @@ mod tests {
             swapped.swap(last, last - 1);
             assert_eq!(of(&swapped).since(), None);
             assert_eq!(of(&known.functions[..last - 2]).since(), None);
+        }
+    }
+
+    #[test]
+    fn a_release_has_the_group_of_the_newest_change_before_it() {
+        for (release, since) in [
+            ("0.31.1", None),
+            ("0.31.2", Some("0.31.2")),
+            ("0.32.0", Some("0.32.0")),
+            ("0.32.2", Some("0.32.1")),
+            ("0.32.10", Some("0.32.1")),
+        ] {
+            assert_eq!(
+                Group::of_release(&release.parse().expect("a version")),
+                since
+            );
         }
     }
 

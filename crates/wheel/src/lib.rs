@@ -14,15 +14,18 @@
 //! [`snippet`] writes what is pasted where such a wheel is used.
 //! [`Dylib`] reads what a Mach-O library exports, imports, loads and is signed with;
 //! [`macos::check`] holds the library that goes in against the one that comes out.
+//! [`SharedObject`] and [`linux`] are the same for Linux.
 
 #![forbid(unsafe_code)]
 
 mod archive;
 pub mod check;
 pub mod codesign;
+pub mod elf;
 pub mod error;
 mod file_name;
 pub mod group;
+pub mod linux;
 pub mod macho;
 pub mod macos;
 mod metadata;
@@ -33,6 +36,7 @@ mod verbs;
 
 pub use archive::Wheel;
 pub use check::Check;
+pub use elf::SharedObject;
 pub use error::{Error, Result};
-pub use file_name::FileName;
+pub use file_name::{FileName, Tag};
 pub use macho::Dylib;

@@ -173,11 +173,11 @@ impl Dylib {
             .ok_or_else(|| Error::library(&self.name, "has no instructions"))
     }
 
-    /// The pointers of a table of functions, each as the names of the function it points
+    /// The words of a table of functions, each with the names of the function it points
     /// to, up to the next symbol's address. Linkers may give functions of equal
     /// instructions one address, hence several names; a function without a name is an
     /// empty list.
-    pub(crate) fn table(&self, symbol: &str) -> Result<Option<Vec<Vec<String>>>> {
+    pub(crate) fn table(&self, symbol: &str) -> Result<Option<Vec<(u64, Vec<String>)>>> {
         let file = self.file()?;
         let defined: Vec<_> = file.symbols().filter(|it| it.is_definition()).collect();
         let Some(table) = defined.iter().find(|it| it.name() == Ok(symbol)) else {
@@ -213,8 +213,8 @@ impl Dylib {
                     // target, with chained fixups (`dyld_chained_ptr_64_rebase`) as
                     // without; the highest bit tells those that are.
                     match word >> 63 {
-                        0 => names(word & ((1 << 36) - 1)),
-                        _ => Vec::new(),
+                        0 => (word, names(word & ((1 << 36) - 1))),
+                        _ => (word, Vec::new()),
                     }
                 })
                 .collect(),

@@ -1,6 +1,12 @@
 //! That a libjaccl fits into a wheel for macOS.
 
-use std::{collections::BTreeSet, fmt::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    path::Path,
+};
+
+use pep440_rs::Version;
 
 use crate::{
     check::Check,
@@ -203,7 +209,7 @@ impl Fit<'_> {
         const NAME: &str = "verbs";
         let (base, stock) = (verbs::calls(self.base)?, verbs::calls(self.stock)?);
         let ours = verbs::calls(self.ours)?;
-        let offsets = |calls: &std::collections::BTreeMap<i32, usize>| {
+        let offsets = |calls: &BTreeMap<i32, usize>| {
             let mut text = String::new();
             for offset in calls.keys() {
                 let joint = if text.is_empty() { "" } else { ", " };
@@ -229,12 +235,27 @@ impl Fit<'_> {
     }
 }
 
+/// What shows of a wheel without its base: that libmlx finds what it binds, by name and by
+/// position, in a libjaccl that macOS loads.
+///
+/// # Errors
+/// When a library cannot be read.
+pub fn structure(libjaccl: &Dylib, libmlx: &Dylib) -> Result<Vec<Check>> {
+    let fit = Fit {
+        ours: libjaccl,
+        base: libjaccl,
+        libmlx,
+        stock: libjaccl,
+    };
+    Ok(vec![fit.wanted_by_libmlx(), fit.signature()?, fit.group()?])
+}
+
 /// That a library is one that ours can take the place of.
 ///
 /// # Errors
 /// [`Error::Unfit`] with what was seen when libmlx does not load a libjaccl, or when the
-/// order of its group's functions is one that no known MLX has.
-pub fn admit(file: &std::path::Path, libjaccl: &Dylib, libmlx: &Dylib) -> Result<Group> {
+/// order of its group's functions is not that of `mlx`, the release that ours is of.
+pub fn admit(file: &Path, libjaccl: &Dylib, libmlx: &Dylib, mlx: &Version) -> Result<()> {
     let unfit = |problem: String, remedy: &str| Error::Unfit {
         file: file.to_owned(),
         problem,
@@ -256,7 +277,7 @@ pub fn admit(file: &std::path::Path, libjaccl: &Dylib, libmlx: &Dylib) -> Result
             "take a wheel whose libraries still have their symbols",
         )
     })?;
-    if group.since().is_none() {
+    let Some(since) = group.since() else {
         let problem = format!(
             "the functions of its jaccl::Group are in an order that no known MLX has: {group}"
         );
@@ -265,8 +286,18 @@ pub fn admit(file: &std::path::Path, libjaccl: &Dylib, libmlx: &Dylib) -> Result
             "pin the MLX that it was built from (`cargo xtask pin add`), and add the order to \
              crates/wheel/src/group.rs",
         ));
+    };
+    if Group::of_release(mlx) != Some(since) {
+        let problem = format!(
+            "the functions of its jaccl::Group are those of MLX {since} ({group}), which are \
+             not those of MLX {mlx}"
+        );
+        return Err(unfit(
+            problem,
+            &format!("pass --mlx {since}, or a later pin that `cargo xtask doctor` lists"),
+        ));
     }
-    Ok(group)
+    Ok(())
 }
 
 fn list(items: &[String]) -> String {

@@ -2,8 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::BufWriter,
     path::{Path, PathBuf},
 };
 
@@ -13,10 +11,13 @@ use serde_json::json;
 use wheel::{
     Check, Dylib, Wheel,
     macos::{self, Fit, LIBJACCL, LIBMLX},
-    overlay::{self, Overlay},
+    overlay::Overlay,
 };
 
-use super::{Base, BaseFile, Built, REPORT, SCHEMA, WheelRequest};
+use super::{
+    Base, BaseFile, Built, REPORT, SCHEMA, WheelRequest,
+    pack::{self, Admitted, pack, whole_wheel},
+};
 use crate::{
     Toolchain,
     build::{Build, Request},
@@ -35,6 +36,13 @@ struct Opened {
     libjaccl: Dylib,
     libmlx: Dylib,
     target: DylibTarget,
+}
+
+/// A library that can take another's place.
+pub(crate) struct Fitted {
+    pub library: Dylib,
+    pub build: Build,
+    pub checks: Vec<Check>,
 }
 
 /// What a made wheel depends on. Its hash is the wheel's name in the store.
@@ -73,7 +81,7 @@ impl Toolchain {
             let inputs = self.recorded_inputs(&request)?;
             Ok::<_, Error>(inputs.map(|it| it.key()).unwrap_or_default())
         };
-        let version = self.rails_version(pin, *series, &base.wheel);
+        let version = pack::version(pin, *series, &base.wheel);
         let inputs = Inputs {
             schema: SCHEMA,
             tool: env!("CARGO_PKG_VERSION"),
@@ -85,12 +93,12 @@ impl Toolchain {
         let key = &sha256(json!(inputs).to_string())[..32];
         let check = |entry: &Path| Ok(whole_wheel(entry));
         let made = self.make_entry(Kind::Wheel, key, check, |scratch| {
-            let ours = self.build(&Request::dylib(pin, *series, &target))?;
-            let stock = self.build(&Request::dylib(pin, Series::Stock, &target))?;
+            let what = path.display().to_string();
+            let fitted = self.fitted_dylib(pin, *series, (&base.libjaccl, &base.libmlx), &what)?;
             let folder = scratch.join("wheel");
             std::fs::create_dir(&folder).at("create", &folder)?;
-            self.progress.step("Packing", &path.display().to_string());
-            let built = base.replace(request, [&ours, &stock], version.clone(), &folder)?;
+            self.progress.step("Packing", &what);
+            let built = base.replace(request, fitted, version.clone(), &folder)?;
             built.save(&folder.join(REPORT))?;
             self.progress.finish();
             Ok((folder, built))
@@ -110,6 +118,42 @@ impl Toolchain {
         built.handed_to(out)
     }
 
+    /// Our library in place of `libjaccl`, beside `libmlx`: compiled where the store does not
+    /// have it, and held against both.
+    ///
+    /// # Errors
+    /// Those of [`Toolchain::build`]; [`Error::Misfit`] when a check does not hold.
+    pub(crate) fn fitted_dylib(
+        &self,
+        pin: &Pin,
+        series: Series,
+        (libjaccl, libmlx): (&Dylib, &Dylib),
+        base: &str,
+    ) -> Result<Fitted> {
+        let target = DylibTarget::of(libjaccl, libmlx);
+        let read = |build: &Build| {
+            let file = build.library();
+            let content = std::fs::read(&file).at("read", &file)?;
+            Ok::<_, Error>(Dylib::parse(LIBJACCL, content)?)
+        };
+        let build = self.build(&Request::dylib(pin, series, &target))?;
+        let stock = read(&self.build(&Request::dylib(pin, Series::Stock, &target))?)?;
+        let library = read(&build)?;
+        let fit = Fit {
+            ours: &library,
+            base: libjaccl,
+            libmlx,
+            stock: &stock,
+        };
+        let checks = fit.checks()?;
+        pack::refuse_misfit(LIBJACCL, base, &checks)?;
+        Ok(Fitted {
+            library,
+            build,
+            checks,
+        })
+    }
+
     /// The base as a file.
     fn base_file(&self, request: &WheelRequest<'_>) -> Result<PathBuf> {
         match &request.base {
@@ -124,30 +168,12 @@ impl Toolchain {
 
     fn open_base(&self, pin: &Pin, path: &Path, base: &Base) -> Result<Opened> {
         let mut wheel = Wheel::open(path)?;
-        let unfit = |problem: String, remedy: String| {
-            Error::Wheel(wheel::Error::Unfit {
-                file: path.to_owned(),
-                problem,
-                remedy,
-            })
+        let admitted = Admitted {
+            names: ["mlx", "mlx_metal"],
+            libraries: &[LIBJACCL, LIBMLX],
+            instead: "take the wheel of MLX for macOS 26 (mlx-metal, macosx_26_0_arm64)",
         };
-        if overlay::is_ours(&wheel.name().version)
-            || wheel.has(&wheel.of_dist_info(overlay::MANIFEST))
-        {
-            return Err(unfit(
-                "is one that this tool made".into(),
-                "pass the wheel that it was made from".into(),
-            ));
-        }
-        refuse_other_mlx(pin, &wheel).map_err(|(problem, remedy)| unfit(problem, remedy))?;
-        for library in [LIBJACCL, LIBMLX] {
-            if !wheel.has(library) {
-                return Err(unfit(
-                    format!("has no {library}"),
-                    "take the wheel of MLX for macOS 26 (mlx-metal, macosx_26_0_arm64)".into(),
-                ));
-            }
-        }
+        admitted.check(pin, &wheel)?;
         let sha256 = match base {
             // Held against its hash when it was fetched.
             Base::Official => Wheel::sha256(path)?.0,
@@ -158,7 +184,7 @@ impl Toolchain {
         };
         let libjaccl = Dylib::parse(LIBJACCL, wheel.read(LIBJACCL)?)?;
         let libmlx = Dylib::parse(LIBMLX, wheel.read(LIBMLX)?)?;
-        macos::admit(path, &libjaccl, &libmlx)?;
+        macos::admit(path, &libjaccl, &libmlx, &release_of(pin))?;
         let target = DylibTarget::of(&libjaccl, &libmlx);
         Ok(Opened {
             wheel,
@@ -168,120 +194,34 @@ impl Toolchain {
             target,
         })
     }
-
-    /// The version of the wheel that is made from `base`: the revision is 0 for the stock
-    /// series.
-    fn rails_version(&self, pin: &Pin, series: Series, base: &Wheel) -> pep440_rs::Version {
-        let revision = match series {
-            Series::Stock => 0,
-            Series::Patched => pin.recorded.revision,
-        };
-        overlay::rails_version(&base.name().version, revision)
-    }
 }
 
-/// A base of another release than the pin's has another MLX in it. A development version is
-/// let through: a fork counts as it likes, and whether its MLX and our jaccl fit is told by
-/// its libraries.
-fn refuse_other_mlx(pin: &Pin, wheel: &Wheel) -> Result<(), (String, String)> {
-    let name = wheel.name();
-    if !["mlx", "mlx_metal"].contains(&name.name.as_str()) {
-        return Err((
-            format!("is a wheel of {}, not of MLX", name.name),
-            "pass a wheel of mlx or mlx-metal".into(),
-        ));
-    }
-    let release = name.version.only_release().to_string();
-    if name.version.is_dev() || release == pin.version {
-        return Ok(());
-    }
-    Err((
-        format!("is of MLX {release}, and the pin is MLX {}", pin.version),
-        format!("pass --mlx {release}, if `cargo xtask doctor` lists it, or a wheel of the pin"),
-    ))
+/// The release of MLX that a pin is.
+pub(crate) fn release_of(pin: &Pin) -> pep440_rs::Version {
+    (pin.version.parse()).expect("three numbers, as the pin's loading made sure, are a version")
 }
 
 impl Opened {
-    /// Holds our library against the base's, and writes the wheel into `folder`.
+    /// Writes the wheel with our library into `folder`.
     fn replace(
         &mut self,
         request: &WheelRequest<'_>,
-        [ours, stock]: [&Build; 2],
+        fitted: Fitted,
         version: pep440_rs::Version,
         folder: &Path,
     ) -> Result<Built> {
-        let read = |build: &Build| {
-            let file = build.library();
-            let content = std::fs::read(&file).at("read", &file)?;
-            Ok::<_, Error>(Dylib::parse(LIBJACCL, content)?)
-        };
-        let (library, stock) = (read(ours)?, read(stock)?);
-        let fit = Fit {
-            ours: &library,
-            base: &self.libjaccl,
-            libmlx: &self.libmlx,
-            stock: &stock,
-        };
-        let mut checks = fit.checks()?;
-        self.refuse_misfit(&checks)?;
+        let Fitted {
+            library,
+            build,
+            checks,
+        } = fitted;
         let overlay = Overlay {
             version,
             tag: self.wheel.name().tag.clone(),
             files: BTreeMap::from([(LIBJACCL.to_owned(), library.content().to_vec())]),
             manifest: Vec::new(),
         };
-        let replaced = overlay.replaced(&mut self.wheel)?;
-        let manifest = json!({
-            "schema": SCHEMA,
-            "base": {
-                "file": self.wheel.path().file_name().map(|it| it.to_string_lossy()),
-                "sha256": self.sha256,
-            },
-            "replaced": replaced,
-            "checks": checks,
-            "mlx": request.pin.version,
-            "series": request.series,
-            "revision": request.pin.recorded.revision,
-            "patched_tree": ours.manifest.inputs.patched_tree,
-            "patches": ours.manifest.inputs.patches,
-            "compiler": ours.manifest.inputs.compilers.cxx.program.version,
-            "build": ours.manifest.key,
-        });
-        let overlay = Overlay {
-            manifest: format!("{manifest:#}\n").into_bytes(),
-            ..overlay
-        };
-        let path = folder.join(overlay.name(self.wheel.name()).to_string());
-        let file = File::create(&path).at("create", &path)?;
-        overlay.write(&mut self.wheel, BufWriter::new(file), &path)?;
-        checks.extend(overlay.check(&mut self.wheel, &mut Wheel::open(&path)?)?);
-        self.refuse_misfit(&checks)?;
-        Ok(Built {
-            replaced,
-            checks,
-            mlx: Some(request.pin.version.clone()),
-            series: Some(request.series),
-            patched_tree: Some(ours.manifest.inputs.patched_tree),
-            ..Built::whole(path)?
-        })
+        let base = (&mut self.wheel, self.sha256.as_str());
+        pack(request, base, &build, overlay, checks, folder)
     }
-
-    fn refuse_misfit(&self, checks: &[Check]) -> Result<()> {
-        if checks.iter().all(|check| check.ok) {
-            return Ok(());
-        }
-        Err(Error::Misfit {
-            what: LIBJACCL.to_owned(),
-            base: self.wheel.path().display().to_string(),
-            checks: checks.to_vec(),
-        })
-    }
-}
-
-/// The report of a made wheel in the store that is as it was made.
-fn whole_wheel(entry: &Path) -> Option<Built> {
-    let built = Built::load(&entry.join(REPORT)).ok()?;
-    let file = entry.join(built.path.file_name()?);
-    let (sha256, _) = Wheel::sha256(&file).ok()?;
-    (sha256 == built.sha256).then_some(built)
 }

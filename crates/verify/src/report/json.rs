@@ -78,6 +78,7 @@ fn variant(outcome: &Outcome) -> Value {
     json!({
         "mlx": outcome.variant.mlx,
         "series": outcome.variant.series,
+        "wheel": outcome.variant.wheel,
         "interrupted": outcome.interrupted(),
         "error": error,
         "planned": outcome.planned,

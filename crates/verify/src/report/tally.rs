@@ -232,10 +232,9 @@ fn text(value: impl ToString) -> Value {
 
 /// The command that runs exactly this case again.
 pub fn command(variant: &Variant, case: &Case) -> String {
-    format!(
-        "cargo xtask verify --mlx {} --series {} {}",
-        variant.mlx,
-        variant.series,
-        case.flags()
-    )
+    let what = match &variant.wheel {
+        Some(file) => format!("--wheel '{}'", file.display()),
+        None => format!("--mlx {} --series {}", variant.mlx, variant.series),
+    };
+    format!("cargo xtask verify {what} {}", case.flags())
 }

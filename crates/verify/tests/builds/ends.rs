@@ -85,12 +85,12 @@ fn a_worker_that_cannot_start_ranks_stops_the_sweep() {
             sweep_with(&programs, &patched(), flags, &Launcher::default())
         });
         eventually(|| starts.count() > 4 || sweep.is_finished());
-        fs::remove_file(&programs.rank).expect("it was there");
+        fs::remove_file(programs.rank.program()).expect("it was there");
         sweep.join().expect("no panic").expect("it began")
     });
     match &outcome.stopped {
         Some(Stop::Failed(GroupError::Start(error))) => {
-            assert_eq!(error.program, programs.rank.display().to_string());
+            assert_eq!(error.program, programs.rank.program().display().to_string());
         }
         other => panic!("{other:?}"),
     }
@@ -186,7 +186,7 @@ impl Wrapped {
         let rank = programs().rank;
         let script = format!(
             "#!/bin/sh\necho >> \"$0.starts\"\n{lines}exec '{}'\n",
-            rank.display()
+            rank.program().display()
         );
         let path = folder.path().join("rank");
         fs::write(&path, script).expect("written");
@@ -196,7 +196,7 @@ impl Wrapped {
 
     pub fn programs(&self) -> Programs {
         Programs {
-            rank: self.path(),
+            rank: self.path().into(),
             ..programs()
         }
     }

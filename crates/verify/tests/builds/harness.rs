@@ -31,6 +31,7 @@ pub fn build(version: &str, series: Series, without: Option<&str>) -> Variant {
     Variant {
         mlx: version.to_owned(),
         series: series.to_string(),
+        wheel: None,
         build: make().unwrap_or_else(|error| panic!("{error}")),
         manifest: serde_json::Value::Null,
     }

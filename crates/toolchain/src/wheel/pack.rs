@@ -1,0 +1,153 @@
+//! What wheels for all systems have in common: which base is admitted, and how ours is
+//! written.
+
+use std::{fs::File, io::BufWriter, path::Path};
+
+use pins::{Pin, Series};
+use serde_json::json;
+use wheel::{
+    Check, Wheel,
+    overlay::{self, Overlay},
+};
+
+use super::{Built, REPORT, SCHEMA, WheelRequest};
+use crate::{
+    build::Build,
+    error::{Error, IoContext, Result},
+};
+
+/// What a base of ours must be.
+pub(super) struct Admitted<'a> {
+    /// The distributions.
+    pub names: [&'a str; 2],
+    /// The libraries that it has.
+    pub libraries: &'a [&'a str],
+    /// What to give instead of one without them.
+    pub instead: &'a str,
+}
+
+impl Admitted<'_> {
+    /// Refuses a wheel that is one of ours, of another MLX, or without its libraries.
+    pub fn check(&self, pin: &Pin, wheel: &Wheel) -> Result<()> {
+        let problem = self.problem(pin, wheel);
+        problem.map_or(Ok(()), |(problem, remedy)| {
+            Err(Error::Wheel(wheel::Error::Unfit {
+                file: wheel.path().to_owned(),
+                problem,
+                remedy,
+            }))
+        })
+    }
+
+    fn problem(&self, pin: &Pin, wheel: &Wheel) -> Option<(String, String)> {
+        let name = wheel.name();
+        if overlay::is_ours(&name.version) || wheel.has(&wheel.of_dist_info(overlay::MANIFEST)) {
+            return Some((
+                "is one that this tool made".into(),
+                "pass the wheel that it was made from".into(),
+            ));
+        }
+        if !self.names.contains(&name.name.as_str()) {
+            let names = self.names.map(|it| it.replace('_', "-")).join(" or ");
+            return Some((
+                format!("is a wheel of {}, not of MLX", name.name),
+                format!("pass a wheel of {names}"),
+            ));
+        }
+        // A development version is let through: a fork counts as it likes, and whether its
+        // MLX and our jaccl fit is told by its libraries.
+        let release = name.version.only_release().to_string();
+        if !name.version.is_dev() && release != pin.version {
+            return Some((
+                format!("is of MLX {release}, and the pin is MLX {}", pin.version),
+                format!(
+                    "pass --mlx {release}, if `cargo xtask doctor` lists it, or a wheel of the pin"
+                ),
+            ));
+        }
+        let missing = self.libraries.iter().find(|library| !wheel.has(library));
+        missing.map(|library| (format!("has no {library}"), self.instead.to_owned()))
+    }
+}
+
+/// The version of the wheel that is made from `base`: the revision is 0 for the stock
+/// series.
+pub(super) fn version(pin: &Pin, series: Series, base: &Wheel) -> pep440_rs::Version {
+    let revision = match series {
+        Series::Stock => 0,
+        Series::Patched => pin.recorded.revision,
+    };
+    overlay::rails_version(&base.name().version, revision)
+}
+
+/// Writes the wheel into `folder`, with a manifest, and holds it against its base. The
+/// overlay comes without its manifest, `base` with its SHA-256.
+pub(super) fn pack(
+    request: &WheelRequest<'_>,
+    (base, sha256): (&mut Wheel, &str),
+    build: &Build,
+    overlay: Overlay,
+    mut checks: Vec<Check>,
+    folder: &Path,
+) -> Result<Built> {
+    let what = overlay.files.keys().next().cloned().unwrap_or_default();
+    let refuse_misfit = |base: &Wheel, checks: &[Check]| {
+        refuse_misfit(&what, &base.path().display().to_string(), checks)
+    };
+    refuse_misfit(base, &checks)?;
+    let replaced = overlay.replaced(base)?;
+    let inputs = &build.manifest.inputs;
+    let manifest = json!({
+        "schema": SCHEMA,
+        "base": {
+            "file": base.path().file_name().map(|it| it.to_string_lossy()),
+            "sha256": sha256,
+        },
+        "replaced": replaced,
+        "checks": checks,
+        "mlx": request.pin.version,
+        "series": request.series,
+        "revision": request.pin.recorded.revision,
+        "patched_tree": inputs.patched_tree,
+        "patches": inputs.patches,
+        "compiler": inputs.compilers.cxx.program.version,
+        "build": build.manifest.key,
+    });
+    let overlay = Overlay {
+        manifest: format!("{manifest:#}\n").into_bytes(),
+        ..overlay
+    };
+    let path = folder.join(overlay.name(base.name()).to_string());
+    let file = File::create(&path).at("create", &path)?;
+    overlay.write(base, BufWriter::new(file), &path)?;
+    checks.extend(overlay.check(base, &mut Wheel::open(&path)?)?);
+    refuse_misfit(base, &checks)?;
+    Ok(Built {
+        replaced,
+        checks,
+        mlx: Some(request.pin.version.clone()),
+        series: Some(request.series),
+        patched_tree: Some(inputs.patched_tree),
+        ..Built::whole(path)?
+    })
+}
+
+/// That every check holds.
+pub(super) fn refuse_misfit(what: &str, base: &str, checks: &[Check]) -> Result<()> {
+    if checks.iter().all(|check| check.ok) {
+        return Ok(());
+    }
+    Err(Error::Misfit {
+        what: what.to_owned(),
+        base: base.to_owned(),
+        checks: checks.to_vec(),
+    })
+}
+
+/// The report of a made wheel in the store that is as it was made.
+pub(super) fn whole_wheel(entry: &Path) -> Option<Built> {
+    let built = Built::load(&entry.join(REPORT)).ok()?;
+    let file = entry.join(built.path.file_name()?);
+    let (sha256, _) = Wheel::sha256(&file).ok()?;
+    (sha256 == built.sha256).then_some(built)
+}
