@@ -29,12 +29,12 @@ use crate::{
 /// The `schema` of the JSON of a release.
 const SCHEMA: &str = "mlx-rails/release/1";
 
-/// For whom snippets are printed, and the file of each.
-const SNIPPETS: [(&str, &str); 4] = [
+/// For whom snippets are printed, and the file of each. exo's is not among them: it compiles
+/// its own MLX, so that only a wheel made of that one serves it.
+const SNIPPETS: [(&str, &str); 3] = [
     ("uv", "uv.toml"),
     ("pip", "requirements.txt"),
     ("nix", "nix.txt"),
-    ("exo", "exo.toml"),
 ];
 
 pub fn run(session: &Session, flags: &flags::Release) -> Result {

@@ -175,6 +175,7 @@ impl Toolchain {
             self.tools_if_present().key,
             wheel::maturin_set().key,
             dylib::zig_set().key,
+            crate::tools::uv_set().key,
         ];
         Ok(trees
             .iter()

@@ -25,6 +25,7 @@ mod marker;
 mod pyproject;
 
 use std::{
+    collections::BTreeSet,
     fmt::Write,
     fs,
     path::{Path, PathBuf},
@@ -100,6 +101,9 @@ pub struct Pinned {
     pub sha256: String,
     /// What it says of itself.
     pub manifest: Manifest,
+    /// `path` without links to folders, to compare it with other folders.
+    #[serde(skip)]
+    real: PathBuf,
 }
 
 fn as_text<S: serde::Serializer>(version: &Version, to: S) -> Result<S::Ok, S::Error> {
@@ -133,12 +137,13 @@ impl Pinned {
             platform: tag.platform,
         })?;
         Ok(Pinned {
-            path: absolute(path)?,
+            path: std::path::absolute(path).at("resolve", path)?,
             distribution: normal(&name),
             version,
             place,
             sha256: Wheel::sha256(path)?.0,
             manifest,
+            real: real(path)?,
         })
     }
 
@@ -150,15 +155,13 @@ impl Pinned {
 }
 
 /// The place of a file. A link to the file keeps its name, which is a wheel's.
-fn absolute(path: &Path) -> Result<PathBuf> {
-    let path = std::path::absolute(path).at("resolve", path)?;
-    Ok(match (path.parent(), path.file_name()) {
-        (Some(folder), Some(name)) => {
-            let folder = fs::canonicalize(folder).at("resolve", folder)?;
-            folder.join(name)
-        }
-        _ => path,
-    })
+fn real(path: &Path) -> Result<PathBuf> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let folder = fs::canonicalize(folder).at("resolve", folder)?;
+    Ok(folder.join(path.file_name().unwrap_or_default()))
 }
 
 /// The name of a distribution as all its spellings are compared
@@ -335,22 +338,31 @@ impl Snippet {
     fn pip(&self) -> String {
         let mut text = self.head();
         text += "# A hash on one line makes pip want one on each line.\n";
+        if self.url_prefix.is_none() {
+            let folders = self.wheels.iter().filter_map(|it| it.path.parent());
+            for folder in folders.collect::<BTreeSet<_>>() {
+                let folder = folder.to_string_lossy();
+                let _ = match folder.contains(char::is_whitespace) {
+                    // pip reads a line of options as a shell does.
+                    true => writeln!(text, "--find-links {folder:?}"),
+                    false => writeln!(text, "--find-links {folder}"),
+                };
+            }
+        }
         for wheel in &self.wheels {
             let Pinned {
                 distribution,
+                version,
                 place,
                 sha256,
                 ..
             } = wheel;
-            let url = self.url(wheel).unwrap_or_else(|| {
-                let path = wheel.path.to_string_lossy();
-                format!("file://{}", encoded(&path))
-            });
+            let what = match self.url(wheel) {
+                Some(url) => format!("{distribution} @ {url}"),
+                None => format!("{distribution}=={version}"),
+            };
             let marker = place.marker();
-            let _ = writeln!(
-                text,
-                "{distribution} @ {url} ; {marker} \\\n    --hash=sha256:{sha256}"
-            );
+            let _ = writeln!(text, "{what} ; {marker} \\\n    --hash=sha256:{sha256}");
         }
         text
     }
@@ -372,7 +384,10 @@ impl Snippet {
                 text += "# By fetchurl, because fetchpatch hashes what it made of a file.\n";
             }
             None => {
-                let _ = writeln!(text, "# Beside this file: mlx-rails' folder patches/{mlx}.");
+                let _ = writeln!(
+                    text,
+                    "# The files are those of patches/{mlx} in mlx-rails, copied beside this one."
+                );
             }
         }
         text += "patches = [\n";
@@ -402,7 +417,7 @@ impl Snippet {
         match self.url(wheel) {
             Some(url) => entry.insert("url", url.into()),
             None => {
-                let inside = project.and_then(|it| wheel.path.strip_prefix(it).ok());
+                let inside = project.and_then(|it| wheel.real.strip_prefix(it).ok());
                 let path = inside.unwrap_or(&wheel.path).to_string_lossy();
                 entry.insert("path", path.into_owned().into())
             }

@@ -50,7 +50,7 @@ impl Page {
              replaced, the patches, and every check of the library.\n\n\
              | | |\n|---|---|\n\
              | `wheels/` | the wheels and their manifests |\n\
-             | `snippets/` | what to paste, for uv, pip, Nix and exo |\n\
+             | `snippets/` | what to paste, for uv, pip and Nix |\n\
              | `patches/` | the patches that were applied, in the order of `series` |\n\
              | `verify/verify.html` | every verdict on this jaccl |\n"
         );
