@@ -162,7 +162,8 @@ impl Toolchain {
         let libmlx = Dylib::parse(LOADER, fs::read(&loader).at("read", &loader)?)?;
         macos::admit(&installed.library, &libjaccl, &libmlx, &release_of(pin))?;
         self.refuse_running(&installed)?;
-        refuse_unwritable(installed.library.parent().unwrap_or(root))?;
+        let folder = installed.library.parent().unwrap_or(root);
+        refuse_unwritable(folder, "run the command as a user that may write there")?;
         let what = installed.library.display().to_string();
         let fitted = self.fitted_dylib(pin, series, (&libjaccl, &libmlx), &what)?;
 

@@ -143,11 +143,23 @@ pub(crate) fn publish_beside(file: &Path, content: &[u8]) -> Result<()> {
 
 /// Refuses a folder that no file can be put into, before anything is compiled for it. One that
 /// is not there yet is not created.
-pub(crate) fn refuse_unwritable(folder: &Path) -> Result<()> {
+pub(crate) fn refuse_unwritable(folder: &Path, remedy: &str) -> Result<()> {
     let folder = std::path::absolute(folder).at("resolve", folder)?;
     let nearest = folder.ancestors().find(|it| it.exists());
-    new_file_in(nearest.unwrap_or(&folder)).map(|_| ())
+    let nearest = nearest.unwrap_or(&folder);
+    let attempt = tempfile::Builder::new().tempfile_in(nearest);
+    attempt.map(|_| ()).map_err(|error| Error::Input {
+        input: folder.display().to_string(),
+        problem: match nearest == folder {
+            true => format!("no file can be put there ({error})"),
+            false => format!("{} cannot be written ({error})", nearest.display()),
+        },
+        remedy: remedy.to_owned(),
+    })
 }
+
+/// What to do where a wheel cannot be put.
+const OTHER_FOLDER: &str = "name another folder with --out-dir";
 
 /// A file in `out` that disappears unless it is published.
 fn new_file_in(out: &Path) -> Result<tempfile::NamedTempFile> {

@@ -38,11 +38,10 @@ impl FileName {
     /// When it is not a wheel's name.
     pub fn of(path: &Path) -> Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        Self::parse(&name).ok_or_else(|| {
-            Error::damaged(
-                path,
-                "is not named like a wheel, NAME-VERSION-PYTHON-ABI-PLATFORM.whl",
-            )
+        Self::parse(&name).ok_or_else(|| Error::Unfit {
+            file: path.to_owned(),
+            problem: "is not named like a wheel, NAME-VERSION-PYTHON-ABI-PLATFORM.whl".into(),
+            remedy: "pass a wheel under the name that pip downloads it by".into(),
         })
     }
 

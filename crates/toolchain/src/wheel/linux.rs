@@ -15,7 +15,7 @@ use wheel::{
 };
 
 use super::{
-    Base, BaseFile, Built, WheelRequest,
+    Base, BaseFile, Built, OTHER_FOLDER, WheelRequest,
     pack::{self, Admitted, pack},
     refuse_unwritable,
 };
@@ -62,7 +62,7 @@ impl Toolchain {
     /// fit, and nothing is written.
     pub fn linux_wheel(&self, request: &WheelRequest<'_>, out: &Path) -> Result<Built> {
         let WheelRequest { pin, series, .. } = request;
-        refuse_unwritable(out)?;
+        refuse_unwritable(out, OTHER_FOLDER)?;
         if Platform::HERE.system != System::Linux {
             return Err(Error::Input {
                 input: "a wheel for Linux".into(),
