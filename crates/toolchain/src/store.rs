@@ -31,7 +31,7 @@ use crate::{
     doctor::{Check, Status},
     error::{IoContext, Result},
     manifest::{Artefact, Component, Manifest, SCHEMA},
-    wheel,
+    tools, wheel,
 };
 
 /// The listing of a tool set's files, in the set's own folder, as `git ls-tree -r` prints it.
