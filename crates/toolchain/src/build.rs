@@ -410,6 +410,11 @@ impl Toolchain {
         Ok(folder)
     }
 
+    /// The hash of what a libjaccl for macOS is compiled by.
+    pub(crate) fn recipe_of_dylib(&self) -> Result<String> {
+        folder_hash(&self.recipe(Component::Dylib))
+    }
+
     fn recipe(&self, component: Component) -> PathBuf {
         self.root.join(match component {
             Component::Mlx | Component::Jaccl => "crates/toolchain/cmake",
