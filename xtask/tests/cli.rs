@@ -614,7 +614,7 @@ fn a_snippet_is_printed_or_put_into_a_project() {
     let apply = ["--for", "uv", "--apply", project.to_str().unwrap()];
     let (stdout, stderr) = snippet(&apply);
     names_all(&stdout, &["tool.uv.sources.mlx-metal: added"]);
-    names_all(&stderr, &["`uv lock`"]);
+    names_all(&stderr, &["`uv lock`", "has sha256:"]);
     let text = fs::read_to_string(&project).unwrap();
     names_all(
         &text,
