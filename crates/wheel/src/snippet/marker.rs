@@ -99,7 +99,7 @@ impl Place {
         };
         match marker {
             None => rest.trim_matches(['(', ')']).to_owned(),
-            Some(marker) if tokens(marker).iter().any(|it| *it == Token::Word("or")) => {
+            Some(marker) if tokens(marker).contains(&Token::Word("or")) => {
                 format!("({marker}) and {rest}")
             }
             Some(marker) => format!("{marker} and {rest}"),
