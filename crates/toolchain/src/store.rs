@@ -33,7 +33,7 @@ use crate::{
     dylib,
     error::{IoContext, Result},
     manifest::{Artefact, Component, Manifest, SCHEMA},
-    official, tools, wheel,
+    official, wheel,
 };
 
 /// The listing of a tool set's files, in the set's own folder, as `git ls-tree -r` prints it.
@@ -175,7 +175,7 @@ impl Toolchain {
             self.tools_if_present().key,
             wheel::maturin_set().key,
             dylib::zig_set().key,
-            tools::uv_set().key,
+            crate::tools::uv_set().key,
         ];
         Ok(trees
             .iter()
