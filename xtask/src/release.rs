@@ -46,6 +46,11 @@ pub fn run(session: &Session, flags: &flags::Release) -> Result {
         series: flags.series.series,
         level: flags.level.name(),
         folder: draft.path(),
+        // Asked now: a build of this program while the release is made gives its file another
+        // identity.
+        program: std::env::current_exe()
+            .map_err(Failure::ours)
+            .with_context(|| "cannot find this program")?,
     };
     let page = steps.run()?;
     draft.write("README.md", page.markdown().as_bytes())?;
@@ -73,6 +78,7 @@ struct Steps<'a> {
     series: Series,
     level: &'a str,
     folder: &'a Path,
+    program: PathBuf,
 }
 
 impl Steps<'_> {
@@ -149,10 +155,7 @@ impl Steps<'_> {
     fn child(&self, words: &[&str]) -> Result<String> {
         let line = format!("cargo xtask {}", words.join(" "));
         say!("{line}");
-        let program = std::env::current_exe()
-            .map_err(Failure::ours)
-            .with_context(|| "cannot find this program")?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(&self.program);
         command.args(words.iter().map(OsString::from));
         if self.session.offline {
             command.arg("--offline");

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, IoContext, Result},
     process,
     store::sha256,
-    wheel::{macos::release_of, publish_beside},
+    wheel::{macos::release_of, publish_beside, refuse_unwritable},
 };
 
 /// The `schema` of an [`Overlaid`].
@@ -162,7 +162,7 @@ impl Toolchain {
         let libmlx = Dylib::parse(LOADER, fs::read(&loader).at("read", &loader)?)?;
         macos::admit(&installed.library, &libjaccl, &libmlx, &release_of(pin))?;
         self.refuse_running(&installed)?;
-        refuse_unwritable(&installed.library)?;
+        refuse_unwritable(installed.library.parent().unwrap_or(root))?;
         let what = installed.library.display().to_string();
         let fitted = self.fitted_dylib(pin, series, (&libjaccl, &libmlx), &what)?;
 
@@ -285,15 +285,6 @@ fn users_by_maps(library: &Path) -> Vec<u32> {
             maps.lines().any(|line| line.ends_with(&*library))
         })
         .collect()
-}
-
-/// Before anything is compiled for it.
-fn refuse_unwritable(library: &Path) -> Result<()> {
-    let folder = library.parent().unwrap_or(library);
-    let attempt = tempfile::Builder::new()
-        .prefix(".making-")
-        .tempfile_in(folder);
-    attempt.map(|_| ()).at("create a file in", folder)
 }
 
 fn unfit_library(file: &Path, problem: &str, remedy: &str) -> Error {

@@ -141,6 +141,14 @@ pub(crate) fn publish_beside(file: &Path, content: &[u8]) -> Result<()> {
     persisted.map(|_| ()).at("replace", file)
 }
 
+/// Refuses a folder that no file can be put into, before anything is compiled for it. One that
+/// is not there yet is not created.
+pub(crate) fn refuse_unwritable(folder: &Path) -> Result<()> {
+    let folder = std::path::absolute(folder).at("resolve", folder)?;
+    let nearest = folder.ancestors().find(|it| it.exists());
+    new_file_in(nearest.unwrap_or(&folder)).map(|_| ())
+}
+
 /// A file in `out` that disappears unless it is published.
 fn new_file_in(out: &Path) -> Result<tempfile::NamedTempFile> {
     tempfile::Builder::new()

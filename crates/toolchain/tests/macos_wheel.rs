@@ -311,6 +311,22 @@ fn a_base_that_will_not_do_is_refused_and_nothing_is_written() {
 }
 
 #[test]
+fn a_place_that_cannot_be_written_is_refused_before_anything_is_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    fs::write(&file, "").expect("written");
+    let launcher = launch::Launcher::default();
+    // Whatever would be started is refused.
+    launcher.cancel().cancel();
+    let toolchain = toolchain().attended(std::sync::Arc::new(launch::Silent), launcher);
+    let error = made(&toolchain, Base::Official, &file.join("out")).expect_err("a file");
+    assert!(
+        error.to_string().contains(&file.display().to_string()),
+        "{error}"
+    );
+}
+
+#[test]
 fn what_cannot_be_overlaid_is_refused() {
     let libraries = Libraries::new();
     let folder = tempfile::tempdir().expect("a folder");

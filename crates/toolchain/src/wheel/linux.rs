@@ -17,6 +17,7 @@ use wheel::{
 use super::{
     Base, BaseFile, Built, WheelRequest,
     pack::{self, Admitted, pack},
+    refuse_unwritable,
 };
 use crate::{
     Toolchain,
@@ -61,6 +62,7 @@ impl Toolchain {
     /// fit, and nothing is written.
     pub fn linux_wheel(&self, request: &WheelRequest<'_>, out: &Path) -> Result<Built> {
         let WheelRequest { pin, series, .. } = request;
+        refuse_unwritable(out)?;
         if Platform::HERE.system != System::Linux {
             return Err(Error::Input {
                 input: "a wheel for Linux".into(),

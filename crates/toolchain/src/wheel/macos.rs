@@ -16,6 +16,7 @@ use wheel::{
 use super::{
     Base, BaseFile, Built, WheelRequest,
     pack::{self, Admitted, pack},
+    refuse_unwritable,
 };
 use crate::{
     Toolchain,
@@ -67,6 +68,7 @@ impl Toolchain {
     /// nothing is written.
     pub fn macos_wheel(&self, request: &WheelRequest<'_>, out: &Path) -> Result<Built> {
         let WheelRequest { pin, series, .. } = request;
+        refuse_unwritable(out)?;
         let path = self.base_file(request)?;
         let mut base = self.open_base(pin, &path, &request.base)?;
         let target = base.target.clone();
