@@ -165,7 +165,7 @@ pub enum Verb {
     Overlay(Overlay),
     /// Apply a pin's patch series, or work on its patches
     Patch(Patch),
-    /// Make a pin of another MLX
+    /// Make a pin of another MLX, or print how others pin a made wheel
     Pin(PinVerb),
     /// Try every rail of a matrix by itself: which are ok, dead, crossed or slow
     Preflight(Preflight),
@@ -469,13 +469,13 @@ pub struct PinSnippet {
 /// A tool that installs wheels, or compiles MLX.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SnippetTool {
-    /// uv, in a project whose MLX comes from the Python index
+    /// Entries of a pyproject.toml, in a project whose MLX comes from the Python index
     Uv,
-    /// pip: lines of requirements
+    /// Lines of requirements
     Pip,
-    /// Nix: the list of patches for an MLX that it compiles
+    /// The list of patches, for an MLX that Nix compiles
     Nix,
-    /// uv in exo's project, which has a source of `mlx` for each system
+    /// The source of `mlx` in exo's pyproject.toml, for the wheel that exo compiled
     Exo,
 }
 

@@ -237,20 +237,21 @@ fn print_changes(file: &Pyproject, changes: &[Change]) -> std::result::Result<()
 /// What a person does with it.
 fn next(tool: Tool, snippet: &Snippet, applied: Option<&(Pyproject, Vec<Change>)>) -> Vec<String> {
     let of_uv = || {
-        let count = snippet.wheels().len();
-        let of_them = if count == 1 { "the hash" } else { "each hash" };
-        vec![
-            "`uv lock`, which this did not do; the lock is still of what was there before".into(),
-            format!("see that uv.lock has {of_them} of the snippet, then `uv sync`"),
-        ]
+        let mut lines = vec!["run `uv lock`; uv.lock still names what was there before".to_owned()];
+        lines.extend(snippet.wheels().iter().map(|wheel| {
+            let (file, sha256) = (wheel.file_name(), &wheel.sha256);
+            format!("see that uv.lock has sha256:{sha256} for {file}")
+        }));
+        lines.push("run `uv sync`".into());
+        lines
     };
     match (tool, applied) {
         (Tool::Uv | Tool::Exo, Some(_)) => of_uv(),
         (Tool::Uv | Tool::Exo, None) => {
-            let paste = "paste it into pyproject.toml (or --apply does it)".to_owned();
+            let paste = "paste it into pyproject.toml, or pass --apply FILE".to_owned();
             [vec![paste], of_uv()].concat()
         }
-        (Tool::Pip, _) => vec!["`pip install --requirement FILE`".into()],
+        (Tool::Pip, _) => vec!["run `pip install --requirement FILE`".into()],
         (Tool::Nix, _) => vec!["put it into the override of mlx".into()],
     }
 }

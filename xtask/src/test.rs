@@ -158,6 +158,7 @@ enum Need {
     LinuxWheels,
     MacosWheel,
     Clients,
+    Uv,
 }
 
 /// `package.metadata.tests` of a manifest.
@@ -233,6 +234,9 @@ impl Needs {
             };
             toolchain.macos_wheel(&request, &toolchain.root().join("target/wheels"))?;
         }
+        if self.all.contains(&Need::Uv) {
+            toolchain.uv()?;
+        }
         if self.all.contains(&Need::Clients) && cfg!(target_os = "linux") {
             toolchain.rails_ping(&programs::provider_of_tests(session)?)?;
         }
@@ -299,7 +303,7 @@ mod tests {
             .expect("a workspace");
         let all: Vec<_> = metadata.packages.iter().collect();
         let needs = Needs::of(&all).expect("known words");
-        assert_eq!(needs.all.len(), 6, "{needs:?}");
+        assert_eq!(needs.all.len(), 7, "{needs:?}");
         assert!(needs.without.contains("ring-recv-prefill"), "{needs:?}");
         let of = |name: &str| {
             let packages: Vec<_> = all.iter().copied().filter(|it| *it.name == name).collect();

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader},
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{self, Stdio},
 };
 
@@ -555,6 +555,119 @@ fn a_new_pin_comes_with_what_is_left_to_do() {
         .iter()
         .any(|it| it.as_str().unwrap().contains("patch refresh port"));
     assert!(refresh, "{left:?}");
+}
+
+/// A wheel of ours in `folder`: one of a few files with a manifest.
+fn wheel_of_ours(folder: &Path) -> PathBuf {
+    let name = "mlx_metal-0.32.0-py3-none-macosx_26_0_arm64.whl";
+    let official = miniature::write_wheel(folder, name, &[("mlx/lib/libjaccl.dylib", "")], &[]);
+    let mut base = wheel::Wheel::open(&official).unwrap();
+    let overlay = wheel::overlay::Overlay {
+        version: "0.32.0+rails.1".parse().unwrap(),
+        tag: base.name().tag.clone(),
+        files: [("mlx/lib/libjaccl.dylib".to_owned(), b"patched".to_vec())].into(),
+        manifest: br#"{"mlx": "0.32.0", "series": "patched", "revision": 1,
+            "patched_tree": "d210627253581f150a106253697f82f1d8a751cc",
+            "patches": [["no-wires", "00"]]}"#
+            .to_vec(),
+    };
+    let path = folder.join(overlay.name(base.name()).to_string());
+    let file = fs::File::create(&path).unwrap();
+    overlay.write(&mut base, file, &path).unwrap();
+    path
+}
+
+#[test]
+fn a_snippet_is_printed_or_put_into_a_project() {
+    let store = TempDir::new().unwrap();
+    let wheel = wheel_of_ours(store.path());
+    let project = store.path().join("pyproject.toml");
+    fs::write(&project, "[project]\nname = \"p\"\n").unwrap();
+    let snippet = |words: &[&str]| {
+        let mut command = xtask(&store);
+        command.args(["pin", "snippet"]).arg(&wheel).args(words);
+        let assert = command.assert().code(0);
+        let output = assert.get_output().clone();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr))
+    };
+    for (tool, part) in [
+        ("uv", "mlx-metal==0.32.0+rails.1 ; sys_platform"),
+        ("pip", "--find-links "),
+    ] {
+        let (stdout, stderr) = snippet(&["--for", tool]);
+        assert!(stdout.contains(part), "{stdout}");
+        assert!(stderr.contains("next: "), "{stderr}");
+    }
+    let nix = [
+        "--for",
+        "nix",
+        "--url-prefix",
+        "https://example.org/patches",
+    ];
+    let (stdout, _) = snippet(&nix);
+    names_all(
+        &stdout,
+        &["https://example.org/patches/no-wires.patch", "sha256-"],
+    );
+
+    let apply = ["--for", "uv", "--apply", project.to_str().unwrap()];
+    let (stdout, stderr) = snippet(&apply);
+    names_all(&stdout, &["tool.uv.sources.mlx-metal: added"]);
+    names_all(&stderr, &["`uv lock`", "has sha256:"]);
+    let text = fs::read_to_string(&project).unwrap();
+    names_all(
+        &text,
+        &["[project]\nname = \"p\"\n", "{ path = \"mlx_metal-"],
+    );
+    let (stdout, _) = snippet(&apply);
+    names_all(&stdout, &["nothing was changed"]);
+    assert_eq!(fs::read_to_string(&project).unwrap(), text);
+
+    let (stdout, _) = snippet(&[&apply[..], &["--format", "json"]].concat());
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(report["schema"], "mlx-rails/pin-snippet/1");
+    assert_eq!(report["applied"]["changed"], false);
+    assert_eq!(report["wheels"][0]["name"], "mlx-metal");
+    assert_eq!(report["patches"][0]["name"], "no-wires");
+}
+
+#[test]
+fn a_snippet_that_cannot_be_writes_nothing() {
+    let store = TempDir::new().unwrap();
+    let wheel = wheel_of_ours(store.path());
+    let snippet = |words: &[&str]| {
+        let mut command = xtask(&store);
+        command.args(["pin", "snippet"]).args(words);
+        refusal(&mut command)
+    };
+    let [ours, project] = [&wheel, &store.path().join("p.toml")].map(|it| it.display().to_string());
+    let official = ours.replace("+rails.1", "");
+    names_all(
+        &snippet(&["--for", "uv", &official]),
+        &["is not one of ours"],
+    );
+    names_all(
+        &snippet(&["--for", "uv", &ours, &ours]),
+        &["mlx-metal for macOS"],
+    );
+    names_all(&snippet(&["--for", "exo", &ours]), &["exo", "--for uv"]);
+    names_all(
+        &snippet(&["--for", "pip", &ours, "--apply", &project]),
+        &["pip", "--apply"],
+    );
+    // Its one patch is not that of the checkout.
+    names_all(
+        &snippet(&["--for", "nix", &ours]),
+        &["no-wires.patch", "--url-prefix"],
+    );
+    fs::write(&project, "[project]\nname = \n").unwrap();
+    let damaged = snippet(&["--for", "uv", &ours, "--apply", &project]);
+    names_all(&damaged, &["p.toml:2:", "nothing was written"]);
+    assert_eq!(
+        fs::read_to_string(&project).unwrap(),
+        "[project]\nname = \n"
+    );
 }
 
 #[test]

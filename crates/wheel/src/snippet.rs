@@ -16,8 +16,9 @@
 //!   `constraint-dependencies` names it too. A constraint keeps what `mlx` demands of the
 //!   version: an `mlx` of another release is refused. An override would install the two
 //!   together.
-//! - A source's `url` may have no fragment. The constraint's may, and then uv refuses a file
-//!   with another hash.
+//! - A source has no hash: uv refuses a fragment in its `url`, and ignores one in a constraint
+//!   of a package that has a source. uv.lock gets the hash of what was there, so a person
+//!   compares it once.
 //! - `mlx-metal==0.32.0` takes `0.32.0+rails.1`, in both.
 
 mod error;
@@ -286,10 +287,10 @@ impl Snippet {
     fn uv(&self) -> String {
         let mut text = self.head() + &self.hashes_for_uv();
         text += "[tool.uv]\n\
-                 # uv obeys a source of what only `mlx` requires if a constraint names it.\n\
+                 # Without a constraint uv ignores a source of a package that only `mlx` requires.\n\
                  constraint-dependencies = [\n";
         for wheel in &self.wheels {
-            let _ = writeln!(text, "    {},", quoted(&self.constraint(wheel)));
+            let _ = writeln!(text, "    {},", quoted(&constraint(wheel)));
         }
         text += "]\n\n[tool.uv.sources]\n";
         let mut left = self.wheels.as_slice();
@@ -337,7 +338,7 @@ impl Snippet {
 
     fn pip(&self) -> String {
         let mut text = self.head();
-        text += "# A hash on one line makes pip want one on each line.\n";
+        text += "# With a hash on one line pip demands one on every line.\n";
         if self.url_prefix.is_none() {
             let folders = self.wheels.iter().filter_map(|it| it.path.parent());
             for folder in folders.collect::<BTreeSet<_>>() {
@@ -377,7 +378,7 @@ impl Snippet {
         let mut text = self.head();
         let _ = writeln!(
             text,
-            "# Upstream's tree with all of them is {patched_tree}."
+            "# With all of them MLX has the git tree id {patched_tree}."
         );
         match &self.url_prefix {
             Some(_) => {
@@ -427,30 +428,26 @@ impl Snippet {
         entry.decor_mut().set_prefix(" ");
         entry
     }
+}
 
-    /// The entry of `tool.uv.constraint-dependencies`.
-    fn constraint(&self, wheel: &Pinned) -> String {
-        let Pinned {
-            distribution,
-            version,
-            place,
-            sha256,
-            ..
-        } = wheel;
-        let marker = place.marker();
-        match self.url(wheel) {
-            Some(url) => format!("{distribution} @ {url}#sha256={sha256} ; {marker}"),
-            None => format!("{distribution}=={version} ; {marker}"),
-        }
-    }
+/// The entry of `tool.uv.constraint-dependencies`.
+fn constraint(wheel: &Pinned) -> String {
+    let Pinned {
+        distribution,
+        version,
+        place,
+        ..
+    } = wheel;
+    format!("{distribution}=={version} ; {}", place.marker())
 }
 
 fn check_prefix(prefix: &str) -> Result<()> {
-    let address = ["https://", "http://", "file://"]
+    // Not file://, which uv refuses as the address of a source.
+    let address = ["https://", "http://"]
         .iter()
         .find_map(|scheme| prefix.strip_prefix(scheme));
     let problem = match address {
-        None => "begins with none of https://, http://, file://",
+        None => "begins with neither https:// nor http://",
         Some("") => "names no place",
         Some(it) if it.contains(['?', '#']) => "has a query or a fragment",
         Some(it) if it.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"') => {
@@ -526,16 +523,13 @@ mod tests {
 
     #[test]
     fn a_prefix_is_an_address() {
-        for good in [
-            "https://example.org/wheels",
-            "http://localhost:1/",
-            "file:///srv/w",
-        ] {
+        for good in ["https://example.org/wheels", "http://localhost:1/"] {
             assert!(check_prefix(good).is_ok(), "{good}");
         }
         for bad in [
             "example.org",
             "ftp://x",
+            "file:///srv/w",
             "https://",
             "https://x/?a=b",
             "https://x/a b",

@@ -10,7 +10,7 @@ use serde::Serialize;
 use toml_edit::{Array, Decor, Document, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 use super::{
-    Pinned, Snippet, Tool,
+    Pinned, Snippet, Tool, constraint,
     error::{Result, SnippetError},
     marker::{Overlap, Place},
     normal,
@@ -120,7 +120,7 @@ impl Pyproject {
         if tool == Tool::Uv {
             let table = table(&mut document, &places, &["tool", "uv"])?;
             for wheel in snippet.wheels() {
-                let wanted = snippet.constraint(wheel);
+                let wanted = constraint(wheel);
                 changes.extend(constrain(table, &places, wheel, &wanted)?);
             }
         }
