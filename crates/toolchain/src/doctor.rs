@@ -150,6 +150,7 @@ impl Toolchain {
                 macos::developer_folder(&self.launcher),
             ),
             Check::of("macOS SDK", sdk),
+            Check::of("Metal compiler", macos::metal_in_words(&self.environment)),
             Check::present("RDMA over Thunderbolt", macos::rdma_status(&self.launcher)),
         ]
     }
@@ -212,7 +213,7 @@ impl Toolchain {
             Ok(inputs) => inputs,
             Err(error) => return Check::missing(&name, &error),
         };
-        let newest = self.newest_build(Component::Mlx, version, series, None);
+        let newest = self.newest_build(request.component, version, series, None);
         match (self.find(&request), inputs, newest) {
             (Err(error), ..) => Check::missing(&name, &error),
             (Ok(Some(build)), ..) => Check::present(&name, format!("build {}", build.manifest.key)),
@@ -225,7 +226,13 @@ impl Toolchain {
                 ),
                 &command,
             ),
-            _ => Check::on_demand(&name, "not built yet, 5 to 10 minutes on 2 cores", &command),
+            _ => {
+                let takes = match request.component {
+                    Component::MlxOfWheel => "about 2 minutes",
+                    _ => "5 to 10 minutes on 2 cores",
+                };
+                Check::on_demand(&name, format!("not built yet, {takes}"), &command)
+            }
         }
     }
 }

@@ -31,6 +31,8 @@ use crate::{
     doctor::{Check, Status},
     error::{IoContext, Result},
     manifest::{Artefact, Component, Manifest, SCHEMA},
+    of_wheel::official_for_macos,
+    platform::{Platform, System},
     wheel,
 };
 
@@ -146,7 +148,11 @@ impl Toolchain {
 
     /// The entries that the pins of this checkout need. Nothing is made for the answer.
     fn needed(&self) -> Result<HashSet<(Kind, String)>> {
+        let system = Platform::HERE.system;
         let mut trees = vec![self.verbs_pin()?.tree];
+        if system == System::MacOs {
+            trees.push(self.metal_cpp_pin()?.tree);
+        }
         let mut builds = Vec::new();
         let compilers = Compilers::detect(&self.environment)?;
         for version in Pin::versions(&self.patches_folder())? {
@@ -155,7 +161,11 @@ impl Toolchain {
             let patches = self.series().patches(&pin, Series::Patched)?;
             for (request, tree) in self.requests(&pin, &patches) {
                 trees.push(tree);
-                for component in [Component::Mlx, Component::Jaccl] {
+                let mut components = vec![Component::Mlx, Component::Jaccl];
+                if system == System::MacOs && official_for_macos(&pin).is_ok() {
+                    components.push(Component::MlxOfWheel);
+                }
+                for component in components {
                     let request = Request {
                         component,
                         ..request.clone()
