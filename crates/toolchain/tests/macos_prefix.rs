@@ -10,6 +10,7 @@ use toolchain::{
     build::{Build, Request},
     driver::Driver,
     dylib::DylibTarget,
+    fetch::Source,
     manifest::Component,
     platform::System,
     store::sha256,
@@ -106,6 +107,26 @@ fn mlx_is_that_of_the_official_wheel_and_jaccl_that_of_our_wheel() {
     assert_eq!(sha256(ours), sha256(jaccl));
 }
 
+/// A build from source takes metal-cpp from a pin, and it is what the wheel was made of.
+#[test]
+fn metal_cpp_of_the_pin_is_that_of_the_wheel() {
+    let toolchain = toolchain();
+    let pin = toolchain.metal_cpp_pin().expect("a pin");
+    let pinned = toolchain.fetch(&pin, &Source::Auto).expect("fetched").path;
+    let of_wheel = build().prefix.join("include/metal_cpp");
+    let same = |file: &str| {
+        let [ours, theirs] = [&pinned, &of_wheel].map(|it| fs::read(it.join(file)).expect(file));
+        sha256(ours) == sha256(theirs)
+    };
+    for file in [
+        "Metal/Metal.hpp",
+        "Foundation/Foundation.hpp",
+        "LICENSE.txt",
+    ] {
+        assert!(same(file), "{file}");
+    }
+}
+
 #[test]
 fn libmlxc_loads_beside_the_wheels_libmlx() {
     let prefix = &build().prefix;
@@ -116,6 +137,8 @@ fn libmlxc_loads_beside_the_wheels_libmlx() {
     assert_eq!(ours.install_name, "@rpath/libmlxc.dylib");
     assert_eq!(ours.run_paths, ["@loader_path"]);
     assert_eq!(ours.minimum_macos, libmlx.minimum_macos);
+    // By which libmlx finds our libjaccl.
+    assert_eq!(libmlx.run_paths, ["@loader_path"]);
     let loaded: BTreeSet<&str> = ours
         .dependencies
         .iter()
