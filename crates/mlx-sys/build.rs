@@ -79,6 +79,10 @@ fn generate(mlx: &Mlx, out: &Path) {
         .layout_tests(true)
         .generate()
         .unwrap_or_else(|error| panic!("bindgen could not read {:?}: {error}", mlx.headers));
+    println!("cargo::rustc-check-cfg=cfg(attention_takes_force_fused)");
+    if bindings.to_string().contains("force_fused: bool") {
+        println!("cargo::rustc-cfg=attention_takes_force_fused");
+    }
     bindings
         .write_to_file(out.join("bindings.rs"))
         .unwrap_or_else(|error| {

@@ -226,6 +226,8 @@ failures! {
         _ => Kind::Ours,
     };
     toolchain::Error: |it| of_kind(it.kind()), it.help();
+    wheel::Error: |it| input_if(it.is_input()), it.help();
+    wheel::snippet::SnippetError: |it| input_if(it.is_input()), it.help();
 }
 
 /// Prints clap's help, version or error.

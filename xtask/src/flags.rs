@@ -17,6 +17,7 @@ use rail_matrix::{
     units::{parse_rate, parse_seconds, parse_size},
     write::Output,
 };
+use rail_verify::selection::Level;
 use toolchain::{add::Origin, fetch::Source};
 
 /// A patched MLX, built from a verified pin, that uses every cable between two
@@ -168,6 +169,8 @@ pub enum Verb {
     Pin(PinVerb),
     /// Try every rail of a matrix by itself: which are ok, dead, crossed or slow
     Preflight(Preflight),
+    /// Make one folder to hand over: wheels, patches, verdicts, the benchmark, hashes
+    Release(Release),
     /// Run any program over emulated cables
     Rig(RigFlags),
     /// Run every test, after building what the tests need
@@ -430,6 +433,50 @@ pub enum PinStep {
     /// left out, and one that conflicts is kept for a person. What is left to do is printed last.
     /// Exits with 1 when a patch conflicts.
     Add(PinAdd),
+    /// Print what to paste where made wheels are to be used: sources, hashes, patches
+    ///
+    /// For uv it is the entries of a pyproject.toml, which `--apply` puts there and leaves every
+    /// other byte as it is. For nix it is the list of patches that the wheels have.
+    Snippet(PinSnippet),
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "A project that takes MLX from the Python index, and exo's own:\n  \
+                  cargo xtask pin snippet --for uv dist/mlx_metal-*.whl --apply ../project/pyproject.toml\n  \
+                  cargo xtask pin snippet --for exo dist/mlx-*.whl --url-prefix https://example.org/wheels\n\n\
+                  docs/release.md describes the whole of a release."
+)]
+pub struct PinSnippet {
+    /// The tool that reads it
+    #[arg(long = "for", value_enum, value_name = "TOOL")]
+    pub tool: SnippetTool,
+    /// Wheels that `cargo xtask wheel` made, of one pin and series
+    #[arg(required = true, value_name = "WHEEL")]
+    pub wheels: Vec<PathBuf>,
+    /// Where the wheels will lie, and for nix the patches; without it they are named as they lie
+    /// here
+    #[arg(long, value_name = "URL")]
+    pub url_prefix: Option<String>,
+    /// Put it into this pyproject.toml, instead of printing it
+    #[arg(long, value_name = "FILE")]
+    pub apply: Option<PathBuf>,
+    /// How it is printed; json has the hash of everything too, schema mlx-rails/pin-snippet/1
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// A tool that installs wheels, or compiles MLX.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SnippetTool {
+    /// uv, in a project whose MLX comes from the Python index
+    Uv,
+    /// pip: lines of requirements
+    Pip,
+    /// Nix: the list of patches for an MLX that it compiles
+    Nix,
+    /// uv in exo's project, which has a source of `mlx` for each system
+    Exo,
 }
 
 #[derive(Args)]
@@ -881,6 +928,28 @@ pub struct Overlay {
     #[command(flatten)]
     pub series: SeriesFlag,
     /// How it is printed; json has schema mlx-rails/overlay/1
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "Every step is another verb with its flags; README.md in the folder lists them. A step that \
+                  does not pass ends it, and nothing is written. With --level full it takes an hour or more.\n\n\
+                  cargo xtask release --mlx 0.32.0 --out-dir dist/mlx-0.32.0"
+)]
+pub struct Release {
+    #[command(flatten)]
+    pub pin: Pin,
+    #[command(flatten)]
+    pub series: SeriesFlag,
+    /// How much is tried before
+    #[arg(long, value_name = "LEVEL", default_value = "full", value_parser = one_of([Level::Full, Level::Quick], Level::name))]
+    pub level: Level,
+    /// The folder, which is to be new, empty, or an earlier release
+    #[arg(long, value_name = "DIR")]
+    pub out_dir: PathBuf,
+    /// How it is printed; json lists the files and the commands, schema mlx-rails/release/1
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

@@ -23,6 +23,7 @@ mod patch;
 mod pin;
 mod preflight;
 mod programs;
+mod release;
 mod rig;
 mod session;
 mod terminal;
@@ -73,6 +74,7 @@ fn run(cli: Cli) -> Result {
         Verb::Patch(flags) => patch::run(&session, &flags),
         Verb::Pin(flags) => pin::run(&session, &flags),
         Verb::Preflight(flags) => preflight::run(&session, &flags),
+        Verb::Release(flags) => release::run(&session, &flags),
         Verb::Rig(flags) => rig::run(&session, &flags),
         Verb::Test(flags) => test::run(&session, &flags),
         Verb::Verify(flags) => verify::run(&session, &flags),

@@ -38,6 +38,9 @@ pub struct Verify {
         ])
     )]
     pub series: Vec<Series>,
+    /// Verify this wheel of MLX, installed into a fresh Python, in place of builds of jaccl
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["mlx", "series", "each_patch"])]
+    pub wheel: Option<PathBuf>,
     /// How much is tried
     #[arg(long, value_name = "LEVEL", default_value = "quick", value_parser = one_of([
         (Level::Quick, "quick", "A few minutes a variant at most: every operation and setting, few lengths"),
@@ -51,9 +54,6 @@ pub struct Verify {
         "frames", "direction", "in_place", "seed", "filter",
     ])]
     pub each_patch: bool,
-    /// Verify this wheel of MLX, installed into a fresh Python, in place of builds of jaccl
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["mlx", "series", "each_patch"])]
-    pub wheel: Option<PathBuf>,
     /// Only these patches
     #[arg(
         long,

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 /// Every verb that starts processes, with the first program that it needs in an empty
 /// store.
-const VERBS: [(&str, &str); 14] = [
+const VERBS: [(&str, &str); 15] = [
     ("bench", "cargo"),
     ("build", "cargo"),
     ("doctor", "git"),
@@ -30,6 +30,7 @@ const VERBS: [(&str, &str); 14] = [
     ("rig up -- true", "cargo"),
     ("test -p rail-matrix", "cargo"),
     ("verify", "cargo"),
+    ("wheel --platform macos", "python3"),
     ("wheel --rail-matrix", "python3"),
 ];
 

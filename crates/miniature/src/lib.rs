@@ -4,6 +4,7 @@
 //! Everything here panics when the machine does not do what a test needs.
 
 mod caller;
+mod wheel;
 
 use std::{
     fs,
@@ -16,6 +17,7 @@ use pins::{Listing, Pin};
 use tempfile::TempDir;
 
 pub use caller::{Caller, root_of_child, run_again};
+pub use wheel::write_wheel;
 
 /// The version of the pin.
 pub const VERSION: &str = "1.2.3";

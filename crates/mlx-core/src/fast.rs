@@ -73,7 +73,7 @@ pub fn scaled_dot_product_attention(
         Mask::Causal => (c"causal", None),
         Mask::Array(mask) => (c"array", Some(mask)),
     };
-    op!(mlx_fast_scaled_dot_product_attention(
+    op!(rails_scaled_dot_product_attention(
         queries.raw(),
         keys.raw(),
         values.raw(),

@@ -52,3 +52,36 @@
 )]
 
 include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
+
+/// [`mlx_fast_scaled_dot_product_attention`] with the parameters that it has in every pinned
+/// mlx-c. That of v0.7.0 takes `force_fused` too; it is false here, which is what MLX does
+/// where there is no such parameter.
+///
+/// # Safety
+/// As for the function itself.
+pub unsafe fn rails_scaled_dot_product_attention(
+    res: *mut mlx_array,
+    queries: mlx_array,
+    keys: mlx_array,
+    values: mlx_array,
+    scale: f32,
+    mask_mode: *const std::ffi::c_char,
+    mask: mlx_array,
+    sinks: mlx_array,
+    stream: mlx_stream,
+) -> std::ffi::c_int {
+    // SAFETY: the caller guarantees what the function requires.
+    #[cfg(attention_takes_force_fused)]
+    unsafe {
+        mlx_fast_scaled_dot_product_attention(
+            res, queries, keys, values, scale, mask_mode, mask, sinks, false, stream,
+        )
+    }
+    // SAFETY: the caller guarantees what the function requires.
+    #[cfg(not(attention_takes_force_fused))]
+    unsafe {
+        mlx_fast_scaled_dot_product_attention(
+            res, queries, keys, values, scale, mask_mode, mask, sinks, stream,
+        )
+    }
+}

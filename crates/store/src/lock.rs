@@ -138,7 +138,13 @@ impl Store {
 /// Refuses a folder that other programs use, such as a home directory: it may contain
 /// folders named `work/` and `tmp/`, which are removed from a store.
 fn refuse_other(root: &Path) -> Result<()> {
-    let ours = [Kind::Source, Kind::Tools, Kind::Build, Kind::Series];
+    let ours = [
+        Kind::Source,
+        Kind::Tools,
+        Kind::Build,
+        Kind::Wheel,
+        Kind::Series,
+    ];
     // Looked at once: another process may be making the store.
     let names = disk::names(root);
     let is_ours = |name: &String| name == USE || ours.iter().any(|kind| name == kind.folder());

@@ -513,6 +513,11 @@ impl Toolchain {
         let in_root = |(name, folder): &(_, _)| (*name, self.root.join(folder));
         folders.iter().map(in_root).collect()
     }
+
+    /// The hash of what a libjaccl for macOS is compiled by.
+    pub(crate) fn recipe_of_dylib(&self) -> Result<String> {
+        recipe_hash(&self.recipes(Component::Dylib))
+    }
 }
 
 /// Whether a build has MLX's Metal backend compiled into it.

@@ -125,6 +125,9 @@ impl Toolchain {
             self.tool_set(),
             self.wheel_builder(),
         ];
+        if Component::Dylib.is_cross() {
+            checks.push(self.cross_compiler());
+        }
         match Pin::versions(&self.patches_folder()) {
             Ok(versions) => {
                 for version in versions {
@@ -169,6 +172,18 @@ impl Toolchain {
                 NAME,
                 "pip installs them into the store, about 65 MB",
                 "cargo xtask build",
+            )
+        }
+    }
+
+    fn cross_compiler(&self) -> Check {
+        if self.zig_is_present() {
+            Check::present("zig", "compiles jaccl for a Mac")
+        } else {
+            Check::on_demand(
+                "zig",
+                "pip installs it into the store, about 100 MB",
+                "cargo xtask wheel --platform macos",
             )
         }
     }

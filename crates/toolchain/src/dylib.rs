@@ -174,6 +174,11 @@ impl Toolchain {
         Ok(())
     }
 
+    /// Whether the store has zig.
+    pub(crate) fn zig_is_present(&self) -> bool {
+        self.zig_if_present().is_ok_and(|zig| zig.program.is_file())
+    }
+
     /// Where zig is or would be.
     pub(crate) fn zig_if_present(&self) -> Result<Zig> {
         let key = zig_set().key;

@@ -64,14 +64,4 @@ impl Toolchain {
         })?;
         Ok(entry.path.join(&wheel.file))
     }
-
-    /// As [`pinned_wheel`].
-    pub(crate) fn pinned_wheel<'a>(
-        &self,
-        pin: &'a Pin,
-        what: &str,
-        is_it: impl Fn(&str) -> bool,
-    ) -> Result<&'a OfficialWheel> {
-        pinned_wheel(pin, what, is_it)
-    }
 }

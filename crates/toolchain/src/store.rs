@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | source tree | every byte: its git tree id is its name. A series is applied to it and a build compiled from it, so a changed byte would be in all that follows. It takes a fraction of a second | the same |
 //! | build | `manifest.json` is that of the key, and every file of the prefix has its recorded size. Nothing is made from a build but programs that load it; hashing 80 MB for each of them would take longer than many of them run | every file by its SHA-256, and files that the manifest does not name |
+//! | wheel | every byte: it is named by its SHA-256, or its report has it, and it is handed on | the same |
 //! | tool set | the programs and libraries that are used exist. pip held every file against its hash when it installed them, and 4000 files take seconds to read | every file against the listing that was written at the installation |
 //!
 //! An entry that fails at its use is replaced. `doctor --verify` only reports: it may be
@@ -29,9 +30,11 @@ use crate::{
     build::Request,
     compiler::Compilers,
     doctor::{Check, Status},
+    dylib,
     error::{IoContext, Result},
     manifest::{Artefact, Component, Manifest, SCHEMA},
     of_wheel::official_for_macos,
+    official,
     platform::{Platform, System},
     wheel,
 };
@@ -129,8 +132,9 @@ impl Toolchain {
     /// removed; with `dry_run` what it would remove.
     ///
     /// It keeps the source trees of the pins, stock, patched, and patched without one fix;
-    /// the tool sets of this version; and the builds of these trees that are current by
-    /// all their inputs, with the compiler and the environment that the command is run in.
+    /// the tool sets of this version; the builds of these trees that are current by all
+    /// their inputs, with the compiler and the environment that the command is run in; the
+    /// official wheels of the pins, and what was made of these trees for a Mac and as wheels.
     ///
     /// # Errors
     /// When a pin cannot be read; when there is no compiler, by which builds are current;
@@ -141,7 +145,9 @@ impl Toolchain {
         let keep = |kind: Kind, key: &str| match kind {
             Kind::Series => (self.store().noted(kind, key))
                 .is_some_and(|tree| needed.contains(&(Kind::Source, tree.trim().to_owned()))),
-            kind => needed.contains(&(kind, key.to_owned())),
+            kind => {
+                needed.contains(&(kind, key.to_owned())) || self.is_of_wheels(kind, key, &needed)
+            }
         };
         Ok(self.lease.collect(keep, dry_run)?)
     }
@@ -153,11 +159,12 @@ impl Toolchain {
         if system == System::MacOs {
             trees.push(self.metal_cpp_pin()?.tree);
         }
-        let mut builds = Vec::new();
+        let (mut builds, mut wheels) = (Vec::new(), Vec::new());
         let compilers = Compilers::detect(&self.environment)?;
         for version in Pin::versions(&self.patches_folder())? {
             let pin = self.pin(&version)?;
             trees.extend([pin.mlx.tree, pin.mlx_c.tree, pin.mlx_c_patched]);
+            wheels.extend(pin.wheels.iter().map(|it| official::key(it).to_owned()));
             let patches = self.series().patches(&pin, Series::Patched)?;
             for (request, tree) in self.requests(&pin, &patches) {
                 trees.push(tree);
@@ -175,13 +182,43 @@ impl Toolchain {
                 }
             }
         }
-        let tools = [self.tools_if_present().key, wheel::maturin_set().key];
+        let tools = [
+            self.tools_if_present().key,
+            wheel::maturin_set().key,
+            dylib::zig_set().key,
+            crate::tools::uv_set().key,
+        ];
         Ok(trees
             .iter()
             .map(|tree| (Kind::Source, tree.to_string()))
             .chain(tools.map(|key| (Kind::Tools, key)))
             .chain(builds.into_iter().map(|key| (Kind::Build, key)))
+            .chain(wheels.into_iter().map(|key| (Kind::Wheel, key)))
             .collect())
+    }
+
+    /// Whether an entry belongs to the wheels of the pins' trees. What goes into a wheel
+    /// depends on its base too, which may be a file of the user's; so it is told by the tree
+    /// that it was made of, and for a library by the recipe and the tools besides.
+    fn is_of_wheels(&self, kind: Kind, key: &str, needed: &HashSet<(Kind, String)>) -> bool {
+        let is_needed = |kind, key: &dyn ToString| needed.contains(&(kind, key.to_string()));
+        let Ok(path) = self.store().entry(kind, key) else {
+            return false;
+        };
+        match kind {
+            Kind::Wheel => wheel::whole_wheel(&path)
+                .and_then(|made| made.patched_tree)
+                .is_some_and(|tree| is_needed(Kind::Source, &tree)),
+            Kind::Build => whole_build(&path, key).is_some_and(|Manifest { inputs, .. }| {
+                inputs.component == Component::Dylib
+                    && is_needed(Kind::Source, &inputs.patched_tree)
+                    && is_needed(Kind::Tools, &inputs.tools)
+                    && self
+                        .recipe_of_dylib()
+                        .is_ok_and(|recipe| recipe == inputs.recipe)
+            }),
+            _ => false,
+        }
     }
 
     /// What can be built of a pin, and of which tree. Of the trees without a fix, only
@@ -218,7 +255,7 @@ impl Toolchain {
     /// When the store cannot be used or a file cannot be read.
     pub fn verify_store(&self) -> Result<Vec<Verified>> {
         let shared = self.shared()?;
-        let kinds = [Kind::Source, Kind::Tools, Kind::Build];
+        let kinds = [Kind::Source, Kind::Tools, Kind::Build, Kind::Wheel];
         let entries: Vec<_> = kinds
             .into_iter()
             .flat_map(|kind| {
@@ -240,6 +277,7 @@ impl Toolchain {
                 let outcome = match kind {
                     Kind::Source => verify_tree(&path, &key)?,
                     Kind::Build => verify_build(&path, &key)?,
+                    Kind::Wheel => verify_wheel(&path, &key)?,
                     _ => verify_tools(&path)?,
                 };
                 verified.push(Verified {
@@ -300,6 +338,22 @@ fn verify_tools(folder: &Path) -> Result<Outcome> {
     };
     let found = Listing::of_folder(folder)?.without(LISTING);
     Ok(outcome(installed.differences(&found)))
+}
+
+/// An official wheel is named by its content, one that was made has a report.
+fn verify_wheel(entry: &Path, key: &str) -> Result<Outcome> {
+    if wheel::whole_wheel(entry).is_some() {
+        return Ok(Outcome::Whole);
+    }
+    let mut differences = Vec::new();
+    for file in fs::read_dir(entry).at("read", entry)?.flatten() {
+        let (sha256, _) = ::wheel::Wheel::sha256(&file.path())?;
+        if !sha256.starts_with(key) {
+            let name = file.file_name();
+            differences.push(format!("{}: content differs", name.to_string_lossy()));
+        }
+    }
+    Ok(outcome(differences))
 }
 
 fn verify_build(entry: &Path, key: &str) -> Result<Outcome> {

@@ -20,6 +20,9 @@ use crate::{
 /// What pip installs, with the hash of every file it may download.
 const REQUIREMENTS: &str = include_str!("../pins/requirements.txt");
 
+/// uv, with the hash of every file that pip may download for it.
+const UV: &str = include_str!("../pins/uv.txt");
+
 /// CMake, Ninja and what MLX compiles against, in the store.
 #[derive(Debug, Clone)]
 pub struct Tools {
@@ -119,6 +122,11 @@ pub fn maturin(root: &Path) -> PathBuf {
     root.join("bin/maturin")
 }
 
+/// The `uv` program of a tool set below `root`, on every platform.
+pub fn uv(root: &Path) -> PathBuf {
+    root.join("bin/uv")
+}
+
 /// The first line of a program's `--version`, or who installs it.
 pub(crate) fn version_of(
     launcher: &Launcher,
@@ -154,6 +162,16 @@ impl Toolchain {
         Ok(tools)
     }
 
+    /// The `uv` program, installed first when the store does not have it. Tests hold what
+    /// `cargo xtask pin snippet` writes against it.
+    ///
+    /// # Errors
+    /// As [`Toolchain::tools`].
+    pub fn uv(&self) -> Result<PathBuf> {
+        let root = self.pip_install(&uv_set(), |root| uv(root).is_file())?;
+        Ok(uv(&root))
+    }
+
     /// Where the tool set is or would be.
     pub(crate) fn tools_if_present(&self) -> Tools {
         let set = set();
@@ -172,6 +190,10 @@ impl Toolchain {
 
 fn set() -> PipSet {
     PipSet::new("CMake, Ninja, libclang, OpenBLAS, json, fmt", REQUIREMENTS)
+}
+
+pub(crate) fn uv_set() -> PipSet {
+    PipSet::new("uv", UV)
 }
 
 /// The version of the macOS SDK, on macOS.

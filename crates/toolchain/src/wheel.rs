@@ -14,6 +14,7 @@ use pins::{ObjectId, Pin, Series};
 use serde::{Deserialize, Serialize};
 use wheel::{Check, FileName, Wheel, overlay::Replaced};
 
+pub(crate) use pack::whole_wheel;
 pub(crate) use rail_matrix::maturin_set;
 
 use crate::error::{Error, IoContext, Result};

@@ -26,6 +26,7 @@ use toolchain::{
     build::{Build, Request},
     doctor::Status,
     driver::Driver,
+    fetch::Source,
     platform::Platform,
     progress::Progress,
     store::{Kind, Outcome, Store, Verified},
@@ -395,6 +396,30 @@ fn garbage_is_what_no_pin_needs() {
         checkout.toolchain.series().record(&checkout.pin()).unwrap();
         assert!(!build(checkout, None).current);
     });
+}
+
+#[test]
+fn the_mlx_c_of_a_pin_is_kept_as_it_is_pinned_and_as_it_is_patched() {
+    let checkout = checkout();
+    let origin = Source::Path(checkout.path("origin-c"));
+    let pinned = checkout.toolchain.fetch(&checkout.pin().mlx_c, &origin);
+    let header = "Description: c\n because\nOrigin: vendor, test\nBug: none\nForwarded: no\n\
+                  Applied-Upstream: no\nLast-Update: 2025-03-04\nX-Class: portability\n---\n";
+    let diff = "diff --git a/c/mlx.h b/c/mlx.h\n--- a/c/mlx.h\n+++ b/c/mlx.h\n\
+                @@ -1 +1,2 @@\n int mlx;\n+int rails;\n";
+    checkout.write("patches/1.2.3/mlx-c/c.patch", &format!("{header}{diff}"));
+    checkout.write("patches/1.2.3/mlx-c/series", "c.patch\n");
+    checkout.toolchain.series().record(&checkout.pin()).unwrap();
+    let patched = checkout.toolchain.series().patch_mlx_c(&checkout.pin());
+    let folders = [pinned.unwrap().path, patched.unwrap().path];
+    assert_ne!(folders[0], folders[1]);
+    checkout.toolchain.collect_garbage(false).unwrap();
+    assert!(folders.iter().all(|folder| folder.is_dir()));
+
+    fs::remove_dir_all(checkout.path("patches/1.2.3/mlx-c")).unwrap();
+    checkout.toolchain.series().record(&checkout.pin()).unwrap();
+    checkout.toolchain.collect_garbage(false).unwrap();
+    assert!(folders[0].is_dir() && !folders[1].exists());
 }
 
 #[test]

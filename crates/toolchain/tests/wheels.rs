@@ -5,13 +5,14 @@ use std::{collections::BTreeSet, path::Path};
 
 use toolchain::{
     platform::{Platform, System},
-    tools::{Tools, maturin},
+    tools::{Tools, maturin, uv},
 };
 
 const WHEELS: &str = include_str!("../pins/wheels.lst");
-const PINS: [&str; 2] = [
+const PINS: [&str; 3] = [
     include_str!("../pins/requirements.txt"),
     include_str!("../pins/maturin.txt"),
+    include_str!("../pins/uv.txt"),
 ];
 
 struct Wheel {
@@ -65,7 +66,7 @@ fn every_tool_is_where_the_wheels_of_each_platform_have_it() {
     for platform in Platform::PINNED {
         let members = members_for(platform);
         let mut needed = Tools::at(platform, "key", Path::new("")).needed();
-        needed.push(maturin(Path::new("")));
+        needed.extend([maturin(Path::new("")), uv(Path::new(""))]);
         for file in needed {
             let file = file.to_str().unwrap();
             assert!(

@@ -9,7 +9,10 @@ use std::fmt;
 
 use pep440_rs::Version;
 
-use crate::{error::Result, macho::Dylib};
+use crate::{
+    error::Result,
+    macho::{Dylib, Slot},
+};
 
 /// The table of `jaccl::MeshGroup`, which has the order of its base class.
 const TABLE: &str = "__ZTVN5jaccl9MeshGroupE";
@@ -93,8 +96,8 @@ impl Group {
         let functions = table
             .iter()
             .skip(BEFORE_FUNCTIONS)
-            .take_while(|(_, names)| !names.is_empty())
-            .map(|(_, names)| names.iter().find_map(|name| function(name)));
+            .take_while(|slot| !slot.names.is_empty())
+            .map(|slot| slot.names.iter().find_map(|name| function(name)));
         Ok(Some(Group(functions.collect())))
     }
 
@@ -104,8 +107,14 @@ impl Group {
     /// When the library cannot be read.
     pub fn words(library: &Dylib) -> Result<Option<Vec<u64>>> {
         let words = library.table(TABLE)?;
-        let word = |(word, _): &(u64, Vec<String>)| *word;
-        Ok(words.map(|it| it.iter().skip(BEFORE_FUNCTIONS).map(word).collect()))
+        let of = |slots: Vec<Slot>| {
+            slots
+                .iter()
+                .skip(BEFORE_FUNCTIONS)
+                .map(|it| it.word)
+                .collect()
+        };
+        Ok(words.map(of))
     }
 
     /// The first release of MLX whose group a release's is; `None` before the first one that

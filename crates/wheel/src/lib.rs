@@ -11,8 +11,9 @@
 //!                                                   RECORD, version and a manifest
 //! ```
 //!
+//! [`snippet`] writes what is pasted where such a wheel is used.
 //! [`Dylib`] reads what a Mach-O library exports, imports, loads and is signed with;
-//! [`macos::check`] holds the library that goes in against the one that comes out.
+//! [`macos::Fit`] holds the library that goes in against the one that comes out.
 //! [`SharedObject`] and [`linux`] are the same for Linux.
 
 #![forbid(unsafe_code)]
@@ -31,6 +32,7 @@ mod metadata;
 pub mod mlx_c;
 pub mod overlay;
 mod record;
+pub mod snippet;
 mod verbs;
 
 pub use archive::Wheel;

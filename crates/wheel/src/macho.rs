@@ -51,6 +51,14 @@ pub struct Dependency {
     pub current: Version,
 }
 
+/// A word of a table of functions.
+pub(crate) struct Slot {
+    /// As it is in the file.
+    pub word: u64,
+    /// The function that it points to, by all its names.
+    pub names: Vec<String>,
+}
+
 /// A version as load commands pack it: 16, 8 and 8 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(u32);
@@ -177,7 +185,7 @@ impl Dylib {
     /// to, up to the next symbol's address. Linkers may give functions of equal
     /// instructions one address, hence several names; a function without a name is an
     /// empty list.
-    pub(crate) fn table(&self, symbol: &str) -> Result<Option<Vec<(u64, Vec<String>)>>> {
+    pub(crate) fn table(&self, symbol: &str) -> Result<Option<Vec<Slot>>> {
         let file = self.file()?;
         let defined: Vec<_> = file.symbols().filter(|it| it.is_definition()).collect();
         let Some(table) = defined.iter().find(|it| it.name() == Ok(symbol)) else {
@@ -213,8 +221,14 @@ impl Dylib {
                     // target, with chained fixups (`dyld_chained_ptr_64_rebase`) as
                     // without; the highest bit tells those that are.
                     match word >> 63 {
-                        0 => (word, names(word & ((1 << 36) - 1))),
-                        _ => (word, Vec::new()),
+                        0 => Slot {
+                            word,
+                            names: names(word & ((1 << 36) - 1)),
+                        },
+                        _ => Slot {
+                            word,
+                            names: Vec::new(),
+                        },
                     }
                 })
                 .collect(),

@@ -8,7 +8,6 @@ use std::{
 
 use pins::Pin;
 use serde::Serialize;
-use serde_json::json;
 use wheel::{
     SharedObject, Tag, Wheel,
     linux::{self, Fit, LIBMLX, OPENBLAS},
@@ -16,15 +15,15 @@ use wheel::{
 };
 
 use super::{
-    Base, BaseFile, Built, REPORT, SCHEMA, WheelRequest,
-    pack::{self, Admitted, pack, whole_wheel},
+    Base, BaseFile, Built, WheelRequest,
+    pack::{self, Admitted, pack},
 };
 use crate::{
     Toolchain,
     build::{Build, Request},
     error::{Error, IoContext, Result},
+    official::pinned_wheel,
     platform::{Platform, System},
-    store::{Kind, sha256},
 };
 
 /// Where the licence of OpenBLAS is put.
@@ -39,13 +38,9 @@ struct Opened {
     modules: BTreeMap<String, SharedObject>,
 }
 
-/// What a made wheel depends on. Its hash is the wheel's name in the store.
+/// What a made wheel depends on beside its base.
 #[derive(Serialize)]
 struct Inputs<'a> {
-    schema: &'static str,
-    tool: &'static str,
-    base: &'a str,
-    version: String,
     build: String,
     /// Our library is held against them; see [`Fit`].
     modules: Vec<&'a str>,
@@ -78,39 +73,20 @@ impl Toolchain {
         let mut base = self.open_linux_base(pin, &path, &request.base)?;
         let version = pack::version(pin, *series, &base.wheel);
         let build = Request::mlx(pin, *series);
-        let inputs = Inputs {
-            schema: SCHEMA,
-            tool: env!("CARGO_PKG_VERSION"),
-            base: &base.sha256.clone(),
-            version: version.to_string(),
+        let parts = Inputs {
             build: (self.recorded_inputs(&build)?).map_or_else(String::new, |it| it.key()),
             modules: modules_of(pin).map(|it| it.sha256.as_str()).collect(),
         };
-        let key = &sha256(json!(inputs).to_string())[..32];
-        let check = |entry: &Path| Ok(whole_wheel(entry));
-        let made = self.make_entry(Kind::Wheel, key, check, |scratch| {
-            let build = self.build(&build)?;
-            let folder = scratch.join("wheel");
-            fs::create_dir(&folder).at("create", &folder)?;
-            self.progress.step("Packing", &path.display().to_string());
-            let files = self.linux_files(&build)?;
-            let built = base.replace(request, &build, files, version.clone(), &folder)?;
-            built.save(&folder.join(REPORT))?;
-            self.progress.finish();
-            Ok((folder, built))
-        })?;
-        let file = made
-            .path
-            .join(made.value.path.file_name().unwrap_or_default());
-        let base = BaseFile {
+        let file = BaseFile {
             path,
-            sha256: base.sha256,
+            sha256: base.sha256.clone(),
         };
-        let built = Built {
-            path: file,
-            base: Some(base),
-            ..made.value
-        };
+        let built = self.kept_wheel(file, &version, &parts, |what, folder| {
+            let build = self.build(&build)?;
+            self.progress.step("Packing", what);
+            let files = self.linux_files(&build)?;
+            base.replace(request, &build, files, version.clone(), folder)
+        })?;
         built.handed_to(out)
     }
 
@@ -127,7 +103,7 @@ impl Toolchain {
                 && file.ends_with(&here)
         };
         let what = format!("of `mlx` for {python} on this platform");
-        self.official_wheel(self.pinned_wheel(pin, &what, is_it)?)
+        self.official_wheel(pinned_wheel(pin, &what, is_it)?)
     }
 
     fn linux_base(&self, request: &WheelRequest<'_>) -> Result<PathBuf> {
@@ -137,7 +113,7 @@ impl Toolchain {
                 let here = ends();
                 let is_it = |file: &str| file.starts_with("mlx_cpu-") && file.ends_with(&here);
                 let what = format!("of `mlx-cpu` for Linux on {}", Platform::HERE.arch);
-                self.official_wheel(self.pinned_wheel(request.pin, &what, is_it)?)
+                self.official_wheel(pinned_wheel(request.pin, &what, is_it)?)
             }
         }
     }

@@ -7,7 +7,6 @@ use std::{
 
 use pins::{Pin, Series};
 use serde::Serialize;
-use serde_json::json;
 use wheel::{
     Check, Dylib, Wheel,
     macos::{self, Fit, LIBJACCL, LIBMLX},
@@ -15,8 +14,8 @@ use wheel::{
 };
 
 use super::{
-    Base, BaseFile, Built, REPORT, SCHEMA, WheelRequest,
-    pack::{self, Admitted, pack, whole_wheel},
+    Base, BaseFile, Built, WheelRequest,
+    pack::{self, Admitted, pack},
 };
 use crate::{
     Toolchain,
@@ -24,7 +23,6 @@ use crate::{
     dylib::DylibTarget,
     error::{Error, IoContext, Result},
     of_wheel::official_for_macos,
-    store::{Kind, sha256},
 };
 
 /// A base wheel whose libraries were read.
@@ -43,13 +41,9 @@ pub(crate) struct Fitted {
     pub checks: Vec<Check>,
 }
 
-/// What a made wheel depends on. Its hash is the wheel's name in the store.
+/// The builds that a made wheel depends on.
 #[derive(Serialize)]
-struct Inputs<'a> {
-    schema: &'static str,
-    tool: &'static str,
-    base: &'a str,
-    version: String,
+struct Inputs {
     library: String,
     /// It is held against the base's library; see [`Fit`].
     stock: String,
@@ -80,39 +74,20 @@ impl Toolchain {
             Ok::<_, Error>(inputs.map(|it| it.key()).unwrap_or_default())
         };
         let version = pack::version(pin, *series, &base.wheel);
-        let inputs = Inputs {
-            schema: SCHEMA,
-            tool: env!("CARGO_PKG_VERSION"),
-            base: &base.sha256.clone(),
-            version: version.to_string(),
+        let parts = Inputs {
             library: inputs_of(*series)?,
             stock: inputs_of(Series::Stock)?,
         };
-        let key = &sha256(json!(inputs).to_string())[..32];
-        let check = |entry: &Path| Ok(whole_wheel(entry));
-        let made = self.make_entry(Kind::Wheel, key, check, |scratch| {
-            let what = path.display().to_string();
-            let fitted = self.fitted_dylib(pin, *series, (&base.libjaccl, &base.libmlx), &what)?;
-            let folder = scratch.join("wheel");
-            std::fs::create_dir(&folder).at("create", &folder)?;
-            self.progress.step("Packing", &what);
-            let built = base.replace(request, fitted, version.clone(), &folder)?;
-            built.save(&folder.join(REPORT))?;
-            self.progress.finish();
-            Ok((folder, built))
-        })?;
-        let file = made
-            .path
-            .join(made.value.path.file_name().unwrap_or_default());
-        let base = BaseFile {
+        let file = BaseFile {
             path,
-            sha256: base.sha256,
+            sha256: base.sha256.clone(),
         };
-        let built = Built {
-            path: file,
-            base: Some(base),
-            ..made.value
-        };
+        let built = self.kept_wheel(file, &version, &parts, |what, folder| {
+            let libraries = (&base.libjaccl, &base.libmlx);
+            let fitted = self.fitted_dylib(pin, *series, libraries, what)?;
+            self.progress.step("Packing", what);
+            base.replace(request, fitted, version.clone(), folder)
+        })?;
         built.handed_to(out)
     }
 

@@ -4,16 +4,20 @@
 use std::{fs::File, io::BufWriter, path::Path};
 
 use pins::{Pin, Series};
+use serde::Serialize;
 use serde_json::json;
 use wheel::{
     Check, Wheel,
     overlay::{self, Overlay},
 };
 
-use super::{Built, REPORT, SCHEMA, WheelRequest};
+use super::{BaseFile, Built, REPORT, SCHEMA, WheelRequest};
 use crate::{
+    Toolchain,
     build::Build,
     error::{Error, IoContext, Result},
+    store::{Kind, sha256},
+    tools::folder_hash,
 };
 
 /// What a base of ours must be.
@@ -144,8 +148,46 @@ pub(crate) fn refuse_misfit(what: &str, base: &str, checks: &[Check]) -> Result<
     })
 }
 
+impl Toolchain {
+    /// The wheel that is made from `base`, which the store keeps. Its name there is the hash
+    /// of the base, of its version, of `parts` (what else it depends on), and of the crate
+    /// that packs and checks it. `make` writes it into a folder; it gets the base's path in
+    /// words.
+    pub(super) fn kept_wheel(
+        &self,
+        base: BaseFile,
+        version: &pep440_rs::Version,
+        parts: &impl Serialize,
+        make: impl FnOnce(&str, &Path) -> Result<Built>,
+    ) -> Result<Built> {
+        let inputs = json!({
+            "schema": SCHEMA,
+            "packer": folder_hash(&self.root().join("crates/wheel/src"))?,
+            "base": base.sha256,
+            "version": version.to_string(),
+            "parts": parts,
+        });
+        let key = &sha256(inputs.to_string())[..32];
+        let check = |entry: &Path| Ok(whole_wheel(entry));
+        let made = self.make_entry(Kind::Wheel, key, check, |scratch| {
+            let folder = scratch.join("wheel");
+            std::fs::create_dir(&folder).at("create", &folder)?;
+            let built = make(&base.path.display().to_string(), &folder)?;
+            built.save(&folder.join(REPORT))?;
+            self.progress.finish();
+            Ok((folder, built))
+        })?;
+        let name = made.value.path.file_name().unwrap_or_default();
+        Ok(Built {
+            path: made.path.join(name),
+            base: Some(base),
+            ..made.value
+        })
+    }
+}
+
 /// The report of a made wheel in the store that is as it was made.
-pub(super) fn whole_wheel(entry: &Path) -> Option<Built> {
+pub(crate) fn whole_wheel(entry: &Path) -> Option<Built> {
     let built = Built::load(&entry.join(REPORT)).ok()?;
     let file = entry.join(built.path.file_name()?);
     let (sha256, _) = Wheel::sha256(&file).ok()?;
