@@ -137,8 +137,11 @@ fn libmlxc_loads_beside_the_wheels_libmlx() {
     assert_eq!(ours.install_name, "@rpath/libmlxc.dylib");
     assert_eq!(ours.run_paths, ["@loader_path"]);
     assert_eq!(ours.minimum_macos, libmlx.minimum_macos);
-    // By which libmlx finds our libjaccl.
-    assert_eq!(libmlx.run_paths, ["@loader_path"]);
+    // dyld looks for libjaccl in the run paths of libmlx and of what loaded it.
+    assert_eq!(libmlx.run_paths, [""; 0]);
+    let jaccl = library(prefix, "jaccl").install_name;
+    assert_eq!(jaccl, "@rpath/libjaccl.dylib");
+    assert!(libmlx.dependencies.iter().any(|it| it.path == jaccl));
     let loaded: BTreeSet<&str> = ours
         .dependencies
         .iter()
