@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use toolchain::build_script::Mlx;
+use toolchain::{build_script::Mlx, platform::System};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -36,17 +36,16 @@ fn link(prefix: &Path) {
     let include = prefix.join("include");
     let lib = prefix.join("lib");
     println!("cargo::rustc-link-search=native={}", lib.display());
-    println!("cargo::rustc-link-lib=dylib=mlxc");
-    // The library that holds jaccl answers with the key of the build.
-    let macos = env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("macos");
-    let with_jaccl = if macos { "jaccl" } else { "mlx" };
-    println!("cargo::rustc-link-lib=dylib={with_jaccl}");
+    let os = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
+    for library in System::of_target(&os).linked_of_mlx() {
+        println!("cargo::rustc-link-lib=dylib={library}");
+    }
     println!("cargo::metadata=prefix={}", prefix.display());
     println!("cargo::metadata=include={}", include.display());
     println!("cargo::metadata=lib={}", lib.display());
 
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", lib.display());
-    if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
+    if os == "linux" {
         println!("cargo::rustc-link-arg=-Wl,--disable-new-dtags");
     }
 }

@@ -8,16 +8,20 @@ use crate::{exit::Result, flags, out, say, session::Session};
 
 pub fn run(session: &Session, flags: &flags::Build) -> Result {
     let pin = session.toolchain.pin(&flags.pin.mlx)?;
+    let series = flags.series.series;
+    let request = match flags.from_source {
+        true => Request::mlx_from_source(&pin, series),
+        false => Request::mlx(&pin, series),
+    };
     let request = Request {
         jobs: flags.jobs,
-        ..Request::mlx(&pin, flags.series.series)
+        ..request
     };
     let build = session.toolchain.build(&request)?;
     let manifest = &build.manifest;
     say!(
-        "MLX {} ({}) is build {}{}\n  tree      {}\n  manifest  {}",
-        pin.version,
-        flags.series.series,
+        "{} is build {}{}\n  tree      {}\n  manifest  {}",
+        manifest.inputs,
         manifest.key,
         if build.current {
             ", current".to_owned()

@@ -635,6 +635,10 @@ pub struct Build {
     pub pin: Pin,
     #[command(flatten)]
     pub series: SeriesFlag,
+    /// On macOS compile MLX and its kernels too, which needs Xcode, rather than take both of the
+    /// official wheel; elsewhere every build is from source
+    #[arg(long)]
+    pub from_source: bool,
     /// Compilers at once [default: the number of processors]
     #[arg(long, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,

@@ -12,7 +12,7 @@
 //! | `need = ["mlx"]` | the default pin's MLX, patched |
 //! | `need = ["wheel"]` | the wheel of rail-matrix |
 //! | `need = ["linux-wheels"]` | on Linux the default pin's wheels, stock and patched |
-//! | `need = ["macos-wheel"]` | the default pin's wheel for macOS, patched |
+//! | `need = ["macos-wheel"]` | the default pin's wheel and prefix for macOS, patched |
 //! | `need = ["clients"]` | `rails-ping` |
 //!
 //! Tests that need one of them are enabled by the package's feature `builds`, which this
@@ -233,6 +233,7 @@ impl Needs {
                 base: Base::Official,
             };
             toolchain.macos_wheel(&request, &toolchain.root().join("target/wheels"))?;
+            toolchain.build(&Request::mlx_of_wheel(&pin, Series::Patched))?;
         }
         if self.all.contains(&Need::Uv) {
             toolchain.uv()?;

@@ -25,9 +25,11 @@
 //! make them load another MLX than the one that was linked.
 //!
 //! # Which build is loaded
-//! `rails_build_key` returns the key of the build that the loaded jaccl comes from: a
+//! `rails_build_key` returns the key of the build that the loaded libraries come from: a
 //! static, NUL-terminated string, equal to `key` of the build's `manifest.json`. A
-//! process compares it with the build that it was meant to run.
+//! process compares it with the build that it was meant to run. The library that holds
+//! jaccl answers. On macOS, where libmlx is that of the official wheel, libmlxc does:
+//! libjaccl is a build of its own there, which has another key.
 //!
 //! # Environment
 //! `MLX_RAILS_STORE`, `MLX_RAILS_PREFIX`, `MLX_RAILS_MLX` and

@@ -13,17 +13,25 @@ use pins::{Listing, ObjectId, Pin, Series, tree::is_tree};
 
 use crate::{
     Toolchain,
-    compile::{Compilation, Sources},
+    compile::{Compilation, ForZig, Sources},
     compiler::Compilers,
-    dylib::DylibTarget,
+    dylib::{self, DylibTarget},
     error::{Error, IoContext, Result},
-    fetch::SourceTree,
+    fetch::{Source, SourceTree},
     macos,
     manifest::{Artefact, Component, Inputs, Manifest, SCHEMA},
-    platform::Platform,
+    of_wheel::official_for_macos,
+    platform::{Platform, System},
     store::{Kind, whole_build},
     tools::{folder_hash, sdk_version},
 };
+
+/// Names in a work folder: our CMake files, those of libjaccl for macOS, the shim over jaccl,
+/// headers of ours.
+const RECIPE: &str = "recipe";
+const DYLIB: &str = "dylib";
+const SHIM: &str = "shim";
+pub(crate) const HEADERS: &str = "include";
 
 /// How often a build begins again because a file was edited while it was copied.
 const ATTEMPTS: usize = 3;
@@ -47,15 +55,32 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// The whole of MLX with all processors.
+    /// The whole of MLX with all processors, as this system makes it: on macOS of the
+    /// official wheel, elsewhere from source.
     pub fn mlx(pin: &'a Pin, series: Series) -> Self {
         Request {
             pin,
             series,
             without: None,
-            component: Component::Mlx,
+            component: Component::whole_mlx(Platform::HERE.system),
             jobs: None,
             dylib: None,
+        }
+    }
+
+    /// The whole of MLX, compiled from source on every system.
+    pub fn mlx_from_source(pin: &'a Pin, series: Series) -> Self {
+        Request {
+            component: Component::Mlx,
+            ..Request::mlx(pin, series)
+        }
+    }
+
+    /// MLX of the official wheel for macOS, with jaccl of the series in it.
+    pub fn mlx_of_wheel(pin: &'a Pin, series: Series) -> Self {
+        Request {
+            component: Component::MlxOfWheel,
+            ..Request::mlx(pin, series)
         }
     }
 
@@ -121,7 +146,7 @@ impl Toolchain {
     pub fn build(&self, request: &Request<'_>) -> Result<Build> {
         let shared = self.shared()?;
         let read_inputs = || {
-            if request.component == Component::Mlx {
+            if request.component.has_mlx_c() {
                 // The key names what the pin records; the series must give that.
                 self.series().patch_mlx_c(request.pin)?;
             }
@@ -184,9 +209,9 @@ impl Toolchain {
 
     /// What a build of `request` depends on; needs neither sources nor tools.
     fn inputs(&self, request: &Request<'_>, patched_tree: ObjectId) -> Result<Inputs> {
-        let compilers = match request.dylib.filter(|_| DylibTarget::IS_CROSS) {
-            Some(target) => self.zig_if_present()?.compilers(target),
-            None => Compilers::detect(&self.environment)?,
+        let compilers = match request.component.is_cross() {
+            true => self.zig_if_present()?.compilers(request.dylib),
+            false => Compilers::detect(&self.environment)?,
         };
         self.inputs_with(request, patched_tree, compilers)
     }
@@ -209,20 +234,27 @@ impl Toolchain {
         let mut patches = self.series().patches(pin, series)?;
         patches.retain(|patch| Some(patch.name.as_str()) != without);
         let mut sources = BTreeMap::new();
-        if component == Component::Mlx {
+        if component.has_mlx_c() {
             sources.insert("mlx-c".to_owned(), pin.mlx_c_patched);
         }
         if !Platform::HERE.system.brings_blas_and_verbs() {
             sources.insert("verbs".to_owned(), self.verbs_pin()?.tree);
         }
-        if let Some(folder) = self.environment.metal_cpp() {
-            let tree = Listing::of_folder(folder)?.tree_id();
+        let metal = has_metal(component, Platform::HERE.system);
+        if metal {
+            let tree = match self.environment.metal_cpp() {
+                Some(folder) => Listing::of_folder(folder)?.tree_id(),
+                None => self.metal_cpp_pin()?.tree,
+            };
             sources.insert("metal-cpp".to_owned(), tree);
         }
         let sdk = sdk_version(&self.environment)?
             .map(|version| macos::checked_sdk(&version))
             .transpose()?;
-        let is_cross = component == Component::Dylib && DylibTarget::IS_CROSS;
+        let base = match component {
+            Component::MlxOfWheel => Some(official_for_macos(pin)?.sha256.clone()),
+            _ => None,
+        };
         Ok(Inputs {
             component,
             mlx: pin.version.clone(),
@@ -231,21 +263,18 @@ impl Toolchain {
             tree: pin.mlx.tree,
             patched_tree,
             patches: patches.into_iter().map(|p| (p.name, p.sha256)).collect(),
+            base,
             sources,
-            recipe: recipe_hash(component, &self.recipe(component), &self.shim())?,
+            recipe: recipe_hash(&self.recipes(component))?,
             tools: self.tools_if_present().key,
             compilers,
             options: match request.dylib {
                 Some(target) => target.options(sdk.as_deref()),
-                None => options(
-                    component,
-                    sdk.as_deref(),
-                    self.environment.metal_cpp().is_some(),
-                ),
+                None => options(component, sdk.as_deref(), metal),
             },
             sdk,
             // Which are for compilers of this system.
-            environment: match is_cross {
+            environment: match component.is_cross() {
                 true => BTreeMap::new(),
                 false => self.environment.hashed(),
             },
@@ -324,45 +353,80 @@ impl Toolchain {
         scratch: &Path,
     ) -> Result<(PathBuf, Manifest)> {
         let started = Instant::now();
-        let is_cross = request.dylib.is_some() && DylibTarget::IS_CROSS;
-        if is_cross {
+        let component = request.component;
+        if component.is_cross() {
             self.zig()?;
         } else {
             inputs.compilers.try_cxx20(&self.environment)?;
         }
+        let metal = has_metal(component, Platform::HERE.system);
+        if metal {
+            self.metal_for(inputs)?;
+        }
         let tools = self.tools()?;
         // Ninja remembers paths: everything it sees is copied to where it will be
         // for any clone, and only what changed is touched.
-        let (recipe, shim) = (work.join("recipe"), work.join("shim"));
-        mirror(&self.recipe(request.component), &recipe)?;
-        if request.component == Component::Jaccl {
-            mirror(&self.shim(), &shim)?;
+        let recipes = self.recipes(component);
+        let mut copies = Vec::new();
+        for (name, folder) in &recipes {
+            let copy = work.join(name);
+            mirror(folder, &copy)?;
+            copies.push((*name, copy));
         }
-        let mlx = work.join("mlx");
-        let patched = inputs.patched_tree.to_string();
-        mirror(&self.store().entry(Kind::Source, &patched)?, &mlx)?;
         // The copies are compiled, so they must be what the key names.
-        if recipe_hash(request.component, &recipe, &shim)? != inputs.recipe {
-            return Err(Error::Edited {
-                path: self.recipe(request.component),
-            });
+        if recipe_hash(&copies)? != inputs.recipe {
+            let path = self.root.join("crates/toolchain");
+            return Err(Error::Edited { path });
         }
-        if is_tree(&mlx, inputs.patched_tree)?.is_none() {
-            return Err(Error::Edited { path: mlx });
+        let entry = scratch.join("entry");
+        fs::create_dir(&entry).at("create", &entry)?;
+        let prefix = entry.join("prefix");
+
+        let mut folders = Vec::new();
+        let mut of_wheel = None;
+        if component == Component::MlxOfWheel {
+            let wheel = work.join("wheel");
+            of_wheel = Some(self.lay_out_wheel(request, inputs, &prefix, &wheel)?);
+            folders.push(("RAILS_MLX_PREFIX", wheel));
+        } else {
+            let mlx = work.join("mlx");
+            let patched = inputs.patched_tree.to_string();
+            mirror(&self.store().entry(Kind::Source, &patched)?, &mlx)?;
+            if is_tree(&mlx, inputs.patched_tree)?.is_none() {
+                return Err(Error::Edited { path: mlx });
+            }
+            folders.push(("RAILS_MLX_DIR", mlx));
         }
+        if component.has_mlx_c() {
+            let folder = self.mlx_c(request.pin, work.join("mlx-c"))?;
+            folders.push(("RAILS_MLXC_DIR", folder));
+        }
+        if component == Component::Jaccl {
+            folders.push(("RAILS_SHIM_DIR", work.join(SHIM)));
+        }
+        // A library's target is an input, or else follows from the wheel, which is one.
+        let mut compilers = inputs.compilers.clone();
+        let mut derived = Vec::new();
+        let target = of_wheel.as_ref().map(|it| &it.target);
+        if let Some(target) = target {
+            derived.push(target.deployment());
+            if component.is_cross() {
+                compilers = self.zig_if_present()?.compilers(Some(target));
+            }
+        }
+        let target = target.or(request.dylib);
         let sources = Sources {
-            recipe,
-            mlx,
-            companion: match request.component {
-                Component::Mlx => {
-                    let folder = self.mlx_c(request.pin, work.join("mlx-c"))?;
-                    Some(("RAILS_MLXC_DIR", folder))
-                }
-                Component::Jaccl => Some(("RAILS_SHIM_DIR", shim)),
-                Component::Dylib => None,
-            },
-            libcxx: match request.dylib.filter(|_| is_cross) {
-                Some(target) => Some(target.write_stub(work)?),
+            recipe: work.join(RECIPE),
+            folders,
+            zig: match target.filter(|_| component.is_cross()) {
+                Some(target) => Some(ForZig {
+                    libcxx: target.write_stub(work)?,
+                    toolchain_file: match component {
+                        Component::Dylib => work.join(RECIPE),
+                        _ => work.join(DYLIB),
+                    }
+                    .join(dylib::TOOLCHAIN_FILE),
+                }),
                 None => None,
             },
             verbs: if !Platform::HERE.system.brings_blas_and_verbs() {
@@ -370,19 +434,28 @@ impl Toolchain {
             } else {
                 None
             },
-            metal_cpp: self.environment.metal_cpp().cloned(),
+            metal_cpp: match (metal, self.environment.metal_cpp()) {
+                (false, _) => None,
+                (true, Some(folder)) => Some(folder.clone()),
+                (true, None) => {
+                    let pin = self.metal_cpp_pin()?;
+                    Some(self.fetch(&pin, &Source::Auto)?.path)
+                }
+            },
         };
-        let entry = scratch.join("entry");
-        fs::create_dir(&entry).at("create", &entry)?;
-        let prefix = entry.join("prefix");
         let compilation = Compilation {
             inputs,
+            compilers: &compilers,
+            derived,
             tools: &tools,
             sources: &sources,
             work,
             log: &entry.join("build.log"),
         };
         compilation.run(self, request.jobs, &prefix)?;
+        if let Some(of_wheel) = of_wheel {
+            of_wheel.check(request, &prefix)?;
+        }
 
         let manifest = Manifest {
             schema: SCHEMA.to_owned(),
@@ -398,6 +471,17 @@ impl Toolchain {
         Ok((entry, manifest))
     }
 
+    /// Refuses to begin without the Metal compiler, and says what is known to be wrong with it.
+    fn metal_for(&self, inputs: &Inputs) -> Result<()> {
+        macos::metal_compiler(&self.environment)?;
+        let xcode = macos::xcode(&self.environment);
+        if let Some(defect) = xcode.as_deref().and_then(macos::known_defect) {
+            self.progress
+                .note(&format!("{inputs} from source: {defect}"));
+        }
+        Ok(())
+    }
+
     /// The patched mlx-c. It includes its headers as `mlx/c/...`; its tree is the `mlx`.
     pub(crate) fn mlx_c(&self, pin: &Pin, folder: PathBuf) -> Result<PathBuf> {
         let tree = self.series().patch_mlx_c(pin)?;
@@ -410,21 +494,35 @@ impl Toolchain {
         Ok(folder)
     }
 
+    /// Our folders that are compiled, the CMake files first, by their names in the work
+    /// folder.
+    pub(crate) fn recipes(&self, component: Component) -> Vec<(&'static str, PathBuf)> {
+        let folders: &[_] = match component {
+            Component::Mlx => &[(RECIPE, "crates/toolchain/cmake")],
+            Component::MlxOfWheel => &[
+                (RECIPE, "crates/toolchain/mlxc"),
+                (DYLIB, "crates/toolchain/dylib"),
+                (HEADERS, "crates/toolchain/cmake/include"),
+            ],
+            Component::Jaccl => &[
+                (RECIPE, "crates/toolchain/cmake"),
+                (SHIM, "crates/jaccl/shim"),
+            ],
+            Component::Dylib => &[(RECIPE, "crates/toolchain/dylib")],
+        };
+        let in_root = |(name, folder): &(_, _)| (*name, self.root.join(folder));
+        folders.iter().map(in_root).collect()
+    }
+
     /// The hash of what a libjaccl for macOS is compiled by.
     pub(crate) fn recipe_of_dylib(&self) -> Result<String> {
-        folder_hash(&self.recipe(Component::Dylib))
+        recipe_hash(&self.recipes(Component::Dylib))
     }
+}
 
-    fn recipe(&self, component: Component) -> PathBuf {
-        self.root.join(match component {
-            Component::Mlx | Component::Jaccl => "crates/toolchain/cmake",
-            Component::Dylib => "crates/toolchain/dylib",
-        })
-    }
-
-    fn shim(&self) -> PathBuf {
-        self.root.join("crates/jaccl/shim")
-    }
+/// Whether a build has MLX's Metal backend compiled into it.
+fn has_metal(component: Component, system: System) -> bool {
+    (component, system) == (Component::Mlx, System::MacOs)
 }
 
 fn options(component: Component, sdk: Option<&str>, metal: bool) -> BTreeMap<String, String> {
@@ -458,15 +556,31 @@ fn options(component: Component, sdk: Option<&str>, metal: bool) -> BTreeMap<Str
 }
 
 /// Makes `to` equal `from` without touching what is equal already.
-fn mirror(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn mirror(from: &Path, to: &Path) -> Result<()> {
     Ok(Listing::of_folder(from)?.sync(from, to)?)
 }
 
-/// Names our part of a build: the CMake files, and the shim where it is compiled.
-fn recipe_hash(component: Component, recipe: &Path, shim: &Path) -> Result<String> {
-    let recipe = folder_hash(recipe)?;
-    Ok(match component {
-        Component::Mlx | Component::Dylib => recipe,
-        Component::Jaccl => format!("{recipe}+{}", folder_hash(shim)?),
-    })
+/// Names our part of a build: the CMake files, and what is compiled with them.
+fn recipe_hash(folders: &[(&str, PathBuf)]) -> Result<String> {
+    let hashes: Vec<String> = (folders.iter())
+        .map(|(_, folder)| folder_hash(folder))
+        .collect::<Result<_>>()?;
+    Ok(hashes.join("+"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_build_from_source_on_a_mac_compiles_metal() {
+        let option = |component, system, sdk| {
+            let metal = has_metal(component, system);
+            options(component, sdk, metal)["MLX_BUILD_METAL"].clone()
+        };
+        assert_eq!(option(Component::Mlx, System::MacOs, Some("26.2")), "ON");
+        assert_eq!(option(Component::Mlx, System::Linux, None), "OFF");
+        assert_eq!(option(Component::Jaccl, System::MacOs, Some("26.2")), "OFF");
+        assert!(!has_metal(Component::MlxOfWheel, System::MacOs));
+    }
 }

@@ -99,6 +99,7 @@ pub fn mlx(scratch: &Path) -> Result<Mlx> {
         })?,
         Err(_) => Series::Patched,
     };
+    let request = Request::mlx(&pin, series);
     let ours = toolchain.root.join("crates/toolchain/cmake");
     // A build that appears, or goes, is seen by its folder.
     let builds = toolchain.store().entry(Kind::Build, "")?;
@@ -106,7 +107,10 @@ pub fn mlx(scratch: &Path) -> Result<Mlx> {
     for input in [&pin.folder, &ours, &builds] {
         rerun_if_changed(input);
     }
-    let build = toolchain.find(&Request::mlx(&pin, series))?;
+    for (_, recipe) in toolchain.recipes(request.component) {
+        rerun_if_changed(&recipe);
+    }
+    let build = toolchain.find(&request)?;
     let c = scratch.join("mlx-c");
     toolchain.mlx_c(&pin, c.clone())?;
     let include = vec![c, ours.join("include")];

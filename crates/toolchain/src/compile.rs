@@ -13,8 +13,8 @@ use launch::Launcher;
 
 use crate::{
     Toolchain,
+    compiler::Compilers,
     driver::Spec,
-    dylib,
     error::{Error, IoContext, Result},
     manifest::{Component, Inputs},
     tools::Tools,
@@ -27,21 +27,31 @@ const JACCL_MARK: &[u8] = b"JACCL_IBV_DEVICES";
 pub(crate) struct Sources {
     /// Our CMake files.
     pub recipe: PathBuf,
-    /// The patched MLX.
-    pub mlx: PathBuf,
-    /// The variable of CMake and the folder of what is compiled with it: mlx-c, or the C
-    /// shim over jaccl.
-    pub companion: Option<(&'static str, PathBuf)>,
+    /// The variable of CMake and the folder of each that it compiles or links: the patched
+    /// MLX, mlx-c, the C shim over jaccl.
+    pub folders: Vec<(&'static str, PathBuf)>,
     /// `infiniband/verbs.h`, on Linux.
     pub verbs: Option<PathBuf>,
-    /// The text stub of libc++, for zig.
-    pub libcxx: Option<PathBuf>,
+    /// What zig needs, where it compiles.
+    pub zig: Option<ForZig>,
     /// metal-cpp, where Metal is on.
     pub metal_cpp: Option<PathBuf>,
 }
 
+/// What zig needs to compile for macOS.
+pub(crate) struct ForZig {
+    /// The text stub of libc++.
+    pub libcxx: PathBuf,
+    /// Its description for CMake.
+    pub toolchain_file: PathBuf,
+}
+
 pub(crate) struct Compilation<'a> {
     pub inputs: &'a Inputs,
+    /// The compilers, told what they compile for.
+    pub compilers: &'a Compilers,
+    /// CMake's variables that follow from an input and are no input of their own.
+    pub derived: Vec<(&'static str, String)>,
     pub tools: &'a Tools,
     pub sources: &'a Sources,
     /// Ninja's folder is `build` in it; what is there from before is built upon.
@@ -67,7 +77,7 @@ impl Compilation<'_> {
             .apply(&mut driver)
             .env("CMAKE", self.tools.cmake())
             .env("NINJA_STATUS", "[%f/%t] ");
-        if self.sources.libcxx.is_some() {
+        if self.sources.zig.is_some() {
             // Zig's cache, which is in the user's folder of caches otherwise.
             driver.env("ZIG_GLOBAL_CACHE_DIR", self.work.join("zig"));
         }
@@ -91,7 +101,8 @@ impl Compilation<'_> {
 
         let library = self.inputs.component.library_with_jaccl();
         let library = prefix.join("lib").join(library);
-        assert_jaccl(&self.inputs.mlx, &library)
+        assert_jaccl(&self.inputs.mlx, &library)?;
+        assert_whole(self.inputs, prefix)
     }
 
     fn spec(&self, toolchain: &Toolchain, prefix: &Path) -> Result<Spec> {
@@ -103,11 +114,13 @@ impl Compilation<'_> {
             ..
         } = self;
         let mut defines: Vec<(String, String)> = inputs.options.clone().into_iter().collect();
+        let derived = self.derived.iter();
+        defines.extend(derived.map(|(name, value)| ((*name).to_owned(), value.clone())));
         let mut define = |name: &str, value: &dyn AsRef<OsStr>| {
             let value = value.as_ref().to_string_lossy().into_owned();
             defines.push((name.to_owned(), value));
         };
-        let compilers = [("C", &inputs.compilers.c), ("CXX", &inputs.compilers.cxx)];
+        let compilers = [("C", &self.compilers.c), ("CXX", &self.compilers.cxx)];
         for (language, compiler) in compilers {
             let name = |end: &str| format!("CMAKE_{language}_{end}");
             define(&name("COMPILER"), &compiler.program.for_cmake());
@@ -116,7 +129,7 @@ impl Compilation<'_> {
             define(&name("COMPILER_LAUNCHER"), &launcher);
             define(&name("FLAGS"), &compiler.identity.arguments.join(" "));
         }
-        let linker_flags = match sources.libcxx {
+        let linker_flags = match sources.zig {
             // They are for a linker of this system.
             Some(_) => OsStr::new(""),
             None => toolchain.environment.linker_flags().unwrap_or_default(),
@@ -127,8 +140,7 @@ impl Compilation<'_> {
         define("CMAKE_INSTALL_PREFIX", &prefix);
         define("CMAKE_MAKE_PROGRAM", &tools.ninja());
         define("RAILS_BUILD_KEY", &inputs.key());
-        define("RAILS_MLX_DIR", &sources.mlx);
-        if let Some((variable, folder)) = &sources.companion {
+        for (variable, folder) in &sources.folders {
             define(variable, folder);
         }
         define("RAILS_JSON_DIR", &tools.json());
@@ -137,12 +149,9 @@ impl Compilation<'_> {
             define("RAILS_VERBS_DIR", verbs);
             define("RAILS_OPENBLAS_DIR", &tools.openblas());
         }
-        if let Some(stub) = &sources.libcxx {
-            define("RAILS_LIBCXX", stub);
-            define(
-                "CMAKE_TOOLCHAIN_FILE",
-                &sources.recipe.join(dylib::TOOLCHAIN_FILE),
-            );
+        if let Some(zig) = &sources.zig {
+            define("RAILS_LIBCXX", &zig.libcxx);
+            define("CMAKE_TOOLCHAIN_FILE", &zig.toolchain_file);
         }
         let store = toolchain.store().root()?;
         let mut places = vec![
@@ -167,6 +176,7 @@ impl Compilation<'_> {
     fn attend(&self, command: Command, launcher: &Launcher, line: impl FnMut(&str)) -> Result<()> {
         let what = match self.inputs.component {
             Component::Mlx => "compiling MLX with CMake",
+            Component::MlxOfWheel => "compiling mlx-c with CMake",
             Component::Jaccl => "compiling jaccl with CMake",
             Component::Dylib => "compiling jaccl for macOS with CMake",
         };
@@ -220,6 +230,18 @@ fn assert_jaccl(version: &str, library: &Path) -> Result<()> {
     found.then_some(()).ok_or_else(|| Error::BadBuild {
         pin: version.to_owned(),
         problem: format!("{} has no jaccl in it", library.display()),
+    })
+}
+
+/// What is linked to a build must find all that it looks for.
+fn assert_whole(inputs: &Inputs, prefix: &Path) -> Result<()> {
+    let needed = inputs.component.needed();
+    let missing = needed.iter().find(|file| !prefix.join(file).is_file());
+    missing.map_or(Ok(()), |file| {
+        Err(Error::BadBuild {
+            pin: inputs.mlx.clone(),
+            problem: format!("there is no {file} in it"),
+        })
     })
 }
 

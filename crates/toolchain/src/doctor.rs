@@ -9,7 +9,6 @@ use crate::{
     Toolchain,
     build::Request,
     compiler::Compilers,
-    dylib::DylibTarget,
     error::{Error, IoContext},
     macos,
     manifest::Component,
@@ -126,7 +125,7 @@ impl Toolchain {
             self.tool_set(),
             self.wheel_builder(),
         ];
-        if DylibTarget::IS_CROSS {
+        if Component::Dylib.is_cross() {
             checks.push(self.cross_compiler());
         }
         match Pin::versions(&self.patches_folder()) {
@@ -154,6 +153,7 @@ impl Toolchain {
                 macos::developer_folder(&self.launcher),
             ),
             Check::of("macOS SDK", sdk),
+            Check::of("Metal compiler", macos::metal_in_words(&self.environment)),
             Check::present("RDMA over Thunderbolt", macos::rdma_status(&self.launcher)),
         ]
     }
@@ -228,7 +228,7 @@ impl Toolchain {
             Ok(inputs) => inputs,
             Err(error) => return Check::missing(&name, &error),
         };
-        let newest = self.newest_build(Component::Mlx, version, series, None);
+        let newest = self.newest_build(request.component, version, series, None);
         match (self.find(&request), inputs, newest) {
             (Err(error), ..) => Check::missing(&name, &error),
             (Ok(Some(build)), ..) => Check::present(&name, format!("build {}", build.manifest.key)),
@@ -241,7 +241,13 @@ impl Toolchain {
                 ),
                 &command,
             ),
-            _ => Check::on_demand(&name, "not built yet, 5 to 10 minutes on 2 cores", &command),
+            _ => {
+                let takes = match request.component {
+                    Component::MlxOfWheel => "about 2 minutes",
+                    _ => "5 to 10 minutes on 2 cores",
+                };
+                Check::on_demand(&name, format!("not built yet, {takes}"), &command)
+            }
         }
     }
 }

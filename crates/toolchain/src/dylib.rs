@@ -19,6 +19,7 @@ use crate::{
     Toolchain,
     compiler::{Compiler, Compilers, Identity, Program},
     error::{Error, IoContext, Result},
+    manifest::Component,
     pip::PipSet,
     platform::{Platform, System},
     store::{Kind, sha256},
@@ -42,9 +43,6 @@ pub struct DylibTarget {
 }
 
 impl DylibTarget {
-    /// Whether this machine's own compilers are of no use for it.
-    pub(crate) const IS_CROSS: bool = !cfg!(target_os = "macos");
-
     /// What takes the place of `libjaccl` beside `libmlx`.
     pub fn of(libjaccl: &Dylib, libmlx: &Dylib) -> Self {
         let libcxx = |it: &&wheel::macho::Dependency| it.path.ends_with("/libc++.1.dylib");
@@ -68,15 +66,20 @@ impl DylibTarget {
                 sdk.unwrap_or(crate::macos::WITH_JACCL).to_owned(),
             ),
         ]);
-        if Self::IS_CROSS {
-            options.insert("RAILS_LIBCXX_SHA256", sha256(self.stub()));
-        } else {
-            options.insert("CMAKE_OSX_DEPLOYMENT_TARGET", self.minimum_macos.clone());
-        }
+        options.extend([self.deployment()]);
         let named = options
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value));
         named.collect()
+    }
+
+    /// What makes a library load on the oldest macOS: to Apple's compilers CMake tells it;
+    /// zig's target has it, and the stub is what may change besides.
+    pub(crate) fn deployment(&self) -> (&'static str, String) {
+        match Component::Dylib.is_cross() {
+            true => ("RAILS_LIBCXX_SHA256", sha256(self.stub())),
+            false => ("CMAKE_OSX_DEPLOYMENT_TARGET", self.minimum_macos.clone()),
+        }
     }
 
     /// A text stub (`.tbd`, version 4) of libc++, as linkers for macOS read it.
@@ -109,8 +112,9 @@ pub(crate) struct Zig {
 }
 
 impl Zig {
-    /// Zig as the two compilers of a build.
-    pub fn compilers(&self, target: &DylibTarget) -> Compilers {
+    /// Zig as the two compilers of a build. Without a target they are the same compilers,
+    /// for a key that another input gives a target.
+    pub fn compilers(&self, target: Option<&DylibTarget>) -> Compilers {
         let version = ZIG
             .lines()
             .find_map(|line| line.split_once("==")?.1.split(' ').next());
@@ -123,10 +127,12 @@ impl Zig {
                 version: version.clone(),
             },
             identity: Identity {
-                arguments: vec![
-                    "-target".into(),
-                    format!("aarch64-macos.{}", target.minimum_macos),
-                ],
+                arguments: (target.into_iter())
+                    .flat_map(|target| {
+                        let named = format!("aarch64-macos.{}", target.minimum_macos);
+                        ["-target".into(), named]
+                    })
+                    .collect(),
                 target: "aarch64-macos".into(),
                 description: vec![version.clone()],
                 // pip held the program against its hash, which is in the key.

@@ -18,7 +18,7 @@ use crate::{
     store::STORE_ENV,
 };
 
-/// Names a folder with metal-cpp; turns Metal on.
+/// Names a folder with metal-cpp, in place of the pinned one.
 pub const METAL_CPP_ENV: &str = "MLX_RAILS_METAL_CPP";
 
 /// Variables that the compilers obey and that may change what they write. Their values

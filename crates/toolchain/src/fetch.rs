@@ -30,7 +30,7 @@ pub enum Source {
     Registry,
     /// The origin's git repository.
     Upstream,
-    /// A folder, or a `.tar`, `.tar.gz`, `.tgz` or `.crate` archive of one.
+    /// A folder, or a `.tar`, `.tar.gz`, `.tgz`, `.crate` or `.zip` archive of one.
     Path(PathBuf),
 }
 

@@ -27,6 +27,7 @@ pub mod error;
 pub mod fetch;
 pub mod macos;
 pub mod manifest;
+mod of_wheel;
 mod official;
 pub mod overlay;
 mod ping;
@@ -174,6 +175,15 @@ impl Toolchain {
     pub fn verbs_pin(&self) -> Result<SourcePin> {
         let file = self.root.join("crates/toolchain/pins/verbs.toml");
         Ok(SourcePin::load("the verbs headers", &file)?)
+    }
+
+    /// The pin of metal-cpp, which MLX is compiled against on macOS.
+    ///
+    /// # Errors
+    /// When its file does not say what it must.
+    pub fn metal_cpp_pin(&self) -> Result<SourcePin> {
+        let file = self.root.join("crates/toolchain/pins/metal-cpp.toml");
+        Ok(SourcePin::load("metal-cpp", &file)?)
     }
 }
 

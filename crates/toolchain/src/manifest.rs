@@ -22,6 +22,10 @@ pub enum Component {
     /// MLX with jaccl inside, and mlx-c: `lib/libmlx.so`, `lib/libmlxc.so`, headers. On
     /// macOS jaccl is a library beside MLX, as in the official wheel.
     Mlx,
+    /// The official wheel's MLX for macOS with jaccl of the series in it, and mlx-c: the same
+    /// files as [`Component::Mlx`] has on macOS, without a Metal compiler.
+    #[serde(rename = "mlx-of-wheel")]
+    MlxOfWheel,
     /// jaccl alone behind our C shim: `lib/libjaccl_shim.so`.
     Jaccl,
     /// jaccl alone as wheels for macOS have it: `lib/libjaccl.dylib`.
@@ -29,10 +33,38 @@ pub enum Component {
 }
 
 impl Component {
-    /// `mlx`, `jaccl` or `dylib`.
+    /// The whole of MLX, as it is made on a system unless it is asked for from source.
+    pub fn whole_mlx(system: System) -> Self {
+        match system {
+            System::Linux => Component::Mlx,
+            System::MacOs => Component::MlxOfWheel,
+        }
+    }
+
+    /// Whether it has mlx-c, and so is what programs that use MLX are linked to.
+    pub fn has_mlx_c(self) -> bool {
+        matches!(self, Component::Mlx | Component::MlxOfWheel)
+    }
+
+    /// Whether it is for a Mac whatever system makes it, and the one that does is none.
+    pub(crate) fn is_cross(self) -> bool {
+        let for_mac = matches!(self, Component::MlxOfWheel | Component::Dylib);
+        for_mac && Platform::HERE.system != System::MacOs
+    }
+
+    /// The system that it is for.
+    pub fn system(self) -> System {
+        match self {
+            Component::MlxOfWheel | Component::Dylib => System::MacOs,
+            Component::Mlx | Component::Jaccl => Platform::HERE.system,
+        }
+    }
+
+    /// `mlx`, `mlx-of-wheel`, `jaccl` or `dylib`.
     pub fn name(self) -> &'static str {
         match self {
             Component::Mlx => "mlx",
+            Component::MlxOfWheel => "mlx-of-wheel",
             Component::Jaccl => "jaccl",
             Component::Dylib => "dylib",
         }
@@ -40,23 +72,30 @@ impl Component {
 
     /// The file name of the shared library that a build is for.
     pub fn library(self) -> String {
-        match self {
-            Component::Mlx => Platform::HERE.system.shared_library("mlxc"),
-            Component::Jaccl => Platform::HERE.system.shared_library("jaccl_shim"),
-            // For a Mac, whatever system it is made on.
-            Component::Dylib => System::MacOs.shared_library("jaccl"),
+        self.system().shared_library(match self {
+            Component::Mlx | Component::MlxOfWheel => "mlxc",
+            Component::Jaccl => "jaccl_shim",
+            Component::Dylib => "jaccl",
+        })
+    }
+
+    /// The file name of the shared library that contains jaccl.
+    pub fn library_with_jaccl(self) -> String {
+        match (self, self.system()) {
+            (Component::Mlx, System::Linux) => self.system().shared_library("mlx"),
+            (Component::Mlx | Component::MlxOfWheel, _) => self.system().shared_library("jaccl"),
+            (Component::Jaccl | Component::Dylib, _) => self.library(),
         }
     }
 
-    /// The file name of the shared library that contains jaccl and answers with the
-    /// build's key.
-    pub fn library_with_jaccl(self) -> String {
-        let system = Platform::HERE.system;
-        match (self, system) {
-            (Component::Mlx, System::Linux) => system.shared_library("mlx"),
-            (Component::Mlx, System::MacOs) => system.shared_library("jaccl"),
-            (Component::Jaccl | Component::Dylib, _) => self.library(),
+    /// The files that must be below the prefix of a build, so that programs can be compiled
+    /// against it and run with it.
+    pub fn needed(self) -> Vec<String> {
+        let mut needed = vec![format!("lib/{}", self.library())];
+        if self.has_mlx_c() {
+            needed.extend(self.system().needed_of_mlx());
         }
+        needed
     }
 }
 
@@ -80,6 +119,9 @@ pub struct Inputs {
     /// Name and SHA-256 of each patch, in order. No part of the key: what they change is
     /// in `patched_tree`, and their descriptions change nothing.
     pub patches: Vec<(String, String)>,
+    /// The SHA-256 of the wheel whose MLX it is, of [`Component::MlxOfWheel`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// The trees compiled or included with it, by name.
     pub sources: BTreeMap<String, ObjectId>,
     /// Hash of our CMake files (and the jaccl shim).
@@ -105,6 +147,8 @@ struct Hashed<'a> {
     without: Option<&'a str>,
     tree: ObjectId,
     patched_tree: ObjectId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<&'a str>,
     sources: &'a BTreeMap<String, ObjectId>,
     recipe: &'a str,
     tools: &'a str,
@@ -130,6 +174,7 @@ impl Inputs {
             tree,
             patched_tree,
             patches: _,
+            base,
             sources,
             recipe,
             tools,
@@ -145,6 +190,7 @@ impl Inputs {
             without: without.as_deref(),
             tree: *tree,
             patched_tree: *patched_tree,
+            base: base.as_deref(),
             sources,
             recipe,
             tools,
@@ -190,6 +236,7 @@ impl Inputs {
                 note(true, patch);
             }
         }
+        note(self.base != other.base, "the official wheel".into());
         note(
             self.sources != other.sources,
             "a source beside MLX (mlx-c, verbs headers, metal-cpp)".into(),
@@ -251,6 +298,7 @@ impl fmt::Display for Inputs {
         }
         f.write_str(match self.component {
             Component::Mlx => ")",
+            Component::MlxOfWheel => ", of the official wheel)",
             Component::Jaccl => ", jaccl only)",
             Component::Dylib => ", jaccl for macOS)",
         })

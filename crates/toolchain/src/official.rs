@@ -16,6 +16,26 @@ pub(crate) fn key(wheel: &OfficialWheel) -> &str {
     &wheel.sha256[..32]
 }
 
+/// The one official wheel of a pin whose file's name `is_it`.
+///
+/// # Errors
+/// [`Error::Input`] when the pin lists none.
+pub(crate) fn pinned_wheel<'a>(
+    pin: &'a Pin,
+    what: &str,
+    is_it: impl Fn(&str) -> bool,
+) -> Result<&'a OfficialWheel> {
+    let found = pin.wheels.iter().find(|wheel| is_it(&wheel.file));
+    found.ok_or_else(|| Error::Input {
+        input: format!("MLX {}", pin.version),
+        problem: format!("no official wheel {what} is pinned"),
+        remedy: format!(
+            "add its hash to {}, or pass the file with --base",
+            pin.folder.join(pins::WHEELS_FILE).display()
+        ),
+    })
+}
+
 impl Toolchain {
     /// An official wheel, downloaded by pip when the store does not have it.
     ///
@@ -43,26 +63,5 @@ impl Toolchain {
             Ok((made, ()))
         })?;
         Ok(entry.path.join(&wheel.file))
-    }
-
-    /// The one official wheel of a pin whose file's name `is_it`.
-    ///
-    /// # Errors
-    /// [`Error::Input`] when the pin lists none.
-    pub(crate) fn pinned_wheel<'a>(
-        &self,
-        pin: &'a Pin,
-        what: &str,
-        is_it: impl Fn(&str) -> bool,
-    ) -> Result<&'a OfficialWheel> {
-        let found = pin.wheels.iter().find(|wheel| is_it(&wheel.file));
-        found.ok_or_else(|| Error::Input {
-            input: format!("MLX {}", pin.version),
-            problem: format!("no official wheel {what} is pinned"),
-            remedy: format!(
-                "add its hash to {}, or pass the file with --base",
-                pin.folder.join(pins::WHEELS_FILE).display()
-            ),
-        })
     }
 }

@@ -64,6 +64,42 @@ impl Platform {
 }
 
 impl System {
+    /// The system that cargo calls `os` in `CARGO_CFG_TARGET_OS`.
+    pub fn of_target(os: &str) -> Self {
+        match os {
+            "macos" => System::MacOs,
+            _ => System::Linux,
+        }
+    }
+
+    /// The libraries of a build that a program which uses MLX is linked to, in this order.
+    /// The first that exports `rails_build_key` answers with the build's key: the one that
+    /// holds jaccl; or mlx-c, where jaccl is the library that goes into a wheel, which has a
+    /// build and a key of its own.
+    pub fn linked_of_mlx(self) -> [&'static str; 2] {
+        match self {
+            System::Linux => ["mlxc", "mlx"],
+            System::MacOs => ["mlxc", "jaccl"],
+        }
+    }
+
+    /// The files below the prefix of a build of MLX that a program which uses it is compiled
+    /// against, linked to or runs with.
+    pub fn needed_of_mlx(self) -> Vec<String> {
+        let mut libraries = self.linked_of_mlx().to_vec();
+        libraries.push("mlx");
+        let libraries = libraries.into_iter().map(|it| self.shared_library(it));
+        let mut needed: Vec<String> = libraries.map(|it| format!("lib/{it}")).collect();
+        needed.extend(["include/mlx/c/mlx.h", "include/rails/build_key.h"].map(str::to_owned));
+        if self == System::MacOs {
+            // libmlx looks for its kernels beside itself.
+            needed.push("lib/mlx.metallib".into());
+        }
+        needed.sort();
+        needed.dedup();
+        needed
+    }
+
     /// The file name of the shared library `stem`, for example `libmlxc.so`.
     pub fn shared_library(self, stem: &str) -> String {
         match self {
@@ -148,6 +184,20 @@ mod tests {
                 .map(Platform::name)
                 .contains(&"macos-aarch64".to_owned())
         );
+    }
+
+    #[test]
+    fn a_program_finds_all_that_it_is_linked_to() {
+        for (os, linked) in [("linux", ["mlxc", "mlx"]), ("macos", ["mlxc", "jaccl"])] {
+            let system = System::of_target(os);
+            assert_eq!(system.linked_of_mlx(), linked);
+            let needed = system.needed_of_mlx();
+            for library in linked {
+                let file = format!("lib/{}", system.shared_library(library));
+                assert!(needed.contains(&file), "{file}");
+            }
+            assert!(needed.contains(&"include/mlx/c/mlx.h".to_owned()));
+        }
     }
 
     #[test]

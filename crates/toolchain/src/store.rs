@@ -33,7 +33,10 @@ use crate::{
     dylib,
     error::{IoContext, Result},
     manifest::{Artefact, Component, Manifest, SCHEMA},
-    official, wheel,
+    of_wheel::official_for_macos,
+    official,
+    platform::{Platform, System},
+    wheel,
 };
 
 /// The listing of a tool set's files, in the set's own folder, as `git ls-tree -r` prints it.
@@ -151,7 +154,11 @@ impl Toolchain {
 
     /// The entries that the pins of this checkout need. Nothing is made for the answer.
     fn needed(&self) -> Result<HashSet<(Kind, String)>> {
+        let system = Platform::HERE.system;
         let mut trees = vec![self.verbs_pin()?.tree];
+        if system == System::MacOs {
+            trees.push(self.metal_cpp_pin()?.tree);
+        }
         let (mut builds, mut wheels) = (Vec::new(), Vec::new());
         let compilers = Compilers::detect(&self.environment)?;
         for version in Pin::versions(&self.patches_folder())? {
@@ -161,7 +168,11 @@ impl Toolchain {
             let patches = self.series().patches(&pin, Series::Patched)?;
             for (request, tree) in self.requests(&pin, &patches) {
                 trees.push(tree);
-                for component in [Component::Mlx, Component::Jaccl] {
+                let mut components = vec![Component::Mlx, Component::Jaccl];
+                if system == System::MacOs && official_for_macos(&pin).is_ok() {
+                    components.push(Component::MlxOfWheel);
+                }
+                for component in components {
                     let request = Request {
                         component,
                         ..request.clone()

@@ -2,7 +2,7 @@
 
 mod linux;
 pub(crate) mod macos;
-mod pack;
+pub(crate) mod pack;
 mod rail_matrix;
 
 use std::{

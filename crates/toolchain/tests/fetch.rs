@@ -2,7 +2,12 @@
 
 mod common;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use common::Checkout;
 use miniature::{
@@ -10,6 +15,7 @@ use miniature::{
 };
 use pins::Series;
 use toolchain::{Error, Toolchain, error::Kind, fetch::Source, store::Store};
+use zip::{ZipWriter, write::SimpleFileOptions};
 
 fn refusal(checkout: &Checkout) -> String {
     let origin = Source::Path(checkout.path("origin"));
@@ -185,10 +191,10 @@ fn a_callers_repository_settings_and_hooks_play_no_part() {
 #[test]
 fn a_source_that_is_no_source_says_what_one_is() {
     let checkout = Checkout::new();
-    checkout.write("mlx.zip", "");
+    checkout.write("mlx.7z", "");
     let error = checkout
         .toolchain
-        .fetch(&checkout.pin().mlx, &Source::Path(checkout.path("mlx.zip")))
+        .fetch(&checkout.pin().mlx, &Source::Path(checkout.path("mlx.7z")))
         .unwrap_err();
     assert!(error.to_string().contains(".tar.gz"), "{error}");
 }
@@ -276,6 +282,93 @@ fn a_member_that_would_leave_the_folder_is_refused_by_name() {
         assert!(!victim.exists(), "{named} was written outside");
         assert!(checkout.stored_sources().is_empty());
     }
+}
+
+/// A zip of these members: a mode, and what a file or a link holds.
+fn zip_of(path: &Path, members: &[(&str, u32, &[u8])]) {
+    let mut zip = ZipWriter::new(fs::File::create(path).unwrap());
+    for (name, mode, content) in members {
+        let options = SimpleFileOptions::default().unix_permissions(mode & 0o777);
+        if mode & 0o170_000 == 0o120_000 {
+            let target = String::from_utf8(content.to_vec()).unwrap();
+            zip.add_symlink(*name, target, options).unwrap();
+        } else {
+            zip.start_file(*name, options).unwrap();
+            zip.write_all(content).unwrap();
+        }
+    }
+    zip.finish().unwrap();
+}
+
+#[test]
+fn a_zip_is_as_good_as_a_folder() {
+    for top in ["", "mlx-1.2.3/"] {
+        let checkout = Checkout::new();
+        let origin = checkout.path("origin");
+        let files = walkdir::WalkDir::new(&origin).into_iter().flatten();
+        let members: Vec<(String, u32, Vec<u8>)> = files
+            .filter(|it| it.file_type().is_file())
+            .map(|it| {
+                let name = it.path().strip_prefix(&origin).unwrap().display();
+                let mode = fs::metadata(it.path()).unwrap().permissions().mode();
+                let content = fs::read(it.path()).unwrap();
+                (format!("{top}{name}"), mode, content)
+            })
+            .collect();
+        let members: Vec<_> = members
+            .iter()
+            .map(|(name, mode, content)| (name.as_str(), *mode, content.as_slice()))
+            .collect();
+        let path = checkout.path("origin.zip");
+        zip_of(&path, &members);
+        let fetched = (checkout.toolchain).fetch(&checkout.pin().mlx, &Source::Path(path));
+        assert_eq!(fetched.unwrap().tree, checkout.pin().mlx.tree, "{top}");
+    }
+}
+
+#[test]
+fn a_zip_that_will_not_do_is_refused_by_name() {
+    let checkout = Checkout::new();
+    let path = checkout.path("hostile.zip");
+    let refusal = || {
+        let source = Source::Path(path.clone());
+        let fetched = (checkout.toolchain).fetch(&checkout.pin().mlx, &source);
+        assert!(checkout.stored_sources().is_empty());
+        fetched.unwrap_err()
+    };
+    let (file, link) = (0o100_644, 0o120_777);
+    for (member, named) in [
+        (
+            ("../../outside", file, "x"),
+            "../../outside would be outside",
+        ),
+        (("/outside", file, "x"), "/outside would be outside"),
+        (("lib", link, "/etc"), "lib is neither a file nor a folder"),
+    ] {
+        let (name, mode, content) = member;
+        zip_of(&path, &[(name, mode, content.as_bytes())]);
+        let error = refusal();
+        assert_eq!(error.kind(), Kind::Input, "{error}");
+        assert!(error.to_string().contains(named), "{error}");
+    }
+    fs::write(&path, "no archive").unwrap();
+    let error = refusal();
+    assert_eq!(error.kind(), Kind::Check, "{error}");
+    assert!(
+        error.to_string().contains("hostile.zip is damaged"),
+        "{error}"
+    );
+}
+
+#[test]
+fn metal_cpp_is_pinned_by_the_tree_of_its_list() {
+    let pin = toolchain::Toolchain::open()
+        .unwrap()
+        .metal_cpp_pin()
+        .unwrap();
+    assert_eq!(pin.listing.tree_id(), pin.tree);
+    let vendor = pin.registry.expect("a crate has it");
+    assert_eq!(vendor.archive.as_deref(), Some("vendor/metal-cpp-26.zip"));
 }
 
 #[test]

@@ -43,6 +43,7 @@ fn inputs() -> Inputs {
         tree: tree('1'),
         patched_tree: tree('2'),
         patches: vec![("a-fix".into(), "cc".into())],
+        base: None,
         sources: BTreeMap::from([("mlx-c".into(), tree('3'))]),
         recipe: "recipe".into(),
         tools: "tools".into(),
@@ -60,8 +61,10 @@ type Change = fn(&mut Inputs);
 
 #[test]
 fn every_input_that_may_change_a_build_changes_its_key_and_is_named() {
-    let changes: [(&str, Change); 24] = [
+    let changes: [(&str, Change); 26] = [
         ("it is", |i| i.component = Component::Jaccl),
+        ("it is", |i| i.component = Component::MlxOfWheel),
+        ("the official wheel", |i| i.base = Some("dd".into())),
         ("it is", |i| i.mlx = "1.2.4".into()),
         ("it is", |i| i.series = Series::Stock),
         ("it is", |i| i.without = Some("a-fix".into())),

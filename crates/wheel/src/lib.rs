@@ -29,6 +29,7 @@ pub mod linux;
 pub mod macho;
 pub mod macos;
 mod metadata;
+pub mod mlx_c;
 pub mod overlay;
 mod record;
 pub mod snippet;

@@ -23,7 +23,7 @@ pub const LIBJACCL: &str = "mlx/lib/libjaccl.dylib";
 pub const LIBMLX: &str = "mlx/lib/libmlx.dylib";
 
 /// Symbols that every macOS has and that only an older or a simpler linker's output binds.
-const OF_EVERY_MACOS: [&str; 1] = ["dyld_stub_binder"];
+pub(crate) const OF_EVERY_MACOS: [&str; 1] = ["dyld_stub_binder"];
 
 /// What a new libjaccl is held against.
 #[derive(Debug, Clone, Copy)]

@@ -23,6 +23,7 @@ use crate::{
     Toolchain,
     build::{Build, Request},
     error::{Error, IoContext, Result},
+    official::pinned_wheel,
     platform::{Platform, System},
 };
 
@@ -104,7 +105,7 @@ impl Toolchain {
                 && file.ends_with(&here)
         };
         let what = format!("of `mlx` for {python} on this platform");
-        self.official_wheel(self.pinned_wheel(pin, &what, is_it)?)
+        self.official_wheel(pinned_wheel(pin, &what, is_it)?)
     }
 
     fn linux_base(&self, request: &WheelRequest<'_>) -> Result<PathBuf> {
@@ -114,7 +115,7 @@ impl Toolchain {
                 let here = ends();
                 let is_it = |file: &str| file.starts_with("mlx_cpu-") && file.ends_with(&here);
                 let what = format!("of `mlx-cpu` for Linux on {}", Platform::HERE.arch);
-                self.official_wheel(self.pinned_wheel(request.pin, &what, is_it)?)
+                self.official_wheel(pinned_wheel(request.pin, &what, is_it)?)
             }
         }
     }

@@ -23,18 +23,16 @@ use crate::{
     build::{Build, Request},
     dylib::DylibTarget,
     error::{Error, IoContext, Result},
+    of_wheel::official_for_macos,
 };
 
-/// How the file of an official wheel with jaccl ends. Those for macOS 14 and 15 have none.
-const OFFICIAL: &str = "-macosx_26_0_arm64.whl";
-
 /// A base wheel whose libraries were read.
-struct Opened {
-    wheel: Wheel,
+pub(crate) struct Opened {
+    pub wheel: Wheel,
     sha256: String,
-    libjaccl: Dylib,
-    libmlx: Dylib,
-    target: DylibTarget,
+    pub libjaccl: Dylib,
+    pub libmlx: Dylib,
+    pub target: DylibTarget,
 }
 
 /// A library that can take another's place.
@@ -135,15 +133,11 @@ impl Toolchain {
     fn base_file(&self, request: &WheelRequest<'_>) -> Result<PathBuf> {
         match &request.base {
             Base::File(file) => std::path::absolute(file).at("resolve", file),
-            Base::Official => {
-                let is_it = |file: &str| file.starts_with("mlx_metal-") && file.ends_with(OFFICIAL);
-                let what = "for macOS 26";
-                self.official_wheel(self.pinned_wheel(request.pin, what, is_it)?)
-            }
+            Base::Official => self.official_wheel(official_for_macos(request.pin)?),
         }
     }
 
-    fn open_base(&self, pin: &Pin, path: &Path, base: &Base) -> Result<Opened> {
+    pub(crate) fn open_base(&self, pin: &Pin, path: &Path, base: &Base) -> Result<Opened> {
         let mut wheel = Wheel::open(path)?;
         let admitted = Admitted {
             names: ["mlx", "mlx_metal"],

@@ -137,7 +137,7 @@ pub(super) fn pack(
 }
 
 /// That every check holds.
-pub(super) fn refuse_misfit(what: &str, base: &str, checks: &[Check]) -> Result<()> {
+pub(crate) fn refuse_misfit(what: &str, base: &str, checks: &[Check]) -> Result<()> {
     if checks.iter().all(|check| check.ok) {
         return Ok(());
     }
