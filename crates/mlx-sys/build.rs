@@ -7,13 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use toolchain::{build_script::Mlx, platform::System};
+use toolchain::{
+    build_script::{self, Mlx},
+    platform::System,
+};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let mlx =
-        toolchain::build_script::mlx(&out).unwrap_or_else(|error| panic!("{}", error.report()));
+    let mlx = build_script::mlx(&out).unwrap_or_else(|error| panic!("{}", error.report()));
     match &mlx.prefix {
         Some(prefix) => link(prefix),
         None => refuse_to_link(&mlx),
@@ -37,7 +39,9 @@ fn link(prefix: &Path) {
     let lib = prefix.join("lib");
     println!("cargo::rustc-link-search=native={}", lib.display());
     let os = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
-    for library in System::of_target(&os).linked_of_mlx() {
+    let linked = build_script::linked(System::of_target(&os), prefix)
+        .unwrap_or_else(|error| panic!("{}", error.report()));
+    for library in linked {
         println!("cargo::rustc-link-lib=dylib={library}");
     }
     println!("cargo::metadata=prefix={}", prefix.display());

@@ -3,8 +3,9 @@
 //!
 //! # The build
 //! The build script asks `toolchain` for a finished build in the store and links its
-//! shared libraries: `lib/libmlxc`, which is mlx-c, and `lib/libmlx`, which is MLX with
-//! jaccl (on macOS `lib/libjaccl`, which is beside MLX there). It does not build them,
+//! shared libraries: `lib/libmlxc`, which is mlx-c, and the one that answers with the
+//! build's key: `lib/libmlx`, which is MLX with jaccl; on macOS `lib/libjaccl`, which is
+//! beside MLX there, or libmlxc itself. It does not build them,
 //! because an editor's `cargo check` would wait for minutes. If the store has no
 //! build, everything compiles, a warning names the command that makes one, and linking
 //! fails.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use pins::{DEFAULT_PIN, Series};
+use wheel::Dylib;
 
 use crate::{
     Toolchain,
@@ -15,6 +16,7 @@ use crate::{
     compiler::Compilers,
     environment,
     error::{Error, IoContext, Result},
+    platform::System,
     store::Kind,
 };
 
@@ -122,6 +124,24 @@ pub fn mlx(scratch: &Path) -> Result<Mlx> {
         remedy: format!("cargo xtask build --mlx {} --series {series}", pin.version),
         clang: clang(&toolchain)?,
     })
+}
+
+/// The libraries in `prefix` that a program for `system` which uses MLX is linked to.
+///
+/// # Errors
+/// When libmlxc cannot be read, on macOS.
+pub fn linked(system: System, prefix: &Path) -> Result<&'static [&'static str]> {
+    let has_key = match system {
+        System::Linux => false,
+        System::MacOs => {
+            let name = system.shared_library("mlxc");
+            let file = prefix.join("lib").join(&name);
+            let content = fs::read(&file).at("read", &file)?;
+            let libmlxc = Dylib::parse(&name, content)?;
+            libmlxc.exports.contains("_rails_build_key")
+        }
+    };
+    Ok(system.linked_of_mlx(has_key))
 }
 
 fn headers(mlx_c: &Path, ours: &Path) -> Vec<PathBuf> {

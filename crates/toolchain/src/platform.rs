@@ -72,31 +72,32 @@ impl System {
         }
     }
 
-    /// The libraries of a build that a program which uses MLX is linked to, in this order.
-    /// The first that exports `rails_build_key` answers with the build's key: the one that
-    /// holds jaccl; or mlx-c, where jaccl is the library that goes into a wheel, which has a
-    /// build and a key of its own.
-    pub fn linked_of_mlx(self) -> [&'static str; 2] {
-        match self {
-            System::Linux => ["mlxc", "mlx"],
-            System::MacOs => ["mlxc", "jaccl"],
+    /// The libraries of a build that a program which uses MLX is linked to. Exactly one of
+    /// them exports `rails_build_key`, because linkers differ in which of two they take: the
+    /// one that holds jaccl, unless libmlxc `has_key`. It does where jaccl is the library that
+    /// goes into a wheel, which is a build with a key of its own.
+    pub fn linked_of_mlx(self, has_key: bool) -> &'static [&'static str] {
+        match (self, has_key) {
+            (System::Linux, _) => &["mlxc", "mlx"],
+            (System::MacOs, false) => &["mlxc", "jaccl"],
+            (System::MacOs, true) => &["mlxc"],
         }
     }
 
     /// The files below the prefix of a build of MLX that a program which uses it is compiled
     /// against, linked to or runs with.
     pub fn needed_of_mlx(self) -> Vec<String> {
-        let mut libraries = self.linked_of_mlx().to_vec();
-        libraries.push("mlx");
-        let libraries = libraries.into_iter().map(|it| self.shared_library(it));
+        let libraries: &[_] = match self {
+            System::Linux => &["mlxc", "mlx"],
+            System::MacOs => &["mlxc", "mlx", "jaccl"],
+        };
+        let libraries = libraries.iter().map(|it| self.shared_library(it));
         let mut needed: Vec<String> = libraries.map(|it| format!("lib/{it}")).collect();
         needed.extend(["include/mlx/c/mlx.h", "include/rails/build_key.h"].map(str::to_owned));
         if self == System::MacOs {
             // libmlx looks for its kernels beside itself.
             needed.push("lib/mlx.metallib".into());
         }
-        needed.sort();
-        needed.dedup();
         needed
     }
 
@@ -188,9 +189,13 @@ mod tests {
 
     #[test]
     fn a_program_finds_all_that_it_is_linked_to() {
-        for (os, linked) in [("linux", ["mlxc", "mlx"]), ("macos", ["mlxc", "jaccl"])] {
+        for (os, has_key, linked) in [
+            ("linux", false, &["mlxc", "mlx"][..]),
+            ("macos", false, &["mlxc", "jaccl"]),
+            ("macos", true, &["mlxc"]),
+        ] {
             let system = System::of_target(os);
-            assert_eq!(system.linked_of_mlx(), linked);
+            assert_eq!(system.linked_of_mlx(has_key), linked);
             let needed = system.needed_of_mlx();
             for library in linked {
                 let file = format!("lib/{}", system.shared_library(library));
