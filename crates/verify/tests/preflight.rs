@@ -89,7 +89,7 @@ fn a_healthy_rig_is_ok_on_stock_and_patched() {
         assert!(report.all_ok(), "{:#?}", report.rails);
         for rates in report.rails.iter().map(|rail| rail.mb_per_s) {
             let [there, back] = rates.expect("measured");
-            assert!(there <= 50.0 && back <= 50.0, "no faster than the cable");
+            assert!(there > 0.0 && back > 0.0, "{there} and {back} MB/s");
         }
     }
 }
