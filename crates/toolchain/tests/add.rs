@@ -216,7 +216,7 @@ fn what_cannot_be_pinned_is_refused_and_leaves_nothing() {
     let checkout = checkout();
     let commit = publish_next(&checkout);
     checkout.sh("cp -r next other && rm -rf other/.git && mkdir empty");
-    checkout.write("mlx.zip", "");
+    checkout.write("mlx.7z", "");
     let refused = |name: &str, from: &str| {
         let error = add(&checkout, name, from).unwrap_err();
         assert_eq!(error.kind(), Kind::Input, "{name} {from}: {error}");
@@ -237,7 +237,7 @@ fn what_cannot_be_pinned_is_refused_and_leaves_nothing() {
         ("v1.4.0", "other", "is MLX 1.3.0, not v1.4.0"),
         ("v1.3.0", "empty", "is no MLX"),
         ("v1.3.0", "nowhere", "nothing is there"),
-        ("v1.3.0", "mlx.zip", ".tar.gz"),
+        ("v1.3.0", "mlx.7z", ".tar.gz"),
         (&*commit, "origin", "mlx/version.h"),
     ] {
         let message = refused(name, from);

@@ -1,22 +1,15 @@
 //! The patches of this checkout, over the sources of every pin, which are fetched where the
 //! store lacks them.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::path::Path;
 
 use patch_series::Problem;
-use pins::Pin;
+use pins::{Listing, Pin};
 use toolchain::Toolchain;
 
-/// Every file of a folder.
-fn files(folder: PathBuf) -> BTreeMap<String, String> {
-    fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| {
-            let entry = entry.unwrap();
-            let name = entry.file_name().into_string().unwrap();
-            (name, fs::read_to_string(entry.path()).unwrap())
-        })
-        .collect()
+/// Every file of a folder and of those in it, as git names its content.
+fn files(folder: &Path) -> String {
+    Listing::of_folder(folder).unwrap().to_string()
 }
 
 #[test]
@@ -50,6 +43,6 @@ fn every_series_exports_to_the_bytes_it_has() {
             "exporting {version} changes {:?}",
             exported.written
         );
-        assert_eq!(files(from), files(pin.folder));
+        assert_eq!(files(&from), files(&pin.folder));
     }
 }
