@@ -802,11 +802,26 @@ fn a_program_on_no_node_of_the_rig_is_refused_before_anything_is_compiled() {
 }
 
 #[test]
-fn a_wheel_that_is_not_named_is_told_which_there_is() {
+fn a_wheel_whose_base_is_not_in_the_store_is_not_fetched_offline() {
     let store = TempDir::new().unwrap();
-    let message = refusal(xtask(&store).arg("wheel"));
-    names_all(&message, &["--rail-matrix", "cargo xtask build"]);
-    assert!(is_empty(store.path()));
+    let message = refusal(xtask(&store).args(["wheel", "-q", "--offline", "--platform", "macos"]));
+    names_all(&message, &["mlx_metal-", "--offline", "--base"]);
+}
+
+#[test]
+fn a_base_that_is_no_wheel_is_refused_by_its_name() {
+    let store = TempDir::new().unwrap();
+    let file = store.path().join("mlx.tar.gz");
+    std::fs::write(&file, "").unwrap();
+    let message = refusal(xtask(&store).args(["wheel", "--base"]).arg(&file));
+    names_all(
+        &message,
+        &["mlx.tar.gz", "NAME-VERSION-PYTHON-ABI-PLATFORM.whl"],
+    );
+    assert!(
+        refusal(xtask(&store).args(["wheel", "--rail-matrix", "--mlx", "0.31.2"]))
+            .contains("--mlx")
+    );
 }
 
 #[test]
