@@ -57,8 +57,6 @@ pub struct Overlaid {
 
 /// The libraries of an installation.
 struct Installed {
-    /// The folder that was given.
-    root: PathBuf,
     library: PathBuf,
     content: Vec<u8>,
 }
@@ -90,7 +88,6 @@ impl Installed {
             [library] => Ok(Installed {
                 content: fs::read(library).at("read", library)?,
                 library: library.clone(),
-                root,
             }),
             [] => Err(unfit(
                 format!("no {LIBRARY} lies beside a {LOADER} in it"),
@@ -118,10 +115,7 @@ impl Installed {
     /// The application that it is part of.
     fn application(&self) -> Option<&Path> {
         let is_application = |path: &&Path| path.extension().is_some_and(|end| end == "app");
-        let mut folders = self.library.ancestors();
-        folders
-            .find(is_application)
-            .or_else(|| Some(&*self.root).filter(is_application))
+        self.library.ancestors().find(is_application)
     }
 
     /// How an application is signed anew, by nobody in particular, after a file in it was
@@ -260,12 +254,8 @@ impl Toolchain {
             return Ok(None);
         };
         if !cfg!(target_os = "macos") {
-            let quoted = |word: &String| match word.contains(' ') {
-                true => format!("'{word}'"),
-                false => word.clone(),
-            };
-            let words: Vec<String> = words.iter().map(quoted).collect();
-            return Ok(Some(words.join(" ")));
+            let line = shlex::try_join(words.iter().map(String::as_str));
+            return Ok(Some(line.unwrap_or_else(|_| words.join(" "))));
         }
         let mut codesign = Command::new(&words[0]);
         codesign.args(&words[1..]);

@@ -136,16 +136,21 @@ impl Toolchain {
     }
 
     fn pip(&self, pip: xshell::Cmd<'_>) -> Result<()> {
+        self.run_pip(pip).map_err(|error| match error {
+            error @ launch::Error::Failed { .. } => Error::Pip(error),
+            error => error.into(),
+        })
+    }
+
+    /// Runs pip with what every run of it has in common.
+    pub(crate) fn run_pip(&self, pip: xshell::Cmd<'_>) -> Result<(), launch::Error> {
         let pip = pip
             // By environment, because an older pip refuses options it lacks.
             .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
             .env("PIP_ROOT_USER_ACTION", "ignore")
             // A user's `pip --user` default contradicts --target.
             .env("PIP_USER", "0");
-        launch::run(&self.launcher, "pip", pip, None, |_| {}).map_err(|error| match error {
-            error @ launch::Error::Failed { .. } => Error::Pip(error),
-            error => error.into(),
-        })
+        launch::run(&self.launcher, "pip", pip, None, |_| {})
     }
 }
 

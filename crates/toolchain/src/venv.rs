@@ -145,15 +145,11 @@ impl Toolchain {
         let (python, environment) = (python(), venv.environment());
         self.progress
             .step("Installing", "the wheel into a fresh environment");
-        let run = |what: &str, command: xshell::Cmd<'_>| {
-            launch::run(&self.launcher, what, command, None, |_| {})
-        };
         // pip is not installed into it: some distributions leave out what venv would take
         // it from, and the environment needs none.
-        run(
-            "making a Python environment",
-            cmd!(shell, "{python} -m venv --without-pip {environment}"),
-        )?;
+        let make = cmd!(shell, "{python} -m venv --without-pip {environment}");
+        let what = "making a Python environment";
+        launch::run(&self.launcher, what, make, None, |_| {})?;
         let interpreter = venv.python();
         let packages = "import sysconfig; print(sysconfig.get_path('purelib'))";
         let ask = cmd!(shell, "{interpreter} -I -c {packages}");
@@ -163,11 +159,8 @@ impl Toolchain {
             shell,
             "{pip} -m pip install --quiet --no-input --no-deps --no-index --no-compile
              --target {packages} {wheels...}"
-        )
-        .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
-        .env("PIP_ROOT_USER_ACTION", "ignore")
-        .env("PIP_USER", "0");
-        run("pip", install).map_err(|error| match error {
+        );
+        self.run_pip(install).map_err(|error| match error {
             error @ launch::Error::Failed { .. } => Error::Refused(error),
             error => error.into(),
         })?;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pins::Pin;
+use pins::{OfficialWheel, Pin};
 use serde::Serialize;
 use wheel::{
     SharedObject, Tag, Wheel,
@@ -37,6 +37,14 @@ struct Opened {
     libmlx: SharedObject,
     /// The official Python modules, by the name of their wheel.
     modules: BTreeMap<String, SharedObject>,
+}
+
+/// The official wheel of a pin with the library, for this machine's processor.
+fn official_for_linux(pin: &Pin) -> Result<&OfficialWheel> {
+    let here = ends();
+    let is_it = |file: &str| file.starts_with("mlx_cpu-") && file.ends_with(&here);
+    let what = format!("of `mlx-cpu` for Linux on {}", Platform::HERE.arch);
+    pinned_wheel(pin, &what, is_it)
 }
 
 /// What a made wheel depends on beside its base.
@@ -111,12 +119,7 @@ impl Toolchain {
     fn linux_base(&self, request: &WheelRequest<'_>) -> Result<PathBuf> {
         match &request.base {
             Base::File(file) => std::path::absolute(file).at("resolve", file),
-            Base::Official => {
-                let here = ends();
-                let is_it = |file: &str| file.starts_with("mlx_cpu-") && file.ends_with(&here);
-                let what = format!("of `mlx-cpu` for Linux on {}", Platform::HERE.arch);
-                self.official_wheel(pinned_wheel(request.pin, &what, is_it)?)
-            }
+            Base::Official => self.official_wheel(official_for_linux(request.pin)?),
         }
     }
 
@@ -128,10 +131,14 @@ impl Toolchain {
             instead: "take the wheel of mlx-cpu",
         };
         admitted.check(pin, &wheel)?;
-        if let Base::File(_) = base {
-            wheel.verify()?;
-        }
-        let (sha256, _) = Wheel::sha256(path)?;
+        let sha256 = match base {
+            // It was held against this hash when it was taken from the store.
+            Base::Official => official_for_linux(pin)?.sha256.clone(),
+            Base::File(_) => {
+                wheel.verify()?;
+                Wheel::sha256(path)?.0
+            }
+        };
         let libmlx = SharedObject::parse(LIBMLX, &wheel.read(LIBMLX)?)?;
         let mut modules = modules_in(&mut wheel)?;
         if modules.is_empty() {

@@ -146,8 +146,8 @@ impl Toolchain {
         };
         admitted.check(pin, &wheel)?;
         let sha256 = match base {
-            // Held against its hash when it was fetched.
-            Base::Official => Wheel::sha256(path)?.0,
+            // It was held against this hash when it was taken from the store.
+            Base::Official => official_for_macos(pin)?.sha256.clone(),
             Base::File(_) => {
                 wheel.verify()?;
                 Wheel::sha256(path)?.0
