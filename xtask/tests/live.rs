@@ -164,7 +164,8 @@ fn who_watches_is_told_again_and_again_until_the_fabric_is_gone() {
     assert_eq!(watch.wait().expect("it ends").code(), Some(0));
 }
 
-/// The program runs until it notices the fault.
+/// The program runs until it notices the fault in both directions: a cut reaches one after the
+/// other.
 #[test]
 fn faults_of_a_rig_come_in_their_time_and_are_told() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -172,7 +173,8 @@ fn faults_of_a_rig_come_in_their_time_and_are_told() {
     let fault = "\n[[fault]]\ncable = \"cable-2\"\nkind = \"cut\"\nat = \"50 ms\"\n";
     fs::write(&rig, Rig::embedded().to_toml() + fault).expect("written");
     let path = rig.to_str().expect("a readable path");
-    let script = "until \"$1\" cable stats --fabric $SOFTRAIL_FABRIC | grep \"; cut\"; do :; done";
+    let script = "until seen=$(\"$1\" cable stats --fabric $SOFTRAIL_FABRIC | grep \"; cut\") \
+                  && test $(echo \"$seen\" | wc -l) = 2; do :; done; echo \"$seen\"";
     let this = xtask(&[]);
     let this = this.get_program().to_str().expect("a readable path");
     let up = [

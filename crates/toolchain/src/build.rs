@@ -26,12 +26,15 @@ use crate::{
     tools::{folder_hash, sdk_version},
 };
 
-/// Names in a work folder: our CMake files, those of libjaccl for macOS, the shim over jaccl,
-/// headers of ours.
+/// Names in a work folder: the CMake files of a component, those that all share and those for
+/// zig, which the first ones include by these names; the shim over jaccl.
 const RECIPE: &str = "recipe";
-const DYLIB: &str = "dylib";
+const COMMON: &str = "common";
+const ZIG: &str = "zig";
 const SHIM: &str = "shim";
-pub(crate) const HEADERS: &str = "include";
+/// Where a checkout has them, and our headers among them.
+const OF_COMMON: &str = "crates/toolchain/cmake/common";
+pub(crate) const HEADERS: &str = "crates/toolchain/cmake/common/include";
 
 /// How often a build begins again because a file was edited while it was copied.
 const ATTEMPTS: usize = 3;
@@ -421,11 +424,7 @@ impl Toolchain {
             zig: match target.filter(|_| component.is_cross()) {
                 Some(target) => Some(ForZig {
                     libcxx: target.write_stub(work)?,
-                    toolchain_file: match component {
-                        Component::Dylib => work.join(RECIPE),
-                        _ => work.join(DYLIB),
-                    }
-                    .join(dylib::TOOLCHAIN_FILE),
+                    toolchain_file: work.join(ZIG).join(dylib::TOOLCHAIN_FILE),
                 }),
                 None => None,
             },
@@ -497,18 +496,17 @@ impl Toolchain {
     /// Our folders that are compiled, the CMake files first, by their names in the work
     /// folder.
     pub(crate) fn recipes(&self, component: Component) -> Vec<(&'static str, PathBuf)> {
+        const COMMON: (&str, &str) = (self::COMMON, OF_COMMON);
+        const ZIG: (&str, &str) = (self::ZIG, "crates/toolchain/cmake/zig");
         let folders: &[_] = match component {
-            Component::Mlx => &[(RECIPE, "crates/toolchain/cmake")],
-            Component::MlxOfWheel => &[
-                (RECIPE, "crates/toolchain/mlxc"),
-                (DYLIB, "crates/toolchain/dylib"),
-                (HEADERS, "crates/toolchain/cmake/include"),
-            ],
+            Component::Mlx => &[(RECIPE, "crates/toolchain/cmake/mlx"), COMMON],
             Component::Jaccl => &[
-                (RECIPE, "crates/toolchain/cmake"),
+                (RECIPE, "crates/toolchain/cmake/mlx"),
+                COMMON,
                 (SHIM, "crates/jaccl/shim"),
             ],
-            Component::Dylib => &[(RECIPE, "crates/toolchain/dylib")],
+            Component::Dylib => &[(RECIPE, "crates/toolchain/cmake/dylib"), COMMON, ZIG],
+            Component::MlxOfWheel => &[(RECIPE, "crates/toolchain/cmake/mlxc"), COMMON, ZIG],
         };
         let in_root = |(name, folder): &(_, _)| (*name, self.root.join(folder));
         folders.iter().map(in_root).collect()

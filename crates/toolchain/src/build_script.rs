@@ -12,7 +12,7 @@ use wheel::Dylib;
 
 use crate::{
     Toolchain,
-    build::Request,
+    build::{HEADERS, Request},
     compiler::Compilers,
     environment,
     error::{Error, IoContext, Result},
@@ -102,11 +102,10 @@ pub fn mlx(scratch: &Path) -> Result<Mlx> {
         Err(_) => Series::Patched,
     };
     let request = Request::mlx(&pin, series);
-    let ours = toolchain.root.join("crates/toolchain/cmake");
     // A build that appears, or goes, is seen by its folder.
     let builds = toolchain.store().entry(Kind::Build, "")?;
     fs::create_dir_all(&builds).at("create", &builds)?;
-    for input in [&pin.folder, &ours, &builds] {
+    for input in [&pin.folder, &builds] {
         rerun_if_changed(input);
     }
     for (_, recipe) in toolchain.recipes(request.component) {
@@ -115,7 +114,7 @@ pub fn mlx(scratch: &Path) -> Result<Mlx> {
     let build = toolchain.find(&request)?;
     let c = scratch.join("mlx-c");
     toolchain.mlx_c(&pin, c.clone())?;
-    let include = vec![c, ours.join("include")];
+    let include = vec![c, toolchain.root.join(HEADERS)];
     Ok(Mlx {
         prefix: build.map(|build| build.prefix),
         headers: headers(&include[0], &include[1]),

@@ -81,11 +81,8 @@ impl Toolchain {
         mirror(prefix, wheel)?;
         unpack(&mut base.wheel, METALLIB, prefix)?;
         write(&prefix.join(in_prefix(LIBJACCL)), fitted.library.content())?;
-        let ours = self.recipes(Component::MlxOfWheel);
-        for (_, headers) in ours.iter().filter(|(name, _)| *name == HEADERS) {
-            let rails = Path::new("rails");
-            mirror(&headers.join(rails), &prefix.join("include").join(rails))?;
-        }
+        let (ours, rails) = (self.root.join(HEADERS), Path::new("rails"));
+        mirror(&ours.join(rails), &prefix.join("include").join(rails))?;
         self.progress.finish();
         let Opened {
             libjaccl,

@@ -104,7 +104,7 @@ fn checkout() -> Checkout {
     checkout.add_patch("one", "fix", &change_line(4, "one"));
     checkout.add_patch("two", "fix", &change_line(12, "two"));
     checkout.toolchain.series().record(&checkout.pin()).unwrap();
-    checkout.write("crates/toolchain/cmake/CMakeLists.txt", "recipe\n");
+    checkout.write("crates/toolchain/cmake/mlx/CMakeLists.txt", "recipe\n");
     checkout.write("crates/jaccl/shim/shim.cpp", "shim\n");
     checkout.write("verbs/infiniband/verbs.h", "verbs\n");
     let verbs = Listing::of_folder(&checkout.path("verbs")).unwrap();
@@ -355,9 +355,9 @@ fn keys(checkout: &Checkout, kind: Kind) -> Vec<String> {
 fn garbage_is_what_no_pin_needs() {
     with_tools("garbage_is_what_no_pin_needs", |checkout| {
         // Of inputs that are no longer: another recipe, and another patch.
-        checkout.write("crates/toolchain/cmake/CMakeLists.txt", "before\n");
+        checkout.write("crates/toolchain/cmake/mlx/CMakeLists.txt", "before\n");
         build(checkout, None);
-        checkout.write("crates/toolchain/cmake/CMakeLists.txt", "recipe\n");
+        checkout.write("crates/toolchain/cmake/mlx/CMakeLists.txt", "recipe\n");
         checkout.add_patch("three", "fix", &change_line(17, "three"));
         checkout.toolchain.series().record(&checkout.pin()).unwrap();
         build(checkout, Some("three"));

@@ -1,4 +1,5 @@
-// Which build of the store a library is. Compiled into libmlxc and libjaccl_shim.
+// Which build of the store a library is. Compiled into the library that holds jaccl, and
+// into a libmlxc that is compiled by itself.
 #pragma once
 
 #ifdef __cplusplus
