@@ -19,10 +19,14 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Makes a wheel of the default pin in `folder`, and gives the report's entry.
+/// Makes a wheel for Linux of the default pin in `folder`, and gives the report's entry.
 fn made(series: &str, folder: &Path) -> Value {
+    made_for("linux", series, folder)
+}
+
+fn made_for(platform: &str, series: &str, folder: &Path) -> Value {
     let folder = folder.display().to_string();
-    let words = ["wheel", "--platform", "linux", "--series", series];
+    let words = ["wheel", "--platform", platform, "--series", series];
     let output = xtask(&[&words[..], &["--out-dir", &folder, "--format", "json"]].concat());
     assert!(output.status.success(), "{}", stderr(&output));
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -80,6 +84,20 @@ fn a_stock_wheel_hangs_where_stock_does() {
     assert_eq!(hung, [(Some("hang"), Some(1)), (Some("hang"), Some(8192))]);
     let flags = failures[0]["flags"].as_str().expect("flags");
     assert!(flags.contains("--op recv"), "{flags}");
+}
+
+#[test]
+fn of_a_wheel_for_a_mac_the_structure_is_checked_and_no_case_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let wheel = path(&made_for("macos", "patched", folder.path()));
+    let output = verify(&wheel, "");
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["ran"], false);
+    let report = folder.path().join("report");
+    let output = verify(&wheel, &format!("--out-dir {}", report.display()));
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(output.stdout.is_empty() && !report.exists());
 }
 
 #[test]
