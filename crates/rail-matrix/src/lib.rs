@@ -72,8 +72,9 @@ pub use plan::{
     Plan, PlanError, RankOrder, Spare, Variable, plan,
 };
 pub use rig::{
-    Cable, CableFault, Crossed, Defect, DeviceFault, End, Fault, Link, MessageFault, Node,
-    NodeFault, ReadRigError, ReceiverNotReady, Rig, RigError, RigProblem, Span,
+    Cable, CableFault, Crossed, Defect, DeviceFault, End, Fault, Likeness, Link, MessageFault,
+    Node, NodeFault, Profile, ReadRigError, ReceiverNotReady, Rig, RigError, RigProblem, Rules,
+    Span,
 };
 pub use topology::{
     Address, Network, NodeFacts, NodeId, NodeInfo, PortId, PortInfo, Problem, SelectError,

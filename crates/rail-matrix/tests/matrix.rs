@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rail_matrix::{
-    Cable, CableFault, Crossed, Defect, DeviceFault, End, Fault, Link, MAX_RAILS, Matrix,
-    MatrixError, MessageFault, Node, NodeFault, ReceiverNotReady, Rig, Span,
+    Cable, CableFault, Crossed, Defect, DeviceFault, End, Fault, Likeness, Link, MAX_RAILS, Matrix,
+    MatrixError, MessageFault, Node, NodeFault, ReceiverNotReady, Rig, Rules, Span,
 };
 
 fn node(rank: usize) -> String {
@@ -41,8 +41,7 @@ fn rig(counts: &[Vec<usize>], shuffle: usize) -> Rig {
     Rig {
         nodes,
         cables,
-        receiver_not_ready: ReceiverNotReady::Wait,
-        crossed: Crossed::default(),
+        rules: Rules::default(),
         faults: Vec::new(),
     }
 }
@@ -56,10 +55,35 @@ fn rigs() -> impl Strategy<Value = Rig> {
         .prop_map(|(counts, shuffle)| rig(&counts, shuffle))
 }
 
+/// The rules of either profile.
+fn rules() -> impl Strategy<Value = Rules> {
+    let receivers = [
+        ReceiverNotReady::Wait,
+        ReceiverNotReady::Drop,
+        ReceiverNotReady::Error,
+    ];
+    let rdma = prop::sample::select(&receivers).prop_map(|receiver_not_ready| Rules {
+        receiver_not_ready,
+        ..Rules::rdma()
+    });
+    let knobs = any::<[bool; 4]>().prop_map(|[posting, local, error, end]| Likeness {
+        refuses_over_posting: posting,
+        refuses_local_write_alone: local,
+        leaks_after_error: error,
+        loses_first_after_abnormal_end: end,
+    });
+    let thunderbolt = (knobs, 1..=7_u8).prop_map(|(likeness, gid_index)| Rules {
+        likeness,
+        gid_index,
+        ..Rules::default()
+    });
+    prop_oneof![rdma, thunderbolt]
+}
+
 /// Rigs with some of the faults they can have, each at some time.
 fn broken_rigs() -> impl Strategy<Value = Rig> {
     let crossed = prop::sample::select(vec![Crossed::BlackHole, Crossed::Refuse, Crossed::Stall]);
-    (rigs(), 1..50_000_u64, crossed).prop_flat_map(|(rig, value, crossed)| {
+    (rigs(), 1..50_000_u64, crossed, rules()).prop_flat_map(|(rig, value, crossed, rules)| {
         let all = every_defect(&rig, value);
         let count = 0..=all.len().min(5);
         let some = prop::sample::subsequence(all, count);
@@ -68,7 +92,7 @@ fn broken_rigs() -> impl Strategy<Value = Rig> {
             let faults = defects.into_iter().zip(times);
             Rig {
                 faults: faults.map(|(defect, times)| timed(defect, times)).collect(),
-                crossed,
+                rules: Rules { crossed, ..rules },
                 ..rig
             }
         })

@@ -23,6 +23,7 @@ fn a_rig_is_read_whole() {
         [defaults]
         bandwidth = "80 Gb/s"
         latency = "1 us"
+        profile = "rdma"
         receiver_not_ready = "drop"
         [[node]]
         name = "studio"
@@ -48,7 +49,7 @@ fn a_rig_is_read_whole() {
     )
     .unwrap();
     assert_eq!(rig.rank("mini"), Some(1));
-    assert_eq!(rig.receiver_not_ready, ReceiverNotReady::Drop);
+    assert_eq!(rig.rules.receiver_not_ready, ReceiverNotReady::Drop);
     let [left, right] = &rig.cables[..] else {
         panic!("{rig:?}")
     };
@@ -98,7 +99,7 @@ fn faults_are_read_with_their_times_and_values() {
     let embedded = Rig::embedded().to_toml();
     let cabling = embedded.split_once("[[node]]").expect("it has nodes").1;
     let rig = Rig::parse(&format!("{faults}[[node]]{cabling}")).unwrap();
-    assert_eq!(rig.crossed, Crossed::Refuse);
+    assert_eq!(rig.rules.crossed, Crossed::Refuse);
     let seconds = Duration::from_secs_f64;
     let device = rig.cables[0].ends[0].clone();
     let slower = CableFault::Degraded {
@@ -160,7 +161,7 @@ fn a_rig_in_json_has_the_shape_of_rig_toml() {
     assert_eq!(
         json,
         serde_json::json!({
-            "defaults": {"receiver_not_ready": "wait"},
+            "defaults": {"profile": "thunderbolt"},
             "node": [{"name": "a"}, {"name": "b"}],
             "cable": [{
                 "name": "cable-1",
@@ -245,6 +246,20 @@ fn text_that_is_not_toml_names_its_line() {
         refusal("[[cable]]\nname = \"x\"\nend = 3\n").starts_with("line 7: unknown field `end`")
     );
     assert!(refusal("[defaults]\nreceiver_not_ready = \"retry\"\n").starts_with("line 6: "));
+    assert_eq!(
+        refusal("[defaults]\nreceiver_not_ready = \"drop\"\n"),
+        "line 5: 'receiver_not_ready' says nothing about profile \"thunderbolt\"; remove it, or \
+         write profile = \"rdma\""
+    );
+    assert_eq!(
+        refusal("[defaults]\nprofile = \"rdma\"\nleaks_after_error = false\n"),
+        "line 5: 'leaks_after_error' says nothing about profile \"rdma\"; remove it, or write \
+         profile = \"thunderbolt\""
+    );
+    assert_eq!(
+        refusal("[defaults]\ngid_index = 0\n"),
+        "line 5: gid_index is 0; write an index from 1 to 7, where 1 is usual"
+    );
 }
 
 #[test]

@@ -24,12 +24,14 @@ mod events;
 mod handles;
 mod memory;
 mod objects;
+mod offer;
 mod ops;
 mod port;
 mod queue_pair;
 mod work;
 
 use std::{
+    collections::BTreeSet,
     ffi::c_int,
     fmt::Display,
     io::{self, Write},
@@ -59,6 +61,14 @@ fn refuse(errno: c_int) -> c_int {
 /// the process of an application that has closed its standard error.
 fn complain(what: impl Display) {
     let _ = writeln!(io::stderr(), "softrail: {what}");
+}
+
+/// Says once what devices of the rig's profile lack, when a program asks for it.
+fn explain(what: &'static str) {
+    static SAID: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    if lock(&SAID).insert(what) {
+        complain(what);
+    }
 }
 
 fn set_errno(errno: c_int) {

@@ -20,14 +20,21 @@ use super::{
     events::{AsyncEvent, EventQueue, Notifier, Wanted},
     handles, lock,
     memory::{Region, Regions},
+    offer::Offer,
     ops::{self, OPERATIONS},
     port::Port,
     queue_pair::{Halves, Limits, Parts, QueuePair, Transport},
 };
+use rail_matrix::Profile;
 use softrail::{
-    Condition, config,
-    shm::{SharedCable, ShmError},
+    Condition,
+    claims::{Claimed, Resource},
+    config,
+    shm::{SharedCable, ShmError, Side},
 };
+
+/// What `ibv_devinfo` on a Mac prints as the transport "Thunderbolt".
+const TRANSPORT_THUNDERBOLT: ibv::ibv_transport_type = 100;
 
 /// An `ibv_device`.
 #[repr(C)]
@@ -44,7 +51,10 @@ impl Device {
         // SAFETY: integers, arrays of them and nullable pointers: zero is valid.
         let mut raw: ibv::ibv_device = unsafe { mem::zeroed() };
         raw.node_type = ibv::IBV_NODE_CA;
-        raw.transport_type = ibv::IBV_TRANSPORT_IB;
+        raw.transport_type = match config.rules.profile {
+            Profile::Thunderbolt => TRANSPORT_THUNDERBOLT,
+            Profile::Rdma => ibv::IBV_TRANSPORT_IB,
+        };
         write_name(&mut raw.name, &config.name);
         write_name(&mut raw.dev_name, &config.name);
         Arc::new(Device {
@@ -119,6 +129,26 @@ impl Context {
         self.users.0.fetch_or(Users::CLOSED, Ordering::AcqRel) >= Users::ONE
     }
 
+    /// What the device offers.
+    pub fn offer(&self) -> &'static Offer {
+        Offer::of(self.device.config.rules.profile)
+    }
+
+    /// Claims one of the device's resources, where their number is limited. `None` if
+    /// there is no more.
+    fn claim(&self, resource: Resource) -> Option<Share> {
+        let (cable, side) = (Arc::clone(&self.cable), self.device.config.side);
+        let claimed = match self.offer().has_credits {
+            true => Some(cable.end(side).claims.claim(resource)?),
+            false => None,
+        };
+        Some(Share {
+            cable,
+            side,
+            claimed,
+        })
+    }
+
     /// The current condition of the device.
     pub fn condition(&self) -> &Condition {
         &self.cable.end(self.device.config.side).condition
@@ -136,6 +166,21 @@ impl Context {
     }
 
     const OFFSET: usize = offset_of!(ibv::verbs_context, context);
+}
+
+/// One of what a device has a limited number of. Dropping it gives it back.
+struct Share {
+    cable: Arc<SharedCable>,
+    side: Side,
+    claimed: Option<Claimed>,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if let Some(claimed) = &self.claimed {
+            self.cable.end(self.side).claims.release(claimed);
+        }
+    }
 }
 
 /// How many objects of a context are alive, and whether the application has closed the
@@ -179,16 +224,27 @@ impl Drop for User {
 pub struct ProtectionDomain {
     pub raw: ibv::ibv_pd,
     pub regions: Arc<Regions>,
+    _share: Share,
     _user: User,
 }
 
 impl ProtectionDomain {
-    pub fn new(context: *mut ibv::ibv_context) -> Box<Self> {
-        Box::new(ProtectionDomain {
+    /// Makes a protection domain; `None` if the device has no more.
+    pub fn new(context: *mut ibv::ibv_context) -> Option<Box<Self>> {
+        // SAFETY: objects are made in live contexts only.
+        let share = unsafe { &*Context::behind(context) }.claim(Resource::Domain)?;
+        Some(Box::new(ProtectionDomain {
             raw: ibv::ibv_pd { context, handle: 0 },
             regions: Arc::default(),
+            _share: share,
             _user: User::of(context),
-        })
+        }))
+    }
+
+    /// The context in which it was made.
+    pub fn context(&self) -> &Context {
+        // SAFETY: a context stays open for its objects.
+        unsafe { &*Context::behind(self.raw.context) }
     }
 
     /// Whether memory is registered in the domain, or a queue pair uses it.
@@ -201,19 +257,21 @@ impl ProtectionDomain {
 #[repr(C)]
 pub struct MemoryRegion {
     raw: ibv::ibv_mr,
+    _share: Share,
     regions: Arc<Regions>,
 }
 
 impl MemoryRegion {
     /// Registers `bytes` at `host` as memory that work requests and the other end address
-    /// from `address`.
+    /// from `address`. `None` if the device has no more regions.
     pub fn register(
         domain: &ProtectionDomain,
         host: *mut c_void,
         bytes: usize,
         address: u64,
         access: u32,
-    ) -> Box<Self> {
+    ) -> Option<Box<Self>> {
+        let share = domain.context().claim(Resource::Region)?;
         static NEXT_KEY: AtomicU32 = AtomicU32::new(1);
         let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
         let raw = ibv::ibv_mr {
@@ -232,10 +290,11 @@ impl MemoryRegion {
             access,
         };
         domain.regions.insert(key, region);
-        Box::new(MemoryRegion {
+        Some(Box::new(MemoryRegion {
             raw,
+            _share: share,
             regions: Arc::clone(&domain.regions),
-        })
+        }))
     }
 }
 
@@ -284,6 +343,7 @@ pub struct CompletionQueue {
     /// filled by the first source alone.
     first: AtomicUsize,
     notifier: Option<Arc<Notifier>>,
+    _share: Share,
     _user: User,
 }
 
@@ -299,7 +359,9 @@ impl CompletionQueue {
         entries: c_int,
         user: *mut c_void,
         channel: Option<&Channel>,
-    ) -> Box<Self> {
+    ) -> Option<Box<Self>> {
+        // SAFETY: objects are made in live contexts only.
+        let share = unsafe { &*Context::behind(context) }.claim(Resource::Queue)?;
         // SAFETY: integers, nullable pointers, and a mutex and condition variable
         // whose static initialisers are zero: zero is valid.
         let mut raw: ibv::ibv_cq = unsafe { mem::zeroed() };
@@ -309,13 +371,14 @@ impl CompletionQueue {
         if let Some(channel) = channel {
             raw.channel = (&raw const channel.raw).cast_mut();
         }
-        Box::new(CompletionQueue {
+        Some(Box::new(CompletionQueue {
             raw,
             sources: Mutex::default(),
             first: AtomicUsize::new(0),
             notifier: channel.map(|channel| Arc::new(Notifier::new(Arc::clone(&channel.events)))),
+            _share: share,
             _user: User::of(context),
-        })
+        }))
     }
 
     pub fn is_used(&self) -> bool {

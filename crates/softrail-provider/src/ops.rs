@@ -13,7 +13,7 @@ use super::{
     api, bindings as ibv, clock,
     completions::Completions,
     events::Wanted,
-    fail,
+    explain, fail,
     objects::{CompletionQueue, Qp},
     queue_pair::PostError,
     work::{Payload, Pieces, ReceiveRequest, SendRequest},
@@ -114,6 +114,10 @@ unsafe extern "C" fn post_send(
         // SAFETY: the list holds as many entries as the request says, and inline data is
         // in the application's memory.
         let request = unsafe { send_request(request, &pair.wanted.cap) }?;
+        if pair.context().offer().has_credits && !request.is_plain_send() {
+            explain("RDMA over Thunderbolt has plain sends alone (IBV_WR_SEND)");
+            return Err(libc::EOPNOTSUPP);
+        }
         pair.inner.post_send(now, request).map_err(errno)
     };
     // SAFETY: the application's list and its room for the request that fails.

@@ -24,14 +24,15 @@ use super::{
     bindings as ibv,
     completions::Completions,
     events::{AsyncEvent, EventQueue, Notifier},
-    lock,
+    explain, lock,
     memory::Regions,
+    offer::Offer,
     work::{ReceiveRequest, SendRequest},
 };
 use sending::Send;
 use softrail::{
     config::Device,
-    fabric::{QUEUE_BYTES, Queue, Sender, Time},
+    fabric::{Credits, Queue, RECEIVES, Sender, Time},
     shm::{EndState, SharedCable, Slot, slot_of},
 };
 
@@ -148,7 +149,13 @@ struct State {
     sends: VecDeque<Send>,
     /// How many of the sends, counted from the back, are not on the cable yet.
     queued: usize,
+    /// The depth that they take.
+    send_depth: u64,
+    /// How many sends were given the credit of a receive.
+    credited: u64,
     receives: VecDeque<Receive>,
+    /// The depth that they take.
+    receive_depth: u64,
     /// Completions that the engine found before the application asked.
     ended_sends: VecDeque<ibv::ibv_wc>,
     ended_receives: VecDeque<ibv::ibv_wc>,
@@ -171,7 +178,10 @@ impl State {
             sender: Sender::of(queue),
             sends: VecDeque::new(),
             queued: 0,
+            send_depth: 0,
+            credited: 0,
             receives: VecDeque::new(),
+            receive_depth: 0,
             ended_sends: VecDeque::new(),
             ended_receives: VecDeque::new(),
             receives_first: false,
@@ -189,7 +199,8 @@ struct Receive {
 impl QueuePair {
     /// Makes a queue pair, or returns `None` if the device has no more.
     pub fn create(now: Time, parts: Parts) -> Option<Self> {
-        let (slot, number) = parts.cable.claim(parts.device.side, now)?;
+        let most = Offer::of(parts.device.rules.profile).queue_pairs;
+        let (slot, number) = parts.cable.claim(parts.device.side, now, most)?;
         let outlet = &parts.cable.slot(parts.device.side, slot)?.outlet;
         let ordinal = parts.cable.end(parts.device.side).injections.created();
         let state = State::new(&outlet.queue);
@@ -267,6 +278,7 @@ impl QueuePair {
         slot.set_answers(false);
         slot.connect(0);
         self.own_end().empty(slot, now);
+        self.own_credits().reset();
         *state = State {
             patience: state.patience,
             access: state.access,
@@ -317,16 +329,34 @@ impl QueuePair {
             return Err(PostError::Refused);
         }
         let mut state = lock(&self.state);
+        let has_credits = self.offer().has_credits;
+        if has_credits && !matches!(state.phase, Phase::ReadyToSend | Phase::Error) {
+            explain(
+                "a receive was posted before its queue pair was ready to send, which RDMA \
+                     over Thunderbolt refuses",
+            );
+            return Err(PostError::State);
+        }
         if state.phase == Phase::Reset {
             return Err(PostError::State);
         }
-        if state.receives.len() >= self.parts.limits.receives {
+        let depth = self.offer().depth_of(request.scatter.bytes());
+        let is_full = state.receives.len() >= RECEIVES;
+        if is_full || self.over_posting(state.receive_depth + depth, self.parts.limits.receives) {
             return Err(PostError::Full);
         }
         state.receives.push_back(Receive {
             request,
             posted: now,
         });
+        state.receive_depth += depth;
+        if has_credits {
+            self.own_credits().grant(now);
+            let partner = self.partner(state.peer);
+            if partner.is_some_and(|(_, slot)| slot.wants_bell()) {
+                self.wake_peer();
+            }
+        }
         self.stir(&state);
         Ok(())
     }
@@ -441,7 +471,7 @@ impl QueuePair {
 
     /// Whether a send completes when it is answered rather than when it has left.
     fn is_answered(&self) -> bool {
-        self.is_reliable() || self.device().receiver_not_ready == ReceiverNotReady::Error
+        self.is_reliable() || self.device().rules.receiver_not_ready == ReceiverNotReady::Error
     }
 
     /// The slot of the queue pair that it is connected to, whichever process owns it.
@@ -492,6 +522,11 @@ impl QueuePair {
         self.parts.cable.end(self.device().side)
     }
 
+    /// The receives that it has posted.
+    fn own_credits(&self) -> &Credits {
+        self.parts.cable.credits(self.device().side, self.slot)
+    }
+
     /// The other end.
     fn peer_end(&self) -> &EndState {
         self.parts.cable.end(self.device().side.opposite())
@@ -521,14 +556,33 @@ impl QueuePair {
             if request.is_read() && !self.is_reliable() {
                 return Err(PostError::Operation);
             }
-            if request.payload.bytes() > QUEUE_BYTES {
+            if request.payload.bytes() > self.offer().message {
                 return Err(PostError::TooLong);
             }
         }
-        if state.sends.len() + requests.len() > self.parts.limits.sends {
-            return Err(PostError::Full);
+        let wanted = requests.iter().map(|request| self.depth_of(request));
+        let wanted = state.send_depth + wanted.sum::<u64>();
+        match self.over_posting(wanted, self.parts.limits.sends) {
+            true => Err(PostError::Full),
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    /// What a device of the rig's profile offers.
+    fn offer(&self) -> &'static Offer {
+        Offer::of(self.device().rules.profile)
+    }
+
+    /// How much of the queue's depth a send takes.
+    fn depth_of(&self, request: &SendRequest) -> u64 {
+        self.offer().depth_of(request.payload.bytes())
+    }
+
+    /// Whether requests of this depth are more than the queue pair was made for.
+    fn over_posting(&self, depth: u64, limit: usize) -> bool {
+        let refuses = self.device().rules.likeness.refuses_over_posting;
+        let is_bounded = refuses || !self.offer().has_credits;
+        is_bounded && depth > limit as u64
     }
 }
 

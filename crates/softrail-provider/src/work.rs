@@ -30,6 +30,11 @@ impl SendRequest {
         }
     }
 
+    /// Whether it is a send without immediate data.
+    pub fn is_plain_send(&self) -> bool {
+        self.operation == Operation::Send && self.immediate.is_none()
+    }
+
     pub fn is_read(&self) -> bool {
         matches!(self.operation, Operation::Read(_))
     }

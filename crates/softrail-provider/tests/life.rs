@@ -18,7 +18,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rail_matrix::{Link, Rig};
+use rail_matrix::{Link, Rig, Rules};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use softrail::{Fabric, config, default_parent, shm::SLOTS};
 use softrail_provider::{
@@ -128,7 +128,10 @@ fn entries(folder: impl AsRef<Path>) -> usize {
 }
 
 fn quick() -> Rig {
-    let mut rig = Rig::embedded();
+    let mut rig = Rig {
+        rules: Rules::rdma(),
+        ..Rig::embedded()
+    };
     for cable in &mut rig.cables {
         cable.link = Link {
             bytes_per_second: 1_000_000_000,

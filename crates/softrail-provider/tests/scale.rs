@@ -4,7 +4,7 @@
 use std::{env, path::Path, time::Duration};
 
 use launch::Launcher;
-use rail_matrix::{Cable, End, Link, Node, Rig};
+use rail_matrix::{Cable, End, Link, Node, Rig, Rules};
 use softrail::{
     Fabric,
     config::{self, Device},
@@ -83,6 +83,13 @@ fn all_joined() -> Rig {
             })
             .collect(),
         nodes: (0..NODES).map(|node| Node { name: name(node) }).collect(),
+        ..rdma()
+    }
+}
+
+fn rdma() -> Rig {
+    Rig {
+        rules: Rules::rdma(),
         ..Rig::embedded()
     }
 }
@@ -115,7 +122,7 @@ fn uses_every_device() {
 #[test]
 fn every_queue_pair_of_a_device_carries() {
     let parent = tempfile::tempdir().expect("a folder");
-    let fabric = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
+    let fabric = Fabric::create(parent.path(), &rdma()).expect("a fabric");
     let [mut a, mut b] = ["a", "b"].map(|node| -> Vec<_> {
         let open = |_| Client::of(fabric.path(), node, 0, WANTED);
         (0..SLOTS).map(open).collect()

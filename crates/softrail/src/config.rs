@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rail_matrix::{Cable, Crossed, DeviceFault, ReceiverNotReady, Rig, RigError};
+use rail_matrix::{Cable, DeviceFault, Rig, RigError, Rules};
 
 use crate::{private, shm::Side};
 
@@ -78,10 +78,8 @@ pub struct Device {
     pub cable: PathBuf,
     /// Which end of the cable it is.
     pub side: Side,
-    /// What happens to a frame that finds no receive.
-    pub receiver_not_ready: ReceiverNotReady,
-    /// What happens to a queue pair that is connected to an address on another cable.
-    pub crossed: Crossed,
+    /// What it allows and does.
+    pub rules: Rules,
     /// The device's address. The GID is this address, IPv4-mapped.
     pub address: Ipv4Addr,
     /// The address at the other end of the cable.
@@ -141,8 +139,7 @@ fn device(folder: &Path, rig: &Rig, (index, cable): (usize, &Cable), side: Side)
         name: end.device.clone(),
         cable: cable_file(folder, index),
         side,
-        receiver_not_ready: rig.receiver_not_ready,
-        crossed: rig.crossed,
+        rules: rig.rules,
         address: address(index, side),
         peer_address: address(index, side.opposite()),
     }

@@ -37,6 +37,7 @@
 //! answered.
 
 mod bell;
+pub mod claims;
 mod condition;
 pub mod config;
 pub mod counters;

@@ -1,7 +1,7 @@
 //! The memory that the two ends of a cable share: one file a cable.
 //!
-//! The file is a `Layout`, which consists of atomics, followed by the payload ring of
-//! every queue pair. All zeros (but for the magic number) is an unused cable, so a
+//! The file is a `Layout`, which consists of atomics, followed by what every queue pair
+//! has: its [`Credits`], which are atomics too, and its payload ring. All zeros (but for the magic number) is an unused cable, so a
 //! launcher makes one by making a file; providers only map it.
 //!
 //! Each end has [`SLOTS`] slots, one for each queue pair. A queue pair's messages wait in
@@ -22,8 +22,9 @@ use std::{
 
 use crate::{
     bell::Bell,
+    claims::Claims,
     condition::Condition,
-    fabric::{Direction, OUTLETS, Outlet, QUEUE_BYTES, Tally, Time},
+    fabric::{Credits, Direction, MESSAGE_BYTES, OUTLETS, Outlet, QUEUE_BYTES, Tally, Time},
     injection::Injections,
     lease::{self, Lease},
     private,
@@ -36,7 +37,7 @@ use memmap2::{MmapOptions, MmapRaw};
 pub const SLOTS: usize = OUTLETS;
 
 /// Identifies the file and the version of its layout.
-const MAGIC: u64 = u64::from_be_bytes(*b"softrl\x00\x06");
+const MAGIC: u64 = u64::from_be_bytes(*b"softrl\x00\x07");
 
 /// One of the two ends of a cable, in the order in which the rig lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,6 +122,8 @@ pub struct EndState {
     pub condition: Condition,
     /// Faults of single messages sent from here.
     pub injections: Injections,
+    /// What the device here has a limited number of.
+    pub claims: Claims,
     /// Wakes the processes at this end.
     pub bell: Bell,
     slots: [Slot; SLOTS],
@@ -270,6 +273,15 @@ pub fn slot_of(number: u32) -> usize {
     (number & 0xff) as usize
 }
 
+/// What the file has for each queue pair behind the layout. Only what is used takes memory.
+const PAIR_BYTES: usize = size_of::<Credits>() + (MESSAGE_BYTES as usize).next_power_of_two();
+
+// The credits of every queue pair are aligned in the mapping, which begins at a page.
+const _: () = assert!(
+    size_of::<Layout>().is_multiple_of(align_of::<Credits>())
+        && PAIR_BYTES.is_multiple_of(align_of::<Credits>())
+);
+
 /// A mapped cable.
 #[derive(Debug)]
 pub struct SharedCable {
@@ -277,11 +289,12 @@ pub struct SharedCable {
 }
 
 impl SharedCable {
-    const FILE_BYTES: usize = size_of::<Layout>() + 2 * SLOTS * QUEUE_BYTES as usize;
+    const FILE_BYTES: usize = size_of::<Layout>() + 2 * SLOTS * PAIR_BYTES;
 
     /// The memory that a cable takes when jaccl uses it: in a ring of two ranks both ends
     /// have two queue pairs. The rest of the file is never written and takes no memory.
-    pub const USUAL_BYTES: u64 = size_of::<Layout>() as u64 + 2 * 2 * QUEUE_BYTES;
+    pub const USUAL_BYTES: u64 =
+        size_of::<Layout>() as u64 + 2 * 2 * (QUEUE_BYTES + size_of::<Credits>() as u64);
 
     /// Makes the file of an unused cable and maps it.
     ///
@@ -353,15 +366,15 @@ impl SharedCable {
         self.end(side).slots.get(slot)
     }
 
-    /// Claims a free slot for this process at `now`. Returns its index and the number of
-    /// the queue pair in it, or `None` when all are taken.
+    /// Claims one of the first `most` slots for this process at `now`. Returns its index
+    /// and the number of the queue pair in it, or `None` when all are taken.
     ///
     /// A slot whose last owner left frames that the peer may still fetch is claimed only
     /// when there is no other, and then the one that was claimed least often: the peer of
     /// the queue pair that died last may be reading its frames at this moment.
-    pub fn claim(&self, side: Side, now: Time) -> Option<(usize, u32)> {
+    pub fn claim(&self, side: Side, now: Time, most: usize) -> Option<(usize, u32)> {
         let end = self.end(side);
-        let slots = &end.slots;
+        let slots = &end.slots[..most.min(SLOTS)];
         let own = Process::own();
         let read = slots.iter().position(|slot| slot.try_claim(own, false));
         let index = read.or_else(|| {
@@ -376,6 +389,7 @@ impl SharedCable {
         slot.answers.store(0, Ordering::Relaxed);
         slot.wants_bell.store(0, Ordering::Relaxed);
         end.empty(slot, now);
+        self.credits(side, index).reset();
         // Queue pair numbers have 24 bits, and 0 and 1 are reserved.
         let generation = slot.generation.fetch_add(1, Ordering::Relaxed) % 0xffff + 1;
         let number = generation << 8 | index as u32;
@@ -432,26 +446,46 @@ impl SharedCable {
         }
     }
 
+    /// The receives that a queue pair has posted.
+    ///
+    /// # Panics
+    /// If there is no such slot.
+    pub fn credits(&self, side: Side, slot: usize) -> &Credits {
+        // SAFETY: it is inside the mapping, aligned because all before it is, and lives as
+        // long as `self`. It consists of atomics, for which every bit pattern is valid and
+        // which other processes may change at any time.
+        unsafe { &*self.pair(side, slot).cast::<Credits>() }
+    }
+
     fn ring(&self, side: Side, slot: usize) -> *mut u8 {
+        // SAFETY: `PAIR_BYTES` counts both, so the offset stays inside the mapping.
+        unsafe { self.pair(side, slot).add(size_of::<Credits>()) }
+    }
+
+    /// What a queue pair has behind the layout.
+    fn pair(&self, side: Side, slot: usize) -> *mut u8 {
         assert!(slot < SLOTS, "slot {slot} of {SLOTS}");
-        let ring = side.index() * SLOTS + slot;
-        // SAFETY: `FILE_BYTES` counts a ring for every slot of both sides after
-        // the layout, so the offset stays inside the mapping.
+        let pair = side.index() * SLOTS + slot;
+        // SAFETY: `FILE_BYTES` counts this for every slot of both sides after the layout,
+        // so the offset stays inside the mapping.
         unsafe {
             self.map
                 .as_mut_ptr()
-                .add(size_of::<Layout>() + ring * QUEUE_BYTES as usize)
+                .add(size_of::<Layout>() + pair * PAIR_BYTES)
         }
     }
 }
 
 /// The start of a range in the ring, and the lengths of its parts before and after it
-/// wraps around.
+/// wraps around. A range of a message that is longer than the ring does not wrap.
 ///
 /// # Panics
-/// If the range is longer than the ring.
+/// If the range is longer than any message.
 fn split(offset: u64, bytes: u64) -> (usize, usize, usize) {
-    assert!(bytes <= QUEUE_BYTES, "{bytes} bytes of a ring");
+    assert!(bytes <= MESSAGE_BYTES, "{bytes} bytes of a message");
+    if bytes > QUEUE_BYTES {
+        return (0, bytes as usize, 0);
+    }
     let offset = offset % QUEUE_BYTES;
     let head = bytes.min(QUEUE_BYTES - offset);
     (offset as usize, head as usize, (bytes - head) as usize)
@@ -473,7 +507,9 @@ mod tests {
     fn two_mappings_of_a_cable_see_one_memory() {
         let (folder, ours) = cable();
         let theirs = SharedCable::open(&folder.path().join("cable")).expect("just made");
-        let (slot, number) = ours.claim(Side::First, Time::ZERO).expect("all are free");
+        let (slot, number) = ours
+            .claim(Side::First, Time::ZERO, SLOTS)
+            .expect("all are free");
         ours.slot(Side::First, slot).expect("claimed").connect(77);
         assert!(
             theirs
@@ -504,17 +540,17 @@ mod tests {
     fn slots_run_out_and_come_back_under_another_number() {
         let (_folder, cable) = cable();
         let claimed: Vec<_> =
-            std::iter::from_fn(|| cable.claim(Side::Second, Time::ZERO)).collect();
+            std::iter::from_fn(|| cable.claim(Side::Second, Time::ZERO, SLOTS)).collect();
         assert_eq!(claimed.len(), SLOTS);
         assert!(
-            cable.claim(Side::First, Time::ZERO).is_some(),
+            cable.claim(Side::First, Time::ZERO, SLOTS).is_some(),
             "the other end has its own"
         );
 
         let (slot, number) = claimed[3];
         cable.release(Side::Second, slot);
         let (again, renewed) = cable
-            .claim(Side::Second, Time::ZERO)
+            .claim(Side::Second, Time::ZERO, SLOTS)
             .expect("one came back");
         assert_eq!(again, slot);
         assert_ne!(renewed, number);
@@ -531,7 +567,7 @@ mod tests {
         for slot in &cable.end(Side::First).slots {
             slot.owner.store(dead.to_word(), Ordering::Relaxed);
         }
-        assert!(cable.claim(Side::First, Time::ZERO).is_some());
+        assert!(cable.claim(Side::First, Time::ZERO, SLOTS).is_some());
     }
 
     /// Tries to open a file that `make` has filled.

@@ -234,7 +234,9 @@ impl End {
     fn offer(&mut self) {
         let queue = &self.outlet.queue;
         while let Some(&(posted, message)) = self.waiting.front() {
-            let reservation = self.sender.reserve(queue, posted, Duration::ZERO, message);
+            let reservation = self
+                .sender
+                .reserve(queue, Load::of(&message, posted), message);
             let Some(reservation) = reservation else {
                 return;
             };

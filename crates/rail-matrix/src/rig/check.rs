@@ -13,6 +13,7 @@ mod fault;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Rig,
+    Rules,
     Node(usize),
     Cable(usize),
     End(usize, usize),
@@ -28,7 +29,7 @@ struct Parts<'a> {
 }
 
 impl Rig {
-    /// Checks that names are given and unique, that every cable joins two different nodes
+    /// Checks that the profile has the rules that are not the usual ones, that names are given and unique, that every cable joins two different nodes
     /// of the rig, that a device has one cable, that no cable's bandwidth is zero, and
     /// that every fault is on a device, cable or node of the rig, has the times and
     /// values that its kind requires, and does not overlap another of its subject.
@@ -40,6 +41,9 @@ impl Rig {
     }
 
     pub(super) fn check_places(&self) -> Result<(), (Place, RigProblem)> {
+        self.rules
+            .check()
+            .map_err(|problem| (Place::Rules, problem))?;
         let nodes = self.check_nodes()?;
         let mut names = HashSet::new();
         let mut used = HashMap::new();

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use toml::Spanned;
 
 use super::{
-    Cable, Crossed, End, Fault, Link, Node, ReceiverNotReady, Rig, RigError, RigProblem,
-    check::Place,
+    Cable, Crossed, End, Fault, Likeness, Link, Node, Profile, ReceiverNotReady, Rig, RigError,
+    RigProblem, Rules, check::Place,
 };
 use crate::units::{self, UnitError};
 use fault::FaultText;
@@ -17,8 +17,7 @@ mod fault;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RigText {
-    #[serde(default)]
-    defaults: DefaultsText,
+    defaults: Option<Spanned<DefaultsText>>,
     #[serde(default)]
     node: Vec<Spanned<Node>>,
     #[serde(default)]
@@ -32,10 +31,39 @@ struct RigText {
 struct DefaultsText {
     bandwidth: Option<Spanned<String>>,
     latency: Option<Spanned<String>>,
-    #[serde(default)]
-    receiver_not_ready: ReceiverNotReady,
-    #[serde(default)]
-    crossed: Crossed,
+    profile: Option<Profile>,
+    receiver_not_ready: Option<ReceiverNotReady>,
+    crossed: Option<Crossed>,
+    gid_index: Option<u8>,
+    refuses_over_posting: Option<bool>,
+    refuses_local_write_alone: Option<bool>,
+    leaks_after_error: Option<bool>,
+    loses_first_after_abnormal_end: Option<bool>,
+}
+
+impl DefaultsText {
+    fn rules(&self) -> Rules {
+        let usual = Rules::default();
+        let knobs = usual.likeness;
+        Rules {
+            profile: self.profile.unwrap_or(usual.profile),
+            receiver_not_ready: self.receiver_not_ready.unwrap_or(usual.receiver_not_ready),
+            crossed: self.crossed.unwrap_or(usual.crossed),
+            gid_index: self.gid_index.unwrap_or(usual.gid_index),
+            likeness: Likeness {
+                refuses_over_posting: self
+                    .refuses_over_posting
+                    .unwrap_or(knobs.refuses_over_posting),
+                refuses_local_write_alone: self
+                    .refuses_local_write_alone
+                    .unwrap_or(knobs.refuses_local_write_alone),
+                leaks_after_error: self.leaks_after_error.unwrap_or(knobs.leaks_after_error),
+                loses_first_after_abnormal_end: self
+                    .loses_first_after_abnormal_end
+                    .unwrap_or(knobs.loses_first_after_abnormal_end),
+            },
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -54,8 +82,10 @@ impl Rig {
     /// [defaults]                       # emulation only, and optional
     /// bandwidth = "50 MB/s"
     /// latency = "20 us"
-    /// receiver_not_ready = "wait"      # or "drop", "error"
+    /// profile = "thunderbolt"          # or "rdma"
     /// crossed = "black-hole"           # or "refuse", "stall"
+    /// gid_index = 1                    # where the IPv4-mapped GID is
+    /// refuses_over_posting = true      # and the other fields of `Likeness`
     ///
     /// [[node]]                         # rank 0
     /// name = "a"
@@ -106,6 +136,11 @@ impl Rig {
         } = &raw;
 
         let fallback = Link::default();
+        let usual = DefaultsText::default();
+        let (defaults, header) = match defaults {
+            Some(defaults) => (defaults.get_ref(), defaults.span()),
+            None => (&usual, 0..0),
+        };
         let link = source.link(
             "[defaults]",
             &defaults.bandwidth,
@@ -118,8 +153,7 @@ impl Rig {
                 .iter()
                 .map(|c| source.cable(c, link))
                 .collect::<Result<_, _>>()?,
-            receiver_not_ready: defaults.receiver_not_ready,
-            crossed: defaults.crossed,
+            rules: defaults.rules(),
             faults: fault
                 .iter()
                 .map(|f| source.fault(f))
@@ -127,6 +161,7 @@ impl Rig {
         };
         rig.check_places().map_err(|(place, problem)| match place {
             Place::Rig => problem.into(),
+            Place::Rules => source.error(header.clone(), problem),
             Place::Node(n) => source.error(node[n].span(), problem),
             Place::Cable(c) => source.error(cable[c].name.span(), problem),
             Place::End(c, e) => source.error(cable[c].ends[e].span(), problem),
@@ -235,24 +270,14 @@ impl Serialize for Rig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct RigShape<'a> {
-            defaults: DefaultsShape,
+            defaults: &'a Rules,
             node: &'a [Node],
             cable: &'a [Cable],
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             fault: &'a [Fault],
         }
-        #[derive(Serialize)]
-        struct DefaultsShape {
-            receiver_not_ready: ReceiverNotReady,
-            #[serde(skip_serializing_if = "Crossed::is_usual")]
-            crossed: Crossed,
-        }
-        let defaults = DefaultsShape {
-            receiver_not_ready: self.receiver_not_ready,
-            crossed: self.crossed,
-        };
         RigShape {
-            defaults,
+            defaults: &self.rules,
             node: &self.nodes,
             cable: &self.cables,
             fault: &self.faults,

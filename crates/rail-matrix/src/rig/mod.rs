@@ -4,6 +4,7 @@ mod check;
 mod fault;
 mod file;
 mod read;
+mod rules;
 
 use std::{fmt, time::Duration};
 
@@ -13,12 +14,13 @@ use crate::{natural, units::UnitError};
 
 pub use fault::{CableFault, Defect, DeviceFault, Fault, MessageFault, NodeFault, Span};
 pub use read::ReadRigError;
+pub use rules::{Crossed, Likeness, Profile, ReceiverNotReady, Rules};
 
 /// Nodes and cables, real or emulated.
 ///
 /// A node's rank is its position in [`nodes`](Self::nodes). The link of a cable,
-/// [`receiver_not_ready`](Self::receiver_not_ready), [`crossed`](Self::crossed) and
-/// [`faults`](Self::faults) describe how to emulate it and have no effect on a real rig.
+/// [`rules`](Self::rules) and [`faults`](Self::faults) describe how to emulate it and have
+/// no effect on a real rig.
 ///
 /// [`Rig::parse`] returns only valid rigs. A rig built by hand is checked by the
 /// functions that take it, or at once by [`Rig::check`].
@@ -30,11 +32,8 @@ pub struct Rig {
     pub nodes: Vec<Node>,
     /// The physical links.
     pub cables: Vec<Cable>,
-    /// What an emulated cable does with a message that finds no posted receive.
-    pub receiver_not_ready: ReceiverNotReady,
-    /// What happens to an emulated queue pair that is connected to an address on another
-    /// cable.
-    pub crossed: Crossed,
+    /// What emulated devices allow and do.
+    pub rules: Rules,
     /// The faults of the emulated rig.
     pub faults: Vec<Fault>,
 }
@@ -90,39 +89,6 @@ impl Default for Link {
             bytes_per_second: 50_000_000,
             latency: Duration::from_micros(20),
         }
-    }
-}
-
-/// What happens to a message that arrives before a receive was posted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ReceiverNotReady {
-    /// It waits on the cable, as over Thunderbolt. jaccl relies on this.
-    #[default]
-    Wait,
-    /// It is lost, as the InfiniBand specification defines for unreliable connections.
-    Drop,
-    /// The sender's queue pair enters the error state.
-    Error,
-}
-
-/// What happens to a queue pair whose peer's address is not at the other end of its
-/// cable, as with crossed rails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Crossed {
-    /// What it sends leaves and never arrives.
-    #[default]
-    BlackHole,
-    /// It cannot be made ready to receive: `ibv_modify_qp` returns `ETIMEDOUT`.
-    Refuse,
-    /// What it sends never leaves, and so never completes.
-    Stall,
-}
-
-impl Crossed {
-    fn is_usual(&self) -> bool {
-        *self == Self::default()
     }
 }
 
@@ -236,6 +202,21 @@ pub enum RigProblem {
         "cable '{0}' has a bandwidth of zero and would never deliver; write one such as \"50 MB/s\", or leave the cable out"
     )]
     ZeroBandwidth(String),
+    /// A rule that the profile does not have.
+    #[error(
+        "'{rule}' says nothing about profile \"{profile}\"; remove it, or write profile = \"{other}\""
+    )]
+    RuleOfOtherProfile {
+        /// The rule.
+        rule: &'static str,
+        /// The rig's profile.
+        profile: &'static str,
+        /// The profile that has the rule.
+        other: &'static str,
+    },
+    /// The IPv4-mapped GID is at index 0, where the link-local one is, or beyond the table.
+    #[error("gid_index is {0}; write an index from 1 to 7, where 1 is usual")]
+    BadGidIndex(u8),
     /// A fault names neither a device nor a cable, or both.
     #[error("a fault is on a device, on a cable or on a node; give it one of the three")]
     FaultOnNothing,
@@ -384,8 +365,7 @@ impl Rig {
                     link: Link::default(),
                 })
                 .collect(),
-            receiver_not_ready: ReceiverNotReady::default(),
-            crossed: Crossed::default(),
+            rules: Rules::default(),
             faults: Vec::new(),
         }
     }
@@ -447,8 +427,7 @@ impl Rig {
         Ok(Self {
             nodes: self.nodes.clone(),
             cables: kept,
-            receiver_not_ready: self.receiver_not_ready,
-            crossed: self.crossed,
+            rules: self.rules,
             faults,
         })
     }

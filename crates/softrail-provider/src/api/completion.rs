@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_uint, c_void};
 
 use super::query::COMPLETIONS;
 use crate::{
-    bindings as ibv, fail, handles,
+    bindings as ibv, explain, fail, handles,
     objects::{Channel, CompletionQueue},
     refuse,
 };
@@ -26,7 +26,8 @@ pub unsafe extern "C" fn ibv_destroy_comp_channel(channel: *mut ibv::ibv_comp_ch
     handles::take_back(channel.cast(), Channel::is_used)
 }
 
-/// Makes a completion queue. It never overflows.
+/// Makes a completion queue. It never overflows. Null with `ENOMEM` if the device has no
+/// more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_create_cq(
     context: *mut ibv::ibv_context,
@@ -40,7 +41,13 @@ pub unsafe extern "C" fn ibv_create_cq(
     }
     // SAFETY: null or a live channel.
     let channel = unsafe { channel.cast::<Channel>().as_ref() };
-    handles::give(CompletionQueue::new(context, entries, cq_context, channel)).cast()
+    match CompletionQueue::new(context, entries, cq_context, channel) {
+        Some(queue) => handles::give(queue).cast(),
+        None => {
+            explain("all 11 completion queues of a device are in use");
+            fail(libc::ENOMEM)
+        }
+    }
 }
 
 /// Changes the capacity that a completion queue reports.

@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_void};
 use rail_matrix::DeviceFault;
 
 use crate::{
-    bindings as ibv, fail, handles,
+    bindings as ibv, explain, fail, handles,
     objects::{Context, MemoryRegion, ProtectionDomain},
 };
 
@@ -22,15 +22,22 @@ const FLAGS: u32 = 0x3ff;
 /// Hints, in ten bits. libibverbs drops them for a device that does not support them.
 const HINTS: u32 = 0x3ff * ibv::IBV_ACCESS_OPTIONAL_FIRST;
 
-/// Makes a protection domain. Null with `ENETDOWN` if the port is down.
+/// Makes a protection domain. Null with `ENETDOWN` if the port is down, and with `ENOMEM`
+/// if the device has no more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_alloc_pd(context: *mut ibv::ibv_context) -> *mut ibv::ibv_pd {
     // SAFETY: a live context.
-    let condition = unsafe { &*Context::behind(context) }.condition();
-    if condition.is(DeviceFault::PortDown) {
+    let opened = unsafe { &*Context::behind(context) };
+    if opened.condition().is(DeviceFault::PortDown) {
         return fail(libc::ENETDOWN);
     }
-    handles::give(ProtectionDomain::new(context)).cast()
+    match ProtectionDomain::new(context) {
+        Some(domain) => handles::give(domain).cast(),
+        None => {
+            explain("all 11 protection domains of a device are in use");
+            fail(libc::ENOMEM)
+        }
+    }
 }
 
 /// Frees a protection domain; `EBUSY` while memory or a queue pair is in it.
@@ -67,7 +74,8 @@ pub unsafe extern "C" fn ibv_reg_mr_iova(
 
 /// Registers memory. Null with `EINVAL` for zero bytes, for a range beyond the address
 /// space, for unknown flags, or if remote writes are permitted but local ones are not;
-/// `EOPNOTSUPP` for memory windows, on-demand paging, and zero-based addresses.
+/// `EOPNOTSUPP` for memory windows, on-demand paging, and zero-based addresses; `ENOMEM`
+/// if the device has no more regions, or none that long.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_reg_mr_iova2(
     domain: *mut ibv::ibv_pd,
@@ -88,10 +96,27 @@ pub unsafe extern "C" fn ibv_reg_mr_iova2(
     }
     // SAFETY: a live protection domain.
     let domain = unsafe { &*domain.cast::<ProtectionDomain>() };
-    handles::give(MemoryRegion::register(
-        domain, address, bytes, named, access,
-    ))
-    .cast()
+    let offer = domain.context().offer();
+    let remote = ibv::IBV_ACCESS_REMOTE_READ | by_others;
+    let likeness = &domain.context().device.config.rules.likeness;
+    if offer.has_credits && likeness.refuses_local_write_alone && access & remote == 0 {
+        explain(
+            "memory was registered without remote access, which Macs were seen to refuse \
+                 (the rig's refuses_local_write_alone)",
+        );
+        return fail(libc::EINVAL);
+    }
+    if bytes as u64 > offer.region {
+        explain("more than 4 GiB were registered as one memory region");
+        return fail(libc::ENOMEM);
+    }
+    match MemoryRegion::register(domain, address, bytes, named, access) {
+        Some(region) => handles::give(region).cast(),
+        None => {
+            explain("all 100 memory regions of a device are in use");
+            fail(libc::ENOMEM)
+        }
+    }
 }
 
 /// Deregisters memory at any time: posted requests that have yet to use it fail.

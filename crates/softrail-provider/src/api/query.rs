@@ -7,33 +7,20 @@ use std::{
     ptr,
 };
 
-use rail_matrix::DeviceFault;
+use rail_matrix::{DeviceFault, Profile};
 
 use super::device::guid;
-use crate::{bindings as ibv, objects::Context, refuse, set_errno};
-use softrail::{Condition, config, fabric::QUEUE_BYTES, shm::SLOTS};
+use crate::{bindings as ibv, objects::Context, offer::Offer, refuse, set_errno};
+use softrail::{Condition, config};
 
 /// Ports are counted from 1, and a cable's end has one.
 pub const PORT: u8 = 1;
-
-/// Entries in a port's GID table: a link-local GID, which every port has, then the
-/// IPv4-mapped GID. jaccl searches for the latter, but uses index 1 without looking.
-pub const GIDS: c_int = 2;
-
-/// Entries of a scatter-gather list.
-pub const SCATTER: u32 = 16;
-
-/// Work requests of a queue pair.
-pub const REQUESTS: u32 = 1 << 14;
 
 /// Completions that a completion queue may be asked to hold.
 pub const COMPLETIONS: c_int = 1 << 22;
 
 /// Reads of a reliable queue pair that may be in flight.
 pub const READS: u8 = 16;
-
-/// Inline bytes of a send.
-pub const INLINE: u32 = 1024;
 
 /// The only partition key: that of the default partition.
 const PARTITION: u16 = 0xffff;
@@ -45,23 +32,48 @@ pub fn mapped_gid(address: Ipv4Addr) -> ibv::ibv_gid {
     }
 }
 
+/// The entries of a device's GID table: a link-local GID, which every port has, and the
+/// IPv4-mapped GID at the rig's index; link-local ones between them. jaccl searches for the
+/// mapped one, but uses index 1 without looking.
+pub fn gids(device: &config::Device) -> c_int {
+    c_int::from(device.rules.gid_index) + 1
+}
+
 /// The entry at `index` of a device's GID table; `None` if it is empty or beyond the
-/// table.
+/// table. A Mac's port without an IPv4 address has a link-local GID in its place.
 pub fn gid_entry(
     device: &config::Device,
     condition: &Condition,
     index: c_int,
 ) -> Option<ibv::ibv_gid> {
+    let is_mapped = index == c_int::from(device.rules.gid_index);
+    let is_missing = is_mapped && condition.is(DeviceFault::NoGid);
+    match device.rules.profile {
+        _ if !(0..gids(device)).contains(&index) => None,
+        Profile::Rdma if is_missing => None,
+        _ if is_mapped && !is_missing => Some(mapped_gid(device.address)),
+        _ => Some(local_gid(device.address, index)),
+    }
+}
+
+/// Whether a queue pair can be connected from the entry at `index`. On a Mac it must be the
+/// IPv4-mapped one.
+pub fn is_route(device: &config::Device, condition: &Condition, index: c_int) -> bool {
+    let entry = gid_entry(device, condition, index);
     let mapped = mapped_gid(device.address);
-    match index {
-        0 => {
-            let mut local = mapped;
-            // SAFETY: every variant of the union is 16 plain bytes.
-            unsafe { local.raw[..12].copy_from_slice(&[0xfe, 0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0]) };
-            Some(local)
-        }
-        1 if !condition.is(DeviceFault::NoGid) => Some(mapped),
-        _ => None,
+    match device.rules.profile {
+        Profile::Rdma => entry.is_some(),
+        // SAFETY: every variant of the union is 16 plain bytes.
+        Profile::Thunderbolt => entry.is_some_and(|entry| unsafe { entry.raw == mapped.raw }),
+    }
+}
+
+/// A link-local GID of an address.
+fn local_gid(address: Ipv4Addr, index: c_int) -> ibv::ibv_gid {
+    let [a, b, c, d] = address.octets();
+    let number = index as u8;
+    ibv::ibv_gid {
+        raw: [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 2, number, 0, 0, a, b, c, d],
     }
 }
 
@@ -131,23 +143,28 @@ fn describe(device: &config::Device) -> ibv::ibv_device_attr {
     for (target, byte) in version.iter_mut().zip(text.bytes()) {
         *target = byte as c_char;
     }
+    let offer = Offer::of(device.rules.profile);
+    let reads = match offer.has_credits {
+        true => 0,
+        false => c_int::from(READS),
+    };
     ibv::ibv_device_attr {
         fw_ver: version,
         node_guid: guid(device),
         sys_image_guid: guid(device),
-        max_mr_size: u64::MAX,
+        max_mr_size: offer.region,
         page_size_cap: 4096,
-        max_qp: SLOTS as c_int,
-        max_qp_wr: REQUESTS as c_int,
-        max_sge: SCATTER as c_int,
-        max_sge_rd: SCATTER as c_int,
-        max_cq: 1 << 16,
+        max_qp: offer.queue_pairs as c_int,
+        max_qp_wr: offer.depth as c_int,
+        max_sge: offer.scatter as c_int,
+        max_sge_rd: offer.scatter as c_int,
+        max_cq: offer.completion_queues as c_int,
         max_cqe: COMPLETIONS,
-        max_mr: 1 << 20,
-        max_pd: 1 << 16,
-        max_qp_rd_atom: c_int::from(READS),
-        max_res_rd_atom: c_int::from(READS) * SLOTS as c_int,
-        max_qp_init_rd_atom: c_int::from(READS),
+        max_mr: offer.regions as c_int,
+        max_pd: offer.domains as c_int,
+        max_qp_rd_atom: reads,
+        max_res_rd_atom: reads * offer.queue_pairs as c_int,
+        max_qp_init_rd_atom: reads,
         atomic_cap: ibv::IBV_ATOMIC_NONE,
         max_pkeys: 1,
         local_ca_ack_delay: 15,
@@ -194,8 +211,8 @@ pub unsafe extern "C" fn query_port_whole(
         state,
         max_mtu: ibv::IBV_MTU_4096,
         active_mtu: ibv::IBV_MTU_4096,
-        gid_tbl_len: GIDS,
-        max_msg_sz: QUEUE_BYTES as u32,
+        gid_tbl_len: gids(&context.device.config),
+        max_msg_sz: Offer::of(context.device.config.rules.profile).message as u32,
         pkey_tbl_len: 1,
         // One lane, as a Thunderbolt link reports.
         active_width: 1,
@@ -221,11 +238,11 @@ pub unsafe extern "C" fn ibv_query_gid(
     index: c_int,
     gid: *mut ibv::ibv_gid,
 ) -> c_int {
-    if port != PORT || !(0..GIDS).contains(&index) {
-        return refuse(libc::EINVAL);
-    }
     // SAFETY: a live context.
     let context = unsafe { opened(context) };
+    if port != PORT || !(0..gids(&context.device.config)).contains(&index) {
+        return refuse(libc::EINVAL);
+    }
     let empty = ibv::ibv_gid { raw: [0; 16] };
     // SAFETY: the caller's room for a GID.
     unsafe { gid.write(context.gid(index).unwrap_or(empty)) };
@@ -242,12 +259,13 @@ pub unsafe extern "C" fn _ibv_query_gid_ex(
     flags: u32,
     room: usize,
 ) -> c_int {
-    let known = c_int::try_from(index).is_ok_and(|index| index < GIDS);
+    // SAFETY: a live context.
+    let context = unsafe { opened(context) };
+    let length = gids(&context.device.config);
+    let known = c_int::try_from(index).is_ok_and(|index| index < length);
     if port != u32::from(PORT) || !known || flags != 0 {
         return libc::EINVAL;
     }
-    // SAFETY: a live context.
-    let context = unsafe { opened(context) };
     let Some(found) = whole_entry(context, index) else {
         return libc::ENODATA;
     };
@@ -271,7 +289,8 @@ pub unsafe extern "C" fn _ibv_query_gid_table(
     }
     // SAFETY: a live context.
     let context = unsafe { opened(context) };
-    let found = (0..GIDS as u32).filter_map(|index| whole_entry(context, index));
+    let length = gids(&context.device.config) as u32;
+    let found = (0..length).filter_map(|index| whole_entry(context, index));
     let mut count = 0;
     for entry in found.take(most) {
         // SAFETY: the caller's room for as many entries as it says, each of as many
@@ -289,16 +308,16 @@ fn whole_entry(context: &Context, index: u32) -> Option<ibv::ibv_gid_entry> {
         gid: context.gid(index as c_int)?,
         gid_index: index,
         port_num: u32::from(PORT),
-        gid_type: gid_type(index),
+        gid_type: gid_type(&context.device.config, index),
         ndev_ifindex: 0,
     })
 }
 
-/// The link-local GID belongs to RoCE version 1, the mapped one to version 2.
-fn gid_type(index: u32) -> u32 {
-    match index {
-        0 => ibv::IBV_GID_TYPE_ROCE_V1,
-        _ => ibv::IBV_GID_TYPE_ROCE_V2,
+/// The link-local GIDs belong to RoCE version 1, the mapped one to version 2.
+fn gid_type(device: &config::Device, index: u32) -> u32 {
+    match index == u32::from(device.rules.gid_index) {
+        false => ibv::IBV_GID_TYPE_ROCE_V1,
+        true => ibv::IBV_GID_TYPE_ROCE_V2,
     }
 }
 
@@ -319,11 +338,12 @@ pub unsafe extern "C" fn ibv_query_gid_type(
     index: u32,
     kind: *mut u32,
 ) -> c_int {
-    if port != PORT || index >= GIDS as u32 {
+    // SAFETY: a live context.
+    let context = unsafe { opened(context) };
+    if port != PORT || index >= gids(&context.device.config) as u32 {
         return refuse(libc::EINVAL);
     }
-    // SAFETY: a live context.
-    let entry = whole_entry(unsafe { opened(context) }, index);
+    let entry = whole_entry(context, index);
     let second = entry.is_some_and(|entry| entry.gid_type == ibv::IBV_GID_TYPE_ROCE_V2);
     // SAFETY: the caller's room for a type.
     unsafe { kind.write(u32::from(second)) };

@@ -5,20 +5,20 @@ use std::{ffi::c_int, time::Duration};
 use rail_matrix::Crossed;
 
 use super::{
-    query::{INLINE, REQUESTS, SCATTER, gid_entry, mapped_gid},
+    query::{is_route, mapped_gid},
     steps::{are_valid, is_legal},
 };
 use crate::{
     bindings as ibv,
     builder::{self, Builder},
-    clock, fail, handles,
+    clock, explain, fail, handles,
     objects::{ProtectionDomain, Qp},
     queue_pair::{Patience, Peer, Phase, QueuePair, Transport},
 };
 
 /// Makes a queue pair and returns its actual capacities. Null with `EOPNOTSUPP` for
 /// datagrams and other types, and for a shared receive queue; `EINVAL` for more than the
-/// device offers; `ENOMEM` if the device has no more.
+/// device offers; `ENOMEM`, and over Thunderbolt `EBUSY`, if the device has no more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_create_qp(
     domain: *mut ibv::ibv_pd,
@@ -77,18 +77,35 @@ fn create(
         ibv::IBV_QPT_RC => Transport::Reliable,
         _ => return fail(libc::EOPNOTSUPP),
     };
-    if !wanted.srq.is_null() {
+    let offer = domain.context().offer();
+    if offer.has_credits && transport == Transport::Reliable {
+        explain(
+            "RDMA over Thunderbolt has unreliable connections (UC) alone; for reliable ones \
+                 write profile = \"rdma\" into the rig's [defaults]",
+        );
         return fail(libc::EOPNOTSUPP);
     }
-    let cap = &wanted.cap;
-    let too_much = cap.max_send_wr.max(cap.max_recv_wr) > REQUESTS
-        || cap.max_send_sge.max(cap.max_recv_sge) > SCATTER
-        || cap.max_inline_data > INLINE;
+    if !wanted.srq.is_null() || offer.has_credits && builder.is_some() {
+        return fail(libc::EOPNOTSUPP);
+    }
+    let cap = &mut wanted.cap;
+    let too_much = cap.max_send_wr.max(cap.max_recv_wr) > offer.depth
+        || cap.max_send_sge.max(cap.max_recv_sge) > offer.scatter
+        || cap.max_inline_data > offer.inline;
+    cap.max_send_wr = offer.granted(cap.max_send_wr);
+    cap.max_recv_wr = offer.granted(cap.max_recv_wr);
     if wanted.send_cq.is_null() || wanted.recv_cq.is_null() || too_much {
         return fail(libc::EINVAL);
     }
     match Qp::new(domain, wanted, transport, builder) {
         Some(qp) => handles::give(qp).cast(),
+        None if offer.has_credits => {
+            explain(
+                "all 10 queue pairs of a device are in use, as many as RDMA over Thunderbolt \
+                     has",
+            );
+            fail(libc::EBUSY)
+        }
         None => fail(libc::ENOMEM),
     }
 }
@@ -166,11 +183,10 @@ fn step(pair: &Qp, attributes: &ibv::ibv_qp_attr) -> c_int {
             let route = &attributes.ah_attr;
             let condition = &inner.own_end().condition;
             let index = c_int::from(route.grh.sgid_index);
-            let is_routed =
-                route.is_global != 0 && gid_entry(inner.device(), condition, index).is_some();
+            let is_routed = route.is_global != 0 && is_route(inner.device(), condition, index);
             let peer = destination(inner, attributes);
             let is_crossed = matches!(peer, Peer::Unreachable);
-            if is_routed && is_crossed && inner.device().crossed == Crossed::Refuse {
+            if is_routed && is_crossed && inner.device().rules.crossed == Crossed::Refuse {
                 return libc::ETIMEDOUT;
             }
             is_routed && inner.connect(peer)

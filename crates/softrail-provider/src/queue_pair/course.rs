@@ -68,6 +68,6 @@ impl QueuePair {
 
     /// Whether messages to `peer` never leave.
     pub(super) fn is_stalled(&self, peer: Option<Peer>) -> bool {
-        matches!(peer, Some(Peer::Unreachable)) && self.device().crossed == Crossed::Stall
+        matches!(peer, Some(Peer::Unreachable)) && self.device().rules.crossed == Crossed::Stall
     }
 }

@@ -7,8 +7,9 @@ use std::{
 
 use super::{Halves, Phase, QueuePair, Receive, State};
 use crate::{
-    bindings as ibv,
+    bindings as ibv, explain,
     memory::{Memory, Span},
+    work::ReceiveRequest,
 };
 use softrail::{
     fabric::{Decision, Fate, Incoming, Load, Operation, Queue, Remote, Tally, Time, decide},
@@ -30,7 +31,7 @@ impl QueuePair {
             match state.phase {
                 Phase::Reset | Phase::Init => return None,
                 Phase::Error => {
-                    let Receive { request, .. } = state.receives.pop_front()?;
+                    let request = self.next_request(state)?;
                     let flushed = ibv::IBV_WC_WR_FLUSH_ERR;
                     return Some((
                         self.completion(request.id, flushed, ibv::IBV_WC_RECV, 0),
@@ -43,7 +44,7 @@ impl QueuePair {
             let origin = Origin { slot, index };
             let frame = self.head(origin, now)?;
             let posted = state.receives.front().map(|receive| receive.posted);
-            let policy = self.device().receiver_not_ready;
+            let policy = self.device().rules.receiver_not_ready;
             let at = match decide(policy, self.is_reliable(), now, &frame, posted) {
                 Decision::Pending => return None,
                 Decision::Drop => {
@@ -80,7 +81,7 @@ impl QueuePair {
             }
             self.settle(state, origin, at, fate);
             if frame.message.immediate.is_some() {
-                let Receive { request, .. } = state.receives.pop_front()?;
+                let request = self.next_request(state)?;
                 let opcode = ibv::IBV_WC_RECV_RDMA_WITH_IMM;
                 return Some(self.received(request.id, &frame, opcode));
             }
@@ -130,12 +131,19 @@ impl QueuePair {
         frame: &Incoming,
         at: Time,
     ) -> Option<(ibv::ibv_wc, bool)> {
-        let Receive { request, .. } = state.receives.pop_front()?;
+        let request = self.next_request(state)?;
         let regions = self.parts.regions.hold();
         let target = regions.find_all(request.scatter.as_slice(), ibv::IBV_ACCESS_LOCAL_WRITE);
         let (status, fate) = match target {
             None => (ibv::IBV_WC_LOC_PROT_ERR, Fate::Failed),
             Some(_) if frame.message.bytes > request.scatter.bytes() => {
+                (ibv::IBV_WC_LOC_LEN_ERR, Fate::TooLong)
+            }
+            Some(_) if !self.has_equal_frames(&request, frame) => {
+                explain(
+                    "a receive has another number of 4 KiB frames than the message for it, \
+                         which fails over Thunderbolt",
+                );
                 (ibv::IBV_WC_LOC_LEN_ERR, Fate::TooLong)
             }
             Some(target) => {
@@ -158,6 +166,19 @@ impl QueuePair {
             return Some((failed, true));
         }
         Some(self.received(request.id, frame, ibv::IBV_WC_RECV))
+    }
+
+    /// Whether a receive has as many frames as the message for it, where it must.
+    fn has_equal_frames(&self, request: &ReceiveRequest, frame: &Incoming) -> bool {
+        let offer = self.offer();
+        offer.depth_of(frame.message.bytes) == offer.depth_of(request.scatter.bytes())
+    }
+
+    /// Takes the oldest receive.
+    fn next_request(&self, state: &mut State) -> Option<ReceiveRequest> {
+        let Receive { request, .. } = state.receives.pop_front()?;
+        state.receive_depth -= self.offer().depth_of(request.scatter.bytes());
+        Some(request)
     }
 
     /// Writes a frame to the memory that it names; `false` if that is not permitted.

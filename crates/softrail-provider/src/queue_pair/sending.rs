@@ -12,7 +12,7 @@ use crate::{
     work::{Payload, SendRequest},
 };
 use softrail::{
-    fabric::{Fate, Heard, Load, Message, Stream, Time},
+    fabric::{FRAME_BYTES, Fate, Heard, Load, Message, Stream, Time, frames},
     shm::Slot,
 };
 
@@ -58,6 +58,7 @@ enum Lane {
 impl QueuePair {
     pub(super) fn enqueue(&self, state: &mut State, now: Time, mut request: SendRequest) {
         request.signalled |= self.parts.limits.signal_all;
+        state.send_depth += self.depth_of(&request);
         let course = self.course();
         state.sends.push_back(Send {
             request,
@@ -92,7 +93,10 @@ impl QueuePair {
                 self.listen(state, now);
             }
             match self.launch(state, index, now) {
-                Ok(Some(lane)) => state.sends[index].stage = Stage::Sent(lane),
+                Ok(Some(lane)) => {
+                    state.sends[index].stage = Stage::Sent(lane);
+                    state.credited += 1;
+                }
                 Ok(None) => return,
                 Err(status) => {
                     state.sends[index].stage = Stage::Failed(status);
@@ -122,10 +126,14 @@ impl QueuePair {
             return Err(ibv::IBV_WC_RETRY_EXC_ERR);
         }
         let message = self.message(state, request);
+        let Some(credit) = self.credit(state) else {
+            return Ok(None);
+        };
         if !self.drop_once(state, index, &message, now) {
             return Ok(None);
         }
         let way = self.way(state, index).zip(self.ready(state, index, now));
+        let way = way.map(|(way, ready)| (way, ready.max(credit)));
         let Some(((peer, delay), ready)) = way else {
             return self.miss(state, index, &message, now);
         };
@@ -133,7 +141,12 @@ impl QueuePair {
         // room.
         state.sends[index].stage = Stage::Queued { ready };
         let queue = &self.own_slot().outlet.queue;
-        let Some(reservation) = state.sender.reserve(queue, ready, delay, message) else {
+        let load = Load {
+            bytes: self.carried(&message),
+            ready,
+            delay,
+        };
+        let Some(reservation) = state.sender.reserve(queue, load, message) else {
             return Ok(None);
         };
         self.store(reservation.offset, source.as_slice());
@@ -147,6 +160,32 @@ impl QueuePair {
             self.wake_peer();
         }
         Ok(Some(Lane::Through(number)))
+    }
+
+    /// When the credit for the next send has come, which begins its way when the other end
+    /// posts the receive for it. `None` while there is no such receive; the origin of time
+    /// where sends need no credit.
+    fn credit(&self, state: &State) -> Option<Time> {
+        if !self.offer().has_credits {
+            return Some(Time::ZERO);
+        }
+        let (index, _) = self.partner(state.peer)?;
+        let theirs = self.device().side.opposite();
+        let granted = self
+            .parts
+            .cable
+            .credits(theirs, index)
+            .granted(state.credited)?;
+        Some(granted + self.link().latency)
+    }
+
+    /// The bytes that travel with a message. Over Thunderbolt a frame is whole however
+    /// little is in it.
+    fn carried(&self, message: &Message) -> u64 {
+        match self.offer().has_credits {
+            true => frames(message.bytes) * FRAME_BYTES,
+            false => message.carried(),
+        }
     }
 
     /// The message that a request puts on the cable.
@@ -251,7 +290,7 @@ impl QueuePair {
             return None;
         }
         let number = lost.offer(Load {
-            bytes: message.carried(),
+            bytes: self.carried(message),
             ready,
             delay: Duration::ZERO,
         });
@@ -350,6 +389,7 @@ impl QueuePair {
                 Stage::Queued { .. } | Stage::Missed { .. } => return None,
             };
             let Send { request, .. } = state.sends.pop_front()?;
+            state.send_depth -= self.depth_of(&request);
             state.queued = state.queued.min(state.sends.len());
             if status != ibv::IBV_WC_SUCCESS {
                 self.fail(state, Halves::Sends);

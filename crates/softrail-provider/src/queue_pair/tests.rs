@@ -2,7 +2,7 @@
 
 use std::{mem::MaybeUninit, time::Duration};
 
-use rail_matrix::Link;
+use rail_matrix::{Link, Rules};
 
 use super::*;
 use crate::{
@@ -11,9 +11,11 @@ use crate::{
 };
 use softrail::{
     Fabric, config,
-    fabric::{Operation, Remote},
+    fabric::{Operation, QUEUE_BYTES, Remote},
     shm::Side,
 };
+
+mod thunderbolt;
 
 const LIMITS: Limits = Limits {
     sends: 4,
@@ -25,7 +27,7 @@ fn at(micros: u64) -> Time {
     Time::ZERO + Duration::from_micros(micros)
 }
 
-/// One cable of 1 GB/s and 10 us, and the devices at its ends.
+/// One cable, usually of 1 GB/s and 10 us, and the devices at its ends.
 struct Rig {
     _fabric: Fabric,
     _parent: tempfile::TempDir,
@@ -34,15 +36,24 @@ struct Rig {
 
 impl Rig {
     fn new(receiver_not_ready: ReceiverNotReady) -> Self {
-        let mut rig = rail_matrix::Rig {
+        let rules = Rules {
             receiver_not_ready,
-            ..rail_matrix::Rig::embedded()
+            ..Rules::rdma()
         };
-        rig.cables.truncate(1);
-        rig.cables[0].link = Link {
+        let link = Link {
             bytes_per_second: 1_000_000_000,
             latency: Duration::from_micros(10),
         };
+        Self::of(rules, link)
+    }
+
+    fn of(rules: Rules, link: Link) -> Self {
+        let mut rig = rail_matrix::Rig {
+            rules,
+            ..rail_matrix::Rig::embedded()
+        };
+        rig.cables.truncate(1);
+        rig.cables[0].link = link;
         let parent = tempfile::tempdir().expect("a temporary folder");
         let fabric = Fabric::create(parent.path(), &rig).expect("a fabric");
         let devices = ["a", "b"].map(|node| {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use proptest::{prelude::*, test_runner::Config};
-use rail_matrix::{Link, ReceiverNotReady};
+use rail_matrix::{Link, ReceiverNotReady, Rules};
 
 use super::*;
 use softrail::{
@@ -118,7 +118,10 @@ struct Real {
 impl Real {
     fn new(link: Link, reliable: &[bool], receiver_not_ready: ReceiverNotReady) -> Self {
         let mut rig = Rig {
-            receiver_not_ready,
+            rules: Rules {
+                receiver_not_ready,
+                ..Rules::rdma()
+            },
             ..Rig::embedded()
         };
         rig.cables[0].link = link;

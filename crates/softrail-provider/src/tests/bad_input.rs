@@ -115,11 +115,11 @@ fn queue_pairs_hold_no_more_than_the_device_says() {
     let (_parent, fabric) = fabric();
     let client = Client::open(&fabric, "a");
     let too_much: [fn(&mut ibv::ibv_qp_init_attr); 7] = [
-        |wanted| wanted.cap.max_send_wr = REQUESTS + 1,
+        |wanted| wanted.cap.max_send_wr = (1 << 14) + 1,
         |wanted| wanted.cap.max_recv_wr = u32::MAX,
-        |wanted| wanted.cap.max_send_sge = SCATTER + 1,
+        |wanted| wanted.cap.max_send_sge = 17,
         |wanted| wanted.cap.max_recv_sge = u32::MAX,
-        |wanted| wanted.cap.max_inline_data = INLINE + 1,
+        |wanted| wanted.cap.max_inline_data = 1025,
         |wanted| wanted.send_cq = ptr::null_mut(),
         |wanted| wanted.recv_cq = ptr::null_mut(),
     ];

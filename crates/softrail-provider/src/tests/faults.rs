@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rail_matrix::{CableFault, Crossed, Defect, DeviceFault, Fault, MessageFault, Rig};
+use rail_matrix::{CableFault, Crossed, Defect, DeviceFault, Fault, MessageFault, Rig, Rules};
 
 use super::*;
 
@@ -339,7 +339,10 @@ fn who_has_a_device_open_is_told_what_happens_to_its_port() {
 
 fn crossed(policy: Crossed) -> (tempfile::TempDir, Fabric) {
     fabric_of(&Rig {
-        crossed: policy,
+        rules: Rules {
+            crossed: policy,
+            ..Rules::rdma()
+        },
         ..Rig::embedded()
     })
 }

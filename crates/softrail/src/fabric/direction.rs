@@ -25,6 +25,15 @@ pub fn serialisation(link: &Link, bytes: u64) -> Duration {
 /// The bytes after which another queue pair gets its turn: Ethernet's largest verbs MTU.
 pub const FRAME_BYTES: u64 = 4096;
 
+/// The frames of a message: an empty one has one, too.
+pub const fn frames(bytes: u64) -> u64 {
+    if bytes == 0 {
+        1
+    } else {
+        bytes.div_ceil(FRAME_BYTES)
+    }
+}
+
 /// The number of queue pairs that can share a direction.
 pub const OUTLETS: usize = u64::BITS as usize;
 

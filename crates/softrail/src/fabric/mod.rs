@@ -21,6 +21,7 @@
 //! them, so a process that looks late gets the same departures and arrivals as one that
 //! looks at once.
 
+mod credits;
 mod direction;
 mod message;
 mod outlet;
@@ -30,10 +31,13 @@ mod stream;
 mod tally;
 mod time;
 
-pub use direction::{Direction, FRAME_BYTES, OUTLETS, serialisation};
+pub use credits::{Credits, RECEIVES};
+pub use direction::{Direction, FRAME_BYTES, OUTLETS, frames, serialisation};
 pub use message::{Message, Operation, Remote};
 pub use outlet::Outlet;
-pub use queue::{DEPTH, Fate, Heard, Incoming, QUEUE_BYTES, Queue, Reservation, Sender};
+pub use queue::{
+    DEPTH, Fate, Heard, Incoming, MESSAGE_BYTES, QUEUE_BYTES, Queue, Reservation, Sender,
+};
 pub use receiver::{Decision, decide};
 pub use stream::{Load, Stream, Transit};
 pub use tally::Tally;

@@ -1,11 +1,10 @@
 use std::{
     collections::VecDeque,
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
-    time::Duration,
 };
 
 use super::{
-    Load, Stream, Time,
+    FRAME_BYTES, Load, Stream, Time,
     message::{Message, Operation, Remote},
     stream::Cursor,
 };
@@ -14,9 +13,12 @@ use super::{
 /// rest is room for clients with deeper send queues.
 pub const DEPTH: usize = 64;
 
-/// The most bytes a queue holds, and so the longest message: two of jaccl's
-/// longest frames (512 KiB).
+/// The most bytes a queue holds, unless it holds one message that is longer: two of
+/// jaccl's longest frames (512 KiB).
 pub const QUEUE_BYTES: u64 = 1 << 20;
+
+/// The longest message: 4095 frames, as over Thunderbolt.
+pub const MESSAGE_BYTES: u64 = 4095 * FRAME_BYTES;
 
 /// What the receiver did with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +54,8 @@ impl Fate {
 ///
 /// One sender and one receiver use a queue at the same time, from two processes. All
 /// zeros is an empty queue. The bytes of the messages are stored elsewhere: the queue
-/// holds offsets into a ring of [`QUEUE_BYTES`]. A read's data is returned in the room
+/// holds offsets into a ring of [`QUEUE_BYTES`]; a longer message lies at the ring's start
+/// and goes on behind its end. A read's data is returned in the room
 /// that its message has there.
 #[derive(Debug)]
 #[repr(C)]
@@ -130,7 +133,8 @@ impl Queue {
         let entry = self.entry(settled);
         let offset = entry.offset.load(Ordering::Relaxed);
         let bytes = entry.bytes.load(Ordering::Relaxed);
-        if offset >= QUEUE_BYTES || bytes > QUEUE_BYTES {
+        let is_long = bytes > QUEUE_BYTES;
+        if offset >= QUEUE_BYTES || is_long && (offset != 0 || bytes > MESSAGE_BYTES) {
             return None;
         }
         let remote = Remote {
@@ -224,29 +228,26 @@ impl Sender {
 
     /// Whether the sender must wait for room before it can send a message of `bytes`.
     pub fn is_full(&self, bytes: u64) -> bool {
-        self.used + bytes > QUEUE_BYTES || self.held.len() == DEPTH
+        let is_full = self.used > 0 && self.used + bytes > QUEUE_BYTES;
+        is_full || self.held.len() == DEPTH
     }
 
-    /// Reserves room for a message that the application posted at `posted` and that
-    /// travels for `delay` longer than the cable's latency. `None` when the queue is
-    /// full; [`hear`](Self::hear) frees room.
+    /// Reserves room for a message that is this load on the cable. `None` when the queue
+    /// is full; [`hear`](Self::hear) frees room.
     ///
     /// The message starts when both it and its room are available, not when this is
     /// called: hardware would not wait for the application to look.
-    pub fn reserve(
-        &mut self,
-        queue: &Queue,
-        posted: Time,
-        delay: Duration,
-        message: Message,
-    ) -> Option<Reservation> {
+    pub fn reserve(&mut self, queue: &Queue, load: Load, message: Message) -> Option<Reservation> {
         let bytes = message.bytes;
         while self.is_full(bytes) {
             let credit = self.credits.pop_front()?;
             self.used -= self.held.pop_front()?.bytes;
             self.latest_credit = self.latest_credit.max(credit);
         }
-        let offset = self.written % QUEUE_BYTES;
+        let offset = match bytes > QUEUE_BYTES {
+            true => 0,
+            false => self.written % QUEUE_BYTES,
+        };
         let remote = message.remote();
         let entry = queue.entry(self.next);
         entry.offset.store(offset, Ordering::Relaxed);
@@ -259,7 +260,8 @@ impl Sender {
             .store(remote.address, Ordering::Relaxed);
         entry.remote_key.store(remote.key, Ordering::Relaxed);
         self.next += 1;
-        self.written += bytes;
+        // A longer message is alone in the ring, so the next one finds all of it free.
+        self.written += if bytes > QUEUE_BYTES { 0 } else { bytes };
         self.used += bytes;
         self.held.push_back(Held {
             bytes,
@@ -268,9 +270,8 @@ impl Sender {
         Some(Reservation {
             offset,
             load: Load {
-                bytes: message.carried(),
-                ready: posted.max(self.latest_credit),
-                delay,
+                ready: load.ready.max(self.latest_credit),
+                ..load
             },
         })
     }
@@ -345,7 +346,7 @@ pub struct Heard {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
+    use std::{collections::VecDeque, time::Duration};
 
     use proptest::prelude::*;
     use rail_matrix::Link;
@@ -376,7 +377,7 @@ mod tests {
             while self.sender.hear(queue, None, now).is_some() {}
             let reserved = self
                 .sender
-                .reserve(queue, posted, Duration::ZERO, message)?;
+                .reserve(queue, Load::of(&message, posted), message)?;
             let offset = reserved.offset;
             self.sender.publish(queue, reserved);
             self.direction
@@ -396,7 +397,7 @@ mod tests {
         let message = Message::send(100);
         let reserved = rail
             .sender
-            .reserve(queue, at(0), Duration::ZERO, message)
+            .reserve(queue, Load::of(&message, at(0)), message)
             .expect("an empty queue has room");
         assert_eq!(queue.depth(), 0);
         rail.sender.publish(queue, reserved);

@@ -6,7 +6,7 @@ use std::{
 use rail_matrix::Link;
 
 use super::{
-    DEPTH, QUEUE_BYTES, Time,
+    DEPTH, MESSAGE_BYTES, Message, Time,
     direction::{FRAME_BYTES, serialisation},
 };
 
@@ -81,7 +81,7 @@ struct Progress {
 
 impl Progress {
     /// Enough for the bytes of the longest load.
-    const PART_BITS: u32 = QUEUE_BYTES.ilog2() + 1;
+    const PART_BITS: u32 = MESSAGE_BYTES.ilog2() + 1;
 
     fn from_word(word: u64) -> Self {
         Progress {
@@ -115,6 +115,17 @@ impl Default for Stream {
     }
 }
 
+impl Load {
+    /// The load of a message that may go at `ready`.
+    pub fn of(message: &Message, ready: Time) -> Self {
+        Load {
+            bytes: message.carried(),
+            ready,
+            delay: Duration::ZERO,
+        }
+    }
+}
+
 impl Stream {
     /// Discards the loads that were not carried yet. No process may be offering or
     /// placing.
@@ -124,7 +135,7 @@ impl Stream {
     pub fn reset(&self) {
         let loads = self.offered();
         // No stream gets that far, so another process wrote it.
-        let loads = if loads > 1 << 40 { 0 } else { loads };
+        let loads = if loads > 1 << 38 { 0 } else { loads };
         let progress = Progress { loads, part: 0 };
         self.offered.0.store(loads, Ordering::Relaxed);
         self.placed.last_arrival.store(0, Ordering::Relaxed);
@@ -196,7 +207,7 @@ impl Stream {
         let Progress { loads, part } = Progress::from_word(found);
         let item = self.item(loads);
         // The owner's process is not trusted.
-        let bytes = item.bytes.load(Ordering::Relaxed).min(QUEUE_BYTES);
+        let bytes = item.bytes.load(Ordering::Relaxed).min(MESSAGE_BYTES);
         let part = part.min(bytes);
         let frame = (bytes - part).min(FRAME_BYTES);
         // Rounded for the load as a whole, not for every frame.
