@@ -12,7 +12,7 @@ use clap::{
 use patch_series::Class;
 use pins::{DEFAULT_PIN, Series};
 use rail_matrix::{
-    DeviceFault, Jaccl, Rig,
+    DeviceFault, Jaccl, Profile, Rig,
     read::Input,
     units::{parse_rate, parse_seconds, parse_size},
     write::Output,
@@ -349,12 +349,16 @@ pub enum RigStep {
                   rails-ping is there without being installed: it measures latency and bandwidth over \
                   the crate ibverbs (rails-ping --help).\n\n\
                   A round trip over the second cable, and a stream:\n  \
-                  cargo xtask rig up -- rails-ping latency --device rdma_en6 --size 8,4096\n  \
-                  cargo xtask rig up -- rails-ping bandwidth --transport uc --size 512KiB"
+                  cargo xtask rig up --profile rdma -- rails-ping latency --device rdma_en6 --size 8,4096\n  \
+                  cargo xtask rig up --profile rdma -- rails-ping bandwidth --transport uc --size 512KiB"
 )]
 pub struct RigUp {
     #[command(flatten)]
     pub rig: RigFile,
+    /// How strict the devices are, whatever the rig says: thunderbolt is as a Mac's, rdma has
+    /// what other programs need (reliable connections, writes, reads)
+    #[arg(long, value_parser = one_of([Profile::Thunderbolt, Profile::Rdma], Profile::name))]
+    pub profile: Option<Profile>,
     /// Only on this node; may be given several times
     #[arg(long, value_name = "NAME")]
     pub node: Vec<String>,

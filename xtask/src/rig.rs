@@ -23,7 +23,10 @@ pub fn run(session: &Session, flags: &RigFlags) -> Result {
 }
 
 fn up(session: &Session, flags: &RigUp) -> Result {
-    let rig = flags.rig.read()?;
+    let mut rig = flags.rig.read()?;
+    if let Some(profile) = flags.profile {
+        rig.rules.profile = profile;
+    }
     let names: Vec<&str> = rig.nodes.iter().map(|node| &*node.name).collect();
     let nodes = chosen(&rig, &names, flags)?;
     let provider = programs::provider(session)?;

@@ -18,7 +18,7 @@ use std::{
 };
 
 use launch::Launcher;
-use rail_matrix::{Link, Rig};
+use rail_matrix::{Link, Rig, Rules};
 use softrail::{
     Fabric,
     up::{End, Job},
@@ -90,9 +90,12 @@ pub struct Ran {
     pub said: [String; 2],
 }
 
-/// The embedded rig with fast cables.
+/// The embedded rig with fast cables, and with all that programs other than jaccl need.
 pub fn rig() -> Rig {
-    let mut rig = Rig::embedded();
+    let mut rig = Rig {
+        rules: Rules::rdma(),
+        ..Rig::embedded()
+    };
     for cable in &mut rig.cables {
         cable.link = Link {
             bytes_per_second: 200_000_000,

@@ -7,7 +7,7 @@ use std::{
     mem::offset_of,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
 };
 
@@ -82,6 +82,9 @@ pub struct Context {
     pub cable: Arc<SharedCable>,
     pub engine: Engine,
     pub async_events: Arc<EventQueue<AsyncEvent>>,
+    /// Whether memory stays registered: a queue pair was destroyed in the error state to
+    /// which the application had moved it, and the rig has Macs that leak then.
+    leaks: AtomicBool,
     users: Arc<Users>,
 }
 
@@ -119,6 +122,7 @@ impl Context {
             cable,
             engine,
             async_events,
+            leaks: AtomicBool::new(false),
             users: Arc::default(),
         }))
     }
@@ -132,6 +136,11 @@ impl Context {
     /// What the device offers.
     pub fn offer(&self) -> &'static Offer {
         Offer::of(self.device.config.rules.profile)
+    }
+
+    /// Whether memory cannot be deregistered any more.
+    pub fn leaks(&self) -> bool {
+        self.leaks.load(Ordering::Relaxed)
     }
 
     /// Claims one of the device's resources, where their number is limited. `None` if
@@ -295,6 +304,14 @@ impl MemoryRegion {
             _share: share,
             regions: Arc::clone(&domain.regions),
         }))
+    }
+}
+
+impl MemoryRegion {
+    /// Whether it cannot be deregistered: see [`Context::leaks`].
+    pub fn is_leaked(&self) -> bool {
+        // SAFETY: a context stays open for its objects, and a region is in one of them.
+        unsafe { &*Context::behind(self.raw.context) }.leaks()
     }
 }
 
@@ -556,6 +573,11 @@ impl Qp {
 impl Drop for Qp {
     fn drop(&mut self) {
         let context = self.context();
+        let rules = &context.device.config.rules;
+        let was_moved = self.attributes.qp_state == ibv::IBV_QPS_ERR;
+        if was_moved && context.offer().has_credits && rules.likeness.leaks_after_error {
+            context.leaks.store(true, Ordering::Relaxed);
+        }
         context.engine.remove(&self.inner);
         let name = (&raw const *self) as usize;
         context.async_events.forget(|event| event.object == name);

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use rail_matrix::{DeviceFault, Link, ReceiverNotReady};
+use rail_matrix::{DeviceFault, Link, Profile, ReceiverNotReady};
 
 use super::{
     bindings as ibv,
@@ -33,7 +33,7 @@ use sending::Send;
 use softrail::{
     config::Device,
     fabric::{Credits, Queue, RECEIVES, Sender, Time},
-    shm::{EndState, SharedCable, Slot, slot_of},
+    shm::{EndState, NewPair, SharedCable, Slot, slot_of},
 };
 
 /// The transport of the connection.
@@ -151,6 +151,8 @@ struct State {
     queued: usize,
     /// The depth that they take.
     send_depth: u64,
+    /// Whether the next message is lost, whatever becomes of others.
+    loses_first: bool,
     /// How many sends were given the credit of a receive.
     credited: u64,
     receives: VecDeque<Receive>,
@@ -179,6 +181,7 @@ impl State {
             sends: VecDeque::new(),
             queued: 0,
             send_depth: 0,
+            loses_first: false,
             credited: 0,
             receives: VecDeque::new(),
             receive_depth: 0,
@@ -200,10 +203,28 @@ impl QueuePair {
     /// Makes a queue pair, or returns `None` if the device has no more.
     pub fn create(now: Time, parts: Parts) -> Option<Self> {
         let most = Offer::of(parts.device.rules.profile).queue_pairs;
-        let (slot, number) = parts.cable.claim(parts.device.side, now, most)?;
+        let NewPair {
+            slot,
+            number,
+            after_abnormal_end,
+        } = parts.cable.claim(parts.device.side, now, most)?;
         let outlet = &parts.cable.slot(parts.device.side, slot)?.outlet;
         let ordinal = parts.cable.end(parts.device.side).injections.created();
-        let state = State::new(&outlet.queue);
+        let rules = &parts.device.rules;
+        let loses_first = after_abnormal_end
+            && rules.profile == Profile::Thunderbolt
+            && rules.likeness.loses_first_after_abnormal_end;
+        if loses_first {
+            explain(
+                "a process ended without destroying its queue pair, so the first message of \
+                     the next one is lost, as was seen on Macs (the rig's \
+                     loses_first_after_abnormal_end)",
+            );
+        }
+        let state = State {
+            loses_first,
+            ..State::new(&outlet.queue)
+        };
         Some(QueuePair {
             number,
             ordinal,

@@ -252,6 +252,19 @@ impl Slot {
         self.number.load(Ordering::Acquire) == number && self.peer.load(Ordering::Acquire) == peer
     }
 
+    /// Frees the slot of a process that ended without giving it back. Returns whether there
+    /// was one.
+    fn bury(&self) -> bool {
+        let owner = self.owner.load(Ordering::Acquire);
+        let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
+        owner != 0
+            && !is_alive(owner)
+            && self
+                .owner
+                .compare_exchange(owner, 0, success, failure)
+                .is_ok()
+    }
+
     fn try_claim(&self, own: Process, even_if_unread: bool) -> bool {
         let owner = self.owner.load(Ordering::Acquire);
         if is_alive(owner) || !even_if_unread && self.outlet.queue.depth() > 0 {
@@ -261,6 +274,18 @@ impl Slot {
             .compare_exchange(owner, own.to_word(), Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
+}
+
+/// A slot that was claimed for a queue pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewPair {
+    /// The slot's index.
+    pub slot: usize,
+    /// The queue pair's number.
+    pub number: u32,
+    /// Whether a process ended without giving back its queue pair here, and none was
+    /// claimed since.
+    pub after_abnormal_end: bool,
 }
 
 /// Whether the slot has an owner. A process that was killed never gave its slot back.
@@ -289,6 +314,10 @@ pub struct SharedCable {
 }
 
 impl SharedCable {
+    /// The bytes of the file in front of the first payload ring: the state of the cable, and
+    /// the credits of the first queue pair.
+    pub const STATE_BYTES: usize = size_of::<Layout>() + size_of::<Credits>();
+
     const FILE_BYTES: usize = size_of::<Layout>() + 2 * SLOTS * PAIR_BYTES;
 
     /// The memory that a cable takes when jaccl uses it: in a ring of two ranks both ends
@@ -366,16 +395,17 @@ impl SharedCable {
         self.end(side).slots.get(slot)
     }
 
-    /// Claims one of the first `most` slots for this process at `now`. Returns its index
-    /// and the number of the queue pair in it, or `None` when all are taken.
+    /// Claims one of the first `most` slots for this process at `now`. `None` when all are
+    /// taken.
     ///
     /// A slot whose last owner left frames that the peer may still fetch is claimed only
     /// when there is no other, and then the one that was claimed least often: the peer of
     /// the queue pair that died last may be reading its frames at this moment.
-    pub fn claim(&self, side: Side, now: Time, most: usize) -> Option<(usize, u32)> {
+    pub fn claim(&self, side: Side, now: Time, most: usize) -> Option<NewPair> {
         let end = self.end(side);
         let slots = &end.slots[..most.min(SLOTS)];
         let own = Process::own();
+        let after_abnormal_end = slots.iter().filter(|slot| slot.bury()).count() > 0;
         let read = slots.iter().position(|slot| slot.try_claim(own, false));
         let index = read.or_else(|| {
             let mut slots: Vec<_> = slots.iter().enumerate().collect();
@@ -394,7 +424,11 @@ impl SharedCable {
         let generation = slot.generation.fetch_add(1, Ordering::Relaxed) % 0xffff + 1;
         let number = generation << 8 | index as u32;
         slot.number.store(number, Ordering::Release);
-        Some((index, number))
+        Some(NewPair {
+            slot: index,
+            number,
+            after_abnormal_end,
+        })
     }
 
     /// Gives a slot back. Frames that have left stay for the peer to fetch.
@@ -507,7 +541,7 @@ mod tests {
     fn two_mappings_of_a_cable_see_one_memory() {
         let (folder, ours) = cable();
         let theirs = SharedCable::open(&folder.path().join("cable")).expect("just made");
-        let (slot, number) = ours
+        let NewPair { slot, number, .. } = ours
             .claim(Side::First, Time::ZERO, SLOTS)
             .expect("all are free");
         ours.slot(Side::First, slot).expect("claimed").connect(77);
@@ -547,13 +581,14 @@ mod tests {
             "the other end has its own"
         );
 
-        let (slot, number) = claimed[3];
+        let NewPair { slot, number, .. } = claimed[3];
         cable.release(Side::Second, slot);
-        let (again, renewed) = cable
+        let again = cable
             .claim(Side::Second, Time::ZERO, SLOTS)
             .expect("one came back");
-        assert_eq!(again, slot);
-        assert_ne!(renewed, number);
+        assert_eq!(again.slot, slot);
+        assert_ne!(again.number, number);
+        assert!(!again.after_abnormal_end);
     }
 
     #[test]
@@ -567,7 +602,11 @@ mod tests {
         for slot in &cable.end(Side::First).slots {
             slot.owner.store(dead.to_word(), Ordering::Relaxed);
         }
-        assert!(cable.claim(Side::First, Time::ZERO, SLOTS).is_some());
+        let ends = [(), ()].map(|()| {
+            let pair = cable.claim(Side::First, Time::ZERO, SLOTS);
+            pair.expect("all are free").after_abnormal_end
+        });
+        assert_eq!(ends, [true, false]);
     }
 
     /// Tries to open a file that `make` has filled.

@@ -119,8 +119,16 @@ pub unsafe extern "C" fn ibv_reg_mr_iova2(
     }
 }
 
-/// Deregisters memory at any time: posted requests that have yet to use it fail.
+/// Deregisters memory at any time: posted requests that have yet to use it fail. `EBUSY`
+/// where a Mac would keep it registered until the process ends.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_dereg_mr(region: *mut ibv::ibv_mr) -> c_int {
-    handles::take_back(region.cast::<MemoryRegion>(), |_| false)
+    let errno = handles::take_back(region.cast(), MemoryRegion::is_leaked);
+    if errno == libc::EBUSY {
+        explain(
+            "memory stays registered after a queue pair was moved to the error state and \
+                 destroyed, as was seen on Macs (the rig's leaks_after_error)",
+        );
+    }
+    errno
 }

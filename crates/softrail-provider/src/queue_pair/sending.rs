@@ -1,7 +1,7 @@
 //! From work request to the cable, and from the other end's answer to the
 //! completion.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use rail_matrix::DeviceFault;
 
@@ -59,7 +59,10 @@ impl QueuePair {
     pub(super) fn enqueue(&self, state: &mut State, now: Time, mut request: SendRequest) {
         request.signalled |= self.parts.limits.signal_all;
         state.send_depth += self.depth_of(&request);
-        let course = self.course();
+        let course = match mem::take(&mut state.loses_first) {
+            true => Course::Lost,
+            false => self.course(),
+        };
         state.sends.push_back(Send {
             request,
             course,

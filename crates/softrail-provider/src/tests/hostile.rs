@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::*;
-use softrail::{counters, fabric::QUEUE_BYTES, shm::SLOTS};
+use softrail::{counters, fabric::QUEUE_BYTES, shm::SharedCable};
 
 /// The number of cables that are tried; they are the same in every run.
 const CASES: u64 = 150;
@@ -55,12 +55,10 @@ impl Random {
         }
     }
 
-    /// Overwrites one word in `rarity`, from the beginning of a cable's file to its
+    /// Overwrites one word in `rarity`, from the beginning of a cable's file to its first
     /// payload.
     fn scribble(&mut self, cable: &File, rarity: u64) {
-        let payload = 2 * SLOTS as u64 * QUEUE_BYTES;
-        let bytes = cable.metadata().expect("a file").len() - payload;
-        let mut words = vec![0; bytes as usize];
+        let mut words = vec![0; SharedCable::STATE_BYTES];
         cable.read_exact_at(&mut words, 0).expect("as long");
         for word in words.chunks_exact_mut(8) {
             if self.below(rarity) == 0 {
@@ -106,8 +104,12 @@ fn act(random: &mut Random, client: &Client, peer: &Client) {
 /// One cable, with a client at each end.
 fn case(seed: u64) {
     let mut random = Random(seed);
-    let (_parent, fabric) = fabric();
-    let kind = [ibv::IBV_QPT_UC, ibv::IBV_QPT_RC][seed as usize % 2];
+    let (kind, rig) = match seed % 3 {
+        0 => (ibv::IBV_QPT_UC, rdma()),
+        1 => (ibv::IBV_QPT_RC, rdma()),
+        _ => (ibv::IBV_QPT_UC, Rig::embedded()),
+    };
+    let (_parent, fabric) = fabric_of(&rig);
     let clients = connected_by(&fabric, kind);
     let cable = open(&fabric.path().join("cable.0"));
     for _ in 0..ROUNDS {

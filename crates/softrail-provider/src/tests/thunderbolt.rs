@@ -1,5 +1,11 @@
 //! What RDMA over Thunderbolt lacks, and the error numbers that a Mac gives.
 
+use std::{
+    env,
+    path::Path,
+    process::{self, Command},
+};
+
 use rail_matrix::Likeness;
 use softrail::claims::Resource;
 
@@ -35,7 +41,12 @@ fn the_eleventh_queue_pair_is_busy_whichever_context_asks() {
         unsafe { assert_eq!(ibv_destroy_qp(*pair), 0) };
     }
     let other = Client::open_device(&fabric, "a", 1);
-    assert_eq!(all_pairs(&other).len(), 9, "another device has its own");
+    let others = all_pairs(&other);
+    assert_eq!(others.len(), 9, "another device has its own");
+    for pair in others {
+        // SAFETY: a live queue pair.
+        unsafe { assert_eq!(ibv_destroy_qp(pair), 0) };
+    }
 }
 
 #[test]
@@ -283,4 +294,71 @@ fn where_sources_differ_the_rig_decides() {
     // SAFETY: a live domain.
     let region = unsafe { ibv_reg_mr(a.domain, memory, 8, ibv::IBV_ACCESS_LOCAL_WRITE as c_int) };
     assert!(!region.is_null());
+    // SAFETY: a live region.
+    unsafe { assert_eq!(ibv_dereg_mr(region), 0) };
+}
+
+#[test]
+fn memory_stays_registered_after_a_queue_pair_was_destroyed_in_error() {
+    for leaks in [true, false] {
+        let mut rig = Rig::embedded();
+        rig.rules.likeness.leaks_after_error = leaks;
+        let (_parent, fabric) = fabric_of(&rig);
+        let client = Client::open(&fabric, "a");
+        let memory = client.memory.as_ptr().cast_mut().cast();
+        // SAFETY: live objects, each back to where it came from.
+        unsafe {
+            let region = ibv_reg_mr(client.domain, memory, 8, ACCESS as c_int);
+            let pair = ibv_create_qp(client.domain, &mut description(client.queue, WANTED));
+            let mut first = attributes(ibv::IBV_QPS_INIT);
+            first.port_num = PORT;
+            let mask = INITIALISED as c_int;
+            assert_eq!(ibv_modify_qp(pair, &mut first, mask), 0);
+            let mut failed = attributes(ibv::IBV_QPS_ERR);
+            assert_eq!(
+                ibv_modify_qp(pair, &mut failed, ibv::IBV_QP_STATE as c_int),
+                0
+            );
+            assert_eq!(ibv_destroy_qp(pair), 0);
+            let expected = if leaks { libc::EBUSY } else { 0 };
+            assert_eq!(ibv_dereg_mr(region), expected);
+        }
+        if leaks {
+            // Its memory cannot be handed back either.
+            mem::forget(client);
+        }
+    }
+}
+
+/// The process that the next test starts.
+#[test]
+fn ends_abnormally() {
+    if let Some(folder) = env::var_os(config::FABRIC_VARIABLE) {
+        let _client = Client::of(Path::new(&folder), "a", 0, WANTED);
+        process::abort();
+    }
+}
+
+#[test]
+fn the_first_message_after_an_abnormal_end_is_lost() {
+    for loses in [true, false] {
+        let mut rig = Rig::embedded();
+        rig.rules.likeness.loses_first_after_abnormal_end = loses;
+        let (_parent, fabric) = fabric_of(&rig);
+        let ended = Command::new(env::current_exe().expect("this test"))
+            .args(["--exact", "tests::thunderbolt::ends_abnormally"])
+            .env(config::FABRIC_VARIABLE, fabric.path())
+            .output();
+        assert!(!ended.expect("it runs").status.success());
+        let [a, b] = connected(&fabric);
+        for id in [1, 2] {
+            assert_eq!(b.receive(id), 0);
+            assert_eq!(a.send(id, ibv::IBV_WR_SEND), 0);
+            assert_eq!(a.complete().status, ibv::IBV_WC_SUCCESS);
+        }
+        assert_eq!(b.complete().wr_id, 1);
+        // Of two messages one has arrived, if the first was lost.
+        std::thread::sleep(Duration::from_millis(5));
+        assert_eq!(b.poll().is_none(), loses);
+    }
 }
