@@ -7,8 +7,9 @@ use std::{
 };
 
 use launch::Cancel;
-use rail_matrix::{Link, MessageFault};
+use rail_matrix::{Link, MessageFault, Unplugged};
 use softrail::{
+    Broken,
     counters::{Counters, markdown},
     live::{Live, Order},
 };
@@ -29,8 +30,15 @@ pub fn run(cancel: &Cancel, flags: &Cable) -> Result {
     };
     match &flags.step {
         CableStep::Stats(flags) => stats(cancel, &live, flags)?,
-        CableStep::Cut { cable } => live.set_cut(cable, true)?,
-        CableStep::Mend { cable } => live.set_cut(cable, false)?,
+        CableStep::Cut { cable } => live.set_cable(cable, Some(Broken::Cut))?,
+        CableStep::Unplug { cable, hang } => {
+            let then = match hang {
+                true => Unplugged::Hang,
+                false => Unplugged::Crash,
+            };
+            live.set_cable(cable, Some(Broken::Unplugged(then)))?;
+        }
+        CableStep::Mend { cable } => live.set_cable(cable, None)?,
         CableStep::Link(flags) => link(&live, flags)?,
         CableStep::Break(fault) => live.set_fault(&fault.device, fault.kind, true)?,
         CableStep::Heal(fault) => live.set_fault(&fault.device, fault.kind, false)?,

@@ -214,7 +214,16 @@ pub enum CableStep {
         /// The cable
         cable: String,
     },
-    /// Mend a cable: what is sent over it arrives again
+    /// Pull a cable out: both its ports are down, and the next post there crashes its process, as
+    /// was seen on Macs
+    Unplug {
+        /// The cable
+        cable: String,
+        /// Let posts hang instead
+        #[arg(long)]
+        hang: bool,
+    },
+    /// Mend a cable, or plug it in again: what is sent over it arrives again
     Mend {
         /// The cable
         cable: String,

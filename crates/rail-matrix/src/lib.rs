@@ -74,7 +74,7 @@ pub use plan::{
 pub use rig::{
     Cable, CableFault, Crossed, Defect, DeviceFault, End, Fault, Likeness, Link, MessageFault,
     Node, NodeFault, Profile, ReadRigError, ReceiverNotReady, Rig, RigError, RigProblem, Rules,
-    Span,
+    Span, Unplugged,
 };
 pub use topology::{
     Address, Network, NodeFacts, NodeId, NodeInfo, PortId, PortInfo, Problem, SelectError,

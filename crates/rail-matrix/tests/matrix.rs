@@ -62,7 +62,7 @@ fn rules() -> impl Strategy<Value = Rules> {
         ReceiverNotReady::Drop,
         ReceiverNotReady::Error,
     ];
-    let rdma = prop::sample::select(&receivers).prop_map(|receiver_not_ready| Rules {
+    let rdma = prop::sample::select(receivers.to_vec()).prop_map(|receiver_not_ready| Rules {
         receiver_not_ready,
         ..Rules::rdma()
     });

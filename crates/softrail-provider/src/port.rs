@@ -27,7 +27,7 @@ struct State {
 impl State {
     fn of(condition: &Condition) -> Self {
         State {
-            is_down: condition.is(DeviceFault::PortDown),
+            is_down: condition.is_down(),
             has_no_gid: condition.is(DeviceFault::NoGid),
         }
     }

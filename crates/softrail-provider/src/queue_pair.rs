@@ -18,10 +18,10 @@ use std::{
     time::Duration,
 };
 
-use rail_matrix::{DeviceFault, Link, Profile, ReceiverNotReady};
+use rail_matrix::{DeviceFault, Link, Profile, ReceiverNotReady, Unplugged};
 
 use super::{
-    bindings as ibv,
+    bindings as ibv, complain,
     completions::Completions,
     events::{AsyncEvent, EventQueue, Notifier},
     explain, lock,
@@ -349,6 +349,7 @@ impl QueuePair {
         if self.own_end().condition.is(DeviceFault::Refusing) {
             return Err(PostError::Refused);
         }
+        self.crash_if_unplugged();
         let mut state = lock(&self.state);
         let has_credits = self.offer().has_credits;
         if has_credits && !matches!(state.phase, Phase::ReadyToSend | Phase::Error) {
@@ -570,6 +571,7 @@ impl QueuePair {
         if self.own_end().condition.is(DeviceFault::Refusing) {
             return Err(PostError::Refused);
         }
+        self.crash_if_unplugged();
         if !matches!(state.phase, Phase::ReadyToSend | Phase::Error) {
             return Err(PostError::State);
         }
@@ -586,6 +588,22 @@ impl QueuePair {
         match self.over_posting(wanted, self.parts.limits.sends) {
             true => Err(PostError::Full),
             false => Ok(()),
+        }
+    }
+
+    /// Ends the process as a post does on a Mac after its cable was pulled out.
+    fn crash_if_unplugged(&self) {
+        if self.own_end().condition.unplugged() == Some(Unplugged::Crash) {
+            complain(format_args!(
+                "the cable of {} was pulled out, and a post to it crashes, as was seen on Macs \
+                 (the rig's fault unplugged)",
+                self.device().name
+            ));
+            // SAFETY: the default action ends the process, and no handler runs.
+            unsafe {
+                libc::signal(libc::SIGSEGV, libc::SIG_DFL);
+                libc::raise(libc::SIGSEGV);
+            }
         }
     }
 

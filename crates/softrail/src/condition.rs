@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use rail_matrix::{DeviceFault, Link};
+use rail_matrix::{DeviceFault, Link, Unplugged};
 
 /// The outgoing direction at one end of a cable, and the device there. A launcher sets it
 /// from the rig, and any process of the user may change it while programs run. Programs
@@ -15,7 +15,8 @@ use rail_matrix::{DeviceFault, Link};
 pub struct Condition {
     bytes_per_second: AtomicU64,
     latency: AtomicU64,
-    cut: AtomicU32,
+    /// `WHOLE`, `CUT`, or what an unplugged cable does.
+    cable: AtomicU32,
     faults: AtomicU32,
 }
 
@@ -38,12 +39,32 @@ impl Condition {
 
     /// Whether the direction is cut: what is sent leaves and never arrives.
     pub fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::Relaxed) != 0
+        self.cable.load(Ordering::Relaxed) != WHOLE
     }
 
-    /// Cuts or mends the direction, for what is sent from now on.
-    pub fn set_cut(&self, cut: bool) {
-        self.cut.store(u32::from(cut), Ordering::Relaxed);
+    /// Whether the cable was pulled out, and what a post to it does then.
+    pub fn unplugged(&self) -> Option<Unplugged> {
+        match self.cable.load(Ordering::Relaxed) {
+            CRASH => Some(Unplugged::Crash),
+            HANG => Some(Unplugged::Hang),
+            _ => None,
+        }
+    }
+
+    /// Breaks the direction in this way, or mends it, for what is sent from now on.
+    pub fn set_cable(&self, broken: Option<Broken>) {
+        let state = match broken {
+            None => WHOLE,
+            Some(Broken::Cut) => CUT,
+            Some(Broken::Unplugged(Unplugged::Crash)) => CRASH,
+            Some(Broken::Unplugged(Unplugged::Hang)) => HANG,
+        };
+        self.cable.store(state, Ordering::Relaxed);
+    }
+
+    /// Whether the device's port is down: by a fault of the device, or without a cable.
+    pub fn is_down(&self) -> bool {
+        self.is(DeviceFault::PortDown) || self.unplugged().is_some()
     }
 
     /// Whether the device has this fault.
@@ -63,10 +84,7 @@ impl Condition {
     /// Whether what is sent from this end arrives at the other end. It does when the
     /// cable is whole and the ports at both its ends are up.
     pub fn reaches(&self, other: &Condition) -> bool {
-        !self.is_cut()
-            && ![self, other]
-                .iter()
-                .any(|end| end.is(DeviceFault::PortDown))
+        !self.is_cut() && ![self, other].iter().any(|end| end.is_down())
     }
 
     /// Every fault that the device has.
@@ -74,6 +92,21 @@ impl Condition {
         DeviceFault::ALL.into_iter().filter(|fault| self.is(*fault))
     }
 }
+
+/// How a cable is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// What is sent leaves and never arrives.
+    Cut,
+    /// It was pulled out.
+    Unplugged(Unplugged),
+}
+
+const WHOLE: u32 = 0;
+const CUT: u32 = 1;
+// Not small numbers: stray bytes in the shared memory must not end a process.
+const CRASH: u32 = u32::from_be_bytes(*b"pull");
+const HANG: u32 = u32::from_be_bytes(*b"hang");
 
 fn bit(fault: DeviceFault) -> u32 {
     1 << fault as u32

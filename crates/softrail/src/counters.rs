@@ -155,6 +155,7 @@ fn condition(counters: &Counters) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::Broken;
     use rail_matrix::Rig;
 
     use super::*;
@@ -165,7 +166,8 @@ mod tests {
         let parent = tempfile::tempdir().expect("a temporary folder");
         let fabric = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
         let live = Live::attach(fabric.path()).expect("it is up");
-        live.set_cut("cable-3", true).expect("a cable");
+        live.set_cable("cable-3", Some(Broken::Cut))
+            .expect("a cable");
         let fault = DeviceFault::Failing;
         live.set_fault("b:rdma_en7", fault, true).expect("a device");
         let table = markdown(&live.counters(), None);

@@ -57,7 +57,7 @@ pub mod up;
 use std::error::Error;
 
 pub use bell::Bell;
-pub use condition::Condition;
+pub use condition::{Broken, Condition};
 pub use injection::Injections;
 pub use launch::{Fabric, FabricError, default_parent, provider_library};
 pub use private::{Flaw, Untrusted};

@@ -13,6 +13,7 @@ use rail_matrix::{
 use rustix::process::Signal;
 
 use crate::{
+    condition::Broken,
     config::{RIG_FILE, cable_file},
     counters::Counters,
     injection::INJECTIONS,
@@ -215,14 +216,14 @@ impl Live {
             .collect()
     }
 
-    /// Cuts a cable or mends it, in both directions.
+    /// Breaks a cable in this way or mends it, in both directions.
     ///
     /// # Errors
     /// When the rig has no such cable.
-    pub fn set_cut(&self, cable: &str, cut: bool) -> Result<(), LiveError> {
+    pub fn set_cable(&self, cable: &str, broken: Option<Broken>) -> Result<(), LiveError> {
         let shared = self.cable(cable)?;
         for side in Side::BOTH {
-            shared.end(side).condition.set_cut(cut);
+            shared.end(side).condition.set_cable(broken);
         }
         self.ring();
         Ok(())
@@ -356,7 +357,10 @@ impl Live {
                 self.break_device(&device.to_string(), *kind, breaks)
             }
             Defect::Cable { cable, kind } => match kind {
-                CableFault::Cut => self.set_cut(cable, breaks),
+                CableFault::Cut => self.set_cable(cable, breaks.then_some(Broken::Cut)),
+                CableFault::Unplugged(then) => {
+                    self.set_cable(cable, breaks.then_some(Broken::Unplugged(*then)))
+                }
                 CableFault::Degraded { .. } => {
                     let stated = self.rig.cables.iter().find(|it| it.name == *cable);
                     self.change_link(cable, None, |link| {
@@ -452,7 +456,8 @@ mod tests {
         let parent = tempfile::tempdir().expect("a temporary folder");
         let fabric = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
         let live = Live::attach(fabric.path()).expect("it is up");
-        live.set_cut("cable-2", true).expect("a cable");
+        live.set_cable("cable-2", Some(Broken::Cut))
+            .expect("a cable");
         let slower = |link: &mut Link| link.bytes_per_second = 7;
         live.change_link("cable-1", Some("b:rdma_en5"), slower)
             .expect("a device");
@@ -484,7 +489,9 @@ mod tests {
         let parent = tempfile::tempdir().expect("a temporary folder");
         let fabric = Fabric::create(parent.path(), &Rig::embedded()).expect("a fabric");
         let live = Live::attach(fabric.path()).expect("it is up");
-        let cable = live.set_cut("cable-9", true).expect_err("no such cable");
+        let cable = live
+            .set_cable("cable-9", Some(Broken::Cut))
+            .expect_err("no such cable");
         assert!(cable.to_string().contains("cable-1, cable-2"), "{cable}");
         let fault = DeviceFault::NoGid;
         let device = live

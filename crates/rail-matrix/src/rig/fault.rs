@@ -86,6 +86,8 @@ pub enum DeviceFault {
 pub enum CableFault {
     /// Frames leave and never arrive, without an error.
     Cut,
+    /// It was pulled out: the ports at both ends are down, and the next post there ends so.
+    Unplugged(Unplugged),
     /// It has another line rate, or another latency, or both, in both directions.
     Degraded {
         /// In bytes a second; `None` leaves it unchanged.
@@ -93,6 +95,16 @@ pub enum CableFault {
         /// `None` leaves it unchanged.
         latency: Option<Duration>,
     },
+}
+
+/// What becomes of the next post to a queue pair of a cable that was pulled out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unplugged {
+    /// The process crashes inside Apple's library (`SIGSEGV`), as was seen on Macs
+    /// (ml-explore/mlx 4192).
+    Crash,
+    /// The post is accepted and never completes.
+    Hang,
 }
 
 /// The faults of a message.
@@ -140,7 +152,7 @@ impl CableFault {
     /// The properties of the cable while the fault is active.
     pub fn degrade(self, link: Link) -> Link {
         match self {
-            Self::Cut => link,
+            Self::Cut | Self::Unplugged(_) => link,
             Self::Degraded { bandwidth, latency } => Link {
                 bytes_per_second: bandwidth.unwrap_or(link.bytes_per_second),
                 latency: latency.unwrap_or(link.latency),
@@ -164,6 +176,8 @@ impl Defect {
             Self::Device { kind, .. } => kind.name(),
             Self::Cable { kind, .. } => match kind {
                 CableFault::Cut => "cut",
+                CableFault::Unplugged(Unplugged::Crash) => "unplugged",
+                CableFault::Unplugged(Unplugged::Hang) => "unplugged-hang",
                 CableFault::Degraded { .. } => "degraded",
             },
             Self::Message { kind, .. } => match kind {
@@ -186,7 +200,7 @@ impl Defect {
             } => &[],
             Self::Device { .. } => &["at", "until"],
             Self::Cable { kind, .. } => match kind {
-                CableFault::Cut => &["at", "until"],
+                CableFault::Cut | CableFault::Unplugged(_) => &["at", "until"],
                 CableFault::Degraded { .. } => &["bandwidth", "latency", "at", "until"],
             },
             Self::Message { kind, .. } => match kind {

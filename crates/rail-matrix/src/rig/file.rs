@@ -104,7 +104,7 @@ impl Rig {
     /// until = "3 s"                    # mended again; without it, never
     /// [[fault]]
     /// cable = "cable-1"
-    /// kind = "degraded"                # or cut, which has neither of the next two
+    /// kind = "degraded"                # or cut, unplugged, unplugged-hang, without the next two
     /// bandwidth = "10 MB/s"
     /// latency = "1 ms"
     /// [[fault]]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{natural, units::UnitError};
 
-pub use fault::{CableFault, Defect, DeviceFault, Fault, MessageFault, NodeFault, Span};
+pub use fault::{CableFault, Defect, DeviceFault, Fault, MessageFault, NodeFault, Span, Unplugged};
 pub use read::ReadRigError;
 pub use rules::{Crossed, Likeness, Profile, ReceiverNotReady, Rules};
 

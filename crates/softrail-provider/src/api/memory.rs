@@ -2,8 +2,6 @@
 
 use std::ffi::{c_int, c_void};
 
-use rail_matrix::DeviceFault;
-
 use crate::{
     bindings as ibv, explain, fail, handles,
     objects::{Context, MemoryRegion, ProtectionDomain},
@@ -28,7 +26,7 @@ const HINTS: u32 = 0x3ff * ibv::IBV_ACCESS_OPTIONAL_FIRST;
 pub unsafe extern "C" fn ibv_alloc_pd(context: *mut ibv::ibv_context) -> *mut ibv::ibv_pd {
     // SAFETY: a live context.
     let opened = unsafe { &*Context::behind(context) };
-    if opened.condition().is(DeviceFault::PortDown) {
+    if opened.condition().is_down() {
         return fail(libc::ENETDOWN);
     }
     match ProtectionDomain::new(context) {

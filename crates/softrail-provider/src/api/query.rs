@@ -202,7 +202,7 @@ pub unsafe extern "C" fn query_port_whole(
     // SAFETY: integers, for which zero is valid.
     let zero: ibv::ibv_port_attr = unsafe { mem::zeroed() };
     // The states that `ibstat` and others print as LinkUp and Polling.
-    let (state, phys_state) = if context.condition().is(DeviceFault::PortDown) {
+    let (state, phys_state) = if context.condition().is_down() {
         (ibv::IBV_PORT_DOWN, 2)
     } else {
         (ibv::IBV_PORT_ACTIVE, 5)

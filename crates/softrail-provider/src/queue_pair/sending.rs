@@ -118,7 +118,7 @@ impl QueuePair {
         index: usize,
         now: Time,
     ) -> Result<Option<Lane>, ibv::ibv_wc_status> {
-        if self.is_stalled(state.peer) {
+        if self.is_stalled(state.peer) || self.own_end().condition.unplugged().is_some() {
             return Ok(None);
         }
         let request = &state.sends[index].request;

@@ -10,7 +10,7 @@ use crate::{
     work::{Payload, Pieces},
 };
 use softrail::{
-    Fabric, config,
+    Broken, Fabric, config,
     fabric::{Operation, QUEUE_BYTES, Remote},
     shm::Side,
 };
@@ -680,7 +680,8 @@ const EXCEEDED: ibv::ibv_wc_status = ibv::IBV_WC_RETRY_EXC_ERR;
 impl Endpoint {
     /// Cuts the direction away from here, or mends it.
     fn cut(&self, cut: bool) {
-        self.pair.own_end().condition.set_cut(cut);
+        let broken = cut.then_some(Broken::Cut);
+        self.pair.own_end().condition.set_cable(broken);
     }
 }
 

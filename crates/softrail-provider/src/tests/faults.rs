@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rail_matrix::{CableFault, Crossed, Defect, DeviceFault, Fault, MessageFault, Rig, Rules};
 
 use super::*;
+use softrail::Broken;
 
 #[test]
 fn absent_devices_are_not_listed_and_a_node_without_any_has_an_empty_list() {
@@ -115,10 +116,11 @@ fn what_is_broken_and_mended_meanwhile_is_so_for_who_is_connected() {
     let live = Live::attach(fabric.path()).expect("it is up");
     let [a, b] = connected(&fabric);
     assert_eq!((b.receive(1), b.receive(2)), (0, 0));
-    live.set_cut("cable-1", true).expect("a cable");
+    live.set_cable("cable-1", Some(Broken::Cut))
+        .expect("a cable");
     assert_eq!(a.send(3, ibv::IBV_WR_SEND), 0);
     assert_eq!(a.complete().wr_id, 3);
-    live.set_cut("cable-1", false).expect("a cable");
+    live.set_cable("cable-1", None).expect("a cable");
     assert_eq!(a.send(4, ibv::IBV_WR_SEND), 0);
     assert_eq!(b.complete().wr_id, 1, "the first of two to arrive");
     let counted = &live.counters()[0];
@@ -142,7 +144,8 @@ fn a_reliable_send_over_a_cable_that_was_cut_fails() {
     let live = Live::attach(fabric.path()).expect("it is up");
     let [a, b] = connected_by(&fabric, ibv::IBV_QPT_RC);
     assert_eq!(b.receive(1), 0);
-    live.set_cut("cable-1", true).expect("a cable");
+    live.set_cable("cable-1", Some(Broken::Cut))
+        .expect("a cable");
     assert_eq!(a.send(2, ibv::IBV_WR_SEND), 0);
     assert_eq!(a.complete().status, ibv::IBV_WC_RETRY_EXC_ERR);
 }
@@ -223,7 +226,10 @@ fn a_reliable_connection_outlives_a_cable_that_is_mended_in_time() {
     a.connect_within(b.number(), b.gid(1), 18);
     b.connect(&a);
     assert_eq!((b.receive(1), b.receive(2)), (0, 0));
-    let cut = |cut| fabric.live().set_cut("cable-1", cut).expect("a cable");
+    let cut = |cut: bool| {
+        let broken = cut.then_some(Broken::Cut);
+        fabric.live().set_cable("cable-1", broken).expect("a cable");
+    };
     cut(true);
     let begun = Instant::now();
     assert_eq!((a.send(3, ibv::IBV_WR_SEND), a.poll().is_none()), (0, true));

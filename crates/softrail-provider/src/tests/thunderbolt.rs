@@ -2,14 +2,18 @@
 
 use std::{
     env,
+    os::unix::process::ExitStatusExt,
     path::Path,
     process::{self, Command},
 };
 
-use rail_matrix::Likeness;
-use softrail::claims::Resource;
+use rail_matrix::{Likeness, Unplugged};
+use softrail::{Broken, claims::Resource};
 
 use super::*;
+
+/// Names the fabric to a test that is started as a process of another one.
+const ROLE_FABRIC: &str = "FABRIC_OF_THE_TEST";
 
 fn strict() -> (tempfile::TempDir, Fabric) {
     fabric_of(&Rig::embedded())
@@ -330,10 +334,59 @@ fn memory_stays_registered_after_a_queue_pair_was_destroyed_in_error() {
     }
 }
 
+/// The process that the test below starts: posts to a cable that was pulled out.
+#[test]
+fn posts_unplugged() {
+    if let Some(folder) = env::var_os(ROLE_FABRIC) {
+        let [a, b] = ["a", "b"].map(|node| Client::of(Path::new(&folder), node, 0, WANTED));
+        a.connect(&b);
+        b.connect(&a);
+        let live = Live::attach(Path::new(&folder)).expect("the fabric");
+        let pulled = Broken::Unplugged(Unplugged::Crash);
+        live.set_cable("cable-1", Some(pulled)).expect("a cable");
+        a.receive(1);
+    }
+}
+
+/// Of a receive, and so of the rank that waits.
+#[test]
+fn a_post_to_a_cable_that_was_pulled_out_crashes_the_process() {
+    let (_parent, fabric) = strict();
+    let posted = Command::new(env::current_exe().expect("this test"))
+        .args(["--exact", "tests::thunderbolt::posts_unplugged"])
+        .env(ROLE_FABRIC, fabric.path())
+        .output()
+        .expect("it runs");
+    assert_eq!(posted.status.signal(), Some(libc::SIGSEGV));
+    let said = String::from_utf8_lossy(&posted.stderr);
+    assert!(said.contains("rdma_en5 was pulled out"), "{said}");
+}
+
+#[test]
+fn a_post_to_a_cable_that_was_pulled_out_may_hang_until_it_is_plugged_in() {
+    let (_parent, fabric) = strict();
+    let [a, b] = connected(&fabric);
+    let live = fabric.live();
+    let pulled = Broken::Unplugged(Unplugged::Hang);
+    live.set_cable("cable-1", Some(pulled)).expect("a cable");
+    assert_eq!(b.receive(1), 0);
+    assert_eq!(a.send(2, ibv::IBV_WR_SEND), 0);
+    // SAFETY: integers, for which zero is valid; a live context.
+    let port = unsafe {
+        let mut port: ibv::ibv_port_attr = mem::zeroed();
+        assert_eq!(ibv_query_port(a.context, PORT, &mut port), 0);
+        port
+    };
+    assert_eq!(port.state, ibv::IBV_PORT_DOWN);
+    assert!(a.poll().is_none());
+    live.set_cable("cable-1", None).expect("a cable");
+    assert_eq!((a.complete().wr_id, b.complete().wr_id), (2, 1));
+}
+
 /// The process that the next test starts.
 #[test]
 fn ends_abnormally() {
-    if let Some(folder) = env::var_os(config::FABRIC_VARIABLE) {
+    if let Some(folder) = env::var_os(ROLE_FABRIC) {
         let _client = Client::of(Path::new(&folder), "a", 0, WANTED);
         process::abort();
     }
@@ -347,7 +400,7 @@ fn the_first_message_after_an_abnormal_end_is_lost() {
         let (_parent, fabric) = fabric_of(&rig);
         let ended = Command::new(env::current_exe().expect("this test"))
             .args(["--exact", "tests::thunderbolt::ends_abnormally"])
-            .env(config::FABRIC_VARIABLE, fabric.path())
+            .env(ROLE_FABRIC, fabric.path())
             .output();
         assert!(!ended.expect("it runs").status.success());
         let [a, b] = connected(&fabric);

@@ -9,7 +9,7 @@ use super::Source;
 use crate::{
     rig::{
         CableFault, Defect, DeviceFault, End, Fault, MessageFault, NodeFault, RigError, RigProblem,
-        Span, check::list,
+        Span, Unplugged, check::list,
     },
     units::{self, UnitError},
 };
@@ -34,7 +34,7 @@ pub(super) struct FaultText {
 type Text = Spanned<String>;
 
 const MESSAGE_KINDS: [&str; 2] = ["drop-message", "delay-message"];
-const CABLE_KINDS: [&str; 2] = ["cut", "degraded"];
+const CABLE_KINDS: [&str; 4] = ["cut", "degraded", "unplugged", "unplugged-hang"];
 const NODE_KINDS: [&str; 2] = ["kill", "freeze"];
 
 impl FaultText {
@@ -136,6 +136,8 @@ impl Source<'_> {
     fn cable_fault(&self, text: &FaultText) -> Result<CableFault, RigError> {
         Ok(match self.kind("cable", &text.kind, &CABLE_KINDS)? {
             "cut" => CableFault::Cut,
+            "unplugged" => CableFault::Unplugged(Unplugged::Crash),
+            "unplugged-hang" => CableFault::Unplugged(Unplugged::Hang),
             _ => CableFault::Degraded {
                 bandwidth: self.fault_unit("bandwidth", &text.bandwidth, units::parse_rate)?,
                 latency: self.fault_unit("latency", &text.latency, units::parse_time)?,
