@@ -30,9 +30,10 @@
 //! # Queue pairs
 //! Unreliable connections (UC), because that is what Thunderbolt offers, and reliable
 //! ones (RC) for other programs. A queue pair on a cable reaches only queue pairs on that
-//! cable's other end. Frames to any other address leave and never arrive, so crossed
-//! rails hang here as they do in the field. An unreliable send completes when its last
-//! byte has left; it waits longer only while the receiver's queue of
+//! cable's other end. Frames to any other address never arrive, so crossed rails hang here
+//! as they do in the field. An unreliable send completes when its last byte has left. With
+//! [`credits`](fabric::Credits), as over Thunderbolt, it does not start before its receive
+//! was posted; without, it waits only while the receiver's queue of
 //! [`fabric::QUEUE_BYTES`] is full. A reliable send completes when the receiver has
 //! answered.
 
