@@ -4,6 +4,7 @@ mod wheel;
 
 use std::{
     io::IsTerminal,
+    num::NonZeroUsize,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -13,6 +14,7 @@ use rail_verify::{
     group::{Build, Programs},
     proof::{self, Proof},
     report,
+    resources::{self, Resources},
     run::{Outcome, Runner, Stop, Variant},
     selection::{Level, Selection},
     verdict::Verdict,
@@ -69,7 +71,42 @@ fn variants(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
         .collect::<Result<Vec<_>>>()?;
     let programs = programs::of_verify(session)?;
     let selection = flags.selection.selection();
+    if flags.resources {
+        return count(session, flags, &programs, &variants, &selection);
+    }
     sweep(session, flags, &programs, &variants, &selection)
+}
+
+/// Prints what the variants take of each device; the check fails where a setting does.
+fn count(
+    session: &Session,
+    flags: &Verify,
+    programs: &Programs,
+    variants: &[Variant],
+    selection: &Selection,
+) -> Result {
+    let progress = Terminal::default();
+    let runner = Runner {
+        programs,
+        jobs: NonZeroUsize::MIN,
+        launcher: &session.launcher,
+        progress: &progress,
+    };
+    let mut counted = Vec::new();
+    for variant in variants {
+        counted.push(runner.resources(variant, selection)?);
+        session.launcher.cancel().check()?;
+    }
+    match flags.format {
+        ReportFormat::Md => output::document(&resources::markdown(&counted))?,
+        ReportFormat::Json => out!("{:#}", resources::json(&counted))?,
+    }
+    let passed = counted.iter().all(Resources::passed);
+    let stopped = counted.into_iter().find_map(|counted| counted.stopped);
+    match stopped {
+        Some(Stop::Failed(error)) => Err(error.into()),
+        _ => Ok(exit::passed(passed)),
+    }
 }
 
 /// Sweeps the variants, prints the report, and gives the exit code.

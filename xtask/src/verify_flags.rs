@@ -54,6 +54,13 @@ pub struct Verify {
         "frames", "direction", "in_place", "seed", "filter",
     ])]
     pub each_patch: bool,
+    /// Count what jaccl takes of each device, beside what a Mac's device has: queue pairs, memory
+    /// regions, depth
+    #[arg(long, conflicts_with_all = [
+        "each_patch", "wheel", "level", "span", "op", "bytes", "dtype", "direction", "in_place",
+        "seed", "filter", "out_dir", "groups",
+    ])]
+    pub resources: bool,
     /// Only these patches
     #[arg(
         long,

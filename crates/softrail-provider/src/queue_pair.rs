@@ -372,6 +372,7 @@ impl QueuePair {
             posted: now,
         });
         state.receive_depth += depth;
+        self.own_end().usage.note_receives(state.receive_depth);
         if has_credits {
             self.own_credits().grant(now);
             let partner = self.partner(state.peer);

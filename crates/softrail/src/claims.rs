@@ -43,11 +43,18 @@ const ENTRIES: usize = Resource::Queue.start() + Resource::Queue.limit();
 /// held when it ended is free again.
 #[derive(Debug)]
 #[repr(C)]
-pub struct Claims([AtomicU64; ENTRIES]);
+pub struct Claims {
+    owners: [AtomicU64; ENTRIES],
+    /// For each resource, the most that were held at a time.
+    most: [AtomicU64; Resource::ALL.len()],
+}
 
 impl Default for Claims {
     fn default() -> Self {
-        Claims(std::array::from_fn(|_| AtomicU64::default()))
+        Claims {
+            owners: std::array::from_fn(|_| AtomicU64::default()),
+            most: Default::default(),
+        }
     }
 }
 
@@ -72,12 +79,14 @@ impl Claims {
         };
         let free = self.entries(resource).iter().position(claimed)?;
         let entry = resource.start() + free;
+        // The first free one is taken, so all before it are held.
+        self.most[resource as usize].fetch_max(free as u64 + 1, Ordering::Relaxed);
         Some(Claimed { entry, owner })
     }
 
     /// Gives one back, unless another process has it by now.
     pub fn release(&self, claimed: &Claimed) {
-        exchange(&self.0[claimed.entry], claimed.owner, 0);
+        exchange(&self.owners[claimed.entry], claimed.owner, 0);
     }
 
     /// How many are in use.
@@ -88,8 +97,13 @@ impl Claims {
         owners.filter(|process| process.is_alive()).count()
     }
 
+    /// The most that were in use at a time.
+    pub fn most(&self, resource: Resource) -> u64 {
+        self.most[resource as usize].load(Ordering::Relaxed)
+    }
+
     fn entries(&self, resource: Resource) -> &[AtomicU64] {
-        &self.0[resource.start()..][..resource.limit()]
+        &self.owners[resource.start()..][..resource.limit()]
     }
 }
 
@@ -114,6 +128,8 @@ mod tests {
             assert_eq!(claims.used(resource), resource.limit() - 1);
             assert!(claims.claim(resource).is_some());
             assert!(claims.claim(resource).is_none());
+            claims.release(&held[0]);
+            assert_eq!(claims.most(resource), resource.limit() as u64);
         }
     }
 
@@ -125,7 +141,7 @@ mod tests {
             .expect("true runs");
         let word = Process::numbered(child.id()).to_word();
         child.wait().expect("true ends");
-        for entry in &claims.0 {
+        for entry in &claims.owners {
             entry.store(word, Ordering::Relaxed);
         }
         assert_eq!(claims.used(Resource::Domain), 0);

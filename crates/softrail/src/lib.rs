@@ -54,6 +54,7 @@ mod script;
 pub mod shm;
 pub mod simulation;
 pub mod up;
+pub mod usage;
 
 use std::error::Error;
 

@@ -20,6 +20,7 @@ use crate::{
     launch::{PREFIX, is_owned},
     private,
     shm::{EndState, SharedCable, ShmError, Side},
+    usage::Used,
 };
 
 /// Why a fabric cannot be watched or changed.
@@ -213,6 +214,13 @@ impl Live {
                     Counters::read(&cable.name, ends, shared.end(side))
                 })
             })
+            .collect()
+    }
+
+    /// The most that programs used of each device at a time, in the order of the rig.
+    pub fn used(&self) -> Vec<Used> {
+        let ends = self.ends();
+        ends.map(|(end, state)| Used::read(end.to_string(), &state.usage, &state.claims))
             .collect()
     }
 

@@ -29,6 +29,7 @@ use crate::{
     lease::{self, Lease},
     private,
     process::Process,
+    usage::Usage,
 };
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -124,6 +125,8 @@ pub struct EndState {
     pub injections: Injections,
     /// What the device here has a limited number of.
     pub claims: Claims,
+    /// What its queue pairs took at most.
+    pub usage: Usage,
     /// Wakes the processes at this end.
     pub bell: Bell,
     slots: [Slot; SLOTS],
@@ -413,6 +416,7 @@ impl SharedCable {
             let unread = slots.iter().find(|(_, slot)| slot.try_claim(own, true));
             unread.map(|(index, _)| *index)
         })?;
+        end.usage.note_queue_pairs(index + 1);
         let slot = &slots[index];
         slot.number.store(0, Ordering::Release);
         slot.peer.store(0, Ordering::Relaxed);

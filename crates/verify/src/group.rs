@@ -13,6 +13,7 @@ use launch::{Heard, Interrupted, Launcher, Limit, Ranks, StartError, Watchdog};
 use softrail::{
     Fabric, FabricError,
     counters::{self, Counters},
+    usage::Used,
 };
 
 use crate::{
@@ -301,6 +302,11 @@ impl Group {
     /// If the caller asked to stop.
     pub fn joined(&mut self, limit: Limit, until: Until) -> Result<Ends, GroupError> {
         self.collect(limit, until)
+    }
+
+    /// The most that the ranks used of each device at a time.
+    pub fn used(&self) -> Vec<Used> {
+        self.fabric.live().used()
     }
 
     /// Whether jaccl reported that RDMA is available, on the ranks that loaded it.

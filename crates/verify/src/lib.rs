@@ -29,6 +29,7 @@ pub mod progress;
 pub mod proof;
 pub mod python;
 pub mod report;
+pub mod resources;
 pub mod run;
 pub mod selection;
 mod sequence;

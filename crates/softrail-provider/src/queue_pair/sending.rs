@@ -59,6 +59,7 @@ impl QueuePair {
     pub(super) fn enqueue(&self, state: &mut State, now: Time, mut request: SendRequest) {
         request.signalled |= self.parts.limits.signal_all;
         state.send_depth += self.depth_of(&request);
+        self.own_end().usage.note_sends(state.send_depth);
         let course = match mem::take(&mut state.loses_first) {
             true => Course::Lost,
             false => self.course(),
