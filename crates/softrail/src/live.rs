@@ -13,6 +13,7 @@ use rail_matrix::{
 use rustix::process::Signal;
 
 use crate::{
+    claims::Resource,
     condition::Broken,
     config::{RIG_FILE, cable_file},
     counters::Counters,
@@ -222,6 +223,20 @@ impl Live {
         let ends = self.ends();
         ends.map(|(end, state)| Used::read(end.to_string(), &state.usage, &state.claims))
             .collect()
+    }
+
+    /// Takes all that is left of a device's queue pairs, or of its memory regions, for this
+    /// process, and keeps it until the process ends.
+    ///
+    /// # Errors
+    /// When no cable ends in the device.
+    pub fn exhaust(&self, device: &str, regions: bool) -> Result<(), LiveError> {
+        let end = self.end(device)?;
+        match regions {
+            true => std::iter::from_fn(|| end.claims.claim(Resource::Region)).for_each(drop),
+            false => end.claim_all(),
+        }
+        Ok(())
     }
 
     /// Breaks a cable in this way or mends it, in both directions.

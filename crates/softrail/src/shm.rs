@@ -190,6 +190,14 @@ impl EndState {
         drop(leased);
     }
 
+    /// Claims every free slot for this process. No queue pair comes of them.
+    pub(crate) fn claim_all(&self) {
+        let own = Process::own();
+        for slot in &self.slots {
+            slot.try_claim(own, true);
+        }
+    }
+
     /// For each queue pair here, the process that owns it, or that owned it when it died.
     pub(crate) fn owners(&self) -> impl Iterator<Item = Process> {
         let slots = self.slots.iter();

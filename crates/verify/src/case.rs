@@ -44,6 +44,10 @@ pub enum Op {
     NoLibrary,
     /// A port is down, so no protection domain can be allocated.
     PortDown,
+    /// Another process has all queue pairs of a device.
+    NoQueuePairs,
+    /// Another process has all memory regions of a device.
+    NoRegions,
     /// The matrix has no device in any cell.
     NoWires,
     /// A ring of five wires; jaccl accepts at most four.
@@ -61,7 +65,7 @@ pub enum Op {
 
 impl Op {
     /// Every operation and condition.
-    pub const ALL: [Op; 21] = [
+    pub const ALL: [Op; 23] = [
         Op::Send,
         Op::Recv,
         Op::AllSum,
@@ -77,6 +81,8 @@ impl Op {
         Op::NoDevices,
         Op::NoLibrary,
         Op::PortDown,
+        Op::NoQueuePairs,
+        Op::NoRegions,
         Op::NoWires,
         Op::FiveWires,
         Op::NonNeighbour,
@@ -103,6 +109,8 @@ impl Op {
             Op::NoDevices => "no-devices",
             Op::NoLibrary => "no-library",
             Op::PortDown => "port-down",
+            Op::NoQueuePairs => "no-queue-pairs",
+            Op::NoRegions => "no-regions",
             Op::NoWires => "no-wires",
             Op::FiveWires => "five-wires",
             Op::NonNeighbour => "non-neighbour",

@@ -19,7 +19,7 @@ use softrail::{
 use crate::{
     case::{Backend, Frames},
     process,
-    setup::{Setup, Start},
+    setup::{Exhausted, Setup, Start},
     verdict::{Finding, Verdict},
 };
 
@@ -224,6 +224,11 @@ impl Group {
         launcher: &Launcher,
     ) -> Result<Self, GroupError> {
         let fabric = Fabric::create(&softrail::default_parent(), &setup.rig)?;
+        let live = fabric.live();
+        for (device, what) in &setup.exhausted {
+            let taken = live.exhaust(&device.to_string(), *what == Exhausted::Regions);
+            taken.expect("a device of the rig");
+        }
         let devices = fabric.path().join("devices.json");
         fs::write(
             &devices,

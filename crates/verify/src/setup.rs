@@ -39,6 +39,17 @@ pub struct Setup {
     pub frames: Frames,
     /// The processes.
     pub starts: Vec<Start>,
+    /// Devices of which another process has all queue pairs, or all memory regions.
+    pub exhausted: Vec<(End, Exhausted)>,
+}
+
+/// What another process has all of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exhausted {
+    /// Queue pairs.
+    QueuePairs,
+    /// Memory regions.
+    Regions,
 }
 
 impl Setup {
@@ -61,6 +72,7 @@ impl Setup {
             backend,
             frames,
             starts: (0..ranks).map(start).collect(),
+            exhausted: Vec::new(),
         }
     }
 
@@ -72,6 +84,8 @@ impl Setup {
             Op::MissingDevice => setup.break_devices_of(AFFLICTED, DeviceFault::Absent, 1),
             Op::MissingGid => setup.break_devices_of(AFFLICTED, DeviceFault::NoGid, 1),
             Op::PortDown => setup.break_devices_of(AFFLICTED, DeviceFault::PortDown, 1),
+            Op::NoQueuePairs => setup.exhaust(Exhausted::QueuePairs),
+            Op::NoRegions => setup.exhaust(Exhausted::Regions),
             Op::NoDevices => setup.starts[AFFLICTED].fabric = false,
             Op::NoLibrary => setup.starts[AFFLICTED].library = false,
             Op::NoWires => setup.matrix = vec![vec![vec![]; ranks]; ranks],
@@ -91,19 +105,24 @@ impl Setup {
         setup
     }
 
+    fn exhaust(&mut self, what: Exhausted) {
+        let first = self.devices_of(AFFLICTED, 1);
+        self.exhausted
+            .extend(first.into_iter().map(|device| (device, what)));
+    }
+
     fn break_devices_of(&mut self, rank: usize, kind: DeviceFault, most: usize) {
-        let node = node(rank);
-        let devices: Vec<End> = self
-            .rig
-            .cables
-            .iter()
-            .filter_map(|cable| cable.end_on(&node))
-            .take(most)
-            .cloned()
-            .collect();
-        for device in devices {
+        for device in self.devices_of(rank, most) {
             self.break_device(device, kind);
         }
+    }
+
+    /// The first devices of a rank.
+    fn devices_of(&self, rank: usize, most: usize) -> Vec<End> {
+        let node = node(rank);
+        let cables = self.rig.cables.iter();
+        let ends = cables.filter_map(|cable| cable.end_on(&node));
+        ends.take(most).cloned().collect()
     }
 
     fn break_device(&mut self, device: End, kind: DeviceFault) {

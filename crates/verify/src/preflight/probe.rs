@@ -185,6 +185,7 @@ fn setup(rig: &Rig, ends: [&End; 2]) -> Setup {
         backend: Backend::Mesh,
         frames: Frames::Big,
         starts: vec![start(0), start(1)],
+        exhausted: Vec::new(),
     }
 }
 

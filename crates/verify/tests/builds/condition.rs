@@ -10,7 +10,7 @@ use crate::{
 };
 
 const CONDITIONS: &str = "--op missing-device,missing-gid,no-devices,no-library,port-down,\
-                          no-wires,five-wires,non-neighbour,bad-rank,failed-send,failed-wire \
+                          no-queue-pairs,no-regions,no-wires,five-wires,non-neighbour,bad-rank,failed-send,failed-wire \
                           --ranks 2,4";
 
 #[test]
