@@ -1,33 +1,185 @@
-//! The output array of `ibv_poll_cq`.
+//! The completions of a completion queue: what its queue pairs have completed and the
+//! application has not polled.
 
-use std::mem::MaybeUninit;
+use std::{
+    collections::VecDeque,
+    mem::MaybeUninit,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+};
 
-use super::bindings as ibv;
+use softrail::fabric::Time;
 
-/// The application's array of completions, and how much of it is filled.
-#[derive(Debug)]
-pub struct Completions<'a> {
-    entries: &'a mut [MaybeUninit<ibv::ibv_wc>],
-    filled: usize,
+use super::{
+    bindings as ibv,
+    events::{AsyncEvents, ChannelEvents, Subject},
+    lock,
+};
+
+/// A completion as a queue pair reports it.
+pub struct Completion {
+    pub entry: ibv::ibv_wc,
+    /// When hardware would have had it.
+    pub at: Time,
+    /// Whether it produces an event if the application requested one for solicited
+    /// messages only.
+    pub is_solicited: bool,
 }
 
-impl<'a> Completions<'a> {
-    pub fn new(entries: &'a mut [MaybeUninit<ibv::ibv_wc>]) -> Self {
-        Completions { entries, filled: 0 }
+impl Completion {
+    pub fn has_failed(&self) -> bool {
+        self.entry.status != ibv::IBV_WC_SUCCESS
     }
+}
 
-    pub fn filled(&self) -> usize {
-        self.filled
-    }
+/// The completions for which the application requested an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Wanted {
+    Nothing,
+    /// Those of solicited messages, and failures.
+    Solicited,
+    Everything,
+}
 
-    /// Fills entries from `next`, until it returns `None` or no entry is left.
-    pub fn fill(&mut self, mut next: impl FnMut() -> Option<ibv::ibv_wc>) {
-        for entry in &mut self.entries[self.filled..] {
-            let Some(completion) = next() else {
-                return;
-            };
-            entry.write(completion);
-            self.filled += 1;
+/// The completions that wait to be polled, in the order of their times.
+pub struct Completions {
+    waiting: Mutex<Waiting>,
+    /// A [`Wanted`].
+    armed: AtomicU8,
+    is_overrun: AtomicBool,
+    channel: Option<Arc<ChannelEvents>>,
+    async_events: Arc<AsyncEvents>,
+    subject: Arc<Subject>,
+}
+
+struct Waiting {
+    completions: VecDeque<(Time, ibv::ibv_wc)>,
+    capacity: usize,
+}
+
+impl Completions {
+    /// Those of the completion queue that is the `subject` of its events, which go to
+    /// `channel`.
+    pub fn new(
+        capacity: usize,
+        channel: Option<Arc<ChannelEvents>>,
+        async_events: Arc<AsyncEvents>,
+        subject: Arc<Subject>,
+    ) -> Self {
+        Completions {
+            waiting: Mutex::new(Waiting {
+                completions: VecDeque::new(),
+                capacity,
+            }),
+            armed: AtomicU8::new(Wanted::Nothing as u8),
+            is_overrun: AtomicBool::new(false),
+            channel,
+            async_events,
+            subject,
         }
+    }
+
+    /// What its events are about.
+    pub fn subject(&self) -> &Arc<Subject> {
+        &self.subject
+    }
+
+    /// Adds a completion, and the event that the application requested for it. Those with
+    /// equal times keep the order in which they are added.
+    ///
+    /// A completion that finds no room is lost, and so is every later one: the queue has
+    /// overrun.
+    pub fn push(&self, completion: Completion) {
+        let mut waiting = lock(&self.waiting);
+        let Waiting {
+            completions,
+            capacity,
+        } = &mut *waiting;
+        if self.has_overrun() {
+            return;
+        }
+        if completions.len() == *capacity {
+            self.is_overrun.store(true, Ordering::Release);
+            self.async_events.push(ibv::IBV_EVENT_CQ_ERR, &self.subject);
+            return;
+        }
+        let earlier = |(at, _): &(Time, _)| *at <= completion.at;
+        let place = completions.iter().rposition(earlier);
+        let place = place.map_or(0, |before| before + 1);
+        completions.insert(place, (completion.at, completion.entry));
+        drop(waiting);
+        self.tell(completion.is_solicited || completion.has_failed());
+    }
+
+    /// Pushes the event that the application requested, if it wants one for this
+    /// completion.
+    fn tell(&self, is_solicited: bool) {
+        let Some(channel) = self.channel.as_ref().filter(|_| self.is_armed()) else {
+            return;
+        };
+        let disarmed = |armed| {
+            let everything = armed == Wanted::Everything as u8;
+            let wanted = everything || armed == Wanted::Solicited as u8 && is_solicited;
+            wanted.then_some(Wanted::Nothing as u8)
+        };
+        // In one step, because the application may request another event at this moment.
+        let order = Ordering::SeqCst;
+        if self.armed.fetch_update(order, order, disarmed).is_ok() {
+            channel.push((), &self.subject);
+        }
+    }
+
+    /// Requests an event for the next completion; `false` if there is no channel. A
+    /// request for every completion includes one for solicited messages.
+    pub fn arm(&self, wanted: Wanted) -> bool {
+        self.armed.fetch_max(wanted as u8, Ordering::SeqCst);
+        self.channel.is_some()
+    }
+
+    pub fn is_armed(&self) -> bool {
+        self.armed.load(Ordering::Relaxed) != Wanted::Nothing as u8
+    }
+
+    pub fn has_overrun(&self) -> bool {
+        self.is_overrun.load(Ordering::Acquire)
+    }
+
+    /// Moves the earliest completions to the application's array. Returns how many.
+    pub fn pop(&self, entries: &mut [MaybeUninit<ibv::ibv_wc>]) -> usize {
+        let completions = &mut lock(&self.waiting).completions;
+        let count = completions.len().min(entries.len());
+        for (entry, (_, completion)) in entries.iter_mut().zip(completions.drain(..count)) {
+            entry.write(completion);
+        }
+        count
+    }
+
+    /// Drops the completions of a queue pair.
+    pub fn forget(&self, number: u32) {
+        let completions = &mut lock(&self.waiting).completions;
+        completions.retain(|(_, completion)| completion.qp_num != number);
+    }
+
+    /// Changes the capacity; `false` if more completions wait than would fit.
+    pub fn resize(&self, capacity: usize) -> bool {
+        let mut waiting = lock(&self.waiting);
+        let fits = waiting.completions.len() <= capacity;
+        if fits {
+            waiting.capacity = capacity;
+        }
+        fits
+    }
+
+    /// Drops the events that were not handed out, and waits until the application has
+    /// acknowledged the others.
+    pub fn retire(&self) {
+        if let Some(channel) = &self.channel {
+            channel.forget(&self.subject);
+        }
+        self.async_events.forget(&self.subject);
+        self.subject.await_acknowledgements();
     }
 }

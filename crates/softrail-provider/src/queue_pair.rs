@@ -11,10 +11,7 @@ mod sending;
 use std::{
     collections::VecDeque,
     mem, slice,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -22,8 +19,8 @@ use rail_matrix::{DeviceFault, Link, ReceiverNotReady};
 
 use super::{
     bindings as ibv,
-    completions::Completions,
-    events::{AsyncEvent, EventQueue, Notifier},
+    completions::{Completion, Completions},
+    events::{AsyncEvents, Subject},
     lock,
     memory::Regions,
     work::{ReceiveRequest, SendRequest},
@@ -52,14 +49,6 @@ pub struct Limits {
     pub signal_all: bool,
 }
 
-/// The halves of a queue pair that report to a completion queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Halves {
-    Sends,
-    Receives,
-    Both,
-}
-
 /// The parts that a queue pair consists of.
 pub struct Parts {
     pub cable: Arc<SharedCable>,
@@ -67,10 +56,12 @@ pub struct Parts {
     pub regions: Arc<Regions>,
     pub transport: Transport,
     pub limits: Limits,
-    /// The events for completions of sends and of receives, if there is a channel.
-    pub send_events: Option<Arc<Notifier>>,
-    pub receive_events: Option<Arc<Notifier>>,
-    pub async_events: Arc<EventQueue<AsyncEvent>>,
+    /// Where its sends and its receives complete; often the same.
+    pub send_queue: Arc<Completions>,
+    pub receive_queue: Arc<Completions>,
+    pub async_events: Arc<AsyncEvents>,
+    /// What its asynchronous events are about.
+    pub subject: Arc<Subject>,
 }
 
 /// Why a work request was refused.
@@ -125,17 +116,7 @@ pub struct QueuePair {
     ordinal: u32,
     slot: usize,
     parts: Parts,
-    /// The application's pointers to the queue pair and its completion queues, which
-    /// identify them in events.
-    names: Names,
     state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct Names {
-    pair: AtomicUsize,
-    send_queue: AtomicUsize,
-    receive_queue: AtomicUsize,
 }
 
 struct State {
@@ -149,11 +130,11 @@ struct State {
     /// How many of the sends, counted from the back, are not on the cable yet.
     queued: usize,
     receives: VecDeque<Receive>,
-    /// Completions that the engine found before the application asked.
-    ended_sends: VecDeque<ibv::ibv_wc>,
-    ended_receives: VecDeque<ibv::ibv_wc>,
-    /// Which half is polled first.
-    receives_first: bool,
+    /// The times of the last completions of a send and of a receive.
+    last_send: Time,
+    last_receive: Time,
+    /// Whether a completion queue that it reports to was found to have overrun.
+    has_overrun: bool,
     /// When the other end is woken if it has not answered by then.
     nudge: Time,
     /// Whether a frame was taken since the engine last asked.
@@ -161,6 +142,11 @@ struct State {
 }
 
 impl State {
+    /// When the requests are flushed that are left at `now`: after all that completed.
+    fn flushed(&self, now: Time) -> Time {
+        now.max(self.last_send).max(self.last_receive)
+    }
+
     /// The state of a queue pair without any activity, whose queue is empty.
     fn new(queue: &Queue) -> Self {
         State {
@@ -172,13 +158,23 @@ impl State {
             sends: VecDeque::new(),
             queued: 0,
             receives: VecDeque::new(),
-            ended_sends: VecDeque::new(),
-            ended_receives: VecDeque::new(),
-            receives_first: false,
+            last_send: Time::ZERO,
+            last_receive: Time::ZERO,
+            has_overrun: false,
             nudge: Time::ZERO,
             worked: false,
         }
     }
+}
+
+/// Hands a completion to a queue. Those of sends, and those of receives, keep their
+/// order: two threads that post may have read the clock in another order.
+fn complete(queue: &Completions, last: &mut Time, completion: Completion) {
+    *last = completion.at.max(*last);
+    queue.push(Completion {
+        at: *last,
+        ..completion
+    });
 }
 
 struct Receive {
@@ -198,7 +194,6 @@ impl QueuePair {
             ordinal,
             slot,
             parts,
-            names: Names::default(),
             state: Mutex::new(state),
         })
     }
@@ -207,18 +202,14 @@ impl QueuePair {
         self.number
     }
 
+    /// What its asynchronous events are about.
+    pub fn subject(&self) -> &Arc<Subject> {
+        &self.parts.subject
+    }
+
     /// The device that it is on.
     pub fn device(&self) -> &Device {
         &self.parts.device
-    }
-
-    /// Sets the application's pointers to the queue pair and its completion queues.
-    pub fn set_names(&self, pair: usize, send_queue: usize, receive_queue: usize) {
-        self.names.pair.store(pair, Ordering::Relaxed);
-        self.names.send_queue.store(send_queue, Ordering::Relaxed);
-        self.names
-            .receive_queue
-            .store(receive_queue, Ordering::Relaxed);
     }
 
     /// Whether it is in the error state, whether the application set it or a failure did.
@@ -259,8 +250,8 @@ impl QueuePair {
         legal
     }
 
-    /// Discards its connection and all work requests at `now`, and takes its messages off
-    /// the cable: they must not reach the next peer.
+    /// Discards its connection, all work requests and all completions at `now`, and takes
+    /// its messages off the cable: they must not reach the next peer.
     pub fn reset(&self, now: Time) {
         let mut state = lock(&self.state);
         let slot = self.own_slot();
@@ -272,6 +263,7 @@ impl QueuePair {
             access: state.access,
             ..State::new(&slot.outlet.queue)
         };
+        self.forget_completions();
     }
 
     /// Becomes ready to receive from `peer`; `false` if it is not initialised.
@@ -331,69 +323,61 @@ impl QueuePair {
         Ok(())
     }
 
-    /// Completes the requests that have ended by `now`, within each half oldest first,
-    /// while `completions` has capacity. The halves take turns in being first; otherwise
-    /// a short array would be filled by one half alone.
-    pub fn poll(&self, now: Time, halves: Halves, completions: &mut Completions<'_>) {
+    /// Does everything that is due by `now`, and hands what has completed to the
+    /// completion queues.
+    pub fn serve(&self, now: Time) {
         let mut state = lock(&self.state);
         let state = &mut *state;
-        if state.phase != Phase::Error {
-            state.receives_first = !state.receives_first;
-        }
-        if state.receives_first && halves != Halves::Sends {
-            self.poll_receives(state, now, completions);
-        }
-        if halves != Halves::Receives {
-            self.poll_sends(state, now, completions);
-        }
-        if !state.receives_first && halves != Halves::Sends {
-            self.poll_receives(state, now, completions);
+        loop {
+            let phase = state.phase;
+            while let Some(completion) = self.next_receive(state, now) {
+                let queue = &self.parts.receive_queue;
+                complete(queue, &mut state.last_receive, completion);
+            }
+            self.transmit(state, now);
+            while let Some(completion) = self.next_send(state, now) {
+                let queue = &self.parts.send_queue;
+                complete(queue, &mut state.last_send, completion);
+            }
+            self.heed_overrun(state);
+            // A failure flushes the requests of both halves.
+            if state.phase == phase {
+                return;
+            }
         }
     }
 
-    fn poll_sends(&self, state: &mut State, now: Time, completions: &mut Completions<'_>) {
-        self.transmit(state, now);
-        completions.fill(|| {
-            let early = state.ended_sends.pop_front();
-            early.or_else(|| self.next_send(state, now))
-        });
-    }
-
-    fn poll_receives(&self, state: &mut State, now: Time, completions: &mut Completions<'_>) {
-        completions.fill(|| {
-            let early = state.ended_receives.pop_front();
-            early.or_else(|| self.next_receive(state, now).map(|(wc, _)| wc))
-        });
-    }
-
-    /// Does everything that is due by `now`, stores the completions for the application,
-    /// and wakes the application if it waits for them. Returns whether there was anything
-    /// to do, and when more work is certain.
-    pub fn serve(&self, now: Time) -> (bool, Option<Time>) {
+    /// Whether there was anything to do since this was called last, and when more work
+    /// for the engine is certain.
+    pub fn outlook(&self) -> (bool, Option<Time>) {
         let mut state = lock(&self.state);
-        let state = &mut *state;
-        while let Some((completion, worthy)) = self.next_receive(state, now) {
-            state.ended_receives.push_back(completion);
-            if let Some(events) = &self.parts.receive_events {
-                let queue = self.names.receive_queue.load(Ordering::Relaxed);
-                events.completed(queue, worthy);
-            }
-        }
-        self.transmit(state, now);
-        while let Some(completion) = self.next_send(state, now) {
-            let failed = completion.status != ibv::IBV_WC_SUCCESS;
-            state.ended_sends.push_back(completion);
-            if let Some(events) = &self.parts.send_events {
-                let queue = self.names.send_queue.load(Ordering::Relaxed);
-                events.completed(queue, failed);
-            }
-        }
-        let is_watched = self.is_watched(state);
+        let is_watched = self.is_watched(&state);
         self.own_slot().set_wants_bell(is_watched);
-        let sent = is_watched.then(|| self.next_word(state)).flatten();
-        let next = [self.next_arrival(state), sent];
+        let sent = is_watched.then(|| self.next_word(&state)).flatten();
+        let next = [self.next_arrival(&state), sent];
         let worked = mem::take(&mut state.worked);
         (worked, next.into_iter().flatten().min())
+    }
+
+    /// Enters the error state if a completion queue that it reports to has overrun: its
+    /// later completions would be lost.
+    fn heed_overrun(&self, state: &mut State) {
+        let queues = [&self.parts.send_queue, &self.parts.receive_queue];
+        let has_overrun = queues.iter().any(|queue| queue.has_overrun());
+        if !has_overrun || state.has_overrun || state.phase == Phase::Reset {
+            return;
+        }
+        state.has_overrun = true;
+        self.fail(state);
+        self.report(ibv::IBV_EVENT_QP_FATAL);
+        // The engine serves the other queue pairs that report there.
+        self.own_end().bell.ring();
+    }
+
+    /// Drops its completions that were not polled.
+    pub fn forget_completions(&self) {
+        self.parts.send_queue.forget(self.number);
+        self.parts.receive_queue.forget(self.number);
     }
 
     /// Makes the other end ring the bell, and the engine look at what happened before.
@@ -403,8 +387,7 @@ impl QueuePair {
 
     /// Whether a thread of the application sleeps until something completes.
     fn is_awaited(&self) -> bool {
-        let both = [&self.parts.send_events, &self.parts.receive_events];
-        both.into_iter().flatten().any(|events| events.is_armed())
+        self.parts.send_queue.is_armed() || self.parts.receive_queue.is_armed()
     }
 
     /// Whether the engine serves the sends: a thread sleeps until they complete, or some
@@ -421,18 +404,14 @@ impl QueuePair {
         }
     }
 
-    /// Enters the error state because of a request of one half. The completion of that
-    /// request comes before those of all flushed requests.
-    fn fail(&self, state: &mut State, half: Halves) {
+    fn fail(&self, state: &mut State) {
         state.phase = Phase::Error;
-        state.receives_first = half == Halves::Receives;
         self.own_slot().set_answers(false);
     }
 
     /// Reports an asynchronous event of the queue pair to the application.
     fn report(&self, kind: ibv::ibv_event_type) {
-        let object = self.names.pair.load(Ordering::Relaxed);
-        self.parts.async_events.push(AsyncEvent { kind, object });
+        self.parts.async_events.push(kind, &self.parts.subject);
     }
 
     fn is_reliable(&self) -> bool {
@@ -470,20 +449,25 @@ impl QueuePair {
 
     fn completion(
         &self,
+        at: Time,
         id: u64,
         status: ibv::ibv_wc_status,
         opcode: ibv::ibv_wc_opcode,
         bytes: u64,
-    ) -> ibv::ibv_wc {
+    ) -> Completion {
         // SAFETY: integers and a union of integers, for which zero is valid.
         let zero: ibv::ibv_wc = unsafe { mem::zeroed() };
-        ibv::ibv_wc {
-            wr_id: id,
-            status,
-            opcode,
-            byte_len: bytes as u32,
-            qp_num: self.number,
-            ..zero
+        Completion {
+            entry: ibv::ibv_wc {
+                wr_id: id,
+                status,
+                opcode,
+                byte_len: bytes as u32,
+                qp_num: self.number,
+                ..zero
+            },
+            at,
+            is_solicited: false,
         }
     }
 
