@@ -6,7 +6,7 @@ use std::{
     mem::MaybeUninit,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
 };
 
@@ -47,6 +47,8 @@ pub enum Wanted {
 /// The completions that wait to be polled, in the order of their times.
 pub struct Completions {
     waiting: Mutex<Waiting>,
+    /// How many wait, for a look without the lock.
+    count: AtomicUsize,
     /// A [`Wanted`].
     armed: AtomicU8,
     is_overrun: AtomicBool,
@@ -74,6 +76,7 @@ impl Completions {
                 completions: VecDeque::new(),
                 capacity,
             }),
+            count: AtomicUsize::new(0),
             armed: AtomicU8::new(Wanted::Nothing as u8),
             is_overrun: AtomicBool::new(false),
             channel,
@@ -110,6 +113,7 @@ impl Completions {
         let place = completions.iter().rposition(earlier);
         let place = place.map_or(0, |before| before + 1);
         completions.insert(place, (completion.at, completion.entry));
+        self.count.store(completions.len(), Ordering::Relaxed);
         drop(waiting);
         self.tell(completion.is_solicited || completion.has_failed());
     }
@@ -149,11 +153,16 @@ impl Completions {
 
     /// Moves the earliest completions to the application's array. Returns how many.
     pub fn pop(&self, entries: &mut [MaybeUninit<ibv::ibv_wc>]) -> usize {
+        // A completion that another thread adds meanwhile comes with the next poll.
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
         let completions = &mut lock(&self.waiting).completions;
         let count = completions.len().min(entries.len());
         for (entry, (_, completion)) in entries.iter_mut().zip(completions.drain(..count)) {
             entry.write(completion);
         }
+        self.count.store(completions.len(), Ordering::Relaxed);
         count
     }
 
@@ -161,6 +170,21 @@ impl Completions {
     pub fn forget(&self, number: u32) {
         let completions = &mut lock(&self.waiting).completions;
         completions.retain(|(_, completion)| completion.qp_num != number);
+        self.count.store(completions.len(), Ordering::Relaxed);
+    }
+
+    /// How many completions of receives, or of sends, of a queue pair wait. Call it while
+    /// the queue pair can report none.
+    pub fn unpolled(&self, number: u32, are_receives: bool) -> usize {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
+        let is_counted = |(_, completion): &&(Time, ibv::ibv_wc)| {
+            let is_receive = completion.opcode & ibv::IBV_WC_RECV != 0;
+            completion.qp_num == number && is_receive == are_receives
+        };
+        let completions = &lock(&self.waiting).completions;
+        completions.iter().filter(is_counted).count()
     }
 
     /// Changes the capacity; `false` if more completions wait than would fit.

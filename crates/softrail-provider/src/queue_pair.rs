@@ -69,7 +69,8 @@ pub struct Parts {
 pub enum PostError {
     /// The queue pair's state does not permit it.
     State,
-    /// The queue is full: the maximum that the application set is outstanding.
+    /// The queue is full: the maximum that the application set is outstanding. A request
+    /// is outstanding until its completion is polled.
     Full,
     /// The message is longer than the port's longest.
     TooLong,
@@ -312,7 +313,8 @@ impl QueuePair {
         if state.phase == Phase::Reset {
             return Err(PostError::State);
         }
-        if state.receives.len() >= self.parts.limits.receives {
+        let unpolled = self.parts.receive_queue.unpolled(self.number, true);
+        if state.receives.len() + unpolled >= self.parts.limits.receives {
             return Err(PostError::Full);
         }
         state.receives.push_back(Receive {
@@ -509,7 +511,8 @@ impl QueuePair {
                 return Err(PostError::TooLong);
             }
         }
-        if state.sends.len() + requests.len() > self.parts.limits.sends {
+        let unpolled = self.parts.send_queue.unpolled(self.number, false);
+        if state.sends.len() + unpolled + requests.len() > self.parts.limits.sends {
             return Err(PostError::Full);
         }
         Ok(())

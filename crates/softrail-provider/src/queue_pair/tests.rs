@@ -383,6 +383,26 @@ fn states_and_limits_are_enforced_when_posting() {
     assert_eq!(end.pair.post_send(at(0), long), Err(PostError::TooLong));
 }
 
+/// So a completion queue that has room for all requests of its queue pairs never
+/// overruns.
+#[test]
+fn a_request_takes_room_until_its_completion_is_polled() {
+    let rig = Rig::new(ReceiverNotReady::Wait);
+    let [mut a, mut b] = rig.connected();
+    for id in 0..LIMITS.sends as u64 {
+        b.receive(at(0), id, 64);
+        a.send(at(0), id, 64);
+    }
+    a.pair.serve(at(100));
+    b.pair.serve(at(100));
+    let (send, receive) = (a.request(9, 64), b.receive_request(9, 64));
+    assert_eq!(a.pair.post_send(at(100), send), Err(PostError::Full));
+    assert_eq!(b.pair.post_receive(at(100), receive), Err(PostError::Full));
+    assert_eq!((a.poll(at(100)).len(), b.poll(at(100)).len()), (4, 4));
+    b.receive(at(100), 9, 64);
+    a.send(at(100), 9, 64);
+}
+
 #[test]
 fn a_reliable_send_ends_when_the_other_end_has_answered() {
     let rig = Rig::new(ReceiverNotReady::Wait);

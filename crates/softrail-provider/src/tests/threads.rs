@@ -211,7 +211,8 @@ fn a_queue_pair_is_modified_queried_and_used_at_the_same_time() {
                 while outstanding < 4 && b.get().receive(received) == 0 {
                     outstanding += 1;
                 }
-                if b.get().poll().is_some() {
+                if let Some(completion) = b.get().poll() {
+                    assert_eq!(completion.status, ibv::IBV_WC_SUCCESS);
                     received += 1;
                     outstanding -= 1;
                 }
