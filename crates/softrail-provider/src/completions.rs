@@ -28,12 +28,6 @@ pub struct Completion {
     pub is_solicited: bool,
 }
 
-impl Completion {
-    pub fn has_failed(&self) -> bool {
-        self.entry.status != ibv::IBV_WC_SUCCESS
-    }
-}
-
 /// The completions for which the application requested an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -46,7 +40,8 @@ pub enum Wanted {
 
 /// The completions that wait to be polled, in the order of their times.
 pub struct Completions {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<VecDeque<(Time, ibv::ibv_wc)>>,
+    capacity: AtomicUsize,
     /// How many wait, for a look without the lock.
     count: AtomicUsize,
     /// A [`Wanted`].
@@ -55,11 +50,6 @@ pub struct Completions {
     channel: Option<Arc<ChannelEvents>>,
     async_events: Arc<AsyncEvents>,
     subject: Arc<Subject>,
-}
-
-struct Waiting {
-    completions: VecDeque<(Time, ibv::ibv_wc)>,
-    capacity: usize,
 }
 
 impl Completions {
@@ -72,10 +62,8 @@ impl Completions {
         subject: Arc<Subject>,
     ) -> Self {
         Completions {
-            waiting: Mutex::new(Waiting {
-                completions: VecDeque::new(),
-                capacity,
-            }),
+            waiting: Mutex::default(),
+            capacity: AtomicUsize::new(capacity),
             count: AtomicUsize::new(0),
             armed: AtomicU8::new(Wanted::Nothing as u8),
             is_overrun: AtomicBool::new(false),
@@ -97,33 +85,29 @@ impl Completions {
     /// overrun.
     pub fn push(&self, completion: Completion) {
         let mut waiting = lock(&self.waiting);
-        let Waiting {
-            completions,
-            capacity,
-        } = &mut *waiting;
         if self.has_overrun() {
             return;
         }
-        if completions.len() == *capacity {
+        if waiting.len() == self.capacity.load(Ordering::Relaxed) {
             self.is_overrun.store(true, Ordering::Release);
             self.async_events.push(ibv::IBV_EVENT_CQ_ERR, &self.subject);
             return;
         }
-        let earlier = |(at, _): &(Time, _)| *at <= completion.at;
-        let place = completions.iter().rposition(earlier);
-        let place = place.map_or(0, |before| before + 1);
-        completions.insert(place, (completion.at, completion.entry));
-        self.count.store(completions.len(), Ordering::Relaxed);
+        let earlier = waiting.iter().rposition(|(at, _)| *at <= completion.at);
+        let place = earlier.map_or(0, |before| before + 1);
+        waiting.insert(place, (completion.at, completion.entry));
+        self.count.store(waiting.len(), Ordering::Relaxed);
         drop(waiting);
-        self.tell(completion.is_solicited || completion.has_failed());
+        let has_failed = completion.entry.status != ibv::IBV_WC_SUCCESS;
+        self.tell(completion.is_solicited || has_failed);
     }
 
     /// Pushes the event that the application requested, if it wants one for this
     /// completion.
     fn tell(&self, is_solicited: bool) {
-        let Some(channel) = self.channel.as_ref().filter(|_| self.is_armed()) else {
+        if !self.is_armed() {
             return;
-        };
+        }
         let disarmed = |armed| {
             let everything = armed == Wanted::Everything as u8;
             let wanted = everything || armed == Wanted::Solicited as u8 && is_solicited;
@@ -131,7 +115,8 @@ impl Completions {
         };
         // In one step, because the application may request another event at this moment.
         let order = Ordering::SeqCst;
-        if self.armed.fetch_update(order, order, disarmed).is_ok() {
+        let is_told = self.armed.fetch_update(order, order, disarmed).is_ok();
+        if let Some(channel) = self.channel.as_ref().filter(|_| is_told) {
             channel.push((), &self.subject);
         }
     }
@@ -139,7 +124,9 @@ impl Completions {
     /// Requests an event for the next completion; `false` if there is no channel. A
     /// request for every completion includes one for solicited messages.
     pub fn arm(&self, wanted: Wanted) -> bool {
-        self.armed.fetch_max(wanted as u8, Ordering::SeqCst);
+        if self.channel.is_some() {
+            self.armed.fetch_max(wanted as u8, Ordering::SeqCst);
+        }
         self.channel.is_some()
     }
 
@@ -157,20 +144,20 @@ impl Completions {
         if self.count.load(Ordering::Relaxed) == 0 {
             return 0;
         }
-        let completions = &mut lock(&self.waiting).completions;
-        let count = completions.len().min(entries.len());
-        for (entry, (_, completion)) in entries.iter_mut().zip(completions.drain(..count)) {
+        let mut waiting = lock(&self.waiting);
+        let count = waiting.len().min(entries.len());
+        for (entry, (_, completion)) in entries.iter_mut().zip(waiting.drain(..count)) {
             entry.write(completion);
         }
-        self.count.store(completions.len(), Ordering::Relaxed);
+        self.count.store(waiting.len(), Ordering::Relaxed);
         count
     }
 
     /// Drops the completions of a queue pair.
     pub fn forget(&self, number: u32) {
-        let completions = &mut lock(&self.waiting).completions;
-        completions.retain(|(_, completion)| completion.qp_num != number);
-        self.count.store(completions.len(), Ordering::Relaxed);
+        let mut waiting = lock(&self.waiting);
+        waiting.retain(|(_, completion)| completion.qp_num != number);
+        self.count.store(waiting.len(), Ordering::Relaxed);
     }
 
     /// How many completions of receives, or of sends, of a queue pair wait. Call it while
@@ -183,16 +170,16 @@ impl Completions {
             let is_receive = completion.opcode & ibv::IBV_WC_RECV != 0;
             completion.qp_num == number && is_receive == are_receives
         };
-        let completions = &lock(&self.waiting).completions;
-        completions.iter().filter(is_counted).count()
+        let waiting = lock(&self.waiting);
+        waiting.iter().filter(is_counted).count()
     }
 
     /// Changes the capacity; `false` if more completions wait than would fit.
     pub fn resize(&self, capacity: usize) -> bool {
-        let mut waiting = lock(&self.waiting);
-        let fits = waiting.completions.len() <= capacity;
+        let waiting = lock(&self.waiting);
+        let fits = waiting.len() <= capacity;
         if fits {
-            waiting.capacity = capacity;
+            self.capacity.store(capacity, Ordering::Relaxed);
         }
         fits
     }
