@@ -194,3 +194,41 @@ impl Completions {
         self.subject.await_acknowledgements();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::mem;
+
+    use super::*;
+
+    #[test]
+    fn one_event_is_told_for_each_time_that_one_was_asked_for() {
+        let channel = Arc::new(ChannelEvents::new().expect("sockets"));
+        let events = Arc::new(AsyncEvents::new().expect("sockets"));
+        let own = Some(Arc::clone(&channel));
+        let completions = Completions::new(8, own, events, Arc::default());
+        let is_told = |status, is_solicited| {
+            // SAFETY: integers and a union of integers, for which zero is valid.
+            let mut entry: ibv::ibv_wc = unsafe { mem::zeroed() };
+            entry.status = status;
+            completions.push(Completion {
+                entry,
+                at: Time::ZERO,
+                is_solicited,
+            });
+            let is_told = crate::tests::is_readable(channel.fd(), 0);
+            is_told && channel.next().is_ok()
+        };
+        let (well, failed) = (ibv::IBV_WC_SUCCESS, ibv::IBV_WC_LOC_LEN_ERR);
+        assert!(!is_told(well, true), "none was asked for");
+        completions.arm(Wanted::Solicited);
+        assert!(!is_told(well, false));
+        assert!(is_told(well, true));
+        assert!(!is_told(well, true), "one was asked for");
+        completions.arm(Wanted::Solicited);
+        assert!(is_told(failed, false), "a failure wakes");
+        completions.arm(Wanted::Everything);
+        completions.arm(Wanted::Solicited);
+        assert!(is_told(well, false), "the wider request holds");
+    }
+}

@@ -135,8 +135,6 @@ impl<T> EventQueue<T> {
 
 #[cfg(test)]
 mod tests {
-    use rustix::event::{PollFd, PollFlags, poll};
-
     use super::*;
 
     /// A queue, and three objects that its events are about.
@@ -146,9 +144,7 @@ mod tests {
     }
 
     fn is_readable<T>(queue: &EventQueue<T>) -> bool {
-        let mut reader = [PollFd::new(&queue.reader, PollFlags::IN)];
-        let now = rustix::time::Timespec::default();
-        poll(&mut reader, Some(&now)).expect("polled") == 1
+        crate::tests::is_readable(queue.fd(), 0)
     }
 
     fn next(queue: &EventQueue<usize>) -> usize {

@@ -364,11 +364,13 @@ fn a_violation_is_told_to_both_ends() {
     }
 }
 
-/// Polls the channel's descriptor for this long.
-fn has_event(client: &Client, milliseconds: c_int) -> bool {
+/// Longer than any event takes, in milliseconds.
+const SOON: c_int = 30_000;
+
+/// Polls a descriptor for this long.
+pub fn is_readable(fd: c_int, milliseconds: c_int) -> bool {
     let mut descriptor = libc::pollfd {
-        // SAFETY: a live channel.
-        fd: unsafe { (*client.channel).fd },
+        fd,
         events: libc::POLLIN,
         revents: 0,
     };
@@ -376,8 +378,15 @@ fn has_event(client: &Client, milliseconds: c_int) -> bool {
     unsafe { libc::poll(&mut descriptor, 1, milliseconds) == 1 }
 }
 
+/// Polls the channel's descriptor for this long.
+fn has_event(client: &Client, milliseconds: c_int) -> bool {
+    // SAFETY: a live channel.
+    is_readable(unsafe { (*client.channel).fd }, milliseconds)
+}
+
 /// The next event of the client's channel, which must be acknowledged.
 fn cq_event(client: &Client) -> (*mut ibv::ibv_cq, *mut c_void) {
+    assert!(has_event(client, SOON));
     let (mut queue, mut name) = (ptr::null_mut(), ptr::null_mut());
     // SAFETY: a live channel, and room for the answers.
     let errno = unsafe { ibv_get_cq_event(client.channel, &mut queue, &mut name) };
@@ -390,6 +399,7 @@ fn async_event(client: &Client) -> ibv::ibv_async_event {
     // SAFETY: integers and a union of integers and nullable pointers, for which zero is
     // valid; a live context, and room for the answer.
     unsafe {
+        assert!(is_readable((*client.context).async_fd, SOON));
         let mut event = mem::zeroed();
         assert_eq!(ibv_get_async_event(client.context, &mut event), 0);
         event
@@ -413,7 +423,7 @@ fn a_sleeper_is_woken_by_what_completes_after_it_asked() {
         arm(&b, 0);
         assert!(!has_event(&b, 5), "nothing was sent");
         assert_eq!((b.receive(1), a.send(2, ibv::IBV_WR_SEND)), (0, 0));
-        assert!(has_event(&b, 30_000));
+        assert!(has_event(&b, SOON));
         let (queue, name) = cq_event(&b);
         assert_eq!((queue, name as usize), (b.queue, QUEUE_NAME));
         // SAFETY: a live completion queue.
@@ -431,7 +441,7 @@ fn a_sender_that_sleeps_is_woken_when_its_message_has_left() {
         assert_eq!(b.receive(1), 0);
         arm(&a, 0);
         assert_eq!(a.send(2, ibv::IBV_WR_SEND), 0);
-        assert!(has_event(&a, 30_000));
+        assert!(has_event(&a, SOON));
         assert_eq!(a.poll().map(|wc| wc.wr_id), Some(2));
     }
 }
@@ -446,7 +456,7 @@ fn who_waits_for_solicited_messages_sleeps_through_others() {
     a.complete();
     assert!(!has_event(&b, 50));
     assert_eq!(a.send_flagged(4, ibv::IBV_SEND_SOLICITED), 0);
-    assert!(has_event(&b, 30_000));
+    assert!(has_event(&b, SOON));
 }
 
 #[test]

@@ -220,6 +220,12 @@ impl Endpoint {
         }
     }
 
+    /// The next asynchronous event, which must have happened.
+    fn told(&self) -> (ibv::ibv_event_type, Arc<Subject>) {
+        assert!(crate::tests::is_readable(self.async_events.fd(), 0));
+        self.async_events.next().expect("no signal")
+    }
+
     /// Ids and statuses of what has completed by `now`.
     fn poll(&self, now: Time) -> Vec<(u64, ibv::ibv_wc_status)> {
         let completions = self.completions(now);
@@ -515,7 +521,7 @@ fn memory_that_was_not_offered_is_neither_written_nor_read() {
             [(1, ibv::IBV_WC_REM_ACCESS_ERR), (2, flushed)]
         );
         assert!(b.memory.iter().all(|byte| *byte == 0));
-        let (kind, _) = b.async_events.next().expect("told");
+        let (kind, _) = b.told();
         assert_eq!(kind, ibv::IBV_EVENT_QP_ACCESS_ERR);
     }
 }
@@ -815,7 +821,7 @@ fn a_completion_queue_without_room_fails_all_that_report_to_it() {
     }
     let taken = c.poll(at(100));
     assert_eq!(taken, [(1, OK), (2, OK)], "those for which there was room");
-    let told = [(); 2].map(|()| c.async_events.next().expect("told"));
+    let told = [(); 2].map(|()| c.told());
     assert_eq!(told[0].0, ibv::IBV_EVENT_CQ_ERR);
     assert!(Arc::ptr_eq(&told[0].1, &queue));
     assert_eq!(told[1].0, ibv::IBV_EVENT_QP_FATAL);
@@ -824,7 +830,7 @@ fn a_completion_queue_without_room_fails_all_that_report_to_it() {
 
     assert_eq!(d.poll(at(100)), [], "it takes no more");
     assert!(d.pair.has_failed());
-    let (kind, subject) = d.async_events.next().expect("told");
+    let (kind, subject) = d.told();
     assert_eq!(kind, ibv::IBV_EVENT_QP_FATAL);
     assert!(Arc::ptr_eq(&subject, d.pair.subject()));
     b.receive(at(100), 5, 64);
