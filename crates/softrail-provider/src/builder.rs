@@ -64,9 +64,9 @@ unsafe fn with<T>(qp: *mut ibv::ibv_qp_ex, act: impl FnOnce(&Qp, &mut Builder) -
 /// As for [`with`].
 unsafe fn begin(qp: *mut ibv::ibv_qp_ex, operation: Operation, immediate: Option<u32>) {
     let begun = |qp: &Qp, builder: &mut Builder| {
-        let flags = qp.raw.wr_flags;
+        let (id, flags) = qp.next_request();
         builder.requests.push(SendRequest {
-            id: qp.raw.wr_id,
+            id,
             payload: Payload::Pieces(Pieces::new(&[])),
             operation,
             immediate,

@@ -135,7 +135,10 @@ impl Shared {
     /// will be more.
     fn serve(&self, now: Time) -> (bool, Option<Time>) {
         let pairs = lock(&self.pairs);
-        let served = pairs.iter().map(|pair| pair.serve(now));
+        let served = pairs.iter().map(|pair| {
+            pair.serve(now);
+            pair.outlook()
+        });
         served.fold((false, None), |(worked, next), (did, then)| {
             let next = [next, then].into_iter().flatten().min();
             (worked || did, next)

@@ -4,15 +4,12 @@
 use std::{
     collections::VecDeque,
     ffi::c_int,
-    io::{self, PipeReader, PipeWriter, Read, Write},
-    os::fd::AsRawFd,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU8, Ordering},
-    },
+    io,
+    os::{fd::AsRawFd, unix::net::UnixStream},
+    sync::{Arc, Condvar, Mutex, PoisonError},
 };
 
-use rustix::io::ioctl_fionbio;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::{bindings as ibv, lock};
 
@@ -20,21 +17,60 @@ use super::{bindings as ibv, lock};
 /// queue is full.
 const MOST: usize = 1 << 15;
 
-/// Events in order, and a pipe that holds a byte while there are any. The pipe may also
-/// hold bytes of events that were dropped.
+/// The application's object that an event is about. It counts the events that the
+/// application has read and not acknowledged: until then the object must live.
+#[derive(Debug, Default)]
+pub struct Subject {
+    /// The application's pointer to the object; 0 for the port.
+    pub object: usize,
+    /// The context value that the application chose for the object.
+    pub context: usize,
+    unacknowledged: Mutex<u64>,
+    acknowledged: Condvar,
+}
+
+impl Subject {
+    pub fn new(object: usize, context: usize) -> Arc<Self> {
+        Arc::new(Subject {
+            object,
+            context,
+            ..Subject::default()
+        })
+    }
+
+    /// Records that the application has acknowledged this many events.
+    pub fn acknowledge(&self, count: u32) {
+        let mut left = lock(&self.unacknowledged);
+        *left = left.saturating_sub(u64::from(count));
+        self.acknowledged.notify_all();
+    }
+
+    /// Waits until every event that was read is acknowledged.
+    pub fn await_acknowledgements(&self) {
+        let left = lock(&self.unacknowledged);
+        let waited = self.acknowledged.wait_while(left, |left| *left > 0);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Events in order, and a pair of sockets of which the reader holds one byte exactly
+/// while there are any.
 #[derive(Debug)]
 pub struct EventQueue<T> {
-    reader: PipeReader,
-    writer: PipeWriter,
-    events: Mutex<VecDeque<T>>,
+    reader: UnixStream,
+    writer: UnixStream,
+    events: Mutex<VecDeque<(T, Arc<Subject>)>>,
 }
+
+/// The events of a completion channel.
+pub type ChannelEvents = EventQueue<()>;
+
+/// The asynchronous events of a device.
+pub type AsyncEvents = EventQueue<ibv::ibv_event_type>;
 
 impl<T> EventQueue<T> {
     pub fn new() -> io::Result<Self> {
-        let (reader, writer) = io::pipe()?;
-        // The thread that queues an event holds locks of a queue pair and must not wait
-        // for a reader.
-        ioctl_fionbio(&writer, true)?;
+        let (reader, writer) = UnixStream::pair()?;
         Ok(EventQueue {
             reader,
             writer,
@@ -47,115 +83,52 @@ impl<T> EventQueue<T> {
         self.reader.as_raw_fd()
     }
 
-    pub fn push(&self, event: T) {
+    pub fn push(&self, event: T, subject: &Arc<Subject>) {
         let mut events = lock(&self.events);
         if events.len() == MOST {
             return;
         }
-        events.push_back(event);
+        events.push_back((event, Arc::clone(subject)));
         if events.len() == 1 {
-            self.mark();
+            // The reader belongs to this queue and holds no byte.
+            let _ = send(&self.writer, &[0], SendFlags::DONTWAIT);
         }
     }
 
-    /// Makes the descriptor readable.
-    fn mark(&self) {
-        // The reader belongs to this queue, and a pipe without room is readable.
-        let _ = (&self.writer).write(&[0]);
-    }
-
-    /// Waits for the next event.
+    /// Waits for the next event, which the application must acknowledge.
     ///
     /// # Errors
     /// If a signal comes first, or if the application made the descriptor non-blocking
     /// and there is no event.
-    pub fn next(&self) -> io::Result<T> {
+    pub fn next(&self) -> io::Result<(T, Arc<Subject>)> {
         loop {
-            // Not `read_exact`, which does not return on a signal.
-            let _one = (&self.reader).read(&mut [0])?;
+            // Takes nothing: another thread may take the event first, or its object may
+            // go away.
+            recv(&self.reader, &mut [0], RecvFlags::PEEK)?;
             let mut events = lock(&self.events);
-            if let Some(event) = events.pop_front() {
-                if !events.is_empty() {
-                    self.mark();
-                }
-                return Ok(event);
+            if let Some((event, subject)) = events.pop_front() {
+                // Before the lock is released: from then on `forget` does not find it.
+                *lock(&subject.unacknowledged) += 1;
+                self.clear_if_none(&events);
+                return Ok((event, subject));
             }
         }
     }
 
     /// Drops the events of an object that is destroyed.
-    pub fn forget(&self, is_of: impl Fn(&T) -> bool) {
-        lock(&self.events).retain(|event| !is_of(event));
-    }
-}
-
-/// An asynchronous event of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AsyncEvent {
-    pub kind: ibv::ibv_event_type,
-    /// The application's object that the event is about; 0 for the port.
-    pub object: usize,
-}
-
-impl AsyncEvent {
-    /// An event about the port.
-    pub fn of_port(kind: ibv::ibv_event_type) -> Self {
-        AsyncEvent { kind, object: 0 }
-    }
-}
-
-/// Reports the completions of one completion queue to a completion channel.
-#[derive(Debug)]
-pub struct Notifier {
-    channel: Arc<EventQueue<usize>>,
-    armed: AtomicU8,
-}
-
-/// The completions for which the application requested an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Wanted {
-    Nothing,
-    /// Those of solicited messages, and failures.
-    Solicited,
-    Everything,
-}
-
-impl Notifier {
-    pub fn new(channel: Arc<EventQueue<usize>>) -> Self {
-        Notifier {
-            channel,
-            armed: AtomicU8::new(Wanted::Nothing as u8),
+    pub fn forget(&self, subject: &Arc<Subject>) {
+        let mut events = lock(&self.events);
+        let before = events.len();
+        events.retain(|(_, other)| !Arc::ptr_eq(other, subject));
+        if events.len() < before {
+            self.clear_if_none(&events);
         }
     }
 
-    pub fn channel(&self) -> &EventQueue<usize> {
-        &self.channel
-    }
-
-    /// Requests one event.
-    pub fn arm(&self, wanted: Wanted) {
-        self.armed.fetch_max(wanted as u8, Ordering::SeqCst);
-    }
-
-    pub fn is_armed(&self) -> bool {
-        self.armed.load(Ordering::Relaxed) != Wanted::Nothing as u8
-    }
-
-    /// Reports a new completion in `queue`. A `worthy` completion also produces an event
-    /// if the application requested one for solicited messages only.
-    pub fn completed(&self, queue: usize, worthy: bool) {
-        let disarmed = |armed| {
-            let everything = armed == Wanted::Everything as u8;
-            let wanted = everything || armed != Wanted::Nothing as u8 && worthy;
-            wanted.then_some(Wanted::Nothing as u8)
-        };
-        // In one step, because the application may request another event at this moment.
-        let told = self
-            .armed
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, disarmed);
-        if told.is_ok() {
-            self.channel.push(queue);
+    /// Takes the byte from the reader when there is no event left.
+    fn clear_if_none(&self, events: &VecDeque<(T, Arc<Subject>)>) {
+        if events.is_empty() {
+            let _ = recv(&self.reader, &mut [0], RecvFlags::DONTWAIT);
         }
     }
 }
@@ -164,47 +137,60 @@ impl Notifier {
 mod tests {
     use super::*;
 
+    /// A queue, and three objects that its events are about.
+    fn queue() -> (EventQueue<usize>, [Arc<Subject>; 3]) {
+        let subjects = [1, 2, 3].map(|object| Subject::new(object, 0));
+        (EventQueue::new().expect("sockets"), subjects)
+    }
+
+    fn is_readable<T>(queue: &EventQueue<T>) -> bool {
+        crate::tests::is_readable(queue.fd(), 0)
+    }
+
+    fn next(queue: &EventQueue<usize>) -> usize {
+        queue.next().expect("pushed").0
+    }
+
     #[test]
     fn events_come_in_order_and_those_of_what_went_away_do_not() {
-        let queue = EventQueue::new().expect("a pipe");
-        [1, 2, 3].into_iter().for_each(|event| queue.push(event));
-        queue.forget(|event| *event == 2);
-        let both = [queue.next(), queue.next()].map(|event| event.expect("pushed"));
-        assert_eq!(both, [1, 3]);
-    }
-
-    #[test]
-    fn who_tells_does_not_wait_for_who_never_asks() {
-        let queue = EventQueue::new().expect("a pipe");
-        (0..3 * MOST).for_each(|event| queue.push(event));
-        assert_eq!(queue.next().expect("pushed"), 0);
-    }
-
-    #[test]
-    fn who_tells_does_not_wait_even_if_all_is_forgotten() {
-        let queue = EventQueue::new().expect("a pipe");
-        for event in 0..3 * MOST {
-            queue.push(event);
-            queue.forget(|_| true);
+        let (queue, subjects) = queue();
+        for subject in &subjects {
+            queue.push(subject.object, subject);
         }
-        queue.push(7);
-        queue.push(8);
-        let both = [queue.next(), queue.next()].map(|event| event.expect("pushed"));
-        assert_eq!(both, [7, 8]);
+        queue.forget(&subjects[1]);
+        assert_eq!([next(&queue), next(&queue)], [1, 3]);
     }
 
     #[test]
-    fn one_event_is_told_for_each_time_that_one_was_asked_for() {
-        let channel = Arc::new(EventQueue::new().expect("a pipe"));
-        let notifier = Notifier::new(Arc::clone(&channel));
-        notifier.completed(1, true);
-        notifier.arm(Wanted::Solicited);
-        notifier.completed(2, false);
-        notifier.completed(3, true);
-        notifier.completed(4, true);
-        notifier.arm(Wanted::Everything);
-        notifier.completed(5, false);
-        let told = [channel.next(), channel.next()].map(|event| event.expect("pushed"));
-        assert_eq!(told, [3, 5]);
+    fn the_descriptor_is_readable_while_there_is_an_event_and_no_longer() {
+        let (queue, [one, other, _]) = queue();
+        for (event, subject) in [(1, &one), (2, &other), (3, &one)] {
+            queue.push(event, subject);
+        }
+        queue.forget(&one);
+        assert!(is_readable(&queue), "the other has an event");
+        assert_eq!(next(&queue), 2);
+        assert!(!is_readable(&queue));
+        queue.push(4, &one);
+        queue.forget(&other);
+        assert!(is_readable(&queue));
+        queue.forget(&one);
+        assert!(!is_readable(&queue), "its only event went with its object");
+        queue.push(5, &other);
+        assert_eq!(next(&queue), 5);
+    }
+
+    #[test]
+    fn a_full_queue_loses_events_and_does_not_make_the_sender_wait() {
+        let (queue, [subject, ..]) = queue();
+        (0..3 * MOST).for_each(|event| queue.push(event, &subject));
+        assert_eq!(next(&queue), 0);
+        for event in 0..3 * MOST {
+            queue.push(event, &subject);
+            queue.forget(&subject);
+        }
+        queue.push(7, &subject);
+        queue.push(8, &subject);
+        assert_eq!([next(&queue), next(&queue)], [7, 8]);
     }
 }

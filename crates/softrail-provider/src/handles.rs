@@ -24,6 +24,15 @@ pub fn give<T: 'static>(object: Box<T>) -> *mut T {
 /// Takes an object back and drops it. Returns 0, or `EBUSY` while something else uses it,
 /// or `EINVAL` if the application has no such object.
 pub fn take_back<T: 'static>(object: *mut T, is_used: impl FnOnce(&T) -> bool) -> c_int {
+    retire(object, is_used, |_| ())
+}
+
+/// The same, for an object that other threads may still use until `retire` returns.
+pub fn retire<T: 'static>(
+    object: *mut T,
+    is_used: impl FnOnce(&T) -> bool,
+    retire: impl FnOnce(&T),
+) -> c_int {
     let mut held = lock(&HELD);
     if !held.contains(&key(object)) {
         return libc::EINVAL;
@@ -35,6 +44,8 @@ pub fn take_back<T: 'static>(object: *mut T, is_used: impl FnOnce(&T) -> bool) -
     held.remove(&key(object));
     drop(held);
     // SAFETY: as above, and from here on no other call can take it back again.
+    retire(unsafe { &*object });
+    // SAFETY: as above.
     drop(unsafe { Box::from_raw(object) });
     0
 }

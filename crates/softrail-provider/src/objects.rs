@@ -2,12 +2,13 @@
 //! the structure of `verbs.h`, so that a pointer to one is a pointer to the other.
 
 use std::{
+    cell::UnsafeCell,
     ffi::{c_char, c_int, c_void},
-    io, mem,
-    mem::offset_of,
+    io,
+    mem::{self, MaybeUninit, offset_of},
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering},
     },
 };
 
@@ -15,15 +16,15 @@ use super::{
     bindings as ibv,
     builder::{self, Builder},
     clock,
-    completions::Completions,
+    completions::{Completions, Wanted},
     engine::Engine,
-    events::{AsyncEvent, EventQueue, Notifier, Wanted},
+    events::{AsyncEvents, ChannelEvents, EventQueue, Subject},
     handles, lock,
     memory::{Region, Regions},
     offer::Offer,
     ops::{self, OPERATIONS},
     port::Port,
-    queue_pair::{Halves, Limits, Parts, QueuePair, Transport},
+    queue_pair::{Limits, Parts, QueuePair, Transport},
 };
 use rail_matrix::Profile;
 use softrail::{
@@ -81,7 +82,7 @@ pub struct Context {
     pub device: Arc<Device>,
     pub cable: Arc<SharedCable>,
     pub engine: Engine,
-    pub async_events: Arc<EventQueue<AsyncEvent>>,
+    pub async_events: Arc<AsyncEvents>,
     /// Whether memory stays registered: a queue pair was destroyed in the error state to
     /// which the application had moved it, and the rig has Macs that leak then.
     leaks: AtomicBool,
@@ -325,7 +326,7 @@ impl Drop for MemoryRegion {
 #[repr(C)]
 pub struct Channel {
     raw: ibv::ibv_comp_channel,
-    pub events: Arc<EventQueue<usize>>,
+    pub events: Arc<ChannelEvents>,
     _user: User,
 }
 
@@ -350,24 +351,16 @@ impl Channel {
     }
 }
 
-/// An `ibv_cq`. It stores nothing: completions stay with the queue pairs until the
-/// application polls.
+/// An `ibv_cq`.
 #[repr(C)]
 pub struct CompletionQueue {
-    raw: ibv::ibv_cq,
-    sources: Mutex<Vec<Source>>,
-    /// The source that is polled first. It rotates; otherwise a short array would be
-    /// filled by the first source alone.
-    first: AtomicUsize,
-    notifier: Option<Arc<Notifier>>,
+    /// The application reads it while other threads use the queue. Only `cqe` changes.
+    raw: UnsafeCell<ibv::ibv_cq>,
+    pub completions: Arc<Completions>,
+    /// The queue pairs that report to it.
+    sources: Mutex<Vec<Arc<QueuePair>>>,
     _share: Share,
     _user: User,
-}
-
-/// A queue pair that reports to a completion queue, and which of its halves do.
-struct Source {
-    pair: Arc<QueuePair>,
-    halves: Halves,
 }
 
 impl CompletionQueue {
@@ -388,94 +381,104 @@ impl CompletionQueue {
         if let Some(channel) = channel {
             raw.channel = (&raw const channel.raw).cast_mut();
         }
-        Some(Box::new(CompletionQueue {
-            raw,
-            sources: Mutex::default(),
-            first: AtomicUsize::new(0),
-            notifier: channel.map(|channel| Arc::new(Notifier::new(Arc::clone(&channel.events)))),
-            _share: share,
-            _user: User::of(context),
-        }))
+        // SAFETY: objects are made in live contexts only.
+        let async_events = Arc::clone(unsafe { &(*Context::behind(context)).async_events });
+        let place = Box::<Self>::new_uninit();
+        let completions = Completions::new(
+            entries.cast_unsigned() as usize,
+            channel.map(|channel| Arc::clone(&channel.events)),
+            async_events,
+            Subject::new(place.as_ptr() as usize, user as usize),
+        );
+        Some(Box::write(
+            place,
+            CompletionQueue {
+                raw: UnsafeCell::new(raw),
+                completions: Arc::new(completions),
+                sources: Mutex::default(),
+                _share: share,
+                _user: User::of(context),
+            },
+        ))
     }
 
     pub fn is_used(&self) -> bool {
         !self.sources().is_empty()
     }
 
-    /// The context value that the application chose for events.
-    pub fn user(&self) -> *mut c_void {
-        self.raw.cq_context
+    /// Collects the completions that are available by now.
+    pub fn poll(&self, entries: &mut [MaybeUninit<ibv::ibv_wc>]) -> usize {
+        drop(self.serve());
+        let count = self.completions.pop(entries);
+        clock::polled(count);
+        count
     }
 
-    /// Collects the completions that are available by now.
-    pub fn poll(&self, mut completions: Completions<'_>) -> usize {
+    /// Changes the capacity; `false` if more completions wait than would fit.
+    pub fn resize(&self, entries: c_int) -> bool {
+        let fits = self.completions.resize(entries.cast_unsigned() as usize);
+        if fits {
+            // SAFETY: an aligned field of this object, which from here only this function
+            // writes. The application may read it at the same time, as it may with
+            // libibverbs, which writes it without a lock: this write does not tear.
+            let shown = unsafe { AtomicI32::from_ptr(&raw mut (*self.raw.get()).cqe) };
+            shown.store(entries, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// Serves the queue pairs that report to it.
+    fn serve(&self) -> MutexGuard<'_, Vec<Arc<QueuePair>>> {
         let now = clock::now();
         let sources = self.sources();
-        let first = self.first.load(Ordering::Relaxed) % sources.len().max(1);
-        let (late, early) = sources.split_at(first);
-        for source in early.iter().chain(late) {
-            source.pair.poll(now, source.halves, &mut completions);
+        for pair in &*sources {
+            pair.serve(now);
         }
-        self.first.store(first + 1, Ordering::Relaxed);
-        drop(sources);
-        clock::polled(completions.filled());
-        completions.filled()
+        sources
     }
 
     /// Requests an event for the next completion after now. `false` if there is no
     /// channel.
     pub fn notify(&self, wanted: Wanted) -> bool {
-        let Some(notifier) = &self.notifier else {
-            return false;
-        };
-        let now = clock::now();
-        let sources = self.sources();
-        for source in &*sources {
-            source.pair.serve(now);
+        let sources = self.serve();
+        let has_channel = self.completions.arm(wanted);
+        for pair in &*sources {
+            pair.await_bell();
         }
-        notifier.arm(wanted);
-        for source in &*sources {
-            source.pair.await_bell();
-        }
-        true
+        has_channel
     }
 
-    fn attach(&self, pair: &Arc<QueuePair>, halves: Halves) {
-        self.sources().push(Source {
-            pair: Arc::clone(pair),
-            halves,
-        });
+    fn attach(&self, pair: &Arc<QueuePair>) {
+        self.sources().push(Arc::clone(pair));
     }
 
     fn detach(&self, pair: &Arc<QueuePair>) {
-        self.sources()
-            .retain(|source| !Arc::ptr_eq(&source.pair, pair));
+        self.sources().retain(|source| !Arc::ptr_eq(source, pair));
     }
 
-    fn sources(&self) -> MutexGuard<'_, Vec<Source>> {
+    fn sources(&self) -> MutexGuard<'_, Vec<Arc<QueuePair>>> {
         lock(&self.sources)
     }
 }
 
-impl Drop for CompletionQueue {
-    fn drop(&mut self) {
-        if let Some(notifier) = &self.notifier {
-            let name = (&raw const *self) as usize;
-            notifier.channel().forget(|event| *event == name);
-        }
-    }
-}
-
-/// An `ibv_qp`, which is the first field of the `ibv_qp_ex` at its beginning. Dropping it
-/// detaches it from its completion queues.
+/// An `ibv_qp`, which is the first field of the `ibv_qp_ex` at its beginning.
+///
+/// Other threads may use a queue pair while one modifies it, so there is never a `&mut`
+/// to it.
 #[repr(C)]
 pub struct Qp {
-    pub raw: ibv::ibv_qp_ex,
+    /// Also read and written by the application, hence the cell and no reference to it.
+    /// Its fields do not change after creation, except for these: `state`, which only
+    /// [`show_state`](Self::show_state) writes, and `wr_id` and `wr_flags`, which the
+    /// application sets before it calls one of the functions of `ibv_wr_start` on the
+    /// same thread.
+    raw: UnsafeCell<ibv::ibv_qp_ex>,
     pub inner: Arc<QueuePair>,
     /// The initial attributes that the application asked for, as they were granted.
     pub wanted: ibv::ibv_qp_init_attr,
-    /// The attributes that it was last modified to.
-    pub attributes: ibv::ibv_qp_attr,
+    /// The attributes that it was last modified to, and with them the state. The lock is
+    /// held over the check and the step of a transition.
+    pub attributes: Mutex<ibv::ibv_qp_attr>,
     /// Sends under construction; `None` for a queue pair that was not created for
     /// `ibv_wr_start`.
     pub builder: Option<Mutex<Builder>>,
@@ -499,6 +502,8 @@ impl Qp {
                 &*wanted.recv_cq.cast::<CompletionQueue>(),
             )
         };
+        let place = Box::<Self>::new_uninit();
+        let subject = Subject::new(place.as_ptr() as usize, wanted.qp_context as usize);
         let pair = QueuePair::create(
             clock::now(),
             Parts {
@@ -511,9 +516,10 @@ impl Qp {
                     receives: wanted.cap.max_recv_wr as usize,
                     signal_all: wanted.sq_sig_all != 0,
                 },
-                send_events: send_queue.notifier.clone(),
-                receive_events: receive_queue.notifier.clone(),
+                send_queue: Arc::clone(&send_queue.completions),
+                receive_queue: Arc::clone(&receive_queue.completions),
                 async_events: Arc::clone(&context.async_events),
+                subject,
             },
         )?;
         let pair = Arc::new(pair);
@@ -533,58 +539,69 @@ impl Qp {
         base.handle = pair.number();
         base.state = ibv::IBV_QPS_RESET;
         base.qp_type = wanted.qp_type;
-        if wanted.send_cq == wanted.recv_cq {
-            send_queue.attach(&pair, Halves::Both);
-        } else {
-            send_queue.attach(&pair, Halves::Sends);
-            receive_queue.attach(&pair, Halves::Receives);
+        send_queue.attach(&pair);
+        if wanted.send_cq != wanted.recv_cq {
+            receive_queue.attach(&pair);
         }
         context.engine.add(Arc::clone(&pair));
-        let qp = Box::new(Qp {
-            raw,
+        let qp = Qp {
+            raw: UnsafeCell::new(raw),
             inner: pair,
             wanted: *wanted,
-            attributes,
+            attributes: Mutex::new(attributes),
             builder: builder.map(Mutex::new),
-        });
-        qp.inner.set_names(
-            (&raw const *qp) as usize,
-            wanted.send_cq as usize,
-            wanted.recv_cq as usize,
-        );
-        Some(qp)
+        };
+        Some(Box::write(place, qp))
     }
 
-    /// Its current state, whether the application set it or a failure did.
-    pub fn state(&self) -> ibv::ibv_qp_state {
+    /// Its current state, whether the application set it or a failure did. `attributes`
+    /// are its own.
+    pub fn state(&self, attributes: &ibv::ibv_qp_attr) -> ibv::ibv_qp_state {
         match self.inner.has_failed() {
             true => ibv::IBV_QPS_ERR,
-            false => self.raw.qp_base.state,
+            false => attributes.qp_state,
         }
+    }
+
+    /// Shows the application the state that it has set.
+    pub fn show_state(&self, state: ibv::ibv_qp_state) {
+        // SAFETY: an aligned field of this object, which from here only this function
+        // writes. The application may read it at the same time, as it may with
+        // libibverbs, which writes it without a lock: this write does not tear.
+        let shown = unsafe { AtomicU32::from_ptr(&raw mut (*self.raw.get()).qp_base.state) };
+        shown.store(state, Ordering::Relaxed);
+    }
+
+    /// The id and the flags that the application has set for the request that it begins.
+    pub fn next_request(&self) -> (u64, u32) {
+        // SAFETY: the thread that calls has set them.
+        unsafe { ((*self.raw.get()).wr_id, (*self.raw.get()).wr_flags) }
     }
 
     /// The context in which it was made.
     pub fn context(&self) -> &Context {
-        // SAFETY: the application closes a device after it has destroyed its queue pairs.
-        unsafe { &*Context::behind(self.raw.qp_base.context) }
+        // SAFETY: the field never changes; the application closes a device after it has
+        // destroyed its queue pairs.
+        unsafe { &*Context::behind((*self.raw.get()).qp_base.context) }
     }
-}
 
-impl Drop for Qp {
-    fn drop(&mut self) {
+    /// Withdraws it from everything that serves it, drops its completions and events, and
+    /// waits until the application has acknowledged the events that it has read.
+    pub fn retire(&self) {
         let context = self.context();
         let rules = &context.device.config.rules;
-        let was_moved = self.attributes.qp_state == ibv::IBV_QPS_ERR;
+        let was_moved = lock(&self.attributes).qp_state == ibv::IBV_QPS_ERR;
         if was_moved && context.offer().has_credits && rules.likeness.leaks_after_error {
             context.leaks.store(true, Ordering::Relaxed);
         }
         context.engine.remove(&self.inner);
-        let name = (&raw const *self) as usize;
-        context.async_events.forget(|event| event.object == name);
         for queue in [self.wanted.send_cq, self.wanted.recv_cq] {
             // SAFETY: the application keeps a completion queue for as long as a
             // queue pair uses it, and `ibv_destroy_cq` refuses to free it before.
             unsafe { &*queue.cast::<CompletionQueue>() }.detach(&self.inner);
         }
+        self.inner.forget_completions();
+        context.async_events.forget(self.inner.subject());
+        self.inner.subject().await_acknowledgements();
     }
 }

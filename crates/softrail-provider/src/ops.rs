@@ -11,8 +11,7 @@ use std::{
 
 use super::{
     api, bindings as ibv, clock,
-    completions::Completions,
-    events::Wanted,
+    completions::Wanted,
     explain, fail,
     objects::{CompletionQueue, Qp},
     queue_pair::PostError,
@@ -82,7 +81,7 @@ unsafe extern "C" fn poll_cq(
             slice::from_raw_parts_mut(entries, capacity),
         )
     };
-    c_int::try_from(queue.poll(Completions::new(entries))).unwrap_or(c_int::MAX)
+    c_int::try_from(queue.poll(entries)).unwrap_or(c_int::MAX)
 }
 
 /// Requests an event on the completion channel; `EINVAL` if the completion queue has no

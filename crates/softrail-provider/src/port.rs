@@ -7,14 +7,15 @@ use softrail::Condition;
 
 use super::{
     bindings as ibv,
-    events::{AsyncEvent, EventQueue},
+    events::{AsyncEvents, Subject},
     lock,
 };
 
 /// Sends asynchronous events to an application when its port goes down or comes back, and
 /// when the GIDs change.
 pub struct Port {
-    events: Arc<EventQueue<AsyncEvent>>,
+    events: Arc<AsyncEvents>,
+    subject: Arc<Subject>,
     told: Mutex<State>,
 }
 
@@ -35,9 +36,13 @@ impl State {
 
 impl Port {
     /// The port of a device that is opened while it is in this condition.
-    pub fn new(events: Arc<EventQueue<AsyncEvent>>, condition: &Condition) -> Self {
+    pub fn new(events: Arc<AsyncEvents>, condition: &Condition) -> Self {
         let told = Mutex::new(State::of(condition));
-        Port { events, told }
+        Port {
+            events,
+            subject: Arc::default(),
+            told,
+        }
     }
 
     /// Reports what has changed since the last look.
@@ -45,14 +50,14 @@ impl Port {
         let now = State::of(condition);
         let told = std::mem::replace(&mut *lock(&self.told), now);
         if now.is_down != told.is_down {
-            self.events.push(AsyncEvent::of_port(match now.is_down {
+            let kind = match now.is_down {
                 true => ibv::IBV_EVENT_PORT_ERR,
                 false => ibv::IBV_EVENT_PORT_ACTIVE,
-            }));
+            };
+            self.events.push(kind, &self.subject);
         }
         if now.has_no_gid != told.has_no_gid {
-            let event = AsyncEvent::of_port(ibv::IBV_EVENT_GID_CHANGE);
-            self.events.push(event);
+            self.events.push(ibv::IBV_EVENT_GID_CHANGE, &self.subject);
         }
     }
 }

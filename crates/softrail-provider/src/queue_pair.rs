@@ -11,10 +11,7 @@ mod sending;
 use std::{
     collections::VecDeque,
     mem, slice,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -22,8 +19,8 @@ use rail_matrix::{DeviceFault, Link, Profile, ReceiverNotReady, Unplugged};
 
 use super::{
     bindings as ibv, complain,
-    completions::Completions,
-    events::{AsyncEvent, EventQueue, Notifier},
+    completions::{Completion, Completions},
+    events::{AsyncEvents, Subject},
     explain, lock,
     memory::Regions,
     offer::Offer,
@@ -53,14 +50,6 @@ pub struct Limits {
     pub signal_all: bool,
 }
 
-/// The halves of a queue pair that report to a completion queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Halves {
-    Sends,
-    Receives,
-    Both,
-}
-
 /// The parts that a queue pair consists of.
 pub struct Parts {
     pub cable: Arc<SharedCable>,
@@ -68,10 +57,12 @@ pub struct Parts {
     pub regions: Arc<Regions>,
     pub transport: Transport,
     pub limits: Limits,
-    /// The events for completions of sends and of receives, if there is a channel.
-    pub send_events: Option<Arc<Notifier>>,
-    pub receive_events: Option<Arc<Notifier>>,
-    pub async_events: Arc<EventQueue<AsyncEvent>>,
+    /// Where its sends and its receives complete; often the same.
+    pub send_queue: Arc<Completions>,
+    pub receive_queue: Arc<Completions>,
+    pub async_events: Arc<AsyncEvents>,
+    /// What its asynchronous events are about.
+    pub subject: Arc<Subject>,
 }
 
 /// Why a work request was refused.
@@ -79,7 +70,8 @@ pub struct Parts {
 pub enum PostError {
     /// The queue pair's state does not permit it.
     State,
-    /// The queue is full: the maximum that the application set is outstanding.
+    /// The queue is full: the maximum that the application set is outstanding. A request
+    /// is outstanding until its completion is polled.
     Full,
     /// The message is longer than the port's longest.
     TooLong,
@@ -126,17 +118,7 @@ pub struct QueuePair {
     ordinal: u32,
     slot: usize,
     parts: Parts,
-    /// The application's pointers to the queue pair and its completion queues, which
-    /// identify them in events.
-    names: Names,
     state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct Names {
-    pair: AtomicUsize,
-    send_queue: AtomicUsize,
-    receive_queue: AtomicUsize,
 }
 
 struct State {
@@ -158,11 +140,11 @@ struct State {
     receives: VecDeque<Receive>,
     /// The depth that they take.
     receive_depth: u64,
-    /// Completions that the engine found before the application asked.
-    ended_sends: VecDeque<ibv::ibv_wc>,
-    ended_receives: VecDeque<ibv::ibv_wc>,
-    /// Which half is polled first.
-    receives_first: bool,
+    /// The times of the last completions of a send and of a receive.
+    last_send: Time,
+    last_receive: Time,
+    /// Whether a completion queue that it reports to was found to have overrun.
+    has_overrun: bool,
     /// When the other end is woken if it has not answered by then.
     nudge: Time,
     /// Whether a frame was taken since the engine last asked.
@@ -170,6 +152,11 @@ struct State {
 }
 
 impl State {
+    /// When the requests are flushed that are left at `now`: after all that completed.
+    fn flushed(&self, now: Time) -> Time {
+        now.max(self.last_send).max(self.last_receive)
+    }
+
     /// The state of a queue pair without any activity, whose queue is empty.
     fn new(queue: &Queue) -> Self {
         State {
@@ -185,13 +172,23 @@ impl State {
             credited: 0,
             receives: VecDeque::new(),
             receive_depth: 0,
-            ended_sends: VecDeque::new(),
-            ended_receives: VecDeque::new(),
-            receives_first: false,
+            last_send: Time::ZERO,
+            last_receive: Time::ZERO,
+            has_overrun: false,
             nudge: Time::ZERO,
             worked: false,
         }
     }
+}
+
+/// Hands a completion to a queue. Those of sends, and those of receives, keep their
+/// order: two threads that post may have read the clock in another order.
+fn complete(queue: &Completions, last: &mut Time, completion: Completion) {
+    *last = completion.at.max(*last);
+    queue.push(Completion {
+        at: *last,
+        ..completion
+    });
 }
 
 struct Receive {
@@ -230,7 +227,6 @@ impl QueuePair {
             ordinal,
             slot,
             parts,
-            names: Names::default(),
             state: Mutex::new(state),
         })
     }
@@ -239,18 +235,14 @@ impl QueuePair {
         self.number
     }
 
+    /// What its asynchronous events are about.
+    pub fn subject(&self) -> &Arc<Subject> {
+        &self.parts.subject
+    }
+
     /// The device that it is on.
     pub fn device(&self) -> &Device {
         &self.parts.device
-    }
-
-    /// Sets the application's pointers to the queue pair and its completion queues.
-    pub fn set_names(&self, pair: usize, send_queue: usize, receive_queue: usize) {
-        self.names.pair.store(pair, Ordering::Relaxed);
-        self.names.send_queue.store(send_queue, Ordering::Relaxed);
-        self.names
-            .receive_queue
-            .store(receive_queue, Ordering::Relaxed);
     }
 
     /// Whether it is in the error state, whether the application set it or a failure did.
@@ -291,8 +283,8 @@ impl QueuePair {
         legal
     }
 
-    /// Discards its connection and all work requests at `now`, and takes its messages off
-    /// the cable: they must not reach the next peer.
+    /// Discards its connection, all work requests and all completions at `now`, and takes
+    /// its messages off the cable: they must not reach the next peer.
     pub fn reset(&self, now: Time) {
         let mut state = lock(&self.state);
         let slot = self.own_slot();
@@ -305,6 +297,7 @@ impl QueuePair {
             access: state.access,
             ..State::new(&slot.outlet.queue)
         };
+        self.forget_completions();
     }
 
     /// Becomes ready to receive from `peer`; `false` if it is not initialised.
@@ -363,8 +356,10 @@ impl QueuePair {
             return Err(PostError::State);
         }
         let depth = self.offer().depth_of(request.scatter.bytes());
+        let unpolled = self.parts.receive_queue.unpolled(self.number, true);
+        let wanted = state.receive_depth + depth + unpolled as u64;
         let is_full = state.receives.len() >= RECEIVES;
-        if is_full || self.over_posting(state.receive_depth + depth, self.parts.limits.receives) {
+        if is_full || self.over_posting(wanted, self.parts.limits.receives) {
             return Err(PostError::Full);
         }
         state.receives.push_back(Receive {
@@ -384,69 +379,61 @@ impl QueuePair {
         Ok(())
     }
 
-    /// Completes the requests that have ended by `now`, within each half oldest first,
-    /// while `completions` has capacity. The halves take turns in being first; otherwise
-    /// a short array would be filled by one half alone.
-    pub fn poll(&self, now: Time, halves: Halves, completions: &mut Completions<'_>) {
+    /// Does everything that is due by `now`, and hands what has completed to the
+    /// completion queues.
+    pub fn serve(&self, now: Time) {
         let mut state = lock(&self.state);
         let state = &mut *state;
-        if state.phase != Phase::Error {
-            state.receives_first = !state.receives_first;
-        }
-        if state.receives_first && halves != Halves::Sends {
-            self.poll_receives(state, now, completions);
-        }
-        if halves != Halves::Receives {
-            self.poll_sends(state, now, completions);
-        }
-        if !state.receives_first && halves != Halves::Sends {
-            self.poll_receives(state, now, completions);
+        loop {
+            let phase = state.phase;
+            while let Some(completion) = self.next_receive(state, now) {
+                let queue = &self.parts.receive_queue;
+                complete(queue, &mut state.last_receive, completion);
+            }
+            self.transmit(state, now);
+            while let Some(completion) = self.next_send(state, now) {
+                let queue = &self.parts.send_queue;
+                complete(queue, &mut state.last_send, completion);
+            }
+            self.heed_overrun(state);
+            // A failure flushes the requests of both halves.
+            if state.phase == phase {
+                return;
+            }
         }
     }
 
-    fn poll_sends(&self, state: &mut State, now: Time, completions: &mut Completions<'_>) {
-        self.transmit(state, now);
-        completions.fill(|| {
-            let early = state.ended_sends.pop_front();
-            early.or_else(|| self.next_send(state, now))
-        });
-    }
-
-    fn poll_receives(&self, state: &mut State, now: Time, completions: &mut Completions<'_>) {
-        completions.fill(|| {
-            let early = state.ended_receives.pop_front();
-            early.or_else(|| self.next_receive(state, now).map(|(wc, _)| wc))
-        });
-    }
-
-    /// Does everything that is due by `now`, stores the completions for the application,
-    /// and wakes the application if it waits for them. Returns whether there was anything
-    /// to do, and when more work is certain.
-    pub fn serve(&self, now: Time) -> (bool, Option<Time>) {
+    /// Whether there was anything to do since this was called last, and when more work
+    /// for the engine is certain.
+    pub fn outlook(&self) -> (bool, Option<Time>) {
         let mut state = lock(&self.state);
-        let state = &mut *state;
-        while let Some((completion, worthy)) = self.next_receive(state, now) {
-            state.ended_receives.push_back(completion);
-            if let Some(events) = &self.parts.receive_events {
-                let queue = self.names.receive_queue.load(Ordering::Relaxed);
-                events.completed(queue, worthy);
-            }
-        }
-        self.transmit(state, now);
-        while let Some(completion) = self.next_send(state, now) {
-            let failed = completion.status != ibv::IBV_WC_SUCCESS;
-            state.ended_sends.push_back(completion);
-            if let Some(events) = &self.parts.send_events {
-                let queue = self.names.send_queue.load(Ordering::Relaxed);
-                events.completed(queue, failed);
-            }
-        }
-        let is_watched = self.is_watched(state);
+        let is_watched = self.is_watched(&state);
         self.own_slot().set_wants_bell(is_watched);
-        let sent = is_watched.then(|| self.next_word(state)).flatten();
-        let next = [self.next_arrival(state), sent];
+        let sent = is_watched.then(|| self.next_word(&state)).flatten();
+        let next = [self.next_arrival(&state), sent];
         let worked = mem::take(&mut state.worked);
         (worked, next.into_iter().flatten().min())
+    }
+
+    /// Enters the error state if a completion queue that it reports to has overrun: its
+    /// later completions would be lost.
+    fn heed_overrun(&self, state: &mut State) {
+        let queues = [&self.parts.send_queue, &self.parts.receive_queue];
+        let has_overrun = queues.iter().any(|queue| queue.has_overrun());
+        if !has_overrun || state.has_overrun || state.phase == Phase::Reset {
+            return;
+        }
+        state.has_overrun = true;
+        self.fail(state);
+        self.report(ibv::IBV_EVENT_QP_FATAL);
+        // The engine serves the other queue pairs that report there.
+        self.own_end().bell.ring();
+    }
+
+    /// Drops its completions that were not polled.
+    pub fn forget_completions(&self) {
+        self.parts.send_queue.forget(self.number);
+        self.parts.receive_queue.forget(self.number);
     }
 
     /// Makes the other end ring the bell, and the engine look at what happened before.
@@ -456,8 +443,7 @@ impl QueuePair {
 
     /// Whether a thread of the application sleeps until something completes.
     fn is_awaited(&self) -> bool {
-        let both = [&self.parts.send_events, &self.parts.receive_events];
-        both.into_iter().flatten().any(|events| events.is_armed())
+        self.parts.send_queue.is_armed() || self.parts.receive_queue.is_armed()
     }
 
     /// Whether the engine serves the sends: a thread sleeps until they complete, or some
@@ -474,18 +460,14 @@ impl QueuePair {
         }
     }
 
-    /// Enters the error state because of a request of one half. The completion of that
-    /// request comes before those of all flushed requests.
-    fn fail(&self, state: &mut State, half: Halves) {
+    fn fail(&self, state: &mut State) {
         state.phase = Phase::Error;
-        state.receives_first = half == Halves::Receives;
         self.own_slot().set_answers(false);
     }
 
     /// Reports an asynchronous event of the queue pair to the application.
     fn report(&self, kind: ibv::ibv_event_type) {
-        let object = self.names.pair.load(Ordering::Relaxed);
-        self.parts.async_events.push(AsyncEvent { kind, object });
+        self.parts.async_events.push(kind, &self.parts.subject);
     }
 
     fn is_reliable(&self) -> bool {
@@ -523,20 +505,25 @@ impl QueuePair {
 
     fn completion(
         &self,
+        at: Time,
         id: u64,
         status: ibv::ibv_wc_status,
         opcode: ibv::ibv_wc_opcode,
         bytes: u64,
-    ) -> ibv::ibv_wc {
+    ) -> Completion {
         // SAFETY: integers and a union of integers, for which zero is valid.
         let zero: ibv::ibv_wc = unsafe { mem::zeroed() };
-        ibv::ibv_wc {
-            wr_id: id,
-            status,
-            opcode,
-            byte_len: bytes as u32,
-            qp_num: self.number,
-            ..zero
+        Completion {
+            entry: ibv::ibv_wc {
+                wr_id: id,
+                status,
+                opcode,
+                byte_len: bytes as u32,
+                qp_num: self.number,
+                ..zero
+            },
+            at,
+            is_solicited: false,
         }
     }
 
@@ -584,8 +571,9 @@ impl QueuePair {
                 return Err(PostError::TooLong);
             }
         }
+        let unpolled = self.parts.send_queue.unpolled(self.number, false);
         let wanted = requests.iter().map(|request| self.depth_of(request));
-        let wanted = state.send_depth + wanted.sum::<u64>();
+        let wanted = state.send_depth + unpolled as u64 + wanted.sum::<u64>();
         match self.over_posting(wanted, self.parts.limits.sends) {
             true => Err(PostError::Full),
             false => Ok(()),

@@ -1,22 +1,30 @@
 //! The C interface as a client uses it: by pointers, in real time.
 
-use std::{ffi::CStr, mem, time::Duration};
+use std::{
+    ffi::{CStr, c_void},
+    mem,
+    time::Duration,
+};
 
 use rail_matrix::{Defect, DeviceFault, End, Fault, Rig, Rules};
 
 use super::{
     api::{completion::*, device::*, events::*, memory::*, query::*, queue_pair::*},
     bindings as ibv,
-    client::*,
     objects::Context,
     *,
 };
+use client::*;
 use softrail::{Fabric, config, live::Live};
 
 mod arms;
 mod bad_input;
+#[path = "../tests/client/mod.rs"]
+mod client;
+mod completions;
 mod faults;
 mod hostile;
+mod threads;
 mod thunderbolt;
 
 /// Enough requests and bytes for a test.
@@ -351,10 +359,10 @@ fn a_violation_is_told_to_both_ends() {
     // SAFETY: live objects, and room for the answers; integers and nullable pointers,
     // for which zero is valid.
     unsafe {
-        let mut event: ibv::ibv_async_event = mem::zeroed();
-        assert_eq!(ibv_get_async_event(b.context, &mut event), 0);
+        let mut event = async_event(&b);
         assert_eq!(event.event_type, ibv::IBV_EVENT_QP_ACCESS_ERR);
         assert_eq!(event.element.qp, b.pair);
+        ibv_ack_async_event(&mut event);
         let (mut attributes, mut wanted) = mem::zeroed();
         assert_eq!(ibv_query_qp(a.pair, &mut attributes, 0, &mut wanted), 0);
         assert_eq!(attributes.qp_state, ibv::IBV_QPS_ERR);
@@ -362,16 +370,46 @@ fn a_violation_is_told_to_both_ends() {
     }
 }
 
-/// Polls the channel's descriptor for this long.
-fn has_event(client: &Client, milliseconds: c_int) -> bool {
+/// Longer than any event takes, in milliseconds.
+const SOON: c_int = 30_000;
+
+/// Polls a descriptor for this long.
+pub fn is_readable(fd: c_int, milliseconds: c_int) -> bool {
     let mut descriptor = libc::pollfd {
-        // SAFETY: a live channel.
-        fd: unsafe { (*client.channel).fd },
+        fd,
         events: libc::POLLIN,
         revents: 0,
     };
     // SAFETY: one descriptor.
     unsafe { libc::poll(&mut descriptor, 1, milliseconds) == 1 }
+}
+
+/// Polls the channel's descriptor for this long.
+fn has_event(client: &Client, milliseconds: c_int) -> bool {
+    // SAFETY: a live channel.
+    is_readable(unsafe { (*client.channel).fd }, milliseconds)
+}
+
+/// The next event of the client's channel, which must be acknowledged.
+fn cq_event(client: &Client) -> (*mut ibv::ibv_cq, *mut c_void) {
+    assert!(has_event(client, SOON));
+    let (mut queue, mut name) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: a live channel, and room for the answers.
+    let errno = unsafe { ibv_get_cq_event(client.channel, &mut queue, &mut name) };
+    assert_eq!(errno, 0);
+    (queue, name)
+}
+
+/// The next asynchronous event of the client's device, which must be acknowledged.
+fn async_event(client: &Client) -> ibv::ibv_async_event {
+    // SAFETY: integers and a union of integers and nullable pointers, for which zero is
+    // valid; a live context, and room for the answer.
+    unsafe {
+        assert!(is_readable((*client.context).async_fd, SOON));
+        let mut event = mem::zeroed();
+        assert_eq!(ibv_get_async_event(client.context, &mut event), 0);
+        event
+    }
 }
 
 fn arm(client: &Client, solicited_only: c_int) {
@@ -391,11 +429,11 @@ fn a_sleeper_is_woken_by_what_completes_after_it_asked() {
         arm(&b, 0);
         assert!(!has_event(&b, 5), "nothing was sent");
         assert_eq!((b.receive(1), a.send(2, ibv::IBV_WR_SEND)), (0, 0));
-        assert!(has_event(&b, 30_000));
-        let (mut queue, mut name) = (ptr::null_mut(), ptr::null_mut());
-        // SAFETY: a live channel, and room for the answers.
-        let errno = unsafe { ibv_get_cq_event(b.channel, &mut queue, &mut name) };
-        assert_eq!((errno, queue, name as usize), (0, b.queue, QUEUE_NAME));
+        assert!(has_event(&b, SOON));
+        let (queue, name) = cq_event(&b);
+        assert_eq!((queue, name as usize), (b.queue, QUEUE_NAME));
+        // SAFETY: a live completion queue.
+        unsafe { ibv_ack_cq_events(queue, 1) };
         assert_eq!(b.poll().map(|wc| wc.wr_id), Some(1));
         assert!(!has_event(&b, 5), "one was asked for");
     }
@@ -409,7 +447,7 @@ fn a_sender_that_sleeps_is_woken_when_its_message_has_left() {
         assert_eq!(b.receive(1), 0);
         arm(&a, 0);
         assert_eq!(a.send(2, ibv::IBV_WR_SEND), 0);
-        assert!(has_event(&a, 30_000));
+        assert!(has_event(&a, SOON));
         assert_eq!(a.poll().map(|wc| wc.wr_id), Some(2));
     }
 }
@@ -424,7 +462,7 @@ fn who_waits_for_solicited_messages_sleeps_through_others() {
     a.complete();
     assert!(!has_event(&b, 50));
     assert_eq!(a.send_flagged(4, ibv::IBV_SEND_SOLICITED), 0);
-    assert!(has_event(&b, 30_000));
+    assert!(has_event(&b, SOON));
 }
 
 #[test]

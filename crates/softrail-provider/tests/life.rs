@@ -2,6 +2,8 @@
 //! processes is left.
 #![cfg(target_os = "linux")]
 
+mod client;
+
 use std::{
     env,
     fmt::Display,
@@ -21,10 +23,9 @@ use std::{
 use rail_matrix::{Link, Rig, Rules};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use softrail::{Fabric, config, default_parent, shm::SLOTS};
-use softrail_provider::{
-    bindings as ibv,
-    client::{Client, Wanted},
-};
+use softrail_provider::bindings as ibv;
+
+use client::{Client, Wanted};
 
 /// How many processes are killed while they use a cable.
 const KILLS: u64 = 1000;

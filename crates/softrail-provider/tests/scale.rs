@@ -1,6 +1,8 @@
 //! As many nodes, cables and queue pairs as any user will have.
 #![cfg(target_os = "linux")]
 
+mod client;
+
 use std::{env, path::Path, time::Duration};
 
 use launch::Launcher;
@@ -12,10 +14,9 @@ use softrail::{
     shm::SLOTS,
     up::{End as Ended, Job},
 };
-use softrail_provider::{
-    bindings as ibv,
-    client::{Client, Wanted},
-};
+use softrail_provider::bindings as ibv;
+
+use client::{Client, Wanted};
 
 /// The number of nodes, and of cables between each two of them.
 const NODES: usize = 16;

@@ -6,6 +6,8 @@
 //! measured values to what the memory of this machine does in the same run. No time is a
 //! test, so the run succeeds whatever it finds.
 
+#[path = "../../tests/client/mod.rs"]
+mod client;
 mod core;
 mod pair;
 mod peer;

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use softrail_provider::{
-    bindings as ibv,
+use softrail_provider::bindings as ibv;
+
+use super::{
+    WORD,
     client::{Client, Wanted},
 };
-
-use super::WORD;
 
 /// Messages of a stream that may be in flight, and receives posted for it.
 const WINDOW: u64 = 16;

@@ -26,8 +26,8 @@ pub unsafe extern "C" fn ibv_destroy_comp_channel(channel: *mut ibv::ibv_comp_ch
     handles::take_back(channel.cast(), Channel::is_used)
 }
 
-/// Makes a completion queue. It never overflows. Null with `ENOMEM` if the device has no
-/// more.
+/// Makes a completion queue with room for `entries` completions. Null with `ENOMEM` if the
+/// device has no more queues.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_create_cq(
     context: *mut ibv::ibv_context,
@@ -50,22 +50,26 @@ pub unsafe extern "C" fn ibv_create_cq(
     }
 }
 
-/// Changes the capacity that a completion queue reports.
+/// Changes the capacity of a completion queue; `EINVAL` if more completions wait.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_resize_cq(queue: *mut ibv::ibv_cq, entries: c_int) -> c_int {
     if !(1..=COMPLETIONS).contains(&entries) {
         return libc::EINVAL;
     }
     // SAFETY: a live completion queue.
-    unsafe { (*queue).cqe = entries };
-    0
+    match unsafe { &*queue.cast::<CompletionQueue>() }.resize(entries) {
+        true => 0,
+        false => libc::EINVAL,
+    }
 }
 
-/// Frees a completion queue, and its events with it; `EBUSY` while a queue pair
-/// uses it.
+/// Frees a completion queue, and its events with it; `EBUSY` while a queue pair uses it.
+/// Waits until every event that was read is acknowledged, as libibverbs does: until then
+/// another thread may use the queue that an event names.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_destroy_cq(queue: *mut ibv::ibv_cq) -> c_int {
-    handles::take_back(queue.cast(), CompletionQueue::is_used)
+    let retire = |queue: &CompletionQueue| queue.completions.retire();
+    handles::retire(queue.cast(), CompletionQueue::is_used, retire)
 }
 
 /// Waits for an event. Returns -1 with `errno` if a signal comes first, or if the
@@ -79,13 +83,11 @@ pub unsafe extern "C" fn ibv_get_cq_event(
     // SAFETY: a live channel.
     let channel = unsafe { &*channel.cast::<Channel>() };
     match channel.events.next() {
-        Ok(name) => {
-            let source = name as *mut CompletionQueue;
-            // SAFETY: a completion queue takes its events with it, so it is live;
-            // the caller's room for the answers.
+        Ok(((), subject)) => {
+            // SAFETY: the caller's room for the answers.
             unsafe {
-                queue.write(source.cast());
-                cq_context.write((*source).user());
+                queue.write(subject.object as *mut ibv::ibv_cq);
+                cq_context.write(subject.context as *mut c_void);
             }
             0
         }
@@ -93,6 +95,10 @@ pub unsafe extern "C" fn ibv_get_cq_event(
     }
 }
 
-/// Does nothing: an event holds no resource.
+/// Acknowledges events of a completion queue. [`ibv_destroy_cq`] waits for it.
 #[unsafe(no_mangle)]
-pub extern "C" fn ibv_ack_cq_events(_queue: *mut ibv::ibv_cq, _count: c_uint) {}
+pub unsafe extern "C" fn ibv_ack_cq_events(queue: *mut ibv::ibv_cq, count: c_uint) {
+    // SAFETY: a completion queue lives until its events are acknowledged.
+    let queue = unsafe { &*queue.cast::<CompletionQueue>() };
+    queue.completions.subject().acknowledge(count);
+}

@@ -3,7 +3,11 @@
 use std::{ffi::c_int, mem};
 
 use super::query::PORT;
-use crate::{bindings as ibv, objects::Context, refuse};
+use crate::{
+    bindings as ibv,
+    objects::{CompletionQueue, Context, Qp},
+    refuse,
+};
 
 /// Waits for an asynchronous event. Returns -1 with `errno` if a signal comes first, or
 /// if the application made the context's descriptor non-blocking and there is none.
@@ -15,14 +19,15 @@ pub unsafe extern "C" fn ibv_get_async_event(
     // SAFETY: a live context.
     let context = unsafe { &*Context::behind(context) };
     match context.async_events.next() {
-        Ok(told) => {
+        Ok((kind, subject)) => {
             // SAFETY: integers and a union of integers and nullable pointers, for
             // which zero is valid.
             let mut answer: ibv::ibv_async_event = unsafe { mem::zeroed() };
-            answer.event_type = told.kind;
-            match told.object {
-                0 => answer.element.port_num = c_int::from(PORT),
-                object => answer.element.qp = object as *mut ibv::ibv_qp,
+            answer.event_type = kind;
+            match (kind, subject.object) {
+                (_, 0) => answer.element.port_num = c_int::from(PORT),
+                (ibv::IBV_EVENT_CQ_ERR, queue) => answer.element.cq = queue as *mut ibv::ibv_cq,
+                (_, pair) => answer.element.qp = pair as *mut ibv::ibv_qp,
             }
             // SAFETY: the caller's room for an event.
             unsafe { event.write(answer) };
@@ -32,6 +37,24 @@ pub unsafe extern "C" fn ibv_get_async_event(
     }
 }
 
-/// Does nothing: an event holds no resource.
+/// Acknowledges an event. The call that destroys the object of the event waits for it.
 #[unsafe(no_mangle)]
-pub extern "C" fn ibv_ack_async_event(_event: *mut ibv::ibv_async_event) {}
+pub unsafe extern "C" fn ibv_ack_async_event(event: *mut ibv::ibv_async_event) {
+    // SAFETY: an event from `ibv_get_async_event`, whose object lives until the event is
+    // acknowledged.
+    unsafe {
+        let event = &*event;
+        match event.event_type {
+            ibv::IBV_EVENT_CQ_ERR => {
+                let queue = &*event.element.cq.cast::<CompletionQueue>();
+                queue.completions.subject().acknowledge(1);
+            }
+            ibv::IBV_EVENT_QP_FATAL | ibv::IBV_EVENT_QP_ACCESS_ERR => {
+                let pair = &*event.element.qp.cast::<Qp>();
+                pair.inner.subject().acknowledge(1);
+            }
+            // The port needs no acknowledgement.
+            _ => {}
+        }
+    }
+}

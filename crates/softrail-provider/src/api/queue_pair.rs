@@ -11,7 +11,7 @@ use super::{
 use crate::{
     bindings as ibv,
     builder::{self, Builder},
-    clock, explain, fail, handles,
+    clock, explain, fail, handles, lock,
     objects::{ProtectionDomain, Qp},
     queue_pair::{Patience, Peer, Phase, QueuePair, Transport},
 };
@@ -110,9 +110,11 @@ fn create(
     }
 }
 
+/// Frees a queue pair, its completions that were not polled, and its events. Waits until
+/// every event that was read is acknowledged, as libibverbs does.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_destroy_qp(pair: *mut ibv::ibv_qp) -> c_int {
-    handles::take_back(pair.cast::<Qp>(), |_| false)
+    handles::retire(pair.cast::<Qp>(), |_| false, Qp::retire)
 }
 
 /// The same queue pair for `ibv_wr_start`; null if it was not created for that.
@@ -142,9 +144,12 @@ pub unsafe extern "C" fn ibv_modify_qp(
     mask: c_int,
 ) -> c_int {
     // SAFETY: a live queue pair and the caller's attributes.
-    let (pair, attributes) = unsafe { (&mut *pair.cast::<Qp>(), &*attributes) };
+    let (pair, attributes) = unsafe { (&*pair.cast::<Qp>(), &*attributes) };
     let mask = mask.cast_unsigned();
-    let from = pair.state();
+    // Held from the check to the end: of two threads that ask for the same transition one
+    // makes it and the other finds it made.
+    let mut kept = lock(&pair.attributes);
+    let from = pair.state(&kept);
     let to = match mask & ibv::IBV_QP_STATE {
         0 => from,
         _ => attributes.qp_state,
@@ -158,13 +163,14 @@ pub unsafe extern "C" fn ibv_modify_qp(
         if errno != 0 {
             return errno;
         }
-        pair.raw.qp_base.state = attributes.qp_state;
+        pair.show_state(attributes.qp_state);
     }
     if mask & ibv::IBV_QP_ACCESS_FLAGS != 0 {
         pair.inner.allow(attributes.qp_access_flags);
     }
-    remember(&mut pair.attributes, attributes, mask);
-    pair.inner.set_patience(patience(&pair.attributes));
+    remember(&mut kept, attributes, mask);
+    pair.inner.set_patience(patience(&kept));
+    drop(kept);
     // Requests that were posted before may go now, or are flushed.
     pair.context().engine.wake();
     0
@@ -264,12 +270,13 @@ pub unsafe extern "C" fn ibv_query_qp(
     // SAFETY: a live queue pair, and the caller's room for both answers.
     unsafe {
         let pair = &*pair.cast::<Qp>();
-        let state = pair.state();
+        let kept = *lock(&pair.attributes);
+        let state = pair.state(&kept);
         attributes.write(ibv::ibv_qp_attr {
             qp_state: state,
             cur_qp_state: state,
             cap: pair.wanted.cap,
-            ..pair.attributes
+            ..kept
         });
         wanted.write(pair.wanted);
     }

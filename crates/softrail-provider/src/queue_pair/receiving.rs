@@ -5,9 +5,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Halves, Phase, QueuePair, Receive, State};
+use super::{Phase, QueuePair, Receive, State};
 use crate::{
-    bindings as ibv, explain,
+    bindings as ibv,
+    completions::Completion,
+    explain,
     memory::{Memory, Span},
     work::ReceiveRequest,
 };
@@ -24,19 +26,16 @@ struct Origin<'a> {
 }
 
 impl QueuePair {
-    /// The next completion of a receive by `now`, and whether it wakes threads that wait
-    /// for solicited messages only. Messages for memory are served on the way.
-    pub(super) fn next_receive(&self, state: &mut State, now: Time) -> Option<(ibv::ibv_wc, bool)> {
+    /// The next completion of a receive by `now`. Messages for memory are served on the
+    /// way.
+    pub(super) fn next_receive(&self, state: &mut State, now: Time) -> Option<Completion> {
         loop {
             match state.phase {
                 Phase::Reset | Phase::Init => return None,
                 Phase::Error => {
                     let request = self.next_request(state)?;
-                    let flushed = ibv::IBV_WC_WR_FLUSH_ERR;
-                    return Some((
-                        self.completion(request.id, flushed, ibv::IBV_WC_RECV, 0),
-                        true,
-                    ));
+                    let (at, flushed) = (state.flushed(now), ibv::IBV_WC_WR_FLUSH_ERR);
+                    return Some(self.completion(at, request.id, flushed, ibv::IBV_WC_RECV, 0));
                 }
                 Phase::ReadyToReceive | Phase::ReadyToSend => {}
             }
@@ -83,7 +82,7 @@ impl QueuePair {
             if frame.message.immediate.is_some() {
                 let request = self.next_request(state)?;
                 let opcode = ibv::IBV_WC_RECV_RDMA_WITH_IMM;
-                return Some(self.received(request.id, &frame, opcode));
+                return Some(self.received(at, request.id, &frame, opcode));
             }
         }
     }
@@ -130,7 +129,7 @@ impl QueuePair {
         origin: Origin<'_>,
         frame: &Incoming,
         at: Time,
-    ) -> Option<(ibv::ibv_wc, bool)> {
+    ) -> Option<Completion> {
         let request = self.next_request(state)?;
         let regions = self.parts.regions.hold();
         let target = regions.find_all(request.scatter.as_slice(), ibv::IBV_ACCESS_LOCAL_WRITE);
@@ -160,12 +159,11 @@ impl QueuePair {
         };
         self.settle(state, origin, at, fate);
         if status != ibv::IBV_WC_SUCCESS {
-            self.fail(state, Halves::Receives);
+            self.fail(state);
             let bytes = frame.message.bytes;
-            let failed = self.completion(request.id, status, ibv::IBV_WC_RECV, bytes);
-            return Some((failed, true));
+            return Some(self.completion(at, request.id, status, ibv::IBV_WC_RECV, bytes));
         }
-        Some(self.received(request.id, frame, ibv::IBV_WC_RECV))
+        Some(self.received(at, request.id, frame, ibv::IBV_WC_RECV))
     }
 
     /// Whether a receive has as many frames as the message for it, where it must.
@@ -246,7 +244,7 @@ impl QueuePair {
     fn deny(&self, state: &mut State, origin: Origin<'_>, at: Time) {
         if self.is_reliable() {
             self.settle(state, origin, at, Fate::AccessDenied);
-            self.fail(state, Halves::Receives);
+            self.fail(state);
             self.report(ibv::IBV_EVENT_QP_ACCESS_ERR);
         } else {
             self.settle(state, origin, at, Fate::Taken);
@@ -295,22 +293,23 @@ impl QueuePair {
         }
     }
 
-    /// The completion of a receive that a frame has used up, and whether the frame
-    /// was sent as solicited.
+    /// The completion of a receive that a frame has used up at `at`.
     fn received(
         &self,
+        at: Time,
         id: u64,
         frame: &Incoming,
         opcode: ibv::ibv_wc_opcode,
-    ) -> (ibv::ibv_wc, bool) {
+    ) -> Completion {
         let message = &frame.message;
         let status = ibv::IBV_WC_SUCCESS;
-        let mut completion = self.completion(id, status, opcode, message.bytes);
+        let mut completion = self.completion(at, id, status, opcode, message.bytes);
+        completion.is_solicited = message.solicited;
         if let Some(immediate) = message.immediate {
-            completion.wc_flags = ibv::IBV_WC_WITH_IMM;
-            completion.__bindgen_anon_1.imm_data = immediate;
+            completion.entry.wc_flags = ibv::IBV_WC_WITH_IMM;
+            completion.entry.__bindgen_anon_1.imm_data = immediate;
         }
-        (completion, message.solicited)
+        completion
     }
 }
 

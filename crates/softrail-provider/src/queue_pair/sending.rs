@@ -5,9 +5,10 @@ use std::{mem, time::Duration};
 
 use rail_matrix::DeviceFault;
 
-use super::{Halves, Phase, QueuePair, State, course::Course};
+use super::{Phase, QueuePair, State, course::Course};
 use crate::{
     bindings as ibv,
+    completions::Completion,
     memory::{Held, Span, Spans},
     work::{Payload, SendRequest},
 };
@@ -39,8 +40,8 @@ enum Stage {
     Missed { first: Time },
     /// Put on the cable.
     Sent(Lane),
-    /// Answered. Completes with this status.
-    Answered(ibv::ibv_wc_status),
+    /// Answered at this time. Completes with this status.
+    Answered(ibv::ibv_wc_status, Time),
     /// Never sent. Fails with this status when its turn comes, and until then blocks what
     /// was posted after it.
     Failed(ibv::ibv_wc_status),
@@ -334,7 +335,7 @@ impl QueuePair {
             let Some(send) = state.sends.iter_mut().find(is_it) else {
                 continue;
             };
-            send.stage = Stage::Answered(self.answer(&send.request, heard));
+            send.stage = Stage::Answered(self.answer(&send.request, heard), heard.at);
             state.nudge = now + PROMPT;
         }
     }
@@ -382,13 +383,14 @@ impl QueuePair {
     }
 
     /// The completion of the oldest send that produces one, if that send has ended.
-    pub(super) fn next_send(&self, state: &mut State, now: Time) -> Option<ibv::ibv_wc> {
+    pub(super) fn next_send(&self, state: &mut State, now: Time) -> Option<Completion> {
         loop {
             let stage = state.sends.front()?.stage;
-            let status = match stage {
-                Stage::Answered(ibv::IBV_WC_SUCCESS) => ibv::IBV_WC_SUCCESS,
-                _ if state.phase == Phase::Error => ibv::IBV_WC_WR_FLUSH_ERR,
-                Stage::Answered(status) | Stage::Failed(status) => status,
+            let (status, at) = match stage {
+                Stage::Answered(ibv::IBV_WC_SUCCESS, at) => (ibv::IBV_WC_SUCCESS, at),
+                _ if state.phase == Phase::Error => (ibv::IBV_WC_WR_FLUSH_ERR, state.flushed(now)),
+                Stage::Answered(status, at) => (status, at),
+                Stage::Failed(status) => (status, now),
                 Stage::Sent(lane) => self.outcome(state, now, lane)?,
                 Stage::Queued { .. } | Stage::Missed { .. } => return None,
             };
@@ -396,18 +398,23 @@ impl QueuePair {
             state.send_depth -= self.depth_of(&request);
             state.queued = state.queued.min(state.sends.len());
             if status != ibv::IBV_WC_SUCCESS {
-                self.fail(state, Halves::Sends);
+                self.fail(state);
             }
             if request.signalled || status != ibv::IBV_WC_SUCCESS {
                 let bytes = request.payload.bytes();
-                return Some(self.completion(request.id, status, request.opcode(), bytes));
+                return Some(self.completion(at, request.id, status, request.opcode(), bytes));
             }
         }
     }
 
-    /// The status of a send that has left and is not answered; `None` while that is
-    /// unknown.
-    fn outcome(&self, state: &mut State, now: Time, lane: Lane) -> Option<ibv::ibv_wc_status> {
+    /// The status of a send that has left and is not answered, and since when it has it;
+    /// `None` while that is unknown.
+    fn outcome(
+        &self,
+        state: &mut State,
+        now: Time,
+        lane: Lane,
+    ) -> Option<(ibv::ibv_wc_status, Time)> {
         let departs = self.departs(state, lane).or_else(|| {
             self.own_end().look_for(now, self.slot);
             self.departs(state, lane)
@@ -418,18 +425,18 @@ impl QueuePair {
         let arrives = matches!(lane, Lane::Through(_));
         if !self.is_reliable() {
             let is_answered = self.is_answered() && arrives;
-            return (!is_answered).then_some(ibv::IBV_WC_SUCCESS);
+            return (!is_answered).then_some((ibv::IBV_WC_SUCCESS, departs));
         }
         if arrives && state.nudge <= now {
             state.nudge = now + NUDGES;
             self.wake_peer();
         }
-        let is_late = self.gives_up(state, departs).is_some_and(|at| now >= at);
+        let given_up = self.gives_up(state, departs).filter(|at| now >= *at)?;
         let comes = || {
             let partner = self.partner(state.peer);
             arrives && partner.is_some_and(|(_, slot)| slot.answers())
         };
-        (is_late && !comes()).then_some(ibv::IBV_WC_RETRY_EXC_ERR)
+        (!comes()).then_some((ibv::IBV_WC_RETRY_EXC_ERR, given_up))
     }
 
     /// When a message has left, once that is settled.
@@ -472,7 +479,7 @@ impl Send {
 
     /// Whether the send is a read whose data has not arrived.
     fn awaits_bytes(&self) -> bool {
-        self.request.is_read() && !matches!(self.stage, Stage::Answered(_))
+        self.request.is_read() && !matches!(self.stage, Stage::Answered(..))
     }
 }
 

@@ -72,24 +72,40 @@ impl Rig {
     }
 
     fn endpoint_of(&self, side: Side, transport: Transport) -> Endpoint {
+        let async_events = Arc::new(AsyncEvents::new().expect("sockets"));
+        let capacity = LIMITS.sends + LIMITS.receives;
+        let events = Arc::clone(&async_events);
+        let completions = Completions::new(capacity, None, events, Arc::default());
+        self.endpoint_with(side, transport, async_events, Arc::new(completions))
+    }
+
+    /// One that reports to a completion queue which may have others.
+    fn endpoint_with(
+        &self,
+        side: Side,
+        transport: Transport,
+        async_events: Arc<AsyncEvents>,
+        completions: Arc<Completions>,
+    ) -> Endpoint {
         let device = self.devices[side.index()].clone();
         let cable = Arc::new(SharedCable::open(&device.cable).expect("the fabric's cable"));
         let regions = Arc::new(Regions::default());
-        let async_events = Arc::new(EventQueue::new().expect("a pipe"));
         let parts = Parts {
             cable,
             device,
             regions: Arc::clone(&regions),
             transport,
             limits: LIMITS,
-            send_events: None,
-            receive_events: None,
+            send_queue: Arc::clone(&completions),
+            receive_queue: Arc::clone(&completions),
             async_events: Arc::clone(&async_events),
+            subject: Arc::default(),
         };
         let pair = QueuePair::create(at(0), parts);
         let mut endpoint = Endpoint {
             pair: pair.expect("a free slot"),
             regions,
+            completions,
             async_events,
             memory: Vec::new(),
         };
@@ -114,7 +130,8 @@ impl Rig {
 struct Endpoint {
     pair: QueuePair,
     regions: Arc<Regions>,
-    async_events: Arc<EventQueue<AsyncEvent>>,
+    completions: Arc<Completions>,
+    async_events: Arc<AsyncEvents>,
     memory: Vec<u8>,
 }
 
@@ -214,6 +231,12 @@ impl Endpoint {
         }
     }
 
+    /// The next asynchronous event, which must have happened.
+    fn told(&self) -> (ibv::ibv_event_type, Arc<Subject>) {
+        assert!(crate::tests::is_readable(self.async_events.fd(), 0));
+        self.async_events.next().expect("no signal")
+    }
+
     /// Ids and statuses of what has completed by `now`.
     fn poll(&self, now: Time) -> Vec<(u64, ibv::ibv_wc_status)> {
         let completions = self.completions(now);
@@ -221,13 +244,12 @@ impl Endpoint {
     }
 
     fn completions(&self, now: Time) -> Vec<ibv::ibv_wc> {
+        self.pair.serve(now);
         let mut entries = [const { MaybeUninit::uninit() }; 8];
-        let mut completions = Completions::new(&mut entries);
-        self.pair.poll(now, Halves::Both, &mut completions);
-        let filled = completions.filled();
-        entries[..filled]
+        let count = self.completions.pop(&mut entries);
+        entries[..count]
             .iter()
-            // SAFETY: the queue pair wrote as many entries as it counted.
+            // SAFETY: the queue wrote as many entries as it counted.
             .map(|entry| unsafe { entry.assume_init() })
             .collect()
     }
@@ -378,6 +400,26 @@ fn states_and_limits_are_enforced_when_posting() {
     assert_eq!(end.pair.post_send(at(0), long), Err(PostError::TooLong));
 }
 
+/// So a completion queue that has room for all requests of its queue pairs never
+/// overruns.
+#[test]
+fn a_request_takes_room_until_its_completion_is_polled() {
+    let rig = Rig::new(ReceiverNotReady::Wait);
+    let [mut a, mut b] = rig.connected();
+    for id in 0..LIMITS.sends as u64 {
+        b.receive(at(0), id, 64);
+        a.send(at(0), id, 64);
+    }
+    a.pair.serve(at(100));
+    b.pair.serve(at(100));
+    let (send, receive) = (a.request(9, 64), b.receive_request(9, 64));
+    assert_eq!(a.pair.post_send(at(100), send), Err(PostError::Full));
+    assert_eq!(b.pair.post_receive(at(100), receive), Err(PostError::Full));
+    assert_eq!((a.poll(at(100)).len(), b.poll(at(100)).len()), (4, 4));
+    b.receive(at(100), 9, 64);
+    a.send(at(100), 9, 64);
+}
+
 #[test]
 fn a_reliable_send_ends_when_the_other_end_has_answered() {
     let rig = Rig::new(ReceiverNotReady::Wait);
@@ -490,8 +532,8 @@ fn memory_that_was_not_offered_is_neither_written_nor_read() {
             [(1, ibv::IBV_WC_REM_ACCESS_ERR), (2, flushed)]
         );
         assert!(b.memory.iter().all(|byte| *byte == 0));
-        let event = b.async_events.next().expect("told");
-        assert_eq!(event.kind, ibv::IBV_EVENT_QP_ACCESS_ERR);
+        let (kind, _) = b.told();
+        assert_eq!(kind, ibv::IBV_EVENT_QP_ACCESS_ERR);
     }
 }
 
@@ -747,4 +789,62 @@ fn a_reliable_receiver_takes_nothing_after_what_it_has_missed() {
     assert_eq!(b.poll(at(100)), []);
     let flushed = ibv::IBV_WC_WR_FLUSH_ERR;
     assert_eq!(a.poll(at(600)), [(1, EXCEEDED), (2, flushed), (3, flushed)]);
+}
+
+#[test]
+fn completions_come_in_the_order_of_their_times() {
+    let rig = Rig::new(ReceiverNotReady::Wait);
+    let [mut a, mut b] = rig.connected();
+    let events = Arc::clone(&b.async_events);
+    let completions = Arc::clone(&b.completions);
+    let mut c = rig.endpoint_with(Side::Second, Transport::Unreliable, events, completions);
+    let mut d = rig.endpoint(Side::First);
+    c.go_ready(Peer::Number(d.pair.number()));
+    d.go_ready(Peer::Number(c.pair.number()));
+    b.receive(at(0), 1, 4096);
+    c.receive(at(0), 2, 64);
+    d.send(at(0), 3, 64);
+    a.send(at(0), 4, 4000);
+    c.send(at(0), 5, 1000);
+    b.send(at(5), 6, 64);
+    c.pair.serve(at(100));
+    assert_eq!(b.poll(at(100)), [(5, OK), (6, OK), (2, OK), (1, OK)]);
+}
+
+#[test]
+fn a_completion_queue_without_room_fails_all_that_report_to_it() {
+    let rig = Rig::new(ReceiverNotReady::Wait);
+    let [mut a, mut b] = rig.connected();
+    let (queue, kept) = (Arc::default(), 2);
+    let events = Arc::clone(&b.async_events);
+    let completions = Completions::new(kept, None, events, Arc::clone(&queue));
+    let completions = Arc::new(completions);
+    let [mut c, d] = [(); 2].map(|()| {
+        let (events, completions) = (Arc::clone(&b.async_events), Arc::clone(&completions));
+        rig.endpoint_with(Side::Second, Transport::Unreliable, events, completions)
+    });
+    a.pair.reset(at(0));
+    a.go_ready(Peer::Number(c.pair.number()));
+    c.go_ready(Peer::Number(a.pair.number()));
+    d.go_ready(Peer::Unreachable);
+    for id in 1..=4 {
+        a.send(at(0), id, 64);
+        c.receive(at(0), id, 64);
+    }
+    let taken = c.poll(at(100));
+    assert_eq!(taken, [(1, OK), (2, OK)], "those for which there was room");
+    let told = [(); 2].map(|()| c.told());
+    assert_eq!(told[0].0, ibv::IBV_EVENT_CQ_ERR);
+    assert!(Arc::ptr_eq(&told[0].1, &queue));
+    assert_eq!(told[1].0, ibv::IBV_EVENT_QP_FATAL);
+    assert!(Arc::ptr_eq(&told[1].1, c.pair.subject()));
+    assert!(c.pair.has_failed() && !d.pair.has_failed());
+
+    assert_eq!(d.poll(at(100)), [], "it takes no more");
+    assert!(d.pair.has_failed());
+    let (kind, subject) = d.told();
+    assert_eq!(kind, ibv::IBV_EVENT_QP_FATAL);
+    assert!(Arc::ptr_eq(&subject, d.pair.subject()));
+    b.receive(at(100), 5, 64);
+    assert!(!b.pair.has_failed(), "it reports to another queue");
 }

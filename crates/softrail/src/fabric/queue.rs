@@ -306,6 +306,7 @@ impl Sender {
         let entry = queue.entry(message);
         Some(Heard {
             message,
+            at: heard,
             offset: entry.offset.load(Ordering::Relaxed) % QUEUE_BYTES,
             fate: Fate::decode(entry.fate.load(Ordering::Relaxed)),
         })
@@ -338,6 +339,8 @@ impl Sender {
 pub struct Heard {
     /// Its number on the queue.
     pub message: u64,
+    /// When the notification arrived.
+    pub at: Time,
     /// Offset of its room in the ring.
     pub offset: u64,
     /// What the receiver did with the message.

@@ -89,7 +89,10 @@ fn window(bytes_per_second: u64, latency: Duration, bytes: u64, messages: u64) -
             received += 1;
             b.receive(now, received + 1, bytes);
         }
-        let next = [&a, &b].map(|end| end.pair.serve(now).1);
+        let next = [&a, &b].map(|end| {
+            end.pair.serve(now);
+            end.pair.outlook().1
+        });
         let next = next.into_iter().flatten().filter(|next| *next > now).min();
         now = next.unwrap_or(now + Duration::from_nanos(100));
     }

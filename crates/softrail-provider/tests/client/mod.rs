@@ -1,8 +1,12 @@
-//! A client of the C interface, for the tests here and for the benchmark: a device with
-//! one queue pair and one registered memory region, by pointers and in real time.
+//! A client of the C interface, for the tests and the benchmark, which include this file:
+//! a device with one queue pair and one registered memory region, by pointers and in real
+//! time.
 //!
 //! It asserts that calls that always succeed do. A call that a test may expect to fail
 //! returns its `errno`.
+#![allow(unsafe_code)]
+// Each of the programs that include it uses a part.
+#![allow(dead_code)]
 
 use std::{
     ffi::c_int,
@@ -13,15 +17,13 @@ use std::{
 };
 
 use softrail::config;
-
-use crate::{
+use softrail_provider::{
     api::{completion::*, device::*, memory::*, query::*, queue_pair::*},
     bindings as ibv,
 };
 
 /// An open device with everything that a connection needs.
 #[derive(Debug)]
-#[allow(missing_docs)]
 pub struct Client {
     pub context: *mut ibv::ibv_context,
     pub channel: *mut ibv::ibv_comp_channel,
