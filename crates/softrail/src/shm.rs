@@ -14,6 +14,7 @@ use std::{
     fs::File,
     io,
     mem::size_of,
+    ops::Range,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence},
     thread,
@@ -22,12 +23,14 @@ use std::{
 
 use crate::{
     bell::Bell,
+    clock,
     condition::Condition,
     fabric::{Direction, OUTLETS, Outlet, QUEUE_BYTES, Tally, Time},
     injection::Injections,
     lease::{self, Lease},
-    private,
+    platform, private,
     process::Process,
+    ring::Ring,
 };
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -36,7 +39,7 @@ use memmap2::{MmapOptions, MmapRaw};
 pub const SLOTS: usize = OUTLETS;
 
 /// Identifies the file and the version of its layout.
-const MAGIC: u64 = u64::from_be_bytes(*b"softrl\x00\x06");
+const MAGIC: u64 = u64::from_be_bytes(*b"softrl\x00\x07");
 
 /// One of the two ends of a cable, in the order in which the rig lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,7 +74,7 @@ pub enum ShmError {
     /// The operating system refused.
     #[error("cannot {action} the shared memory of a cable, {}", path.display())]
     Io {
-        /// `create`, `open`, `map` or `size`.
+        /// `create`, `open`, `map`, `size` or `reserve`.
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -97,6 +100,17 @@ impl ShmError {
             }
         }
     }
+}
+
+/// A queue pair for which a cable has no room.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// All slots have owners.
+    #[error("all {SLOTS} queue pairs at this end of the cable are in use")]
+    InUse,
+    /// There is no memory for its payload.
+    #[error(transparent)]
+    Memory(ShmError),
 }
 
 /// The part of the file before the payload rings.
@@ -139,7 +153,7 @@ impl EndState {
     /// If another process is placing frames, this one leaves the work to the next process
     /// that looks.
     pub fn advance(&self, now: Time, news: Option<usize>) {
-        if let Some(_leased) = self.lease.try_take(now) {
+        if let Some(_leased) = self.lease.try_take(clock::now) {
             let link = self.condition.link();
             let outlet = |slot: usize| &self.slots[slot].outlet;
             self.direction.advance(&link, now, news, outlet);
@@ -168,14 +182,14 @@ impl EndState {
         self.direction.next_start(|slot| &self.slots[slot].outlet)
     }
 
-    /// Empties a slot that the caller has claimed, at `now`. No process advances the
-    /// direction meanwhile.
-    pub fn empty(&self, slot: &Slot, now: Time) {
+    /// Empties a slot that the caller has claimed. No process advances the direction
+    /// meanwhile.
+    pub fn empty(&self, slot: &Slot) {
         let begun = Instant::now();
         let mut leased = None;
         // Whatever the memory says, no process holds the lease for longer than that.
         while leased.is_none() && begun.elapsed() < 2 * lease::TERM {
-            leased = self.lease.try_take(now + begun.elapsed());
+            leased = self.lease.try_take(clock::now);
             if leased.is_none() {
                 thread::sleep(Duration::from_micros(10));
             }
@@ -274,19 +288,23 @@ pub fn slot_of(number: u32) -> usize {
 #[derive(Debug)]
 pub struct SharedCable {
     map: MmapRaw,
+    /// For reserving memory. The map alone would do for everything else.
+    file: File,
+    path: PathBuf,
 }
 
 impl SharedCable {
     const FILE_BYTES: usize = size_of::<Layout>() + 2 * SLOTS * QUEUE_BYTES as usize;
 
     /// The memory that a cable takes when jaccl uses it: in a ring of two ranks both ends
-    /// have two queue pairs. The rest of the file is never written and takes no memory.
+    /// have two queue pairs. The rest of the file takes no memory.
     pub const USUAL_BYTES: u64 = size_of::<Layout>() as u64 + 2 * 2 * QUEUE_BYTES;
 
     /// Makes the file of an unused cable and maps it.
     ///
     /// # Errors
-    /// When the file exists or cannot be made.
+    /// When the file exists or cannot be made, or when there is no memory for the part
+    /// before the payload rings.
     pub fn create(path: &Path) -> Result<Self, ShmError> {
         let fail = |action| {
             move |source| ShmError::Io {
@@ -298,7 +316,8 @@ impl SharedCable {
         let file = private::create(path).map_err(fail("create"))?;
         file.set_len(Self::FILE_BYTES as u64)
             .map_err(fail("size"))?;
-        let cable = Self::map(&file).map_err(fail("map"))?;
+        let cable = Self::map(file, path).map_err(fail("map"))?;
+        cable.reserve(0..size_of::<Layout>() as u64)?;
         cable.layout().magic.store(MAGIC, Ordering::Release);
         Ok(cable)
     }
@@ -324,16 +343,28 @@ impl SharedCable {
         if length != Self::FILE_BYTES as u64 {
             return Err(foreign());
         }
-        let cable = Self::map(&file).map_err(fail("map"))?;
+        let cable = Self::map(file, path).map_err(fail("map"))?;
         if cable.layout().magic.load(Ordering::Acquire) != MAGIC {
             return Err(foreign());
         }
         Ok(cable)
     }
 
-    fn map(file: &File) -> io::Result<Self> {
-        let map = MmapOptions::new().len(Self::FILE_BYTES).map_raw(file)?;
-        Ok(SharedCable { map })
+    fn map(file: File, path: &Path) -> io::Result<Self> {
+        let map = MmapOptions::new().len(Self::FILE_BYTES).map_raw(&file)?;
+        let path = path.to_owned();
+        Ok(SharedCable { map, file, path })
+    }
+
+    /// Reserves the memory of a range of the file. Without it a process that touches the
+    /// range for the first time gets a signal when the file system is full.
+    fn reserve(&self, range: Range<u64>) -> Result<(), ShmError> {
+        let length = range.end - range.start;
+        platform::reserve(&self.file, range.start, length).map_err(|source| ShmError::Io {
+            action: "reserve",
+            path: self.path.clone(),
+            source,
+        })
     }
 
     fn layout(&self) -> &Layout {
@@ -353,39 +384,53 @@ impl SharedCable {
         self.end(side).slots.get(slot)
     }
 
-    /// Claims a free slot for this process at `now`. Returns its index and the number of
-    /// the queue pair in it, or `None` when all are taken.
+    /// Claims a free slot for `own`, which must be this process, and reserves its memory.
+    /// Returns its index and the number of the queue pair in it.
     ///
     /// A slot whose last owner left frames that the peer may still fetch is claimed only
     /// when there is no other, and then the one that was claimed least often: the peer of
     /// the queue pair that died last may be reading its frames at this moment.
-    pub fn claim(&self, side: Side, now: Time) -> Option<(usize, u32)> {
+    ///
+    /// # Errors
+    /// When all slots are taken, or when there is no memory for the slot's payload.
+    pub fn claim(&self, side: Side, own: Process) -> Result<(usize, u32), ClaimError> {
         let end = self.end(side);
         let slots = &end.slots;
-        let own = Process::own();
         let read = slots.iter().position(|slot| slot.try_claim(own, false));
         let index = read.or_else(|| {
             let mut slots: Vec<_> = slots.iter().enumerate().collect();
             slots.sort_by_key(|(_, slot)| slot.generation.load(Ordering::Relaxed));
             let unread = slots.iter().find(|(_, slot)| slot.try_claim(own, true));
             unread.map(|(index, _)| *index)
-        })?;
+        });
+        let index = index.ok_or(ClaimError::InUse)?;
+        if let Err(error) = self.reserve(ring_of(side, index)) {
+            self.release(side, index, own);
+            return Err(ClaimError::Memory(error));
+        }
         let slot = &slots[index];
         slot.number.store(0, Ordering::Release);
         slot.peer.store(0, Ordering::Relaxed);
         slot.answers.store(0, Ordering::Relaxed);
         slot.wants_bell.store(0, Ordering::Relaxed);
-        end.empty(slot, now);
+        end.empty(slot);
         // Queue pair numbers have 24 bits, and 0 and 1 are reserved.
         let generation = slot.generation.fetch_add(1, Ordering::Relaxed) % 0xffff + 1;
         let number = generation << 8 | index as u32;
         slot.number.store(number, Ordering::Release);
-        Some((index, number))
+        Ok((index, number))
     }
 
-    /// Gives a slot back. Frames that have left stay for the peer to fetch.
-    pub fn release(&self, side: Side, slot: usize) {
-        self.end(side).slots[slot].owner.store(0, Ordering::Release);
+    /// Gives back a slot that `owner` has claimed. Frames that have left stay for the peer
+    /// to fetch. Does nothing in another process, such as a child that the owner has
+    /// forked, or when the slot has another owner by now.
+    pub fn release(&self, side: Side, slot: usize, owner: Process) {
+        if owner.number() != std::process::id() {
+            return;
+        }
+        let word = &self.end(side).slots[slot].owner;
+        let owner = owner.to_word();
+        let _ = word.compare_exchange(owner, 0, Ordering::Release, Ordering::Relaxed);
     }
 
     /// Copies bytes into the payload ring of a slot, at an offset in the range of one
@@ -403,15 +448,8 @@ impl SharedCable {
         source: *const u8,
         bytes: u64,
     ) {
-        let (offset, head, tail) = split(offset, bytes);
-        let ring = self.ring(side, slot);
-        // SAFETY: `split` keeps both parts inside the ring, which is inside the mapping;
-        // no other process touches a reserved range before it is published, and the
-        // mapping never overlaps an application's buffer.
-        unsafe {
-            ring.add(offset).copy_from_nonoverlapping(source, head);
-            ring.copy_from_nonoverlapping(source.add(head), tail);
-        }
+        // SAFETY: the caller's promise; the mapping never overlaps its buffer.
+        unsafe { self.ring(side, slot).store(offset, source, bytes) };
     }
 
     /// Copies bytes out of the payload ring of a slot, from an offset in the range
@@ -422,39 +460,25 @@ impl SharedCable {
     /// to the frame at the head of that slot's queue, not settled before this
     /// returns, or to a read of the caller's that was answered.
     pub unsafe fn load(&self, side: Side, slot: usize, offset: u64, target: *mut u8, bytes: u64) {
-        let (offset, head, tail) = split(offset, bytes);
-        let ring = self.ring(side, slot);
         // SAFETY: as in `store`; a published frame is not written again before it
         // is settled.
-        unsafe {
-            target.copy_from_nonoverlapping(ring.add(offset), head);
-            target.add(head).copy_from_nonoverlapping(ring, tail);
-        }
+        unsafe { self.ring(side, slot).load(offset, target, bytes) };
     }
 
-    fn ring(&self, side: Side, slot: usize) -> *mut u8 {
-        assert!(slot < SLOTS, "slot {slot} of {SLOTS}");
-        let ring = side.index() * SLOTS + slot;
-        // SAFETY: `FILE_BYTES` counts a ring for every slot of both sides after
-        // the layout, so the offset stays inside the mapping.
-        unsafe {
-            self.map
-                .as_mut_ptr()
-                .add(size_of::<Layout>() + ring * QUEUE_BYTES as usize)
-        }
+    fn ring(&self, side: Side, slot: usize) -> Ring<'_> {
+        let start = ring_of(side, slot).start as usize;
+        // SAFETY: `FILE_BYTES` counts a ring for every slot of both sides after the
+        // layout, so the ring is inside the mapping, which lives as long as `self`.
+        unsafe { Ring::at(self.map.as_mut_ptr().add(start)) }
     }
 }
 
-/// The start of a range in the ring, and the lengths of its parts before and after it
-/// wraps around.
-///
-/// # Panics
-/// If the range is longer than the ring.
-fn split(offset: u64, bytes: u64) -> (usize, usize, usize) {
-    assert!(bytes <= QUEUE_BYTES, "{bytes} bytes of a ring");
-    let offset = offset % QUEUE_BYTES;
-    let head = bytes.min(QUEUE_BYTES - offset);
-    (offset as usize, head as usize, (bytes - head) as usize)
+/// Where the payload ring of a slot is in the file.
+fn ring_of(side: Side, slot: usize) -> Range<u64> {
+    assert!(slot < SLOTS, "slot {slot} of {SLOTS}");
+    let ring = (side.index() * SLOTS + slot) as u64;
+    let start = size_of::<Layout>() as u64 + ring * QUEUE_BYTES;
+    start..start + QUEUE_BYTES
 }
 
 #[cfg(test)]
@@ -473,7 +497,9 @@ mod tests {
     fn two_mappings_of_a_cable_see_one_memory() {
         let (folder, ours) = cable();
         let theirs = SharedCable::open(&folder.path().join("cable")).expect("just made");
-        let (slot, number) = ours.claim(Side::First, Time::ZERO).expect("all are free");
+        let (slot, number) = ours
+            .claim(Side::First, Process::own())
+            .expect("all are free");
         ours.slot(Side::First, slot).expect("claimed").connect(77);
         assert!(
             theirs
@@ -484,38 +510,40 @@ mod tests {
     }
 
     #[test]
-    fn payload_wraps_around_the_end_of_its_ring_and_stays_in_it() {
+    fn every_slot_has_a_ring_of_its_own() {
         let (_folder, cable) = cable();
-        let sent: Vec<u8> = (0..=255).collect();
-        let mut neighbour = [0xAA; 8];
-        let mut received = [0; 256];
-        let offset = QUEUE_BYTES - 100;
-        // SAFETY: the arrays have these lengths, and only one thread uses them.
-        unsafe {
-            cable.store(Side::First, 1, offset, sent.as_ptr(), 256);
-            cable.load(Side::First, 1, offset, received.as_mut_ptr(), 256);
-            cable.load(Side::First, 2, 0, neighbour.as_mut_ptr(), 8);
+        let places = || {
+            Side::BOTH
+                .into_iter()
+                .flat_map(|side| (0..SLOTS).map(move |slot| (side, slot)))
+        };
+        for (number, (side, slot)) in places().enumerate() {
+            let sent = [number as u8; 8];
+            // SAFETY: the array has this length, and only one thread uses the cable.
+            unsafe { cable.store(side, slot, QUEUE_BYTES - 4, sent.as_ptr(), 8) };
         }
-        assert_eq!(received[..], sent[..]);
-        assert_eq!(neighbour, [0; 8]);
+        for (number, (side, slot)) in places().enumerate() {
+            let mut received = [0xFF; 8];
+            // SAFETY: as above.
+            unsafe { cable.load(side, slot, QUEUE_BYTES - 4, received.as_mut_ptr(), 8) };
+            assert_eq!(received, [number as u8; 8]);
+        }
     }
 
     #[test]
     fn slots_run_out_and_come_back_under_another_number() {
         let (_folder, cable) = cable();
-        let claimed: Vec<_> =
-            std::iter::from_fn(|| cable.claim(Side::Second, Time::ZERO)).collect();
+        let own = Process::own();
+        let claimed: Vec<_> = std::iter::from_fn(|| cable.claim(Side::Second, own).ok()).collect();
         assert_eq!(claimed.len(), SLOTS);
         assert!(
-            cable.claim(Side::First, Time::ZERO).is_some(),
+            cable.claim(Side::First, own).is_ok(),
             "the other end has its own"
         );
 
         let (slot, number) = claimed[3];
-        cable.release(Side::Second, slot);
-        let (again, renewed) = cable
-            .claim(Side::Second, Time::ZERO)
-            .expect("one came back");
+        cable.release(Side::Second, slot, own);
+        let (again, renewed) = cable.claim(Side::Second, own).expect("one came back");
         assert_eq!(again, slot);
         assert_ne!(renewed, number);
     }
@@ -531,7 +559,29 @@ mod tests {
         for slot in &cable.end(Side::First).slots {
             slot.owner.store(dead.to_word(), Ordering::Relaxed);
         }
-        assert!(cable.claim(Side::First, Time::ZERO).is_some());
+        assert!(cable.claim(Side::First, Process::own()).is_ok());
+    }
+
+    #[test]
+    fn only_the_owner_gives_a_slot_back() {
+        let (_folder, cable) = cable();
+        let own = Process::own();
+        let (slot, _) = cable.claim(Side::First, own).expect("all are free");
+        let owner = || {
+            cable.end(Side::First).slots[slot]
+                .owner
+                .load(Ordering::Relaxed)
+        };
+        cable.release(Side::First, slot, Process::numbered(1));
+        assert_eq!(owner(), own.to_word());
+
+        // The slot was taken for a dead process's, and has another owner.
+        let next = Process::numbered(1).to_word();
+        cable.end(Side::First).slots[slot]
+            .owner
+            .store(next, Ordering::Relaxed);
+        cable.release(Side::First, slot, own);
+        assert_eq!(owner(), next);
     }
 
     /// Tries to open a file that `make` has filled.
