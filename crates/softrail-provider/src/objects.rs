@@ -26,7 +26,7 @@ use super::{
 };
 use softrail::{
     Condition, config,
-    shm::{SharedCable, ShmError},
+    shm::{ClaimError, SharedCable, ShmError},
 };
 
 /// An `ibv_device`.
@@ -403,13 +403,16 @@ pub struct Qp {
 
 impl Qp {
     /// Makes a queue pair, attached to the completion queues that `wanted` names, which
-    /// must live until this is dropped. `None` if the device has no more.
+    /// must live until this is dropped.
+    ///
+    /// # Errors
+    /// As for [`QueuePair::create`].
     pub fn new(
         domain: &ProtectionDomain,
         wanted: &ibv::ibv_qp_init_attr,
         transport: Transport,
         builder: Option<Builder>,
-    ) -> Option<Box<Self>> {
+    ) -> Result<Box<Self>, ClaimError> {
         // SAFETY: a protection domain belongs to a live context, and the application
         // keeps a completion queue for as long as a queue pair uses it.
         let (context, send_queue, receive_queue) = unsafe {
@@ -419,23 +422,20 @@ impl Qp {
                 &*wanted.recv_cq.cast::<CompletionQueue>(),
             )
         };
-        let pair = QueuePair::create(
-            clock::now(),
-            Parts {
-                cable: Arc::clone(&context.cable),
-                device: context.device.config.clone(),
-                regions: Arc::clone(&domain.regions),
-                transport,
-                limits: Limits {
-                    sends: wanted.cap.max_send_wr as usize,
-                    receives: wanted.cap.max_recv_wr as usize,
-                    signal_all: wanted.sq_sig_all != 0,
-                },
-                send_events: send_queue.notifier.clone(),
-                receive_events: receive_queue.notifier.clone(),
-                async_events: Arc::clone(&context.async_events),
+        let pair = QueuePair::create(Parts {
+            cable: Arc::clone(&context.cable),
+            device: context.device.config.clone(),
+            regions: Arc::clone(&domain.regions),
+            transport,
+            limits: Limits {
+                sends: wanted.cap.max_send_wr as usize,
+                receives: wanted.cap.max_recv_wr as usize,
+                signal_all: wanted.sq_sig_all != 0,
             },
-        )?;
+            send_events: send_queue.notifier.clone(),
+            receive_events: receive_queue.notifier.clone(),
+            async_events: Arc::clone(&context.async_events),
+        })?;
         let pair = Arc::new(pair);
         // SAFETY: integers, nullable pointers and functions, and a mutex and
         // condition variable whose static initialisers are zero: zero is valid.
@@ -472,7 +472,7 @@ impl Qp {
             wanted.send_cq as usize,
             wanted.recv_cq as usize,
         );
-        Some(qp)
+        Ok(qp)
     }
 
     /// Its current state, whether the application set it or a failure did.

@@ -30,9 +30,10 @@ use super::{
 };
 use sending::Send;
 use softrail::{
+    Process,
     config::Device,
     fabric::{QUEUE_BYTES, Queue, Sender, Time},
-    shm::{EndState, SharedCable, Slot, slot_of},
+    shm::{ClaimError, EndState, SharedCable, Slot, slot_of},
 };
 
 /// The transport of the connection.
@@ -124,6 +125,9 @@ pub struct QueuePair {
     /// Its number among the queue pairs created on the device, from 0.
     ordinal: u32,
     slot: usize,
+    /// The process that claimed the slot. A child that it forks has this queue pair too,
+    /// but not the slot.
+    owner: Process,
     parts: Parts,
     /// The application's pointers to the queue pair and its completion queues, which
     /// identify them in events.
@@ -187,16 +191,22 @@ struct Receive {
 }
 
 impl QueuePair {
-    /// Makes a queue pair, or returns `None` if the device has no more.
-    pub fn create(now: Time, parts: Parts) -> Option<Self> {
-        let (slot, number) = parts.cable.claim(parts.device.side, now)?;
-        let outlet = &parts.cable.slot(parts.device.side, slot)?.outlet;
+    /// Makes a queue pair.
+    ///
+    /// # Errors
+    /// When the device has no more, or when there is no memory for its messages.
+    pub fn create(parts: Parts) -> Result<Self, ClaimError> {
+        let owner = Process::own();
+        let (slot, number) = parts.cable.claim(parts.device.side, owner)?;
+        let claimed = parts.cable.slot(parts.device.side, slot);
+        let outlet = &claimed.expect("it was claimed").outlet;
         let ordinal = parts.cable.end(parts.device.side).injections.created();
         let state = State::new(&outlet.queue);
-        Some(QueuePair {
+        Ok(QueuePair {
             number,
             ordinal,
             slot,
+            owner,
             parts,
             names: Names::default(),
             state: Mutex::new(state),
@@ -259,14 +269,14 @@ impl QueuePair {
         legal
     }
 
-    /// Discards its connection and all work requests at `now`, and takes its messages off
-    /// the cable: they must not reach the next peer.
-    pub fn reset(&self, now: Time) {
+    /// Discards its connection and all work requests, and takes its messages off the
+    /// cable: they must not reach the next peer.
+    pub fn reset(&self) {
         let mut state = lock(&self.state);
         let slot = self.own_slot();
         slot.set_answers(false);
         slot.connect(0);
-        self.own_end().empty(slot, now);
+        self.own_end().empty(slot);
         *state = State {
             patience: state.patience,
             access: state.access,
@@ -534,7 +544,8 @@ impl QueuePair {
 
 impl Drop for QueuePair {
     fn drop(&mut self) {
-        self.parts.cable.release(self.device().side, self.slot);
+        let side = self.device().side;
+        self.parts.cable.release(side, self.slot, self.owner);
     }
 }
 

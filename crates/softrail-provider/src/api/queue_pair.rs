@@ -11,14 +11,16 @@ use super::{
 use crate::{
     bindings as ibv,
     builder::{self, Builder},
-    clock, fail, handles,
+    complain, fail, handles,
     objects::{ProtectionDomain, Qp},
     queue_pair::{Patience, Peer, Phase, QueuePair, Transport},
 };
+use softrail::shm::ClaimError;
 
 /// Makes a queue pair and returns its actual capacities. Null with `EOPNOTSUPP` for
 /// datagrams and other types, and for a shared receive queue; `EINVAL` for more than the
-/// device offers; `ENOMEM` if the device has no more.
+/// device offers; `ENOMEM` if the device has no more, or if there is no memory for its
+/// messages.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_create_qp(
     domain: *mut ibv::ibv_pd,
@@ -88,8 +90,13 @@ fn create(
         return fail(libc::EINVAL);
     }
     match Qp::new(domain, wanted, transport, builder) {
-        Some(qp) => handles::give(qp).cast(),
-        None => fail(libc::ENOMEM),
+        Ok(qp) => handles::give(qp).cast(),
+        Err(ClaimError::InUse) => fail(libc::ENOMEM),
+        // An error number does not say which memory.
+        Err(error @ ClaimError::Memory(_)) => {
+            complain(softrail::with_causes(&error));
+            fail(libc::ENOMEM)
+        }
     }
 }
 
@@ -158,7 +165,7 @@ fn step(pair: &Qp, attributes: &ibv::ibv_qp_attr) -> c_int {
     let inner = &pair.inner;
     let done = match attributes.qp_state {
         ibv::IBV_QPS_RESET => {
-            inner.reset(clock::now());
+            inner.reset();
             true
         }
         ibv::IBV_QPS_INIT => inner.advance(Phase::Init),

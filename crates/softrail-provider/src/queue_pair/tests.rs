@@ -75,7 +75,7 @@ impl Rig {
             receive_events: None,
             async_events: Arc::clone(&async_events),
         };
-        let pair = QueuePair::create(at(0), parts);
+        let pair = QueuePair::create(parts);
         let mut endpoint = Endpoint {
             pair: pair.expect("a free slot"),
             regions,
@@ -640,7 +640,7 @@ fn who_was_reset_sends_nothing_of_before_to_its_next_peer() {
         a.send(at(0), 1, 64);
         a.send(at(0), 2, 60_000);
         drop(b);
-        a.pair.reset(at(100));
+        a.pair.reset();
         let mut next = rig.endpoint_of(Side::Second, transport);
         next.go_ready(Peer::Number(a.pair.number()));
         a.go_ready(Peer::Number(next.pair.number()));

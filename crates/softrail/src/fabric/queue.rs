@@ -444,6 +444,13 @@ mod tests {
         fn hear(&mut self, now: Time) -> Option<Heard> {
             self.sender.hear(&self.outlet.queue, None, now)
         }
+
+        /// Settles the oldest message, even if it is not on the cable yet.
+        fn settle(&self, heard: Time, fate: Fate) {
+            let queue = &self.outlet.queue;
+            let number = queue.settled.0.load(Ordering::Relaxed);
+            assert!(queue.settle(number, heard, fate));
+        }
     }
 
     #[test]
@@ -461,6 +468,7 @@ mod tests {
         rail.direction
             .advance(&LINK, at(0), Some(0), |_| &rail.outlet);
         let incoming = Incoming {
+            number: 0,
             offset: 0,
             message,
             arrives: at(600),
@@ -477,7 +485,7 @@ mod tests {
         assert_eq!(rail.send(at(0), at(0), one), None);
 
         let taken = at(2_000_000);
-        rail.outlet.queue.settle(taken + LINK.latency, Fate::Taken);
+        rail.settle(taken + LINK.latency, Fate::Taken);
         assert_eq!(rail.send(taken, at(0), one), None);
         assert!(rail.send(at(9_000_000), at(0), one).is_some());
         assert_eq!(
@@ -500,7 +508,7 @@ mod tests {
         let mut rail = Rail::default();
         for fate in [Fate::NotReady, Fate::AccessDenied, Fate::TooLong] {
             rail.send(at(0), at(0), Message::send(10)).expect("room");
-            rail.outlet.queue.settle(at(600), fate);
+            rail.settle(at(600), fate);
             let word = rail.sender.next_word(&rail.outlet.queue, None);
             assert_eq!(word, Some(at(600)));
             assert_eq!(rail.hear(at(599)), None);
@@ -509,20 +517,37 @@ mod tests {
         }
     }
 
+    /// The receiver copies the message while its sender resets the queue, connects it to
+    /// another peer and sends again, in the same entry.
     #[test]
-    fn who_is_late_with_the_last_senders_messages_does_not_touch_the_next_ones() {
-        let mut rail = Rail::default();
-        rail.send(at(0), at(0), Message::send(10)).expect("room");
-        let queue = &rail.outlet.queue;
-        let late = queue.settled.0.load(Ordering::Relaxed);
-        rail.outlet.reset();
-        assert_eq!((queue.depth(), queue.head()), (0, None));
-        rail.sender = Sender::of(queue);
-        rail.send(at(50), at(50), Message::send(20)).expect("room");
-        let queue = &rail.outlet.queue;
-        queue.remove_from(late, 0, Fate::Taken);
-        let head = queue.head().expect("it was not taken");
-        assert_eq!(head.message.bytes, 20);
+    fn who_is_late_with_the_last_senders_message_settles_no_other() {
+        for sends in [0, 1, DEPTH] {
+            let mut rail = Rail::default();
+            rail.send(at(0), at(0), Message::send(10)).expect("room");
+            let late = rail.outlet.queue.head().expect("it is on the cable");
+            rail.outlet.reset();
+            rail.sender = Sender::of(&rail.outlet.queue);
+            assert_eq!(
+                (rail.outlet.queue.depth(), rail.outlet.queue.head()),
+                (0, None)
+            );
+            for bytes in 0..sends as u64 {
+                let message = Message::send(100 + bytes);
+                rail.send(at(1_000_000), at(50), message).expect("room");
+            }
+            let queue = &rail.outlet.queue;
+            assert!(!queue.settle(late.number, at(60), Fate::TooLong));
+            assert_eq!(queue.depth(), sends as u64);
+            for bytes in 0..sends as u64 {
+                let head = rail.outlet.queue.head().expect("it was not taken");
+                assert_eq!(head.message.bytes, 100 + bytes);
+                rail.settle(at(70), Fate::Taken);
+                let queue = &rail.outlet.queue;
+                assert!(!queue.settle(late.number, at(80), Fate::TooLong));
+                let heard = rail.hear(at(70)).expect("it was settled");
+                assert_eq!((heard.message, heard.fate), (head.number, Fate::Taken));
+            }
+        }
     }
 
     #[test]
@@ -546,7 +571,7 @@ mod tests {
             ready: at(500),
             delay: Duration::ZERO,
         });
-        rail.outlet.queue.answer(answer);
+        assert!(rail.outlet.queue.answer(head.number, answer));
         let answers = Some(&other.answers);
         let queue = &rail.outlet.queue;
         assert_eq!(rail.sender.hear(queue, answers, at(9999)), None);
@@ -580,7 +605,7 @@ mod tests {
                         }
                     }
                     None if rail.outlet.queue.head().is_some() => {
-                        rail.outlet.queue.settle(now, Fate::Taken);
+                        rail.settle(now, Fate::Taken);
                         held.pop_front();
                     }
                     None => {}

@@ -24,8 +24,8 @@ pub fn reserve(file: &File, start: u64, length: u64) -> io::Result<()> {
     loop {
         match fallocate(file, FallocateFlags::empty(), start, length) {
             Err(Errno::INTR) => {}
-            // Such a file system shows that it is full by a signal only.
-            Err(Errno::OPNOTSUPP) => return Ok(()),
+            // Such a file system shows by a signal only that it is full.
+            Err(errno) if [Errno::OPNOTSUPP, Errno::NOTSUP].contains(&errno) => return Ok(()),
             reserved => return Ok(reserved?),
         }
     }
