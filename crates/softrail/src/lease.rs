@@ -36,7 +36,9 @@ impl Lease {
         let taken = self
             .0
             .compare_exchange(theirs, mine, Ordering::Acquire, Ordering::Relaxed);
-        taken.is_ok().then_some(Leased { lease: self, mine })
+        // Not `then_some`, which would make and drop a guard where there is no lease, and so
+        // give back that of a process that took it in the same nanosecond.
+        taken.is_ok().then(|| Leased { lease: self, mine })
     }
 }
 

@@ -1,0 +1,3 @@
+//! As `sync` of softrail, for a model.
+
+pub use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
