@@ -16,12 +16,24 @@ pub mod lease;
 mod platform;
 mod sync;
 
+use std::sync::Arc;
+
+use loom::thread;
+
 /// Runs a model with at most `preemptions` in each of its orders. A thread is preempted
 /// if it could have gone on; waiting is not counted.
 pub fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let model = Arc::new(model);
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     // A queue consists of many atomics.
     builder.max_branches = 100_000;
-    builder.check(model);
+    builder.check(move || {
+        let model = Arc::clone(&model);
+        // An outlet does not fit on the usual stack of a model.
+        let thread = thread::Builder::new().stack_size(1 << 20);
+        let thread = thread.spawn(move || model());
+        let ended = thread.expect("few threads run").join();
+        ended.expect("loom ends at the first panic");
+    });
 }

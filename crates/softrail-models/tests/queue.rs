@@ -5,15 +5,15 @@ use std::{sync::Arc, time::Duration};
 
 use loom::{
     sync::atomic::{
-        AtomicU64,
-        Ordering::{Relaxed, SeqCst},
+        AtomicU32, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release, SeqCst},
     },
     thread,
 };
 use rail_matrix::Link;
 use softrail_models::{
     check,
-    fabric::{DEPTH, Direction, Fate, Load, Message, Outlet, Sender, Stream, Time, Transit},
+    fabric::{DEPTH, Direction, Fate, Load, Message, Outlet, Sender, Time},
 };
 
 const LINK: Link = Link {
@@ -25,11 +25,20 @@ fn at(nanos: u64) -> Time {
     Time::from_nanos(nanos)
 }
 
-/// A sender's slot: its outlet and the first word of its payload ring.
+/// A sender's slot: its outlet, the first word of its payload ring, and the queue pair that
+/// it is connected to.
 #[derive(Default)]
 struct Slot {
     outlet: Outlet,
     payload: AtomicU64,
+    peer: AtomicU32,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Taken {
+    number: u64,
+    bytes: u64,
+    copied: u64,
 }
 
 impl Slot {
@@ -40,13 +49,16 @@ impl Slot {
         let reserved = sender.reserve(queue, at(0), Duration::ZERO, message);
         self.payload.store(bytes, Relaxed);
         sender.publish(queue, reserved.expect("there is room"));
-        direction.advance(&LINK, at(1_000_000), Some(0), |_| &self.outlet);
+        place(direction, &self.outlet, 1_000_000);
     }
 
-    /// Takes the message at the head as a receiver does.
-    fn take(&self, fate: Fate) -> Option<Taken> {
+    /// Takes the message at the head as the queue pair `own` does.
+    fn take(&self, own: u32, fate: Fate) -> Option<Taken> {
         let queue = &self.outlet.queue;
         let head = queue.head()?;
+        if self.peer.load(Acquire) != own {
+            return None;
+        }
         let copied = self.payload.load(Relaxed);
         let is_settled = queue.settle(head.number, at(head.message.bytes), fate);
         is_settled.then_some(Taken {
@@ -57,40 +69,39 @@ impl Slot {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Taken {
-    number: u64,
-    bytes: u64,
-    copied: u64,
-}
+const FIRST: u32 = 1;
+const SECOND: u32 = 2;
 
-/// The receiver takes the first sender's message while that one resets its queue pair and
-/// connects it to another peer, which takes the second message in the sender's thread.
-/// With a second message the entry of the first is used again if `sent_before` is one less
-/// than the number of entries.
-fn reset_while_taken(preemptions: usize, sent_before: usize) {
+/// The first peer takes a message while its sender resets its queue pair, connects it to
+/// the second peer, and sends that one some messages, which it takes at once.
+fn reset_while_taken(preemptions: usize, later: u64) {
     check(preemptions, move || {
         let slot = Arc::new(Slot::default());
         let direction = Direction::default();
         let mut sender = Sender::of(&slot.outlet.queue);
+        slot.peer.store(FIRST, Release);
         slot.send(&mut sender, &direction, 1);
-        let late = thread::spawn({
+        let next = thread::spawn({
             let slot = Arc::clone(&slot);
-            move || slot.take(Fate::TooLong)
+            move || {
+                slot.peer.store(0, Release);
+                slot.outlet.queue.reset();
+                let mut sender = Sender::of(&slot.outlet.queue);
+                slot.peer.store(SECOND, Release);
+                for bytes in 2..2 + later {
+                    slot.send(&mut sender, &direction, bytes);
+                    let taken = slot.take(SECOND, Fate::Taken);
+                    let taken = taken.expect("nobody else takes it");
+                    assert_eq!((taken.bytes, taken.copied), (bytes, bytes));
+                }
+                sender
+            }
         });
-
-        slot.outlet.queue.reset();
-        let mut sender = Sender::of(&slot.outlet.queue);
-        let second = sent_before as u64 + 2;
-        for bytes in 2..=second {
-            slot.send(&mut sender, &direction, bytes);
-            let taken = slot.take(Fate::Taken).expect("nobody else takes it");
-            assert_eq!((taken.bytes, taken.copied), (bytes, bytes));
-        }
-        if let Some(taken) = late.join().expect("it does not panic") {
+        if let Some(taken) = slot.take(FIRST, Fate::TooLong) {
             assert_eq!((taken.number, taken.bytes, taken.copied), (0, 1, 1));
         }
-        for bytes in 2..=second {
+        let mut sender = next.join().expect("it does not panic");
+        for bytes in 2..2 + later {
             let heard = sender.hear(&slot.outlet.queue, None, at(bytes));
             let heard = heard.expect("the second peer took it");
             assert_eq!((heard.message, heard.fate), (bytes - 1, Fate::Taken));
@@ -99,18 +110,19 @@ fn reset_while_taken(preemptions: usize, sent_before: usize) {
 }
 
 #[test]
-fn who_is_late_neither_takes_the_next_senders_message_nor_reports_its_bytes() {
-    reset_while_taken(3, 0);
+fn who_is_late_neither_takes_the_next_peers_message_nor_reports_its_bytes() {
+    reset_while_taken(3, 1);
 }
 
+/// The last of the later messages is in the entry of the first.
 #[test]
 fn who_is_late_does_not_say_what_became_of_the_next_message_in_the_entry() {
-    reset_while_taken(2, DEPTH - 1);
+    reset_while_taken(2, DEPTH as u64);
 }
 
-/// The receiver is the next sender's peer, and the first message is still on the cable.
+/// The message is still to be placed on the cable when its sender resets the queue.
 #[test]
-fn what_was_reset_before_it_arrived_does_not_arrive() {
+fn what_was_reset_before_it_left_does_not_arrive() {
     check(3, || {
         let slot = Arc::new(Slot::default());
         let mut sender = Sender::of(&slot.outlet.queue);
@@ -119,7 +131,7 @@ fn what_was_reset_before_it_arrived_does_not_arrive() {
         sender.publish(queue, reserved.expect("there is room"));
         let receiver = thread::spawn({
             let slot = Arc::clone(&slot);
-            move || slot.take(Fate::Taken)
+            move || slot.take(0, Fate::Taken)
         });
         slot.outlet.queue.reset();
         assert_eq!(receiver.join().expect("it does not panic"), None);
@@ -127,25 +139,19 @@ fn what_was_reset_before_it_arrived_does_not_arrive() {
     });
 }
 
-/// Places what the stream has, as a process does that holds the lease, or that was stopped
-/// while it had it.
-fn place(direction: &Direction, outlet: &Outlet, now: u64) {
-    direction.advance(&LINK, at(now), Some(0), |_| outlet);
-}
-
 /// Two processes give a load its times, of which the one that was stopped found the cable
 /// free at another time.
 #[test]
-fn the_times_of_a_load_are_one_process_s_and_do_not_change() {
+fn the_times_of_a_load_are_those_of_one_process_and_do_not_change() {
     check(3, || {
         let shared = Arc::new((Outlet::default(), AtomicU64::new(0)));
         shared.0.lost.offer(load(100));
         let placers = [10, 2000].map(|free| {
             let shared = Arc::clone(&shared);
+            // Each has a direction of its own, which stands for what it has read there.
+            let direction = direction_free_at(free);
             thread::spawn(move || {
                 let (outlet, seen) = &*shared;
-                // Each has a direction of its own, which stands for what it had read.
-                let direction = direction_free_at(free);
                 place(&direction, outlet, 5000);
                 let transit = outlet.lost.transit(0).expect("it is placed");
                 assert_eq!(transit.arrives, transit.departs + LINK.latency);
@@ -166,26 +172,43 @@ fn the_times_of_a_load_are_one_process_s_and_do_not_change() {
 fn who_is_late_does_not_set_the_times_of_a_later_load() {
     check(2, || {
         let outlet = Arc::new(Outlet::default());
-        let stream = &outlet.lost;
-        stream.offer(load(100));
-        let late = thread::spawn({
+        outlet.lost.offer(load(100));
+        let late = direction_free_at(3000);
+        let other = thread::spawn({
             let outlet = Arc::clone(&outlet);
-            move || place(&direction_free_at(3_000_000), &outlet, 4_000_000)
+            let direction = direction_free_at(5000);
+            move || {
+                place(&direction, &outlet, 1_000_000);
+                let mut last = 0;
+                for _ in 0..DEPTH {
+                    last = outlet.lost.offer(load(100));
+                    place(&direction, &outlet, 1_000_000);
+                }
+                (last, outlet.lost.transit(last))
+            }
         });
-        let direction = direction_free_at(5_000_000);
-        place(&direction, &outlet, 6_000_000);
-        let mut last = 0;
-        for _ in 0..DEPTH {
-            last = stream.offer(load(100));
-            place(&direction, &outlet, 6_000_000);
-        }
-        let before = times(stream, last);
-        late.join().expect("it does not panic");
-        let after = times(stream, last);
-        assert_eq!(before, after);
-        assert!(after.departs >= at(5_000_000), "{after:?}");
-        assert_eq!(after.arrives, after.departs + LINK.latency);
+        place(&late, &outlet, 4000);
+        let (last, times) = other.join().expect("it does not panic");
+        assert_eq!(outlet.lost.transit(last), times);
     });
+}
+
+/// Places what an outlet has by `now`, as a process does that holds the lease, or that
+/// was stopped while it had it.
+fn place(direction: &Direction, outlet: &Outlet, now: u64) {
+    direction.advance(&LINK, at(now), Some(0), |_| outlet);
+}
+
+/// A direction that carries something until this time.
+fn direction_free_at(nanos: u64) -> Direction {
+    let (direction, other) = (Direction::default(), Outlet::default());
+    other.lost.offer(Load {
+        ready: at(nanos),
+        ..load(0)
+    });
+    place(&direction, &other, nanos);
+    assert_eq!(direction.next_free(), at(nanos));
+    direction
 }
 
 fn load(bytes: u64) -> Load {
@@ -195,17 +218,3 @@ fn load(bytes: u64) -> Load {
         delay: Duration::ZERO,
     }
 }
-
-fn times(stream: &Stream, load: u64) -> Transit {
-    stream.transit(load).expect("it is placed")
-}
-
-/// A direction that carries something until this time.
-fn direction_free_at(nanos: u64) -> Direction {
-    let (direction, other) = (Direction::default(), Outlet::default());
-    other.lost.offer(load(nanos));
-    direction.advance(&LINK, at(nanos), Some(0), |_| &other);
-    assert_eq!(direction.next_free(), at(nanos));
-    direction
-}
-

@@ -47,6 +47,9 @@ impl QueuePair {
             let (index, slot) = self.partner(state.peer)?;
             let origin = Origin { slot, index };
             let frame = self.head(origin, now)?;
+            // Again, because the sender may have connected to another queue pair since.
+            // Its message at the head would be meant for that one.
+            self.partner(state.peer)?;
             let posted = state.receives.front().map(|receive| receive.posted);
             let policy = self.device().receiver_not_ready;
             let at = match decide(policy, self.is_reliable(), now, &frame, posted) {

@@ -5,11 +5,11 @@ use super::{
     message::{Message, Operation, Remote},
     stream::Cursor,
 };
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU32, AtomicU64, ENTRIES, Ordering, fence, overwrite};
 
 /// The most messages a queue holds. jaccl keeps two in flight for each queue pair; the
 /// rest is room for clients with deeper send queues.
-pub const DEPTH: usize = 64;
+pub const DEPTH: usize = ENTRIES;
 
 /// The most bytes a queue holds, and so the longest message: two of jaccl's
 /// longest frames (512 KiB).
@@ -139,7 +139,7 @@ impl Queue {
     pub fn reset(&self) {
         // The messages are gone before the stream claims that all of them have times.
         let next = self.stream.next_number();
-        self.settled.0.store(next, Ordering::Relaxed);
+        overwrite(&self.settled.0, next);
         // Pairs with the fence in `remove`: a receiver that has read bytes of the next
         // sender finds the cursor moved.
         fence(Ordering::Release);
@@ -314,9 +314,7 @@ impl Sender {
             .remote_address
             .store(remote.address, Ordering::Relaxed);
         entry.remote_key.store(remote.key, Ordering::Relaxed);
-        entry
-            .verdict
-            .store(Verdict::open(self.next), Ordering::Relaxed);
+        overwrite(&entry.verdict, Verdict::open(self.next));
         self.next += 1;
         self.written += bytes;
         self.used += bytes;

@@ -6,7 +6,7 @@ use super::{
     DEPTH, QUEUE_BYTES, Time,
     direction::{FRAME_BYTES, serialisation},
 };
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, overwrite};
 
 /// When a message leaves and when it reaches the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Moment {
 
     /// Waits for the time of a load.
     fn open(&self, load: u64) {
-        self.0.store(Self::OPEN | load, Ordering::Relaxed);
+        overwrite(&self.0, Self::OPEN | load);
     }
 
     /// Sets the time of a load, if it is not set yet. Returns the load's time. If the
@@ -150,7 +150,7 @@ impl Stream {
         self.offered.0.store(loads, Ordering::Relaxed);
         // The next load does not stay behind those that are discarded.
         let last = self.item(loads.wrapping_sub(1));
-        last.arrives.0.store(0, Ordering::Relaxed);
+        overwrite(&last.arrives.0, 0);
         self.progress.0.store(progress.to_word(), Ordering::Release);
     }
 
