@@ -62,6 +62,7 @@ impl Shared {
 fn two_do_not_hold_it_together() {
     struct Protected(Lease, UnsafeCell<u32>);
     check(4, || {
+        #[expect(clippy::arc_with_non_send_sync, reason = "loom reports a race")]
         let protected = Arc::new(Protected(Lease::default(), UnsafeCell::new(0)));
         let threads = [5, 5 + TERM.as_nanos() as u64 - 1].map(|nanos| {
             let protected = Arc::clone(&protected);
