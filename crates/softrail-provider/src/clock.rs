@@ -2,23 +2,14 @@
 
 use std::cell::Cell;
 
-use rustix::{
-    thread::sched_yield,
-    time::{ClockId, clock_gettime},
-};
+use rustix::thread::sched_yield;
 
-use softrail::fabric::Time;
+pub use softrail::now;
 
 /// Empty polls in a row before the thread yields the processor. jaccl spins, and with as
 /// many ranks as cores a spinning rank keeps its peer from sending what the rank waits
 /// for.
 const EMPTY_POLLS: u32 = 20;
-
-/// The current time, on a clock that all processes of the machine share.
-pub fn now() -> Time {
-    let time = clock_gettime(ClockId::Monotonic);
-    Time::from_nanos(time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs())
-}
 
 /// Counts an empty poll of this thread, and yields after many in a row.
 pub fn polled(completions: usize) {

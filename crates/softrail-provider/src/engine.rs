@@ -7,7 +7,10 @@
 //! done inside `ibv_post_send` and `ibv_poll_cq`.
 
 use std::{
+    any::Any,
     io,
+    panic::{self, AssertUnwindSafe},
+    process,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +21,7 @@ use std::{
 
 use rustix::thread::sched_yield;
 
-use super::{clock, lock, port::Port, queue_pair::QueuePair};
+use super::{clock, complain, lock, port::Port, queue_pair::QueuePair};
 use softrail::{
     Bell,
     fabric::Time,
@@ -59,7 +62,7 @@ impl Engine {
         });
         let runs = Arc::clone(&shared);
         let builder = thread::Builder::new().name("softrail".to_owned());
-        let thread = Some(builder.spawn(move || runs.run())?);
+        let thread = Some(builder.spawn(move || or_abort(|| runs.run()))?);
         Ok(Engine { shared, thread })
     }
 
@@ -83,10 +86,29 @@ impl Drop for Engine {
         self.shared.stop.store(true, Ordering::SeqCst);
         self.shared.bell().rouse();
         if let Some(thread) = self.thread.take() {
-            // The thread ends by itself, and one that panicked has ended.
+            // The thread does not panic without ending the process.
             let _ = thread.join();
         }
     }
+}
+
+/// Runs the thread. If the thread panicked and its process went on, the process would wait
+/// without end for what the thread was to do.
+fn or_abort(run: impl FnOnce()) {
+    if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(run)) {
+        let why = message_of(&*panic);
+        complain(format_args!(
+            "a bug: the thread that serves the queue pairs of a device panicked: {why}"
+        ));
+        process::abort();
+    }
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> &str {
+    let literal = panic.downcast_ref::<&str>().copied();
+    literal
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
 }
 
 impl Shared {
@@ -143,5 +165,35 @@ impl Shared {
             let next = [next, then].into_iter().flatten().min();
             (worked || did, next)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, process::Command};
+
+    use super::*;
+
+    /// Set in a process that is to panic.
+    const PANICS: &str = "SOFTRAIL_TEST_PANICS";
+
+    #[test]
+    fn a_panic_of_the_thread_ends_the_process_with_its_message() {
+        if env::var_os(PANICS).is_some() {
+            // An application may have a hook that prints nothing.
+            panic::set_hook(Box::new(|_| {}));
+            let thread = thread::spawn(|| or_abort(|| panic!("{} is odd", 3)));
+            let _ = thread.join();
+            return;
+        }
+        let name = "engine::tests::a_panic_of_the_thread_ends_the_process_with_its_message";
+        let ended = Command::new(env::current_exe().expect("this program"))
+            .args([name, "--exact", "--nocapture"])
+            .env(PANICS, "1")
+            .output()
+            .expect("this program runs");
+        let printed = String::from_utf8_lossy(&ended.stderr);
+        assert!(!ended.status.success(), "{printed}");
+        assert!(printed.contains("panicked: 3 is odd"), "{printed}");
     }
 }

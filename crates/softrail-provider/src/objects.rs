@@ -31,7 +31,7 @@ use softrail::{
     Condition,
     claims::{Claimed, Resource},
     config,
-    shm::{SharedCable, ShmError, Side},
+    shm::{ClaimError, SharedCable, ShmError, Side},
 };
 
 /// What `ibv_devinfo` on a Mac prints as the transport "Thunderbolt".
@@ -486,13 +486,16 @@ pub struct Qp {
 
 impl Qp {
     /// Makes a queue pair, attached to the completion queues that `wanted` names, which
-    /// must live until this is dropped. `None` if the device has no more.
+    /// must live until this is dropped.
+    ///
+    /// # Errors
+    /// As for [`QueuePair::create`].
     pub fn new(
         domain: &ProtectionDomain,
         wanted: &ibv::ibv_qp_init_attr,
         transport: Transport,
         builder: Option<Builder>,
-    ) -> Option<Box<Self>> {
+    ) -> Result<Box<Self>, ClaimError> {
         // SAFETY: a protection domain belongs to a live context, and the application
         // keeps a completion queue for as long as a queue pair uses it.
         let (context, send_queue, receive_queue) = unsafe {
@@ -504,24 +507,21 @@ impl Qp {
         };
         let place = Box::<Self>::new_uninit();
         let subject = Subject::new(place.as_ptr() as usize, wanted.qp_context as usize);
-        let pair = QueuePair::create(
-            clock::now(),
-            Parts {
-                cable: Arc::clone(&context.cable),
-                device: context.device.config.clone(),
-                regions: Arc::clone(&domain.regions),
-                transport,
-                limits: Limits {
-                    sends: wanted.cap.max_send_wr as usize,
-                    receives: wanted.cap.max_recv_wr as usize,
-                    signal_all: wanted.sq_sig_all != 0,
-                },
-                send_queue: Arc::clone(&send_queue.completions),
-                receive_queue: Arc::clone(&receive_queue.completions),
-                async_events: Arc::clone(&context.async_events),
-                subject,
+        let pair = QueuePair::create(Parts {
+            cable: Arc::clone(&context.cable),
+            device: context.device.config.clone(),
+            regions: Arc::clone(&domain.regions),
+            transport,
+            limits: Limits {
+                sends: wanted.cap.max_send_wr as usize,
+                receives: wanted.cap.max_recv_wr as usize,
+                signal_all: wanted.sq_sig_all != 0,
             },
-        )?;
+            send_queue: Arc::clone(&send_queue.completions),
+            receive_queue: Arc::clone(&receive_queue.completions),
+            async_events: Arc::clone(&context.async_events),
+            subject,
+        })?;
         let pair = Arc::new(pair);
         // SAFETY: integers, nullable pointers and functions, and a mutex and
         // condition variable whose static initialisers are zero: zero is valid.
@@ -551,7 +551,7 @@ impl Qp {
             attributes: Mutex::new(attributes),
             builder: builder.map(Mutex::new),
         };
-        Some(Box::write(place, qp))
+        Ok(Box::write(place, qp))
     }
 
     /// Its current state, whether the application set it or a failure did. `attributes`

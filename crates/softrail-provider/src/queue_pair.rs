@@ -28,9 +28,10 @@ use super::{
 };
 use sending::Send;
 use softrail::{
+    Process,
     config::Device,
-    fabric::{Credits, Queue, RECEIVES, Sender, Time},
-    shm::{EndState, NewPair, SharedCable, Slot, slot_of},
+    fabric::{Credits, QUEUE_BYTES, Queue, RECEIVES, Sender, Time},
+    shm::{ClaimError, EndState, NewPair, SharedCable, Slot, slot_of},
 };
 
 /// The transport of the connection.
@@ -117,6 +118,9 @@ pub struct QueuePair {
     /// Its number among the queue pairs created on the device, from 0.
     ordinal: u32,
     slot: usize,
+    /// The process that claimed the slot. A child that it forks has this queue pair too,
+    /// but not the slot.
+    owner: Process,
     parts: Parts,
     state: Mutex<State>,
 }
@@ -197,15 +201,20 @@ struct Receive {
 }
 
 impl QueuePair {
-    /// Makes a queue pair, or returns `None` if the device has no more.
-    pub fn create(now: Time, parts: Parts) -> Option<Self> {
+    /// Makes a queue pair.
+    ///
+    /// # Errors
+    /// When the device has no more, or when there is no memory for its messages.
+    pub fn create(parts: Parts) -> Result<Self, ClaimError> {
+        let owner = Process::own();
         let most = Offer::of(parts.device.rules.profile).queue_pairs;
         let NewPair {
             slot,
             number,
             after_abnormal_end,
-        } = parts.cable.claim(parts.device.side, now, most)?;
-        let outlet = &parts.cable.slot(parts.device.side, slot)?.outlet;
+        } = parts.cable.claim(parts.device.side, owner, most)?;
+        let claimed = parts.cable.slot(parts.device.side, slot);
+        let outlet = &claimed.expect("it was claimed").outlet;
         let ordinal = parts.cable.end(parts.device.side).injections.created();
         let rules = &parts.device.rules;
         let loses_first = after_abnormal_end
@@ -213,19 +222,19 @@ impl QueuePair {
             && rules.likeness.loses_first_after_abnormal_end;
         if loses_first {
             explain(
-                "a process ended without destroying its queue pair, so the first message of \
-                     the next one is lost, as was seen on Macs (the rig's \
-                     loses_first_after_abnormal_end)",
+                "a process ended without destroying its queue pair, so the first message of the \
+                 next one is lost, as was seen on Macs (the rig's loses_first_after_abnormal_end)",
             );
         }
         let state = State {
             loses_first,
             ..State::new(&outlet.queue)
         };
-        Some(QueuePair {
+        Ok(QueuePair {
             number,
             ordinal,
             slot,
+            owner,
             parts,
             state: Mutex::new(state),
         })
@@ -283,14 +292,14 @@ impl QueuePair {
         legal
     }
 
-    /// Discards its connection, all work requests and all completions at `now`, and takes
-    /// its messages off the cable: they must not reach the next peer.
-    pub fn reset(&self, now: Time) {
+    /// Discards its connection, all work requests and all completions, and takes its
+    /// messages off the cable: they must not reach the next peer.
+    pub fn reset(&self) {
         let mut state = lock(&self.state);
         let slot = self.own_slot();
         slot.set_answers(false);
         slot.connect(0);
-        self.own_end().empty(slot, now);
+        self.own_end().empty(slot);
         self.own_credits().reset();
         *state = State {
             patience: state.patience,
@@ -567,8 +576,12 @@ impl QueuePair {
             if request.is_read() && !self.is_reliable() {
                 return Err(PostError::Operation);
             }
-            if request.payload.bytes() > self.offer().message {
+            let bytes = request.payload.bytes();
+            if bytes > self.offer().message {
                 return Err(PostError::TooLong);
+            }
+            if bytes > QUEUE_BYTES {
+                self.make_room(bytes)?;
             }
         }
         let unpolled = self.parts.send_queue.unpolled(self.number, false);
@@ -578,6 +591,15 @@ impl QueuePair {
             true => Err(PostError::Full),
             false => Ok(()),
         }
+    }
+
+    /// Reserves memory for a message that is longer than what every queue pair has.
+    fn make_room(&self, bytes: u64) -> Result<(), PostError> {
+        let reserved = (self.parts.cable).reserve_message(self.device().side, self.slot, bytes);
+        reserved.map_err(|error| {
+            complain(softrail::with_causes(&error));
+            PostError::Full
+        })
     }
 
     /// Ends the process as a post does on a Mac after its cable was pulled out.
@@ -616,7 +638,8 @@ impl QueuePair {
 
 impl Drop for QueuePair {
     fn drop(&mut self) {
-        self.parts.cable.release(self.device().side, self.slot);
+        let side = self.device().side;
+        self.parts.cable.release(side, self.slot, self.owner);
     }
 }
 

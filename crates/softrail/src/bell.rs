@@ -1,11 +1,11 @@
 //! Waking a process at the other end of a cable.
 
-use std::{
-    sync::atomic::{AtomicU32, Ordering, fence},
-    time::Duration,
-};
+use std::time::Duration;
 
-use crate::platform;
+use crate::{
+    platform,
+    sync::{AtomicU32, Ordering},
+};
 
 /// A counter in shared memory that a process at one end of a cable waits on, and that a
 /// process with work for it rings. All zeros is a bell that was never rung.
@@ -14,22 +14,30 @@ use crate::platform;
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct Bell {
-    rings: AtomicU32,
-    asleep: AtomicU32,
+    /// Twice the number of rings. [`ASLEEP`] is set by a process that is about to sleep
+    /// and cleared by the next ring. The flag must be in the word that the system compares
+    /// before it puts a process to sleep. In a word of its own a ring could clear the flag
+    /// after a process has set it and before that process sleeps, which no later ring
+    /// would notice.
+    word: AtomicU32,
 }
 
+/// A flag and not a count: a process that is killed in its sleep causes at most one
+/// unnecessary system call.
+const ASLEEP: u32 = 1;
+const RING: u32 = 2;
+
 impl Bell {
-    /// How often the bell was rung. Read it before looking for work, so that
+    /// A number that changes with every ring. Read it before looking for work, so that
     /// [`wait`](Self::wait) does not sleep through work that arrives afterwards.
     pub fn rings(&self) -> u32 {
-        self.rings.load(Ordering::SeqCst)
+        self.word.load(Ordering::SeqCst) & !ASLEEP
     }
 
     /// Wakes every waiting process. The caller must have written what they are to see.
     pub fn ring(&self) {
-        self.rings.fetch_add(1, Ordering::SeqCst);
-        if self.asleep.swap(0, Ordering::SeqCst) != 0 {
-            platform::wake(&self.rings);
+        if self.count() & ASLEEP != 0 {
+            platform::wake(&self.word);
         }
     }
 
@@ -37,18 +45,35 @@ impl Bell {
     /// processes can write to that memory and must not be able to keep a process asleep
     /// that is to end.
     pub fn rouse(&self) {
-        self.rings.fetch_add(1, Ordering::SeqCst);
-        platform::wake(&self.rings);
+        self.count();
+        platform::wake(&self.word);
     }
 
-    /// Sleeps until the bell was rung more often than `rings` times or `timeout` has
-    /// passed. It may also return early without a reason.
+    /// Counts a ring and clears the flag. Returns the word from before.
+    fn count(&self) -> u32 {
+        let mut before = self.word.load(Ordering::Relaxed);
+        loop {
+            let after = before.wrapping_add(RING) & !ASLEEP;
+            let order = Ordering::SeqCst;
+            match self.word.compare_exchange(before, after, order, order) {
+                Ok(before) => return before,
+                Err(found) => before = found,
+            }
+        }
+    }
+
+    /// Sleeps until the bell was rung after [`rings`](Self::rings) returned `rings`, or
+    /// until `timeout` has passed. It may also return early without a reason.
     pub fn wait(&self, rings: u32, timeout: Option<Duration>) {
-        // A flag, not a count: a process that is killed in its sleep causes at most one
-        // unnecessary system call.
-        self.asleep.store(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        platform::wait(&self.rings, rings, timeout);
+        let asleep = rings | ASLEEP;
+        let order = Ordering::SeqCst;
+        match self.word.compare_exchange(rings, asleep, order, order) {
+            // Another process may sleep already.
+            Ok(_) => {}
+            Err(found) if found == asleep => {}
+            Err(_) => return,
+        }
+        platform::wait(&self.word, asleep, timeout);
     }
 }
 
@@ -78,7 +103,7 @@ mod tests {
                     }
                 });
             }
-            while bell.asleep.load(Ordering::SeqCst) == 0 {
+            while bell.word.load(Ordering::SeqCst) & ASLEEP == 0 {
                 thread::yield_now();
             }
             bell.ring();
@@ -91,13 +116,23 @@ mod tests {
         let rings = bell.rings();
         thread::scope(|scope| {
             let sleeper = scope.spawn(|| bell.wait(rings, None));
-            while bell.asleep.swap(0, Ordering::SeqCst) == 0 {
+            while bell.word.fetch_and(!ASLEEP, Ordering::SeqCst) & ASLEEP == 0 {
                 thread::yield_now();
             }
             while !sleeper.is_finished() {
                 bell.rouse();
             }
         });
+    }
+
+    #[test]
+    fn the_count_of_rings_wraps() {
+        let bell = Bell::default();
+        bell.word.store(u32::MAX - 1, Ordering::SeqCst);
+        let rings = bell.rings();
+        bell.ring();
+        assert_eq!(bell.rings(), 0);
+        bell.wait(rings, None);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Exclusive use of something in shared memory. A dead or stopped process cannot keep it.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
-use crate::fabric::Time;
+use crate::{
+    fabric::Time,
+    sync::{AtomicU64, Ordering},
+};
 
 /// Longer than any running process needs it.
 pub const TERM: Duration = Duration::from_secs(1);
@@ -19,11 +19,16 @@ pub const TERM: Duration = Duration::from_secs(1);
 pub struct Lease(AtomicU64);
 
 impl Lease {
-    /// Takes the lease at `now`, until the returned guard is dropped. `None` while
-    /// another process holds it.
-    pub fn try_take(&self, now: Time) -> Option<Leased<'_>> {
+    /// Takes the lease at the time that `clock` returns, until the returned guard is
+    /// dropped. `None` while another process holds it.
+    ///
+    /// The clock is read only here, and after the lease. An earlier time would be wrong
+    /// in a process that was stopped meanwhile: the lease of another process would seem
+    /// to be from a time to come, and its own would be over as soon as it begins.
+    pub fn try_take(&self, clock: impl FnOnce() -> Time) -> Option<Leased<'_>> {
+        let theirs = self.0.load(Ordering::Acquire);
+        let now = clock();
         let mine = now.as_nanos().max(1);
-        let theirs = self.0.load(Ordering::Relaxed);
         let begun = Time::from_nanos(theirs);
         if theirs != 0 && begun.max(now) - begun.min(now) < TERM {
             return None;
@@ -31,7 +36,9 @@ impl Lease {
         let taken = self
             .0
             .compare_exchange(theirs, mine, Ordering::Acquire, Ordering::Relaxed);
-        taken.is_ok().then_some(Leased { lease: self, mine })
+        // Not `then_some`, which would make and drop a guard where there is no lease, and so
+        // give back that of a process that took it in the same nanosecond.
+        taken.is_ok().then(|| Leased { lease: self, mine })
     }
 }
 
@@ -59,18 +66,18 @@ mod tests {
     fn one_has_it_at_a_time_and_nobody_for_ever() {
         let lease = Lease::default();
         let begin = Time::ZERO + TERM;
-        let held = lease.try_take(begin).expect("nobody has it");
-        assert!(lease.try_take(begin + TERM / 2).is_none());
-        let taken_over = lease.try_take(begin + TERM).expect("the term is over");
+        let held = lease.try_take(|| begin).expect("nobody has it");
+        assert!(lease.try_take(|| begin + TERM / 2).is_none());
+        let taken_over = lease.try_take(|| begin + TERM).expect("the term is over");
         drop(held);
-        assert!(lease.try_take(begin + TERM).is_none());
+        assert!(lease.try_take(|| begin + TERM).is_none());
         drop(taken_over);
-        assert!(lease.try_take(begin).is_some());
+        assert!(lease.try_take(|| begin).is_some());
     }
 
     #[test]
     fn nobody_has_it_from_a_time_to_come() {
         let lease = Lease(AtomicU64::new(u64::MAX));
-        assert!(lease.try_take(Time::ZERO).is_some());
+        assert!(lease.try_take(|| Time::ZERO).is_some());
     }
 }

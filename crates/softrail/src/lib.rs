@@ -39,6 +39,7 @@
 
 mod bell;
 pub mod claims;
+mod clock;
 mod condition;
 pub mod config;
 pub mod counters;
@@ -50,19 +51,23 @@ pub mod live;
 mod platform;
 mod private;
 mod process;
+mod ring;
 mod script;
 pub mod shm;
 pub mod simulation;
+mod sync;
 pub mod up;
 pub mod usage;
 
 use std::error::Error;
 
 pub use bell::Bell;
+pub use clock::now;
 pub use condition::{Broken, Condition};
 pub use injection::Injections;
 pub use launch::{Fabric, FabricError, default_parent, provider_library};
 pub use private::{Flaw, Untrusted};
+pub use process::Process;
 pub use script::{Player, Script, Step};
 
 /// An error with its causes on one line, for places that keep the text only.

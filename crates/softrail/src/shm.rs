@@ -14,6 +14,7 @@ use std::{
     fs::File,
     io,
     mem::size_of,
+    ops::Range,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence},
     thread,
@@ -23,12 +24,14 @@ use std::{
 use crate::{
     bell::Bell,
     claims::Claims,
+    clock,
     condition::Condition,
     fabric::{Credits, Direction, MESSAGE_BYTES, OUTLETS, Outlet, QUEUE_BYTES, Tally, Time},
     injection::Injections,
     lease::{self, Lease},
-    private,
+    platform, private,
     process::Process,
+    ring::Ring,
     usage::Usage,
 };
 use memmap2::{MmapOptions, MmapRaw};
@@ -73,7 +76,7 @@ pub enum ShmError {
     /// The operating system refused.
     #[error("cannot {action} the shared memory of a cable, {}", path.display())]
     Io {
-        /// `create`, `open`, `map` or `size`.
+        /// `create`, `open`, `map`, `size` or `reserve`.
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -99,6 +102,17 @@ impl ShmError {
             }
         }
     }
+}
+
+/// A queue pair for which a cable has no room.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// All slots have owners.
+    #[error("all {SLOTS} queue pairs at this end of the cable are in use")]
+    InUse,
+    /// There is no memory for its payload.
+    #[error(transparent)]
+    Memory(ShmError),
 }
 
 /// The part of the file before the payload rings.
@@ -145,7 +159,7 @@ impl EndState {
     /// If another process is placing frames, this one leaves the work to the next process
     /// that looks.
     pub fn advance(&self, now: Time, news: Option<usize>) {
-        if let Some(_leased) = self.lease.try_take(now) {
+        if let Some(_leased) = self.lease.try_take(clock::now) {
             let link = self.condition.link();
             let outlet = |slot: usize| &self.slots[slot].outlet;
             self.direction.advance(&link, now, news, outlet);
@@ -174,14 +188,14 @@ impl EndState {
         self.direction.next_start(|slot| &self.slots[slot].outlet)
     }
 
-    /// Empties a slot that the caller has claimed, at `now`. No process advances the
-    /// direction meanwhile.
-    pub fn empty(&self, slot: &Slot, now: Time) {
+    /// Empties a slot that the caller has claimed. No process advances the direction
+    /// meanwhile.
+    pub fn empty(&self, slot: &Slot) {
         let begun = Instant::now();
         let mut leased = None;
         // Whatever the memory says, no process holds the lease for longer than that.
         while leased.is_none() && begun.elapsed() < 2 * lease::TERM {
-            leased = self.lease.try_take(now + begun.elapsed());
+            leased = self.lease.try_take(clock::now);
             if leased.is_none() {
                 thread::sleep(Duration::from_micros(10));
             }
@@ -322,6 +336,9 @@ const _: () = assert!(
 #[derive(Debug)]
 pub struct SharedCable {
     map: MmapRaw,
+    /// For reserving memory. The map alone would do for everything else.
+    file: File,
+    path: PathBuf,
 }
 
 impl SharedCable {
@@ -332,14 +349,15 @@ impl SharedCable {
     const FILE_BYTES: usize = size_of::<Layout>() + 2 * SLOTS * PAIR_BYTES;
 
     /// The memory that a cable takes when jaccl uses it: in a ring of two ranks both ends
-    /// have two queue pairs. The rest of the file is never written and takes no memory.
+    /// have two queue pairs. The rest of the file takes no memory.
     pub const USUAL_BYTES: u64 =
         size_of::<Layout>() as u64 + 2 * 2 * (QUEUE_BYTES + size_of::<Credits>() as u64);
 
     /// Makes the file of an unused cable and maps it.
     ///
     /// # Errors
-    /// When the file exists or cannot be made.
+    /// When the file exists or cannot be made, or when there is no memory for the part
+    /// before the payload rings.
     pub fn create(path: &Path) -> Result<Self, ShmError> {
         let fail = |action| {
             move |source| ShmError::Io {
@@ -351,7 +369,8 @@ impl SharedCable {
         let file = private::create(path).map_err(fail("create"))?;
         file.set_len(Self::FILE_BYTES as u64)
             .map_err(fail("size"))?;
-        let cable = Self::map(&file).map_err(fail("map"))?;
+        let cable = Self::map(file, path).map_err(fail("map"))?;
+        cable.reserve(0..size_of::<Layout>() as u64)?;
         cable.layout().magic.store(MAGIC, Ordering::Release);
         Ok(cable)
     }
@@ -377,16 +396,28 @@ impl SharedCable {
         if length != Self::FILE_BYTES as u64 {
             return Err(foreign());
         }
-        let cable = Self::map(&file).map_err(fail("map"))?;
+        let cable = Self::map(file, path).map_err(fail("map"))?;
         if cable.layout().magic.load(Ordering::Acquire) != MAGIC {
             return Err(foreign());
         }
         Ok(cable)
     }
 
-    fn map(file: &File) -> io::Result<Self> {
-        let map = MmapOptions::new().len(Self::FILE_BYTES).map_raw(file)?;
-        Ok(SharedCable { map })
+    fn map(file: File, path: &Path) -> io::Result<Self> {
+        let map = MmapOptions::new().len(Self::FILE_BYTES).map_raw(&file)?;
+        let path = path.to_owned();
+        Ok(SharedCable { map, file, path })
+    }
+
+    /// Reserves the memory of a range of the file. Without it a process that touches the
+    /// range for the first time gets a signal when the file system is full.
+    fn reserve(&self, range: Range<u64>) -> Result<(), ShmError> {
+        let length = range.end - range.start;
+        platform::reserve(&self.file, range.start, length).map_err(|source| ShmError::Io {
+            action: "reserve",
+            path: self.path.clone(),
+            source,
+        })
     }
 
     fn layout(&self) -> &Layout {
@@ -406,16 +437,18 @@ impl SharedCable {
         self.end(side).slots.get(slot)
     }
 
-    /// Claims one of the first `most` slots for this process at `now`. `None` when all are
-    /// taken.
+    /// Claims one of the first `most` slots for `own`, which must be this process, and
+    /// reserves its memory.
     ///
     /// A slot whose last owner left frames that the peer may still fetch is claimed only
     /// when there is no other, and then the one that was claimed least often: the peer of
     /// the queue pair that died last may be reading its frames at this moment.
-    pub fn claim(&self, side: Side, now: Time, most: usize) -> Option<NewPair> {
+    ///
+    /// # Errors
+    /// When all slots are taken, or when there is no memory for the slot's payload.
+    pub fn claim(&self, side: Side, own: Process, most: usize) -> Result<NewPair, ClaimError> {
         let end = self.end(side);
         let slots = &end.slots[..most.min(SLOTS)];
-        let own = Process::own();
         let after_abnormal_end = slots.iter().filter(|slot| slot.bury()).count() > 0;
         let read = slots.iter().position(|slot| slot.try_claim(own, false));
         let index = read.or_else(|| {
@@ -423,29 +456,41 @@ impl SharedCable {
             slots.sort_by_key(|(_, slot)| slot.generation.load(Ordering::Relaxed));
             let unread = slots.iter().find(|(_, slot)| slot.try_claim(own, true));
             unread.map(|(index, _)| *index)
-        })?;
+        });
+        let index = index.ok_or(ClaimError::InUse)?;
+        if let Err(error) = self.reserve_message(side, index, QUEUE_BYTES) {
+            self.release(side, index, own);
+            return Err(ClaimError::Memory(error));
+        }
         end.usage.note_queue_pairs(index + 1);
         let slot = &slots[index];
         slot.number.store(0, Ordering::Release);
         slot.peer.store(0, Ordering::Relaxed);
         slot.answers.store(0, Ordering::Relaxed);
         slot.wants_bell.store(0, Ordering::Relaxed);
-        end.empty(slot, now);
+        end.empty(slot);
         self.credits(side, index).reset();
         // Queue pair numbers have 24 bits, and 0 and 1 are reserved.
         let generation = slot.generation.fetch_add(1, Ordering::Relaxed) % 0xffff + 1;
         let number = generation << 8 | index as u32;
         slot.number.store(number, Ordering::Release);
-        Some(NewPair {
+        Ok(NewPair {
             slot: index,
             number,
             after_abnormal_end,
         })
     }
 
-    /// Gives a slot back. Frames that have left stay for the peer to fetch.
-    pub fn release(&self, side: Side, slot: usize) {
-        self.end(side).slots[slot].owner.store(0, Ordering::Release);
+    /// Gives back a slot that `owner` has claimed. Frames that have left stay for the peer
+    /// to fetch. Does nothing in another process, such as a child that the owner has
+    /// forked, or when the slot has another owner by now.
+    pub fn release(&self, side: Side, slot: usize, owner: Process) {
+        if owner.number() != std::process::id() {
+            return;
+        }
+        let word = &self.end(side).slots[slot].owner;
+        let owner = owner.to_word();
+        let _ = word.compare_exchange(owner, 0, Ordering::Release, Ordering::Relaxed);
     }
 
     /// Copies bytes into the payload ring of a slot, at an offset in the range of one
@@ -463,15 +508,8 @@ impl SharedCable {
         source: *const u8,
         bytes: u64,
     ) {
-        let (offset, head, tail) = split(offset, bytes);
-        let ring = self.ring(side, slot);
-        // SAFETY: `split` keeps both parts inside the ring, which is inside the mapping;
-        // no other process touches a reserved range before it is published, and the
-        // mapping never overlaps an application's buffer.
-        unsafe {
-            ring.add(offset).copy_from_nonoverlapping(source, head);
-            ring.copy_from_nonoverlapping(source.add(head), tail);
-        }
+        // SAFETY: the caller's promise; the mapping never overlaps its buffer.
+        unsafe { self.ring(side, slot).store(offset, source, bytes) };
     }
 
     /// Copies bytes out of the payload ring of a slot, from an offset in the range
@@ -482,14 +520,18 @@ impl SharedCable {
     /// to the frame at the head of that slot's queue, not settled before this
     /// returns, or to a read of the caller's that was answered.
     pub unsafe fn load(&self, side: Side, slot: usize, offset: u64, target: *mut u8, bytes: u64) {
-        let (offset, head, tail) = split(offset, bytes);
-        let ring = self.ring(side, slot);
         // SAFETY: as in `store`; a published frame is not written again before it
         // is settled.
-        unsafe {
-            target.copy_from_nonoverlapping(ring.add(offset), head);
-            target.add(head).copy_from_nonoverlapping(ring, tail);
-        }
+        unsafe { self.ring(side, slot).load(offset, target, bytes) };
+    }
+
+    /// Reserves the memory of a queue pair for messages of up to `bytes`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn reserve_message(&self, side: Side, slot: usize, bytes: u64) -> Result<(), ShmError> {
+        let start = pair_of(side, slot) as u64;
+        self.reserve(start..start + size_of::<Credits>() as u64 + bytes)
     }
 
     /// The receives that a queue pair has posted.
@@ -497,44 +539,25 @@ impl SharedCable {
     /// # Panics
     /// If there is no such slot.
     pub fn credits(&self, side: Side, slot: usize) -> &Credits {
-        // SAFETY: it is inside the mapping, aligned because all before it is, and lives as
-        // long as `self`. It consists of atomics, for which every bit pattern is valid and
-        // which other processes may change at any time.
-        unsafe { &*self.pair(side, slot).cast::<Credits>() }
+        // SAFETY: `FILE_BYTES` counts them for every slot of both sides, so they are inside
+        // the mapping, aligned because all before them is, and live as long as `self`. They
+        // consist of atomics, for which every bit pattern is valid and which other
+        // processes may change at any time.
+        unsafe { &*self.map.as_ptr().add(pair_of(side, slot)).cast::<Credits>() }
     }
 
-    fn ring(&self, side: Side, slot: usize) -> *mut u8 {
-        // SAFETY: `PAIR_BYTES` counts both, so the offset stays inside the mapping.
-        unsafe { self.pair(side, slot).add(size_of::<Credits>()) }
-    }
-
-    /// What a queue pair has behind the layout.
-    fn pair(&self, side: Side, slot: usize) -> *mut u8 {
-        assert!(slot < SLOTS, "slot {slot} of {SLOTS}");
-        let pair = side.index() * SLOTS + slot;
-        // SAFETY: `FILE_BYTES` counts this for every slot of both sides after the layout,
-        // so the offset stays inside the mapping.
-        unsafe {
-            self.map
-                .as_mut_ptr()
-                .add(size_of::<Layout>() + pair * PAIR_BYTES)
-        }
+    fn ring(&self, side: Side, slot: usize) -> Ring<'_> {
+        let start = pair_of(side, slot) + size_of::<Credits>();
+        // SAFETY: `PAIR_BYTES` counts the ring behind the credits of every slot, so it is
+        // inside the mapping, which lives as long as `self`.
+        unsafe { Ring::at(self.map.as_mut_ptr().add(start)) }
     }
 }
 
-/// The start of a range in the ring, and the lengths of its parts before and after it
-/// wraps around. A range of a message that is longer than the ring does not wrap.
-///
-/// # Panics
-/// If the range is longer than any message.
-fn split(offset: u64, bytes: u64) -> (usize, usize, usize) {
-    assert!(bytes <= MESSAGE_BYTES, "{bytes} bytes of a message");
-    if bytes > QUEUE_BYTES {
-        return (0, bytes as usize, 0);
-    }
-    let offset = offset % QUEUE_BYTES;
-    let head = bytes.min(QUEUE_BYTES - offset);
-    (offset as usize, head as usize, (bytes - head) as usize)
+/// Where the file has what belongs to a queue pair: its credits, and behind them its ring.
+fn pair_of(side: Side, slot: usize) -> usize {
+    assert!(slot < SLOTS, "slot {slot} of {SLOTS}");
+    size_of::<Layout>() + (side.index() * SLOTS + slot) * PAIR_BYTES
 }
 
 #[cfg(test)]
@@ -554,7 +577,7 @@ mod tests {
         let (folder, ours) = cable();
         let theirs = SharedCable::open(&folder.path().join("cable")).expect("just made");
         let NewPair { slot, number, .. } = ours
-            .claim(Side::First, Time::ZERO, SLOTS)
+            .claim(Side::First, Process::own(), SLOTS)
             .expect("all are free");
         ours.slot(Side::First, slot).expect("claimed").connect(77);
         assert!(
@@ -566,38 +589,42 @@ mod tests {
     }
 
     #[test]
-    fn payload_wraps_around_the_end_of_its_ring_and_stays_in_it() {
+    fn every_slot_has_a_ring_of_its_own() {
         let (_folder, cable) = cable();
-        let sent: Vec<u8> = (0..=255).collect();
-        let mut neighbour = [0xAA; 8];
-        let mut received = [0; 256];
-        let offset = QUEUE_BYTES - 100;
-        // SAFETY: the arrays have these lengths, and only one thread uses them.
-        unsafe {
-            cable.store(Side::First, 1, offset, sent.as_ptr(), 256);
-            cable.load(Side::First, 1, offset, received.as_mut_ptr(), 256);
-            cable.load(Side::First, 2, 0, neighbour.as_mut_ptr(), 8);
+        let places = || {
+            Side::BOTH
+                .into_iter()
+                .flat_map(|side| (0..SLOTS).map(move |slot| (side, slot)))
+        };
+        for (number, (side, slot)) in places().enumerate() {
+            let sent = [number as u8; 8];
+            // SAFETY: the array has this length, and only one thread uses the cable.
+            unsafe { cable.store(side, slot, QUEUE_BYTES - 4, sent.as_ptr(), 8) };
         }
-        assert_eq!(received[..], sent[..]);
-        assert_eq!(neighbour, [0; 8]);
+        for (number, (side, slot)) in places().enumerate() {
+            let mut received = [0xFF; 8];
+            // SAFETY: as above.
+            unsafe { cable.load(side, slot, QUEUE_BYTES - 4, received.as_mut_ptr(), 8) };
+            assert_eq!(received, [number as u8; 8]);
+        }
     }
 
     #[test]
     fn slots_run_out_and_come_back_under_another_number() {
         let (_folder, cable) = cable();
+        let own = Process::own();
         let claimed: Vec<_> =
-            std::iter::from_fn(|| cable.claim(Side::Second, Time::ZERO, SLOTS)).collect();
+            std::iter::from_fn(|| cable.claim(Side::Second, own, SLOTS).ok()).collect();
         assert_eq!(claimed.len(), SLOTS);
         assert!(
-            cable.claim(Side::First, Time::ZERO, SLOTS).is_some(),
+            cable.claim(Side::First, own, SLOTS).is_ok(),
             "the other end has its own"
         );
 
         let NewPair { slot, number, .. } = claimed[3];
-        cable.release(Side::Second, slot);
-        let again = cable
-            .claim(Side::Second, Time::ZERO, SLOTS)
-            .expect("one came back");
+        cable.release(Side::Second, slot, own);
+        let again = cable.claim(Side::Second, own, SLOTS);
+        let again = again.expect("one came back");
         assert_eq!(again.slot, slot);
         assert_ne!(again.number, number);
         assert!(!again.after_abnormal_end);
@@ -615,10 +642,32 @@ mod tests {
             slot.owner.store(dead.to_word(), Ordering::Relaxed);
         }
         let ends = [(), ()].map(|()| {
-            let pair = cable.claim(Side::First, Time::ZERO, SLOTS);
+            let pair = cable.claim(Side::First, Process::own(), SLOTS);
             pair.expect("all are free").after_abnormal_end
         });
         assert_eq!(ends, [true, false]);
+    }
+
+    #[test]
+    fn only_the_owner_gives_a_slot_back() {
+        let (_folder, cable) = cable();
+        let own = Process::own();
+        let NewPair { slot, .. } = cable.claim(Side::First, own, SLOTS).expect("all are free");
+        let owner = || {
+            cable.end(Side::First).slots[slot]
+                .owner
+                .load(Ordering::Relaxed)
+        };
+        cable.release(Side::First, slot, Process::numbered(1));
+        assert_eq!(owner(), own.to_word());
+
+        // The slot was taken for a dead process's, and has another owner.
+        let next = Process::numbered(1).to_word();
+        cable.end(Side::First).slots[slot]
+            .owner
+            .store(next, Ordering::Relaxed);
+        cable.release(Side::First, slot, own);
+        assert_eq!(owner(), next);
     }
 
     /// Tries to open a file that `make` has filled.

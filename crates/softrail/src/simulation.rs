@@ -304,10 +304,12 @@ impl End {
                     ready: at,
                     delay: Duration::ZERO,
                 });
-                other.queue.answer(answer);
+                let is_answered = other.queue.answer(incoming.number, answer);
+                debug_assert!(is_answered, "no queue is reset");
                 continue;
             }
-            other.queue.settle(at + latency, fate);
+            let is_settled = other.queue.settle(incoming.number, at + latency, fate);
+            debug_assert!(is_settled, "no queue is reset");
             if decision == Decision::Deliver(at) && message.uses_receive() {
                 self.posted.pop_front();
                 received(at, message.bytes);

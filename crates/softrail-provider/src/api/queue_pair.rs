@@ -11,14 +11,16 @@ use super::{
 use crate::{
     bindings as ibv,
     builder::{self, Builder},
-    clock, explain, fail, handles, lock,
+    complain, explain, fail, handles, lock,
     objects::{ProtectionDomain, Qp},
     queue_pair::{Patience, Peer, Phase, QueuePair, Transport},
 };
+use softrail::shm::ClaimError;
 
 /// Makes a queue pair and returns its actual capacities. Null with `EOPNOTSUPP` for
 /// datagrams and other types, and for a shared receive queue; `EINVAL` for more than the
-/// device offers; `ENOMEM`, and over Thunderbolt `EBUSY`, if the device has no more.
+/// device offers; `ENOMEM`, and over Thunderbolt `EBUSY`, if the device has no more;
+/// `ENOMEM` if there is no memory for its messages.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ibv_create_qp(
     domain: *mut ibv::ibv_pd,
@@ -98,15 +100,19 @@ fn create(
         return fail(libc::EINVAL);
     }
     match Qp::new(domain, wanted, transport, builder) {
-        Some(qp) => handles::give(qp).cast(),
-        None if offer.has_credits => {
+        Ok(qp) => handles::give(qp).cast(),
+        Err(ClaimError::InUse) if offer.has_credits => {
             explain(
-                "all 10 queue pairs of a device are in use, as many as RDMA over Thunderbolt \
-                     has",
+                "all 10 queue pairs of a device are in use, as many as RDMA over Thunderbolt has",
             );
             fail(libc::EBUSY)
         }
-        None => fail(libc::ENOMEM),
+        Err(ClaimError::InUse) => fail(libc::ENOMEM),
+        // An error number does not say which memory.
+        Err(error @ ClaimError::Memory(_)) => {
+            complain(softrail::with_causes(&error));
+            fail(libc::ENOMEM)
+        }
     }
 }
 
@@ -181,7 +187,7 @@ fn step(pair: &Qp, attributes: &ibv::ibv_qp_attr) -> c_int {
     let inner = &pair.inner;
     let done = match attributes.qp_state {
         ibv::IBV_QPS_RESET => {
-            inner.reset(clock::now());
+            inner.reset();
             true
         }
         ibv::IBV_QPS_INIT => inner.advance(Phase::Init),

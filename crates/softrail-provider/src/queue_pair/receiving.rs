@@ -28,6 +28,11 @@ struct Origin<'a> {
 impl QueuePair {
     /// The next completion of a receive by `now`. Messages for memory are served on the
     /// way.
+    ///
+    /// A sender may reset its queue pair while its message is taken here. The message is
+    /// gone then, and nothing is reported: what was copied may be bytes of the sender's
+    /// next connection. The receive stays posted. A write may have changed memory, as one
+    /// that was interrupted on a real cable may.
     pub(super) fn next_receive(&self, state: &mut State, now: Time) -> Option<Completion> {
         loop {
             match state.phase {
@@ -42,18 +47,19 @@ impl QueuePair {
             let (index, slot) = self.partner(state.peer)?;
             let origin = Origin { slot, index };
             let frame = self.head(origin, now)?;
+            // Again, because the sender may have connected to another queue pair since.
+            // Its message at the head would be meant for that one.
+            self.partner(state.peer)?;
             let posted = state.receives.front().map(|receive| receive.posted);
             let policy = self.device().rules.receiver_not_ready;
             let at = match decide(policy, self.is_reliable(), now, &frame, posted) {
                 Decision::Pending => return None,
                 Decision::Drop => {
-                    self.tally().count_loss();
-                    self.settle(state, origin, frame.arrives, Fate::Taken);
+                    self.lose_frame(state, origin, &frame, Fate::Taken)?;
                     continue;
                 }
                 Decision::Refuse => {
-                    self.tally().count_loss();
-                    self.settle(state, origin, frame.arrives, Fate::NotReady);
+                    self.lose_frame(state, origin, &frame, Fate::NotReady)?;
                     continue;
                 }
                 Decision::Deliver(at) => at,
@@ -64,7 +70,7 @@ impl QueuePair {
             let fate = match frame.message.operation {
                 Operation::Send => return self.deliver(state, origin, &frame, at),
                 Operation::Read(remote) => {
-                    if self.read(state, origin, &frame, remote, now) {
+                    if self.read(state, origin, &frame, remote, now)? {
                         continue;
                     }
                     Fate::AccessDenied
@@ -75,10 +81,10 @@ impl QueuePair {
                 Operation::Write(_) => Fate::AccessDenied,
             };
             if fate == Fate::AccessDenied {
-                self.deny(state, origin, at);
+                self.deny(state, origin, &frame, at)?;
                 continue;
             }
-            self.settle(state, origin, at, fate);
+            self.settle(state, origin, &frame, at, fate)?;
             if frame.message.immediate.is_some() {
                 let request = self.next_request(state)?;
                 let opcode = ibv::IBV_WC_RECV_RDMA_WITH_IMM;
@@ -130,6 +136,7 @@ impl QueuePair {
         frame: &Incoming,
         at: Time,
     ) -> Option<Completion> {
+        let posted = state.receives.front()?.posted;
         let request = self.next_request(state)?;
         let regions = self.parts.regions.hold();
         let target = regions.find_all(request.scatter.as_slice(), ibv::IBV_ACCESS_LOCAL_WRITE);
@@ -157,7 +164,11 @@ impl QueuePair {
         } else {
             Fate::Taken
         };
-        self.settle(state, origin, at, fate);
+        if self.settle(state, origin, frame, at, fate).is_none() {
+            state.receive_depth += self.offer().depth_of(request.scatter.bytes());
+            state.receives.push_front(Receive { request, posted });
+            return None;
+        }
         if status != ibv::IBV_WC_SUCCESS {
             self.fail(state);
             let bytes = frame.message.bytes;
@@ -202,6 +213,7 @@ impl QueuePair {
     }
 
     /// Answers a read with the memory that it names; `false` if that is not permitted.
+    /// `None` as for [`settle`](Self::settle).
     fn read(
         &self,
         state: &mut State,
@@ -209,13 +221,13 @@ impl QueuePair {
         frame: &Incoming,
         remote: Remote,
         now: Time,
-    ) -> bool {
+    ) -> Option<bool> {
         let regions = self.parts.regions.hold();
         let memory = named(remote, frame);
         let access = ibv::IBV_ACCESS_REMOTE_READ;
         let source = regions.find(&memory, access);
         let Some(source) = source.filter(|_| state.access & access != 0) else {
-            return false;
+            return Some(false);
         };
         let device = self.device();
         // SAFETY: the memory is inside a region that the application registered and that
@@ -235,36 +247,75 @@ impl QueuePair {
             delay: Duration::ZERO,
         });
         self.own_end().advance(now, Some(self.slot));
-        self.remove(state, origin, |queue| queue.answer(answer));
-        true
+        self.remove(state, origin, |queue| queue.answer(frame.number, answer))?;
+        Some(true)
     }
 
     /// Refuses a frame access to the memory that it names. A reliable connection then
-    /// fails; an unreliable one goes on.
-    fn deny(&self, state: &mut State, origin: Origin<'_>, at: Time) {
+    /// fails; an unreliable one goes on. `None` as for [`settle`](Self::settle).
+    fn deny(
+        &self,
+        state: &mut State,
+        origin: Origin<'_>,
+        frame: &Incoming,
+        at: Time,
+    ) -> Option<()> {
         if self.is_reliable() {
-            self.settle(state, origin, at, Fate::AccessDenied);
+            self.settle(state, origin, frame, at, Fate::AccessDenied)?;
             self.fail(state);
             self.report(ibv::IBV_EVENT_QP_ACCESS_ERR);
         } else {
-            self.settle(state, origin, at, Fate::Taken);
+            self.settle(state, origin, frame, at, Fate::Taken)?;
         }
+        Some(())
     }
 
-    /// Removes the frame at the head, whose fate was decided at `at`.
-    fn settle(&self, state: &mut State, origin: Origin<'_>, at: Time, fate: Fate) {
+    /// Removes a frame that finds no receive. `None` as for [`settle`](Self::settle).
+    fn lose_frame(
+        &self,
+        state: &mut State,
+        origin: Origin<'_>,
+        frame: &Incoming,
+        fate: Fate,
+    ) -> Option<()> {
+        self.settle(state, origin, frame, frame.arrives, fate)?;
+        self.tally().count_loss();
+        Some(())
+    }
+
+    /// Removes a frame, whose fate was decided at `at`. `None` if its sender has reset
+    /// its queue pair meanwhile.
+    fn settle(
+        &self,
+        state: &mut State,
+        origin: Origin<'_>,
+        frame: &Incoming,
+        at: Time,
+        fate: Fate,
+    ) -> Option<()> {
         let heard = at + self.link().latency;
-        self.remove(state, origin, |queue| queue.settle(heard, fate));
+        self.remove(state, origin, |queue| {
+            queue.settle(frame.number, heard, fate)
+        })
     }
 
-    fn remove(&self, state: &mut State, origin: Origin<'_>, remove: impl FnOnce(&Queue)) {
+    fn remove(
+        &self,
+        state: &mut State,
+        origin: Origin<'_>,
+        remove: impl FnOnce(&Queue) -> bool,
+    ) -> Option<()> {
         let queue = &origin.slot.outlet.queue;
-        self.tally().note_depth(queue.depth());
-        remove(queue);
+        let depth = queue.depth();
+        if !remove(queue) {
+            return None;
+        }
+        self.tally().note_depth(depth);
         state.worked = true;
         if origin.slot.wants_bell() {
             self.wake_peer();
         }
+        Some(())
     }
 
     /// The tally that counts incoming frames.

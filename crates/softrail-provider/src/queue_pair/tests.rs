@@ -101,7 +101,7 @@ impl Rig {
             async_events: Arc::clone(&async_events),
             subject: Arc::default(),
         };
-        let pair = QueuePair::create(at(0), parts);
+        let pair = QueuePair::create(parts);
         let mut endpoint = Endpoint {
             pair: pair.expect("a free slot"),
             regions,
@@ -693,7 +693,7 @@ fn who_was_reset_sends_nothing_of_before_to_its_next_peer() {
         a.send(at(0), 1, 64);
         a.send(at(0), 2, 60_000);
         drop(b);
-        a.pair.reset(at(100));
+        a.pair.reset();
         let mut next = rig.endpoint_of(Side::Second, transport);
         next.go_ready(Peer::Number(a.pair.number()));
         a.go_ready(Peer::Number(next.pair.number()));
@@ -823,7 +823,7 @@ fn a_completion_queue_without_room_fails_all_that_report_to_it() {
         let (events, completions) = (Arc::clone(&b.async_events), Arc::clone(&completions));
         rig.endpoint_with(Side::Second, Transport::Unreliable, events, completions)
     });
-    a.pair.reset(at(0));
+    a.pair.reset();
     a.go_ready(Peer::Number(c.pair.number()));
     c.go_ready(Peer::Number(a.pair.number()));
     d.go_ready(Peer::Unreachable);

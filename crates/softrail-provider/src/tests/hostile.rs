@@ -4,9 +4,7 @@
 use std::{
     fs::{File, OpenOptions},
     os::unix::fs::FileExt,
-    panic,
     path::Path,
-    process,
     sync::mpsc::{self, RecvTimeoutError},
     thread,
 };
@@ -67,17 +65,6 @@ impl Random {
         }
         cable.write_all_at(&words, 0).expect("written");
     }
-}
-
-/// A panic of a thread of the emulator would otherwise go unnoticed.
-fn end_with_the_engine() {
-    let report = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
-        report(info);
-        if thread::current().name() == Some("softrail") {
-            process::abort();
-        }
-    }));
 }
 
 /// A call that a client may make.
@@ -147,7 +134,6 @@ fn open(cable: &Path) -> File {
 
 #[test]
 fn any_bytes_in_shared_memory_are_survived() {
-    end_with_the_engine();
     let (sender, begun) = mpsc::channel();
     let cases = thread::spawn(move || {
         for seed in 0..CASES {

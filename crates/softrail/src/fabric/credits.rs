@@ -1,6 +1,5 @@
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::{Time, stream::Cursor};
+use crate::sync::{AtomicU64, Ordering};
 
 /// The most receives that a queue pair may have posted and not used: as many as frames of
 /// the longest queue of RDMA over Thunderbolt, rounded up to a power of two.

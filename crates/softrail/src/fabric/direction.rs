@@ -1,11 +1,9 @@
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use rail_matrix::Link;
 
 use super::{Outlet, Stream, Time, stream::Cursor};
+use crate::sync::{AtomicU64, Ordering};
 
 /// The time that `bytes` occupy a link, rounded up to a nanosecond. A link of 0 bytes a
 /// second carries one byte a second: slow, but no division by zero.

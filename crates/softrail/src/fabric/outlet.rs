@@ -1,6 +1,5 @@
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::{Queue, Stream, Time};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Everything that one queue pair puts on its direction of a cable. All zeros is an
 /// outlet that never sent anything.

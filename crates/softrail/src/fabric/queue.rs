@@ -1,17 +1,15 @@
-use std::{
-    collections::VecDeque,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
-};
+use std::collections::VecDeque;
 
 use super::{
     FRAME_BYTES, Load, Stream, Time,
     message::{Message, Operation, Remote},
     stream::Cursor,
 };
+use crate::sync::{AtomicU32, AtomicU64, ENTRIES, Ordering, fence, overwrite};
 
 /// The most messages a queue holds. jaccl keeps two in flight for each queue pair; the
 /// rest is room for clients with deeper send queues.
-pub const DEPTH: usize = 64;
+pub const DEPTH: usize = ENTRIES;
 
 /// The most bytes a queue holds, unless it holds one message that is longer: two of
 /// jaccl's longest frames (512 KiB).
@@ -37,7 +35,7 @@ pub enum Fate {
 }
 
 impl Fate {
-    fn decode(code: u32) -> Self {
+    fn decode(code: u64) -> Self {
         [
             Fate::Taken,
             Fate::NotReady,
@@ -45,7 +43,7 @@ impl Fate {
             Fate::TooLong,
         ]
         .into_iter()
-        .find(|fate| *fate as u32 == code)
+        .find(|fate| *fate as u64 == code)
         .unwrap_or(Fate::Failed)
     }
 }
@@ -66,8 +64,8 @@ pub struct Queue {
     messages: [Entry; DEPTH],
 }
 
-/// The sender writes all fields but the last two before it offers the message. The
-/// receiver writes the last two before it moves `settled` past the message.
+/// The sender writes all fields before it offers the message. The receiver writes the
+/// verdict before it moves `settled` past the message.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 struct Entry {
@@ -77,15 +75,49 @@ struct Entry {
     remote_key: AtomicU32,
     immediate: AtomicU32,
     code: AtomicU32,
-    fate: AtomicU32,
+    /// A [`Verdict`].
+    verdict: AtomicU64,
+}
+
+/// What the receiver did with a message, and a word about when. They are in one word of
+/// memory together with the message's number, which the receiver replaces: a receiver
+/// that is late with an earlier message in the same entry does not find its number there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Verdict {
+    fate: Fate,
     /// When the sender is notified of the message's fate. For a read it is the number of
     /// the answer, and the answer's arrival is the notification.
-    word: AtomicU64,
+    word: u64,
+}
+
+impl Verdict {
+    const FATE_BITS: u32 = 3;
+    /// Stands in the place of a fate while there is none.
+    const OPEN: u64 = (1 << Self::FATE_BITS) - 1;
+
+    /// The word of a message that is not settled.
+    fn open(message: u64) -> u64 {
+        message << Self::FATE_BITS | Self::OPEN
+    }
+
+    fn to_word(self) -> u64 {
+        let most = u64::MAX >> Self::FATE_BITS;
+        self.word.min(most) << Self::FATE_BITS | self.fate as u64
+    }
+
+    fn from_word(word: u64) -> Self {
+        Verdict {
+            fate: Fate::decode(word & Self::OPEN),
+            word: word >> Self::FATE_BITS,
+        }
+    }
 }
 
 /// A message as the receiver finds it at the head of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Incoming {
+    /// Its number on the queue.
+    pub number: u64,
     /// Offset of its bytes in the ring. They may wrap around its end.
     pub offset: u64,
     /// The message itself.
@@ -106,12 +138,16 @@ impl Default for Queue {
 
 impl Queue {
     /// Empties the queue for its next sender. No process may be sending. A receiver that
-    /// is still handling the last sender's messages does no harm.
+    /// is still handling a message of the last sender cannot [settle](Self::settle) it
+    /// any more.
     pub fn reset(&self) {
+        // The messages are gone before the stream claims that all of them have times.
+        let next = self.stream.next_number();
+        overwrite(&self.settled.0, next);
+        // Pairs with the fence in `remove`: a receiver that has read bytes of the next
+        // sender finds the cursor moved.
+        fence(Ordering::Release);
         self.stream.reset();
-        self.settled
-            .0
-            .store(self.stream.offered(), Ordering::Release);
     }
 
     /// The loads that the queue's messages put on the cable.
@@ -134,7 +170,10 @@ impl Queue {
         let offset = entry.offset.load(Ordering::Relaxed);
         let bytes = entry.bytes.load(Ordering::Relaxed);
         let is_long = bytes > QUEUE_BYTES;
-        if offset >= QUEUE_BYTES || is_long && (offset != 0 || bytes > MESSAGE_BYTES) {
+        // A message that cannot be settled would keep the receiver busy, too.
+        let is_open = entry.verdict.load(Ordering::Relaxed) == Verdict::open(settled);
+        let is_wrong = offset >= QUEUE_BYTES || is_long && (offset != 0 || bytes > MESSAGE_BYTES);
+        if is_wrong || !is_open {
             return None;
         }
         let remote = Remote {
@@ -144,6 +183,7 @@ impl Queue {
         let code = entry.code.load(Ordering::Relaxed);
         let immediate = entry.immediate.load(Ordering::Relaxed);
         Some(Incoming {
+            number: settled,
             offset,
             message: Message::decode(code, bytes, immediate, remote)?,
             arrives: transit.arrives,
@@ -156,29 +196,47 @@ impl Queue {
         self.stream.offered().saturating_sub(settled)
     }
 
-    /// Removes the message at the head. The sender is notified of its fate and gets the
-    /// room back at `heard`. The receiver must have copied the bytes it needs.
-    pub fn settle(&self, heard: Time, fate: Fate) {
-        self.remove(heard.as_nanos(), fate);
+    /// Removes message `number`, which was found at the [head](Self::head). The sender is
+    /// notified of its fate and gets the room back at `heard`. The receiver must have
+    /// copied the bytes it needs.
+    ///
+    /// `false` if the sender has reset its queue meanwhile. The message is gone then, and
+    /// the bytes that the receiver has copied may be those of the next sender.
+    #[must_use = "the message may be gone"]
+    pub fn settle(&self, number: u64, heard: Time, fate: Fate) -> bool {
+        let word = heard.as_nanos();
+        self.remove(number, Verdict { fate, word })
     }
 
-    /// Removes the read at the head. The data is in the message's room, and is valid for
-    /// the sender once load `answer` of the receiver's answers has arrived.
-    pub fn answer(&self, answer: u64) {
-        self.remove(answer, Fate::Taken);
+    /// Removes read `number`, which was found at the [head](Self::head). The data is in
+    /// the message's room, and is valid for the sender once load `answer` of the
+    /// receiver's answers has arrived. `false` as for [`settle`](Self::settle).
+    #[must_use = "the message may be gone"]
+    pub fn answer(&self, number: u64, answer: u64) -> bool {
+        let (fate, word) = (Fate::Taken, answer);
+        self.remove(number, Verdict { fate, word })
     }
 
-    fn remove(&self, word: u64, fate: Fate) {
-        self.remove_from(self.settled.0.load(Ordering::Relaxed), word, fate);
+    fn remove(&self, number: u64, verdict: Verdict) -> bool {
+        // After the bytes were copied, before the cursor is read.
+        fence(Ordering::Acquire);
+        let (open, closed) = (Verdict::open(number), verdict.to_word());
+        let (entry, relaxed) = (self.entry(number), Ordering::Relaxed);
+        let cursor = &self.settled.0;
+        // Each exchange fails if the queue was reset: the first if another message uses
+        // the entry by now, the second in every case.
+        let named = entry
+            .verdict
+            .compare_exchange(open, closed, relaxed, relaxed);
+        let next = number.wrapping_add(1);
+        named.is_ok()
+            && cursor
+                .compare_exchange(number, next, Ordering::Release, relaxed)
+                .is_ok()
     }
 
-    fn remove_from(&self, settled: u64, word: u64, fate: Fate) {
-        let entry = self.entry(settled);
-        entry.word.store(word, Ordering::Relaxed);
-        entry.fate.store(fate as u32, Ordering::Relaxed);
-        // The exchange fails if the queue has another sender by now.
-        let (cursor, next) = (&self.settled.0, settled.wrapping_add(1));
-        let _ = cursor.compare_exchange(settled, next, Ordering::Release, Ordering::Relaxed);
+    fn verdict(&self, message: u64) -> Verdict {
+        Verdict::from_word(self.entry(message).verdict.load(Ordering::Relaxed))
     }
 
     fn entry(&self, message: u64) -> &Entry {
@@ -259,6 +317,7 @@ impl Sender {
             .remote_address
             .store(remote.address, Ordering::Relaxed);
         entry.remote_key.store(remote.key, Ordering::Relaxed);
+        overwrite(&entry.verdict, Verdict::open(self.next));
         self.next += 1;
         // A longer message is alone in the ring, so the next one finds all of it free.
         self.written += if bytes > QUEUE_BYTES { 0 } else { bytes };
@@ -308,7 +367,7 @@ impl Sender {
             message,
             at: heard,
             offset: entry.offset.load(Ordering::Relaxed) % QUEUE_BYTES,
-            fate: Fate::decode(entry.fate.load(Ordering::Relaxed)),
+            fate: queue.verdict(message).fate,
         })
     }
 
@@ -319,10 +378,8 @@ impl Sender {
         if message >= queue.settled.0.load(Ordering::Acquire).min(self.next) {
             return None;
         }
-        let entry = queue.entry(message);
-        let word = entry.word.load(Ordering::Relaxed);
-        let is_taken = || entry.fate.load(Ordering::Relaxed) == Fate::Taken as u32;
-        match self.held[self.credits.len()].is_read && is_taken() {
+        let Verdict { fate, word } = queue.verdict(message);
+        match self.held[self.credits.len()].is_read && fate == Fate::Taken {
             true => answers?.transit(word).map(|transit| transit.arrives),
             false => Some(Time::from_nanos(word)),
         }
@@ -391,6 +448,13 @@ mod tests {
         fn hear(&mut self, now: Time) -> Option<Heard> {
             self.sender.hear(&self.outlet.queue, None, now)
         }
+
+        /// Settles the oldest message, even if it is not on the cable yet.
+        fn settle(&self, heard: Time, fate: Fate) {
+            let queue = &self.outlet.queue;
+            let number = queue.settled.0.load(Ordering::Relaxed);
+            assert!(queue.settle(number, heard, fate));
+        }
     }
 
     #[test]
@@ -408,6 +472,7 @@ mod tests {
         rail.direction
             .advance(&LINK, at(0), Some(0), |_| &rail.outlet);
         let incoming = Incoming {
+            number: 0,
             offset: 0,
             message,
             arrives: at(600),
@@ -424,7 +489,7 @@ mod tests {
         assert_eq!(rail.send(at(0), at(0), one), None);
 
         let taken = at(2_000_000);
-        rail.outlet.queue.settle(taken + LINK.latency, Fate::Taken);
+        rail.settle(taken + LINK.latency, Fate::Taken);
         assert_eq!(rail.send(taken, at(0), one), None);
         assert!(rail.send(at(9_000_000), at(0), one).is_some());
         assert_eq!(
@@ -447,7 +512,7 @@ mod tests {
         let mut rail = Rail::default();
         for fate in [Fate::NotReady, Fate::AccessDenied, Fate::TooLong] {
             rail.send(at(0), at(0), Message::send(10)).expect("room");
-            rail.outlet.queue.settle(at(600), fate);
+            rail.settle(at(600), fate);
             let word = rail.sender.next_word(&rail.outlet.queue, None);
             assert_eq!(word, Some(at(600)));
             assert_eq!(rail.hear(at(599)), None);
@@ -456,20 +521,37 @@ mod tests {
         }
     }
 
+    /// The receiver copies the message while its sender resets the queue, connects it to
+    /// another peer and sends again, in the same entry.
     #[test]
-    fn who_is_late_with_the_last_senders_messages_does_not_touch_the_next_ones() {
-        let mut rail = Rail::default();
-        rail.send(at(0), at(0), Message::send(10)).expect("room");
-        let queue = &rail.outlet.queue;
-        let late = queue.settled.0.load(Ordering::Relaxed);
-        rail.outlet.reset();
-        assert_eq!((queue.depth(), queue.head()), (0, None));
-        rail.sender = Sender::of(queue);
-        rail.send(at(50), at(50), Message::send(20)).expect("room");
-        let queue = &rail.outlet.queue;
-        queue.remove_from(late, 0, Fate::Taken);
-        let head = queue.head().expect("it was not taken");
-        assert_eq!(head.message.bytes, 20);
+    fn who_is_late_with_the_last_senders_message_settles_no_other() {
+        for sends in [0, 1, DEPTH] {
+            let mut rail = Rail::default();
+            rail.send(at(0), at(0), Message::send(10)).expect("room");
+            let late = rail.outlet.queue.head().expect("it is on the cable");
+            rail.outlet.reset();
+            rail.sender = Sender::of(&rail.outlet.queue);
+            assert_eq!(
+                (rail.outlet.queue.depth(), rail.outlet.queue.head()),
+                (0, None)
+            );
+            for bytes in 0..sends as u64 {
+                let message = Message::send(100 + bytes);
+                rail.send(at(1_000_000), at(50), message).expect("room");
+            }
+            let queue = &rail.outlet.queue;
+            assert!(!queue.settle(late.number, at(60), Fate::TooLong));
+            assert_eq!(queue.depth(), sends as u64);
+            for bytes in 0..sends as u64 {
+                let head = rail.outlet.queue.head().expect("it was not taken");
+                assert_eq!(head.message.bytes, 100 + bytes);
+                rail.settle(at(70), Fate::Taken);
+                let queue = &rail.outlet.queue;
+                assert!(!queue.settle(late.number, at(80), Fate::TooLong));
+                let heard = rail.hear(at(70)).expect("it was settled");
+                assert_eq!((heard.message, heard.fate), (head.number, Fate::Taken));
+            }
+        }
     }
 
     #[test]
@@ -493,7 +575,7 @@ mod tests {
             ready: at(500),
             delay: Duration::ZERO,
         });
-        rail.outlet.queue.answer(answer);
+        assert!(rail.outlet.queue.answer(head.number, answer));
         let answers = Some(&other.answers);
         let queue = &rail.outlet.queue;
         assert_eq!(rail.sender.hear(queue, answers, at(9999)), None);
@@ -527,7 +609,7 @@ mod tests {
                         }
                     }
                     None if rail.outlet.queue.head().is_some() => {
-                        rail.outlet.queue.settle(now, Fate::Taken);
+                        rail.settle(now, Fate::Taken);
                         held.pop_front();
                     }
                     None => {}

@@ -74,6 +74,7 @@ mod tests {
 
     fn incoming(message: Message) -> Incoming {
         Incoming {
+            number: 0,
             offset: 0,
             message,
             arrives: at(10),

@@ -1,7 +1,4 @@
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use rail_matrix::Link;
 
@@ -9,6 +6,7 @@ use super::{
     DEPTH, MESSAGE_BYTES, Message, Time,
     direction::{FRAME_BYTES, serialisation},
 };
+use crate::sync::{AtomicU64, Ordering, overwrite};
 
 /// When a message leaves and when it reaches the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +50,8 @@ pub(super) struct Frame {
 #[repr(C)]
 pub struct Stream {
     offered: Cursor,
-    placed: Placed,
+    /// How far the stream was carried: a [`Progress`].
+    progress: Cursor,
     items: [Item; DEPTH],
 }
 
@@ -61,14 +60,6 @@ pub struct Stream {
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub(super) struct Cursor(pub(super) AtomicU64);
-
-/// How far the stream was carried.
-#[derive(Debug, Default)]
-#[repr(C, align(64))]
-struct Placed {
-    progress: AtomicU64,
-    last_arrival: AtomicU64,
-}
 
 /// The number of loads that were placed, and the bytes of the next load that were placed,
 /// in one word. It is advanced by compare-and-swap, so a process that was stopped in the
@@ -101,15 +92,47 @@ struct Item {
     bytes: AtomicU64,
     ready: AtomicU64,
     delay: AtomicU64,
-    departs: AtomicU64,
-    arrives: AtomicU64,
+    departs: Moment,
+    arrives: Moment,
+}
+
+/// A time that is set once for each load, by whichever process is first. Until then the
+/// word names the load. So a process that was stopped while placing a load changes
+/// neither the load's times nor those of a later load in the same item.
+#[derive(Debug, Default)]
+struct Moment(AtomicU64);
+
+impl Moment {
+    /// Set in a word that names a load; no time is that late.
+    const OPEN: u64 = 1 << 63;
+
+    /// Waits for the time of a load.
+    fn open(&self, load: u64) {
+        overwrite(&self.0, Self::OPEN | load);
+    }
+
+    /// Sets the time of a load, if it is not set yet. Returns the load's time. If the
+    /// word belongs to a later load the result has no meaning.
+    fn set(&self, load: u64, time: Time) -> Time {
+        let time = time.as_nanos().min(Self::OPEN - 1);
+        let open = Self::OPEN | load;
+        let order = Ordering::Relaxed;
+        let set = self.0.compare_exchange(open, time, order, order);
+        Time::from_nanos(set.map_or_else(|found| found, |_| time))
+    }
+
+    /// The time that was set last. The origin of time if the word names a load.
+    fn get(&self) -> Time {
+        let word = self.0.load(Ordering::Relaxed);
+        Time::from_nanos(if word < Self::OPEN { word } else { 0 })
+    }
 }
 
 impl Default for Stream {
     fn default() -> Self {
         Stream {
             offered: Cursor::default(),
-            placed: Placed::default(),
+            progress: Cursor::default(),
             items: std::array::from_fn(|_| Item::default()),
         }
     }
@@ -133,15 +156,20 @@ impl Stream {
     /// The count goes on: a process that is still handling the last owner's messages must
     /// not take the next owner's for them.
     pub fn reset(&self) {
-        let loads = self.offered();
-        // No stream gets that far, so another process wrote it.
-        let loads = if loads > 1 << 38 { 0 } else { loads };
+        let loads = self.next_number();
         let progress = Progress { loads, part: 0 };
         self.offered.0.store(loads, Ordering::Relaxed);
-        self.placed.last_arrival.store(0, Ordering::Relaxed);
-        self.placed
-            .progress
-            .store(progress.to_word(), Ordering::Release);
+        // The next load does not stay behind those that are discarded.
+        let last = self.item(loads.wrapping_sub(1));
+        overwrite(&last.arrives.0, 0);
+        self.progress.0.store(progress.to_word(), Ordering::Release);
+    }
+
+    /// The number of the first load after a [reset](Self::reset).
+    pub(super) fn next_number(&self) -> u64 {
+        let loads = self.offered();
+        // No stream gets that far, so another process wrote it.
+        if loads > 1 << 38 { 0 } else { loads }
     }
 
     /// How many loads were offered.
@@ -151,7 +179,7 @@ impl Stream {
 
     /// How many loads have their times.
     pub fn placed(&self) -> u64 {
-        Progress::from_word(self.placed.progress.load(Ordering::Acquire)).loads
+        Progress::from_word(self.progress.0.load(Ordering::Acquire)).loads
     }
 
     /// Offers another load and returns its number, counted from 0. The caller must have
@@ -163,19 +191,22 @@ impl Stream {
         item.bytes.store(load.bytes, Ordering::Relaxed);
         item.ready.store(load.ready.as_nanos(), Ordering::Relaxed);
         item.delay.store(delay, Ordering::Relaxed);
+        item.departs.open(number);
+        item.arrives.open(number);
         self.offered
             .0
             .store(number.wrapping_add(1), Ordering::Release);
         number
     }
 
-    /// When a load leaves and arrives, once that is settled.
+    /// When a load leaves and arrives, once that is settled. For a load that is no longer
+    /// remembered these are the times of a later load or the origin of time.
     pub fn transit(&self, number: u64) -> Option<Transit> {
         (number < self.placed()).then(|| {
             let item = self.item(number);
             Transit {
-                departs: Time::from_nanos(item.departs.load(Ordering::Relaxed)),
-                arrives: Time::from_nanos(item.arrives.load(Ordering::Relaxed)),
+                departs: item.departs.get(),
+                arrives: item.arrives.get(),
             }
         })
     }
@@ -203,7 +234,7 @@ impl Stream {
     /// Places the next frame on a cable that is free from `start` on, if there is a load.
     /// `None` if another process has placed it meanwhile.
     pub(super) fn place(&self, link: &Link, start: Time) -> Option<Frame> {
-        let found = self.placed.progress.load(Ordering::Acquire);
+        let found = self.progress.0.load(Ordering::Acquire);
         let Progress { loads, part } = Progress::from_word(found);
         let item = self.item(loads);
         // The owner's process is not trusted.
@@ -212,7 +243,7 @@ impl Stream {
         let frame = (bytes - part).min(FRAME_BYTES);
         // Rounded for the load as a whole, not for every frame.
         let duration = serialisation(link, part + frame) - serialisation(link, part);
-        let departs = start + duration;
+        let mut departs = start + duration;
         let is_last = part + frame == bytes;
         let next = match is_last {
             true => Progress {
@@ -225,9 +256,9 @@ impl Stream {
             },
         };
         if is_last {
-            self.time(item, departs, link.latency);
+            departs = self.time(loads, departs, link.latency);
         }
-        let moved = self.placed.progress.compare_exchange(
+        let moved = self.progress.0.compare_exchange(
             found,
             next.to_word(),
             Ordering::Release,
@@ -240,16 +271,17 @@ impl Stream {
         })
     }
 
-    /// Sets when a load leaves and arrives.
-    fn time(&self, item: &Item, departs: Time, latency: Duration) {
+    /// Sets when a load leaves and arrives, unless another process has done so, and
+    /// returns when it leaves.
+    fn time(&self, load: u64, departs: Time, latency: Duration) -> Time {
+        let item = self.item(load);
+        let departs = item.departs.set(load, departs);
         let delay = Duration::from_nanos(item.delay.load(Ordering::Relaxed));
-        let last_arrival = &self.placed.last_arrival;
         // Later loads stay behind a delayed one.
-        let before = Time::from_nanos(last_arrival.load(Ordering::Relaxed));
+        let before = self.item(load.wrapping_sub(1)).arrives.get();
         let arrives = (departs + latency + delay).max(before);
-        item.departs.store(departs.as_nanos(), Ordering::Relaxed);
-        item.arrives.store(arrives.as_nanos(), Ordering::Relaxed);
-        last_arrival.store(arrives.as_nanos(), Ordering::Relaxed);
+        item.arrives.set(load, arrives);
+        departs
     }
 
     fn item(&self, number: u64) -> &Item {

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// What became of the frames of one direction. The process that settles a frame counts
 /// it. All zeros is a direction without any traffic.

@@ -58,9 +58,9 @@ fn a_credit_is_of_one_connection() {
     let rig = slow();
     let [mut a, mut b] = rig.connected();
     b.receive(at(0), 2, 4096);
-    b.pair.reset(at(1));
+    b.pair.reset();
     b.go_ready(Peer::Number(a.pair.number()));
-    a.pair.reset(at(1));
+    a.pair.reset();
     a.go_ready(Peer::Number(b.pair.number()));
     a.send(at(2), 1, 4096);
     assert_eq!(a.poll(at(1_000_000)), []);
