@@ -11,8 +11,11 @@
 mod debian;
 
 use std::{
+    env,
+    ffi::OsStr,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::Command,
     sync::OnceLock,
     time::Duration,
 };
@@ -60,6 +63,36 @@ impl Client {
         });
         Client {
             program: program.clone(),
+            libraries: Vec::new(),
+            patient: true,
+        }
+    }
+
+    /// A program in C of one file, compiled into `folder` against the header and the library
+    /// of verbs.
+    ///
+    /// # Panics
+    /// If it does not compile.
+    pub fn compiled(source: &Path, folder: &Path) -> Self {
+        let provider = softrail::provider_library().expect("cargo built the emulator");
+        let verbs = Toolchain::open().and_then(|toolchain| toolchain.verbs());
+        let include = verbs.unwrap_or_else(|error| panic!("{error}"));
+        std::os::unix::fs::symlink(provider, folder.join("libibverbs.so")).expect("a link");
+        let program = folder.join("program");
+        let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
+        let output = Command::new(compiler)
+            .arg(source)
+            .args(["-std=gnu11", "-Wall", "-o"])
+            .arg(&program)
+            .args([OsStr::new("-I"), include.as_os_str()])
+            .args([OsStr::new("-L"), folder.as_os_str()])
+            .arg("-libverbs")
+            .output();
+        let output = output.expect("a C compiler");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{said}");
+        Client {
+            program,
             libraries: Vec::new(),
             patient: true,
         }

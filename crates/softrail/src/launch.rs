@@ -295,8 +295,8 @@ pub fn provider_library() -> Result<PathBuf, FabricError> {
     }
 }
 
-/// Refuses a file system that would run full during a run: a process that writes to
-/// mapped memory then gets a signal rather than an error.
+/// Refuses a file system that would run full during a run: the programs' queue pairs could
+/// not be made then.
 fn check_room(parent: &Path, cables: usize) -> Result<(), FabricError> {
     let io = |errno: rustix::io::Errno| FabricError::Io {
         path: parent.to_owned(),

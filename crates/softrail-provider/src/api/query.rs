@@ -402,7 +402,8 @@ pub extern "C" fn ibv_read_ibdev_sysfs_file() -> c_int {
     refuse(libc::ENOENT)
 }
 
-/// Nothing is registered with a kernel, so forking changes nothing.
+/// Nothing is registered with a kernel, so memory needs no care when a process forks. What a
+/// child inherits it cannot use (see `handles`).
 #[unsafe(no_mangle)]
 pub extern "C" fn ibv_fork_init() -> c_int {
     0
