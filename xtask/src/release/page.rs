@@ -24,10 +24,9 @@ impl Page {
     }
 
     /// Notes a command that ended well.
-    pub fn ran(&mut self, words: &[&str], folder: &Path) {
-        let folder = format!("{}/", folder.display());
-        let words = words.join(" ").replace(&folder, "");
-        self.commands.push(format!("cargo xtask {words}"));
+    pub fn ran(&mut self, words: &[&str]) {
+        self.commands
+            .push(format!("cargo xtask {}", words.join(" ")));
     }
 
     /// Notes a wheel, and whether this machine has run it.
