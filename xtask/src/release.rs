@@ -9,7 +9,7 @@ mod page;
 use std::{
     ffi::OsString,
     fs,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     process::{Command, ExitCode},
 };
 
@@ -17,6 +17,7 @@ use anyhow::anyhow;
 use launch::{Death, Stream};
 use pins::{Pin, Series};
 use serde_json::json;
+use toolchain::store::STORE_ENV;
 
 use self::{folder::Draft, page::Page};
 use crate::{
@@ -110,7 +111,7 @@ impl Steps<'_> {
         let wheels = folder::files_with(&self.folder.join("wheels"), "whl")?;
         for wheel in &wheels {
             folder::extract_manifest(wheel)?;
-            let text = wheel.display().to_string();
+            let text = relative(wheel, self.folder).display().to_string();
             let runs_here = self.session.toolchain.examine_wheel(wheel)?.runs_here;
             if runs_here {
                 self.step(&mut page, &["verify", "--wheel", &text], "verify-wheel")?;
@@ -129,11 +130,12 @@ impl Steps<'_> {
             .with_context(|| format!("cannot create {}", snippets.display()))?;
         for (consumer, file) in SNIPPETS {
             let mut words = vec!["pin", "snippet", "--for", consumer];
-            let paths: Vec<String> = wheels.iter().map(|it| it.display().to_string()).collect();
+            let paths: Vec<String> = wheels
+                .iter()
+                .map(|it| relative(it, self.folder).display().to_string())
+                .collect();
             words.extend(paths.iter().map(String::as_str));
             let said = self.child(&words)?;
-            // The wheels are somewhere else when somebody reads it.
-            let said = said.replace(&format!("{}/", self.folder.display()), "");
             fs::write(snippets.join(file), said)
                 .map_err(Failure::ours)
                 .with_context(|| format!("cannot write {file}"))?;
@@ -143,20 +145,32 @@ impl Steps<'_> {
 
     /// Runs a verb that writes into a folder of the release.
     fn step(&self, page: &mut Page, words: &[&str], folder: &str) -> Result<()> {
-        let into = self.folder.join(folder).display().to_string();
         let mut all = words.to_vec();
-        all.extend(["--out-dir", &into]);
+        all.extend(["--out-dir", folder]);
         self.child(&all)?;
-        page.ran(&all, self.folder);
+        page.ran(&all);
         Ok(())
     }
 
-    /// Runs a verb of this program and gives what it printed.
+    /// Runs a verb of this program in the release's folder, and gives what it printed. The
+    /// paths in it are the reader's, and no report names a folder of this machine.
     fn child(&self, words: &[&str]) -> Result<String> {
         let line = format!("cargo xtask {}", words.join(" "));
         say!("{line}");
+        let store = path::absolute(
+            self.session
+                .toolchain
+                .store()
+                .root()
+                .map_err(toolchain::Error::from)?,
+        )
+        .map_err(Failure::ours)?;
         let mut command = Command::new(&self.program);
-        command.args(words.iter().map(OsString::from));
+        command
+            .args(words.iter().map(OsString::from))
+            .current_dir(self.folder)
+            // It may be a path from where this program was started.
+            .env(STORE_ENV, store);
         if self.session.offline {
             command.arg("--offline");
         }

@@ -40,7 +40,7 @@ pub fn run(session: &Session, flags: &Verify, file: &Path) -> Result {
         say!("  {ok}  {:<10}  {}", check.name, check.detail);
     }
     if !examined.runs_here || !examined.holds() {
-        return structure_alone(&examined, flags);
+        return structure_alone(&examined, flags, file);
     }
     let venv = session.toolchain.install_wheel(&examined)?;
     let installed = Installed::probe(&venv.python(), venv.folder(), &session.launcher)?;
@@ -54,7 +54,7 @@ pub fn run(session: &Session, flags: &Verify, file: &Path) -> Result {
         wheel: Some(file.to_owned()),
         build: installed.build.clone(),
         manifest: json!({
-            "wheel": description(&examined),
+            "wheel": description(&examined, file),
             "python": installed.python,
             "key": installed.build.key,
         }),
@@ -63,9 +63,9 @@ pub fn run(session: &Session, flags: &Verify, file: &Path) -> Result {
 }
 
 /// What the report says of the file.
-fn description(examined: &Examined) -> serde_json::Value {
+fn description(examined: &Examined, file: &Path) -> serde_json::Value {
     json!({
-        "path": examined.path,
+        "path": file,
         "sha256": examined.sha256,
         "checks": examined.checks,
         "manifest": examined.manifest,
@@ -73,7 +73,7 @@ fn description(examined: &Examined) -> serde_json::Value {
 }
 
 /// The report of a wheel that was not run: it is for another machine, or a check does not hold.
-fn structure_alone(examined: &Examined, flags: &Verify) -> Result {
+fn structure_alone(examined: &Examined, flags: &Verify, file: &Path) -> Result {
     let (name, holds) = (examined.name.to_string(), examined.holds());
     let why = match examined.runs_here {
         false => "it is for another system or processor than this machine's",
@@ -91,7 +91,7 @@ fn structure_alone(examined: &Examined, flags: &Verify) -> Result {
         ReportFormat::Json => {
             let report = json!({
                 "schema": "mlx-rails/verify-structure/1",
-                "wheel": description(examined),
+                "wheel": description(examined, file),
                 "ran": false,
                 "why": why,
             });
