@@ -105,6 +105,7 @@ fn checkout() -> Checkout {
     checkout.add_patch("two", "fix", &change_line(12, "two"));
     checkout.toolchain.series().record(&checkout.pin()).unwrap();
     checkout.write("crates/toolchain/cmake/mlx/CMakeLists.txt", "recipe\n");
+    checkout.write("crates/toolchain/cmake/common/build.cmake", "common\n");
     checkout.write("crates/jaccl/shim/shim.cpp", "shim\n");
     checkout.write("verbs/infiniband/verbs.h", "verbs\n");
     let verbs = Listing::of_folder(&checkout.path("verbs")).unwrap();
