@@ -31,7 +31,9 @@ impl Lease {
         let taken = self
             .0
             .compare_exchange(theirs, mine, Ordering::Acquire, Ordering::Relaxed);
-        taken.is_ok().then_some(Leased { lease: self, mine })
+        // Only then: a guard that is made and dropped would free the lease of a process that
+        // took it in the same nanosecond.
+        taken.is_ok().then(|| Leased { lease: self, mine })
     }
 }
 
