@@ -21,19 +21,18 @@ use crate::{
 
 pub fn run(session: &Session, flags: &Verify, file: &Path) -> Result {
     let selection = python::reached(flags.selection.selection())?;
-    if let Some(folder) = &flags.out_dir {
-        rail_verify::report::check_output(folder)?;
-    }
     let examined = session.toolchain.examine_wheel(file)?;
-    if flags.out_dir.is_some() && !examined.runs_here {
-        return Err(Failure::new(
-            Kind::Input,
-            anyhow::anyhow!(
+    if let Some(folder) = &flags.out_dir {
+        if !examined.runs_here {
+            let problem = anyhow::anyhow!(
                 "{} is for another system or processor, so no case runs here and there is no \
-                 report for --out-dir: leave the flag out, and its structure is checked",
+                 report for --out-dir",
                 file.display()
-            ),
-        ));
+            );
+            let help = "leave --out-dir out, and the wheel's structure is checked";
+            return Err(Failure::new(Kind::Input, problem).help(help.to_owned()));
+        }
+        rail_verify::report::check_output(folder)?;
     }
     for check in &examined.checks {
         let ok = if check.ok { "ok" } else { "NO" };

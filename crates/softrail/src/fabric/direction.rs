@@ -2,7 +2,10 @@ use std::time::Duration;
 
 use rail_matrix::Link;
 
-use super::{Outlet, Stream, Time, stream::Cursor};
+use super::{
+    Outlet, Stream, Time,
+    stream::{Cursor, Frame},
+};
 use crate::sync::{AtomicU64, Ordering};
 
 /// The time that `bytes` occupy a link, rounded up to a nanosecond. A link of 0 bytes a
@@ -172,7 +175,13 @@ impl Direction {
         if Time::from_nanos(free) > turn.start {
             return false;
         }
-        let Some(frame) = turn.stream.place(link, turn.start) else {
+        // Counted before others see it: they may end, and this process with them, when they
+        // have seen the last frame.
+        let counted = |frame: &Frame| {
+            count(&line.bytes, frame.bytes);
+            count(&line.messages, u64::from(frame.is_last));
+        };
+        let Some(frame) = turn.stream.place(link, turn.start, counted) else {
             return false;
         };
         let departs = frame.departs.as_nanos();
@@ -181,8 +190,6 @@ impl Direction {
                 .compare_exchange(free, departs, Ordering::Relaxed, Ordering::Relaxed);
         turn.outlet.set_share(turn.share.wrapping_add(frame.bytes));
         line.share.store(turn.share, Ordering::Relaxed);
-        count(&line.bytes, frame.bytes);
-        count(&line.messages, u64::from(frame.is_last));
         moved.is_ok()
     }
 
@@ -428,5 +435,20 @@ mod tests {
             serialisation(&slow, 1 << 40),
             Duration::from_nanos(u64::MAX)
         );
+    }
+
+    /// Of a frame that was placed every process may act, and end.
+    #[test]
+    fn a_frame_is_counted_before_others_see_it() {
+        let stream = Stream::default();
+        stream.offer(Load {
+            bytes: 1,
+            ready: Time::ZERO,
+            delay: Duration::ZERO,
+        });
+        let mut seen = None;
+        let placed = stream.place(&LINK, Time::ZERO, |_| seen = Some(stream.placed()));
+        assert!(placed.is_some());
+        assert_eq!((seen, stream.placed()), (Some(0), 1));
     }
 }

@@ -232,8 +232,14 @@ impl Stream {
     }
 
     /// Places the next frame on a cable that is free from `start` on, if there is a load.
-    /// `None` if another process has placed it meanwhile.
-    pub(super) fn place(&self, link: &Link, start: Time) -> Option<Frame> {
+    /// `None` if another process has placed it meanwhile. `placing` is called with the frame
+    /// before any process can see that it was placed.
+    pub(super) fn place(
+        &self,
+        link: &Link,
+        start: Time,
+        placing: impl FnOnce(&Frame),
+    ) -> Option<Frame> {
         let found = self.progress.0.load(Ordering::Acquire);
         let Progress { loads, part } = Progress::from_word(found);
         let item = self.item(loads);
@@ -258,17 +264,19 @@ impl Stream {
         if is_last {
             departs = self.time(loads, departs, link.latency);
         }
+        let placed = Frame {
+            departs,
+            bytes: frame,
+            is_last,
+        };
+        placing(&placed);
         let moved = self.progress.0.compare_exchange(
             found,
             next.to_word(),
             Ordering::Release,
             Ordering::Relaxed,
         );
-        moved.ok().map(|_| Frame {
-            departs,
-            bytes: frame,
-            is_last,
-        })
+        moved.ok().map(|_| placed)
     }
 
     /// Sets when a load leaves and arrives, unless another process has done so, and
