@@ -81,7 +81,7 @@ fn split(offset: u64, bytes: u64) -> (usize, usize, usize) {
 mod tests {
     use super::*;
 
-    /// Memory that holds a ring and nothing else: Miri reports every access beyond it.
+    /// Memory for the longest message and nothing else: Miri reports every access beyond it.
     fn memory() -> Box<[u8]> {
         vec![0xAA; MESSAGE_BYTES as usize].into_boxed_slice()
     }
@@ -100,8 +100,10 @@ mod tests {
         }
         assert_eq!(received[..], sent[..]);
         assert_eq!(memory[..156], sent[100..]);
-        assert_eq!(memory[offset as usize..], sent[..100]);
-        assert!(memory[156..offset as usize].iter().all(|it| *it == 0xAA));
+        let (offset, end) = (offset as usize, QUEUE_BYTES as usize);
+        assert_eq!(memory[offset..end], sent[..100]);
+        let untouched = [&memory[156..offset], &memory[end..]];
+        assert!(untouched.concat().iter().all(|it| *it == 0xAA));
     }
 
     #[test]
@@ -122,8 +124,22 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "1048577 bytes of a ring")]
-    fn nothing_longer_than_the_ring_is_copied() {
-        split(0, QUEUE_BYTES + 1);
+    fn a_message_that_is_longer_than_the_ring_goes_on_behind_it() {
+        let mut memory = memory();
+        let sent = vec![7; QUEUE_BYTES as usize + 1];
+        let mut received = vec![0; sent.len()];
+        // SAFETY: the arrays have these lengths, and only one thread uses them.
+        unsafe {
+            let ring = Ring::at(memory.as_mut_ptr());
+            ring.store(0, sent.as_ptr(), sent.len() as u64);
+            ring.load(0, received.as_mut_ptr(), sent.len() as u64);
+        }
+        assert!(received == sent && memory[..sent.len()] == sent);
+    }
+
+    #[test]
+    #[should_panic(expected = "16773121 bytes of a message")]
+    fn nothing_longer_than_a_message_is_copied() {
+        split(0, MESSAGE_BYTES + 1);
     }
 }
