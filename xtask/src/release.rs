@@ -136,6 +136,9 @@ impl Steps<'_> {
                 .collect();
             words.extend(paths.iter().map(String::as_str));
             let said = self.child(&words)?;
+            // A snippet has whole paths, and the wheels are somewhere else when somebody
+            // reads it.
+            let said = said.replace(&format!("{}/", self.folder.display()), "");
             fs::write(snippets.join(file), said)
                 .map_err(Failure::ours)
                 .with_context(|| format!("cannot write {file}"))?;

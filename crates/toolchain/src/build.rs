@@ -26,14 +26,16 @@ use crate::{
     tools::{folder_hash, sdk_version},
 };
 
-/// Names in a work folder: the CMake files of a component, those that all share and those for
-/// zig, which the first ones include by these names; the shim over jaccl.
+/// Names in a work folder: the CMake files of a component, and the shim over jaccl.
 const RECIPE: &str = "recipe";
-const COMMON: &str = "common";
-const ZIG: &str = "zig";
 const SHIM: &str = "shim";
-/// Where a checkout has them, and our headers among them.
-const OF_COMMON: &str = "crates/toolchain/cmake/common";
+
+/// The CMake files that all components share, and those for zig: by the names by which a
+/// component's files include them, and where a checkout has them.
+const COMMON: (&str, &str) = ("common", "crates/toolchain/cmake/common");
+const ZIG: (&str, &str) = ("zig", "crates/toolchain/cmake/zig");
+
+/// Where a checkout has our headers.
 pub(crate) const HEADERS: &str = "crates/toolchain/cmake/common/include";
 
 /// How often a build begins again because a file was edited while it was copied.
@@ -424,7 +426,7 @@ impl Toolchain {
             zig: match target.filter(|_| component.is_cross()) {
                 Some(target) => Some(ForZig {
                     libcxx: target.write_stub(work)?,
-                    toolchain_file: work.join(ZIG).join(dylib::TOOLCHAIN_FILE),
+                    toolchain_file: work.join(ZIG.0).join(dylib::TOOLCHAIN_FILE),
                 }),
                 None => None,
             },
@@ -496,8 +498,6 @@ impl Toolchain {
     /// Our folders that are compiled, the CMake files first, by their names in the work
     /// folder.
     pub(crate) fn recipes(&self, component: Component) -> Vec<(&'static str, PathBuf)> {
-        const COMMON: (&str, &str) = (self::COMMON, OF_COMMON);
-        const ZIG: (&str, &str) = (self::ZIG, "crates/toolchain/cmake/zig");
         let folders: &[_] = match component {
             Component::Mlx => &[(RECIPE, "crates/toolchain/cmake/mlx"), COMMON],
             Component::Jaccl => &[
