@@ -13,7 +13,7 @@ pub enum Request {
     /// Load jaccl and join the group. It is the first request, and is sent once.
     Join(Job),
     /// Run these steps without a message in between. All ranks of a group get the same
-    /// steps.
+    /// steps, unless the job is to show what comes of others.
     Run(Vec<Step>),
     /// Leave the group and end.
     Leave,

@@ -335,7 +335,7 @@ fn every_mistake_names_its_line_its_thing_and_a_remedy() {
         ),
         (
             two("[[fault]]\ncable = \"x\"\nkind = \"absent\"\n"),
-            "line 10: 'absent' is no fault of a cable; the kinds are 'cut', 'degraded'",
+            "line 10: 'absent' is no fault of a cable; the kinds are 'cut', 'degraded', 'unplugged', 'unplugged-hang'",
         ),
         (
             two("[[fault]]\nkind = \"cut\"\n"),

@@ -153,6 +153,14 @@ impl Completions {
         count
     }
 
+    /// Removes all completions, with their times.
+    #[cfg(test)]
+    pub fn drain(&self) -> Vec<(Time, ibv::ibv_wc)> {
+        let mut waiting = lock(&self.waiting);
+        self.count.store(0, Ordering::Relaxed);
+        waiting.drain(..).collect()
+    }
+
     /// Drops the completions of a queue pair.
     pub fn forget(&self, number: u32) {
         let mut waiting = lock(&self.waiting);
@@ -160,9 +168,10 @@ impl Completions {
         self.count.store(waiting.len(), Ordering::Relaxed);
     }
 
-    /// How many completions of receives, or of sends, of a queue pair wait. Call it while
-    /// the queue pair can report none.
-    pub fn unpolled(&self, number: u32, are_receives: bool) -> usize {
+    /// The sum over the completions of receives, or of sends, of a queue pair that wait, of
+    /// what `depth_of` takes the bytes of each for. Call it while the queue pair can report
+    /// none.
+    pub fn unpolled(&self, number: u32, are_receives: bool, depth_of: impl Fn(u64) -> u64) -> u64 {
         if self.count.load(Ordering::Relaxed) == 0 {
             return 0;
         }
@@ -171,7 +180,9 @@ impl Completions {
             completion.qp_num == number && is_receive == are_receives
         };
         let waiting = lock(&self.waiting);
-        waiting.iter().filter(is_counted).count()
+        let counted = waiting.iter().filter(is_counted);
+        let bytes = counted.map(|(_, completion)| u64::from(completion.byte_len));
+        bytes.map(depth_of).sum()
     }
 
     /// Changes the capacity; `false` if more completions wait than would fit.

@@ -3,8 +3,9 @@
 //! changes of the port are reported.
 //!
 //! Each open device has a thread, which sleeps unless the bell of its end of the cable
-//! rings. A client that polls, such as jaccl, never causes a ring: all of its work is
-//! done inside `ibv_post_send` and `ibv_poll_cq`.
+//! rings. The work of a client that polls, such as jaccl, is done inside `ibv_post_send`
+//! and `ibv_poll_cq`. While its sends wait for receives that are yet to be posted, the
+//! thread looks every millisecond, in case the client has stopped to poll.
 
 use std::{
     any::Any,
@@ -159,7 +160,7 @@ impl Shared {
         let pairs = lock(&self.pairs);
         let served = pairs.iter().map(|pair| {
             pair.serve(now);
-            pair.outlook()
+            pair.outlook(now)
         });
         served.fold((false, None), |(worked, next), (did, then)| {
             let next = [next, then].into_iter().flatten().min();

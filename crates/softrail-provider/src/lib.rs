@@ -78,6 +78,8 @@ fn set_errno(errno: c_int) {
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 /// The test client names this crate as other programs do.

@@ -580,8 +580,8 @@ impl Qp {
 
     /// The context in which it was made.
     pub fn context(&self) -> &Context {
-        // SAFETY: the field never changes; the application closes a device after it has
-        // destroyed its queue pairs.
+        // SAFETY: the field never changes; a queue pair's protection domain keeps the
+        // context, and cannot be freed before the queue pair.
         unsafe { &*Context::behind((*self.raw.get()).qp_base.context) }
     }
 

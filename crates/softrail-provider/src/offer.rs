@@ -2,8 +2,10 @@
 
 use rail_matrix::Profile;
 use softrail::{
+    claims::Resource,
     fabric::{MESSAGE_BYTES, QUEUE_BYTES, frames},
     shm::SLOTS,
+    usage::THUNDERBOLT_QUEUE_PAIRS,
 };
 
 /// The limits of a device, its port and its queue pairs.
@@ -32,13 +34,13 @@ pub struct Offer {
 /// Apple's technote TN3205 has queue pairs, frames and messages; the other limits are those
 /// that `ibv_devinfo` shows on a Mac, and the number of regions is what people ran into.
 const THUNDERBOLT: Offer = Offer {
-    queue_pairs: 10,
-    domains: 11,
-    completion_queues: 11,
-    regions: 100,
+    queue_pairs: THUNDERBOLT_QUEUE_PAIRS,
+    domains: Resource::Domain.limit() as u32,
+    completion_queues: Resource::Queue.limit() as u32,
+    regions: Resource::Region.limit() as u32,
     region: 4 << 30,
     message: MESSAGE_BYTES,
-    depth: 4095,
+    depth: frames(MESSAGE_BYTES) as u32,
     scatter: 1,
     inline: 0,
     has_credits: true,

@@ -10,7 +10,7 @@ mod sending;
 
 use std::{
     collections::VecDeque,
-    mem, slice,
+    mem, process, slice,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -33,6 +33,10 @@ use softrail::{
     fabric::{Credits, QUEUE_BYTES, Queue, RECEIVES, Sender, Time},
     shm::{ClaimError, EndState, NewPair, SharedCable, Slot, slot_of},
 };
+
+/// The interval at which the engine looks whether a send has its credit that the
+/// application does not poll for.
+const VISITS: Duration = Duration::from_millis(1);
 
 /// The transport of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,8 +143,14 @@ struct State {
     send_depth: u64,
     /// Whether the next message is lost, whatever becomes of others.
     loses_first: bool,
-    /// How many sends were given the credit of a receive.
-    credited: u64,
+    /// The number of the first receive of the other end whose credit no send was given.
+    next_credit: u64,
+    /// Whether a send waited since the engine last asked.
+    has_waited: bool,
+    /// Whether the engine will look at the queue pair again without being woken.
+    is_visited: bool,
+    /// How long a message the queue pair has memory for.
+    longest: u64,
     receives: VecDeque<Receive>,
     /// The depth that they take.
     receive_depth: u64,
@@ -173,7 +183,10 @@ impl State {
             queued: 0,
             send_depth: 0,
             loses_first: false,
-            credited: 0,
+            next_credit: 0,
+            has_waited: false,
+            is_visited: false,
+            longest: QUEUE_BYTES,
             receives: VecDeque::new(),
             receive_depth: 0,
             last_send: Time::ZERO,
@@ -287,7 +300,7 @@ impl QueuePair {
             state.phase = next;
         }
         if next == Phase::Error {
-            self.own_slot().set_answers(false);
+            self.fail(&mut state);
         }
         legal
     }
@@ -300,10 +313,12 @@ impl QueuePair {
         slot.set_answers(false);
         slot.connect(0);
         self.own_end().empty(slot);
-        self.own_credits().reset();
+        self.own_credits().withdraw();
         *state = State {
             patience: state.patience,
             access: state.access,
+            loses_first: state.loses_first,
+            longest: state.longest,
             ..State::new(&slot.outlet.queue)
         };
         self.forget_completions();
@@ -327,22 +342,22 @@ impl QueuePair {
     /// Accepts a send, and puts it on the cable if there is room.
     pub fn post_send(&self, now: Time, request: SendRequest) -> Result<(), PostError> {
         let mut state = lock(&self.state);
-        self.admit(&state, slice::from_ref(&request))?;
+        self.admit(&mut state, slice::from_ref(&request))?;
         self.enqueue(&mut state, now, request);
         self.transmit(&mut state, now);
-        self.stir(&state);
+        self.stir(&mut state);
         Ok(())
     }
 
     /// Accepts all of these sends, or none.
     pub fn post_sends(&self, now: Time, requests: Vec<SendRequest>) -> Result<(), PostError> {
         let mut state = lock(&self.state);
-        self.admit(&state, &requests)?;
+        self.admit(&mut state, &requests)?;
         for request in requests {
             self.enqueue(&mut state, now, request);
         }
         self.transmit(&mut state, now);
-        self.stir(&state);
+        self.stir(&mut state);
         Ok(())
     }
 
@@ -365,8 +380,8 @@ impl QueuePair {
             return Err(PostError::State);
         }
         let depth = self.offer().depth_of(request.scatter.bytes());
-        let unpolled = self.parts.receive_queue.unpolled(self.number, true);
-        let wanted = state.receive_depth + depth + unpolled as u64;
+        let unpolled = self.unpolled(&self.parts.receive_queue, true);
+        let wanted = state.receive_depth + depth + unpolled;
         let is_full = state.receives.len() >= RECEIVES;
         if is_full || self.over_posting(wanted, self.parts.limits.receives) {
             return Err(PostError::Full);
@@ -377,14 +392,14 @@ impl QueuePair {
         });
         state.receive_depth += depth;
         self.own_end().usage.note_receives(state.receive_depth);
-        if has_credits {
+        if has_credits && state.phase != Phase::Error {
             self.own_credits().grant(now);
             let partner = self.partner(state.peer);
             if partner.is_some_and(|(_, slot)| slot.wants_bell()) {
                 self.wake_peer();
             }
         }
-        self.stir(&state);
+        self.stir(&mut state);
         Ok(())
     }
 
@@ -400,10 +415,7 @@ impl QueuePair {
                 complete(queue, &mut state.last_receive, completion);
             }
             self.transmit(state, now);
-            while let Some(completion) = self.next_send(state, now) {
-                let queue = &self.parts.send_queue;
-                complete(queue, &mut state.last_send, completion);
-            }
+            self.end_sends(state, now);
             self.heed_overrun(state);
             // A failure flushes the requests of both halves.
             if state.phase == phase {
@@ -412,16 +424,48 @@ impl QueuePair {
         }
     }
 
-    /// Whether there was anything to do since this was called last, and when more work
-    /// for the engine is certain.
-    pub fn outlook(&self) -> (bool, Option<Time>) {
+    /// Completes the sends that have ended by `now`.
+    fn end_sends(&self, state: &mut State, now: Time) {
+        while let Some(completion) = self.next_send(state, now) {
+            complete(&self.parts.send_queue, &mut state.last_send, completion);
+        }
+    }
+
+    /// Whether there was anything to do by `now` since this was called last, and when more
+    /// work for the engine is certain.
+    pub fn outlook(&self, now: Time) -> (bool, Option<Time>) {
         let mut state = lock(&self.state);
+        if self.offer().has_credits && !self.is_awaited() {
+            return (false, self.next_visit(&mut state, now));
+        }
         let is_watched = self.is_watched(&state);
         self.own_slot().set_wants_bell(is_watched);
         let sent = is_watched.then(|| self.next_word(&state)).flatten();
         let next = [self.next_arrival(&state), sent];
         let worked = mem::take(&mut state.worked);
         (worked, next.into_iter().flatten().min())
+    }
+
+    /// When the engine looks again at a queue pair whose application polls, or may have
+    /// stopped to. A send that waits for its credit starts at the right time however late
+    /// somebody looks. So this need not be often, and nobody need be woken for a credit.
+    fn next_visit(&self, state: &mut State, now: Time) -> Option<Time> {
+        self.own_slot().set_wants_bell(false);
+        let is_waiting = state.queued > 0;
+        state.is_visited = mem::take(&mut state.has_waited) || is_waiting;
+        let needs_room = is_waiting && self.needs_room(state);
+        if needs_room {
+            self.wake_peer();
+        }
+        state.is_visited.then_some(now + VISITS)
+    }
+
+    /// When something is next due, if that is known.
+    #[cfg(test)]
+    pub fn next_event(&self) -> Option<Time> {
+        let state = lock(&self.state);
+        let next = [self.next_arrival(&state), self.next_word(&state)];
+        next.into_iter().flatten().min()
     }
 
     /// Enters the error state if a completion queue that it reports to has overrun: its
@@ -447,7 +491,7 @@ impl QueuePair {
 
     /// Makes the other end ring the bell, and the engine look at what happened before.
     pub fn await_bell(&self) {
-        self.stir(&lock(&self.state));
+        self.stir(&mut lock(&self.state));
     }
 
     /// Whether a thread of the application sleeps until something completes.
@@ -462,16 +506,25 @@ impl QueuePair {
     }
 
     /// Wakes the engine for what was posted, if the engine serves it.
-    fn stir(&self, state: &State) {
-        if self.is_watched(state) {
-            self.own_slot().set_wants_bell(true);
-            self.own_end().bell.ring();
+    fn stir(&self, state: &mut State) {
+        if !self.is_watched(state) {
+            return;
         }
+        if self.offer().has_credits && !self.is_awaited() {
+            state.has_waited = true;
+            if mem::replace(&mut state.is_visited, true) {
+                return;
+            }
+        } else {
+            self.own_slot().set_wants_bell(true);
+        }
+        self.own_end().bell.ring();
     }
 
     fn fail(&self, state: &mut State) {
         state.phase = Phase::Error;
         self.own_slot().set_answers(false);
+        self.own_credits().withdraw();
     }
 
     /// Reports an asynchronous event of the queue pair to the application.
@@ -564,7 +617,7 @@ impl QueuePair {
     }
 
     /// Checks that these requests can be accepted.
-    fn admit(&self, state: &State, requests: &[SendRequest]) -> Result<(), PostError> {
+    fn admit(&self, state: &mut State, requests: &[SendRequest]) -> Result<(), PostError> {
         if self.own_end().condition.is(DeviceFault::Refusing) {
             return Err(PostError::Refused);
         }
@@ -578,22 +631,31 @@ impl QueuePair {
             }
             let bytes = request.payload.bytes();
             if bytes > self.offer().message {
+                explain("a message is longer than a device's longest (ibv_query_port, max_msg_sz)");
                 return Err(PostError::TooLong);
             }
-            if bytes > QUEUE_BYTES {
-                self.make_room(bytes)?;
-            }
         }
-        let unpolled = self.parts.send_queue.unpolled(self.number, false);
+        let unpolled = self.unpolled(&self.parts.send_queue, false);
         let wanted = requests.iter().map(|request| self.depth_of(request));
-        let wanted = state.send_depth + unpolled as u64 + wanted.sum::<u64>();
-        match self.over_posting(wanted, self.parts.limits.sends) {
-            true => Err(PostError::Full),
-            false => Ok(()),
+        let wanted = state.send_depth + unpolled + wanted.sum::<u64>();
+        if self.over_posting(wanted, self.parts.limits.sends) {
+            return Err(PostError::Full);
         }
+        let lengths = requests.iter().map(|request| request.payload.bytes());
+        if let Some(longest) = lengths.max().filter(|longest| *longest > state.longest) {
+            self.make_room(longest)?;
+            state.longest = longest;
+        }
+        Ok(())
     }
 
-    /// Reserves memory for a message that is longer than what every queue pair has.
+    /// The depth that completions take which the application has not polled.
+    fn unpolled(&self, queue: &Completions, are_receives: bool) -> u64 {
+        let depth_of = |bytes| self.offer().depth_of(bytes);
+        queue.unpolled(self.number, are_receives, depth_of)
+    }
+
+    /// Reserves memory for a message that is longer than all before it.
     fn make_room(&self, bytes: u64) -> Result<(), PostError> {
         let reserved = (self.parts.cable).reserve_message(self.device().side, self.slot, bytes);
         reserved.map_err(|error| {
@@ -610,16 +672,18 @@ impl QueuePair {
                  (the rig's fault unplugged)",
                 self.device().name
             ));
-            // SAFETY: the default action ends the process, and no handler runs.
+            // SAFETY: no handler runs, and the default action ends the process unless this
+            // thread has blocked the signal.
             unsafe {
                 libc::signal(libc::SIGSEGV, libc::SIG_DFL);
                 libc::raise(libc::SIGSEGV);
             }
+            process::abort();
         }
     }
 
     /// What a device of the rig's profile offers.
-    fn offer(&self) -> &'static Offer {
+    pub fn offer(&self) -> &'static Offer {
         Offer::of(self.device().rules.profile)
     }
 
@@ -632,7 +696,14 @@ impl QueuePair {
     fn over_posting(&self, depth: u64, limit: usize) -> bool {
         let refuses = self.device().rules.likeness.refuses_over_posting;
         let is_bounded = refuses || !self.offer().has_credits;
-        is_bounded && depth > limit as u64
+        let is_over = is_bounded && depth > limit as u64;
+        if is_over && self.offer().has_credits {
+            explain(
+                "more frames of 4 KiB were posted than the queue has, which Macs were seen to \
+                 refuse (the rig's refuses_over_posting)",
+            );
+        }
+        is_over
     }
 }
 

@@ -24,6 +24,7 @@ mod client;
 mod completions;
 mod faults;
 mod hostile;
+mod properties;
 mod threads;
 mod thunderbolt;
 

@@ -20,7 +20,6 @@
 //!
 //! - [`fabric`] is what a cable does to frames: a state machine without a clock and
 //!   without I/O.
-//! - [`simulation`] runs it in virtual time.
 //! - [`shm`] lays it out in memory that two processes share.
 //! - [`config`] finds the devices of a process.
 //! - [`live`] watches and changes a fabric that is up.
@@ -54,7 +53,6 @@ mod process;
 mod ring;
 mod script;
 pub mod shm;
-pub mod simulation;
 mod sync;
 pub mod up;
 pub mod usage;

@@ -229,12 +229,13 @@ impl Live {
     /// process, and keeps it until the process ends.
     ///
     /// # Errors
-    /// When no cable ends in the device.
+    /// When no cable ends in the device, or when there is no memory for so many.
     pub fn exhaust(&self, device: &str, regions: bool) -> Result<(), LiveError> {
-        let end = self.end(device)?;
+        let (cable, side) = self.place(device)?;
+        let claims = &cable.end(side).claims;
         match regions {
-            true => std::iter::from_fn(|| end.claims.claim(Resource::Region)).for_each(drop),
-            false => end.claim_all(),
+            true => std::iter::from_fn(|| claims.claim(Resource::Region)).for_each(drop),
+            false => cable.claim_all(side)?,
         }
         Ok(())
     }
@@ -413,9 +414,14 @@ impl Live {
 
     /// Every end of a cable.
     fn ends(&self) -> impl Iterator<Item = (&End, &EndState)> {
+        self.places()
+            .map(|(end, cable, side)| (end, cable.end(side)))
+    }
+
+    fn places(&self) -> impl Iterator<Item = (&End, &SharedCable, Side)> {
         let cables = self.rig.cables.iter().zip(&self.cables);
         cables.flat_map(|(cable, shared)| {
-            Side::BOTH.map(|side| (&cable.ends[side.index()], shared.end(side)))
+            Side::BOTH.map(|side| (&cable.ends[side.index()], shared, side))
         })
     }
 
@@ -431,9 +437,15 @@ impl Live {
     }
 
     fn end(&self, device: &str) -> Result<&EndState, LiveError> {
-        let found = self.ends().find(|(end, _)| end.to_string() == device);
+        let (cable, side) = self.place(device)?;
+        Ok(cable.end(side))
+    }
+
+    /// The cable that ends in a device, and which of its ends this is.
+    fn place(&self, device: &str) -> Result<(&SharedCable, Side), LiveError> {
+        let found = self.places().find(|(end, ..)| end.to_string() == device);
         match found {
-            Some((_, state)) => Ok(state),
+            Some((_, cable, side)) => Ok((cable, side)),
             None => Err(LiveError::UnknownDevice {
                 device: device.to_owned(),
                 known: names(self.ends().map(|(end, _)| end.to_string())),

@@ -16,6 +16,7 @@ use std::{
     mem::size_of,
     ops::Range,
     path::{Path, PathBuf},
+    ptr,
     sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence},
     thread,
     time::{Duration, Instant},
@@ -41,7 +42,7 @@ use memmap2::{MmapOptions, MmapRaw};
 pub const SLOTS: usize = OUTLETS;
 
 /// Identifies the file and the version of its layout.
-const MAGIC: u64 = u64::from_be_bytes(*b"softrl\x00\x07");
+const MAGIC: u64 = u64::from_be_bytes(*b"softrl\x00\x08");
 
 /// One of the two ends of a cable, in the order in which the rig lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,7 +109,7 @@ impl ShmError {
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
     /// All slots have owners.
-    #[error("all {SLOTS} queue pairs at this end of the cable are in use")]
+    #[error("all queue pairs at this end of the cable are in use")]
     InUse,
     /// There is no memory for its payload.
     #[error(transparent)]
@@ -143,13 +144,21 @@ pub struct EndState {
     pub usage: Usage,
     /// Wakes the processes at this end.
     pub bell: Bell,
+    /// How many of the slots have their memory reserved.
+    touched: AtomicU64,
     slots: [Slot; SLOTS],
 }
 
 impl EndState {
+    /// The slots that were ever claimed. The others may have no memory.
+    fn slots(&self) -> &[Slot] {
+        let touched = self.touched.load(Ordering::Acquire) as usize;
+        &self.slots[..touched.min(SLOTS)]
+    }
+
     /// How many messages from here the other end has not taken yet.
     pub fn pending(&self) -> u64 {
-        let depths = self.slots.iter().map(|slot| slot.outlet.queue.depth());
+        let depths = self.slots().iter().map(|slot| slot.outlet.queue.depth());
         depths.fold(0, u64::saturating_add)
     }
 
@@ -188,6 +197,13 @@ impl EndState {
         self.direction.next_start(|slot| &self.slots[slot].outlet)
     }
 
+    /// Does something with the messages of this end while no queue pair here is
+    /// [emptied](Self::empty). `None` if another process uses the end at this moment.
+    pub fn while_kept<R>(&self, act: impl FnOnce() -> R) -> Option<R> {
+        let _leased = self.lease.try_take(clock::now)?;
+        Some(act())
+    }
+
     /// Empties a slot that the caller has claimed. No process advances the direction
     /// meanwhile.
     pub fn empty(&self, slot: &Slot) {
@@ -204,17 +220,9 @@ impl EndState {
         drop(leased);
     }
 
-    /// Claims every free slot for this process. No queue pair comes of them.
-    pub(crate) fn claim_all(&self) {
-        let own = Process::own();
-        for slot in &self.slots {
-            slot.try_claim(own, true);
-        }
-    }
-
     /// For each queue pair here, the process that owns it, or that owned it when it died.
     pub(crate) fn owners(&self) -> impl Iterator<Item = Process> {
-        let slots = self.slots.iter();
+        let slots = self.slots().iter();
         slots.filter_map(|slot| Process::from_word(slot.owner.load(Ordering::Acquire)))
     }
 }
@@ -351,7 +359,7 @@ impl SharedCable {
     /// The memory that a cable takes when jaccl uses it: in a ring of two ranks both ends
     /// have two queue pairs. The rest of the file takes no memory.
     pub const USUAL_BYTES: u64 =
-        size_of::<Layout>() as u64 + 2 * 2 * (QUEUE_BYTES + size_of::<Credits>() as u64);
+        (1 << 16) + 2 * 2 * (QUEUE_BYTES + (size_of::<Credits>() + size_of::<Slot>()) as u64);
 
     /// Makes the file of an unused cable and maps it.
     ///
@@ -370,7 +378,13 @@ impl SharedCable {
         file.set_len(Self::FILE_BYTES as u64)
             .map_err(fail("size"))?;
         let cable = Self::map(file, path).map_err(fail("map"))?;
-        cable.reserve(0..size_of::<Layout>() as u64)?;
+        // A slot is reserved when it is claimed.
+        cable.reserve(0..cable.place_of(&cable.layout().ends[0].slots).start)?;
+        for side in Side::BOTH {
+            let end = cable.end(side);
+            let start = cable.place_of(end).start;
+            cable.reserve(start..cable.place_of(&end.slots).start)?;
+        }
         cable.layout().magic.store(MAGIC, Ordering::Release);
         Ok(cable)
     }
@@ -448,28 +462,20 @@ impl SharedCable {
     /// When all slots are taken, or when there is no memory for the slot's payload.
     pub fn claim(&self, side: Side, own: Process, most: usize) -> Result<NewPair, ClaimError> {
         let end = self.end(side);
-        let slots = &end.slots[..most.min(SLOTS)];
-        let after_abnormal_end = slots.iter().filter(|slot| slot.bury()).count() > 0;
-        let read = slots.iter().position(|slot| slot.try_claim(own, false));
-        let index = read.or_else(|| {
-            let mut slots: Vec<_> = slots.iter().enumerate().collect();
-            slots.sort_by_key(|(_, slot)| slot.generation.load(Ordering::Relaxed));
-            let unread = slots.iter().find(|(_, slot)| slot.try_claim(own, true));
-            unread.map(|(index, _)| *index)
-        });
-        let index = index.ok_or(ClaimError::InUse)?;
+        let after_abnormal_end = end.slots().iter().filter(|slot| slot.bury()).count() > 0;
+        let index = self.claim_slot(side, own, most.min(SLOTS))?;
         if let Err(error) = self.reserve_message(side, index, QUEUE_BYTES) {
             self.release(side, index, own);
             return Err(ClaimError::Memory(error));
         }
-        end.usage.note_queue_pairs(index + 1);
-        let slot = &slots[index];
+        end.usage.note_queue_pairs(end.owners().count());
+        let slot = &end.slots[index];
         slot.number.store(0, Ordering::Release);
         slot.peer.store(0, Ordering::Relaxed);
         slot.answers.store(0, Ordering::Relaxed);
         slot.wants_bell.store(0, Ordering::Relaxed);
         end.empty(slot);
-        self.credits(side, index).reset();
+        self.credits(side, index).withdraw();
         // Queue pair numbers have 24 bits, and 0 and 1 are reserved.
         let generation = slot.generation.fetch_add(1, Ordering::Relaxed) % 0xffff + 1;
         let number = generation << 8 | index as u32;
@@ -479,6 +485,45 @@ impl SharedCable {
             number,
             after_abnormal_end,
         })
+    }
+
+    /// Claims every free slot for this process. No queue pair comes of them.
+    ///
+    /// # Errors
+    /// When there is no memory for them.
+    pub(crate) fn claim_all(&self, side: Side) -> Result<(), ShmError> {
+        loop {
+            match self.claim_slot(side, Process::own(), SLOTS) {
+                Ok(_) => {}
+                Err(ClaimError::InUse) => return Ok(()),
+                Err(ClaimError::Memory(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Makes `own` the owner of one of the first `most` slots.
+    fn claim_slot(&self, side: Side, own: Process, most: usize) -> Result<usize, ClaimError> {
+        let end = self.end(side);
+        for (index, slot) in end.slots[..most].iter().enumerate() {
+            if index >= end.slots().len() {
+                self.reserve(self.place_of(slot))
+                    .map_err(ClaimError::Memory)?;
+                end.touched.fetch_max(index as u64 + 1, Ordering::AcqRel);
+            }
+            if slot.try_claim(own, false) {
+                return Ok(index);
+            }
+        }
+        let mut slots: Vec<_> = end.slots[..most].iter().enumerate().collect();
+        slots.sort_by_key(|(_, slot)| slot.generation.load(Ordering::Relaxed));
+        let unread = slots.iter().find(|(_, slot)| slot.try_claim(own, true));
+        unread.map(|(index, _)| *index).ok_or(ClaimError::InUse)
+    }
+
+    /// Where the file has a part of the layout.
+    fn place_of<T>(&self, part: &T) -> Range<u64> {
+        let start = ptr::from_ref(part).addr() - self.map.as_ptr().addr();
+        start as u64..(start + size_of::<T>()) as u64
     }
 
     /// Gives back a slot that `owner` has claimed. Frames that have left stay for the peer

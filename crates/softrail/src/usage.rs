@@ -6,8 +6,11 @@ use serde::Serialize;
 
 use crate::{
     claims::{Claims, Resource},
-    fabric::MESSAGE_BYTES,
+    fabric::{MESSAGE_BYTES, frames},
 };
+
+/// The queue pairs that a Mac's device has, of all processes together (TN3205).
+pub const THUNDERBOLT_QUEUE_PAIRS: usize = 10;
 
 /// What queue pairs of a device took at most. All zeros is a device without any.
 #[derive(Debug, Default)]
@@ -63,10 +66,10 @@ pub struct Used {
 impl Used {
     /// What a Mac's device has: the limits of these numbers.
     pub fn limits() -> Self {
-        let frames = MESSAGE_BYTES / crate::fabric::FRAME_BYTES;
+        let frames = frames(MESSAGE_BYTES);
         Used {
             device: String::new(),
-            queue_pairs: 10,
+            queue_pairs: THUNDERBOLT_QUEUE_PAIRS as u64,
             regions: Resource::Region.limit() as u64,
             domains: Resource::Domain.limit() as u64,
             completion_queues: Resource::Queue.limit() as u64,

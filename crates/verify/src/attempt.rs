@@ -117,14 +117,30 @@ impl<'a> Bench<'a> {
         patience: Patience,
     ) -> Result<Result<Group, Finding>, Unjudged> {
         let mut group = self.start(&Setup::of(setting))?;
-        let ends = unless_killed(group.joined(patience.joining(), Until::FirstFailure)?)?;
-        Ok(match finding(&ends) {
+        Ok(match self.joined(&mut group, patience)? {
             None => Ok(group),
-            Some(finding) => Err(while_joining(group.with_cables(finding))),
+            Some(finding) => Err(finding),
         })
     }
 
-    fn start(&self, setup: &Setup) -> Result<Group, GroupError> {
+    /// Waits until a group has joined, or returns a finding of how joining failed.
+    ///
+    /// # Errors
+    /// As for [`Bench::alone`].
+    pub fn joined(
+        &self,
+        group: &mut Group,
+        patience: Patience,
+    ) -> Result<Option<Finding>, Unjudged> {
+        let ends = unless_killed(group.joined(patience.joining(), Until::FirstFailure)?)?;
+        Ok(finding(&ends).map(|finding| while_joining(group.with_cables(finding))))
+    }
+
+    /// Starts the ranks of a group, which begin to join.
+    ///
+    /// # Errors
+    /// If they cannot be started.
+    pub fn start(&self, setup: &Setup) -> Result<Group, GroupError> {
         Group::start(self.programs, self.build, setup, self.launcher)
     }
 
@@ -194,7 +210,11 @@ impl<'a> Bench<'a> {
     ) -> Result<Option<Finding>, Unjudged> {
         let joined = unless_killed(group.joined(patience.joining(), Until::All)?)?;
         match case.op {
-            Op::NonNeighbour | Op::FailedSend | Op::FailedWire => {
+            Op::NonNeighbour
+            | Op::FailedSend
+            | Op::FailedWire
+            | Op::UnequalFrames
+            | Op::SendFirst => {
                 if let Some(finding) = finding(&joined) {
                     return Ok(Some(while_joining(finding)));
                 }
@@ -227,10 +247,37 @@ impl<'a> Bench<'a> {
             unreachable!("a condition of a message has a direction");
         };
         let limit = patience.silence(case, &self.programs.rank);
-        let steps = vec![Step {
+        let whole = Step {
             bytes: CONDITION_BYTES,
             ..step(case)
-        }];
+        };
+        match case.op {
+            Op::UnequalFrames => {
+                let shorter = CONDITION_BYTES / 8;
+                let bytes = |rank| if rank == from { shorter } else { whole.bytes };
+                let unequal = |rank| Step {
+                    bytes: bytes(rank),
+                    ..whole
+                };
+                let ends = unless_killed(group.run_apart(unequal, limit)?)?;
+                return Ok(refusals(&ends, [to]));
+            }
+            Op::SendFirst => {
+                let other = |rank| if rank == from { to } else { from };
+                let operation = |from| Operation::Send {
+                    from,
+                    to: other(from),
+                };
+                let sends = |rank| Step {
+                    operation: operation(rank),
+                    ..whole
+                };
+                let ends = unless_killed(group.run_apart(sends, limit)?)?;
+                return Ok(unless_all_wait(&ends));
+            }
+            _ => {}
+        }
+        let steps = vec![whole];
         if case.op == Op::NonNeighbour {
             let ends = unless_killed(group.run(steps, None, limit, Until::All)?)?;
             return Ok(refusals(&ends, [from, to]));
@@ -299,6 +346,23 @@ fn unnamed_cause(ends: &Ends, condition: Op) -> Option<Finding> {
         }
         _ => None,
     }
+}
+
+/// The finding if a rank did not wait without end, in jaccl.
+fn unless_all_wait(ends: &Ends) -> Option<Finding> {
+    ends.iter().find_map(|(rank, end)| {
+        let (verdict, what) = match end {
+            End::Waits(_) => return None,
+            End::Abandoned => (Verdict::Hang, "has no processor to itself".to_owned()),
+            End::Died { how, .. } => (Verdict::Crash, how.clone()),
+            End::Report(Report::Error { message, .. }) => (Verdict::Error, message.clone()),
+            End::Report(_) => (
+                Verdict::Wrong,
+                "sent what no rank has posted a receive for".to_owned(),
+            ),
+        };
+        Some(Finding::new(verdict, format!("rank {rank}: {what}")))
+    })
 }
 
 /// The finding if one of the ranks did not refuse with jaccl's own message.

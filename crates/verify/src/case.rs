@@ -61,11 +61,16 @@ pub enum Op {
     /// A wire that refuses sends and receives when they are posted. It is not the last
     /// one, so jaccl uses it from a thread of its pool if it has one.
     FailedWire,
+    /// A message that its receiver takes for a longer one, so that their frames differ.
+    UnequalFrames,
+    /// Two ranks that both send before they receive. It is right that they wait for each
+    /// other without end: over Thunderbolt no send completes without its receive.
+    SendFirst,
 }
 
 impl Op {
     /// Every operation and condition.
-    pub const ALL: [Op; 23] = [
+    pub const ALL: [Op; 25] = [
         Op::Send,
         Op::Recv,
         Op::AllSum,
@@ -89,6 +94,8 @@ impl Op {
         Op::BadRank,
         Op::FailedSend,
         Op::FailedWire,
+        Op::UnequalFrames,
+        Op::SendFirst,
     ];
 
     /// The operation's name: that of jaccl's function, or for conditions one with dashes.
@@ -117,10 +124,13 @@ impl Op {
             Op::BadRank => "bad-rank",
             Op::FailedSend => "failed-send",
             Op::FailedWire => "failed-wire",
+            Op::UnequalFrames => "unequal-frames",
+            Op::SendFirst => "send-first",
         }
     }
 
-    /// Whether jaccl must refuse it with an error of its own.
+    /// Whether jaccl must refuse it with an error of its own, or, for
+    /// [`Op::SendFirst`], wait.
     pub const fn is_condition(self) -> bool {
         !self.has_bytes() && !matches!(self, Op::Barrier | Op::Sequence | Op::Init)
     }

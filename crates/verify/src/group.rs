@@ -346,6 +346,29 @@ impl Group {
         self.collect(limit, until)
     }
 
+    /// Requests each rank to run a step of its own, as a program does whose ranks do not
+    /// agree.
+    ///
+    /// # Errors
+    /// If the caller asked to stop.
+    pub fn run_apart(
+        &mut self,
+        step: impl Fn(usize) -> Step,
+        limit: Limit,
+    ) -> Result<Ends, GroupError> {
+        self.before = self.fabric.live().counters();
+        self.salt += 1;
+        for place in 0..self.ranks.len() {
+            let salt = self.salt;
+            let step = Step {
+                salt,
+                ..step(place)
+            };
+            self.ask(place, &Request::Run(vec![step]));
+        }
+        self.collect(limit, Until::All)
+    }
+
     /// Requests all ranks to leave, and waits for them.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use crate::{
     group::GroupError,
     run::{RunError, Runner, Stop, Variant},
     selection::{Level, Selection},
+    setup::Setup,
     sweep,
     verdict::Finding,
 };
@@ -23,8 +24,8 @@ pub struct Row {
     /// The setting.
     #[serde(flatten)]
     pub setting: Setting,
-    /// The most of any device; the device itself is that of the most memory regions.
-    pub used: Used,
+    /// What each device had in use at most.
+    pub devices: Vec<Used>,
     /// How the setting failed, if it did.
     pub failed: Option<String>,
 }
@@ -53,7 +54,6 @@ pub fn json(all: &[Resources]) -> serde_json::Value {
         json!({
             "mlx": it.variant.mlx,
             "series": it.variant.series,
-            "interrupted": matches!(it.stopped, Some(Stop::Interrupted)),
             "settings": it.rows,
         })
     });
@@ -85,18 +85,22 @@ pub fn markdown(all: &[Resources]) -> String {
             "failed".to_owned(),
         ]);
         for row in &of_variant.rows {
-            let (setting, used) = (&row.setting, &row.used);
+            let setting = &row.setting;
+            let most = |of: fn(&Used) -> u64| {
+                let most = row.devices.iter().map(of).max();
+                most.unwrap_or_default().to_string()
+            };
             table.add_row([
                 setting.backend.name().to_owned(),
                 setting.ranks.to_string(),
                 setting.wires.to_string(),
                 setting.frames.name().to_owned(),
-                used.queue_pairs.to_string(),
-                used.regions.to_string(),
-                used.domains.to_string(),
-                used.completion_queues.to_string(),
-                used.send_frames.to_string(),
-                used.receive_frames.to_string(),
+                most(|used| used.queue_pairs),
+                most(|used| used.regions),
+                most(|used| used.domains),
+                most(|used| used.completion_queues),
+                most(|used| used.send_frames),
+                most(|used| used.receive_frames),
                 row.failed.clone().unwrap_or_default(),
             ]);
         }
@@ -168,7 +172,7 @@ const LONG: usize = 8 << 20;
 fn used(bench: &Bench<'_>, setting: Setting, cases: &[Case]) -> Result<Row, GroupError> {
     let mut row = Row {
         setting,
-        used: Used::default(),
+        devices: Vec::new(),
         failed: None,
     };
     match tried(bench, &mut row, cases) {
@@ -181,33 +185,13 @@ fn used(bench: &Bench<'_>, setting: Setting, cases: &[Case]) -> Result<Row, Grou
 
 /// Runs the cases, and notes what they took even if one failed.
 fn tried(bench: &Bench<'_>, row: &mut Row, cases: &[Case]) -> Result<Option<Finding>, Unjudged> {
-    let mut group = match bench.join(row.setting, Patience::Long)? {
-        Ok(group) => group,
-        Err(finding) => return Ok(Some(finding)),
-    };
-    let mut failed = None;
+    let mut group = bench.start(&Setup::of(row.setting))?;
+    let mut failed = bench.joined(&mut group, Patience::Long)?;
     for case in cases {
-        failed = bench.perform(&mut group, case, Patience::Long)?;
-        if failed.is_some() {
-            break;
+        if failed.is_none() {
+            failed = bench.perform(&mut group, case, Patience::Long)?;
         }
     }
-    row.used = most(group.used());
+    row.devices = group.used();
     Ok(failed)
-}
-
-/// The most of any device.
-fn most(used: Vec<Used>) -> Used {
-    let device = used.iter().max_by_key(|used| used.regions);
-    let device = device.map(|used| used.device.clone()).unwrap_or_default();
-    let most = |of: fn(&Used) -> u64| used.iter().map(of).max().unwrap_or_default();
-    Used {
-        device,
-        queue_pairs: most(|it| it.queue_pairs),
-        regions: most(|it| it.regions),
-        domains: most(|it| it.domains),
-        completion_queues: most(|it| it.completion_queues),
-        send_frames: most(|it| it.send_frames),
-        receive_frames: most(|it| it.receive_frames),
-    }
 }

@@ -124,7 +124,9 @@ fn of_op(level: Level, selection: &Selection, op: Op) -> Vec<Case> {
 fn plain(op: Op, setting: Setting) -> Case {
     let direction = match op {
         Op::NonNeighbour => Direction::Pair { from: 0, to: 2 },
-        Op::FailedSend | Op::FailedWire => Direction::Pair { from: 0, to: 1 },
+        Op::FailedSend | Op::FailedWire | Op::UnequalFrames | Op::SendFirst => {
+            Direction::Pair { from: 0, to: 1 }
+        }
         _ => Direction::All,
     };
     Case {
@@ -164,6 +166,9 @@ fn settings(level: Level, selection: &Selection, op: Op) -> Vec<Setting> {
         // A mesh before MLX 0.32 uses only the first wire.
         Op::FailedWire => (&Backend::ALL, &[2], &[2], &Frames::ALL),
         Op::FailedSend => (&Backend::ALL, &[2, 3], &[1, 2], &Frames::ALL),
+        // Small frames have one length, so they never differ.
+        Op::UnequalFrames => (&Backend::ALL, &[2, 3], &[1, 2], &[Frames::Big]),
+        Op::SendFirst => (&Backend::ALL, &[2], &[1, 2], &Frames::ALL),
         Op::Init => (
             &Backend::ALL,
             Extent::of(level).ranks,

@@ -46,5 +46,7 @@ fn a_receive_of_more_frames_than_its_message_fails() {
 fn two_that_both_send_first_wait_for_each_other() {
     for said in run(&[0, 1], "first") {
         assert!(said.contains("send 0: nothing\n"), "{said}");
+        let then = "receive 0: success and success\n";
+        assert!(said.contains(then), "{said}");
     }
 }

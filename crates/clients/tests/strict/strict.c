@@ -71,6 +71,9 @@ int main(int count, char** words) {
     connect_to_other_end(context, pair);
     int refused = post(pair, region, 1, 4096);
     printf("send %d: %s\n", refused, outcome(cq));
+    refused = post(pair, region, 0, 4096);
+    printf("receive %d: %s", refused, outcome(cq));
+    printf(" and %s\n", outcome(cq));
   } else {
     return 2;
   }

@@ -1,6 +1,9 @@
 //! Completion queues and their completion channels.
 
-use std::ffi::{c_int, c_uint, c_void};
+use std::{
+    ffi::{c_int, c_uint, c_void},
+    sync::Arc,
+};
 
 use super::query::COMPLETIONS;
 use crate::{
@@ -44,7 +47,7 @@ pub unsafe extern "C" fn ibv_create_cq(
     match CompletionQueue::new(context, entries, cq_context, channel) {
         Some(queue) => handles::give(queue).cast(),
         None => {
-            explain("all 11 completion queues of a device are in use");
+            explain("all completion queues of a device are in use");
             fail(libc::ENOMEM)
         }
     }
@@ -100,5 +103,7 @@ pub unsafe extern "C" fn ibv_get_cq_event(
 pub unsafe extern "C" fn ibv_ack_cq_events(queue: *mut ibv::ibv_cq, count: c_uint) {
     // SAFETY: a completion queue lives until its events are acknowledged.
     let queue = unsafe { &*queue.cast::<CompletionQueue>() };
-    queue.completions.subject().acknowledge(count);
+    // It may be freed as soon as they are.
+    let subject = Arc::clone(queue.completions.subject());
+    subject.acknowledge(count);
 }

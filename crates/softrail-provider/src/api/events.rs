@@ -1,6 +1,6 @@
 //! Asynchronous events.
 
-use std::{ffi::c_int, mem};
+use std::{ffi::c_int, mem, sync::Arc};
 
 use super::query::PORT;
 use crate::{
@@ -47,11 +47,13 @@ pub unsafe extern "C" fn ibv_ack_async_event(event: *mut ibv::ibv_async_event) {
         match event.event_type {
             ibv::IBV_EVENT_CQ_ERR => {
                 let queue = &*event.element.cq.cast::<CompletionQueue>();
-                queue.completions.subject().acknowledge(1);
+                let subject = Arc::clone(queue.completions.subject());
+                subject.acknowledge(1);
             }
             ibv::IBV_EVENT_QP_FATAL | ibv::IBV_EVENT_QP_ACCESS_ERR => {
                 let pair = &*event.element.qp.cast::<Qp>();
-                pair.inner.subject().acknowledge(1);
+                let subject = Arc::clone(pair.inner.subject());
+                subject.acknowledge(1);
             }
             // The port needs no acknowledgement.
             _ => {}

@@ -32,7 +32,7 @@ pub unsafe extern "C" fn ibv_alloc_pd(context: *mut ibv::ibv_context) -> *mut ib
     match ProtectionDomain::new(context) {
         Some(domain) => handles::give(domain).cast(),
         None => {
-            explain("all 11 protection domains of a device are in use");
+            explain("all protection domains of a device are in use");
             fail(libc::ENOMEM)
         }
     }
@@ -111,7 +111,7 @@ pub unsafe extern "C" fn ibv_reg_mr_iova2(
     match MemoryRegion::register(domain, address, bytes, named, access) {
         Some(region) => handles::give(region).cast(),
         None => {
-            explain("all 100 memory regions of a device are in use");
+            explain("all memory regions of a device are in use");
             fail(libc::ENOMEM)
         }
     }

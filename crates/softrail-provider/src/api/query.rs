@@ -308,14 +308,15 @@ fn whole_entry(context: &Context, index: u32) -> Option<ibv::ibv_gid_entry> {
         gid: context.gid(index as c_int)?,
         gid_index: index,
         port_num: u32::from(PORT),
-        gid_type: gid_type(&context.device.config, index),
+        gid_type: gid_type(context, index),
         ndev_ifindex: 0,
     })
 }
 
 /// The link-local GIDs belong to RoCE version 1, the mapped one to version 2.
-fn gid_type(device: &config::Device, index: u32) -> u32 {
-    match index == u32::from(device.rules.gid_index) {
+fn gid_type(context: &Context, index: u32) -> u32 {
+    let condition = &context.cable.end(context.device.config.side).condition;
+    match is_route(&context.device.config, condition, index as c_int) {
         false => ibv::IBV_GID_TYPE_ROCE_V1,
         true => ibv::IBV_GID_TYPE_ROCE_V2,
     }

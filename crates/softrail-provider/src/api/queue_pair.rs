@@ -11,7 +11,7 @@ use super::{
 use crate::{
     bindings as ibv,
     builder::{self, Builder},
-    complain, explain, fail, handles, lock,
+    clock, complain, explain, fail, handles, lock,
     objects::{ProtectionDomain, Qp},
     queue_pair::{Patience, Peer, Phase, QueuePair, Transport},
 };
@@ -77,34 +77,44 @@ fn create(
     let transport = match wanted.qp_type {
         ibv::IBV_QPT_UC => Transport::Unreliable,
         ibv::IBV_QPT_RC => Transport::Reliable,
-        _ => return fail(libc::EOPNOTSUPP),
+        _ => {
+            explain(
+                "a device has unreliable (UC) and, unless its profile is thunderbolt, reliable connections (RC) alone",
+            );
+            return fail(libc::EOPNOTSUPP);
+        }
     };
     let offer = domain.context().offer();
-    if offer.has_credits && transport == Transport::Reliable {
+    if offer.has_credits && (transport == Transport::Reliable || builder.is_some()) {
         explain(
-            "RDMA over Thunderbolt has unreliable connections (UC) alone; for reliable ones \
-                 write profile = \"rdma\" into the rig's [defaults]",
+            "RDMA over Thunderbolt has unreliable connections (UC) and ibv_post_send alone; for \
+             reliable ones and ibv_wr_start write profile = \"rdma\" into the rig's [defaults]",
         );
         return fail(libc::EOPNOTSUPP);
     }
-    if !wanted.srq.is_null() || offer.has_credits && builder.is_some() {
+    if !wanted.srq.is_null() {
+        explain("a device has no shared receive queues");
         return fail(libc::EOPNOTSUPP);
     }
     let cap = &mut wanted.cap;
     let too_much = cap.max_send_wr.max(cap.max_recv_wr) > offer.depth
         || cap.max_send_sge.max(cap.max_recv_sge) > offer.scatter
         || cap.max_inline_data > offer.inline;
-    cap.max_send_wr = offer.granted(cap.max_send_wr);
-    cap.max_recv_wr = offer.granted(cap.max_recv_wr);
+    if too_much && offer.has_credits {
+        explain(
+            "a queue was to be deeper than max_qp_wr, or to have more than one scatter-gather \
+             entry or inline data, which RDMA over Thunderbolt does not have",
+        );
+    }
     if wanted.send_cq.is_null() || wanted.recv_cq.is_null() || too_much {
         return fail(libc::EINVAL);
     }
+    cap.max_send_wr = offer.granted(cap.max_send_wr);
+    cap.max_recv_wr = offer.granted(cap.max_recv_wr);
     match Qp::new(domain, wanted, transport, builder) {
         Ok(qp) => handles::give(qp).cast(),
         Err(ClaimError::InUse) if offer.has_credits => {
-            explain(
-                "all 10 queue pairs of a device are in use, as many as RDMA over Thunderbolt has",
-            );
+            explain("all queue pairs of a device are in use");
             fail(libc::EBUSY)
         }
         Err(ClaimError::InUse) => fail(libc::ENOMEM),
@@ -196,6 +206,12 @@ fn step(pair: &Qp, attributes: &ibv::ibv_qp_attr) -> c_int {
             let condition = &inner.own_end().condition;
             let index = c_int::from(route.grh.sgid_index);
             let is_routed = route.is_global != 0 && is_route(inner.device(), condition, index);
+            if !is_routed && inner.offer().has_credits {
+                explain(
+                    "a queue pair was connected from a GID that is not the IPv4-mapped one, which \
+                     RDMA over Thunderbolt does not route (the rig's gid_index, the fault no-gid)",
+                );
+            }
             let peer = destination(inner, attributes);
             let is_crossed = matches!(peer, Peer::Unreachable);
             if is_routed && is_crossed && inner.device().rules.crossed == Crossed::Refuse {
@@ -204,7 +220,11 @@ fn step(pair: &Qp, attributes: &ibv::ibv_qp_attr) -> c_int {
             is_routed && inner.connect(peer)
         }
         ibv::IBV_QPS_RTS => inner.advance(Phase::ReadyToSend),
-        ibv::IBV_QPS_ERR => inner.advance(Phase::Error),
+        ibv::IBV_QPS_ERR => {
+            // What has ended by now is not flushed.
+            inner.serve(clock::now());
+            inner.advance(Phase::Error)
+        }
         _ => false,
     };
     if done { 0 } else { libc::EINVAL }

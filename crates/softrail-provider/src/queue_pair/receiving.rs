@@ -64,9 +64,6 @@ impl QueuePair {
                 }
                 Decision::Deliver(at) => at,
             };
-            if at > frame.arrives {
-                self.tally().count_wait();
-            }
             let fate = match frame.message.operation {
                 Operation::Send => return self.deliver(state, origin, &frame, at),
                 Operation::Read(remote) => {
@@ -146,10 +143,6 @@ impl QueuePair {
                 (ibv::IBV_WC_LOC_LEN_ERR, Fate::TooLong)
             }
             Some(_) if !self.has_equal_frames(&request, frame) => {
-                explain(
-                    "a receive has another number of 4 KiB frames than the message for it, \
-                         which fails over Thunderbolt",
-                );
                 (ibv::IBV_WC_LOC_LEN_ERR, Fate::TooLong)
             }
             Some(target) => {
@@ -169,7 +162,18 @@ impl QueuePair {
             state.receives.push_front(Receive { request, posted });
             return None;
         }
+        if self.offer().has_credits {
+            self.own_credits().spend();
+        }
         if status != ibv::IBV_WC_SUCCESS {
+            if self.offer().has_credits && status == ibv::IBV_WC_LOC_LEN_ERR {
+                explain(
+                    "a receive has another number of 4 KiB frames than the message for it, \
+                     which fails over Thunderbolt",
+                );
+            }
+            // What has left by then is not flushed, however late this is looked at.
+            self.end_sends(state, at);
             self.fail(state);
             let bytes = frame.message.bytes;
             return Some(self.completion(at, request.id, status, ibv::IBV_WC_RECV, bytes));
@@ -229,25 +233,30 @@ impl QueuePair {
         let Some(source) = source.filter(|_| state.access & access != 0) else {
             return Some(false);
         };
-        let device = self.device();
-        // SAFETY: the memory is inside a region that the application registered and that
-        // is held; the frame is a read at the head that this end answers.
-        unsafe {
-            self.parts.cable.store(
-                device.side.opposite(),
-                origin.index,
-                frame.offset,
-                source.host as *const u8,
-                source.bytes,
-            );
-        }
-        let answer = self.own_slot().outlet.answers.offer(Load {
-            bytes: source.bytes,
-            ready: frame.arrives,
-            delay: Duration::ZERO,
+        let side = self.device().side.opposite();
+        // The bytes go where the next connection of the sender has its own.
+        let answered = self.peer_end().while_kept(|| {
+            let head = origin.slot.outlet.queue.head()?;
+            if head.number != frame.number {
+                return None;
+            }
+            // SAFETY: the memory is inside a region that the application registered and
+            // that is held; the frame is a read at the head that this end answers, and
+            // its sender does not take the room back meanwhile.
+            unsafe {
+                let host = source.host as *const u8;
+                let cable = &self.parts.cable;
+                cable.store(side, origin.index, frame.offset, host, source.bytes);
+            }
+            let answer = self.own_slot().outlet.answers.offer(Load {
+                bytes: source.bytes,
+                ready: frame.arrives,
+                delay: Duration::ZERO,
+            });
+            self.remove(state, origin, |queue| queue.answer(frame.number, answer))
         });
+        answered.flatten()?;
         self.own_end().advance(now, Some(self.slot));
-        self.remove(state, origin, |queue| queue.answer(frame.number, answer))?;
         Some(true)
     }
 
@@ -293,10 +302,19 @@ impl QueuePair {
         at: Time,
         fate: Fate,
     ) -> Option<()> {
-        let heard = at + self.link().latency;
+        // Over Thunderbolt a send waits for its credit alone: that it needs room in the
+        // emulator's memory takes no time.
+        let heard = match self.offer().has_credits {
+            true => Time::ZERO,
+            false => at + self.link().latency,
+        };
         self.remove(state, origin, |queue| {
             queue.settle(frame.number, heard, fate)
-        })
+        })?;
+        if at > frame.arrives {
+            self.tally().count_wait();
+        }
+        Some(())
     }
 
     fn remove(

@@ -56,14 +56,22 @@ enum Lane {
     Lost(u64),
 }
 
+/// What a send waits for where receives are to be posted first.
+struct Credit {
+    /// When it has come; the origin of time where sends need no credit.
+    at: Time,
+    /// The number of the receive whose credit comes next.
+    next: u64,
+}
+
 impl QueuePair {
     pub(super) fn enqueue(&self, state: &mut State, now: Time, mut request: SendRequest) {
         request.signalled |= self.parts.limits.signal_all;
         state.send_depth += self.depth_of(&request);
         self.own_end().usage.note_sends(state.send_depth);
-        let course = match mem::take(&mut state.loses_first) {
-            true => Course::Lost,
-            false => self.course(),
+        let course = match (self.course(), mem::take(&mut state.loses_first)) {
+            (_, true) => Course::Lost,
+            (course, false) => course,
         };
         state.sends.push_back(Send {
             request,
@@ -91,17 +99,11 @@ impl QueuePair {
                 return;
             }
             // Only when necessary: this reads memory that the receiver writes.
-            if state
-                .sender
-                .is_full(state.sends[index].request.payload.bytes())
-            {
+            if self.needs_room(state) {
                 self.listen(state, now);
             }
             match self.launch(state, index, now) {
-                Ok(Some(lane)) => {
-                    state.sends[index].stage = Stage::Sent(lane);
-                    state.credited += 1;
-                }
+                Ok(Some(lane)) => state.sends[index].stage = Stage::Sent(lane),
                 Ok(None) => return,
                 Err(status) => {
                     state.sends[index].stage = Stage::Failed(status);
@@ -112,6 +114,13 @@ impl QueuePair {
         }
     }
 
+    /// Whether the queue has no room for the next send.
+    pub(super) fn needs_room(&self, state: &State) -> bool {
+        let next = state.sends.len() - state.queued;
+        let next = state.sends.get(next);
+        next.is_some_and(|next| state.sender.is_full(next.request.payload.bytes()))
+    }
+
     /// Puts a send on the cable. `None` when there is no room for it, or when the send
     /// missed the other end and is to be sent again.
     fn launch(
@@ -120,7 +129,12 @@ impl QueuePair {
         index: usize,
         now: Time,
     ) -> Result<Option<Lane>, ibv::ibv_wc_status> {
-        if self.is_stalled(state.peer) || self.own_end().condition.unplugged().is_some() {
+        if self.is_stalled(state.peer) {
+            return Ok(None);
+        }
+        if self.own_end().condition.unplugged().is_some() {
+            // It goes when the cable is plugged in again.
+            state.sends[index].stage = Stage::Queued { ready: now };
             return Ok(None);
         }
         let request = &state.sends[index].request;
@@ -134,13 +148,19 @@ impl QueuePair {
         let Some(credit) = self.credit(state) else {
             return Ok(None);
         };
+        if let Stage::Queued { ready } = &mut state.sends[index].stage {
+            *ready = credit.at.max(*ready);
+        }
         if !self.drop_once(state, index, &message, now) {
             return Ok(None);
         }
         let way = self.way(state, index).zip(self.ready(state, index, now));
-        let way = way.map(|(way, ready)| (way, ready.max(credit)));
         let Some(((peer, delay), ready)) = way else {
-            return self.miss(state, index, &message, now);
+            let lane = self.miss(state, index, &message, now)?;
+            if lane.is_some() {
+                state.next_credit = credit.next;
+            }
+            return Ok(lane);
         };
         // Once the cable accepts the send the retries end; it may still have to wait for
         // room.
@@ -156,6 +176,7 @@ impl QueuePair {
         };
         self.store(reservation.offset, source.as_slice());
         let number = state.sender.publish(queue, reservation);
+        state.next_credit = credit.next;
         end.advance(now, Some(self.slot));
         if self.is_reliable() && state.sends.len() == state.queued {
             let transit = queue.stream().transit(number);
@@ -167,21 +188,23 @@ impl QueuePair {
         Ok(Some(Lane::Through(number)))
     }
 
-    /// When the credit for the next send has come, which begins its way when the other end
-    /// posts the receive for it. `None` while there is no such receive; the origin of time
-    /// where sends need no credit.
-    fn credit(&self, state: &State) -> Option<Time> {
+    /// The credit for the next send, which begins its way when the other end posts the
+    /// receive for it. `None` while there is no such receive.
+    fn credit(&self, state: &State) -> Option<Credit> {
         if !self.offer().has_credits {
-            return Some(Time::ZERO);
+            return Some(Credit {
+                at: Time::ZERO,
+                next: 0,
+            });
         }
         let (index, _) = self.partner(state.peer)?;
         let theirs = self.device().side.opposite();
-        let granted = self
-            .parts
-            .cable
-            .credits(theirs, index)
-            .granted(state.credited)?;
-        Some(granted + self.link().latency)
+        let credits = self.parts.cable.credits(theirs, index);
+        let (number, posted) = credits.granted(state.next_credit)?;
+        Some(Credit {
+            at: posted + self.peer_end().condition.link().latency,
+            next: number + 1,
+        })
     }
 
     /// The bytes that travel with a message. Over Thunderbolt a frame is whole however
@@ -456,6 +479,8 @@ impl QueuePair {
         let lane = match send.stage {
             Stage::Sent(lane) => lane,
             Stage::Missed { first } => return self.gives_up(state, first),
+            // The other end rings when it posts the receive.
+            Stage::Queued { .. } if self.offer().has_credits => return word,
             Stage::Queued { .. } => return word.or_else(|| self.own_end().next_start()),
             _ => return None,
         };

@@ -1,261 +1,18 @@
 //! Queue pairs on two ends of a cable, in virtual time.
 
-use std::{mem::MaybeUninit, time::Duration};
-
-use rail_matrix::{Link, Rules};
-
 use super::*;
 use crate::{
-    memory::{Memory, Region},
+    memory::Memory,
+    simulation::{Endpoint, OK, Rig, at},
     work::{Payload, Pieces},
 };
 use softrail::{
-    Broken, Fabric, config,
-    fabric::{Operation, QUEUE_BYTES, Remote},
+    Broken,
+    fabric::{Operation, Remote},
     shm::Side,
 };
 
 mod thunderbolt;
-
-const LIMITS: Limits = Limits {
-    sends: 4,
-    receives: 4,
-    signal_all: false,
-};
-
-fn at(micros: u64) -> Time {
-    Time::ZERO + Duration::from_micros(micros)
-}
-
-/// One cable, usually of 1 GB/s and 10 us, and the devices at its ends.
-struct Rig {
-    _fabric: Fabric,
-    _parent: tempfile::TempDir,
-    devices: [Device; 2],
-}
-
-impl Rig {
-    fn new(receiver_not_ready: ReceiverNotReady) -> Self {
-        let rules = Rules {
-            receiver_not_ready,
-            ..Rules::rdma()
-        };
-        let link = Link {
-            bytes_per_second: 1_000_000_000,
-            latency: Duration::from_micros(10),
-        };
-        Self::of(rules, link)
-    }
-
-    fn of(rules: Rules, link: Link) -> Self {
-        let mut rig = rail_matrix::Rig {
-            rules,
-            ..rail_matrix::Rig::embedded()
-        };
-        rig.cables.truncate(1);
-        rig.cables[0].link = link;
-        let parent = tempfile::tempdir().expect("a temporary folder");
-        let fabric = Fabric::create(parent.path(), &rig).expect("a fabric");
-        let devices = ["a", "b"].map(|node| {
-            let devices = config::devices(fabric.path(), node).expect("the node's devices");
-            devices.into_iter().next().expect("one cable")
-        });
-        Rig {
-            _fabric: fabric,
-            _parent: parent,
-            devices,
-        }
-    }
-
-    fn endpoint(&self, side: Side) -> Endpoint {
-        self.endpoint_of(side, Transport::Unreliable)
-    }
-
-    fn endpoint_of(&self, side: Side, transport: Transport) -> Endpoint {
-        let async_events = Arc::new(AsyncEvents::new().expect("sockets"));
-        let capacity = LIMITS.sends + LIMITS.receives;
-        let events = Arc::clone(&async_events);
-        let completions = Completions::new(capacity, None, events, Arc::default());
-        self.endpoint_with(side, transport, async_events, Arc::new(completions))
-    }
-
-    /// One that reports to a completion queue which may have others.
-    fn endpoint_with(
-        &self,
-        side: Side,
-        transport: Transport,
-        async_events: Arc<AsyncEvents>,
-        completions: Arc<Completions>,
-    ) -> Endpoint {
-        let device = self.devices[side.index()].clone();
-        let cable = Arc::new(SharedCable::open(&device.cable).expect("the fabric's cable"));
-        let regions = Arc::new(Regions::default());
-        let parts = Parts {
-            cable,
-            device,
-            regions: Arc::clone(&regions),
-            transport,
-            limits: LIMITS,
-            send_queue: Arc::clone(&completions),
-            receive_queue: Arc::clone(&completions),
-            async_events: Arc::clone(&async_events),
-            subject: Arc::default(),
-        };
-        let pair = QueuePair::create(parts);
-        let mut endpoint = Endpoint {
-            pair: pair.expect("a free slot"),
-            regions,
-            completions,
-            async_events,
-            memory: Vec::new(),
-        };
-        endpoint.register(64 * 1024);
-        endpoint
-    }
-
-    /// Two queue pairs that are ready to send to each other.
-    fn connected(&self) -> [Endpoint; 2] {
-        self.connected_by(Transport::Unreliable)
-    }
-
-    fn connected_by(&self, transport: Transport) -> [Endpoint; 2] {
-        let ends = Side::BOTH.map(|side| self.endpoint_of(side, transport));
-        ends[0].go_ready(Peer::Number(ends[1].pair.number()));
-        ends[1].go_ready(Peer::Number(ends[0].pair.number()));
-        ends
-    }
-}
-
-/// A queue pair and the memory it sends from and receives into.
-struct Endpoint {
-    pair: QueuePair,
-    regions: Arc<Regions>,
-    completions: Arc<Completions>,
-    async_events: Arc<AsyncEvents>,
-    memory: Vec<u8>,
-}
-
-impl Endpoint {
-    const KEY: u32 = 9;
-
-    /// The access rights of the other end, unless a test sets others.
-    const ACCESS: u32 =
-        ibv::IBV_ACCESS_LOCAL_WRITE | ibv::IBV_ACCESS_REMOTE_WRITE | ibv::IBV_ACCESS_REMOTE_READ;
-
-    /// Replaces the memory.
-    fn register(&mut self, bytes: u64) {
-        self.memory = vec![0; bytes as usize];
-        self.permit(Self::ACCESS);
-    }
-
-    /// Registers the memory for these uses.
-    fn permit(&mut self, access: u32) {
-        let host = self.memory.as_ptr() as u64;
-        let region = Region {
-            host,
-            address: host,
-            bytes: self.memory.len() as u64,
-            access,
-        };
-        self.regions.insert(Self::KEY, region);
-        self.pair.allow(Self::ACCESS);
-    }
-
-    fn go_ready(&self, peer: Peer) {
-        assert!(self.pair.advance(Phase::Init));
-        assert!(self.pair.connect(peer));
-        assert!(self.pair.advance(Phase::ReadyToSend));
-    }
-
-    /// The first bytes of the memory.
-    fn piece(&mut self, bytes: u64) -> Memory {
-        Memory {
-            address: self.memory.as_mut_ptr() as u64,
-            bytes,
-            key: Self::KEY,
-        }
-    }
-
-    fn request(&mut self, id: u64, bytes: u64) -> SendRequest {
-        SendRequest {
-            id,
-            payload: Payload::Pieces(Pieces::One(self.piece(bytes))),
-            operation: Operation::Send,
-            immediate: None,
-            signalled: true,
-            solicited: false,
-            fenced: false,
-        }
-    }
-
-    /// The memory as the other end names it.
-    fn remote(&self, offset: u64) -> Remote {
-        Remote {
-            address: self.memory.as_ptr() as u64 + offset,
-            key: Self::KEY,
-        }
-    }
-
-    fn send(&mut self, now: Time, id: u64, bytes: u64) {
-        let request = self.request(id, bytes);
-        self.post(now, request);
-    }
-
-    /// A request that moves `bytes` between the beginnings of both memories.
-    fn one_sided(&mut self, now: Time, id: u64, bytes: u64, operation: Operation) {
-        let request = self.request(id, bytes);
-        self.post(
-            now,
-            SendRequest {
-                operation,
-                ..request
-            },
-        );
-    }
-
-    fn post(&self, now: Time, request: SendRequest) {
-        self.pair.post_send(now, request).expect("room for a send");
-    }
-
-    fn receive(&mut self, now: Time, id: u64, bytes: u64) {
-        let request = self.receive_request(id, bytes);
-        self.pair
-            .post_receive(now, request)
-            .expect("room for a receive");
-    }
-
-    fn receive_request(&mut self, id: u64, bytes: u64) -> ReceiveRequest {
-        ReceiveRequest {
-            id,
-            scatter: Pieces::One(self.piece(bytes)),
-        }
-    }
-
-    /// The next asynchronous event, which must have happened.
-    fn told(&self) -> (ibv::ibv_event_type, Arc<Subject>) {
-        assert!(crate::tests::is_readable(self.async_events.fd(), 0));
-        self.async_events.next().expect("no signal")
-    }
-
-    /// Ids and statuses of what has completed by `now`.
-    fn poll(&self, now: Time) -> Vec<(u64, ibv::ibv_wc_status)> {
-        let completions = self.completions(now);
-        completions.iter().map(|wc| (wc.wr_id, wc.status)).collect()
-    }
-
-    fn completions(&self, now: Time) -> Vec<ibv::ibv_wc> {
-        self.pair.serve(now);
-        let mut entries = [const { MaybeUninit::uninit() }; 8];
-        let count = self.completions.pop(&mut entries);
-        entries[..count]
-            .iter()
-            // SAFETY: the queue wrote as many entries as it counted.
-            .map(|entry| unsafe { entry.assume_init() })
-            .collect()
-    }
-}
-
-const OK: ibv::ibv_wc_status = ibv::IBV_WC_SUCCESS;
 
 #[test]
 fn a_message_takes_its_bytes_and_the_latency() {
@@ -391,7 +148,7 @@ fn states_and_limits_are_enforced_when_posting() {
         "not before it can receive"
     );
     end.go_ready(Peer::Unreachable);
-    for id in 0..LIMITS.receives as u64 {
+    for id in 0..Endpoint::LIMITS.receives as u64 {
         end.receive(at(0), id, 64);
     }
     let request = end.receive_request(1, 64);
@@ -406,7 +163,7 @@ fn states_and_limits_are_enforced_when_posting() {
 fn a_request_takes_room_until_its_completion_is_polled() {
     let rig = Rig::new(ReceiverNotReady::Wait);
     let [mut a, mut b] = rig.connected();
-    for id in 0..LIMITS.sends as u64 {
+    for id in 0..Endpoint::LIMITS.sends as u64 {
         b.receive(at(0), id, 64);
         a.send(at(0), id, 64);
     }

@@ -1,5 +1,5 @@
-//! One test body with two arms: the simulation, in virtual time, and the C interface over
-//! shared memory, in real time. Both must behave the same.
+//! One test body with two arms: queue pairs in virtual time, and the C interface in real
+//! time. Both must behave the same.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,10 +10,13 @@ use proptest::{prelude::*, test_runner::Config};
 use rail_matrix::{Link, ReceiverNotReady, Rules};
 
 use super::*;
+use crate::{
+    queue_pair::Transport,
+    simulation::{self, OK, Pair, Simulation},
+};
 use softrail::{
-    fabric::{Fate, Message, Operation, Remote, Time, serialisation},
+    fabric::{Message, Operation, Remote, Time, serialisation},
     shm::Side,
-    simulation::{Completion, Ended, Pair, Simulation},
 };
 
 /// Fast enough for a test, and slow enough to tell times apart.
@@ -53,14 +56,23 @@ struct Virtual {
     simulation: Simulation,
     connections: Vec<[Pair; 2]>,
     /// The completions from a time in which no side looked.
-    found: VecDeque<Completion>,
+    found: VecDeque<simulation::Completion>,
 }
 
 impl Virtual {
-    fn new(link: Link, reliable: &[bool], policy: ReceiverNotReady) -> Self {
-        let mut simulation = Simulation::default();
-        let cable = simulation.add_cable(link, policy);
-        let connect = |is_reliable: &bool| simulation.connect(cable, *is_reliable);
+    fn new(link: Link, reliable: &[bool], receiver_not_ready: ReceiverNotReady) -> Self {
+        let rules = Rules {
+            receiver_not_ready,
+            ..Rules::rdma()
+        };
+        let mut simulation = Simulation::new(rules, link, 1);
+        let connect = |is_reliable: &bool| {
+            let transport = match is_reliable {
+                true => Transport::Reliable,
+                false => Transport::Unreliable,
+            };
+            simulation.connect(0, transport)
+        };
         let connections = reliable.iter().map(connect).collect();
         Virtual {
             simulation,
@@ -84,7 +96,7 @@ impl Arm for Virtual {
     }
 
     fn receive(&mut self, end: At) {
-        self.simulation.receive(self.pair(end));
+        self.simulation.receive(self.pair(end), MOST);
     }
 
     fn rest(&mut self, time: Duration) {
@@ -100,8 +112,8 @@ impl Arm for Virtual {
         let is_it = |end: &At| self.pair(*end) == completion.pair;
         Completed {
             end: all().find(is_it).expect("it is one of ours"),
-            is_receive: completion.ended == Ended::Receive,
-            succeeded: matches!(completion.ended, Ended::Receive | Ended::Send(Fate::Taken)),
+            is_receive: completion.is_receive,
+            succeeded: completion.status == OK,
             bytes: completion.bytes,
             at: completion.at - Time::ZERO,
         }

@@ -1,4 +1,4 @@
-use super::{Time, stream::Cursor};
+use super::Time;
 use crate::sync::{AtomicU64, Ordering};
 
 /// The most receives that a queue pair may have posted and not used: as many as frames of
@@ -8,47 +8,72 @@ pub const RECEIVES: usize = 1 << 12;
 /// The receives that a queue pair has posted. Where a cable has credits, its peer may send
 /// one message for each. All zeros is a queue pair that posted none.
 ///
-/// One receiver and one sender use it at the same time, from two processes. The sender has
-/// looked at a receive before the receiver has used it, so no time is overwritten before it
-/// was read.
+/// The counts go on over connections. So a peer that is reset and connected again alone
+/// gets no credit of a receive that was used or dropped.
+///
+/// One receiver and one sender use it at the same time, from two processes. The time of a
+/// receive stays until [`RECEIVES`] more were posted, and so for as long as it is of use.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Credits {
-    posted: Cursor,
+    line: Line,
     at: [AtomicU64; RECEIVES],
+}
+
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+struct Line {
+    posted: AtomicU64,
+    /// The receives that messages have used, and those that were dropped.
+    used: AtomicU64,
 }
 
 impl Default for Credits {
     fn default() -> Self {
         Credits {
-            posted: Cursor::default(),
+            line: Line::default(),
             at: std::array::from_fn(|_| AtomicU64::default()),
         }
     }
 }
 
 impl Credits {
-    /// Forgets every receive, for another connection.
-    pub fn reset(&self) {
-        self.posted.0.store(0, Ordering::Release);
-    }
-
     /// Grants the peer another message for a receive that was posted at `now`. Only the
     /// receiver may call this.
     pub fn grant(&self, now: Time) {
-        let number = self.posted.0.load(Ordering::Relaxed);
+        let number = self.line.posted.load(Ordering::Relaxed);
         self.entry(number).store(now.as_nanos(), Ordering::Relaxed);
         let next = number.wrapping_add(1);
-        self.posted.0.store(next, Ordering::Release);
+        self.line.posted.store(next, Ordering::Release);
     }
 
-    /// When the receive for message `number` of a connection was posted, counted from 0;
-    /// `None` if it was not posted yet.
-    pub fn granted(&self, number: u64) -> Option<Time> {
-        let posted = self.posted.0.load(Ordering::Acquire);
-        // An impossible count is another process's fault: the memory is not trusted.
+    /// Records that a message has used the oldest receive. Only the receiver may call this.
+    pub fn spend(&self) {
+        let used = self.line.used.load(Ordering::Relaxed);
+        let posted = self.line.posted.load(Ordering::Relaxed);
+        self.line
+            .used
+            .store(posted.min(used.wrapping_add(1)), Ordering::Release);
+    }
+
+    /// Takes back what no message has used: the receives are dropped. Only the receiver may
+    /// call this.
+    pub fn withdraw(&self) {
+        let posted = self.line.posted.load(Ordering::Relaxed);
+        self.line.used.store(posted, Ordering::Release);
+    }
+
+    /// The first receive from number `next` on that is not used, and when it was posted.
+    /// `None` if it is yet to be posted. `next` is one more than the number that the
+    /// sender's last message got, or 0.
+    pub fn granted(&self, next: u64) -> Option<(u64, Time)> {
+        let number = next.max(self.line.used.load(Ordering::Acquire));
+        let posted = self.line.posted.load(Ordering::Acquire);
         let is_posted = (1..=RECEIVES as u64).contains(&posted.wrapping_sub(number));
-        is_posted.then(|| Time::from_nanos(self.entry(number).load(Ordering::Relaxed)))
+        is_posted.then(|| {
+            let at = self.entry(number).load(Ordering::Relaxed);
+            (number, Time::from_nanos(at))
+        })
     }
 
     fn entry(&self, number: u64) -> &AtomicU64 {
@@ -65,15 +90,23 @@ mod tests {
         let credits = Credits::default();
         assert_eq!(credits.granted(0), None);
         for number in 0..2 * RECEIVES as u64 {
-            credits.grant(Time::from_nanos(number + 7));
-            assert_eq!(
-                credits.granted(number),
-                Some(Time::from_nanos(number + 7)),
-                "{number}"
-            );
+            let at = Time::from_nanos(number + 7);
+            credits.grant(at);
+            assert_eq!(credits.granted(number), Some((number, at)));
             assert_eq!(credits.granted(number + 1), None);
         }
-        credits.reset();
+    }
+
+    #[test]
+    fn a_sender_that_begins_anew_gets_the_oldest_receive_that_is_there() {
+        let credits = Credits::default();
+        (0..3).for_each(|at| credits.grant(Time::from_nanos(at)));
+        credits.spend();
+        assert_eq!(credits.granted(0), Some((1, Time::from_nanos(1))));
+        credits.withdraw();
         assert_eq!(credits.granted(0), None);
+        assert_eq!(credits.granted(2), None);
+        credits.grant(Time::from_nanos(9));
+        assert_eq!(credits.granted(0), Some((3, Time::from_nanos(9))));
     }
 }

@@ -1,9 +1,10 @@
 use std::{
-    ffi::OsStr, fs, io, net::Ipv4Addr, os::unix::ffi::OsStrExt, path::Path,
+    ffi::OsStr, fs, fs::File, io, net::Ipv4Addr, os::unix::ffi::OsStrExt, path::Path,
     sync::atomic::AtomicU32, time::Duration,
 };
 
 use rustix::{
+    fs::{FallocateFlags, fallocate},
     io::Errno,
     process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
     thread::futex,
@@ -27,6 +28,19 @@ pub const MEMORY: Option<&str> = Some("/dev/shm");
 /// 127.0.0.0/8.
 pub fn loopback([a, b, c]: [u8; 3]) -> Ipv4Addr {
     Ipv4Addr::new(127, a.max(1), b, c.clamp(1, 254))
+}
+
+/// Reserves the memory or the disk blocks of a range of a file, if the file system can.
+/// Bytes that are there stay.
+pub fn reserve(file: &File, start: u64, length: u64) -> io::Result<()> {
+    loop {
+        match fallocate(file, FallocateFlags::empty(), start, length) {
+            Err(Errno::INTR) => {}
+            // Such a file system shows by a signal only that it is full.
+            Err(errno) if [Errno::OPNOTSUPP, Errno::NOTSUP].contains(&errno) => return Ok(()),
+            reserved => return Ok(reserved?),
+        }
+    }
 }
 
 /// Wakes every thread that [`wait`]s for a word.

@@ -1,4 +1,5 @@
 use std::{
+    fs::File,
     io,
     net::Ipv4Addr,
     path::Path,
@@ -26,6 +27,11 @@ pub const MEMORY: Option<&str> = None;
 /// The only loopback address that is configured.
 pub fn loopback(_: [u8; 3]) -> Ipv4Addr {
     Ipv4Addr::LOCALHOST
+}
+
+/// Reserves nothing: macOS reserves only at the end of a file, and would set its length.
+pub fn reserve(_: &File, _: u64, _: u64) -> io::Result<()> {
+    Ok(())
 }
 
 /// No process sleeps longer than [`PAUSE`] on this system.

@@ -10,8 +10,8 @@ use crate::{
 };
 
 const CONDITIONS: &str = "--op missing-device,missing-gid,no-devices,no-library,port-down,\
-                          no-queue-pairs,no-regions,no-wires,five-wires,non-neighbour,bad-rank,failed-send,failed-wire \
-                          --ranks 2,4";
+                          no-queue-pairs,no-regions,no-wires,five-wires,non-neighbour,bad-rank,\
+                          failed-send,failed-wire,unequal-frames,send-first --ranks 2,4";
 
 #[test]
 fn patched_builds_refuse_every_condition_in_jaccls_words() {

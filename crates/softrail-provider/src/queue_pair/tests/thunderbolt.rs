@@ -1,20 +1,23 @@
 //! Credits: a send starts when its receive was posted and the credit for it has come.
 
+use rail_matrix::Rules;
+
 use super::*;
 
 /// One cable with Thunderbolt's rules.
-fn strict(bytes_per_second: u64, latency: Duration) -> super::Rig {
-    super::Rig::of(
+fn strict(bytes_per_second: u64, latency: Duration) -> Rig {
+    Rig::of(
         Rules::default(),
         Link {
             bytes_per_second,
             latency,
         },
+        1,
     )
 }
 
 /// 4 KiB take 4096 us on it.
-fn slow() -> super::Rig {
+fn slow() -> Rig {
     strict(1_000_000, Duration::from_micros(10))
 }
 
@@ -91,7 +94,7 @@ fn window(bytes_per_second: u64, latency: Duration, bytes: u64, messages: u64) -
         }
         let next = [&a, &b].map(|end| {
             end.pair.serve(now);
-            end.pair.outlook().1
+            end.pair.next_event()
         });
         let next = next.into_iter().flatten().filter(|next| *next > now).min();
         now = next.unwrap_or(now + Duration::from_nanos(100));

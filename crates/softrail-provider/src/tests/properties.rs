@@ -2,12 +2,17 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use proptest::prelude::*;
-use rail_matrix::{Link, ReceiverNotReady};
+use proptest::{prelude::*, test_runner::Config};
+use rail_matrix::{Link, ReceiverNotReady, Rules};
 use softrail::{
-    fabric::{FRAME_BYTES, Fate, Message, Operation, QUEUE_BYTES, Remote, Time, serialisation},
+    fabric::{FRAME_BYTES, Message, Operation, QUEUE_BYTES, Remote, Time, serialisation},
     shm::Side,
-    simulation::{Completion, Ended, Pair, Simulation},
+};
+
+use crate::{
+    bindings as ibv,
+    queue_pair::Transport,
+    simulation::{Completion, OK, Pair, Simulation},
 };
 
 /// A step of a run: some time passes, and then one end of a connection does something.
@@ -25,8 +30,11 @@ enum Act {
     Receive,
 }
 
-fn messages(is_reliable: bool) -> impl Strategy<Value = Message> {
-    let operations = if is_reliable { 3 } else { 2 };
+fn messages(transport: Transport) -> impl Strategy<Value = Message> {
+    let operations = match transport {
+        Transport::Reliable => 3,
+        Transport::Unreliable => 2,
+    };
     (0..=QUEUE_BYTES / 8, 0..operations, any::<bool>()).prop_map(|(bytes, operation, immediate)| {
         let remote = Remote::default();
         let (operation, immediate) = match operation {
@@ -42,17 +50,21 @@ fn messages(is_reliable: bool) -> impl Strategy<Value = Message> {
     })
 }
 
-/// Which connections are reliable, and the steps.
-fn runs() -> impl Strategy<Value = (Vec<bool>, Vec<Step>)> {
-    prop::collection::vec(any::<bool>(), 1..5).prop_flat_map(|connections| {
+fn transports() -> impl Strategy<Value = Transport> {
+    prop::sample::select(&[Transport::Unreliable, Transport::Reliable][..])
+}
+
+/// The transports of the connections, and the steps.
+fn runs() -> impl Strategy<Value = (Vec<Transport>, Vec<Step>)> {
+    prop::collection::vec(transports(), 1..5).prop_flat_map(|connections| {
         let step = (
             0..3_000_000_u64,
             0..connections.len(),
             prop::sample::select(&Side::BOTH[..]),
         );
-        let reliable = connections.clone();
+        let transports = connections.clone();
         let step = step.prop_flat_map(move |(nanos, connection, side)| {
-            let post = messages(reliable[connection]).prop_map(Act::Post);
+            let post = messages(transports[connection]).prop_map(Act::Post);
             prop_oneof![post, Just(Act::Receive)].prop_map(move |act| Step {
                 nanos,
                 connection,
@@ -79,10 +91,16 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// The lengths in these completions, in order.
-    fn lengths(&self, pair: Pair, which: impl Fn(Ended) -> bool) -> Vec<u64> {
-        let its = self.completions.iter().filter(|it| it.pair == pair);
-        its.filter(|it| which(it.ended))
+    /// What a queue pair received, or what became of its sends, in order.
+    fn of(&self, pair: Pair, are_receives: bool) -> impl Iterator<Item = &Completion> {
+        let its = self.completions.iter();
+        its.filter(move |it| it.pair == pair && it.is_receive == are_receives)
+    }
+
+    /// The lengths of the messages that succeeded, in order.
+    fn lengths(&self, pair: Pair, are_receives: bool) -> Vec<u64> {
+        let its = self.of(pair, are_receives);
+        its.filter(|it| it.status == OK)
             .map(|it| it.bytes)
             .collect()
     }
@@ -95,18 +113,25 @@ impl Outcome {
     }
 }
 
-/// Runs the steps. If `to_the_end`, receives are then posted until no message is left.
+/// One cable between devices that have all that InfiniBand has.
+fn cable(link: Link, receiver_not_ready: ReceiverNotReady) -> Simulation {
+    let rules = Rules {
+        receiver_not_ready,
+        ..Rules::rdma()
+    };
+    Simulation::new(rules, link, 1)
+}
+
+/// Runs the steps. Receives are then posted until no message is left.
 fn run(
-    (connections, steps): &(Vec<bool>, Vec<Step>),
+    (connections, steps): &(Vec<Transport>, Vec<Step>),
     link: Link,
     policy: ReceiverNotReady,
-    to_the_end: bool,
 ) -> (Vec<[Pair; 2]>, Outcome) {
-    let mut simulation = Simulation::default();
-    let cable = simulation.add_cable(link, policy);
+    let mut simulation = cable(link, policy);
     let pairs: Vec<_> = connections
         .iter()
-        .map(|is_reliable| simulation.connect(cable, *is_reliable))
+        .map(|transport| simulation.connect(0, *transport))
         .collect();
     let mut posted: HashMap<Pair, Vec<_>> = HashMap::new();
     let mut completions = Vec::new();
@@ -116,19 +141,16 @@ fn run(
         completions.extend(simulation.run_until(now));
         let pair = pairs[step.connection][step.side.index()];
         match step.act {
-            Act::Receive => simulation.receive(pair),
+            Act::Receive => simulation.receive(pair, QUEUE_BYTES),
             Act::Post(message) => {
                 posted.entry(pair).or_default().push((now, message));
                 simulation.send(pair, message);
             }
         }
     }
-    if to_the_end {
-        for _ in steps {
-            pairs
-                .iter()
-                .flatten()
-                .for_each(|pair| simulation.receive(*pair));
+    for _ in steps {
+        for pair in pairs.iter().flatten() {
+            simulation.receive(*pair, QUEUE_BYTES);
         }
     }
     completions.extend(std::iter::from_fn(|| simulation.step()));
@@ -141,15 +163,17 @@ fn run(
 }
 
 proptest! {
+    #![proptest_config(Config::with_cases(64))]
+
     #[test]
     fn waiting_delivers_everything_once_and_in_order(run_of in runs(), link in links()) {
-        let (pairs, outcome) = run(&run_of, link, ReceiverNotReady::Wait, true);
+        let (pairs, outcome) = run(&run_of, link, ReceiverNotReady::Wait);
         for [first, second] in pairs {
             for (from, to) in [(first, second), (second, first)] {
-                prop_assert_eq!(outcome.lengths(to, |it| it == Ended::Receive), outcome.owed(from));
+                prop_assert_eq!(outcome.lengths(to, true), outcome.owed(from));
                 let posted = outcome.posted.get(&from).into_iter().flatten();
                 let sent: Vec<_> = posted.map(|(_, message)| message.bytes).collect();
-                let ended = outcome.lengths(from, |it| it == Ended::Send(Fate::Taken));
+                let ended = outcome.lengths(from, false);
                 prop_assert_eq!(ended, sent);
             }
         }
@@ -158,7 +182,7 @@ proptest! {
     /// Every byte is carried once; the bytes of reads are carried on the way back.
     #[test]
     fn a_cable_carries_what_was_sent_and_nothing_else(run_of in runs(), link in links()) {
-        let (_, outcome) = run(&run_of, link, ReceiverNotReady::Wait, true);
+        let (_, outcome) = run(&run_of, link, ReceiverNotReady::Wait);
         let mut carried = [0; 2];
         for step in &run_of.1 {
             if let Act::Post(message) = step.act {
@@ -170,6 +194,8 @@ proptest! {
         prop_assert_eq!(Side::BOTH.map(|side| outcome.simulation.bytes(0, side)), carried);
     }
 
+    /// Where receivers are not waited for, a sender that is told of it fails, and with it
+    /// all that it sends later. A sender whose peer has failed may wait without end.
     #[test]
     fn what_is_lost_is_lost_in_order_and_nothing_stops(
         run_of in runs(),
@@ -177,32 +203,38 @@ proptest! {
         drops in any::<bool>(),
     ) {
         let policy = if drops { ReceiverNotReady::Drop } else { ReceiverNotReady::Error };
-        let (pairs, outcome) = run(&run_of, link, policy, true);
-        for (index, [first, second]) in pairs.into_iter().enumerate() {
-            let is_told = run_of.0[index] || !drops;
+        let (pairs, outcome) = run(&run_of, link, policy);
+        for (transport, [first, second]) in run_of.0.iter().zip(pairs) {
+            let is_told = *transport == Transport::Reliable || !drops;
             for (from, to) in [(first, second), (second, first)] {
-                let (owed, received) = (outcome.owed(from), outcome.lengths(to, |it| it == Ended::Receive));
+                let owed = outcome.owed(from);
                 let mut rest = owed.iter();
+                let received = outcome.lengths(to, true);
                 prop_assert!(received.iter().all(|bytes| rest.any(|owed| owed == bytes)));
-                let refused = outcome.lengths(from, |it| it == Ended::Send(Fate::NotReady)).len();
-                prop_assert_eq!(refused, if is_told { owed.len() - received.len() } else { 0 });
+                let ended: Vec<_> = outcome.of(from, false).map(|it| it.status).collect();
                 let posted = outcome.posted.get(&from).map_or(0, Vec::len);
-                let ended = outcome.lengths(from, |it| it != Ended::Receive).len();
-                prop_assert_eq!(ended, posted);
+                let has_failed = |end| outcome.of(end, false).any(|it| it.status != OK);
+                prop_assert!(ended.len() == posted || is_told && has_failed(to));
+                let mut failures = ended.into_iter().skip_while(|status| *status == OK);
+                if let Some(why) = failures.next() {
+                    let reasons = [ibv::IBV_WC_RNR_RETRY_EXC_ERR, ibv::IBV_WC_RETRY_EXC_ERR];
+                    prop_assert!(is_told && reasons.contains(&why));
+                    prop_assert!(failures.all(|status| status == ibv::IBV_WC_WR_FLUSH_ERR));
+                }
             }
         }
     }
 
     #[test]
     fn nothing_arrives_before_its_bytes_and_the_latency(run_of in runs(), link in links()) {
-        let (pairs, outcome) = run(&run_of, link, ReceiverNotReady::Wait, true);
+        let (pairs, outcome) = run(&run_of, link, ReceiverNotReady::Wait);
         for side in Side::BOTH {
             // Whatever became ready last: everything that arrives later had to be carried
             // first.
             let mut arrivals: Vec<_> = outcome
                 .completions
                 .iter()
-                .filter(|it| it.ended == Ended::Receive)
+                .filter(|it| it.is_receive)
                 .filter(|it| pairs.iter().any(|ends| ends[side.index()] == it.pair))
                 .collect();
             arrivals.sort_by_key(|it| it.at);
@@ -216,7 +248,7 @@ proptest! {
             for (from, to) in [(ends[0], ends[1]), (ends[1], ends[0])] {
                 let posted = outcome.posted.get(&from).into_iter().flatten();
                 let owed = posted.filter(|(_, message)| message.uses_receive());
-                let received = outcome.completions.iter().filter(|it| it.pair == to && it.ended == Ended::Receive);
+                let received = outcome.completions.iter().filter(|it| it.pair == to && it.is_receive);
                 for ((posted, message), it) in owed.zip(received) {
                     prop_assert!(it.at >= *posted + serialisation(&link, message.bytes) + link.latency);
                 }
@@ -231,18 +263,17 @@ proptest! {
         lengths in prop::collection::vec(1..=QUEUE_BYTES / 4, 1..60),
         pause in 1..50_000_000_u64,
     ) {
-        let mut simulation = Simulation::default();
-        let cable = simulation.add_cable(link, ReceiverNotReady::Wait);
-        let [from, to] = simulation.connect(cable, false);
+        let mut simulation = cable(link, ReceiverNotReady::Wait);
+        let [from, to] = simulation.connect(0, Transport::Unreliable);
         for bytes in &lengths {
-            simulation.receive(to);
+            simulation.receive(to, QUEUE_BYTES);
             simulation.send(from, Message::send(*bytes));
         }
         let mut received = Vec::new();
         let mut now = Time::ZERO;
         while received.len() < lengths.len() {
             let completions = simulation.sleep_until(now);
-            received.extend(completions.filter(|it| it.ended == Ended::Receive));
+            received.extend(completions.filter(|it| it.is_receive));
             now = now + Duration::from_nanos(pause);
         }
         let serial: Duration = lengths.iter().map(|bytes| serialisation(&link, *bytes)).sum();
@@ -264,12 +295,12 @@ proptest! {
         link in links(),
         lengths in prop::collection::vec(prop::collection::vec(1..=4 * FRAME_BYTES, 60), 2..6),
     ) {
-        let mut simulation = Simulation::default();
-        let cable = simulation.add_cable(link, ReceiverNotReady::Wait);
-        let pairs: Vec<_> = lengths.iter().map(|_| simulation.connect(cable, false)).collect();
+        let mut simulation = cable(link, ReceiverNotReady::Wait);
+        let connect = |_| simulation.connect(0, Transport::Unreliable);
+        let pairs: Vec<_> = lengths.iter().map(connect).collect();
         for ([from, to], lengths) in pairs.iter().zip(&lengths) {
             for bytes in lengths {
-                simulation.receive(*to);
+                simulation.receive(*to, QUEUE_BYTES);
                 simulation.send(*from, Message::send(*bytes));
             }
         }
@@ -302,15 +333,13 @@ fn a_large_ring_all_reduce_reaches_the_line_rate_of_all_cables() {
         bytes_per_second: 1_000_000_000,
         latency: Duration::from_micros(5),
     };
-    let mut simulation = Simulation::default();
+    let mut simulation = Simulation::new(Rules::rdma(), link, RANKS * CABLES);
     // `wires[rank][k]` goes from a rank to the next one.
     let wires: Vec<Vec<[Pair; 2]>> = (0..RANKS)
-        .map(|_| {
-            let cables = (0..CABLES).map(|_| simulation.add_cable(link, ReceiverNotReady::Wait));
-            let cables: Vec<_> = cables.collect();
+        .map(|rank| {
+            let cables = (0..CABLES).map(|k| rank * CABLES + k);
             cables
-                .into_iter()
-                .map(|cable| simulation.connect(cable, false))
+                .map(|cable| simulation.connect(cable, Transport::Unreliable))
                 .collect()
         })
         .collect();
@@ -326,7 +355,7 @@ fn a_large_ring_all_reduce_reaches_the_line_rate_of_all_cables() {
     let mut arrived = vec![[0; CABLES]; RANKS];
     for rank in &wires {
         for [from, to] in rank {
-            (0..steps as u64 * per_step).for_each(|_| simulation.receive(*to));
+            (0..steps as u64 * per_step).for_each(|_| simulation.receive(*to, MESSAGE));
             (0..per_step).for_each(|_| simulation.send(*from, Message::send(MESSAGE)));
         }
     }
@@ -335,6 +364,7 @@ fn a_large_ring_all_reduce_reaches_the_line_rate_of_all_cables() {
         let Some(&(rank, k)) = owner.get(&completion.pair) else {
             continue;
         };
+        assert_eq!(completion.status, OK);
         messages += 1;
         arrived[rank][k] += 1;
         let next = (rank + 1) % RANKS;
