@@ -382,7 +382,7 @@ impl Simulation {
             end.register(QUEUE_BYTES);
             // A reliable sender does not wait without end for a peer that has failed.
             end.pair.set_patience(Patience {
-                answer: Some(Duration::from_secs(100)),
+                answer: Some(Duration::from_millis(10)),
                 ..Patience::default()
             });
             end
@@ -488,6 +488,10 @@ impl Simulation {
         let mut goes_on = true;
         while goes_on {
             goes_on = false;
+            // Queue pairs in the error state leave this to others.
+            for end in cable.connections.first().into_iter().flatten() {
+                end.pair.own_end().look(now);
+            }
             for (connection, ends) in cable.connections.iter().enumerate() {
                 for (side, end) in Side::BOTH.into_iter().zip(ends) {
                     end.pair.serve(now);
