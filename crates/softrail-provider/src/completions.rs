@@ -154,7 +154,6 @@ impl Completions {
     }
 
     /// Removes all completions, with their times.
-    #[cfg(test)]
     pub fn drain(&self) -> Vec<(Time, ibv::ibv_wc)> {
         let mut waiting = lock(&self.waiting);
         self.count.store(0, Ordering::Relaxed);

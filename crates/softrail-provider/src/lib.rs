@@ -30,6 +30,7 @@ mod offer;
 mod ops;
 mod port;
 mod queue_pair;
+pub mod simulation;
 mod work;
 
 use std::{
@@ -77,8 +78,6 @@ fn set_errno(errno: c_int) {
     errno::set_errno(errno::Errno(errno));
 }
 
-#[cfg(test)]
-mod simulation;
 #[cfg(test)]
 mod tests;
 

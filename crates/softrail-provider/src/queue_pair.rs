@@ -461,7 +461,6 @@ impl QueuePair {
     }
 
     /// When something is next due, if that is known.
-    #[cfg(test)]
     pub fn next_event(&self) -> Option<Time> {
         let state = lock(&self.state);
         let next = [self.next_arrival(&state), self.next_word(&state)];

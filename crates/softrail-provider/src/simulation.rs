@@ -4,16 +4,16 @@
 //! A queue pair takes the time as an argument, so nothing here differs from what programs
 //! use but the clock. A rig may be far larger than the machine: an event costs O(queue
 //! pairs of its cable + log cables), and a message of n frames is n + 2 events or fewer.
+//! Bytes are copied as ever, and the cables are files in the folder for temporary files.
 
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
-    mem::MaybeUninit,
     sync::Arc,
     time::Duration,
 };
 
-use rail_matrix::{Link, ReceiverNotReady, Rules};
+use rail_matrix::{Link, Rules};
 use softrail::{
     Fabric,
     config::{self, Device},
@@ -24,41 +24,51 @@ use softrail::{
 use crate::{
     bindings as ibv,
     completions::Completions,
-    events::{AsyncEvents, Subject},
+    events::AsyncEvents,
     memory::{Memory, Region, Regions},
-    queue_pair::{Limits, Parts, Patience, Peer, Phase, QueuePair, Transport},
+    queue_pair::{Limits, Parts, Patience, Peer, Phase, QueuePair},
     work::{Payload, Pieces, ReceiveRequest, SendRequest},
 };
 
-pub const OK: ibv::ibv_wc_status = ibv::IBV_WC_SUCCESS;
+pub use crate::queue_pair::Transport;
 
-/// So many microseconds after the beginning.
-pub fn at(micros: u64) -> Time {
-    Time::ZERO + Duration::from_micros(micros)
+/// Bytes a second over one cable for a program that has so many messages of `bytes` sent,
+/// and so many receives posted, and posts the next of each when one has completed: jaccl
+/// has two (`RingImpl::send` and `recv`).
+///
+/// # Panics
+/// As for [`Simulation::new`].
+pub fn window(rules: Rules, link: Link, outstanding: u64, bytes: u64) -> f64 {
+    const MESSAGES: u64 = 4000;
+    let mut simulation = Simulation::new(rules, link, 1);
+    let [from, to] = simulation.connect(0, Transport::Unreliable);
+    for _ in 0..outstanding {
+        simulation.receive(to, bytes);
+        simulation.send(from, Message::send(bytes));
+    }
+    let mut received = 0;
+    while received < MESSAGES {
+        let completion = simulation.step().expect("there is always a next message");
+        match completion.is_receive {
+            true => {
+                received += 1;
+                simulation.receive(to, bytes);
+            }
+            false => simulation.send(from, Message::send(bytes)),
+        }
+    }
+    (MESSAGES * bytes) as f64 / (simulation.now() - Time::ZERO).as_secs_f64()
 }
 
 /// Cables that are all alike, and the devices at their ends.
-pub struct Rig {
+pub(crate) struct Rig {
     _fabric: Fabric,
     _parent: tempfile::TempDir,
     /// The two devices of each cable.
-    devices: Vec<[Device; 2]>,
+    pub devices: Vec<[Device; 2]>,
 }
 
 impl Rig {
-    /// One cable of 1 GB/s and 10 us.
-    pub fn new(receiver_not_ready: ReceiverNotReady) -> Self {
-        let rules = Rules {
-            receiver_not_ready,
-            ..Rules::rdma()
-        };
-        let link = Link {
-            bytes_per_second: 1_000_000_000,
-            latency: Duration::from_micros(10),
-        };
-        Self::of(rules, link, 1)
-    }
-
     pub fn of(rules: Rules, link: Link, cables: usize) -> Self {
         let embedded = rail_matrix::Rig::embedded();
         let numbered = (0..cables).map(|number| {
@@ -89,15 +99,8 @@ impl Rig {
         }
     }
 
-    pub fn endpoint(&self, side: Side) -> Endpoint {
-        self.endpoint_of(side, Transport::Unreliable)
-    }
-
-    pub fn endpoint_of(&self, side: Side, transport: Transport) -> Endpoint {
-        self.endpoint_on(0, side, transport, Endpoint::LIMITS)
-    }
-
-    fn endpoint_on(
+    /// A queue pair on one of the cables.
+    pub fn endpoint_on(
         &self,
         cable: usize,
         side: Side,
@@ -117,65 +120,32 @@ impl Rig {
             Arc::new(completions),
         )
     }
-
-    /// One that reports to a completion queue which may have others.
-    pub fn endpoint_with(
-        &self,
-        side: Side,
-        transport: Transport,
-        async_events: Arc<AsyncEvents>,
-        completions: Arc<Completions>,
-    ) -> Endpoint {
-        let device = self.devices[0][side.index()].clone();
-        Endpoint::new(
-            device,
-            transport,
-            Endpoint::LIMITS,
-            async_events,
-            completions,
-        )
-    }
-
-    /// Two queue pairs that are ready to send to each other.
-    pub fn connected(&self) -> [Endpoint; 2] {
-        self.connected_by(Transport::Unreliable)
-    }
-
-    pub fn connected_by(&self, transport: Transport) -> [Endpoint; 2] {
-        let ends = Side::BOTH.map(|side| self.endpoint_of(side, transport));
-        connect(&ends);
-        ends
-    }
 }
 
-fn connect(ends: &[Endpoint; 2]) {
+/// Makes two queue pairs ready to send to each other.
+pub(crate) fn connect(ends: &[Endpoint; 2]) {
     ends[0].go_ready(Peer::Number(ends[1].pair.number()));
     ends[1].go_ready(Peer::Number(ends[0].pair.number()));
 }
 
 /// A queue pair and the memory it sends from and receives into.
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     pub pair: QueuePair,
     pub regions: Arc<Regions>,
     pub completions: Arc<Completions>,
+    #[cfg(test)]
     pub async_events: Arc<AsyncEvents>,
     pub memory: Vec<u8>,
 }
 
 impl Endpoint {
-    pub const LIMITS: Limits = Limits {
-        sends: 4,
-        receives: 4,
-        signal_all: false,
-    };
-
     pub const KEY: u32 = 9;
 
     /// The access rights of the other end, unless a test sets others.
     pub const ACCESS: u32 =
         ibv::IBV_ACCESS_LOCAL_WRITE | ibv::IBV_ACCESS_REMOTE_WRITE | ibv::IBV_ACCESS_REMOTE_READ;
 
-    fn new(
+    pub fn new(
         device: Device,
         transport: Transport,
         limits: Limits,
@@ -199,6 +169,7 @@ impl Endpoint {
             pair: QueuePair::create(parts).expect("a free slot"),
             regions,
             completions,
+            #[cfg(test)]
             async_events,
             memory: Vec::new(),
         };
@@ -260,23 +231,6 @@ impl Endpoint {
         }
     }
 
-    pub fn send(&mut self, now: Time, id: u64, bytes: u64) {
-        let request = self.request(id, bytes);
-        self.post(now, request);
-    }
-
-    /// A request that moves `bytes` between the beginnings of both memories.
-    pub fn one_sided(&mut self, now: Time, id: u64, bytes: u64, operation: Operation) {
-        let request = self.request(id, bytes);
-        self.post(
-            now,
-            SendRequest {
-                operation,
-                ..request
-            },
-        );
-    }
-
     pub fn post(&self, now: Time, request: SendRequest) {
         self.pair.post_send(now, request).expect("room for a send");
     }
@@ -293,29 +247,6 @@ impl Endpoint {
             id,
             scatter: Pieces::One(self.piece(bytes)),
         }
-    }
-
-    /// The next asynchronous event, which must have happened.
-    pub fn told(&self) -> (ibv::ibv_event_type, Arc<Subject>) {
-        assert!(crate::tests::is_readable(self.async_events.fd(), 0));
-        self.async_events.next().expect("no signal")
-    }
-
-    /// Ids and statuses of what has completed by `now`.
-    pub fn poll(&self, now: Time) -> Vec<(u64, ibv::ibv_wc_status)> {
-        let completions = self.completions(now);
-        completions.iter().map(|wc| (wc.wr_id, wc.status)).collect()
-    }
-
-    pub fn completions(&self, now: Time) -> Vec<ibv::ibv_wc> {
-        self.pair.serve(now);
-        let mut entries = [const { MaybeUninit::uninit() }; 8];
-        let count = self.completions.pop(&mut entries);
-        entries[..count]
-            .iter()
-            // SAFETY: the queue wrote as many entries as it counted.
-            .map(|entry| unsafe { entry.assume_init() })
-            .collect()
     }
 }
 
@@ -349,15 +280,23 @@ pub struct Pair {
 /// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Completion {
+    /// The time.
     pub at: Time,
+    /// The queue pair that it belongs to.
     pub pair: Pair,
+    /// Whether a message has used up a receive; otherwise a send has ended.
     pub is_receive: bool,
+    /// How the request ended.
     pub status: ibv::ibv_wc_status,
     /// The bytes of the message.
     pub bytes: u64,
 }
 
 impl Simulation {
+    /// Cables that are all alike, without connections, at the origin of time.
+    ///
+    /// # Panics
+    /// If their files cannot be made.
     pub fn new(rules: Rules, link: Link, cables: usize) -> Self {
         Simulation {
             now: Time::ZERO,
@@ -370,6 +309,9 @@ impl Simulation {
 
     /// Adds two queue pairs to a cable and connects them. The first is at the cable's
     /// first end.
+    ///
+    /// # Panics
+    /// If there is no such cable, or if its devices have no more queue pairs.
     pub fn connect(&mut self, cable: usize, transport: Transport) -> [Pair; 2] {
         const REQUESTS: usize = 1 << 12;
         let limits = Limits {
@@ -409,7 +351,12 @@ impl Simulation {
         connection[from.index()].pair.own_end().direction.bytes()
     }
 
-    /// Sends a message, whose place in the other end's memory is of no matter.
+    /// Sends a message of up to [`QUEUE_BYTES`]. A write or a read is of the other end's
+    /// memory, whichever place the message names.
+    ///
+    /// # Panics
+    /// If the queue pair refuses it: its queue is full, or its transport or the rules have
+    /// no such operation.
     pub fn send(&mut self, pair: Pair, message: Message) {
         let now = self.now;
         let remote = self.end(Pair {
@@ -435,7 +382,10 @@ impl Simulation {
         self.schedule(pair.cable, now);
     }
 
-    /// Posts a receive for a message of up to so many bytes.
+    /// Posts a receive of so many bytes, up to [`QUEUE_BYTES`].
+    ///
+    /// # Panics
+    /// If the queue pair refuses it because its queue is full.
     pub fn receive(&mut self, pair: Pair, bytes: u64) {
         let now = self.now;
         self.end(pair).receive(now, 0, bytes);

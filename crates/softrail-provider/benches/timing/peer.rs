@@ -37,7 +37,10 @@ pub fn run(fabric: &Path) {
         let ready = || println!("{READY}");
         match &*order.split(' ').collect::<Vec<_>>() {
             ["echo", count] => wire.echo(number_of(count), ready),
-            ["sink", count, bytes] => wire.sink(number_of(count), number_of(bytes) as u32, ready),
+            ["sink", count, bytes, window] => {
+                let bytes = number_of(bytes) as u32;
+                wire.sink(number_of(count), bytes, number_of(window), ready);
+            }
             ["drain", count, bytes] => {
                 let target = &mut wire.memory_mut()[..number_of(bytes) as usize];
                 ready();

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use softrail::fabric::frames;
 use softrail_provider::bindings as ibv;
 
 use super::{
@@ -9,11 +10,19 @@ use super::{
     client::{Client, Wanted},
 };
 
-/// Messages of a stream that may be in flight, and receives posted for it.
-const WINDOW: u64 = 16;
+/// Messages of a stream that may be in flight, and receives posted for it, at most.
+pub const WINDOW: u64 = 16;
 
-/// The longest message of a port.
+/// The depth of a queue, in frames: as many as RDMA over Thunderbolt has.
+const DEPTH: u64 = 4095;
+
+/// The longest message.
 const LONGEST: usize = 1 << 20;
+
+/// How many messages of `bytes` fit into the window and the queue's depth.
+fn ahead(window: u64, bytes: u32) -> u64 {
+    window.min(DEPTH / frames(bytes.into()))
+}
 
 /// A connected client that counts what it has posted.
 pub struct Wire {
@@ -35,7 +44,7 @@ impl Wire {
         let wanted = Wanted {
             kind: ibv::IBV_QPT_UC,
             memory: LONGEST,
-            requests: 2 * WINDOW as u32,
+            requests: DEPTH as u32,
         };
         let mut client = Client::of(fabric, node, 0, wanted);
         // Memory that was never written is all one page of zeros, which is fast to read.
@@ -123,12 +132,13 @@ impl Wire {
         self.finish();
     }
 
-    /// Sends messages to [`sink`](Self::sink) as fast as possible, and waits until they
-    /// have all arrived.
-    pub fn stream(&mut self, count: u64, bytes: u32) {
+    /// Sends messages to [`sink`](Self::sink) as fast as possible, of which `window` may be
+    /// in flight, and waits until they have all arrived.
+    pub fn stream(&mut self, count: u64, bytes: u32, window: u64) {
+        let ahead = ahead(window, bytes);
         self.receive(WORD);
         for _ in 0..count {
-            while self.sends >= WINDOW {
+            while self.sends >= ahead {
                 self.step();
             }
             self.send(bytes);
@@ -136,9 +146,10 @@ impl Wire {
         self.finish();
     }
 
-    /// Takes messages and answers the last. Calls back when it is ready.
-    pub fn sink(&mut self, count: u64, bytes: u32, ready: impl FnOnce()) {
-        let ahead = count.min(WINDOW);
+    /// Takes messages, for `window` of which receives are posted, and answers the last.
+    /// Calls back when it is ready.
+    pub fn sink(&mut self, count: u64, bytes: u32, window: u64, ready: impl FnOnce()) {
+        let ahead = count.min(ahead(window, bytes));
         for _ in 0..ahead {
             self.receive(bytes);
         }

@@ -1,9 +1,13 @@
 //! Queue pairs on two ends of a cable, in virtual time.
 
+use std::mem::MaybeUninit;
+
+use rail_matrix::Rules;
+
 use super::*;
 use crate::{
     memory::Memory,
-    simulation::{Endpoint, OK, Rig, at},
+    simulation::{Endpoint, Rig, connect},
     work::{Payload, Pieces},
 };
 use softrail::{
@@ -13,6 +17,113 @@ use softrail::{
 };
 
 mod thunderbolt;
+
+const OK: ibv::ibv_wc_status = ibv::IBV_WC_SUCCESS;
+
+/// So many microseconds after the beginning.
+fn at(micros: u64) -> Time {
+    Time::ZERO + Duration::from_micros(micros)
+}
+
+impl Rig {
+    /// One cable of 1 GB/s and 10 us.
+    fn new(receiver_not_ready: ReceiverNotReady) -> Self {
+        let rules = Rules {
+            receiver_not_ready,
+            ..Rules::rdma()
+        };
+        let link = Link {
+            bytes_per_second: 1_000_000_000,
+            latency: Duration::from_micros(10),
+        };
+        Self::of(rules, link, 1)
+    }
+
+    fn endpoint(&self, side: Side) -> Endpoint {
+        self.endpoint_of(side, Transport::Unreliable)
+    }
+
+    fn endpoint_of(&self, side: Side, transport: Transport) -> Endpoint {
+        self.endpoint_on(0, side, transport, Endpoint::LIMITS)
+    }
+
+    /// One that reports to a completion queue which may have others.
+    fn endpoint_with(
+        &self,
+        side: Side,
+        transport: Transport,
+        async_events: Arc<AsyncEvents>,
+        completions: Arc<Completions>,
+    ) -> Endpoint {
+        let device = self.devices[0][side.index()].clone();
+        Endpoint::new(
+            device,
+            transport,
+            Endpoint::LIMITS,
+            async_events,
+            completions,
+        )
+    }
+
+    /// Two queue pairs that are ready to send to each other.
+    fn connected(&self) -> [Endpoint; 2] {
+        self.connected_by(Transport::Unreliable)
+    }
+
+    fn connected_by(&self, transport: Transport) -> [Endpoint; 2] {
+        let ends = Side::BOTH.map(|side| self.endpoint_of(side, transport));
+        connect(&ends);
+        ends
+    }
+}
+
+impl Endpoint {
+    const LIMITS: Limits = Limits {
+        sends: 4,
+        receives: 4,
+        signal_all: false,
+    };
+
+    fn send(&mut self, now: Time, id: u64, bytes: u64) {
+        let request = self.request(id, bytes);
+        self.post(now, request);
+    }
+
+    /// A request that moves `bytes` between the beginnings of both memories.
+    fn one_sided(&mut self, now: Time, id: u64, bytes: u64, operation: Operation) {
+        let request = self.request(id, bytes);
+        self.post(
+            now,
+            SendRequest {
+                operation,
+                ..request
+            },
+        );
+    }
+
+    /// The next asynchronous event, which must have happened.
+    fn told(&self) -> (ibv::ibv_event_type, Arc<Subject>) {
+        assert!(crate::tests::is_readable(self.async_events.fd(), 0));
+        self.async_events.next().expect("no signal")
+    }
+
+    /// Ids and statuses of what has completed by `now`.
+    fn poll(&self, now: Time) -> Vec<(u64, ibv::ibv_wc_status)> {
+        let completions = self.completions(now);
+        completions.iter().map(|wc| (wc.wr_id, wc.status)).collect()
+    }
+
+    fn completions(&self, now: Time) -> Vec<ibv::ibv_wc> {
+        self.pair.serve(now);
+        let mut entries = [const { MaybeUninit::uninit() }; 8];
+        let count = self.completions.pop(&mut entries);
+        entries[..count]
+            .iter()
+            // SAFETY: the queue wrote as many entries as it counted.
+            .map(|entry| unsafe { entry.assume_init() })
+            .collect()
+    }
+}
 
 #[test]
 fn a_message_takes_its_bytes_and_the_latency() {

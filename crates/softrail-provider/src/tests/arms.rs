@@ -10,10 +10,7 @@ use proptest::{prelude::*, test_runner::Config};
 use rail_matrix::{Link, ReceiverNotReady, Rules};
 
 use super::*;
-use crate::{
-    queue_pair::Transport,
-    simulation::{self, OK, Pair, Simulation},
-};
+use crate::simulation::{self, Pair, Simulation, Transport};
 use softrail::{
     fabric::{Message, Operation, Remote, Time, serialisation},
     shm::Side,
@@ -113,7 +110,7 @@ impl Arm for Virtual {
         Completed {
             end: all().find(is_it).expect("it is one of ours"),
             is_receive: completion.is_receive,
-            succeeded: completion.status == OK,
+            succeeded: completion.status == ibv::IBV_WC_SUCCESS,
             bytes: completion.bytes,
             at: completion.at - Time::ZERO,
         }

@@ -1,8 +1,7 @@
 //! Credits: a send starts when its receive was posted and the credit for it has come.
 
-use rail_matrix::Rules;
-
 use super::*;
+use crate::simulation;
 
 /// One cable with Thunderbolt's rules.
 fn strict(bytes_per_second: u64, latency: Duration) -> Rig {
@@ -71,42 +70,20 @@ fn a_credit_is_of_one_connection() {
     assert_eq!(a.poll(at(1_004_106)), [(1, OK)]);
 }
 
-/// Bytes a second of jaccl's window: two frames sent, two receives posted, and the next of
-/// each when one has completed (`RingImpl::send` and `recv`), in virtual time.
-fn window(bytes_per_second: u64, latency: Duration, bytes: u64, messages: u64) -> f64 {
-    let rig = strict(bytes_per_second, latency);
-    let [mut a, mut b] = rig.connected();
-    let mut now = Time::ZERO;
-    for id in 0..2 {
-        b.receive(now, id, bytes);
-        a.send(now, id, bytes);
-    }
-    let (mut sent, mut received) = (2, 0);
-    while received < messages {
-        for _ in a.poll(now) {
-            a.send(now, sent, bytes);
-            sent += 1;
-        }
-        for (_, status) in b.poll(now) {
-            assert_eq!(status, OK);
-            received += 1;
-            b.receive(now, received + 1, bytes);
-        }
-        let next = [&a, &b].map(|end| {
-            end.pair.serve(now);
-            end.pair.next_event()
-        });
-        let next = next.into_iter().flatten().filter(|next| *next > now).min();
-        now = next.unwrap_or(now + Duration::from_nanos(100));
-    }
-    (messages * bytes) as f64 / (now - Time::ZERO).as_secs_f64()
-}
-
 /// Credits cost a round trip a window: 2 * 4096 bytes in two latencies and one frame.
 #[test]
 fn jaccls_window_is_as_slow_as_credits_make_it() {
-    let rate = window(200_000_000, Duration::from_micros(20), 4096, 4000);
-    assert!((rate / 135.4e6 - 1.0).abs() < 0.03, "{rate}");
-    let rate = window(10_000_000_000, Duration::from_micros(5), 4096, 4000);
-    assert!((rate / 787e6 - 1.0).abs() < 0.03, "{rate}");
+    let window = |rules, bytes_per_second, micros| {
+        let link = Link {
+            bytes_per_second,
+            latency: Duration::from_micros(micros),
+        };
+        simulation::window(rules, link, 2, 4096)
+    };
+    let is_near = |rate: f64, expected: f64| {
+        assert!((rate / expected - 1.0).abs() < 0.03, "{rate} of {expected}");
+    };
+    is_near(window(Rules::default(), 200_000_000, 20), 135.4e6);
+    is_near(window(Rules::default(), 10_000_000_000, 5), 787e6);
+    is_near(window(Rules::rdma(), 200_000_000, 20), 200e6);
 }
