@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 static char memory[8192];
 
@@ -51,6 +53,13 @@ static const char* outcome(struct ibv_cq* cq) {
   return "nothing";
 }
 
+// The queue pairs that the device still has.
+static int left(struct ibv_pd* pd, struct ibv_cq* cq) {
+  int made = 0;
+  while (pair_of(pd, cq)) made++;
+  return made;
+}
+
 int main(int count, char** words) {
   int devices, sends = atoi(getenv("RIG_RANK")) == 0;
   struct ibv_context* context = ibv_open_device(ibv_get_device_list(&devices)[0]);
@@ -60,8 +69,7 @@ int main(int count, char** words) {
       IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE);
   struct ibv_qp* pair = pair_of(pd, cq);
   if (count == 2 && !strcmp(words[1], "pairs")) {
-    int made = 1;
-    while (pair_of(pd, cq)) made++;
+    int made = 1 + left(pd, cq);
     printf("%d queue pairs, then errno %d\n", made, errno);
   } else if (count == 2 && !strcmp(words[1], "frames")) {
     connect_to_other_end(context, pair);
@@ -74,6 +82,20 @@ int main(int count, char** words) {
     refused = post(pair, region, 0, 4096);
     printf("receive %d: %s", refused, outcome(cq));
     printf(" and %s\n", outcome(cq));
+  } else if (count == 2 && !strcmp(words[1], "fork")) {
+    connect_to_other_end(context, pair);
+    pid_t child = fork();
+    if (!child) {
+      // As destructors of static objects do when a child exits.
+      int errors = ibv_destroy_qp(pair) | ibv_dereg_mr(region) | ibv_destroy_cq(cq) |
+          ibv_dealloc_pd(pd) | ibv_close_device(context);
+      _exit(errors);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    int refused = post(pair, region, sends, 4096);
+    printf("child %d, %s %d: %s, %d left\n", status, sends ? "send" : "receive", refused,
+        outcome(cq), left(pd, cq));
   } else {
     return 2;
   }

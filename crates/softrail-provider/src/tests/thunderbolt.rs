@@ -403,15 +403,23 @@ fn the_first_message_after_an_abnormal_end_is_lost() {
             .env(ROLE_FABRIC, fabric.path())
             .output();
         assert!(!ended.expect("it runs").status.success());
-        let [a, b] = connected(&fabric);
-        for id in [1, 2] {
-            assert_eq!(b.receive(id), 0);
-            assert_eq!(a.send(id, ibv::IBV_WR_SEND), 0);
+        let [mut a, b] = connected(&fabric);
+        let mut send = |byte| {
+            a.memory.fill(byte);
+            assert_eq!(b.receive(byte.into()), 0);
+            assert_eq!(a.send(0, ibv::IBV_WR_SEND), 0);
             assert_eq!(a.complete().status, ibv::IBV_WC_SUCCESS);
+        };
+        let receive = || {
+            let received = b.complete();
+            assert_eq!(received.status, ibv::IBV_WC_SUCCESS);
+            (received.wr_id, b.memory[0])
+        };
+        send(1);
+        if !loses {
+            assert_eq!(receive(), (1, 1));
         }
-        assert_eq!(b.complete().wr_id, 1);
-        // Of two messages one has arrived, if the first was lost.
-        std::thread::sleep(Duration::from_millis(5));
-        assert_eq!(b.poll().is_none(), loses);
+        send(2);
+        assert_eq!(receive(), if loses { (1, 2) } else { (2, 2) });
     }
 }
