@@ -166,8 +166,9 @@ fn settings(level: Level, selection: &Selection, op: Op) -> Vec<Setting> {
         // A mesh before MLX 0.32 uses only the first wire.
         Op::FailedWire => (&Backend::ALL, &[2], &[2], &Frames::ALL),
         Op::FailedSend => (&Backend::ALL, &[2, 3], &[1, 2], &Frames::ALL),
-        // Small frames have one length, so they never differ.
-        Op::UnequalFrames => (&Backend::ALL, &[2, 3], &[1, 2], &[Frames::Big]),
+        // Small frames have one length, so they never differ. On a second wire another
+        // number of messages would be a hang.
+        Op::UnequalFrames => (&Backend::ALL, &[2, 3], &[1], &[Frames::Big]),
         Op::SendFirst => (&Backend::ALL, &[2], &[1, 2], &Frames::ALL),
         Op::Init => (
             &Backend::ALL,
