@@ -28,7 +28,9 @@ pub struct Injections {
 #[derive(Debug, Default)]
 #[repr(C)]
 struct Entry {
-    /// How many messages pass before the one with the fault.
+    /// How many messages pass before the one with the fault, and above these 32 bits how
+    /// often the entry was used: a process that was stopped while it looked at the entry
+    /// must not count, or take, another fault.
     before: AtomicU64,
     /// The queue pair whose messages count, from 1; 0 if the messages of all count.
     queue_pair: AtomicU32,
@@ -38,6 +40,9 @@ struct Entry {
     /// The delay in nanoseconds; 0 for a message that is dropped.
     delay: AtomicU64,
 }
+
+/// The bits of [`Entry::before`] that count messages.
+const MESSAGES: u32 = u32::BITS;
 
 /// States of an entry that are not the number of any process.
 const FREE: u32 = 0;
@@ -72,7 +77,9 @@ impl Injections {
             MessageFault::Drop => 0,
             MessageFault::Delay(by) => u64::try_from(by.as_nanos()).unwrap_or(u64::MAX).max(1),
         };
-        entry.before.store(message.into(), Ordering::Relaxed);
+        let uses = (entry.before.load(Ordering::Relaxed) >> MESSAGES).wrapping_add(1);
+        let before = uses << MESSAGES | u64::from(message);
+        entry.before.store(before, Ordering::Relaxed);
         entry.queue_pair.store(queue_pair, Ordering::Relaxed);
         entry.delay.store(delay, Ordering::Relaxed);
         // In this order, a process that is killed in between leaves no ready entry
@@ -124,6 +131,7 @@ impl Entry {
     /// Counts a message and returns its fault if it is the one with the fault. This
     /// process then holds the entry.
     fn pass(&self, queue_pair: u32) -> Option<MessageFault> {
+        let found = self.before.load(Ordering::Acquire);
         if self.state.load(Ordering::Acquire) != READY {
             return None;
         }
@@ -131,13 +139,21 @@ impl Entry {
         if meant != 0 && meant - 1 != queue_pair {
             return None;
         }
+        let count = |before: u64| {
+            let is_same = before >> MESSAGES == found >> MESSAGES;
+            (is_same && before as u32 > 0).then(|| before - 1)
+        };
         // Of two processes that pass it at the same time, only one gets the last count.
-        let earlier = self
-            .before
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| {
-                before.checked_sub(1)
-            });
-        if earlier.is_ok() || !self.hold(READY) {
+        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+        let Err(last) = self.before.fetch_update(success, failure, count) else {
+            return None;
+        };
+        if last >> MESSAGES != found >> MESSAGES || !self.hold(READY) {
+            return None;
+        }
+        if self.before.load(Ordering::Acquire) != last {
+            // Another fault by now, whose turn has not come.
+            self.state.store(READY, Ordering::Release);
             return None;
         }
         Some(match self.delay.load(Ordering::Relaxed) {
