@@ -161,7 +161,7 @@ struct State {
     has_overrun: bool,
     /// When the other end is woken if it has not answered by then.
     nudge: Time,
-    /// Whether a frame was taken since the engine last asked.
+    /// Whether a message was taken since the engine last asked.
     worked: bool,
 }
 

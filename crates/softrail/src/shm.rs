@@ -7,7 +7,7 @@
 //! Each end has [`SLOTS`] slots, one for each queue pair. A queue pair's messages wait in
 //! its *own* slot; the peer knows the slot from the queue pair's number and fetches them
 //! from there. The owner is the only writer of everything in a slot, except for the
-//! settling of frames, which the peer writes.
+//! settling of messages, which the peer writes.
 #![allow(unsafe_code)]
 
 use std::{
@@ -132,7 +132,7 @@ pub struct EndState {
     pub direction: Direction,
     /// Held by the process that advances the direction.
     lease: Lease,
-    /// What became of the direction's frames.
+    /// What became of the direction's messages.
     pub tally: Tally,
     /// The current condition of that direction and of the device here.
     pub condition: Condition,
@@ -162,10 +162,10 @@ impl EndState {
         depths.fold(0, u64::saturating_add)
     }
 
-    /// Places the frames that start on the direction by `now`. `news` is a slot that may
+    /// Places the messages that start on the direction by `now`. `news` is a slot that may
     /// have offered something since it was announced.
     ///
-    /// If another process is placing frames, this one leaves the work to the next process
+    /// If another process is placing messages, this one leaves the work to the next process
     /// that looks.
     pub fn advance(&self, now: Time, news: Option<usize>) {
         if let Some(_leased) = self.lease.try_take(clock::now) {
@@ -238,7 +238,7 @@ pub struct Slot {
     generation: AtomicU32,
     number: AtomicU32,
     peer: AtomicU32,
-    /// Whether the queue pair accepts frames at all.
+    /// Whether the queue pair accepts messages at all.
     answers: AtomicU32,
     /// Whether its process sleeps until something happens to the queue pair.
     wants_bell: AtomicU32,
@@ -252,12 +252,12 @@ impl Slot {
         self.peer.store(peer, Ordering::Release);
     }
 
-    /// Sets whether the queue pair accepts the frames that reach it.
+    /// Sets whether the queue pair accepts the messages that reach it.
     pub fn set_answers(&self, answers: bool) {
         self.answers.store(u32::from(answers), Ordering::Release);
     }
 
-    /// Whether a frame for the queue pair here will eventually be answered.
+    /// Whether a message for the queue pair here will eventually be answered.
     pub fn answers(&self) -> bool {
         self.answers.load(Ordering::Acquire) != 0 && is_alive(self.owner.load(Ordering::Acquire))
     }
@@ -454,9 +454,9 @@ impl SharedCable {
     /// Claims one of the first `most` slots for `own`, which must be this process, and
     /// reserves its memory.
     ///
-    /// A slot whose last owner left frames that the peer may still fetch is claimed only
+    /// A slot whose last owner left messages that the peer may still fetch is claimed only
     /// when there is no other, and then the one that was claimed least often: the peer of
-    /// the queue pair that died last may be reading its frames at this moment.
+    /// the queue pair that died last may be reading its messages at this moment.
     ///
     /// # Errors
     /// When all slots are taken, or when there is no memory for the slot's payload.
@@ -539,7 +539,7 @@ impl SharedCable {
     }
 
     /// Copies bytes into the payload ring of a slot, at an offset in the range of one
-    /// frame. Ranges wrap around the end of the ring, and so may the offset.
+    /// message. Ranges wrap around the end of the ring, and so may the offset.
     ///
     /// # Safety
     /// `source` must be valid for reading `bytes` bytes, and the range must be the
@@ -558,14 +558,14 @@ impl SharedCable {
     }
 
     /// Copies bytes out of the payload ring of a slot, from an offset in the range
-    /// of one frame. Ranges wrap around the end of the ring, and so may the offset.
+    /// of one message. Ranges wrap around the end of the ring, and so may the offset.
     ///
     /// # Safety
     /// `target` must be valid for writing `bytes` bytes, and the range must belong
-    /// to the frame at the head of that slot's queue, not settled before this
+    /// to the message at the head of that slot's queue, not settled before this
     /// returns, or to a read of the caller's that was answered.
     pub unsafe fn load(&self, side: Side, slot: usize, offset: u64, target: *mut u8, bytes: u64) {
-        // SAFETY: as in `store`; a published frame is not written again before it
+        // SAFETY: as in `store`; a published message is not written again before it
         // is settled.
         unsafe { self.ring(side, slot).load(offset, target, bytes) };
     }

@@ -18,7 +18,7 @@ use softrail::{
     shm::Slot,
 };
 
-/// The sender of a frame.
+/// The sender of a message.
 #[derive(Clone, Copy)]
 struct Origin<'a> {
     slot: &'a Slot,
@@ -194,7 +194,7 @@ impl QueuePair {
         Some(request)
     }
 
-    /// Writes a frame to the memory that it names; `false` if that is not permitted.
+    /// Writes a message to the memory that it names; `false` if that is not permitted.
     fn write(&self, state: &State, origin: Origin<'_>, frame: &Incoming, remote: Remote) -> bool {
         let regions = self.parts.regions.hold();
         let memory = named(remote, frame);
@@ -241,7 +241,7 @@ impl QueuePair {
                 return None;
             }
             // SAFETY: the memory is inside a region that the application registered and
-            // that is held; the frame is a read at the head that this end answers, and
+            // that is held; the message is a read at the head that this end answers, and
             // its sender does not take the room back meanwhile.
             unsafe {
                 let host = source.host as *const u8;
@@ -260,7 +260,7 @@ impl QueuePair {
         Some(true)
     }
 
-    /// Refuses a frame access to the memory that it names. A reliable connection then
+    /// Refuses a message access to the memory that it names. A reliable connection then
     /// fails; an unreliable one goes on. `None` as for [`settle`](Self::settle).
     fn deny(
         &self,
@@ -279,7 +279,7 @@ impl QueuePair {
         Some(())
     }
 
-    /// Removes a frame that finds no receive. `None` as for [`settle`](Self::settle).
+    /// Removes a message that finds no receive. `None` as for [`settle`](Self::settle).
     fn lose_frame(
         &self,
         state: &mut State,
@@ -292,7 +292,7 @@ impl QueuePair {
         Some(())
     }
 
-    /// Removes a frame, whose fate was decided at `at`. `None` if its sender has reset
+    /// Removes a message, whose fate was decided at `at`. `None` if its sender has reset
     /// its queue pair meanwhile.
     fn settle(
         &self,
@@ -336,17 +336,17 @@ impl QueuePair {
         Some(())
     }
 
-    /// The tally that counts incoming frames.
+    /// The tally that counts incoming messages.
     fn tally(&self) -> &Tally {
         &self.peer_end().tally
     }
 
-    /// Copies `bytes` of a frame, from `offset` in its sender's ring, into `target`.
+    /// Copies `bytes` of a message, from `offset` in its sender's ring, into `target`.
     fn load(&self, origin: Origin<'_>, mut offset: u64, mut bytes: u64, target: &[Span]) {
         for span in target {
             let part = span.bytes.min(bytes);
             // SAFETY: the memory is inside a region that the application registered
-            // for writing and that is held; the frame is at the head and not
+            // for writing and that is held; the message is at the head and not
             // settled.
             unsafe {
                 self.parts.cable.load(
@@ -362,7 +362,7 @@ impl QueuePair {
         }
     }
 
-    /// The completion of a receive that a frame has used up at `at`.
+    /// The completion of a receive that a message has used up at `at`.
     fn received(
         &self,
         at: Time,
@@ -382,7 +382,7 @@ impl QueuePair {
     }
 }
 
-/// The memory that a frame names.
+/// The memory that a message names.
 fn named(remote: Remote, frame: &Incoming) -> Memory {
     Memory {
         address: remote.address,

@@ -317,32 +317,6 @@ proptest! {
 }
 
 #[test]
-fn a_short_message_does_not_wait_for_another_queue_pairs_long_ones() {
-    let slow = Link {
-        bytes_per_second: 1_000_000,
-        ..LINK
-    };
-    on_both(slow, &[false, false], ReceiverNotReady::Wait, |arm| {
-        let (long, short) = ((0, Side::First), (1, Side::First));
-        // Together they take a second, and fit on the queue.
-        for _ in 0..4 {
-            arm.receive((0, Side::Second));
-            arm.send(long, Message::send(MOST));
-        }
-        arm.receive((1, Side::Second));
-        arm.send(short, Message::send(100));
-        let mut before = 0;
-        loop {
-            match arm.next() {
-                it if it.is_receive && it.bytes == 100 => break,
-                it => before += usize::from(it.is_receive),
-            }
-        }
-        assert!(before < 4, "it came last");
-    });
-}
-
-#[test]
 fn who_is_not_ready_is_waited_for_or_loses_the_message() {
     for (policy, is_reliable) in [
         (ReceiverNotReady::Wait, false),

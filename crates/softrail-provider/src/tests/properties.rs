@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use proptest::{prelude::*, test_runner::Config};
 use rail_matrix::{Link, ReceiverNotReady, Rules};
 use softrail::{
-    fabric::{FRAME_BYTES, Message, Operation, QUEUE_BYTES, Remote, Time, serialisation},
+    fabric::{Message, Operation, QUEUE_BYTES, Remote, Time, serialisation},
     shm::Side,
 };
 
@@ -285,38 +285,6 @@ proptest! {
             prop_assert_eq!(last, Some(Time::ZERO + serial + link.latency));
         } else {
             prop_assert!(last >= Some(Time::ZERO + serial + link.latency));
-        }
-    }
-
-    /// While all have something to send, none is more than a frame ahead of another: a
-    /// message that ends a frame or more before the position of another queue pair has
-    /// ended.
-    #[test]
-    fn queue_pairs_share_a_cable_within_one_frame(
-        link in links(),
-        lengths in prop::collection::vec(prop::collection::vec(1..=4 * FRAME_BYTES, 60), 2..6),
-    ) {
-        let mut simulation = cable(link, ReceiverNotReady::Wait);
-        let connect = |_| simulation.connect(0, Transport::Unreliable);
-        let pairs: Vec<_> = lengths.iter().map(connect).collect();
-        for ([from, to], lengths) in pairs.iter().zip(&lengths) {
-            for bytes in lengths {
-                simulation.receive(*to, QUEUE_BYTES);
-                simulation.send(*from, Message::send(*bytes));
-            }
-        }
-        let mut had = vec![0; pairs.len()];
-        let mut waiting: Vec<_> = lengths.iter().map(|lengths| lengths.iter()).collect();
-        while waiting.iter().all(|waiting| waiting.len() > 0) {
-            let completion = simulation.step().expect("there is more to come");
-            if let Some(index) = pairs.iter().position(|[from, _]| *from == completion.pair) {
-                had[index] += completion.bytes;
-                prop_assert_eq!(waiting[index].next(), Some(&completion.bytes));
-                for (had_other, waiting) in had.iter().zip(&waiting) {
-                    let ends = waiting.clone().next().map_or(u64::MAX, |next| had_other + next);
-                    prop_assert!(ends.saturating_add(FRAME_BYTES) > had[index]);
-                }
-            }
         }
     }
 }

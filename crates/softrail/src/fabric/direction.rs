@@ -2,10 +2,7 @@ use std::time::Duration;
 
 use rail_matrix::Link;
 
-use super::{
-    Outlet, Stream, Time,
-    stream::{Cursor, Frame},
-};
+use super::{Outlet, Stream, Time, stream::Cursor};
 use crate::sync::{AtomicU64, Ordering};
 
 /// The time that `bytes` occupy a link, rounded up to a nanosecond. A link of 0 bytes a
@@ -23,7 +20,7 @@ pub fn serialisation(link: &Link, bytes: u64) -> Duration {
     Duration::from_nanos(nanos)
 }
 
-/// The bytes after which another queue pair gets its turn: Ethernet's largest verbs MTU.
+/// The bytes of a frame over Thunderbolt, and the largest MTU of verbs.
 pub const FRAME_BYTES: u64 = 4096;
 
 /// The frames of a message: an empty one has one, too.
@@ -38,25 +35,23 @@ pub const fn frames(bytes: u64) -> u64 {
 /// The number of queue pairs that can share a direction.
 pub const OUTLETS: usize = u64::BITS as usize;
 
-/// The most frames that are placed at one look, so that no look takes long.
+/// The most messages that are placed at one look, so that no look takes long.
 const LOOK: usize = 1 << 12;
 
 /// One direction of a cable, which decides when each queue pair may use it. All zeros is
 /// a direction that never carried anything.
 ///
-/// Frames of [`FRAME_BYTES`] leave one at a time. When the cable is free, the next frame
-/// comes from the queue pair that was given least so far, among those with something to
-/// send (start-time fair queueing; Goyal, Vin and Cheng, 1996). So while two queue pairs
-/// always have something to send, neither is ever more than a frame ahead.
+/// Messages leave one at a time. When the cable is free, the next is the one that became
+/// ready first.
 ///
 /// Only one process should [advance](Self::advance) it at a time. Two processes place no
-/// frame twice, but may give two frames the same time. Any process may read everything
+/// message twice, but may give two messages the same time. Any process may read everything
 /// else at any time.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Direction {
     /// The queue pairs that have something to send, one bit each. It is on another cache
-    /// line than the state that changes with every frame, because the other end polls it.
+    /// line than the state that changes with every message, because the other end polls it.
     backlog: Cursor,
     line: Line,
 }
@@ -65,8 +60,6 @@ pub struct Direction {
 #[repr(C, align(64))]
 struct Line {
     next_free: AtomicU64,
-    /// The share that the queue pair with the latest frame had before that frame.
-    share: AtomicU64,
     bytes: AtomicU64,
     messages: AtomicU64,
 }
@@ -88,23 +81,23 @@ impl Direction {
         self.has_backlog() && self.next_free() <= now
     }
 
-    /// When all frames that have their times have left.
+    /// When all messages that have their times have left.
     pub fn next_free(&self) -> Time {
         Time::from_nanos(self.line.next_free.load(Ordering::Relaxed))
     }
 
-    /// When the next announced frame starts, if there is one.
+    /// When the next announced message starts, if there is one.
     pub fn next_start<'a>(&self, outlet: impl Fn(usize) -> &'a Outlet) -> Option<Time> {
         let announced = bits(self.backlog.0.load(Ordering::Acquire));
         let ready = announced.filter_map(|pair| Some(outlet(pair).next()?.0));
         Some(ready.min()?.max(self.next_free()))
     }
 
-    /// Places every frame that starts by `now`, from the announced queue pairs and from
+    /// Places every message that starts by `now`, from the announced queue pairs and from
     /// `pair`.
     ///
-    /// A frame starts when the cable is free and the frame is ready, however late a
-    /// process finds out. A frame that has started is not interrupted.
+    /// A message starts when the cable is free and the message is ready, however late a
+    /// process finds out. A message that has started is not interrupted.
     pub fn advance<'a>(
         &self,
         link: &Link,
@@ -137,7 +130,7 @@ impl Direction {
         }
     }
 
-    /// The next frame. Queue pairs without a frame move from `waiting` to `empty`.
+    /// The next message. Queue pairs without one move from `waiting` to `empty`.
     fn next<'a>(
         &self,
         waiting: &mut u64,
@@ -145,27 +138,21 @@ impl Direction {
         outlet: &impl Fn(usize) -> &'a Outlet,
     ) -> Option<Turn<'a>> {
         let free = self.next_free();
-        let share = self.line.share.load(Ordering::Relaxed);
-        let mut first: Option<Turn<'a>> = None;
+        let mut first: Option<(Time, &Stream)> = None;
         for pair in bits(*waiting) {
-            let outlet = outlet(pair);
-            let Some((ready, stream)) = outlet.next() else {
-                *waiting &= !bit(pair);
-                *empty |= bit(pair);
-                continue;
-            };
-            let turn = Turn {
-                start: ready.max(free),
-                // A queue pair does not save up a share while it has nothing to send.
-                share: outlet.share().max(share),
-                outlet,
-                stream,
-            };
-            if first.as_ref().is_none_or(|first| turn.comes_before(first)) {
-                first = Some(turn);
+            match outlet(pair).next() {
+                None => {
+                    *waiting &= !bit(pair);
+                    *empty |= bit(pair);
+                }
+                Some(next) if first.is_none_or(|first| next.0 < first.0) => first = Some(next),
+                Some(_) => {}
             }
         }
-        first
+        first.map(|(ready, stream)| Turn {
+            start: ready.max(free),
+            stream,
+        })
     }
 
     /// `false` if another process has placed something meanwhile.
@@ -175,21 +162,16 @@ impl Direction {
         if Time::from_nanos(free) > turn.start {
             return false;
         }
-        // Counted before others see it: they may end, and this process with them, when they
-        // have seen the last frame.
-        let counted = |frame: &Frame| {
-            count(&line.bytes, frame.bytes);
-            count(&line.messages, u64::from(frame.is_last));
+        let counted = |bytes| {
+            count(&line.bytes, bytes);
+            count(&line.messages, 1);
         };
-        let Some(frame) = turn.stream.place(link, turn.start, counted) else {
+        let Some(departs) = turn.stream.place(link, turn.start, counted) else {
             return false;
         };
-        let departs = frame.departs.as_nanos();
-        let moved =
-            line.next_free
-                .compare_exchange(free, departs, Ordering::Relaxed, Ordering::Relaxed);
-        turn.outlet.set_share(turn.share.wrapping_add(frame.bytes));
-        line.share.store(turn.share, Ordering::Relaxed);
+        let order = Ordering::Relaxed;
+        let next_free = &line.next_free;
+        let moved = next_free.compare_exchange(free, departs.as_nanos(), order, order);
         moved.is_ok()
     }
 
@@ -204,19 +186,10 @@ impl Direction {
     }
 }
 
-/// The next frame of a queue pair.
+/// The next message, and when it starts.
 struct Turn<'a> {
     start: Time,
-    /// The share that the queue pair was given so far.
-    share: u64,
-    outlet: &'a Outlet,
     stream: &'a Stream,
-}
-
-impl Turn<'_> {
-    fn comes_before(&self, other: &Self) -> bool {
-        (self.start, self.share) < (other.start, other.share)
-    }
 }
 
 /// Adds to a counter that no other process writes at the same time.
@@ -249,10 +222,6 @@ mod tests {
 
     fn micros(micros: u64) -> Time {
         Time::ZERO + Duration::from_micros(micros)
-    }
-
-    fn apart([one, other]: [Time; 2]) -> Duration {
-        one.max(other) - one.min(other)
     }
 
     /// Some queue pairs and the direction that they share.
@@ -310,16 +279,18 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_known_of_what_others_may_yet_hold_up() {
+    fn nothing_is_known_before_it_starts() {
         let rail = Rail::new(1);
-        rail.offer(0, 0, 2 * FRAME_BYTES);
+        rail.offer(0, 0, FRAME_BYTES);
+        rail.offer(0, 0, FRAME_BYTES);
         rail.look(0);
-        assert_eq!(rail.transit(0, 0), None);
-        assert!(!rail.direction.is_due(micros(0)));
         let second = rail.direction.next_free();
+        assert_eq!(rail.departs(0, 0), Some(second));
+        assert_eq!(rail.transit(0, 1), None);
+        assert!(!rail.direction.is_due(micros(0)));
         assert!(rail.direction.is_due(second));
         rail.look(82);
-        assert!(rail.departs(0, 0).is_some());
+        assert!(rail.departs(0, 1).is_some());
         assert!(!rail.direction.has_backlog());
     }
 
@@ -337,39 +308,17 @@ mod tests {
     }
 
     #[test]
-    fn a_short_message_waits_for_a_frame_of_a_long_one_and_not_for_all_of_it() {
+    fn who_is_ready_first_goes_first_and_is_not_interrupted() {
         let rail = Rail::new(2);
-        rail.offer(0, 0, 10 * FRAME_BYTES);
-        rail.look(1);
+        rail.offer(0, 2, 10 * FRAME_BYTES);
         rail.offer(1, 1, 10);
+        rail.offer(1, 3, 20);
         rail.look(100_000);
-        let frame = serialisation(&LINK, FRAME_BYTES);
-        let short = serialisation(&LINK, 10);
-        assert_eq!(rail.departs(1, 0), Some(Time::ZERO + frame + short));
-        let all = serialisation(&LINK, 10 * FRAME_BYTES + 10);
-        assert_eq!(rail.departs(0, 0), Some(Time::ZERO + all));
-    }
-
-    #[test]
-    fn who_sends_short_frames_gets_more_of_them() {
-        let rail = Rail::new(2);
-        rail.offer(0, 0, 4 * FRAME_BYTES);
-        (0..16).for_each(|_| rail.offer(1, 0, FRAME_BYTES / 4));
-        rail.look(100_000);
-        let ends = [rail.departs(0, 0), rail.departs(1, 15)].map(|at| at.expect("placed"));
-        assert!(apart(ends) <= serialisation(&LINK, FRAME_BYTES), "{ends:?}");
-    }
-
-    #[test]
-    fn who_was_silent_has_saved_nothing_up() {
-        let rail = Rail::new(2);
-        rail.offer(0, 0, 50 * FRAME_BYTES);
-        rail.look(100_000);
-        rail.offer(0, 100_000, 10 * FRAME_BYTES);
-        rail.offer(1, 100_000, 10 * FRAME_BYTES);
-        rail.look(200_000);
-        let ends = [rail.departs(0, 1), rail.departs(1, 0)].map(|at| at.expect("placed"));
-        assert!(apart(ends) <= serialisation(&LINK, FRAME_BYTES), "{ends:?}");
+        let first = micros(1) + serialisation(&LINK, 10);
+        assert_eq!(rail.departs(1, 0), Some(first));
+        let long = first.max(micros(2)) + serialisation(&LINK, 10 * FRAME_BYTES);
+        assert_eq!(rail.departs(0, 0), Some(long));
+        assert_eq!(rail.departs(1, 1), Some(long + serialisation(&LINK, 20)));
     }
 
     #[test]
@@ -396,7 +345,7 @@ mod tests {
             let (mut waiting, mut empty) = (waiting, 0);
             rail.direction.next(&mut waiting, &mut empty, &outlet)
         };
-        let late = found(1).expect("there is a frame");
+        let late = found(1).expect("there is a message");
         rail.look(1_000_000);
         let (bytes, free) = (rail.direction.bytes(), rail.direction.next_free());
         assert!(!rail.direction.place(&LINK, &late));
@@ -437,9 +386,9 @@ mod tests {
         );
     }
 
-    /// Of a frame that was placed every process may act, and end.
+    /// Of a message that was placed every process may act, and end.
     #[test]
-    fn a_frame_is_counted_before_others_see_it() {
+    fn a_message_is_counted_before_others_see_it() {
         let stream = Stream::default();
         stream.offer(Load {
             bytes: 1,

@@ -9,15 +9,14 @@
 //!   messages that are lost. Each of these is a [`Stream`], which records how much is
 //!   offered and since when. A queue is bounded: a message that does not fit stays with
 //!   the sender, and its completion is withheld.
-//! - [`Direction`] takes frames from the outlets at one end of a cable, one at a time and
-//!   fairly. Each frame takes bytes / bandwidth, which determines when messages leave and
-//!   arrive.
-//! - [`Tally`] counts what became of the frames.
+//! - [`Direction`] takes messages from the outlets at one end of a cable, one at a time.
+//!   Each takes bytes / bandwidth, which determines when it leaves and arrives.
+//! - [`Tally`] counts what became of the messages.
 //! - [`decide`] applies the rig's receiver-not-ready policy to a message that finds no
 //!   posted receive. Messages for memory need no receive.
 //!
-//! Nothing here runs on its own. A process that looks at a cable first places every frame
-//! that has started by then. Events carry the time at which hardware would have seen
+//! Nothing here runs on its own. A process that looks at a cable first places every
+//! message that has started by then. Events carry the time at which hardware would have seen
 //! them, so a process that looks late gets the same departures and arrivals as one that
 //! looks at once.
 

@@ -1,5 +1,4 @@
 use super::{Queue, Stream, Time};
-use crate::sync::{AtomicU64, Ordering};
 
 /// Everything that one queue pair puts on its direction of a cable. All zeros is an
 /// outlet that never sent anything.
@@ -12,9 +11,6 @@ pub struct Outlet {
     pub answers: Stream,
     /// Messages that never arrive.
     pub lost: Stream,
-    /// The bytes that this outlet was given, raised to the share of the others while it
-    /// had nothing to send.
-    share: AtomicU64,
 }
 
 impl Outlet {
@@ -33,13 +29,5 @@ impl Outlet {
             .into_iter()
             .filter_map(|stream| Some((stream.ready()?, stream)));
         ready.min_by_key(|(ready, _)| *ready)
-    }
-
-    pub(super) fn share(&self) -> u64 {
-        self.share.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn set_share(&self, share: u64) {
-        self.share.store(share, Ordering::Relaxed);
     }
 }

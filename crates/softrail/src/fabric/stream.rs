@@ -2,10 +2,7 @@ use std::time::Duration;
 
 use rail_matrix::Link;
 
-use super::{
-    DEPTH, MESSAGE_BYTES, Message, Time,
-    direction::{FRAME_BYTES, serialisation},
-};
+use super::{DEPTH, MESSAGE_BYTES, Message, Time, direction::serialisation};
 use crate::sync::{AtomicU64, Ordering, overwrite};
 
 /// When a message leaves and when it reaches the other end.
@@ -29,16 +26,6 @@ pub struct Load {
     pub delay: Duration,
 }
 
-/// A part of a load that is carried without interruption.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Frame {
-    /// When all of it has left.
-    pub departs: Time,
-    pub bytes: u64,
-    /// Whether it is the last part of its load.
-    pub is_last: bool,
-}
-
 /// The amounts that a queue pair offers to the cable, in order and with their times, but
 /// without the data.
 ///
@@ -50,8 +37,9 @@ pub(super) struct Frame {
 #[repr(C)]
 pub struct Stream {
     offered: Cursor,
-    /// How far the stream was carried: a [`Progress`].
-    progress: Cursor,
+    /// How many loads have their times. It is advanced by compare-and-swap, so a process
+    /// that was stopped in the middle of placing cannot advance it twice.
+    placed: Cursor,
     items: [Item; DEPTH],
 }
 
@@ -60,31 +48,6 @@ pub struct Stream {
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub(super) struct Cursor(pub(super) AtomicU64);
-
-/// The number of loads that were placed, and the bytes of the next load that were placed,
-/// in one word. It is advanced by compare-and-swap, so a process that was stopped in the
-/// middle of placing cannot advance it twice.
-#[derive(Debug, Clone, Copy)]
-struct Progress {
-    loads: u64,
-    part: u64,
-}
-
-impl Progress {
-    /// Enough for the bytes of the longest load.
-    const PART_BITS: u32 = MESSAGE_BYTES.ilog2() + 1;
-
-    fn from_word(word: u64) -> Self {
-        Progress {
-            loads: word >> Self::PART_BITS,
-            part: word & ((1 << Self::PART_BITS) - 1),
-        }
-    }
-
-    fn to_word(self) -> u64 {
-        self.loads << Self::PART_BITS | self.part
-    }
-}
 
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
@@ -132,7 +95,7 @@ impl Default for Stream {
     fn default() -> Self {
         Stream {
             offered: Cursor::default(),
-            progress: Cursor::default(),
+            placed: Cursor::default(),
             items: std::array::from_fn(|_| Item::default()),
         }
     }
@@ -157,12 +120,11 @@ impl Stream {
     /// not take the next owner's for them.
     pub fn reset(&self) {
         let loads = self.next_number();
-        let progress = Progress { loads, part: 0 };
         self.offered.0.store(loads, Ordering::Relaxed);
         // The next load does not stay behind those that are discarded.
         let last = self.item(loads.wrapping_sub(1));
         overwrite(&last.arrives.0, 0);
-        self.progress.0.store(progress.to_word(), Ordering::Release);
+        self.placed.0.store(loads, Ordering::Release);
     }
 
     /// The number of the first load after a [reset](Self::reset).
@@ -179,7 +141,7 @@ impl Stream {
 
     /// How many loads have their times.
     pub fn placed(&self) -> u64 {
-        Progress::from_word(self.progress.0.load(Ordering::Acquire)).loads
+        self.placed.0.load(Ordering::Acquire)
     }
 
     /// Offers another load and returns its number, counted from 0. The caller must have
@@ -231,52 +193,25 @@ impl Stream {
             .then(|| Time::from_nanos(self.item(next).ready.load(Ordering::Relaxed)))
     }
 
-    /// Places the next frame on a cable that is free from `start` on, if there is a load.
-    /// `None` if another process has placed it meanwhile. `placing` is called with the frame
-    /// before any process can see that it was placed.
+    /// Places the next load, which there must be, on a cable that is free from `start` on,
+    /// and returns when it has left. `None` if another process has placed it meanwhile.
+    /// `placing` is called with its bytes before any process can see that it was placed.
     pub(super) fn place(
         &self,
         link: &Link,
         start: Time,
-        placing: impl FnOnce(&Frame),
-    ) -> Option<Frame> {
-        let found = self.progress.0.load(Ordering::Acquire);
-        let Progress { loads, part } = Progress::from_word(found);
-        let item = self.item(loads);
-        // The owner's process is not trusted.
-        let bytes = item.bytes.load(Ordering::Relaxed).min(MESSAGE_BYTES);
-        let part = part.min(bytes);
-        let frame = (bytes - part).min(FRAME_BYTES);
-        // Rounded for the load as a whole, not for every frame.
-        let duration = serialisation(link, part + frame) - serialisation(link, part);
-        let mut departs = start + duration;
-        let is_last = part + frame == bytes;
-        let next = match is_last {
-            true => Progress {
-                loads: loads.wrapping_add(1),
-                part: 0,
-            },
-            false => Progress {
-                loads,
-                part: part + frame,
-            },
-        };
-        if is_last {
-            departs = self.time(loads, departs, link.latency);
-        }
-        let placed = Frame {
-            departs,
-            bytes: frame,
-            is_last,
-        };
-        placing(&placed);
-        let moved = self.progress.0.compare_exchange(
-            found,
-            next.to_word(),
-            Ordering::Release,
-            Ordering::Relaxed,
-        );
-        moved.ok().map(|_| placed)
+        placing: impl FnOnce(u64),
+    ) -> Option<Time> {
+        let number = self.placed();
+        let bytes = self.item(number).bytes.load(Ordering::Relaxed);
+        let bytes = bytes.min(MESSAGE_BYTES);
+        let departs = self.time(number, start + serialisation(link, bytes), link.latency);
+        placing(bytes);
+        let (success, failure) = (Ordering::Release, Ordering::Relaxed);
+        let next = number.wrapping_add(1);
+        let placed = &self.placed.0;
+        let moved = placed.compare_exchange(number, next, success, failure);
+        moved.ok().map(|_| departs)
     }
 
     /// Sets when a load leaves and arrives, unless another process has done so, and

@@ -1,6 +1,6 @@
 use crate::sync::{AtomicU64, Ordering};
 
-/// What became of the frames of one direction. The process that settles a frame counts
+/// What became of the messages of one direction. The process that settles a message counts
 /// it. All zeros is a direction without any traffic.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
@@ -11,20 +11,20 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts a frame that arrived before its receive was posted.
+    /// Counts a message that arrived before its receive was posted.
     pub fn count_wait(&self) {
         self.waited.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a lost frame: no receive was posted for it, or it could not arrive.
+    /// Counts a lost message: no receive was posted for it, or it could not arrive.
     pub fn count_loss(&self) {
         self.lost.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Records that a queue held this many frames.
-    pub fn note_depth(&self, frames: u64) {
-        if self.deepest.load(Ordering::Relaxed) < frames {
-            self.deepest.fetch_max(frames, Ordering::Relaxed);
+    /// Records that a queue held this many messages.
+    pub fn note_depth(&self, messages: u64) {
+        if self.deepest.load(Ordering::Relaxed) < messages {
+            self.deepest.fetch_max(messages, Ordering::Relaxed);
         }
     }
 
@@ -38,7 +38,7 @@ impl Tally {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// The largest number of frames that one queue pair had in flight at a time, as
+    /// The largest number of messages that one queue pair had in flight at a time, as
     /// observed by its receiver.
     pub fn deepest(&self) -> u64 {
         self.deepest.load(Ordering::Relaxed)
