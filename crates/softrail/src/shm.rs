@@ -1,8 +1,9 @@
 //! The memory that the two ends of a cable share: one file a cable.
 //!
 //! The file is a `Layout`, which consists of atomics, followed by what every queue pair
-//! has: its [`Credits`], which are atomics too, and its payload ring. All zeros (but for the magic number) is an unused cable, so a
-//! launcher makes one by making a file; providers only map it.
+//! has: its [`Credits`], which are atomics too, and its payload ring. All zeros (but for
+//! the magic number) is an unused cable, so a launcher makes one by making a file;
+//! providers only map it.
 //!
 //! Each end has [`SLOTS`] slots, one for each queue pair. A queue pair's messages wait in
 //! its *own* slot; the peer knows the slot from the queue pair's number and fetches them

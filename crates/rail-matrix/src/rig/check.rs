@@ -29,10 +29,11 @@ struct Parts<'a> {
 }
 
 impl Rig {
-    /// Checks that the profile has the rules that are not the usual ones, that names are given and unique, that every cable joins two different nodes
-    /// of the rig, that a device has one cable, that no cable's bandwidth is zero, and
-    /// that every fault is on a device, cable or node of the rig, has the times and
-    /// values that its kind requires, and does not overlap another of its subject.
+    /// Checks that the profile has the rules that are not the usual ones, that names are
+    /// given and unique, that every cable joins two different nodes of the rig, that a
+    /// device has one cable, that no cable's bandwidth is zero, and that every fault is on
+    /// a device, cable or node of the rig, has the times and values that its kind
+    /// requires, and does not overlap another of its subject.
     ///
     /// # Errors
     /// The first problem in the order of the rig.

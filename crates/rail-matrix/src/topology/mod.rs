@@ -40,12 +40,14 @@ pub struct Topology {
 }
 
 /// A node of a [`Topology`].
+///
 /// It is valid only in the topology that returned it. In another one it names another
 /// node, or its use panics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub(crate) usize);
 
 /// An RDMA device of a node of a [`Topology`].
+///
 /// It is valid only in the topology that returned it. In another one it names another
 /// port, or its use panics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
