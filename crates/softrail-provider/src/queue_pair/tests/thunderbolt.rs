@@ -61,6 +61,18 @@ fn reconnect(end: &Endpoint, other: &Endpoint) {
     end.go_ready(Peer::Number(other.pair.number()));
 }
 
+/// Two queue pairs of which the second has received three messages of the first, by 20 ms.
+fn after_three_messages(rig: &Rig) -> [Endpoint; 2] {
+    let [mut a, mut b] = rig.connected();
+    for id in 0..3 {
+        b.receive(at(0), id, 4096);
+        a.send(at(0), id, 4096);
+    }
+    assert_eq!(b.poll(at(20_000)).len(), 3);
+    assert_eq!(a.poll(at(20_000)).len(), 3);
+    [a, b]
+}
+
 /// A receive that was dropped by a reset is no credit.
 #[test]
 fn a_credit_is_of_one_connection() {
@@ -87,12 +99,7 @@ fn a_credit_is_of_one_connection() {
 #[test]
 fn a_receive_that_was_used_is_no_credit_for_the_next_connection() {
     let rig = slow();
-    let [mut a, mut b] = rig.connected();
-    for id in 0..3 {
-        b.receive(at(0), id, 4096);
-        a.send(at(0), id, 4096);
-    }
-    assert_eq!(b.poll(at(20_000)).len(), 3);
+    let [mut a, mut b] = after_three_messages(&rig);
     reconnect(&a, &b);
     a.send(at(20_000), 7, 4096);
     assert_eq!(a.poll(at(1_000_000)), []);
@@ -105,13 +112,7 @@ fn a_receive_that_was_used_is_no_credit_for_the_next_connection() {
 #[test]
 fn a_peer_that_was_reset_gives_credits_as_before() {
     let rig = slow();
-    let [mut a, mut b] = rig.connected();
-    for id in 0..3 {
-        b.receive(at(0), id, 4096);
-        a.send(at(0), id, 4096);
-    }
-    assert_eq!(b.poll(at(20_000)).len(), 3);
-    assert_eq!(a.poll(at(20_000)).len(), 3);
+    let [mut a, mut b] = after_three_messages(&rig);
     reconnect(&b, &a);
     b.receive(at(20_000), 8, 4096);
     a.send(at(20_000), 7, 4096);
