@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use rail_matrix::Rig;
+use rig::Rig;
 use softrail::{
     Fabric, Player,
     counters::{Counters, by_cable},

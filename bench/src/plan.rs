@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use rail_matrix::{Backend, Frames, Rig, RigError};
+use rail_matrix::{Backend, Frames};
+use rig::{Rig, RigError};
 
 use crate::{
     launch::Limits,

@@ -7,7 +7,8 @@ use std::{
 };
 
 use launch::Launcher;
-use rail_matrix::{Backend, Frames, Matrix, MatrixError, Rig, RigError};
+use rail_matrix::{Backend, Frames, Matrix, MatrixError};
+use rig::{Rig, RigError};
 use tempfile::TempDir;
 
 use crate::{

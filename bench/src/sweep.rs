@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, fmt, ops::RangeInclusive, str::FromStr};
 
-use rail_matrix::{Backend, MAX_RAILS, Matrix, MatrixError, Rig, RigError};
+use rail_matrix::{Backend, MAX_RAILS, Matrix, MatrixError};
+use rig::{Rig, RigError};
 
 use crate::{
     model::{ModelSpec, SplitError},

@@ -9,7 +9,8 @@ use rail_bench::{
     cabling::{Cabling, Emulated},
     protocol::Strategy,
 };
-use rail_matrix::{Backend, Defect, Fault, NodeFault, Rig};
+use rail_matrix::Backend;
+use rig::{Defect, Fault, NodeFault, Rig};
 use support::{FakeRank, HASTY, run, short};
 
 /// Emulated cables in a folder of their own.

@@ -14,7 +14,8 @@ use rail_bench::{
     sweep::SweepError,
     verdict::{ReferenceError, Verdict},
 };
-use rail_matrix::{Backend, Frames, Rig};
+use rail_matrix::{Backend, Frames};
+use rig::Rig;
 use support::{FakeRank, HASTY, PretendCables, build, run, run_until, short};
 
 /// The verdict of each cell, as `tp ring-2: hang`.

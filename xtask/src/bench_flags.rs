@@ -10,7 +10,8 @@ use pins::{DEFAULT_PIN, Series};
 use rail_bench::{
     Options, Settings, model::Preset, plan::DEFAULTS, protocol::Strategy, sweep::CableCounts,
 };
-use rail_matrix::{Backend, Frames, Rig, units::parse_seconds};
+use rail_matrix::{Backend, Frames};
+use rig::{Rig, units::parse_seconds};
 
 use crate::flags::RigFile;
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use launch::Cancel;
-use rail_matrix::{Link, MessageFault, Unplugged};
+use rig::{Link, MessageFault, Unplugged};
 use softrail::{
     Broken,
     counters::{Counters, markdown},

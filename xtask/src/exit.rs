@@ -190,8 +190,8 @@ failures! {
     rail_bench::sweep::SweepError: |it| Kind::Input, it.help().map(str::to_owned);
     rail_matrix::MatrixError: |it| Kind::Input;
     rail_matrix::PlanError: |it| Kind::Input;
-    rail_matrix::ReadRigError: |it| Kind::Input;
-    rail_matrix::RigError: |it| Kind::Input;
+    rig::ReadRigError: |it| Kind::Input;
+    rig::RigError: |it| Kind::Input;
     rail_matrix::SelectError: |it| Kind::Input;
     rail_matrix::check::CheckError: |it| Kind::Input;
     rail_matrix::read::ReadError: |it| Kind::Input;

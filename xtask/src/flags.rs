@@ -11,13 +11,12 @@ use clap::{
 };
 use patch_series::Class;
 use pins::{DEFAULT_PIN, Series};
-use rail_matrix::{
-    DeviceFault, Jaccl, Profile, Rig,
-    read::Input,
-    units::{parse_rate, parse_seconds, parse_size},
-    write::Output,
-};
+use rail_matrix::{Jaccl, read::Input, write::Output};
 use rail_verify::selection::Level;
+use rig::{
+    DeviceFault, Profile, Rig,
+    units::{parse_rate, parse_seconds, parse_size},
+};
 use toolchain::{add::Origin, fetch::Source};
 
 /// A patched MLX, built from a verified pin, that uses every cable between two

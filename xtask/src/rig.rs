@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rail_matrix::Rig;
+use rig::Rig;
 use softrail::{
     Fabric,
     up::{End, Job, Stream},

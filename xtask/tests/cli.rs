@@ -128,7 +128,7 @@ fn every_exit_code_is_that_of_a_command() {
     nowhere.args(["fetch", "--source"]).arg(store.path());
     nowhere.assert().code(70);
 
-    let fabric = softrail::Fabric::create(store.path(), &rail_matrix::Rig::embedded()).unwrap();
+    let fabric = softrail::Fabric::create(store.path(), &rig::Rig::embedded()).unwrap();
     let mut watch = process::Command::new(env!("CARGO_BIN_EXE_xtask"))
         .args(["cable", "stats", "--watch", "--fabric"])
         .arg(fabric.path())
@@ -719,7 +719,7 @@ fn cables_of_no_fabric_and_faults_of_no_kind_are_refused() {
 #[test]
 fn cables_are_changed_and_told_of_while_they_are_up() {
     let store = TempDir::new().unwrap();
-    let rig = rail_matrix::Rig::embedded();
+    let rig = rig::Rig::embedded();
     let fabric = softrail::Fabric::create(store.path(), &rig).unwrap();
     let cable = |arguments: &[&str]| {
         let mut command = xtask(&store);
@@ -759,7 +759,7 @@ fn cables_are_changed_and_told_of_while_they_are_up() {
 #[test]
 fn messages_and_nodes_that_are_not_there_cannot_be_broken() {
     let store = TempDir::new().unwrap();
-    let fabric = softrail::Fabric::create(store.path(), &rail_matrix::Rig::embedded()).unwrap();
+    let fabric = softrail::Fabric::create(store.path(), &rig::Rig::embedded()).unwrap();
     let cable = |arguments: &[&str]| {
         let mut command = xtask(&store);
         command.args(["cable", "--fabric"]).arg(fabric.path());

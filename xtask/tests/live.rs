@@ -12,7 +12,7 @@ use std::{
 
 use assert_cmd::cargo::CommandCargoExt;
 use clients::Client;
-use rail_matrix::Rig;
+use rig::Rig;
 use softrail::{Fabric, counters::Counters, up::End};
 
 /// Longer than any step here takes on any machine.

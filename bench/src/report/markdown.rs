@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
-use rail_matrix::{Backend, Cable, Rig, units};
+use rail_matrix::Backend;
+use rig::{Cable, Rig, units};
 use softrail::counters::Counters;
 
 use super::{CellReport, Report};

@@ -4,7 +4,8 @@ mod csv;
 mod files;
 mod markdown;
 
-use rail_matrix::{Backend, Frames, Rig};
+use rail_matrix::{Backend, Frames};
+use rig::Rig;
 use serde::{Serialize, Serializer};
 use softrail::counters::Counters;
 

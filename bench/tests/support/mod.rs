@@ -11,7 +11,7 @@ use rail_bench::{
     launch::{Limits, RankProgram},
     progress::Progress,
 };
-use rail_matrix::Rig;
+use rig::Rig;
 use rustix::process::{Pid, test_kill_process};
 use softrail::counters::Counters;
 use tempfile::TempDir;

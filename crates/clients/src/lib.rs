@@ -21,7 +21,7 @@ use std::{
 };
 
 use launch::Launcher;
-use rail_matrix::{Link, Rig, Rules};
+use rig::{Link, Rig, Rules};
 use softrail::{
     Fabric,
     up::{End, Job},

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clients::Client;
-use rail_matrix::{CableFault, Defect, Fault, NodeFault, Rig, Span};
+use rig::{CableFault, Defect, Fault, NodeFault, Rig, Span};
 use softrail::{
     Fabric,
     live::{Live, LiveError},

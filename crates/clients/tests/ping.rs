@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use clients::{Client, Ran};
-use rail_matrix::{CableFault, Defect, Fault, Rig, Span};
+use rig::{CableFault, Defect, Fault, Rig, Span};
 use serde_json::Value;
 use softrail::up::End;
 

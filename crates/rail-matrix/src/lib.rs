@@ -7,7 +7,8 @@
 //! ends of one cable.
 //!
 //! ```
-//! use rail_matrix::{Matrix, Rig};
+//! use rail_matrix::Matrix;
+//! use rig::Rig;
 //!
 //! // The cables cross: each joins `en6` of one node to `en7` of the other.
 //! let rig = Rig::parse(r#"
@@ -50,19 +51,16 @@
 //! If a ring is requested but not valid, jaccl silently makes a mesh, so check
 //! [`Matrix::is_valid_ring`] before starting one.
 //!
-//! The crate is pure: text and values in, values out. Only [`Rig::read`] opens a file.
+//! The crate is pure: text and values in, values out.
 #![forbid(unsafe_code)]
 
 pub mod check;
 mod counts;
 mod matrix;
 mod modes;
-mod natural;
 mod plan;
 pub mod read;
-mod rig;
 mod topology;
-pub mod units;
 pub mod write;
 
 pub use matrix::{MAX_MESH, MAX_RAILS, Matrix, MatrixError};
@@ -70,11 +68,6 @@ pub use modes::{Backend, Frames, UnknownName};
 pub use plan::{
     BadVersion, Coordinator, EXACT_ORDER, Jaccl, MAX_NODES, MeshObstacle, Note, Obstacle, Options,
     Plan, PlanError, RankOrder, Spare, Variable, plan,
-};
-pub use rig::{
-    Cable, CableFault, Crossed, Defect, DeviceFault, End, Fault, Likeness, Link, MessageFault,
-    Node, NodeFault, Profile, ReadRigError, ReceiverNotReady, Rig, RigError, RigProblem, Rules,
-    Span, Unplugged,
 };
 pub use topology::{
     Address, Network, NodeFacts, NodeId, NodeInfo, PortId, PortInfo, Problem, SelectError,

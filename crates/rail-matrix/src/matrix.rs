@@ -1,8 +1,9 @@
 //! The device matrix, and jaccl's rules for it.
 
+use rig::{Rig, RigError};
 use serde::{Serialize, Serializer};
 
-use crate::{Backend, Rig, RigError, counts::Counts};
+use crate::{Backend, counts::Counts};
 
 /// The most rails jaccl's ring opens between two ranks. It throws above this number.
 pub const MAX_RAILS: usize = 4;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rail_matrix::{
-    Cable, CableFault, Crossed, Defect, DeviceFault, End, Fault, Likeness, Link, MAX_RAILS, Matrix,
-    MatrixError, MessageFault, Node, NodeFault, ReceiverNotReady, Rig, Rules, Span,
+use rail_matrix::{MAX_RAILS, Matrix, MatrixError};
+use rig::{
+    Cable, CableFault, Crossed, Defect, DeviceFault, End, Fault, Likeness, Link, MessageFault,
+    Node, NodeFault, ReceiverNotReady, Rig, Rules, Span,
 };
 
 fn node(rank: usize) -> String {

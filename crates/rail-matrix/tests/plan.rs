@@ -1,8 +1,9 @@
 //! Plans over rigs and over nodes' statements, and the reasons why there is none.
 
 use rail_matrix::{
-    Backend, Jaccl, Note, Options, PlanError, Problem, RankOrder, Rig, Spare, Topology, plan,
+    Backend, Jaccl, Note, Options, PlanError, Problem, RankOrder, Spare, Topology, plan,
 };
+use rig::Rig;
 
 /// The topology of a rig whose cables are written `a1 b1`: device 1 of a, device 1 of b.
 fn topology(nodes: &[&str], cables: &[&str]) -> Topology {

@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 use rail_matrix::{
-    Address, Backend, Jaccl, Network, Note, Options, Plan, RankOrder, Rig, Topology, plan,
+    Address, Backend, Jaccl, Network, Note, Options, Plan, RankOrder, Topology, plan,
     write::{DialectError, Exo, ExoError, Output},
 };
+use rig::Rig;
 use serde_json::{Value, json};
 
 /// At least two nodes, every two joined by this many cables, with devices numbered so

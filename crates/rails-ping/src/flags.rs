@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroU32, str::FromStr, time::Duration};
 
 use clap::{Parser, ValueEnum};
-use rail_matrix::units;
+use rig::units;
 use serde::{Deserialize, Serialize};
 
 /// The port that perftest uses.

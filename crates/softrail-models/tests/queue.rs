@@ -10,7 +10,7 @@ use loom::{
     },
     thread,
 };
-use rail_matrix::Link;
+use rig::Link;
 use softrail_models::{
     check,
     fabric::{DEPTH, Direction, Fate, Load, Message, Outlet, Sender, Time},

@@ -26,7 +26,7 @@ use super::{
     port::Port,
     queue_pair::{Limits, Parts, QueuePair, Transport},
 };
-use rail_matrix::Profile;
+use rig::Profile;
 use softrail::{
     Condition,
     claims::{Claimed, Resource},

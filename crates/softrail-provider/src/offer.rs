@@ -1,6 +1,6 @@
 //! What devices offer, by the rig's profile.
 
-use rail_matrix::Profile;
+use rig::Profile;
 use softrail::{
     claims::Resource,
     fabric::{MESSAGE_BYTES, QUEUE_BYTES, frames},

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use rail_matrix::DeviceFault;
+use rig::DeviceFault;
 use softrail::Condition;
 
 use super::{

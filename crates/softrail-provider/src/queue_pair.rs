@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use rail_matrix::{DeviceFault, Link, Profile, ReceiverNotReady, Unplugged};
+use rig::{DeviceFault, Link, Profile, ReceiverNotReady, Unplugged};
 
 use super::{
     bindings as ibv, complain,

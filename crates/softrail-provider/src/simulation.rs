@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use rail_matrix::{Link, Rules};
+use rig::{Link, Rules};
 use softrail::{
     Fabric,
     config::{self, Device},
@@ -70,7 +70,7 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub fn of(rules: Rules, link: Link, cables: usize) -> Self {
-        let embedded = rail_matrix::Rig::embedded();
+        let embedded = rig::Rig::embedded();
         let numbered = (0..cables).map(|number| {
             let mut cable = embedded.cables[0].clone();
             cable.name = format!("cable-{number}");
@@ -80,7 +80,7 @@ impl Rig {
             }
             cable
         });
-        let rig = rail_matrix::Rig {
+        let rig = rig::Rig {
             rules,
             cables: numbered.collect(),
             ..embedded.clone()

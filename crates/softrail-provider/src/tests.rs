@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use rail_matrix::{Defect, DeviceFault, End, Fault, Rig, Rules};
+use rig::{Defect, DeviceFault, End, Fault, Rig, Rules};
 
 use super::{
     api::{completion::*, device::*, events::*, memory::*, query::*, queue_pair::*},

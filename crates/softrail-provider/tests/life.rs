@@ -20,7 +20,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rail_matrix::{Link, Rig, Rules};
+use rig::{Link, Rig, Rules};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use softrail::{Fabric, config, default_parent, shm::SLOTS};
 use softrail_provider::bindings as ibv;

@@ -6,7 +6,7 @@ mod client;
 use std::{env, path::Path, time::Duration};
 
 use launch::Launcher;
-use rail_matrix::{Cable, End, Link, Node, Rig, Rules};
+use rig::{Cable, End, Link, Node, Rig, Rules};
 use softrail::{
     Fabric,
     config::{self, Device},

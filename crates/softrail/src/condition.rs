@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use rail_matrix::{DeviceFault, Link, Unplugged};
+use rig::{DeviceFault, Link, Unplugged};
 
 /// The outgoing direction at one end of a cable, and the device there. A launcher sets it
 /// from the rig, and any process of the user may change it while programs run. Programs

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rail_matrix::{Cable, DeviceFault, Rig, RigError, Rules};
+use rig::{Cable, DeviceFault, Rig, RigError, Rules};
 
 use crate::{private, shm::Side};
 
@@ -159,7 +159,7 @@ fn address(cable: usize, side: Side) -> Ipv4Addr {
 
 #[cfg(test)]
 mod tests {
-    use rail_matrix::Defect;
+    use rig::Defect;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
-use rail_matrix::{DeviceFault, End, units};
+use rig::{DeviceFault, End, units};
 use serde::Serialize;
 
 use crate::shm::EndState;
@@ -156,7 +156,7 @@ fn condition(counters: &Counters) -> String {
 #[cfg(test)]
 mod tests {
     use crate::Broken;
-    use rail_matrix::Rig;
+    use rig::Rig;
 
     use super::*;
     use crate::{Fabric, live::Live};

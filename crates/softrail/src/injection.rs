@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use rail_matrix::MessageFault;
+use rig::MessageFault;
 
 use crate::process::Process;
 

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use rail_matrix::{Rig, RigError};
+use rig::{Rig, RigError};
 use tempfile::TempDir;
 
 use crate::{
@@ -368,7 +368,7 @@ pub(crate) fn is_owned(folder: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rail_matrix::{CableFault, Defect, DeviceFault, Fault};
+    use rig::{CableFault, Defect, DeviceFault, Fault};
 
     use super::*;
 

@@ -6,7 +6,7 @@
 //! provider is made of, and that a launcher makes such a rig with:
 //!
 //! ```no_run
-//! # use rail_matrix::Rig;
+//! # use rig::Rig;
 //! # use std::process::Command;
 //! let fabric = softrail::Fabric::create(&softrail::default_parent(), &Rig::embedded())?;
 //! let mut rank = Command::new("a-rank")

@@ -7,9 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rail_matrix::{
-    CableFault, Defect, DeviceFault, End, Link, MessageFault, NodeFault, Rig, RigError,
-};
+use rig::{CableFault, Defect, DeviceFault, End, Link, MessageFault, NodeFault, Rig, RigError};
 use rustix::process::Signal;
 
 use crate::{

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rail_matrix::{Defect, Fault, Rig, units};
+use rig::{Defect, Fault, Rig, units};
 
 use crate::live::{Live, LiveError};
 
@@ -119,7 +119,7 @@ impl Drop for Player {
 
 #[cfg(test)]
 mod tests {
-    use rail_matrix::{CableFault, DeviceFault, Span};
+    use rig::{CableFault, DeviceFault, Span};
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::{sync::mpsc, time::Duration};
 
-use rail_matrix::{CableFault, Defect, Fault, Rig, Span};
+use rig::{CableFault, Defect, Fault, Rig, Span};
 use softrail::{Fabric, live::Live};
 
 /// Longer than any step here takes on any machine.

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use launch::Launcher;
-use rail_matrix::Rig;
+use rig::Rig;
 use softrail::{
     Fabric,
     up::{End, Job, Stream, UpError},

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rail_matrix::{Cable, Defect, DeviceFault, End, Link, Node, Rig};
+use rig::{Cable, Defect, DeviceFault, End, Link, Node, Rig};
 
 use crate::case::{Backend, Case, Frames, Op, Setting};
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use launch::Launcher;
 use pins::{DEFAULT_PIN, Series};
-use rail_matrix::Rig;
 use rail_verify::{
     group::{Build, Programs},
     preflight::{
@@ -12,6 +11,7 @@ use rail_verify::{
         Verdict::{self, Crossed, Dead, Ok as Well, Slow},
     },
 };
+use rig::Rig;
 use toolchain::{Toolchain, build::Request};
 
 const WRONG: [Verdict; 3] = [Dead, Crossed, Slow];

@@ -7,9 +7,10 @@ use std::{
 };
 
 use rail_matrix::{
-    Rig, Topology,
+    Topology,
     read::{self, Input, MAX_BYTES, ReportKind},
 };
+use rig::Rig;
 
 use super::reports;
 use crate::exit::{Context, Result};

@@ -10,7 +10,7 @@ use std::{
 };
 
 use clients::Client;
-use rail_matrix::Rig;
+use rig::Rig;
 use softrail::{Fabric, up::End};
 
 /// Longer than it takes while other processes compile.

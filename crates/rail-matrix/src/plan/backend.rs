@@ -8,13 +8,15 @@
 //! since 0.32.4 each rank reduces an n-th and sends it to all (`MeshGroup::all_reduce` in
 //! `mesh.cpp`).
 
+use rig::units;
+
 use super::{
     Jaccl, MeshObstacle, Note, Obstacle, Options, PlanError, RankOrder, Widths,
     note::plural,
     order::{self, Ring},
     pairs::{Pairs, Placed},
 };
-use crate::{Backend, MAX_MESH, units};
+use crate::{Backend, MAX_MESH};
 
 /// The assumed rate of a cable of unknown rate when messages are compared: the nominal
 /// rate of Thunderbolt 5.

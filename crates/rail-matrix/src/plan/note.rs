@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use rig::units;
 use serde::Serialize;
 
 use super::RankOrder;
-use crate::{Backend, Problem, units};
+use crate::{Backend, Problem};
 
 /// Information about a plan for its user. `Display` is a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use rig::RigError;
+
 use super::{MAX_NAME_BYTES, ReportKind};
-use crate::{MAX_NODES, RigError};
+use crate::MAX_NODES;
 
 /// Why a description cannot be read. `Display` gives the position within it and what was
 /// expected there, without the file's name.

@@ -26,9 +26,11 @@ mod words;
 
 use std::{fmt, str::FromStr};
 
+use rig::Rig;
+
 pub use error::{JsonError, ReadError};
 
-use crate::{MAX_NODES, Rig, Topology};
+use crate::{MAX_NODES, Topology};
 pub use detect::detect;
 pub use reports::{HostReport, ReportKind, System, reports};
 

@@ -4,8 +4,9 @@
 
 use std::{cmp::Ordering, ops::Range};
 
+use rig::natural;
+
 use super::{PortId, Problem, Topology};
-use crate::natural;
 
 /// The cables of a topology, and the problems of the rest.
 #[derive(Debug)]

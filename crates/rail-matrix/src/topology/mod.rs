@@ -6,7 +6,7 @@ mod select;
 
 use std::{collections::HashMap, net::Ipv4Addr, ops::Index};
 
-use crate::{Cable, Rig, RigError};
+use rig::{Cable, Rig, RigError};
 
 pub(crate) use join::{Join, Joined};
 pub use problem::{Problem, Unfit};

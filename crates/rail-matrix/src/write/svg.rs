@@ -4,9 +4,11 @@ mod layout;
 
 use std::fmt::Write as _;
 
+use rig::units;
+
 use self::layout::{APART, BOX, Curve, Layout, MARGIN, Point};
 use super::cabling::{Cabling, Laid, Shown};
-use crate::{MAX_RAILS, Plan, Topology, units};
+use crate::{MAX_RAILS, Plan, Topology};
 
 /// By rail, in hues that people with any colour vision can distinguish (Okabe and Ito,
 /// 2008).

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
+use rig::units;
 
 use super::{
     cabling::{Cabling, Laid, Shown},
     one_line,
 };
-use crate::{Plan, Topology, units};
+use crate::{Plan, Topology};
 
 pub fn table(topology: &Topology, plan: &Plan) -> String {
     let cabling = Cabling::of(topology, plan);

@@ -22,7 +22,7 @@ use std::{
 };
 
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput, measurement::WallTime};
-use rail_matrix::{Link, Rules, units};
+use rig::{Link, Rules, units};
 use rustix::time::{ClockId, clock_gettime};
 
 use pair::Pair;

@@ -6,7 +6,7 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use rail_matrix::{Link, Rig};
+use rig::{Link, Rig};
 use softrail::Fabric;
 
 use super::{

@@ -7,7 +7,7 @@ use std::{
     ptr,
 };
 
-use rail_matrix::{DeviceFault, Profile};
+use rig::{DeviceFault, Profile};
 
 use super::device::guid;
 use crate::{bindings as ibv, objects::Context, offer::Offer, refuse, set_errno};

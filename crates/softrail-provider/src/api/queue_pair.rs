@@ -2,7 +2,7 @@
 
 use std::{ffi::c_int, time::Duration};
 
-use rail_matrix::Crossed;
+use rig::Crossed;
 
 use super::{
     query::{is_route, mapped_gid},

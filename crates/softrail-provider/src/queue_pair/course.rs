@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rail_matrix::{Crossed, MessageFault};
+use rig::{Crossed, MessageFault};
 
 use super::{Peer, QueuePair, State};
 use softrail::fabric::Time;

@@ -3,7 +3,7 @@
 
 use std::{mem, time::Duration};
 
-use rail_matrix::DeviceFault;
+use rig::DeviceFault;
 
 use super::{Phase, QueuePair, State, course::Course};
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use rail_matrix::Rules;
+use rig::Rules;
 
 use super::*;
 use crate::{

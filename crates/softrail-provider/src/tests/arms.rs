@@ -7,7 +7,7 @@ use std::{
 };
 
 use proptest::{prelude::*, test_runner::Config};
-use rail_matrix::{Link, ReceiverNotReady, Rules};
+use rig::{Link, ReceiverNotReady, Rules};
 
 use super::*;
 use crate::simulation::{self, Pair, Simulation, Transport};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rail_matrix::{CableFault, Crossed, Defect, DeviceFault, Fault, MessageFault, Rig, Rules};
+use rig::{CableFault, Crossed, Defect, DeviceFault, Fault, MessageFault, Rig, Rules};
 
 use super::*;
 use softrail::Broken;

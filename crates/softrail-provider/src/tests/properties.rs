@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use proptest::{prelude::*, test_runner::Config};
-use rail_matrix::{Link, ReceiverNotReady, Rules};
+use rig::{Link, ReceiverNotReady, Rules};
 use softrail::{
     fabric::{Message, Operation, QUEUE_BYTES, Remote, Time, serialisation},
     shm::Side,

@@ -7,7 +7,7 @@ use std::{
     process::{self, Command},
 };
 
-use rail_matrix::{Likeness, Unplugged};
+use rig::{Likeness, Unplugged};
 use softrail::{Broken, claims::Resource};
 
 use super::*;

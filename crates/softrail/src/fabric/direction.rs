@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use rail_matrix::Link;
+use rig::Link;
 
 use super::{Outlet, Stream, Time, stream::Cursor};
 use crate::sync::{AtomicU64, Ordering};

@@ -409,7 +409,7 @@ mod tests {
     use std::{collections::VecDeque, time::Duration};
 
     use proptest::prelude::*;
-    use rail_matrix::Link;
+    use rig::Link;
 
     use super::*;
     use crate::fabric::{Direction, Outlet};

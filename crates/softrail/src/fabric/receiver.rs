@@ -1,4 +1,4 @@
-use rail_matrix::ReceiverNotReady;
+use rig::ReceiverNotReady;
 
 use super::{Incoming, Time};
 

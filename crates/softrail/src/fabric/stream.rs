@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use rail_matrix::Link;
+use rig::Link;
 
 use super::{DEPTH, MESSAGE_BYTES, Message, Time, direction::serialisation};
 use crate::sync::{AtomicU64, Ordering, overwrite};

@@ -34,7 +34,7 @@ pub use rate::{Load, Rates};
 pub use report::{RailReport, Report, SCHEMA, Unfit, Verdict};
 
 use plugs::Mates;
-use rail_matrix::Rig;
+use rig::Rig;
 
 /// How often a rail that seems slow is measured again before it is reported as slow.
 const SECOND_LOOKS: usize = 3;

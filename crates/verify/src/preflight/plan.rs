@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rail_matrix::{Defect, Fault, Matrix, MatrixError, Rig};
+use rail_matrix::{Matrix, MatrixError};
+use rig::{Defect, Fault, Rig};
 
 use super::rails::{Devices, MatrixProblem, Rail, parse_devices, rails};
 

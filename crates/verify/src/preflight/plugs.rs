@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rail_matrix::{End, Rig};
+use rig::{End, Rig};
 
 use super::{Outcome, Prober, Rail, rails::left_out, rate::cable_at};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jaccl::{Dtype, Operation, Report, Step};
 use launch::Launcher;
-use rail_matrix::{End, Rig};
+use rig::{End, Rig};
 
 use super::{
     plan::is_of_message,
@@ -246,7 +246,7 @@ fn hint(words: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use rail_matrix::{CableFault, Defect, Fault, MessageFault};
+    use rig::{CableFault, Defect, Fault, MessageFault};
 
     use super::{super::Plan, *};
 

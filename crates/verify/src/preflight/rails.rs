@@ -2,7 +2,8 @@
 
 use std::{collections::HashSet, fmt};
 
-use rail_matrix::{End, Rig, check, read::ReadError};
+use rail_matrix::{check, read::ReadError};
+use rig::{End, Rig};
 
 /// A device matrix as jaccl reads it: `[i][j]` lists the devices on rank `i` towards rank
 /// `j`. Unlike a [`Matrix`](rail_matrix::Matrix), it may pair devices that no cable

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rail_matrix::{Cable, End, Link, Rig, units};
+use rig::{Cable, End, Link, Rig, units};
 use softrail::fabric::serialisation;
 
 use super::{Outcome, Rail};

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
-use rail_matrix::Rig;
+use rig::Rig;
 use serde::Serialize;
 
 use super::{

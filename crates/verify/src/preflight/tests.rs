@@ -1,6 +1,6 @@
 //! The findings about rigs, with a prober that simulates them, and their reports.
 
-use rail_matrix::{CableFault, DeviceFault, End, Rig};
+use rig::{CableFault, DeviceFault, End, Rig};
 
 use super::*;
 
@@ -54,7 +54,7 @@ impl Prober for Played {
                 end.node, end.device
             )));
         }
-        let joining = |cable: &&rail_matrix::Cable| ends.iter().all(|end| cable.ends.contains(end));
+        let joining = |cable: &&rig::Cable| ends.iter().all(|end| cable.ends.contains(end));
         let Some(cable) = self.rig.cables.iter().find(joining).cloned() else {
             return Ok(Outcome::Silent([false; 2]));
         };

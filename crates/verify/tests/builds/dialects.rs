@@ -6,13 +6,14 @@ use std::time::Duration;
 use jaccl::{Dtype, Operation, Reduction, Step};
 use launch::Launcher;
 use pins::Series;
-use rail_matrix::{Backend as Wanted, Options, Rig, Topology, plan};
+use rail_matrix::{Backend as Wanted, Options, Topology, plan};
 use rail_verify::{
     case::{Backend, Frames},
     group::{Ends, Group, Until, finding},
     setup::{Setup, Start},
     verdict::Verdict,
 };
+use rig::Rig;
 
 use crate::harness::{build, programs};
 

@@ -7,11 +7,12 @@ use std::{
 
 use jaccl::{Config, Error, Library, MatrixValidity};
 use proptest::{prelude::*, test_runner::TestRunner};
-use rail_matrix::{Jaccl, Matrix, Options, RankOrder, Rig, Topology, plan};
+use rail_matrix::{Jaccl, Matrix, Options, RankOrder, Topology, plan};
 use rail_verify::{
     case::{Backend, Frames, Setting},
     setup::Setup,
 };
+use rig::Rig;
 
 use crate::harness::patched;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rail_matrix::{
+use rig::{
     CableFault, Crossed, Defect, DeviceFault, End, Fault, MessageFault, NodeFault,
     ReceiverNotReady, Rig, RigProblem, Span,
 };

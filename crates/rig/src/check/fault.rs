@@ -6,10 +6,7 @@ use std::{
 };
 
 use super::{Parts, Place, list};
-use crate::{
-    rig::{CableFault, Defect, Fault, MessageFault, Rig, RigProblem, Span},
-    units,
-};
+use crate::{CableFault, Defect, Fault, MessageFault, Rig, RigProblem, Span, units};
 
 impl Rig {
     pub(super) fn check_faults(&self, parts: &Parts<'_>) -> Result<(), (Place, RigProblem)> {

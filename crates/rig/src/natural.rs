@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 /// Compares two names, runs of ASCII digits by value and everything else by
 /// byte. Names that differ only in leading zeros fall back to plain order, so
 /// the order is total and distinct names never compare equal.
-pub(crate) fn compare(a: &str, b: &str) -> Ordering {
+pub fn compare(a: &str, b: &str) -> Ordering {
     let (mut left, mut right) = (a.as_bytes(), b.as_bytes());
     while let (Some(l), Some(r)) = (left.first(), right.first()) {
         let order = if l.is_ascii_digit() && r.is_ascii_digit() {

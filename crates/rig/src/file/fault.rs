@@ -7,10 +7,9 @@ use toml::Spanned;
 
 use super::Source;
 use crate::{
-    rig::{
-        CableFault, Defect, DeviceFault, End, Fault, MessageFault, NodeFault, RigError, RigProblem,
-        Span, Unplugged, check::list,
-    },
+    CableFault, Defect, DeviceFault, End, Fault, MessageFault, NodeFault, RigError, RigProblem,
+    Span, Unplugged,
+    check::list,
     units::{self, UnitError},
 };
 

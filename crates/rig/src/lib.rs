@@ -1,16 +1,25 @@
-//! Nodes, and the cables between them.
+//! Nodes, the cables between them, and how to emulate them: `rig.toml`.
+//!
+//! One description feeds the planner of matrices, the emulated cables and the benchmark.
+//! The crate also has what such descriptions are written in: [`units`], and the
+//! [order](natural) of names.
+//!
+//! It is pure: text and values in, values out. Only [`Rig::read`] opens a file.
+#![forbid(unsafe_code)]
 
 mod check;
 mod fault;
 mod file;
+pub mod natural;
 mod read;
 mod rules;
+pub mod units;
 
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{natural, units::UnitError};
+use crate::units::UnitError;
 
 pub use fault::{CableFault, Defect, DeviceFault, Fault, MessageFault, NodeFault, Span, Unplugged};
 pub use read::ReadRigError;
