@@ -86,16 +86,14 @@ fn ranks(given: &Topology, plan: &Plan, output: Output) -> Option<String> {
 }
 
 fn planned(topology: &Topology, flags: &MatrixOptions) -> Result<Plan> {
-    let options = Options {
-        strict: flags.strict,
-        order: flags.order.into(),
-        max_rails: flags.max_rails,
-        backend: flags.backend.map(Into::into),
-        jaccl: flags.mlx,
-        messages: flags.messages.clone(),
-        coordinator_port: flags.port,
-        ..Options::default()
-    };
+    let options = Options::default()
+        .strict(flags.strict)
+        .order(flags.order.into())
+        .max_rails(flags.max_rails)
+        .backend(flags.backend.map(Into::into))
+        .jaccl(flags.mlx)
+        .messages(flags.messages.clone())
+        .coordinator_port(flags.port);
     Ok(match flags.format {
         Output::Exo(exo) => exo.plan(topology, &options)?,
         _ => plan(topology, &options)?,

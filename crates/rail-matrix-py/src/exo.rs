@@ -52,11 +52,7 @@ fn matrix<'py>(
         return in_shape(py, shape, &alone);
     }
     let topology = of_cycle(&nodes, cycle_digraph)?;
-    let options = Options {
-        order: RankOrder::Pinned,
-        backend,
-        ..Options::default()
-    };
+    let options = Options::default().order(RankOrder::Pinned).backend(backend);
     let plan = py.detach(|| shape.plan(&topology, &options));
     let plan = plan.map_err(|error| match error {
         ExoError::Plan(error) => refusal_of(&topology, &error),

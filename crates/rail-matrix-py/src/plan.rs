@@ -37,20 +37,22 @@ pub fn plan(
     messages: Vec<i64>,
     nodes: Option<Vec<String>>,
 ) -> PyResult<Plan> {
-    let options = Options {
-        order: one_of("order", order, &ORDERS)?,
-        backend: backend
-            .map(|name| one_of("backend", name, &BACKENDS))
-            .transpose()?,
-        jaccl: mlx.parse::<Jaccl>().map_err(refusal)?,
-        strict,
-        max_rails: whole("max_rails", max_rails)?,
-        messages: messages
-            .into_iter()
-            .map(|bytes| whole("a size in messages", bytes))
-            .collect::<PyResult<_>>()?,
-        ..Options::default()
-    };
+    let options = Options::default()
+        .order(one_of("order", order, &ORDERS)?)
+        .backend(
+            backend
+                .map(|name| one_of("backend", name, &BACKENDS))
+                .transpose()?,
+        )
+        .jaccl(mlx.parse::<Jaccl>().map_err(refusal)?)
+        .strict(strict)
+        .max_rails(whole("max_rails", max_rails)?)
+        .messages(
+            messages
+                .into_iter()
+                .map(|bytes| whole("a size in messages", bytes))
+                .collect::<PyResult<_>>()?,
+        );
     let mut described = topology::of(topology, input)?;
     if let Some(nodes) = nodes {
         described = described.select(&nodes).map_err(refusal)?;

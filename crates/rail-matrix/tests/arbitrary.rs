@@ -99,11 +99,7 @@ fn take(outcome: Result<Topology, ReadError>) {
     };
     for strict in [false, true] {
         for order in [RankOrder::Pinned, RankOrder::Widest] {
-            let options = Options {
-                strict,
-                order,
-                ..Options::default()
-            };
+            let options = Options::default().strict(strict).order(order);
             match plan(&topology, &options) {
                 Ok(plan) => assert_eq!(plan.matrix.ranks(), plan.nodes.len()),
                 Err(error) => assert!(!error.to_string().is_empty()),

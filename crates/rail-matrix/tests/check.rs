@@ -769,7 +769,7 @@ proptest! {
     #[test]
     fn every_plan_is_safe(topology in topologies(), new in any::<bool>()) {
         let jaccl = Jaccl::of(if new { NEW } else { [0, 31, 2] });
-        let options = Options { jaccl, ..Options::default() };
+        let options = Options::default().jaccl(jaccl);
         let Ok(plan) = plan(&topology, &options) else { return Ok(()) };
         let existing = Existing {
             nodes: Some(plan.nodes.iter().map(|node| node.name.clone()).collect()),
@@ -786,7 +786,7 @@ proptest! {
     #[test]
     fn what_a_shape_of_exos_carries_is_safe(topology in topologies(), new in any::<bool>()) {
         let jaccl = Jaccl::of(if new { NEW } else { [0, 31, 2] });
-        let options = Options { jaccl, ..Options::default() };
+        let options = Options::default().jaccl(jaccl);
         for exo in [Exo::Main, Exo::Pr2160, Exo::Pr2195] {
             let Ok(plan) = exo.plan(&topology, &options) else { continue };
             let nodes: Vec<_> = plan.nodes.iter().map(|node| &*node.name).collect();

@@ -23,10 +23,7 @@ fn topology(nodes: &[&str], cables: &[&str]) -> Topology {
 }
 
 fn ring() -> Options {
-    Options {
-        backend: Some(Backend::Ring),
-        ..Options::default()
-    }
+    Options::default().backend(Backend::Ring)
 }
 
 fn names(plan: &rail_matrix::Plan) -> Vec<&str> {
@@ -110,10 +107,7 @@ fn a_stale_edge_is_left_out_or_refused() {
             problem: problem.clone()
         }
     );
-    let strict = Options {
-        strict: true,
-        ..Options::default()
-    };
+    let strict = Options::default().strict(true);
     assert_eq!(
         plan(&stale, &strict),
         Err(PlanError::Problems(vec![problem]))
@@ -134,14 +128,7 @@ fn the_order_of_ranks_makes_the_narrowest_link_wide() {
     let chosen = plan(&square, &ring()).unwrap();
     assert_eq!(names(&chosen), ["a", "b", "d", "c"]);
     assert_eq!(chosen.rails, 2);
-    let pinned = plan(
-        &square,
-        &Options {
-            order: RankOrder::Pinned,
-            ..ring()
-        },
-    )
-    .unwrap();
+    let pinned = plan(&square, &ring().order(RankOrder::Pinned)).unwrap();
     assert_eq!(names(&pinned), ["a", "b", "c", "d"]);
     assert_eq!(pinned.rails, 1);
 }
@@ -164,20 +151,11 @@ fn the_backend_follows_the_pin_and_the_messages() {
     let rig = Topology::from_rig(&Rig::embedded()).unwrap();
     let backend = |options: Options| plan(&rig, &options).unwrap().backend;
     assert_eq!(backend(Options::default()), Backend::Ring);
-    let small = Options {
-        messages: vec![4096],
-        ..Options::default()
-    };
+    let small = Options::default().messages(vec![4096]);
     assert_eq!(backend(small.clone()), Backend::Mesh);
-    let mixed = Options {
-        messages: vec![4096, 16 << 20],
-        ..small
-    };
+    let mixed = small.messages(vec![4096, 16 << 20]);
     assert_eq!(backend(mixed), Backend::Ring);
-    let several = Options {
-        jaccl: Jaccl::of([0, 32, 4]),
-        ..Options::default()
-    };
+    let several = Options::default().jaccl(Jaccl::of([0, 32, 4]));
     let plan = plan(&rig, &several).unwrap();
     assert_eq!((plan.backend, plan.rails), (Backend::Mesh, 3));
 }
@@ -235,10 +213,7 @@ fn more_ranks_than_a_mesh_joins_become_a_ring() {
     );
     let ring = plan(&nine, &Options::default()).unwrap();
     assert_eq!(ring.backend, Backend::Ring);
-    let mesh = Options {
-        backend: Some(Backend::Mesh),
-        ..Options::default()
-    };
+    let mesh = Options::default().backend(Backend::Mesh);
     assert_eq!(
         plan(&nine, &mesh).unwrap_err().to_string(),
         "there is no mesh: jaccl joins at most 8 ranks as a mesh, and there are 9; plan for fewer \
@@ -283,10 +258,7 @@ fn a_mesh_of_many_ranks_passes_large_messages_round_until_it_learned_better() {
     let triangle = ["a1 b1", "a2 b2", "b3 c1", "b4 c2", "c3 a3", "c4 a4"];
     let triangle = topology(&["a", "b", "c"], &triangle);
     let chosen = |mlx| {
-        let options = Options {
-            jaccl: Jaccl::of(mlx),
-            ..Options::default()
-        };
+        let options = Options::default().jaccl(Jaccl::of(mlx));
         let plan = plan(&triangle, &options).unwrap();
         (plan.backend, plan.rails)
     };

@@ -202,13 +202,13 @@ fn options() -> impl Strategy<Value = Options> {
     let mlx = prop_oneof![Just([0, 31, 2]), Just([0, 32, 4])];
     let messages = prop::collection::vec(1..(1_u64 << 26), 0..3);
     (order, backend, mlx, messages, 1..=MAX_RAILS).prop_map(
-        |(order, backend, mlx, messages, max_rails)| Options {
-            order,
-            backend,
-            jaccl: Jaccl::of(mlx),
-            messages,
-            max_rails,
-            ..Options::default()
+        |(order, backend, mlx, messages, max_rails)| {
+            Options::default()
+                .order(order)
+                .backend(backend)
+                .jaccl(Jaccl::of(mlx))
+                .messages(messages)
+                .max_rails(max_rails)
         },
     )
 }
@@ -272,7 +272,7 @@ proptest! {
     #[test]
     fn what_is_wrong_is_refused_when_strict(cabling in flawed(), options in options()) {
         let topology = cabling.as_listed();
-        let strict = Options { strict: true, ..options.clone() };
+        let strict = options.clone().strict(true);
         let lenient = plan(&topology, &options);
         match plan(&topology, &strict) {
             Err(PlanError::Problems(problems)) => {
@@ -336,13 +336,13 @@ proptest! {
 
     #[test]
     fn no_order_is_wider_than_the_one_chosen(cabling in cablings(2..6)) {
-        let ring = Options { backend: Some(Backend::Ring), ..Options::default() };
+        let ring = Options::default().backend(Backend::Ring);
         let narrowest = |plan: &Plan| plan.notes.iter().find_map(|note| match note {
             Note::Order { narrowest, .. } => Some(narrowest.expect("rates are known")),
             _ => None,
         }).expect("a ring has an order");
         let chosen = plan(&cabling.as_listed(), &ring);
-        let pinned = Options { order: RankOrder::Pinned, ..ring };
+        let pinned = ring.order(RankOrder::Pinned);
         let mut best = None;
         for order in permutations(cabling.nodes) {
             let renamed = |(node, device): &(usize, String)| (order[*node], device.clone());
@@ -395,7 +395,7 @@ proptest! {
             name: None,
         });
         let cabling = Cabling { nodes, cables: cables.collect(), flaws: Vec::new() };
-        let options = Options { backend: Some(Backend::Ring), ..Options::default() };
+        let options = Options::default().backend(Backend::Ring);
         let plan = plan(&cabling.as_listed(), &options).unwrap();
         holds(&cabling, &options, &plan)?;
     }

@@ -145,14 +145,7 @@ fn macs_are_joined_by_the_domains_at_either_end() {
             "studio:rdma_en3 mini:rdma_en2",
         ]
     );
-    let plan = plan(
-        &topology,
-        &Options {
-            strict: true,
-            ..Options::default()
-        },
-    )
-    .unwrap();
+    let plan = plan(&topology, &Options::default().strict(true)).unwrap();
     assert_eq!(plan.matrix.cell(0, 1), ["rdma_en3", "rdma_en2"]);
     assert_eq!(plan.nodes[0].label.as_deref(), Some("Mac Studio"));
     assert_eq!(plan.nodes[0].ssh.as_deref(), Some("studio"));

@@ -19,11 +19,7 @@ fn triangle() -> Topology {
 #[test]
 fn the_order_of_the_names_is_that_of_the_ranks() {
     let selected = triangle().select(&["c", "mini"]).unwrap();
-    let options = Options {
-        order: RankOrder::Pinned,
-        strict: true,
-        ..Options::default()
-    };
+    let options = Options::default().order(RankOrder::Pinned).strict(true);
     let plan = plan(&selected, &options).unwrap();
     let names: Vec<_> = plan.nodes.iter().map(|node| &*node.name).collect();
     assert_eq!(names, ["c", "b"]);

@@ -47,11 +47,7 @@ fn document(output: Output, topology: &Topology, plan: &Plan) -> Value {
 }
 
 fn as_backend(backend: Backend) -> Options {
-    Options {
-        backend: Some(backend),
-        order: RankOrder::Pinned,
-        ..Options::default()
-    }
+    Options::default().backend(backend).order(RankOrder::Pinned)
 }
 
 #[test]
@@ -123,10 +119,7 @@ fn a_dialect_refuses_what_exo_would_make_another_group_of() {
          jaccl makes a mesh of it; plan for a mesh of one rail, or write another shape"
     );
 
-    let wires = Options {
-        jaccl: Jaccl::of([0, 32, 4]),
-        ..as_backend(Backend::Mesh)
-    };
+    let wires = as_backend(Backend::Mesh).jaccl(Jaccl::of([0, 32, 4]));
     let mesh_2 = plan(&two, &wires).unwrap();
     assert_eq!((mesh_2.backend, mesh_2.rails), (Backend::Mesh, 2));
     assert_eq!(
@@ -147,10 +140,7 @@ fn without_a_cable_between_all_even_the_main_dialect_carries_a_ring() {
 #[test]
 fn the_planner_takes_what_the_dialect_carries_and_says_why() {
     let two = full(&["a", "b"], 3);
-    let wires = Options {
-        jaccl: Jaccl::of([0, 32, 4]),
-        ..Options::default()
-    };
+    let wires = Options::default().jaccl(Jaccl::of([0, 32, 4]));
     assert_eq!(plan(&two, &wires).unwrap().backend, Backend::Mesh);
     let carried = Exo::Pr2160.plan(&two, &wires).unwrap();
     assert_eq!((carried.backend, carried.rails), (Backend::Ring, 3));
@@ -167,10 +157,7 @@ fn the_planner_takes_what_the_dialect_carries_and_says_why() {
         "what to do instead has been done"
     );
 
-    let asked = Options {
-        backend: Some(Backend::Mesh),
-        ..wires
-    };
+    let asked = wires.backend(Backend::Mesh);
     assert!(matches!(
         Exo::Pr2160.plan(&two, &asked),
         Err(ExoError::Dialect(DialectError::OtherBackend { .. }))
@@ -300,10 +287,7 @@ fn json_tells_the_plan_every_cable_and_each_note() {
 #[test]
 fn the_table_shows_ranks_cables_and_notes() {
     let topology = Topology::from_rig(&Rig::embedded()).unwrap();
-    let two = Options {
-        max_rails: 2,
-        ..Options::default()
-    };
+    let two = Options::default().max_rails(2);
     let plan = plan(&topology, &two).unwrap();
     let table = written(Output::Table, &topology, &plan);
     for part in [
@@ -320,10 +304,7 @@ fn the_table_shows_ranks_cables_and_notes() {
 #[test]
 fn names_do_not_break_out_of_a_line_of_the_table() {
     let topology = full(&["a\n- evil", "b\x1b[31m"], 2);
-    let one = Options {
-        max_rails: 1,
-        ..Options::default()
-    };
+    let one = Options::default().max_rails(1);
     let plan = plan(&topology, &one).unwrap();
     let table = written(Output::Table, &topology, &plan);
     assert!(

@@ -7,7 +7,17 @@ use serde::Serialize;
 use crate::{Backend, MAX_RAILS};
 
 /// The choices behind a [`Plan`](super::Plan).
+///
+/// ```
+/// use rail_matrix::{Backend, Options, RankOrder};
+///
+/// let options = Options::default()
+///     .order(RankOrder::Pinned)
+///     .backend(Backend::Ring)
+///     .max_rails(2);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Options {
     /// Whether a [`Problem`](crate::Problem) refuses the plan; otherwise the parts that
     /// it names are left out with a note.
@@ -47,6 +57,37 @@ impl Default for Options {
     }
 }
 
+macro_rules! setters {
+    ($($field:ident: $type:ty;)*) => {
+        impl Options {$(
+            #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
+            #[must_use]
+            pub fn $field(self, $field: $type) -> Self {
+                Self { $field, ..self }
+            }
+        )*}
+    };
+}
+
+setters! {
+    strict: bool;
+    order: RankOrder;
+    max_rails: usize;
+    jaccl: Jaccl;
+    messages: Vec<u64>;
+    latency: Duration;
+    coordinator_port: u16;
+}
+
+impl Options {
+    /// Sets [`backend`](Self#structfield.backend).
+    #[must_use]
+    pub fn backend(self, backend: impl Into<Option<Backend>>) -> Self {
+        let backend = backend.into();
+        Self { backend, ..self }
+    }
+}
+
 /// How nodes are assigned to ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -59,6 +100,7 @@ pub enum RankOrder {
 
 /// How the jaccl of an MLX version spreads messages over wires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Jaccl {
     /// Major, minor, patch of its MLX version.
     pub version: [u32; 3],

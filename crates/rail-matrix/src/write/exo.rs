@@ -120,11 +120,7 @@ impl Exo {
         }
         let ring = (Backend::Ring, options.max_rails);
         for (backend, max_rails) in [ring, (Backend::Mesh, 1)] {
-            let narrower = Options {
-                backend: Some(backend),
-                max_rails,
-                ..options.clone()
-            };
+            let narrower = options.clone().backend(backend).max_rails(max_rails);
             let Ok(mut plan) = plan(topology, &narrower) else {
                 continue;
             };

@@ -101,11 +101,11 @@ fn plan_options() -> impl Strategy<Value = Options> {
     ];
     let order = prop_oneof![Just(RankOrder::Pinned), Just(RankOrder::Widest)];
     let mlx = prop_oneof![Just([0, 31, 2]), Just([0, 32, 4])];
-    (backend, order, mlx).prop_map(|(backend, order, mlx)| Options {
-        backend,
-        order,
-        jaccl: Jaccl::of(mlx),
-        ..Options::default()
+    (backend, order, mlx).prop_map(|(backend, order, mlx)| {
+        Options::default()
+            .backend(backend)
+            .order(order)
+            .jaccl(Jaccl::of(mlx))
     })
 }
 
