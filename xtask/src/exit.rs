@@ -195,8 +195,7 @@ failures! {
     rail_matrix::SelectError: |it| Kind::Input;
     rail_matrix::check::CheckError: |it| Kind::Input;
     rail_matrix::read::ReadError: |it| Kind::Input;
-    rail_matrix::write::DialectError: |it| Kind::Input;
-    rail_matrix::write::ExoError: |it| Kind::Input;
+    rail_matrix::DialectError: |it| Kind::Input;
     rail_verify::group::GroupError: |it| match &it {
         rail_verify::group::GroupError::Interrupted(_) => Kind::Interrupted,
         _ => Kind::Ours,

@@ -48,17 +48,15 @@ pub fn print(topology: &Topology, flags: &MatrixOptions) -> Result {
     let plan = planned(topology, flags).inspect_err(|_| {
         // A strict refusal lists these problems itself.
         if !flags.strict {
-            for problem in topology.contradictions() {
-                note(&Note::LeftOut { problem });
+            for problem in topology.account().problems() {
+                note(&Note::of(problem.clone()));
             }
         }
     })?;
     let document = flags.format.write(topology, &plan, &flags.devices_path)?;
     if flags.format != Output::Table {
         plan.notes.iter().for_each(note);
-        if let Output::Exo(exo) = flags.format
-            && let Some(remark) = exo.remark(&plan)
-        {
+        if let Some(remark) = flags.format.remark(&plan) {
             note(&remark);
         }
         if let Some(ranks) = ranks(given, &plan, flags.format) {
@@ -94,8 +92,9 @@ fn planned(topology: &Topology, flags: &MatrixOptions) -> Result<Plan> {
         .jaccl(flags.mlx)
         .messages(flags.messages.clone())
         .coordinator_port(flags.port);
-    Ok(match flags.format {
-        Output::Exo(exo) => exo.plan(topology, &options)?,
-        _ => plan(topology, &options)?,
-    })
+    let carried_by = match flags.format {
+        Output::Exo(exo) => Some(exo),
+        _ => None,
+    };
+    Ok(plan(topology, &options.carried_by(carried_by))?)
 }

@@ -56,20 +56,26 @@
 
 pub mod check;
 mod counts;
+mod danger;
+mod exo;
+mod jaccl;
 mod matrix;
 mod modes;
 mod plan;
 pub mod read;
 mod topology;
+mod words;
 pub mod write;
 
-pub use matrix::{MAX_MESH, MAX_RAILS, Matrix, MatrixError};
+pub use exo::{DialectError, Exo};
+pub use jaccl::{BadVersion, Jaccl, MAX_MESH, MAX_NODES, MAX_RAILS, THUNDERBOLT_5};
+pub use matrix::{Matrix, MatrixError};
 pub use modes::{Backend, Frames, UnknownName};
 pub use plan::{
-    BadVersion, Coordinator, EXACT_ORDER, Jaccl, MAX_NODES, MeshObstacle, Note, Obstacle, Options,
-    Plan, PlanError, RankOrder, Spare, Variable, plan,
+    Coordinator, EXACT_ORDER, Estimate, LeftOut, MeshObstacle, Note, Obstacle, Options, Plan,
+    PlanError, RankOrder, Spare, Speed, Variable, Why, plan,
 };
 pub use topology::{
-    Address, Network, NodeFacts, NodeId, NodeInfo, PortId, PortInfo, Problem, SelectError,
-    Topology, Unfit,
+    Account, Address, EndState, Network, NodeId, NodeInfo, NodeState, PortAddress, PortId,
+    PortInfo, Problem, Rdma, RdmaOff, SelectError, Topology, Unfit,
 };

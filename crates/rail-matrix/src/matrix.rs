@@ -3,14 +3,7 @@
 use rig::{Rig, RigError};
 use serde::{Serialize, Serializer};
 
-use crate::{Backend, counts::Counts};
-
-/// The most rails jaccl's ring opens between two ranks. It throws above this number.
-pub const MAX_RAILS: usize = 4;
-
-/// The most ranks of jaccl's mesh (`MESH_MAX_PEERS` in `mesh_impl.h`). It throws above
-/// this number.
-pub const MAX_MESH: usize = 8;
+use crate::{Backend, MAX_RAILS, counts::Counts};
 
 /// The devices on each rank towards each other rank, aligned by rail: index `k`
 /// of cell `(i, j)` and of cell `(j, i)` are the two ends of one cable.

@@ -3,10 +3,10 @@
 
 use proptest::prelude::*;
 use rail_matrix::{
-    Backend, Jaccl, Options, Topology, Unfit,
+    Backend, Exo, Jaccl, Options, Rdma, RdmaOff, Topology, Unfit,
     check::{self, Existing, Finding, Outcome, Rule, Verdict, check},
     plan,
-    write::Exo,
+    write::Output,
 };
 use serde_json::{Value, json};
 
@@ -121,18 +121,15 @@ fn judged(nodes: &[&str], matrix: &Value, edges: &[Edge<'_>], mlx: [u32; 3]) -> 
 
 /// The findings without the sentences: `hangs (0, 1)[0] OneCable`.
 fn brief(findings: &[Finding]) -> Vec<String> {
-    let found = findings.iter().filter(|finding| finding.rule != Rule::Told);
-    let brief = found.map(
-        |Finding {
-             outcome,
-             rule,
-             cell,
-             ..
-         }| {
-            let cell = cell.map_or_else(String::new, |cell| format!("{cell} "));
-            format!("{outcome} {cell}{rule:?}")
-        },
-    );
+    let found = findings
+        .iter()
+        .filter(|finding| finding.rule() != Rule::Told);
+    let brief = found.map(|finding| {
+        let cell = finding
+            .cell
+            .map_or_else(String::new, |cell| format!("{cell} "));
+        format!("{} {cell}{:?}", finding.outcome, finding.rule())
+    });
     brief.collect()
 }
 
@@ -148,12 +145,12 @@ fn shape(cells: Value, wanted: Option<Backend>, mlx: [u32; 3]) -> Verdict {
     check(&alone(cells), None, wanted, &Jaccl::of(mlx)).unwrap()
 }
 
-fn sentence(findings: &[Finding], rule: Rule) -> &str {
-    &findings
+fn sentence(findings: &[Finding], rule: Rule) -> String {
+    findings
         .iter()
-        .find(|finding| finding.rule == rule)
+        .find(|finding| finding.rule() == rule)
         .unwrap()
-        .sentence
+        .sentence()
 }
 
 #[test]
@@ -174,7 +171,7 @@ fn two_nodes_with_crossed_cables() {
         );
         assert_eq!(brief(&main.findings), ["hangs (0, 1)[0] OneCable"]);
         assert_eq!(
-            main.findings[0].sentence,
+            main.findings[0].sentence(),
             "crossed: a:en6 is paired with b:en6, and its cable leads to b:en7: everything that \
              passes it hangs, from the first message on"
         );
@@ -232,7 +229,7 @@ fn a_triangle_with_three_two_and_one_cables() {
             ]
         );
         assert_eq!(
-            pr_2160.findings[0].sentence,
+            pr_2160.findings[0].sentence(),
             "1 device here and 3 in (0, 1): a ring has as many in every cell of neighbours, so \
              jaccl makes a mesh, and nothing says so"
         );
@@ -247,7 +244,7 @@ fn five_cables_between_two_nodes() {
     for mlx in [[0, 31, 2], NEW] {
         let main = judged(&nodes, &exo::main(&nodes, &edges), &edges, mlx);
         assert_eq!(brief(&main.findings), ["wasted (0, 1) Used"]);
-        assert!(main.findings[0].sentence.contains("a:en5 = b:en5"));
+        assert!(main.findings[0].sentence().contains("a:en5 = b:en5"));
         for matrix in [exo::pr_2160(&nodes, &edges), exo::pr_2195(&nodes, &edges)] {
             let verdict = judged(&nodes, &matrix, &edges, mlx);
             assert_eq!(brief(&verdict.findings), ["fails (0, 1) RailCount"]);
@@ -267,20 +264,23 @@ fn an_edge_that_one_node_still_states() {
     assert_eq!(brief(&main.findings), ["hangs (1, 0)[0] Plugged"]);
     assert!(
         main.findings[0]
-            .sentence
+            .sentence()
             .ends_with("from the first message on")
     );
 
     let old = judged(&nodes, &exo::pr_2160(&nodes, &edges), &edges, [0, 31, 2]);
-    assert_eq!(brief(&old.findings), ["hangs (0, 1)[1] RightNode"]);
     assert_eq!(
-        old.findings[0].sentence,
+        brief(&old.findings),
+        ["hangs (0, 1)[1] RightNode", "hangs (1, 0)[1] Plugged"]
+    );
+    assert_eq!(
+        old.findings[0].sentence(),
         "the cable in 'en6' of 'a' (a:en6 = c:en5) leads to c:en5 and not to 'b': send, \
          all_gather and all-reduces above 64 KiB hang; smaller all-reduces use rail 0 alone and \
          pass"
     );
     let new = judged(&nodes, &exo::pr_2160(&nodes, &edges), &edges, NEW);
-    assert!(new.findings[0].sentence.contains("above 32 KiB"));
+    assert!(new.findings[0].sentence().contains("above 32 KiB"));
 
     let pr_2195 = judged(&nodes, &exo::pr_2195(&nodes, &edges), &edges, NEW);
     assert_eq!(brief(&pr_2195.findings)[0], "hangs (1, 0)[0] Plugged");
@@ -311,7 +311,7 @@ fn a_cable_that_one_end_alone_states_is_not_judged() {
         brief(&other.findings),
         ["hangs (0, 1)[0] Plugged", "hangs (1, 0)[0] Plugged"]
     );
-    let said = &other.findings[1].sentence;
+    let said = other.findings[1].sentence();
     assert!(said.starts_with("b:en6 is said to lead to c:en1, and c:en1 says nothing of it"));
 }
 
@@ -321,7 +321,7 @@ fn a_device_on_two_cables_is_told_of_as_such() {
     let matrix = json!([[null, "en5"], ["en5", null]]);
     let verdict = judged(&["a", "b"], &matrix, &edges, NEW);
     assert_eq!(brief(&verdict.findings)[0], "hangs (0, 1)[0] Plugged");
-    let said = &verdict.findings[0].sentence;
+    let said = verdict.findings[0].sentence();
     assert!(said.starts_with("a:en5 is the end of 2 cables"), "{said}");
 }
 
@@ -336,7 +336,7 @@ fn many_findings_of_a_rule_are_counted() {
     let verdict = judged(&nodes, &matrix, &edges, NEW);
     assert_eq!(verdict.findings.len(), 17);
     assert_eq!(
-        verdict.findings[16].sentence,
+        verdict.findings[16].sentence(),
         "and 40 more devices of which nothing is known on their node"
     );
 }
@@ -360,7 +360,7 @@ fn a_later_wire_of_a_mesh_hangs_large_messages_where_it_is_opened() {
     assert_eq!(brief(&new.findings), ["hangs (1, 0)[1] Plugged"]);
     assert!(
         new.findings[0]
-            .sentence
+            .sentence()
             .contains("messages of 512 KiB and more hang")
     );
 }
@@ -384,10 +384,10 @@ fn what_the_topology_knows_of_nodes_and_devices_counts() {
     slow.set_unfit(port, Unfit::PortDown);
     assert_eq!(verdict(&slow)[0], "fails (0, 1)[0] Fit");
     let mut off = sound.clone();
-    *off.node_mut(a).rdma_enabled = Some(false);
+    off.set_rdma(a, Rdma::Off(RdmaOff::Disabled));
     assert_eq!(verdict(&off), ["fails Fit"]);
     let mut bridged = sound;
-    *bridged.node_mut(a).bridged = Some(true);
+    bridged.set_bridged(a, true);
     assert_eq!(verdict(&bridged), ["fails Fit"]);
 }
 
@@ -451,7 +451,7 @@ fn jaccl_takes_what_is_valid_and_not_what_is_wanted() {
     assert_eq!(brief, ["wasted (0, 2) Opened", "wasted (1, 3) Opened"]);
 
     let empty = shape(json!([[[], []], [[], []]]), None, NEW);
-    assert_eq!(empty.findings[0].rule, Rule::RailCount);
+    assert_eq!(empty.findings[0].rule(), Rule::RailCount);
     assert_eq!(empty.findings[0].outcome, Outcome::Fails);
 
     let nine: Value = (0..9)
@@ -470,7 +470,7 @@ fn jaccl_takes_what_is_valid_and_not_what_is_wanted() {
     let nine = shape(nine, None, NEW);
     assert_eq!(nine.backend, Some(Backend::Mesh));
     assert_eq!(
-        nine.findings[0].sentence,
+        nine.findings[0].sentence(),
         "a mesh of 9 ranks; jaccl joins at most 8 so and refuses"
     );
 }
@@ -495,7 +495,7 @@ fn a_device_is_the_end_of_one_cable() {
     assert_eq!(brief(&verdict.findings), ["hangs (0, 2)[0] Once"]);
     assert!(
         verdict.findings[0]
-            .sentence
+            .sentence()
             .starts_with("'en1' of 'rank 0' is in (0, 1)[0] and (0, 2)[0]; ")
     );
     let nameless = json!([[[], [""]], [["en1"], []]]);
@@ -513,7 +513,7 @@ fn without_a_topology_that_is_said() {
     let told: Vec<_> = verdict
         .findings
         .iter()
-        .map(|finding| (finding.outcome, finding.rule))
+        .map(|finding| (finding.outcome, finding.rule()))
         .collect();
     assert_eq!(
         told,
@@ -523,7 +523,7 @@ fn without_a_topology_that_is_said() {
         verdict
             .findings
             .iter()
-            .any(|f| f.sentence.contains("crossed ones hang"))
+            .any(|f| f.sentence().contains("crossed ones hang"))
     );
 }
 
@@ -542,10 +542,8 @@ fn rows_without_names_are_taken_for_the_nodes_in_their_order_and_that_is_said() 
     };
     let found = judged(&nameless);
     assert!(sentence(&found, Rule::Told).contains("in their order: 'a', 'b'; where"));
-    let named = Existing {
-        nodes: Some(vec!["b".into(), "a".into()]),
-        ..alone(json!([[null, "en2"], ["en1", null]]))
-    };
+    let named =
+        alone(json!([[null, "en2"], ["en1", null]])).with_nodes(vec!["b".into(), "a".into()]);
     assert_eq!(judged(&named), []);
 }
 
@@ -554,8 +552,14 @@ fn a_matrix_of_other_nodes_can_be_judged_apart() {
     let cabling = topology(&cable("a", "en1", "b", "en1"));
     let gone = instance(&["a", "z"], &json!([[null, "en1"], ["en1", null]]));
     let jaccl = Jaccl::of(NEW);
-    let error = check(&gone, Some(&cabling), None, &jaccl).unwrap_err();
-    let verdict = check::check_apart(&gone, &error, None, &jaccl);
+    let kept = instance(&["a", "b"], &json!([[null, "en1"], ["en1", null]]));
+    let mut document = check::read(b"[[]]").unwrap();
+    document.matrices = vec![gone, kept];
+    let verdicts = check::check_document(&document, Some(&cabling), None, &jaccl).unwrap();
+    let [verdict, kept] = &verdicts[..] else {
+        panic!("a verdict for each matrix");
+    };
+    assert!(kept.is_safe());
     assert!(!verdict.is_safe());
     assert_eq!(brief(&verdict.findings), ["fails Nodes"]);
     assert_eq!(
@@ -581,10 +585,8 @@ fn nodes_and_rows_belong_together() {
         "the matrix has 3 rows, and there are 2 nodes; name a node for each row, in the order of \
          the rows"
     );
-    let strangers = Existing {
-        nodes: Some(vec!["a".into(), "z".into()]),
-        ..alone(json!([[null, "en1"], ["en1", null]]))
-    };
+    let strangers =
+        alone(json!([[null, "en1"], ["en1", null]])).with_nodes(vec!["a".into(), "z".into()]);
     assert_eq!(refusal(&strangers), "there is no node 'z'; there are: a, b");
 }
 
@@ -719,7 +721,7 @@ fn reports_are_for_people_and_for_programs() {
     let markdown = check::markdown(&checked, &jaccl);
     assert!(markdown.starts_with("instance one\n\n2 ranks, MLX_JACCL_RING not set, MLX 0.32.4: jaccl makes a mesh\n\n- fails (0, 1)[0]: nothing is known of a device 'en9\\n' on 'a'"), "{markdown}");
     let json: Value = serde_json::from_str(&check::json(&checked, &jaccl)).unwrap();
-    assert_eq!(json["schema"], "mlx-rails/matrix-check/1");
+    assert_eq!(json["schema"], "mlx-rails/matrix-check/2");
     assert_eq!(json["safe"], false);
     let finding = &json["matrices"][0]["findings"][0];
     assert_eq!(finding["outcome"], "fails");
@@ -771,14 +773,11 @@ proptest! {
         let jaccl = Jaccl::of(if new { NEW } else { [0, 31, 2] });
         let options = Options::default().jaccl(jaccl);
         let Ok(plan) = plan(&topology, &options) else { return Ok(()) };
-        let existing = Existing {
-            nodes: Some(plan.nodes.iter().map(|node| node.name.clone()).collect()),
-            ..alone(serde_json::from_str(&plan.matrix.to_jaccl_json()).unwrap())
-        };
+        let existing = alone(serde_json::from_str(&plan.matrix.to_jaccl_json()).unwrap()).with_nodes(plan.nodes.iter().map(|node| node.name.clone()).collect());
         let verdict = check(&existing, Some(&topology), Some(plan.backend), &jaccl).unwrap();
         prop_assert_eq!(verdict.backend, Some(plan.backend));
         prop_assert!(verdict.is_safe(), "{:?}", verdict.findings);
-        let idle = |finding: &&Finding| finding.rule != Rule::Used;
+        let idle = |finding: &&Finding| finding.rule() != Rule::Used;
         prop_assert_eq!(verdict.findings.iter().filter(idle).count(), 0);
     }
 
@@ -788,9 +787,10 @@ proptest! {
         let jaccl = Jaccl::of(if new { NEW } else { [0, 31, 2] });
         let options = Options::default().jaccl(jaccl);
         for exo in [Exo::Main, Exo::Pr2160, Exo::Pr2195] {
-            let Ok(plan) = exo.plan(&topology, &options) else { continue };
+            let carried = options.clone().carried_by(exo);
+            let Ok(plan) = plan(&topology, &carried) else { continue };
             let nodes: Vec<_> = plan.nodes.iter().map(|node| &*node.name).collect();
-            let matrix = serde_json::from_str(&exo.write(&plan).unwrap()).unwrap();
+            let matrix = serde_json::from_str(&Output::Exo(exo).write(&topology, &plan, "").unwrap()).unwrap();
             let existing = instance(&nodes, &matrix);
             // It is unknown what the reader of the last shape does.
             let wanted = (exo == Exo::Pr2195).then_some(plan.backend);

@@ -3,7 +3,16 @@
 use rail_matrix::{
     Backend, Jaccl, Note, Options, PlanError, Problem, RankOrder, Spare, Topology, plan,
 };
-use rig::Rig;
+use rig::{End, Rig};
+
+/// A device, written `node:device`.
+fn end(text: &str) -> End {
+    let (node, device) = text.split_once(':').expect("a node and a device");
+    End {
+        node: node.to_owned(),
+        device: device.to_owned(),
+    }
+}
 
 /// The topology of a rig whose cables are written `a1 b1`: device 1 of a, device 1 of b.
 fn topology(nodes: &[&str], cables: &[&str]) -> Topology {
@@ -94,9 +103,8 @@ fn a_stale_edge_is_left_out_or_refused() {
     let (from, to) = (stale.port(a, "a2"), stale.port(b, "b1"));
     stale.sight(from, to);
     let problem = Problem::Stale {
-        from: "a:a2".into(),
-        to: "b:b1".into(),
-        taken: "b:b1".into(),
+        from: end("a:a2"),
+        to: end("b:b1"),
         cable: "cable-1".into(),
     };
     let lenient = plan(&stale, &Options::default()).unwrap();
@@ -173,29 +181,30 @@ fn what_cannot_be_joined_names_the_nodes() {
     assert_eq!(
         refusal(&["a", "b", "c"], &["a1 b1", "b2 c1"]),
         "the nodes cannot be joined. No ring: 'a', 'c' have one neighbour or none, and a ring \
-         passes every node once; add a cable to another node. "
+         passes every node once. "
             .to_owned()
             + &no_mesh("a", "c")
+            + "; add a cable to another node"
     );
     assert_eq!(
         refusal(&["a", "b", "c", "d"], &["a1 b1", "c2 d1"]),
-        "the nodes cannot be joined. No ring: no cable joins 'a', 'b' with 'c', 'd'; add two, or \
-         leave nodes out. "
+        "the nodes cannot be joined. No ring: no usable cable joins 'a', 'b' with 'c', 'd'. "
             .to_owned()
             + &no_mesh("a", "c")
+            + "; add two cables between them, or leave nodes out"
     );
     let bow_tie = ["a1 b1", "b2 c1", "c2 a2", "c3 d1", "d2 e1", "e2 c4"];
     assert_eq!(
         refusal(&["a", "b", "c", "d", "e"], &bow_tie),
         "the nodes cannot be joined. No ring: only 'c' joins 'a', 'b' with 'd', 'e', and a ring \
-         would pass it twice; add a cable between the two sides. "
+         would pass it twice. "
             .to_owned()
             + &no_mesh("a", "d")
+            + "; add a cable between the two sides"
     );
     assert_eq!(
         refusal(&["a"], &[]),
-        "1 node can take part, and a job over cables needs two; add the others to the \
-         description, or see why they were left out"
+        "1 node can take part, and a job over cables needs two; add the others to the description"
     );
 }
 
@@ -250,7 +259,13 @@ fn of_many_nodes_too_it_is_known_that_there_is_no_ring() {
     let names: Vec<_> = names.iter().map(|name| &**name).collect();
     let cables: Vec<_> = cables.iter().map(|cable| &**cable).collect();
     let error = plan(&topology(&names, &cables), &ring()).unwrap_err();
-    assert_eq!(error, PlanError::NoRing(rail_matrix::Obstacle::NoOrder));
+    assert_eq!(
+        error,
+        PlanError::NoRing {
+            obstacle: rail_matrix::Obstacle::NoOrder,
+            left_out: rail_matrix::LeftOut::default()
+        }
+    );
 }
 
 #[test]

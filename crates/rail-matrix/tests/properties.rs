@@ -257,7 +257,7 @@ proptest! {
             Ok(plan) => holds(&cabling, &options, &plan)?,
             Err(error) => prop_assert!(matches!(
                 error,
-                PlanError::NoRing(_) | PlanError::NoMesh(_) | PlanError::NoBackend { .. }
+                PlanError::NoRing { obstacle: _, .. } | PlanError::NoMesh { .. } | PlanError::NoBackend { .. }
             ), "{error}"),
         }
     }

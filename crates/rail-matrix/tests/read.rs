@@ -2,9 +2,20 @@
 //! cannot be read.
 
 use rail_matrix::{
-    Network, Options, PortId, Problem, Topology, Unfit, plan,
+    Network, Options, PortId, Problem, Rdma, THUNDERBOLT_5, Topology, Unfit, plan,
     read::{self, Input, MAX_BYTES, ReadError},
 };
+
+use rig::End;
+
+/// A device, written `node:device`.
+fn end(text: &str) -> End {
+    let (node, device) = text.split_once(':').expect("a node and a device");
+    End {
+        node: node.to_owned(),
+        device: device.to_owned(),
+    }
+}
 
 /// Two nodes with a crossed pair of cables, in exo's form, and an edge of a third node
 /// that is gone.
@@ -100,18 +111,18 @@ fn exo_gives_nodes_devices_facts_and_what_each_direction_says() {
     assert_eq!(
         topology.problems(),
         [Problem::UnknownNode {
-            from: "studio-id:rdma_en3".into(),
+            from: end("studio-id:rdma_en3"),
             node: "gone-id".into()
         }]
     );
     let studio = &topology[topology.node("studio-id").unwrap()];
     assert_eq!(studio.label.as_deref(), Some("Studio"));
     assert_eq!(
-        (studio.rdma_enabled, studio.bridged),
-        (Some(true), Some(true))
+        (&studio.rdma, studio.bridged, studio.model.as_deref()),
+        (&Rdma::On, Some(true), Some("Mac Studio"))
     );
     let mini = &topology[topology.node("mini-id").unwrap()];
-    assert_eq!((mini.rdma_enabled, mini.bridged), (Some(true), Some(false)));
+    assert_eq!((&mini.rdma, mini.bridged), (&Rdma::On, Some(false)));
 }
 
 #[test]
@@ -153,7 +164,7 @@ fn exo_speeds_set_rates_and_thunderbolt_4_apart() {
         let port = named.unwrap();
         (port.bytes_per_second, port.unfit)
     };
-    assert_eq!(port("rdma_en6"), (Some(10_000_000_000), None));
+    assert_eq!(port("rdma_en6"), (Some(THUNDERBOLT_5), None));
     assert_eq!(
         port("rdma_en7"),
         (
@@ -256,7 +267,7 @@ fn a_hostfiles_cells_claim_cables_by_index() {
     assert_eq!(
         topology.problems(),
         [Problem::NoOtherEnd {
-            from: "m1:rdma_en8".into(),
+            from: end("m1:rdma_en8"),
             node: "m2".into(),
             place: 3,
             back: 2,
@@ -273,7 +284,13 @@ fn a_hostfile_may_be_the_list_alone_with_one_device_a_cell() {
         r#"[{"ssh": "m1", "rdma": [null, "rdma_en5"]}, {"ssh": "m2", "rdma": ["rdma_en4", null]}]"#;
     let said = ["m1:rdma_en5 m2:rdma_en4", "m2:rdma_en4 m1:rdma_en5"];
     assert_eq!(sightings(&read(list)), said);
-    assert!(sightings(&read(r#"[{"ssh": "m1"}, {"ssh": "m2"}]"#)).is_empty());
+    for tcp in [
+        r#"[{"ssh": "m1"}, {"ssh": "m2"}]"#,
+        r#"{"backend": "ring", "envs": [], "hosts": [{"ssh": "m1", "ips": ["192.0.2.1"], "rdma": []}]}"#,
+    ] {
+        let refused = read::read(tcp.as_bytes(), None).unwrap_err();
+        assert_eq!(refused, ReadError::TcpHostfile);
+    }
 }
 
 #[test]
@@ -342,7 +359,7 @@ fn a_name_has_at_most_512_bytes() {
         // A string without a meaning here may have any length.
         (
             1000,
-            r#"{"NAME": "NAME", "hosts": [{"ssh": "a", "NAME": "NAME"}]}"#,
+            r#"{"NAME": "NAME", "hosts": [{"ssh": "a", "rdma": [null], "NAME": "NAME"}]}"#,
             None,
         ),
     ];
@@ -366,7 +383,7 @@ fn a_byte_order_mark_is_skipped() {
         "[[node]]\nname = 'a'\n",
         EXO,
         HOSTFILE,
-        r#"[{"ssh": "m1"}]"#,
+        r#"[{"ssh": "m1", "rdma": [null]}]"#,
     ];
     for text in documents {
         let marked = format!("\u{feff}{text}");

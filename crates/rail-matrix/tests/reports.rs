@@ -1,10 +1,20 @@
 //! Reports of nodes' own tools, joined.
 
 use rail_matrix::{
-    Network, Options, PortId, Problem, Topology, Unfit, plan,
+    Network, Options, PortId, Problem, Rdma, RdmaOff, THUNDERBOLT_5, Topology, Unfit, plan,
     read::{self, HostReport, ReadError, ReportKind, System},
 };
+use rig::End;
 use serde_json::{Value, json};
+
+/// A device, written `node:device`.
+fn end(text: &str) -> End {
+    let (node, device) = text.split_once(':').expect("a node and a device");
+    End {
+        node: node.to_owned(),
+        device: device.to_owned(),
+    }
+}
 
 /// A Mac whose Thunderbolt port `n` is interface `en{n+1}`.
 fn mac(name: &str, buses: &[Value]) -> HostReport {
@@ -150,7 +160,8 @@ fn macs_are_joined_by_the_domains_at_either_end() {
     assert_eq!(plan.nodes[0].label.as_deref(), Some("Mac Studio"));
     assert_eq!(plan.nodes[0].ssh.as_deref(), Some("studio"));
     let (_, port) = topology.ports().next().unwrap();
-    assert_eq!(port.bytes_per_second, Some(10_000_000_000));
+    assert_eq!(port.bytes_per_second, Some(THUNDERBOLT_5));
+    assert_eq!(port.line_bytes_per_second, Some(10_000_000_000));
 }
 
 #[test]
@@ -207,7 +218,7 @@ fn what_is_no_node_is_told_from_a_node_that_did_not_report() {
     assert_eq!(
         topology(&hosts).problems(),
         [Problem::UnknownPeer {
-            from: "studio:rdma_en3".into(),
+            from: end("studio:rdma_en3"),
             peer: "Mac16,9, domain 5C".into(),
         }]
     );
@@ -243,14 +254,17 @@ fn ports_that_cannot_carry_rdma_are_told_with_the_reason() {
 
     let off = |kind, text| {
         let topology = topology(&[studio.clone(), with(mini.clone(), kind, text)]);
-        topology[topology.node("mini").unwrap()].rdma_enabled
+        topology[topology.node("mini").unwrap()].rdma.clone()
     };
     assert_eq!(
         off(ReportKind::IbvDevices, "device node GUID\n------ ------\n"),
-        Some(false)
+        Rdma::Off(RdmaOff::NoDevices)
     );
-    assert_eq!(off(ReportKind::RdmaCtl, "disabled\n"), Some(false));
-    assert_eq!(off(ReportKind::RdmaCtl, "RDMA is enabled\n"), Some(true));
+    assert_eq!(
+        off(ReportKind::RdmaCtl, "disabled\n"),
+        Rdma::Off(RdmaOff::Disabled)
+    );
+    assert_eq!(off(ReportKind::RdmaCtl, "RDMA is enabled\n"), Rdma::On);
 }
 
 const IFCONFIG: &str = "\
@@ -282,7 +296,10 @@ fn ifconfig_tells_addresses_bridges_and_interfaces_without_ipv4() {
             (Network::Thunderbolt, "169.254.7.1")
         ]
     );
-    assert_eq!(unfit(&bridged, "mini:rdma_en3"), Some(Unfit::NoIpv4));
+    assert_eq!(
+        unfit(&bridged, "mini:rdma_en3"),
+        Some(Unfit::NoIpv4 { bridged: true })
+    );
     assert_eq!(unfit(&bridged, "mini:rdma_en2"), None);
 
     let down = IFCONFIG.replace("bridge0: flags=8863<UP,", "bridge0: flags=8862<");
@@ -402,19 +419,15 @@ fn linux_devices_that_are_no_cable_are_told_why() {
         topology.problems(),
         [
             Problem::UnfitDevice {
-                device: "one:mlx5_3".into(),
-                why: Unfit::NoIpv4
+                device: end("one:mlx5_3"),
+                why: Unfit::NoIpv4 { bridged: false }
             },
             Problem::SharedSubnet {
                 subnet: "192.0.2.0/24".into(),
-                devices: vec![
-                    "one:mlx5_0".into(),
-                    "two:mlx5_0".into(),
-                    "two:mlx5_1".into()
-                ],
+                devices: vec![end("one:mlx5_0"), end("two:mlx5_0"), end("two:mlx5_1")],
             },
             Problem::UnknownPeer {
-                from: "one:mlx5_1".into(),
+                from: end("one:mlx5_1"),
                 peer: "nobody else in 198.51.100.0/30".into(),
             },
         ]
@@ -439,7 +452,7 @@ fn devices_with_one_address_are_no_cable() {
             topology.problems(),
             [Problem::SharedAddress {
                 address: "192.0.2.1".into(),
-                devices: vec!["node:mlx5_0".into(), "node.local:mlx5_0".into()],
+                devices: vec![end("node:mlx5_0"), end("node.local:mlx5_0")],
             }]
         );
     }
@@ -452,8 +465,8 @@ fn addresses_that_only_their_own_node_reaches_make_no_cable() {
         let topology = topology(&[one_device("a", here, 8), one_device("b", there, 8)]);
         assert!(sightings(&topology).is_empty());
         assert!(topology.problems().contains(&Problem::UnfitDevice {
-            device: "a:mlx5_0".into(),
-            why: Unfit::NoIpv4,
+            device: end("a:mlx5_0"),
+            why: Unfit::NoIpv4 { bridged: false },
         }));
         let a = &topology[topology.node("a").unwrap()];
         assert!(a.addresses.is_empty(), "{:?}", a.addresses);
@@ -470,7 +483,7 @@ fn a_device_without_an_interface_is_told_of() {
     assert_eq!(
         topology.problems(),
         [Problem::UnfitDevice {
-            device: "one:mlx4_0".into(),
+            device: end("one:mlx4_0"),
             why: Unfit::NoInterface,
         }]
     );
@@ -606,8 +619,8 @@ fn a_node_that_is_given_twice_is_told() {
         read::reports(&[studio.clone(), again]).unwrap_err(),
         ReadError::SharedDomain {
             domain: "5A-01".into(),
-            first: "studio:rdma_en2".into(),
-            second: "studio.local:rdma_en2".into(),
+            first: end("studio:rdma_en2"),
+            second: end("studio.local:rdma_en2"),
         }
     );
     let twice = topology(&[studio.clone(), studio]);

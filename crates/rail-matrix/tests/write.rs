@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use rail_matrix::{
-    Address, Backend, Jaccl, Network, Note, Options, Plan, RankOrder, Topology, plan,
-    write::{DialectError, Exo, ExoError, Output},
+    Backend, DialectError, Exo, Jaccl, Network, Note, Options, Plan, PlanError, RankOrder, Rdma,
+    RdmaOff, Topology, plan, write::Output,
 };
 use rig::Rig;
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ fn each_dialect_of_exo_has_its_cells() {
     let topology = full(&["a", "b"], 2);
     let options = Options::default();
     let document = |exo: Exo| {
-        let plan = exo.plan(&topology, &options).unwrap();
+        let plan = plan(&topology, &options.clone().carried_by(exo)).unwrap();
         document(Output::Exo(exo), &topology, &plan)
     };
     assert_eq!(
@@ -93,7 +93,7 @@ fn each_dialect_of_exo_has_its_cells() {
 fn a_dialect_refuses_what_exo_would_make_another_group_of() {
     let two = full(&["a", "b"], 2);
     let ring_2 = plan(&two, &as_backend(Backend::Ring)).unwrap();
-    let several = Exo::Main.write(&ring_2).unwrap_err();
+    let several = Output::Exo(Exo::Main).write(&two, &ring_2, "").unwrap_err();
     assert_eq!(
         several.to_string(),
         "exo-main holds one device a cell, and the plan has 2 rails a link; plan for one rail, \
@@ -104,7 +104,7 @@ fn a_dialect_refuses_what_exo_would_make_another_group_of() {
     let ring_1 = plan(&one, &as_backend(Backend::Ring)).unwrap();
     for exo in [Exo::Main, Exo::Pr2160] {
         assert_eq!(
-            exo.write(&ring_1),
+            Output::Exo(exo).write(&one, &ring_1, ""),
             Err(DialectError::OtherBackend {
                 exo,
                 planned: Backend::Ring,
@@ -114,7 +114,10 @@ fn a_dialect_refuses_what_exo_would_make_another_group_of() {
         );
     }
     assert_eq!(
-        Exo::Pr2160.write(&ring_1).unwrap_err().to_string(),
+        Output::Exo(Exo::Pr2160)
+            .write(&one, &ring_1, "")
+            .unwrap_err()
+            .to_string(),
         "exo-2160 cannot carry a ring of 1 rail: exo does not set MLX_JACCL_RING for it, and \
          jaccl makes a mesh of it; plan for a mesh of one rail, or write another shape"
     );
@@ -123,7 +126,10 @@ fn a_dialect_refuses_what_exo_would_make_another_group_of() {
     let mesh_2 = plan(&two, &wires).unwrap();
     assert_eq!((mesh_2.backend, mesh_2.rails), (Backend::Mesh, 2));
     assert_eq!(
-        Exo::Pr2160.write(&mesh_2).unwrap_err().to_string(),
+        Output::Exo(Exo::Pr2160)
+            .write(&two, &mesh_2, "")
+            .unwrap_err()
+            .to_string(),
         "exo-2160 cannot carry a mesh of 2 rails: exo sets MLX_JACCL_RING for it, and jaccl \
          makes a ring of it; plan for a ring, or write another shape"
     );
@@ -132,9 +138,15 @@ fn a_dialect_refuses_what_exo_would_make_another_group_of() {
 #[test]
 fn without_a_cable_between_all_even_the_main_dialect_carries_a_ring() {
     // Without a request for a ring, jaccl makes one if no mesh is valid.
-    let plan = Exo::Main.plan(&circle(), &Options::default()).unwrap();
+    let circle = circle();
+    let plan = plan(&circle, &Options::default().carried_by(Exo::Main)).unwrap();
     assert_eq!((plan.backend, plan.rails), (Backend::Ring, 1));
-    assert!(Exo::Main.write(&plan).unwrap().contains("null"));
+    assert!(
+        Output::Exo(Exo::Main)
+            .write(&circle, &plan, "")
+            .unwrap()
+            .contains("null")
+    );
 }
 
 #[test]
@@ -142,14 +154,14 @@ fn the_planner_takes_what_the_dialect_carries_and_says_why() {
     let two = full(&["a", "b"], 3);
     let wires = Options::default().jaccl(Jaccl::of([0, 32, 4]));
     assert_eq!(plan(&two, &wires).unwrap().backend, Backend::Mesh);
-    let carried = Exo::Pr2160.plan(&two, &wires).unwrap();
+    let carried = plan(&two, &wires.clone().carried_by(Exo::Pr2160)).unwrap();
     assert_eq!((carried.backend, carried.rails), (Backend::Ring, 3));
     let why = carried.notes.iter().find_map(|note| match note {
-        Note::Backend { why, .. } => Some(why.as_str()),
+        Note::Backend { why, .. } => Some(why.to_string()),
         _ => None,
     });
     assert_eq!(
-        why,
+        why.as_deref(),
         Some(
             "exo-2160 cannot carry a mesh of 3 rails: exo sets MLX_JACCL_RING for it, and jaccl \
              makes a ring of it"
@@ -159,8 +171,8 @@ fn the_planner_takes_what_the_dialect_carries_and_says_why() {
 
     let asked = wires.backend(Backend::Mesh);
     assert!(matches!(
-        Exo::Pr2160.plan(&two, &asked),
-        Err(ExoError::Dialect(DialectError::OtherBackend { .. }))
+        plan(&two, &asked.carried_by(Exo::Pr2160)),
+        Err(PlanError::NotCarried(DialectError::OtherBackend { .. }))
     ));
 }
 
@@ -168,19 +180,16 @@ fn the_planner_takes_what_the_dialect_carries_and_says_why() {
 fn the_hostfile_has_what_the_launcher_asks_for() {
     let mut topology = full(&["a", "b", "c", "d"], 1);
     let a = topology.node("a").unwrap();
-    let facts = topology.node_mut(a);
-    *facts.ssh = Some("studio.local".to_owned());
-    let address = |network, ip: &str| Address {
-        network,
-        ip: ip.to_owned(),
-    };
-    facts.addresses.extend([
-        address(Network::Thunderbolt, "169.254.1.2"),
-        address(Network::Ethernet, "127.0.0.1"),
-        address(Network::Wifi, "192.168.1.7"),
-        address(Network::Ethernet, "fe80::1"),
-        address(Network::Ethernet, "10.0.0.7"),
-    ]);
+    topology.set_ssh(a, "studio.local");
+    for (network, ip) in [
+        (Network::Thunderbolt, "169.254.1.2"),
+        (Network::Ethernet, "127.0.0.1"),
+        (Network::Wifi, "192.168.1.7"),
+        (Network::Ethernet, "fe80::1"),
+        (Network::Ethernet, "10.0.0.7"),
+    ] {
+        topology.add_address(a, network, ip);
+    }
     let ring = plan(&topology, &as_backend(Backend::Ring)).unwrap();
     let hostfile = document(Output::Hostfile, &topology, &ring);
     assert_eq!(hostfile["backend"], "jaccl-ring");
@@ -212,12 +221,8 @@ fn the_hostfile_has_what_the_launcher_asks_for() {
 #[test]
 fn the_environment_is_what_sh_reads() {
     let mut topology = full(&["a\nreboot", "b"], 2);
-    let address = Address {
-        network: Network::Ethernet,
-        ip: "10.0.0.7".to_owned(),
-    };
     let a = topology.node("a\nreboot").unwrap();
-    topology.node_mut(a).addresses.push(address);
+    topology.add_address(a, Network::Ethernet, "10.0.0.7");
     let ring = plan(&topology, &as_backend(Backend::Ring)).unwrap();
     let lines = Output::Environment
         .write(&topology, &ring, "it's here/devices.json")
@@ -344,7 +349,7 @@ fn drawings_tell_used_cables_from_unused() {
 fn a_node_that_takes_no_part_is_drawn_without_a_rank() {
     let mut topology = full(&["a", "b", "c"], 1);
     let b = topology.node("b").unwrap();
-    *topology.node_mut(b).rdma_enabled = Some(false);
+    topology.set_rdma(b, Rdma::Off(RdmaOff::Disabled));
     let plan = plan(&topology, &Options::default()).unwrap();
     for output in [Output::Svg, Output::Dot] {
         let drawing = written(output, &topology, &plan);

@@ -67,7 +67,7 @@ pub struct Cable {
 }
 
 /// One end of a cable: a device on a node. Written `node:device`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct End {
     /// The node's name.
     pub node: String,

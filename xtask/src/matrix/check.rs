@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rail_matrix::check::{self, Document, Existing};
+use rail_matrix::check::{self, Document};
 
 use super::input;
 use crate::{
@@ -28,30 +28,25 @@ impl CheckFlagsError {
 
 pub fn run(flags: &flags::MatrixCheck) -> Result {
     let bytes = input::bytes(&flags.matrix)?;
-    let Document { matrices, topology } =
-        check::read(&bytes).with_context(|| input::named(&flags.matrix))?;
-    let topology = match &flags.from {
-        Some(path) => Some(input::topology(Some(path), None)?),
-        None => topology,
-    };
-    let several = matrices.len();
+    let mut document = check::read(&bytes).with_context(|| input::named(&flags.matrix))?;
+    let topology = flags.from.as_deref();
+    let topology = topology
+        .map(|path| input::topology(Some(path), None))
+        .transpose()?;
+    let several = document.matrices.len();
     if several > 1 && !flags.nodes.is_empty() {
         let file = input::named(&flags.matrix);
         return Err(CheckFlagsError { file, several }.into());
     }
     let wanted = flags.backend.map(Into::into);
-    let mut checked = Vec::with_capacity(several);
-    for mut existing in matrices {
-        if !flags.nodes.is_empty() {
+    if !flags.nodes.is_empty() {
+        for existing in &mut document.matrices {
             existing.nodes = Some(flags.nodes.clone());
         }
-        let verdict = match check::check(&existing, topology.as_ref(), wanted, &flags.mlx) {
-            // The other matrices are still judged.
-            Err(error) if several > 1 => check::check_apart(&existing, &error, wanted, &flags.mlx),
-            verdict => verdict.with_context(|| place(&flags.matrix, &existing))?,
-        };
-        checked.push((existing, verdict));
     }
+    let verdicts = check::check_document(&document, topology.as_ref(), wanted, &flags.mlx)
+        .with_context(|| place(&flags.matrix, &document))?;
+    let checked: Vec<_> = document.matrices.into_iter().zip(verdicts).collect();
     output::document(&match flags.format {
         ReportFormat::Md => check::markdown(&checked, &flags.mlx),
         ReportFormat::Json => check::json(&checked, &flags.mlx),
@@ -60,10 +55,10 @@ pub fn run(flags: &flags::MatrixCheck) -> Result {
     Ok(exit::passed(safe))
 }
 
-/// The file, and the number of the matrix in it.
-fn place(file: &Path, existing: &Existing) -> String {
+/// The file, and the instance in it.
+fn place(file: &Path, document: &Document) -> String {
     let file = input::named(file);
-    match &existing.name {
+    match document.matrices.first().and_then(|it| it.name.as_ref()) {
         Some(instance) => format!("{file}: instance {instance}"),
         None => file,
     }

@@ -5,17 +5,18 @@ use std::{collections::HashMap, fmt};
 use serde::{
     Deserialize, Deserializer,
     de::{
-        IgnoredAny, MapAccess, SeqAccess, Visitor,
+        self, IgnoredAny, MapAccess, SeqAccess, Visitor,
         value::{MapAccessDeserializer, SeqAccessDeserializer},
     },
 };
 
 use crate::{
-    Topology,
+    Backend, Topology,
     read::{
         self, Input, JsonError, ReadError,
         cell::Cell,
         few_enough,
+        hostfile::{self, Host},
         json::{Entries, Text, parse},
     },
 };
@@ -25,6 +26,7 @@ const MAX_DEVICES: usize = 1024;
 
 /// An existing matrix, and what its document states about it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Existing {
     /// exo's instance.
     pub name: Option<String>,
@@ -37,9 +39,46 @@ pub struct Existing {
     /// never does, its pull request 2160 does if a cell has several devices, `mlx.launch`
     /// follows the hostfile's backend.
     pub ring_variable: Option<bool>,
+    /// What its document asks for.
+    pub asks: Asks,
+}
+
+/// The backend that a document asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Asks {
+    /// It is none that names a backend.
+    #[default]
+    Unknown,
+    /// It is a hostfile, and names none.
+    NoBackend,
+    /// It is a hostfile, and names one that uses no RDMA.
+    NoRdma(String),
+    /// It is a hostfile, and names one of jaccl's.
+    For {
+        /// Which one.
+        backend: Backend,
+        /// A variable of its environment that asks for a ring.
+        ring_variable: Option<String>,
+    },
 }
 
 impl Existing {
+    /// A matrix of which nothing else is known.
+    pub fn new(cells: Vec<Vec<Vec<String>>>) -> Self {
+        Self {
+            cells,
+            ..Self::default()
+        }
+    }
+
+    /// Sets the node of each rank.
+    #[must_use]
+    pub fn with_nodes(self, nodes: Vec<String>) -> Self {
+        let nodes = Some(nodes);
+        Self { nodes, ..self }
+    }
+
     /// Whether any cell has more than one device.
     pub fn has_several(&self) -> bool {
         self.cells.iter().flatten().any(|cell| cell.len() > 1)
@@ -48,6 +87,7 @@ impl Existing {
 
 /// The matrices of a document, and its cabling.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Document {
     /// At least one.
     pub matrices: Vec<Existing>,
@@ -55,18 +95,32 @@ pub struct Document {
     pub topology: Option<Topology>,
 }
 
-/// Reads a jaccl device file, an MLX hostfile, or exo's `/state` or one instance of it.
+/// Reads a jaccl device file, an MLX hostfile, or of exo the `/state`, an instance of it,
+/// or the `/instance/previews`.
 ///
 /// # Errors
 /// If it is none of them, has no matrix, or one of more than
 /// [`MAX_NODES`](crate::MAX_NODES) rows.
 pub fn read(bytes: &[u8]) -> Result<Document, ReadError> {
     let object = match parse(bytes)? {
-        Top::Rows(rows) => return Ok(alone(device_file(rows)?)),
+        Top::Rows(rows) => return Ok(alone(Existing::new(cells(rows)?))),
+        Top::Hosts(hosts) => return Ok(alone(hostfile(hosts, None, &[])?)),
         Top::Object(object) => object,
     };
     if let Some(instance) = object.instance {
         return Ok(alone(instance.existing("MlxJacclInstance", None)?));
+    }
+    if let Some(Tagged { instance }) = object.created {
+        let what = "expected a MlxJacclInstance: this instance does not use jaccl";
+        let missing = || JsonError::at("instance".to_owned(), what.to_owned());
+        let instance = instance.ok_or_else(missing)?;
+        return Ok(alone(instance.existing("instance.MlxJacclInstance", None)?));
+    }
+    if let Some(previews) = object.previews {
+        return Ok(Document {
+            matrices: of_previews(previews)?,
+            topology: None,
+        });
     }
     if let Some(instances) = object.instances {
         let topology = object.topology.is_some();
@@ -77,7 +131,8 @@ pub fn read(bytes: &[u8]) -> Result<Document, ReadError> {
         });
     }
     if let Some(hosts) = object.hosts {
-        return Ok(alone(hostfile(hosts, object.backend.as_deref())?));
+        let envs = object.envs.unwrap_or_default();
+        return Ok(alone(hostfile(hosts, object.backend.as_deref(), &envs)?));
     }
     let instance = Instance {
         instance_id: object.instance_id,
@@ -94,25 +149,58 @@ fn alone(existing: Existing) -> Document {
     }
 }
 
-fn device_file(rows: Rows<'_>) -> Result<Existing, ReadError> {
+fn hostfile(
+    hosts: Vec<Host<'_>>,
+    backend: Option<&str>,
+    envs: &[Text<'_>],
+) -> Result<Existing, ReadError> {
+    hostfile::has_rdma(&hosts)?;
+    let in_environment = envs.iter().find(|variable| {
+        let name = variable.split('=').next();
+        matches!(name, Some("MLX_JACCL_RING" | "JACCL_RING"))
+    });
+    let asks = |backend| Asks::For {
+        backend,
+        ring_variable: in_environment.map(|variable| variable.to_string()),
+    };
     Ok(Existing {
-        cells: cells(rows)?,
-        ..Existing::default()
+        name: None,
+        nodes: Some(hosts.iter().map(|host| host.ssh.to_string()).collect()),
+        ring_variable: match backend {
+            Some("jaccl-ring") => Some(true),
+            Some("jaccl") => Some(in_environment.is_some()),
+            _ => None,
+        },
+        asks: match backend {
+            Some("jaccl-ring") => asks(Backend::Ring),
+            Some("jaccl") => asks(Backend::Mesh),
+            Some("") | None => Asks::NoBackend,
+            Some(other) => Asks::NoRdma(other.to_owned()),
+        },
+        cells: cells(hosts.into_iter().map(|host| host.rdma).collect())?,
     })
 }
 
-fn hostfile(hosts: Vec<Host<'_>>, backend: Option<&str>) -> Result<Existing, ReadError> {
-    let named = |host: &Host<'_>| host.ssh.to_string();
-    Ok(Existing {
-        name: None,
-        nodes: Some(hosts.iter().map(named).collect()),
-        cells: cells(hosts.into_iter().map(|host| host.rdma).collect())?,
-        ring_variable: match backend {
-            Some("jaccl-ring") => Some(true),
-            Some("jaccl") => Some(false),
-            _ => None,
-        },
-    })
+/// The instances that exo would make of a model, those of jaccl.
+fn of_previews(previews: Vec<Preview<'_>>) -> Result<Vec<Existing>, ReadError> {
+    let mut matrices = Vec::new();
+    for (p, preview) in previews.into_iter().enumerate() {
+        let instance = preview.instance.and_then(|tagged| tagged.instance);
+        let Some(instance) = instance else { continue };
+        let told = [preview.model_id, preview.sharding].into_iter().flatten();
+        let told: Vec<_> = told.map(|text| text.to_string()).collect();
+        let name = match &told[..] {
+            [] => format!("preview {p}"),
+            told => told.join(", "),
+        };
+        let path = format!("previews[{p}].instance.MlxJacclInstance");
+        matrices.push(instance.existing(&path, Some(name))?);
+    }
+    if matrices.is_empty() {
+        let what = "no preview here uses jaccl: expected an instance with a MlxJacclInstance";
+        return Err(JsonError::at("previews".to_owned(), what.to_owned()).into());
+    }
+    Ok(matrices)
 }
 
 fn existing(instances: Entries<'_, Tagged<'_>>) -> Result<Vec<Existing>, ReadError> {
@@ -149,6 +237,7 @@ impl Instance<'_> {
             nodes: nodes.transpose()?,
             ring_variable,
             cells: cells(rows)?,
+            asks: Asks::Unknown,
         })
     }
 }
@@ -209,6 +298,7 @@ type Rows<'a> = Vec<Vec<Cell<'a>>>;
 
 enum Top<'a> {
     Rows(Rows<'a>),
+    Hosts(Vec<Host<'a>>),
     Object(Box<Object<'a>>),
 }
 
@@ -227,6 +317,20 @@ struct Object<'a> {
     devices: Option<Rows<'a>>,
     hosts: Option<Vec<Host<'a>>>,
     backend: Option<Text<'a>>,
+    envs: Option<Vec<Text<'a>>>,
+    previews: Option<Vec<Preview<'a>>>,
+    /// What exo is asked to make.
+    #[serde(rename = "instance")]
+    created: Option<Tagged<'a>>,
+}
+
+/// An instance that exo would make, or why it would not.
+#[derive(Deserialize)]
+struct Preview<'a> {
+    #[serde(borrow)]
+    model_id: Option<Text<'a>>,
+    sharding: Option<Text<'a>>,
+    instance: Option<Tagged<'a>>,
 }
 
 /// An instance by its kind. Only jaccl's has a matrix.
@@ -261,14 +365,6 @@ struct Shard {
     device_rank: usize,
 }
 
-#[derive(Deserialize)]
-struct Host<'a> {
-    #[serde(borrow)]
-    ssh: Text<'a>,
-    #[serde(default)]
-    rdma: Vec<Cell<'a>>,
-}
-
 impl<'de: 'a, 'a> Deserialize<'de> for Top<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(TopVisitor)
@@ -290,7 +386,57 @@ impl<'de> Visitor<'de> for TopVisitor {
             .map(Top::Object)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, rows: A) -> Result<Self::Value, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(rows)).map(Top::Rows)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let (mut rows, mut hosts) = (Vec::new(), Vec::new());
+        while let Some(element) = list.next_element()? {
+            match element {
+                Element::Row(row) if hosts.is_empty() => rows.push(row),
+                Element::Host(host) if rows.is_empty() => hosts.push(host),
+                Element::Row(_) => {
+                    return Err(de::Error::custom(
+                        "expected a host like those before, found a list",
+                    ));
+                }
+                Element::Host(_) => {
+                    return Err(de::Error::custom(
+                        "expected a row like those before, found an object",
+                    ));
+                }
+            }
+        }
+        Ok(match hosts.is_empty() {
+            true => Top::Rows(rows),
+            false => Top::Hosts(hosts),
+        })
+    }
+}
+
+/// An element of a list: a row of a device file, or a host of a hostfile.
+enum Element<'a> {
+    Row(Vec<Cell<'a>>),
+    Host(Host<'a>),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Element<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ElementVisitor)
+    }
+}
+
+struct ElementVisitor;
+
+impl<'de> Visitor<'de> for ElementVisitor {
+    type Value = Element<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a row, which is a list of cells, or a host of a hostfile")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, cells: A) -> Result<Self::Value, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(cells)).map(Element::Row)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, host: A) -> Result<Self::Value, A::Error> {
+        Host::deserialize(MapAccessDeserializer::new(host)).map(Element::Host)
     }
 }

@@ -2,34 +2,71 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use rig::End;
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+
+use super::wrong::Wrong;
 
 /// A problem of a matrix, or something that could not be checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// The consequence.
     pub outcome: Outcome,
-    /// The rule that is broken.
-    pub rule: Rule,
     /// The cell that it is about, if it is about one.
     pub cell: Option<Cell>,
+    /// What is wrong, or not known.
+    pub wrong: Wrong,
+}
+
+impl Finding {
+    pub(super) fn new(outcome: Outcome, cell: impl Into<Option<Cell>>, wrong: Wrong) -> Self {
+        Self {
+            outcome,
+            cell: cell.into(),
+            wrong,
+        }
+    }
+
+    /// The rule that is broken.
+    pub fn rule(&self) -> Rule {
+        self.wrong.rule()
+    }
+
     /// The problem, its cause, and when it occurs.
-    pub sentence: String,
+    pub fn sentence(&self) -> String {
+        self.wrong.to_string()
+    }
+}
+
+impl Serialize for Finding {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut finding = serializer.serialize_struct("Finding", 5)?;
+        finding.serialize_field("outcome", &self.outcome)?;
+        finding.serialize_field("rule", &self.rule())?;
+        finding.serialize_field("cell", &self.cell)?;
+        finding.serialize_field("wrong", &self.wrong)?;
+        finding.serialize_field("sentence", &self.sentence())?;
+        finding.end()
+    }
 }
 
 /// The consequences of a finding, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Outcome {
     /// Operations do not return.
     Hangs,
     /// The job does not start: jaccl reports an error, or crashes.
     Fails,
+    /// Operations return, some of them with wrong bytes.
+    Corrupts,
     /// jaccl silently makes another group than was requested.
     FallsBack,
     /// The job runs, but does not use everything there is.
     Wasted,
-    /// Nothing is wrong; the finding is information.
+    /// Nothing is wrong for certain.
     Note,
 }
 
@@ -44,6 +81,7 @@ impl Outcome {
         match self {
             Self::Hangs => "hangs",
             Self::Fails => "fails",
+            Self::Corrupts => "corrupts",
             Self::FallsBack => "falls back",
             Self::Wasted => "wasted",
             Self::Note => "note",
@@ -72,6 +110,8 @@ pub enum Rule {
     MeshCells,
     /// A ring has from 1 to [`MAX_RAILS`](crate::MAX_RAILS) rails.
     RailCount,
+    /// jaccl makes the group that the document asks for.
+    Asked,
     /// A device has a name.
     Named,
     /// A device is on the node of its rank.
@@ -86,13 +126,17 @@ pub enum Rule {
     RightNode,
     /// The k-th devices of a pair are the two ends of one cable.
     OneCable,
+    /// A device has as many queue pairs and memory regions as jaccl asks of it.
+    Limits,
     /// Every device that the matrix names is opened.
     Opened,
     /// Every cable is in the matrix.
     Used,
     /// The nodes of the matrix are those of the topology, one for each row.
     Nodes,
-    /// Information that the check did not have.
+    /// The jaccl of the MLX version has no defect that the matrix meets.
+    Defect,
+    /// Information that the check did not have, or that helps.
     Told,
 }
 
@@ -110,9 +154,15 @@ impl Rule {
             Self::Plugged => "devices without a cable that is known for certain",
             Self::RightNode => "cables that lead to another node",
             Self::OneCable => "crossed rails",
+            Self::Limits => "devices that are asked for more than they have",
             Self::Opened => "cells with devices that are not opened",
             Self::Used => "pairs of nodes with cables that no cell has",
-            Self::Ranks | Self::RailCount | Self::Nodes | Self::Told => "like these",
+            Self::Ranks
+            | Self::RailCount
+            | Self::Asked
+            | Self::Nodes
+            | Self::Defect
+            | Self::Told => "like these",
         }
     }
 }
@@ -142,5 +192,22 @@ impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "({}, {})", self.from, self.to)?;
         self.rail.map_or(Ok(()), |rail| write!(f, "[{rail}]"))
+    }
+}
+
+/// A device of a matrix, and what people call its node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Device {
+    /// The device and the name of its node.
+    #[serde(flatten)]
+    pub end: End,
+    /// The node's name for people.
+    pub title: String,
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.title, self.end.device)
     }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, Outcome, Rule};
+use super::{
+    finding::{Finding, Outcome, Rule},
+    wrong::Wrong,
+};
 
 /// The findings of one rule and outcome: a large matrix may break a rule in every cell.
 pub const SHOWN: usize = 16;
@@ -16,10 +19,8 @@ pub struct Findings {
 
 impl Findings {
     pub fn push(&mut self, finding: Finding) {
-        let count = self
-            .counts
-            .entry((finding.outcome, finding.rule))
-            .or_default();
+        let kind = (finding.outcome, finding.rule());
+        let count = self.counts.entry(kind).or_default();
         *count += 1;
         if *count <= SHOWN {
             self.kept.push(finding);
@@ -36,11 +37,9 @@ impl Findings {
         let mut findings = self.kept;
         findings.sort_by_key(|finding| (finding.outcome, finding.cell));
         let more = self.counts.into_iter().filter(|(_, count)| *count > SHOWN);
-        findings.extend(more.map(|((outcome, rule), count)| Finding {
-            outcome,
-            rule,
-            cell: None,
-            sentence: format!("and {} more {}", count - SHOWN, rule.alike()),
+        findings.extend(more.map(|((outcome, rule), count)| {
+            let count = count - SHOWN;
+            Finding::new(outcome, None, Wrong::More { rule, count })
         }));
         findings.sort_by_key(|finding| finding.outcome);
         findings

@@ -1,4 +1,5 @@
-//! Checks of existing matrices: parts that would hang, fall back, fail or be wasted.
+//! Checks of existing matrices: parts that would hang, fail, corrupt, fall back or be
+//! wasted.
 //!
 //! The rules are jaccl's. A finding gives the outcome and the cell that it is about. A
 //! cell is `(i, j)`: the devices on rank `i` towards rank `j`.
@@ -6,38 +7,25 @@
 mod document;
 mod finding;
 mod findings;
+mod order;
 mod rails;
 mod report;
 mod shape;
-mod unsettled;
+mod subject;
+mod verdict;
 mod waste;
+mod wrong;
 
-use crate::{Backend, Jaccl, NodeInfo, SelectError, Topology, counts::Counts, topology::Joined};
-use findings::{Findings, SHOWN};
+use crate::{Backend, Jaccl, NodeInfo, SelectError, Topology, counts::Counts, danger::Effect};
+use findings::Findings;
+use subject::{Names, Subject};
 
-pub use document::{Document, Existing, read};
-pub use finding::{Cell, Finding, Outcome, Rule};
+pub use crate::danger::{DANGERS, Danger, Effect as DangerEffect, NOT_OF_A_MATRIX};
+pub use document::{Asks, Document, Existing, read};
+pub use finding::{Cell, Device, Finding, Outcome, Rule};
 pub use report::{SCHEMA, json, markdown};
-
-/// The result of checking a matrix.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// Whether it was judged with `MLX_JACCL_RING` set.
-    pub ring_variable: bool,
-    /// The backend that jaccl makes of it, or `None` if it forms no group.
-    pub backend: Option<Backend>,
-    /// The worst first, then by cell.
-    pub findings: Vec<Finding>,
-}
-
-impl Verdict {
-    /// Whether a job with the matrix runs, with the requested backend.
-    pub fn is_safe(&self) -> bool {
-        self.findings
-            .iter()
-            .all(|finding| finding.outcome.is_safe())
-    }
-}
+pub use verdict::Verdict;
+pub use wrong::{NotOpened, When, Wrong};
 
 /// Why a matrix and nodes do not belong together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +47,39 @@ pub enum CheckError {
     },
 }
 
+/// Checks the matrices of a document, against `topology` or else against the cabling in
+/// the document itself.
+///
+/// Of several matrices one that does not belong to the topology is checked by its shape
+/// alone, with a finding for the mismatch, so that the others are still checked.
+///
+/// # Errors
+/// If a document's only matrix does not belong to the topology.
+pub fn check_document(
+    document: &Document,
+    topology: Option<&Topology>,
+    wanted: Option<Backend>,
+    jaccl: &Jaccl,
+) -> Result<Vec<Verdict>, CheckError> {
+    let topology = topology.or(document.topology.as_ref());
+    let alone = document.matrices.len() == 1;
+    let verdicts =
+        document
+            .matrices
+            .iter()
+            .map(|existing| match check(existing, topology, wanted, jaccl) {
+                Err(error) if !alone => {
+                    let mut findings = Findings::default();
+                    let judged = judge(existing, None, wanted, jaccl, &mut findings);
+                    let why = error.to_string();
+                    findings.push(Finding::new(Outcome::Fails, None, Wrong::Nodes { why }));
+                    Ok(judged.verdict(findings))
+                }
+                verdict => verdict,
+            });
+    verdicts.collect()
+}
+
 /// Checks a matrix.
 ///
 /// Without a topology the alignment cannot be checked, and a finding states this. The
@@ -76,42 +97,86 @@ pub fn check(
     wanted: Option<Backend>,
     jaccl: &Jaccl,
 ) -> Result<Verdict, CheckError> {
+    let mut verdict = check_as_given(existing, topology, wanted, jaccl)?;
+    if !verdict.is_safe() {
+        verdict
+            .findings
+            .extend(other_order(existing, topology, wanted, jaccl, &verdict));
+    }
+    Ok(verdict)
+}
+
+fn check_as_given(
+    existing: &Existing,
+    topology: Option<&Topology>,
+    wanted: Option<Backend>,
+    jaccl: &Jaccl,
+) -> Result<Verdict, CheckError> {
     let topology = topology
         .map(|topology| by_rank(existing, topology))
         .transpose()?;
     let untold = match &topology {
-        None => Some(rails::without_topology()),
-        Some(topology) => existing
-            .nodes
-            .is_none()
-            .then(|| assumed_order(&names(existing, Some(topology)))),
+        None => Some(Wrong::NoTopology),
+        Some(topology) => existing.nodes.is_none().then(|| Wrong::AssumedOrder {
+            nodes: names(existing, Some(topology)).titles,
+        }),
     };
     let mut findings = Findings::default();
     let judged = judge(existing, topology, wanted, jaccl, &mut findings);
     if judged.opens {
-        findings.extend(untold);
+        findings.extend(untold.map(|wrong| Finding::new(Outcome::Note, None, wrong)));
     }
     Ok(judged.verdict(findings))
 }
 
-/// Checks a matrix that does not belong to the topology by its shape alone. The mismatch
-/// is a finding rather than an error, so that the other matrices of the same document are
-/// still checked.
-pub fn check_apart(
+/// The finding for an order of the ranks that works, if the given one is the problem.
+fn other_order(
     existing: &Existing,
-    error: &CheckError,
+    topology: Option<&Topology>,
     wanted: Option<Backend>,
     jaccl: &Jaccl,
-) -> Verdict {
-    let mut findings = Findings::default();
-    let judged = judge(existing, None, wanted, jaccl, &mut findings);
-    findings.push(Finding {
-        outcome: Outcome::Fails,
-        rule: Rule::Nodes,
-        cell: None,
-        sentence: error.to_string(),
-    });
-    judged.verdict(findings)
+    verdict: &Verdict,
+) -> Option<Finding> {
+    let finding = |wrong| Some(Finding::new(Outcome::Note, None, wrong));
+    let safe = |existing: &Existing, topology: Option<&Topology>| {
+        let verdict = check_as_given(existing, topology, wanted, jaccl);
+        verdict.is_ok_and(|verdict| verdict.is_safe())
+    };
+    let square = !verdict
+        .findings
+        .iter()
+        .any(|finding| matches!(finding.rule(), Rule::Square | Rule::Ranks));
+    let named = existing
+        .nodes
+        .as_ref()
+        .is_none_or(|nodes| nodes.len() == existing.cells.len());
+    if square && named && verdict.backend != Some(Backend::Ring) {
+        let rows = order::of_rows(existing)?;
+        let other = order::reordered(existing, &rows);
+        let names = names(existing, None).titles;
+        let nodes = rows.iter().map(|&row| names[row].clone()).collect();
+        return match safe(&other, topology.filter(|_| existing.nodes.is_some())) {
+            true => finding(Wrong::OtherOrder {
+                rows,
+                nodes,
+                nodes_alone: false,
+            }),
+            false => None,
+        };
+    }
+    let topology = topology.filter(|_| existing.nodes.is_none())?;
+    let nodes = order::of_nodes(topology, |nodes| {
+        let existing = Existing {
+            nodes: Some(nodes.to_vec()),
+            ..existing.clone()
+        };
+        safe(&existing, Some(topology))
+    })?;
+    finding(Wrong::OtherOrder {
+        rows: (0..existing.cells.len()).collect(),
+        nodes,
+        nodes_alone: true,
+    })
 }
 
 /// The group that jaccl makes of a matrix.
@@ -147,7 +212,9 @@ fn judge(
         opens: false,
     };
     if told.is_none() {
-        findings.push(shape::assumed(judged.ring_variable));
+        let set = judged.ring_variable;
+        let wrong = Wrong::AssumedVariable { set };
+        findings.push(Finding::new(Outcome::Note, None, wrong));
     }
     if !shape::is_square(existing, findings) {
         return judged;
@@ -155,6 +222,9 @@ fn judge(
     let counts = Counts::of(&existing.cells);
     judged.backend = counts.backend(judged.ring_variable);
     shape::judge(&counts, judged.ring_variable, wanted, findings);
+    if wanted.is_none() {
+        shape::asks(existing, judged.backend, findings);
+    }
     // If jaccl refuses the matrix, it opens no device.
     let refused = findings.come_to(Outcome::Fails);
     let Some(made) = judged.backend.filter(|_| !refused) else {
@@ -168,32 +238,33 @@ fn judge(
         names: names(existing, topology.as_ref()),
         cabling: topology
             .as_ref()
-            .map(|topology| (topology, topology.join())),
+            .map(|topology| (topology, topology.account())),
     };
     rails::judge(&subject, findings);
     waste::judge(&subject, findings);
+    dangers(&subject, findings);
     judged.opens = true;
     judged
 }
 
-/// Adds a finding with the node assumed for each row.
-fn assumed_order(names: &[String]) -> Finding {
-    let shown: Vec<_> = names
-        .iter()
-        .take(SHOWN)
-        .map(|name| format!("'{name}'"))
-        .collect();
-    let more = if names.len() > SHOWN { ", ..." } else { "" };
-    Finding {
-        outcome: Outcome::Note,
-        rule: Rule::Told,
-        cell: None,
-        sentence: format!(
-            "the matrix does not name its nodes, so its rows are taken for those of the topology \
-             in their order: {}{more}; where the ranks are in another, name them (`--nodes`)",
-            shown.join(", ")
-        ),
+/// The defects of the jaccl that the group meets.
+fn dangers(subject: &Subject<'_>, findings: &mut Findings) {
+    if subject.jaccl.patched {
+        return;
     }
+    let (backend, ranks, rails) = (subject.backend, subject.ranks(), subject.rails());
+    let met = DANGERS.into_iter().filter(|danger| {
+        danger.is_in(subject.jaccl.version) && danger.is_met(backend, ranks, rails)
+    });
+    findings.extend(met.map(|danger| {
+        let outcome = match danger.effect {
+            _ if !danger.ordinary => Outcome::Note,
+            Effect::Hang => Outcome::Hangs,
+            Effect::Wrong | Effect::Overrun => Outcome::Corrupts,
+            Effect::Crash | Effect::Error => Outcome::Fails,
+        };
+        Finding::new(outcome, None, Wrong::Defect { danger })
+    }));
 }
 
 /// The nodes of the matrix in the order of its rows, and then the others: a cable may
@@ -218,54 +289,12 @@ fn by_rank(existing: &Existing, topology: &Topology) -> Result<Topology, CheckEr
     Ok(topology.select(&all)?)
 }
 
-/// The names of the nodes for people.
-fn names(existing: &Existing, topology: Option<&Topology>) -> Vec<String> {
-    let shown = |(_, node): (_, &NodeInfo)| node.label.as_ref().unwrap_or(&node.name).clone();
+/// What the nodes are called.
+fn names(existing: &Existing, topology: Option<&Topology>) -> Names {
     let rows = existing.cells.len();
     match (topology, &existing.nodes) {
-        (Some(topology), _) => topology.nodes().map(shown).collect(),
-        (None, Some(names)) if names.len() == rows => names.clone(),
-        (None, _) => (0..rows).map(|rank| format!("rank {rank}")).collect(),
-    }
-}
-
-/// A matrix of which jaccl makes a group.
-struct Subject<'a> {
-    cells: &'a [Vec<Vec<String>>],
-    counts: &'a Counts,
-    backend: Backend,
-    jaccl: &'a Jaccl,
-    /// By node, the ranks' first.
-    names: Vec<String>,
-    /// The ranks' nodes come first, in their order.
-    cabling: Option<(&'a Topology, Joined)>,
-}
-
-impl Subject<'_> {
-    fn ranks(&self) -> usize {
-        self.cells.len()
-    }
-
-    /// Every two ranks, lower first.
-    fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        (0..self.ranks()).flat_map(|j| (0..j).map(move |i| (i, j)))
-    }
-
-    /// The number of rails or wires that jaccl opens between two ranks.
-    fn opened(&self, (i, j): (usize, usize)) -> usize {
-        match self.backend {
-            Backend::Ring if self.counts.neighbours(i).contains(&j) => self.counts.at(i, j),
-            Backend::Ring => 0,
-            Backend::Mesh => self.wires(),
-        }
-    }
-
-    /// Wires of a mesh (`Config::get_mesh_connectivity` in `jaccl.cpp`).
-    fn wires(&self) -> usize {
-        if !self.jaccl.mesh_opens_several {
-            return 1;
-        }
-        let counts = self.pairs().flat_map(|(i, j)| [(i, j), (j, i)]);
-        counts.map(|(i, j)| self.counts.at(i, j)).min().unwrap_or(0)
+        (Some(topology), _) => Names::of_topology(topology),
+        (None, Some(names)) if names.len() == rows => Names::of_rows(names.clone()),
+        (None, _) => Names::of_rows((0..rows).map(|rank| format!("rank {rank}")).collect()),
     }
 }

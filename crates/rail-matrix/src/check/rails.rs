@@ -4,30 +4,35 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Cell, Finding, Findings, Outcome, Rule, Subject, findings::SHOWN, unsettled::Unsettled,
+    finding::{Cell, Finding, Outcome},
+    findings::{Findings, SHOWN},
+    subject::Subject,
+    wrong::Wrong,
 };
-use crate::{Backend, NodeId, NodeInfo, PortId, Problem, Topology};
+use crate::{Account, Backend, EndState, NodeId, NodeState, PortId, Problem, Topology};
+
+/// The queue pairs of a Thunderbolt device (Apple's technote TN3205).
+const QUEUE_PAIRS: usize = 10;
+
+/// The memory regions of a Thunderbolt device (TN3205: about 100).
+const REGIONS: usize = 100;
+
+/// What the names of Thunderbolt devices begin with.
+const THUNDERBOLT: &str = "rdma_";
 
 pub fn judge(subject: &Subject<'_>, findings: &mut Findings) {
     named(subject, findings);
     once(subject, findings);
-    let Some((topology, joined)) = &subject.cabling else {
+    limits(subject, findings);
+    let Some((topology, account)) = &subject.cabling else {
         return;
     };
-    let mut plugged = vec![None; topology.ports().len()];
-    for (cable, join) in joined.cables.iter().enumerate() {
-        let [a, b] = join.ends;
-        plugged[a.0] = Some((cable, b));
-        plugged[b.0] = Some((cable, a));
-    }
     let cabled = Cabled {
         subject,
         topology,
-        plugged,
-        unsettled: Unsettled::of(&joined.problems),
-        names: &|cable| topology.cable_name(&joined.cables[cable]),
+        account,
     };
-    cabled.nodes(findings);
+    cabled.description(findings);
     for pair in subject.pairs() {
         for rail in 0..subject.opened(pair) {
             cabled.rail(pair, rail, findings);
@@ -35,128 +40,129 @@ pub fn judge(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// Adds a finding for what could not be judged.
-pub fn without_topology() -> Finding {
-    Finding {
-        outcome: Outcome::Note,
-        rule: Rule::Told,
-        cell: None,
-        sentence: "without a topology nothing tells whether the k-th devices of two cells are \
-                   the ends of one cable, and crossed ones hang; give one"
-            .to_owned(),
-    }
-}
-
-/// Every device that jaccl opens, by rank and cell.
-fn opened<'a>(subject: &'a Subject<'_>) -> impl Iterator<Item = (Cell, &'a str)> {
-    let cells = subject.pairs().flat_map(|(i, j)| [(i, j), (j, i)]);
-    cells.flat_map(|(from, to)| {
-        let devices = subject.cells[from][to].iter().enumerate();
-        let devices = devices.take(subject.opened((from, to)));
-        devices.map(move |(rail, device)| {
-            let rail = Some(rail);
-            (Cell { from, to, rail }, device.as_str())
-        })
-    })
-}
-
 fn named(subject: &Subject<'_>, findings: &mut Findings) {
-    let nameless = opened(subject).filter(|(_, device)| device.is_empty());
-    findings.extend(nameless.map(|(cell, _)| Finding {
-        outcome: Outcome::Fails,
-        rule: Rule::Named,
-        cell: Some(cell),
-        sentence: "a device without a name: jaccl opens nothing for it and then uses it".to_owned(),
-    }));
+    let nameless = subject
+        .opened_devices()
+        .filter(|(_, device)| device.is_empty());
+    findings.extend(nameless.map(|(cell, _)| Finding::new(Outcome::Fails, cell, Wrong::Nameless)));
 }
 
 /// Findings for devices that are opened more than once.
 fn once(subject: &Subject<'_>, findings: &mut Findings) {
     let mut uses: BTreeMap<(usize, &str), Vec<Cell>> = BTreeMap::new();
-    for (cell, device) in opened(subject).filter(|(_, device)| !device.is_empty()) {
+    let opened = subject.opened_devices();
+    for (cell, device) in opened.filter(|(_, device)| !device.is_empty()) {
         uses.entry((cell.from, device)).or_default().push(cell);
     }
     let repeated = uses.iter().filter(|(_, cells)| cells.len() > 1);
     for (&(rank, device), cells) in repeated {
-        let mut places: Vec<_> = cells.iter().take(SHOWN).map(Cell::to_string).collect();
-        if cells.len() > SHOWN {
-            places.push(format!("{} more", cells.len() - SHOWN));
-        }
-        let (places, name) = (places.join(" and "), &subject.names[rank]);
-        // If both ends are repeated alike, they are two queue pairs of one cable, which
-        // do carry.
+        // If both ends are repeated alike, they are several queue pairs of one cable,
+        // which do carry.
         let there = |cell: &Cell| &subject.cells[cell.to][cell.from][cell.rail.unwrap_or(0)];
-        let alike = |cell: &Cell| cell.to == cells[0].to && there(cell) == there(&cells[0]);
-        let (outcome, consequence) = if cells.iter().all(alike) {
-            let text = "its rails share one cable, and add nothing";
-            (Outcome::Wasted, text.to_owned())
-        } else {
-            let when = subject.when(cells[1].rail.unwrap_or(0));
-            let text =
-                format!("a device is the end of one cable, so one of them leads elsewhere: {when}");
-            (Outcome::Hangs, text)
+        let same = |cell: &Cell| cell.to == cells[0].to && there(cell) == there(&cells[0]);
+        let alike = cells.iter().all(same);
+        let wrong = Wrong::Repeated {
+            device: subject.device(rank, device),
+            cells: cells.iter().take(SHOWN).copied().collect(),
+            more: cells.len().saturating_sub(SHOWN),
+            alike,
+            when: subject.when(cells[1].rail.unwrap_or(0)),
         };
-        findings.push(Finding {
-            outcome,
-            rule: Rule::Once,
-            cell: Some(cells[1]),
-            sentence: format!("'{device}' of '{name}' is in {places}; {consequence}"),
-        });
+        let outcome = if alike {
+            Outcome::Wasted
+        } else {
+            Outcome::Hangs
+        };
+        findings.push(Finding::new(outcome, cells[1], wrong));
     }
 }
 
-impl Subject<'_> {
-    /// The operations that do not return if this rail does not carry.
-    fn when(&self, rail: usize) -> String {
-        let kib = |bytes: u64| format!("{} KiB", bytes / 1024);
-        match (self.backend, rail) {
-            (_, 0) => "everything that passes it hangs, from the first message on".to_owned(),
-            (Backend::Ring, _) => format!(
-                "send, all_gather and all-reduces above {} hang; smaller all-reduces use rail 0 \
-                 alone and pass",
-                kib(self.jaccl.ring_spreads_above)
-            ),
-            (Backend::Mesh, _) => format!(
-                "messages of {} and more hang; smaller ones use wire 0 alone and pass",
-                kib(self.jaccl.mesh_spreads_from)
-            ),
-        }
+/// Findings for devices that are opened more often than they can be.
+fn limits(subject: &Subject<'_>, findings: &mut Findings) {
+    let mut asked: BTreeMap<(usize, &str), (Cell, usize, usize)> = BTreeMap::new();
+    let devices = subject.opened_devices();
+    for (cell, device) in devices.filter(|(_, device)| device.starts_with(THUNDERBOLT)) {
+        let (pairs, regions) = taken(subject, cell);
+        let sums = asked.entry((cell.from, device)).or_insert((cell, 0, 0));
+        sums.1 += pairs;
+        sums.2 += regions;
+    }
+    for (&(rank, device), &(cell, pairs, regions)) in &asked {
+        let limits = [
+            ("queue pairs", pairs, QUEUE_PAIRS),
+            ("memory regions", regions, REGIONS),
+        ];
+        let over = limits.into_iter().filter(|(_, asked, most)| asked > most);
+        findings.extend(over.map(|(what, asked, most)| {
+            let wrong = Wrong::Limit {
+                device: subject.device(rank, device),
+                what,
+                asked,
+                most,
+            };
+            Finding::new(Outcome::Fails, Cell { rail: None, ..cell }, wrong)
+        }));
+    }
+}
+
+/// The queue pairs and memory regions that jaccl takes of a device for one place in the
+/// matrix (`allocate_buffers` in `ring.cpp` and `mesh.cpp`): 16 buffers, each registered
+/// for sends and for receives. Two ranks are neighbours on both sides, so a ring opens
+/// their devices twice. A mesh also has buffers for passing parts to both neighbours.
+fn taken(subject: &Subject<'_>, cell: Cell) -> (usize, usize) {
+    let both = 32;
+    let neighbours = subject.counts.neighbours(cell.from);
+    let sides = neighbours.iter().filter(|rank| **rank == cell.to).count();
+    match subject.backend {
+        Backend::Ring => (sides, sides * both),
+        Backend::Mesh => (1, both + sides * both),
     }
 }
 
 struct Cabled<'a> {
     subject: &'a Subject<'a>,
     topology: &'a Topology,
-    /// By device, its cable and the device at the other end.
-    plugged: Vec<Option<(usize, PortId)>>,
-    unsettled: Unsettled<'a>,
-    names: &'a dyn Fn(usize) -> String,
+    account: &'a Account,
 }
 
 impl Cabled<'_> {
-    /// Findings for nodes that cannot take part in any job.
-    fn nodes(&self, findings: &mut Findings) {
-        for (_, node) in self.topology.nodes().take(self.subject.ranks()) {
-            let bridged = node.bridged == Some(true);
-            let name = || node.name.clone();
-            let problems = [
-                is_off(node).then(|| Problem::RdmaDisabled { node: name() }),
-                bridged.then(|| Problem::Bridged { node: name() }),
-            ];
-            findings.extend(problems.into_iter().flatten().map(|problem| Finding {
-                outcome: Outcome::Fails,
-                rule: Rule::Fit,
-                cell: None,
-                sentence: problem.to_string(),
-            }));
+    /// Findings for nodes that cannot take part in any job, and warnings about what the
+    /// matrix uses.
+    fn description(&self, findings: &mut Findings) {
+        let ranks = self.subject.ranks();
+        let is_rank = |name: &str| {
+            let id = self.topology.node(name);
+            id.is_some_and(|NodeId(node)| node < ranks)
+        };
+        let used = |end: &rig::End| {
+            let mut opened = self.subject.opened_devices();
+            opened.any(|(cell, device)| {
+                device == end.device && self.topology[NodeId(cell.from)].name == end.node
+            })
+        };
+        for problem in self.account.problems() {
+            let outcome = match problem {
+                Problem::RdmaDisabled { .. } | Problem::Bridged { .. } => Outcome::Fails,
+                problem if problem.is_warning() => Outcome::Note,
+                _ => continue,
+            };
+            let concerned = match problem {
+                Problem::RdmaDisabled { node, .. } => is_rank(node),
+                Problem::DoubtfulPort { device, .. } => used(device),
+                Problem::RepeatedAddress { devices, .. } => devices.iter().any(used),
+                problem => problem.nodes().into_iter().any(is_rank),
+            };
+            if concerned {
+                let problem = problem.clone();
+                findings.push(Finding::new(outcome, None, Wrong::Description { problem }));
+            }
         }
     }
 
     fn rail(&self, (i, j): (usize, usize), rail: usize, findings: &mut Findings) {
-        if [i, j]
-            .iter()
-            .any(|&rank| is_off(&self.topology[NodeId(rank)]))
-        {
+        let off = |rank: &usize| matches!(self.account.node(NodeId(*rank)), NodeState::Off(_));
+        // The cables of a node that does no RDMA are unknown.
+        if [i, j].iter().any(off) {
             return;
         }
         let ends = [(i, j), (j, i)].map(|(from, to)| {
@@ -164,126 +170,169 @@ impl Cabled<'_> {
             self.end(Cell { from, to, rail })
         });
         match ends {
-            [Ok(a), Ok(b)] => findings.extend(self.one_cable((i, j), rail, [a, b])),
-            ends => {
-                let wrong = ends.into_iter().filter_map(Result::err).flatten();
-                let (idle, mut wrong): (Vec<_>, Vec<_>) =
-                    wrong.partition(|finding| finding.rule == Rule::Plugged);
-                // If a cable is unknown because of its other end, that end's finding
-                // covers it.
-                if wrong.is_empty() {
-                    wrong = idle;
+            [End::Cabled(a), End::Cabled(b)] => {
+                findings.extend(self.one_cable((i, j), rail, [a, b]));
+            }
+            [End::Wrong(a), End::Wrong(b)] if b.wrong.is_said_by(&a.wrong) => findings.push(*a),
+            [End::Wrong(a), End::Wrong(b)] if a.wrong.is_said_by(&b.wrong) => findings.push(*b),
+            ends => findings.extend(ends.into_iter().filter_map(|end| match end {
+                End::Wrong(finding) => Some(*finding),
+                _ => None,
+            })),
+        }
+    }
+
+    /// What is in a place of the matrix.
+    fn end(&self, cell: Cell) -> End {
+        let Cell { from, to, rail } = cell;
+        let rail = rail.unwrap_or(0);
+        let name = &self.subject.cells[from][to][rail];
+        if name.is_empty() {
+            return End::Nameless;
+        }
+        let device = self.subject.device(from, name);
+        let when = self.subject.when(rail);
+        let wrong = |outcome, wrong| End::Wrong(Box::new(Finding::new(outcome, cell, wrong)));
+        let Some(port) = self.topology.find_port(NodeId(from), name) else {
+            return wrong(Outcome::Fails, Wrong::UnknownDevice { device });
+        };
+        if let Some(why) = self.topology[port].unfit {
+            return wrong(Outcome::Fails, Wrong::UnfitDevice { device, why });
+        }
+        match self.account.end(port) {
+            &EndState::Cabled { other, .. } if self.topology[other].node == NodeId(to) => {
+                End::Cabled(port)
+            }
+            &EndState::Cabled { cable, other } => {
+                let cable = &self.account.cables[cable];
+                wrong(
+                    Outcome::Hangs,
+                    Wrong::LeadsElsewhere {
+                        device,
+                        cable: self.topology.cable_name(cable),
+                        to: self.subject.device_at(self.topology, other),
+                        wanted: self.subject.names.titles[to].clone(),
+                        exchange: self.exchange(cell, self.topology[other].node),
+                        when,
+                    },
+                )
+            }
+            EndState::Unreachable { other, problem }
+                if !matches!(**problem, Problem::DeviceOnTwoCables { .. }) =>
+            {
+                let problem = Problem::clone(problem);
+                let other = *other;
+                let known = matches!(problem, Problem::UnfitDevice { .. });
+                match self.topology[other].node == NodeId(to) || known {
+                    true => wrong(Outcome::Fails, Wrong::Description { problem }),
+                    false => wrong(
+                        Outcome::Hangs,
+                        Wrong::Unplugged {
+                            device,
+                            problem: Some(problem),
+                            when,
+                        },
+                    ),
                 }
-                // Both ends of one cable may report the same.
-                wrong.dedup_by(|second, first| first.sentence == second.sentence);
-                findings.extend(wrong);
+            }
+            state => {
+                let partner = self.subject.cells[to][from].get(rail);
+                let partner = partner.and_then(|name| self.topology.find_port(NodeId(to), name));
+                let problem = state.problem(self.topology, port);
+                match (state, problem) {
+                    (&EndState::Stated { from, to }, Some(problem))
+                        if partner.is_some_and(|partner| {
+                            [(from, to), (to, from)].contains(&(port, partner))
+                        }) =>
+                    {
+                        wrong(Outcome::Note, Wrong::OneSided { problem, when })
+                    }
+                    (_, problem) => wrong(
+                        Outcome::Hangs,
+                        Wrong::Unplugged {
+                            device,
+                            problem,
+                            when,
+                        },
+                    ),
+                }
             }
         }
     }
 
-    /// The device whose cable leads to the other rank, or the problem with it. An empty
-    /// name has a finding already.
-    fn end(&self, cell: Cell) -> Result<PortId, Option<Finding>> {
-        let Cell { from, to, rail } = cell;
-        let device = &self.subject.cells[from][to][rail.unwrap_or(0)];
-        if device.is_empty() {
-            return Err(None);
-        }
-        let when = self.subject.when(rail.unwrap_or(0));
-        let (here, there) = (&self.subject.names[from], &self.subject.names[to]);
-        let wrong = |outcome, rule, sentence| {
-            Err(Some(Finding {
-                outcome,
-                rule,
-                cell: Some(cell),
-                sentence,
-            }))
-        };
-        let Some(port) = self.topology.find_port(NodeId(from), device) else {
-            let sentence = format!(
-                "nothing is known of a device '{device}' on '{here}'; where there is none jaccl \
-                 refuses, and that of MLX 0.31.2 crashes"
-            );
-            return wrong(Outcome::Fails, Rule::OnNode, sentence);
-        };
-        if let Some(unfit) = self.topology[port].unfit {
-            let sentence = format!("'{device}' of '{here}' {unfit}");
-            return wrong(Outcome::Fails, Rule::Fit, sentence);
-        }
-        let Some((cable, other)) = self.plugged[port.0] else {
-            let (outcome, sentence) = self.unplugged(cell, port);
-            return wrong(outcome, Rule::Plugged, sentence);
-        };
-        if self.topology[other].node != NodeId(to) {
-            let sentence = format!(
-                "the cable in '{device}' of '{here}' ({}) leads to {} and not to '{there}': {when}",
-                (self.names)(cable),
-                self.written(other)
-            );
-            return wrong(Outcome::Hangs, Rule::RightNode, sentence);
-        }
-        Ok(port)
-    }
-
-    /// The outcome for a device whose cable is not known for certain, and the reason.
-    fn unplugged(&self, Cell { from, to, rail }: Cell, port: PortId) -> (Outcome, String) {
-        let rail = rail.unwrap_or(0);
-        let when = self.subject.when(rail);
-        let partner = self.subject.cells[to][from].get(rail);
-        let partner = partner.and_then(|device| self.topology.find_port(NodeId(to), device));
-        let device = self.topology.written(port);
-        let partner = partner.map(|port| self.topology.written(port));
-        if let Some(problem) = partner.and_then(|partner| self.unsettled.between(&device, &partner))
-        {
-            let sentence =
-                format!("cannot be judged: {problem}; while that cable is not plugged in, {when}");
-            return (Outcome::Note, sentence);
-        }
-        let why = match self.unsettled.at(&device) {
-            Some(problem) => problem.to_string(),
-            None => format!(
-                "no cable that both its ends agree on is in '{}' of '{}'",
-                self.topology[port].device, self.subject.names[from]
-            ),
-        };
-        (Outcome::Hangs, format!("{why}: {when}"))
+    /// A place in the row of a cell whose device leads to the cell's rank, in the column
+    /// of the rank that the cell's device leads to: the two are exchanged.
+    fn exchange(&self, cell: Cell, leads_to: NodeId) -> Option<Cell> {
+        let NodeId(column) = leads_to;
+        let devices = self.subject.cells[cell.from].get(column)?;
+        let rail = devices.iter().position(|name| {
+            let port = self.topology.find_port(NodeId(cell.from), name);
+            let other = port.and_then(|port| self.account.other(port));
+            other.is_some_and(|other| self.topology[other].node == NodeId(cell.to))
+        })?;
+        Some(Cell {
+            from: cell.from,
+            to: column,
+            rail: Some(rail),
+        })
     }
 
     /// Checks that two devices with cables between their nodes have the same cable.
     fn one_cable(
         &self,
-        (i, j): (usize, usize),
+        (from, to): (usize, usize),
         rail: usize,
         [a, b]: [PortId; 2],
     ) -> Option<Finding> {
-        let (_, other) = self.plugged[a.0]?;
-        (other != b).then(|| Finding {
-            outcome: Outcome::Hangs,
-            rule: Rule::OneCable,
-            cell: Some(Cell {
-                from: i,
-                to: j,
-                rail: Some(rail),
-            }),
-            sentence: format!(
-                "crossed: {} is paired with {}, and its cable leads to {}: {}",
-                self.written(a),
-                self.written(b),
-                self.written(other),
-                self.subject.when(rail)
-            ),
+        let other = self.account.other(a)?;
+        let device = |port| self.subject.device_at(self.topology, port);
+        let rail = Some(rail);
+        (other != b).then(|| {
+            let wrong = Wrong::Crossed {
+                ends: [device(a), device(b)],
+                leads_to: device(other),
+                when: self.subject.when(rail.unwrap_or(0)),
+            };
+            Finding::new(Outcome::Hangs, Cell { from, to, rail }, wrong)
         })
-    }
-
-    /// A device as people write it, by its node's label if there is one.
-    fn written(&self, port: PortId) -> String {
-        let port = &self.topology[port];
-        format!("{}:{}", self.subject.names[port.node.0], port.device)
     }
 }
 
-/// Whether a node does no RDMA, whatever cables are plugged in. Its cables are then
-/// unknown.
-fn is_off(node: &NodeInfo) -> bool {
-    node.rdma_enabled == Some(false)
+/// What is in a place of the matrix.
+enum End {
+    /// A device without a name, which has a finding of its own.
+    Nameless,
+    /// A device whose cable leads to the rank of the place.
+    Cabled(PortId),
+    Wrong(Box<Finding>),
+}
+
+impl Wrong {
+    /// Whether another finding of the same rail says the same: the same problem of their
+    /// cable, or why its other end is the reason.
+    fn is_said_by(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::OneSided { problem: a, .. }, Self::OneSided { problem: b, .. })
+            | (
+                Self::Unplugged {
+                    problem: Some(a), ..
+                },
+                Self::Unplugged {
+                    problem: Some(b), ..
+                },
+            )
+            | (Self::Description { problem: a }, Self::Description { problem: b }) => a == b,
+            (
+                Self::Description {
+                    problem: Problem::UnfitDevice { device: unfit, .. },
+                },
+                Self::UnfitDevice { device, .. },
+            ) => *unfit == device.end,
+            // Its cable is unknown because of the other end.
+            (Self::Unplugged { problem: None, .. }, other) => {
+                !matches!(other, Self::Unplugged { .. })
+            }
+            _ => false,
+        }
+    }
 }

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Existing, Finding, Verdict};
-use crate::{Backend, Jaccl, write::one_line};
+use super::{document::Existing, finding::Finding, verdict::Verdict};
+use crate::{Backend, Jaccl, words::one_line};
 
 /// The name and version of [`json`].
-pub const SCHEMA: &str = "mlx-rails/matrix-check/1";
+pub const SCHEMA: &str = "mlx-rails/matrix-check/2";
 
 /// The findings of some matrices, as a list for people. The text ends with a line break.
 pub fn markdown(checked: &[(Existing, Verdict)], jaccl: &Jaccl) -> String {
@@ -39,15 +39,12 @@ fn list(existing: &Existing, verdict: &Verdict, jaccl: &Jaccl) -> String {
         existing.cells.len(),
         jaccl.version(),
     );
-    for Finding {
-        outcome,
-        cell,
-        sentence,
-        ..
-    } in &verdict.findings
-    {
-        let at = cell.map_or_else(String::new, |cell| format!(" {cell}"));
-        let _ = writeln!(text, "- {outcome}{at}: {}", one_line(sentence));
+    for finding in &verdict.findings {
+        let at = finding
+            .cell
+            .map_or_else(String::new, |cell| format!(" {cell}"));
+        let sentence = one_line(&finding.sentence());
+        let _ = writeln!(text, "- {}{at}: {sentence}", finding.outcome);
     }
     if verdict.findings.is_empty() {
         text.push_str("Every rail is the two ends of one cable, and no cable is left over.\n");

@@ -1,41 +1,28 @@
 //! The group that jaccl makes of a matrix by its shape alone.
 
-use super::{Cell, Existing, Finding, Findings, Outcome, Rule};
+use super::{
+    document::{Asks, Existing},
+    finding::{Finding, Outcome},
+    findings::Findings,
+    wrong::Wrong,
+};
 use crate::{Backend, MAX_MESH, MAX_RAILS, counts::Counts};
-
-/// The finding for the assumption made.
-pub fn assumed(ring_variable: bool) -> Finding {
-    let sentence = if ring_variable {
-        "judged with MLX_JACCL_RING set, because a cell has several devices; ask for a mesh to \
-         judge it without"
-    } else {
-        "judged without MLX_JACCL_RING, because no cell has several devices; ask for a ring to \
-         judge it with it"
-    };
-    finding(Outcome::Note, Rule::Told, None, sentence.to_owned())
-}
 
 /// Whether there is a cell for every two ranks, as `parse_devices_json` in `jaccl.cpp`
 /// requires. Adds findings if there is not.
 pub fn is_square(existing: &Existing, findings: &mut Findings) -> bool {
-    let rows = existing.cells.len();
-    if rows < 2 {
-        let sentence = format!(
-            "the matrix has {rows} {}, and jaccl joins two ranks or more; with none to join, \
-             MLX without `strict` goes on alone",
-            if rows == 1 { "row" } else { "rows" }
-        );
-        findings.push(finding(Outcome::Fails, Rule::Ranks, None, sentence));
+    let ranks = existing.cells.len();
+    if ranks < 2 {
+        let wrong = Wrong::FewRows { rows: ranks };
+        findings.push(Finding::new(Outcome::Fails, None, wrong));
     }
-    let uneven = existing.cells.iter().enumerate();
-    let uneven = uneven.filter(|(_, row)| row.len() != rows);
-    findings.extend(uneven.map(|(rank, row)| {
-        let sentence = format!(
-            "row {rank} has {} cells, and there are {rows} ranks; jaccl refuses the file",
-            row.len()
-        );
-        finding(Outcome::Fails, Rule::Square, None, sentence)
-    }));
+    for (row, cells) in existing.cells.iter().enumerate() {
+        let cells = cells.len();
+        if cells != ranks {
+            let wrong = Wrong::RowLength { row, cells, ranks };
+            findings.push(Finding::new(Outcome::Fails, None, wrong));
+        }
+    }
     !findings.come_to(Outcome::Fails)
 }
 
@@ -46,7 +33,8 @@ pub fn judge(
     wanted: Option<Backend>,
     findings: &mut Findings,
 ) {
-    match (counts.backend(ring_variable), ring_variable) {
+    let makes = counts.backend(ring_variable);
+    match (makes, ring_variable) {
         (Some(Backend::Ring), true) => rail_count(counts, findings),
         (Some(Backend::Ring), false) => {
             rail_count(counts, findings);
@@ -54,107 +42,119 @@ pub fn judge(
                 Some(_) => Outcome::FallsBack,
                 None => Outcome::Note,
             };
-            let end = "so jaccl makes a ring, and nothing says so";
-            findings.extend(no_mesh(counts, outcome, end));
+            findings.extend(no_mesh(counts, outcome, makes));
         }
         (Some(Backend::Mesh), true) => {
             mesh_ranks(counts, findings);
-            let end = "so jaccl makes a mesh, and nothing says so";
-            findings.extend(no_ring(counts, Outcome::FallsBack, end));
+            findings.extend(no_ring(counts, Outcome::FallsBack, makes));
         }
         (Some(Backend::Mesh), false) => mesh_ranks(counts, findings),
         (None, _) => {
-            let end = "and there is no other group to make; jaccl refuses, and MLX without \
-                       `strict` goes on with every rank alone";
-            findings.extend(no_ring(counts, Outcome::Fails, end));
-            findings.extend(no_mesh(counts, Outcome::Fails, end));
+            findings.extend(no_ring(counts, Outcome::Fails, None));
+            findings.extend(no_mesh(counts, Outcome::Fails, None));
         }
     }
 }
 
+/// Checks that the document asks for what jaccl makes of its matrix.
+pub fn asks(existing: &Existing, makes: Option<Backend>, findings: &mut Findings) {
+    let finding = |outcome, wrong| Some(Finding::new(outcome, None, wrong));
+    let fits = |backend| match backend {
+        Backend::Mesh => "jaccl",
+        Backend::Ring => "jaccl-ring",
+    };
+    findings.extend(match (&existing.asks, makes) {
+        (Asks::Unknown, _) => None,
+        (Asks::NoBackend, _) => finding(Outcome::Note, Wrong::NoBackend),
+        (Asks::NoRdma(backend), _) => finding(
+            Outcome::FallsBack,
+            Wrong::NoRdma {
+                backend: backend.clone(),
+            },
+        ),
+        (
+            Asks::For {
+                backend: Backend::Mesh,
+                ring_variable: Some(variable),
+            },
+            _,
+        ) => finding(
+            Outcome::FallsBack,
+            Wrong::RingInEnvironment {
+                variable: variable.clone(),
+            },
+        ),
+        (Asks::For { backend, .. }, Some(makes)) if *backend != makes => finding(
+            Outcome::FallsBack,
+            Wrong::AsksFor {
+                backend: fits(*backend).to_owned(),
+                makes,
+                fits: fits(makes),
+            },
+        ),
+        (Asks::For { .. }, _) => None,
+    });
+}
+
 fn rail_count(counts: &Counts, findings: &mut Findings) {
     let rails = counts.at(0, 1);
-    let sentence = match rails {
-        0 => "a ring without any device: jaccl takes it for valid and then reads connections \
-              that are not there"
-            .to_owned(),
-        1..=MAX_RAILS => return,
-        many => format!(
-            "a ring of {many} rails; jaccl opens at most {MAX_RAILS} and refuses, so take {} out \
-             of every cell of neighbours",
-            many - MAX_RAILS
-        ),
-    };
-    let cell = Some((0, 1).into());
-    findings.push(finding(Outcome::Fails, Rule::RailCount, cell, sentence));
+    if !(1..=MAX_RAILS).contains(&rails) {
+        let cell = Some((0, 1).into());
+        findings.push(Finding::new(
+            Outcome::Fails,
+            cell,
+            Wrong::RailCount { rails },
+        ));
+    }
 }
 
 fn mesh_ranks(counts: &Counts, findings: &mut Findings) {
     let ranks = counts.ranks();
     if ranks > MAX_MESH {
-        let sentence =
-            format!("a mesh of {ranks} ranks; jaccl joins at most {MAX_MESH} so and refuses");
-        findings.push(finding(Outcome::Fails, Rule::Ranks, None, sentence));
+        let wrong = Wrong::MeshRanks { ranks };
+        findings.push(Finding::new(Outcome::Fails, None, wrong));
     }
 }
 
 /// Findings for the cells that make this an invalid ring.
-fn no_ring(counts: &Counts, outcome: Outcome, end: &str) -> impl Iterator<Item = Finding> {
+fn no_ring(
+    counts: &Counts,
+    outcome: Outcome,
+    makes: Option<Backend>,
+) -> impl Iterator<Item = Finding> {
     let first = counts.at(0, 1);
     let cells = (0..counts.ranks()).flat_map(|rank| {
-        let [left, right] = counts.neighbours(rank);
-        let mut peers = vec![left, right];
+        let mut peers = counts.neighbours(rank).to_vec();
         peers.sort_unstable();
         peers.dedup();
         peers.into_iter().map(move |peer| (rank, peer))
     });
     cells
         .map(|(i, j)| ((i, j), counts.at(i, j)))
-        .filter(move |(_, count)| *count != first)
-        .map(move |(cell, count)| {
-            let sentence = format!(
-                "{} here and {} in (0, 1): a ring has as many in every cell of neighbours, {end}",
-                devices(count),
-                first
-            );
-            finding(outcome, Rule::RingCounts, Some(cell.into()), sentence)
+        .filter(move |(_, has)| *has != first)
+        .map(move |(cell, has)| {
+            let wrong = Wrong::RingCount { has, first, makes };
+            Finding::new(outcome, Some(cell.into()), wrong)
         })
 }
 
 /// Findings for the cells that make this an invalid mesh.
-fn no_mesh(counts: &Counts, outcome: Outcome, end: &str) -> impl Iterator<Item = Finding> {
+fn no_mesh(
+    counts: &Counts,
+    outcome: Outcome,
+    makes: Option<Backend>,
+) -> impl Iterator<Item = Finding> {
     let ranks = 0..counts.ranks();
     let cells = ranks
         .clone()
         .flat_map(move |i| ranks.clone().map(move |j| (i, j)));
     let wrong = cells.filter(|&(i, j)| (i == j) != (counts.at(i, j) == 0));
     wrong.map(move |(i, j)| {
-        let what = if i == j {
-            format!(
-                "{} from a rank to itself, where a mesh has none",
-                devices(counts.at(i, j))
-            )
-        } else {
-            "no device, and a mesh has one towards every rank".to_owned()
+        let wrong = Wrong::MeshCell {
+            has: counts.at(i, j),
+            diagonal: i == j,
+            makes,
         };
-        let sentence = format!("{what}, {end}");
-        finding(outcome, Rule::MeshCells, Some((i, j).into()), sentence)
+        Finding::new(outcome, Some((i, j).into()), wrong)
     })
-}
-
-fn devices(count: usize) -> String {
-    match count {
-        0 => "no device".to_owned(),
-        1 => "1 device".to_owned(),
-        many => format!("{many} devices"),
-    }
-}
-
-fn finding(outcome: Outcome, rule: Rule, cell: Option<Cell>, sentence: String) -> Finding {
-    Finding {
-        outcome,
-        rule,
-        cell,
-        sentence,
-    }
 }

@@ -2,8 +2,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Cell, Finding, Findings, Outcome, Rule, Subject};
-use crate::{Backend, PortInfo, plan::listed};
+use super::{
+    finding::{Cell, Finding, Outcome},
+    findings::Findings,
+    subject::Subject,
+    wrong::{NotOpened, Wrong},
+};
+use crate::{Backend, PortInfo};
 
 pub fn judge(subject: &Subject<'_>, findings: &mut Findings) {
     not_opened(subject, findings);
@@ -14,40 +19,34 @@ pub fn judge(subject: &Subject<'_>, findings: &mut Findings) {
 fn not_opened(subject: &Subject<'_>, findings: &mut Findings) {
     let diagonal = (0..subject.ranks()).map(|rank| (rank, rank));
     for (i, j) in subject.pairs().chain(diagonal) {
-        let most = subject.counts.at(i, j).max(subject.counts.at(j, i));
+        let has = subject.counts.at(i, j).max(subject.counts.at(j, i));
         let opened = if i == j { 0 } else { subject.opened((i, j)) };
-        if most <= opened {
+        if has <= opened {
             continue;
         }
         let why = match subject.backend {
-            Backend::Ring => "the two are no neighbours on the ring".to_owned(),
-            Backend::Mesh if subject.jaccl.mesh_opens_several => {
-                "the mesh opens as many wires to every rank, and some cell has no more".to_owned()
-            }
-            Backend::Mesh => {
-                let version = subject.jaccl.version();
-                format!("the mesh of MLX {version} opens the first device of a cell alone")
-            }
+            Backend::Ring => NotOpened::NoNeighbours,
+            Backend::Mesh if subject.jaccl.mesh_opens_several => NotOpened::NarrowestCell,
+            Backend::Mesh => NotOpened::OneWire {
+                mlx: subject.jaccl.version(),
+            },
         };
-        findings.push(Finding {
-            outcome: Outcome::Wasted,
-            rule: Rule::Opened,
-            cell: Some((i, j).into()),
-            sentence: format!("{opened} of {most} devices opened: {why}"),
-        });
+        let wrong = Wrong::NotOpened { opened, has, why };
+        let cell: Cell = (i, j).into();
+        findings.push(Finding::new(Outcome::Wasted, cell, wrong));
     }
 }
 
 /// Cables between two ranks that are not in the matrix.
 fn not_named(subject: &Subject<'_>, findings: &mut Findings) {
-    let Some((topology, joined)) = &subject.cabling else {
+    let Some((topology, account)) = &subject.cabling else {
         return;
     };
     let rows = subject.cells.iter().enumerate();
     let devices = rows.flat_map(|(rank, row)| row.iter().flatten().map(move |d| (rank, &**d)));
     let named: HashSet<(usize, &str)> = devices.collect();
     let mut left: BTreeMap<Cell, Vec<String>> = BTreeMap::new();
-    for join in &joined.cables {
+    for join in account.in_use() {
         let ends = join.ends.map(|end| &topology[end]);
         let concerned = |port: &&PortInfo| {
             let node = port.node.0;
@@ -62,21 +61,11 @@ fn not_named(subject: &Subject<'_>, findings: &mut Findings) {
     }
     findings.extend(left.into_iter().map(|(cell, mut cables)| {
         cables.sort_unstable();
-        let [a, b] = [cell.from, cell.to].map(|rank| &subject.names[rank]);
-        let apart = subject.opened((cell.from, cell.to)) == 0;
-        Finding {
-            outcome: Outcome::Wasted,
-            rule: Rule::Used,
-            cell: Some(cell),
-            sentence: format!(
-                "no cell has {} between '{a}' and '{b}'{}",
-                listed(&cables),
-                if apart {
-                    ", who are no neighbours on the ring"
-                } else {
-                    ""
-                }
-            ),
-        }
+        let wrong = Wrong::NotNamed {
+            cables,
+            nodes: [cell.from, cell.to].map(|rank| subject.names.titles[rank].clone()),
+            apart: subject.opened((cell.from, cell.to)) == 0,
+        };
+        Finding::new(Outcome::Wasted, cell, wrong)
     }));
 }

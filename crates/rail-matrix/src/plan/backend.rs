@@ -8,19 +8,15 @@
 //! since 0.32.4 each rank reduces an n-th and sends it to all (`MeshGroup::all_reduce` in
 //! `mesh.cpp`).
 
-use rig::units;
-
 use super::{
-    Jaccl, MeshObstacle, Note, Obstacle, Options, PlanError, RankOrder, Widths,
-    note::plural,
+    note::{Estimate, Note, Speed, Why},
+    options::{Options, RankOrder},
     order::{self, Ring},
     pairs::{Pairs, Placed},
+    refusal::{MeshObstacle, Obstacle},
+    width::Widths,
 };
-use crate::{Backend, MAX_MESH};
-
-/// The assumed rate of a cable of unknown rate when messages are compared: the nominal
-/// rate of Thunderbolt 5.
-const ASSUMED_RATE: u64 = 10_000_000_000;
+use crate::{Backend, Jaccl, MAX_MESH, THUNDERBOLT_5};
 
 /// A message so large that only the rate counts.
 const LARGE: u64 = 1 << 30;
@@ -34,7 +30,14 @@ pub struct Choice {
     pub ranks: Vec<usize>,
     pub rails: usize,
     ring: Option<Ring>,
-    why: String,
+    why: Why,
+}
+
+/// Why there is no choice.
+pub enum Neither {
+    Ring(Obstacle),
+    Mesh(MeshObstacle),
+    Both { ring: Obstacle, mesh: MeshObstacle },
 }
 
 /// A mesh: every node joined with every other.
@@ -45,7 +48,7 @@ struct Mesh {
 }
 
 impl Choice {
-    pub fn of(pairs: &Pairs<'_>, widths: &Widths, options: &Options) -> Result<Self, PlanError> {
+    pub fn of(pairs: &Pairs<'_>, widths: &Widths, options: &Options) -> Result<Self, Neither> {
         let ring = || match options.order {
             RankOrder::Pinned => order::pinned(widths),
             RankOrder::Widest => order::widest(widths),
@@ -54,21 +57,21 @@ impl Choice {
         let mesh = || mesh(pairs, widths, options);
         match options.backend {
             Some(Backend::Ring) => match ring() {
-                Ok(ring) => Ok(Self::ring(ring, "asked for".to_owned())),
-                Err(obstacle) => Err(PlanError::NoRing(named(obstacle))),
+                Ok(ring) => Ok(Self::ring(ring, Why::Asked)),
+                Err(obstacle) => Err(Neither::Ring(named(obstacle))),
             },
             Some(Backend::Mesh) => match mesh() {
-                Ok(mesh) => Ok(Self::mesh(&mesh, widths, None, "asked for".to_owned())),
-                Err(obstacle) => Err(PlanError::NoMesh(obstacle)),
+                Ok(mesh) => Ok(Self::mesh(&mesh, widths, None, Why::Asked)),
+                Err(obstacle) => Err(Neither::Mesh(obstacle)),
             },
             None => match (ring(), mesh()) {
                 (Ok(ring), Ok(mesh)) => Ok(better(ring, &mesh, pairs, widths, options)),
-                (Ok(ring), Err(obstacle)) => Ok(Self::ring(ring, format!("no mesh: {obstacle}"))),
+                (Ok(ring), Err(obstacle)) => Ok(Self::ring(ring, Why::NoMesh { obstacle })),
                 (Err(obstacle), Ok(mesh)) => {
-                    let why = format!("no ring: {}", named(obstacle));
-                    Ok(Self::mesh(&mesh, widths, None, why))
+                    let obstacle = named(obstacle);
+                    Ok(Self::mesh(&mesh, widths, None, Why::NoRing { obstacle }))
                 }
-                (Err(ring), Err(mesh)) => Err(PlanError::NoBackend {
+                (Err(ring), Err(mesh)) => Err(Neither::Both {
                     ring: named(ring),
                     mesh,
                 }),
@@ -76,11 +79,11 @@ impl Choice {
         }
     }
 
-    fn ring(ring: Ring, why: String) -> Self {
+    fn ring(ring: Ring, why: Why) -> Self {
         Self {
             backend: Backend::Ring,
             nodes: ring.nodes.clone(),
-            ranks: super::ranks(&ring.nodes),
+            ranks: order::ranks(&ring.nodes),
             rails: ring.rails,
             ring: Some(ring),
             why,
@@ -89,11 +92,11 @@ impl Choice {
 
     /// In the order of the ring if there is one, so that a later change of backend moves
     /// no rank.
-    fn mesh(mesh: &Mesh, widths: &Widths, ring: Option<&Ring>, why: String) -> Self {
+    fn mesh(mesh: &Mesh, widths: &Widths, ring: Option<&Ring>, why: Why) -> Self {
         let nodes = ring.map_or_else(|| (0..widths.nodes()).collect(), |ring| ring.nodes.clone());
         Self {
             backend: Backend::Mesh,
-            ranks: super::ranks(&nodes),
+            ranks: order::ranks(&nodes),
             nodes,
             rails: mesh.rails,
             ring: None,
@@ -167,7 +170,7 @@ fn better(
         scale: if pairs.rates_known {
             1.0
         } else {
-            ASSUMED_RATE as f64
+            THUNDERBOLT_5 as f64
         },
         jaccl: &options.jaccl,
         // For a large message only the bytes count.
@@ -183,31 +186,20 @@ fn better(
     let sum = |of: &dyn Fn(f64) -> f64| sizes.iter().map(|&bytes| of(bytes as f64)).sum();
     let on_ring: f64 = sum(&|bytes| cost.ring(&ring, bytes));
     let on_mesh: f64 = sum(&|bytes| cost.mesh(mesh, bytes));
-    let told = if options.messages.is_empty() {
-        let rate = |seconds: f64| units::about_rate((LARGE as f64 / seconds) as u64);
-        ("large all-reduces reach", [on_ring, on_mesh].map(rate))
-    } else {
-        let time = |seconds: f64| format!("{:.1} us", seconds * 1e6);
-        (
-            "an all-reduce of each size given takes",
-            [on_ring, on_mesh].map(time),
-        )
+    let speed = |seconds: f64| match options.messages.is_empty() {
+        true => Speed::BytesPerSecond((LARGE as f64 / seconds) as u64),
+        false => Speed::Nanoseconds((seconds * 1e9) as u64),
     };
-    let (what, [of_ring, of_mesh]) = told;
-    let why = format!(
-        "{what} an estimated {of_ring} on a ring of {} {} a link, {of_mesh} on a mesh of {} {} to \
-         each peer (MLX {}{})",
-        ring.rails,
-        plural(ring.rails, "rail"),
-        mesh.rails,
-        plural(mesh.rails, "wire"),
-        options.jaccl.version(),
-        if pairs.rates_known {
-            ""
-        } else {
-            "; a cable taken for 80 Gb/s"
-        },
-    );
+    let estimate = |rails, seconds| Estimate {
+        rails,
+        speed: speed(seconds),
+    };
+    let why = Why::Estimate {
+        ring: estimate(ring.rails, on_ring),
+        mesh: estimate(mesh.rails, on_mesh),
+        mlx: options.jaccl.version(),
+        assumed_bytes_per_second: (!pairs.rates_known).then_some(THUNDERBOLT_5),
+    };
     // A mesh takes fewer steps, so it wins a tie.
     if on_ring < on_mesh {
         Choice::ring(ring, why)

@@ -5,8 +5,14 @@ use std::fmt;
 use rig::units;
 use serde::Serialize;
 
-use super::RankOrder;
-use crate::{Backend, Problem};
+use super::{
+    options::RankOrder,
+    refusal::{MeshObstacle, Obstacle},
+};
+use crate::{
+    Backend, DialectError, Problem,
+    words::{listed, plural},
+};
 
 /// Information about a plan for its user. `Display` is a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -17,6 +23,28 @@ pub enum Note {
     LeftOut {
         /// The part, and why.
         problem: Problem,
+    },
+    /// A part of the description may not work, and was kept.
+    Warning {
+        /// The part, and why.
+        problem: Problem,
+    },
+    /// Cables that only one of their ends states were taken for cables.
+    Accepted {
+        /// The cables, by name.
+        cables: Vec<String>,
+    },
+    /// Cables of Thunderbolt 5 count as carrying less than their line rate.
+    Measured {
+        /// What they count as, in bytes per second.
+        bytes_per_second: u64,
+        /// The line rate.
+        line_bytes_per_second: u64,
+    },
+    /// A variable of the description's environment is left out, because the plan sets it.
+    Overridden {
+        /// The variable, as `NAME=VALUE`.
+        variable: String,
     },
     /// A node has no rank.
     NodeLeftOut {
@@ -54,7 +82,7 @@ pub enum Note {
         /// The backend.
         backend: Backend,
         /// The reason.
-        why: String,
+        why: Why,
     },
     /// No address of rank 0 is known, so the other ranks cannot be given the place where
     /// it listens.
@@ -62,6 +90,114 @@ pub enum Note {
         /// Rank 0's node.
         node: String,
     },
+}
+
+/// Why a backend was chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "because", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Why {
+    /// It was asked for.
+    Asked,
+    /// There is no ring.
+    NoRing {
+        /// Why not.
+        obstacle: Obstacle,
+    },
+    /// There is no mesh.
+    NoMesh {
+        /// Why not.
+        obstacle: MeshObstacle,
+    },
+    /// The better plan cannot be carried by the shape of exo's that was asked for.
+    NotCarried {
+        /// Why not.
+        error: DialectError,
+    },
+    /// It is estimated to be the faster one.
+    Estimate {
+        /// A ring's estimate.
+        ring: Estimate,
+        /// A mesh's.
+        mesh: Estimate,
+        /// The MLX version.
+        mlx: String,
+        /// What a cable of unknown rate is taken for, in bytes per second, if no rate is
+        /// known.
+        assumed_bytes_per_second: Option<u64>,
+    },
+}
+
+/// The estimated speed of all-reduces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Estimate {
+    /// Rails a link, or wires to each peer.
+    pub rails: usize,
+    /// What is estimated.
+    #[serde(flatten)]
+    pub speed: Speed,
+}
+
+/// A rate, or a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Speed {
+    /// Of large all-reduces.
+    BytesPerSecond(u64),
+    /// Of one all-reduce of each size that the job issues.
+    Nanoseconds(u64),
+}
+
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::BytesPerSecond(rate) => f.write_str(&units::about_rate(rate)),
+            Self::Nanoseconds(time) => write!(f, "{:.1} us", time as f64 / 1e3),
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asked => f.write_str("asked for"),
+            Self::NoRing { obstacle } => write!(f, "no ring: {obstacle}"),
+            Self::NoMesh { obstacle } => write!(f, "no mesh: {obstacle}"),
+            Self::NotCarried { error } => f.write_str(&error.why()),
+            Self::Estimate {
+                ring,
+                mesh,
+                mlx,
+                assumed_bytes_per_second,
+            } => {
+                let what = match ring.speed {
+                    Speed::BytesPerSecond(_) => "large all-reduces reach",
+                    Speed::Nanoseconds(_) => "an all-reduce of each size given takes",
+                };
+                write!(
+                    f,
+                    "{what} an estimated {} on a ring of {} {} a link, {} on a mesh of {} {} to \
+                     each peer (MLX {mlx}",
+                    ring.speed,
+                    ring.rails,
+                    plural(ring.rails, "rail"),
+                    mesh.speed,
+                    mesh.rails,
+                    plural(mesh.rails, "wire"),
+                )?;
+                match assumed_bytes_per_second {
+                    Some(assumed) => write!(
+                        f,
+                        "; a cable taken for {}, which people measure of Thunderbolt 5)",
+                        units::about_rate(*assumed)
+                    ),
+                    None => f.write_str(")"),
+                }
+            }
+        }
+    }
 }
 
 /// Why a cable between two ranks is unused.
@@ -91,13 +227,42 @@ pub enum Spare {
     },
 }
 
+impl Note {
+    /// The note for a problem of the description.
+    pub fn of(problem: Problem) -> Self {
+        // A bridge may break every cable of its node, or none.
+        match problem.is_warning() || matches!(problem, Problem::Bridged { .. }) {
+            true => Self::Warning { problem },
+            false => Self::LeftOut { problem },
+        }
+    }
+}
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LeftOut {
-                problem: problem @ Problem::Bridged { .. },
-            } => write!(f, "warning: {problem}"),
             Self::LeftOut { problem } => write!(f, "left out: {problem}"),
+            Self::Warning { problem } => write!(f, "warning: {problem}"),
+            Self::Accepted { cables } => write!(
+                f,
+                "{} accepted, although one end alone states {}",
+                listed(cables),
+                if cables.len() == 1 { "it" } else { "each" }
+            ),
+            Self::Measured {
+                bytes_per_second,
+                line_bytes_per_second,
+            } => write!(
+                f,
+                "a cable of {} is taken for the {} that people measure of it",
+                units::about_rate(*line_bytes_per_second),
+                units::about_rate(*bytes_per_second)
+            ),
+            Self::Overridden { variable } => write!(
+                f,
+                "'{variable}' of the description's environment is left out, because the plan sets \
+                 that variable"
+            ),
             Self::NodeLeftOut { node } => write!(f, "node '{node}' takes no part"),
             Self::Spare {
                 pair: [a, b],
@@ -173,27 +338,5 @@ impl fmt::Display for Spare {
                 plural(*wires, "wire")
             ),
         }
-    }
-}
-
-pub(super) fn plural(count: usize, word: &str) -> String {
-    if count == 1 {
-        word.to_owned()
-    } else {
-        format!("{word}s")
-    }
-}
-
-/// Up to four names, and the number of others.
-pub(crate) fn listed(names: &[String]) -> String {
-    let shown: Vec<_> = names
-        .iter()
-        .take(4)
-        .map(|name| format!("'{name}'"))
-        .collect();
-    let more = names.len() - shown.len();
-    match more {
-        0 => shown.join(", "),
-        _ => format!("{} and {more} more", shown.join(", ")),
     }
 }

@@ -2,8 +2,17 @@
 
 use std::fmt;
 
-use super::{EXACT_ORDER, MAX_NODES, Obstacle, Options};
-use crate::{MAX_MESH, MAX_RAILS, Problem};
+use serde::Serialize;
+
+use crate::{
+    DialectError, MAX_MESH, MAX_NODES, MAX_RAILS, Problem,
+    topology::sentences,
+    words::{joined, plural, some_of},
+};
+
+/// The most nodes for which the best order of ranks is guaranteed. It takes O(n² 2ⁿ)
+/// steps, some five hundred thousand for 12.
+pub const EXACT_ORDER: usize = 12;
 
 /// Why a topology has no plan. `Display` includes the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,12 +29,14 @@ pub enum PlanError {
     },
     /// Fewer than two nodes can have a rank.
     #[error(
-        "{has} {} can take part, and a job over cables needs two; add the others to the \
-         description, or see why they were left out", if *has == 1 { "node" } else { "nodes" }
+        "{has} {} can take part, and a job over cables needs two{}", plural(*has, "node"),
+        left_out.or("add the others to the description")
     )]
     TooFewNodes {
         /// The nodes that can have a rank.
         has: usize,
+        /// What was left out.
+        left_out: LeftOut,
     },
     /// There are more nodes than a matrix can have.
     #[error("{has} nodes are more than the {MAX_NODES} that a plan can have; plan for fewer")]
@@ -34,23 +45,111 @@ pub enum PlanError {
         has: usize,
     },
     /// A ring was requested but is not possible.
-    #[error("there is no ring: {0}")]
-    NoRing(Obstacle),
+    #[error("there is no ring: {obstacle}{}", left_out.or(obstacle.remedy()))]
+    NoRing {
+        /// Why not.
+        obstacle: Obstacle,
+        /// What was left out.
+        left_out: LeftOut,
+    },
     /// A mesh was requested but is not possible.
-    #[error("there is no mesh: {0}; {remedy}, or use a ring", remedy = .0.remedy())]
-    NoMesh(MeshObstacle),
+    #[error(
+        "there is no mesh: {obstacle}{}",
+        left_out.or(&format!("{}, or use a ring", obstacle.remedy()))
+    )]
+    NoMesh {
+        /// Why not.
+        obstacle: MeshObstacle,
+        /// What was left out.
+        left_out: LeftOut,
+    },
     /// Neither backend can join the nodes.
-    #[error("the nodes cannot be joined. No ring: {ring}. No mesh: {mesh}")]
+    #[error(
+        "the nodes cannot be joined. No ring: {ring}. No mesh: {mesh}{}",
+        left_out.or(ring.remedy())
+    )]
     NoBackend {
         /// Why a ring is not possible.
         ring: Obstacle,
         /// Why a mesh is not possible.
         mesh: MeshObstacle,
+        /// What was left out.
+        left_out: LeftOut,
     },
+    /// The shape of exo's that was asked for can carry no plan.
+    #[error(transparent)]
+    NotCarried(#[from] DialectError),
+}
+
+/// The problems of the parts of a description that were left out: often the reason why
+/// there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LeftOut(pub Vec<Problem>);
+
+impl LeftOut {
+    /// What comes after the reason why there is no plan. A user who has cables is not
+    /// advised to add some: the remedy is that of the cables that were left out.
+    fn or(&self, remedy: &str) -> String {
+        const SHOWN: usize = 3;
+        let Self(problems) = self;
+        if problems.is_empty() {
+            return format!("; {remedy}");
+        }
+        let shown = joined(problems.iter().take(SHOWN).map(Problem::to_string), ". ");
+        let more = match problems.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(". And {more} more {}", plural(more, "part")),
+        };
+        format!(". Left out: {shown}{more}")
+    }
+}
+
+/// The obstacle to a ring, in names of nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Obstacle<Node = String> {
+    /// No cable joins two neighbours of a pinned order.
+    NotJoined(Node, Node),
+    /// No cable joins these groups of nodes.
+    Apart(Vec<Vec<Node>>),
+    /// These nodes have fewer than two neighbours: a ring would have to pass the
+    /// neighbour twice.
+    DeadEnds(Vec<Node>),
+    /// Every path between these groups passes this node.
+    Bottleneck {
+        /// The node.
+        node: Node,
+        /// The groups that only this node joins.
+        groups: Vec<Vec<Node>>,
+    },
+    /// No order of the nodes forms a ring.
+    NoOrder,
+    /// The search was inconclusive; a ring may exist.
+    NotFound,
+}
+
+impl<Node> Obstacle<Node> {
+    /// The same obstacle, with its nodes renamed.
+    pub(crate) fn map<Other>(self, name: impl Fn(Node) -> Other) -> Obstacle<Other> {
+        let all = |nodes: Vec<Node>| nodes.into_iter().map(&name).collect();
+        match self {
+            Self::NotJoined(a, b) => Obstacle::NotJoined(name(a), name(b)),
+            Self::Apart(groups) => Obstacle::Apart(groups.into_iter().map(all).collect()),
+            Self::DeadEnds(nodes) => Obstacle::DeadEnds(all(nodes)),
+            Self::Bottleneck { node, groups } => Obstacle::Bottleneck {
+                node: name(node),
+                groups: groups.into_iter().map(all).collect(),
+            },
+            Self::NoOrder => Obstacle::NoOrder,
+            Self::NotFound => Obstacle::NotFound,
+        }
+    }
 }
 
 /// The obstacle to a mesh.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum MeshObstacle {
     /// No cable joins two nodes.
@@ -84,66 +183,49 @@ impl fmt::Display for MeshObstacle {
     }
 }
 
-impl Options {
-    pub(super) fn check(&self) -> Result<(), PlanError> {
-        match self.max_rails {
-            1..=MAX_RAILS => Ok(()),
-            asked => Err(PlanError::MaxRails { asked }),
+impl Obstacle {
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::NotJoined(..) => "add a cable, or let the order be chosen",
+            Self::Apart(_) => "add two cables between them, or leave nodes out",
+            Self::DeadEnds(_) => "add a cable to another node",
+            Self::Bottleneck { .. } => "add a cable between the two sides",
+            Self::NoOrder => "add a cable",
+            Self::NotFound => "pin an order that you know, or add a cable",
         }
     }
-}
-
-fn sentences(problems: &[Problem]) -> String {
-    let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
-    problems.join("\n")
 }
 
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// The most names of a group.
+        const SHOWN: usize = 8;
+        let sides = |groups: &[Vec<String>]| {
+            joined(groups.iter().map(|group| some_of(group, SHOWN)), " with ")
+        };
         match self {
             Self::NotJoined(a, b) => write!(
                 f,
-                "nodes '{a}' and '{b}' are neighbours in the order given and have no usable \
-                 cable; add one, or let the order be chosen"
+                "nodes '{a}' and '{b}' are neighbours in the order given and have no usable cable"
             ),
-            Self::Apart(groups) => write!(
-                f,
-                "no cable joins {}; add two, or leave nodes out",
-                joined(groups.iter().map(|group| quoted(group)), " with ")
-            ),
+            Self::Apart(groups) => write!(f, "no usable cable joins {}", sides(groups)),
             Self::DeadEnds(nodes) => write!(
                 f,
-                "{} {} one neighbour or none, and a ring passes every node once; add a cable to \
-                 another node",
-                quoted(nodes),
+                "{} {} one neighbour or none, and a ring passes every node once",
+                some_of(nodes, SHOWN),
                 if nodes.len() == 1 { "has" } else { "have" }
             ),
             Self::Bottleneck { node, groups } => write!(
                 f,
-                "only '{node}' joins {}, and a ring would pass it twice; add a cable between the \
-                 two sides",
-                joined(groups.iter().map(|group| quoted(group)), " with ")
+                "only '{node}' joins {}, and a ring would pass it twice",
+                sides(groups)
             ),
-            Self::NoOrder => f.write_str("no order of the nodes closes one; add a cable"),
+            Self::NoOrder => f.write_str("no order of the nodes closes one"),
             Self::NotFound => write!(
                 f,
                 "none was found among more than {EXACT_ORDER} nodes, where the search is not \
-                 exhaustive; pin an order that you know, or add a cable"
+                 exhaustive"
             ),
         }
     }
-}
-
-/// Up to eight names, and the number of others.
-fn quoted(names: &[String]) -> String {
-    let shown = names.iter().take(8).map(|name| format!("'{name}'"));
-    let shown = joined(shown, ", ");
-    match names.len() {
-        ..=8 => shown,
-        many => format!("{shown} and {} more", many - 8),
-    }
-}
-
-fn joined(parts: impl Iterator<Item = String>, between: &str) -> String {
-    parts.collect::<Vec<_>>().join(between)
 }

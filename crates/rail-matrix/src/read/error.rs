@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rig::RigError;
+use rig::{End, RigError};
 
 use super::{MAX_NAME_BYTES, ReportKind};
 use crate::MAX_NODES;
@@ -43,6 +43,19 @@ pub enum ReadError {
         /// What it resembles.
         found: &'static str,
     },
+    /// It is text of a tool that writes JSON if it is asked to.
+    #[error("this is text, and JSON was expected; run `{command}` and give what it prints")]
+    NotJson {
+        /// The command that prints JSON.
+        command: &'static str,
+    },
+    /// It is a hostfile without RDMA devices.
+    #[error(
+        "no host here has 'rdma', so this is a hostfile for TCP (mlx.launch's ring or mpi), which \
+         says nothing of RDMA devices; name the devices of each host towards each other in \
+         'rdma', or describe the cabling otherwise"
+    )]
+    TcpHostfile,
     /// It is a single report, which describes one node only.
     #[error(
         "this is one report of one node, and cables are told from the reports of every node; \
@@ -123,10 +136,10 @@ pub enum ReadError {
     SharedDomain {
         /// The domain.
         domain: String,
-        /// One port, as `node:device`.
-        first: String,
+        /// One port.
+        first: End,
         /// The other.
-        second: String,
+        second: End,
     },
     /// There are more nodes than a plan can have.
     #[error("it has {has} nodes, more than the {MAX_NODES} that a plan can have")]

@@ -6,7 +6,12 @@
 
 mod document;
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::Ipv4Addr,
+};
+
+use rig::End;
 
 use super::{
     ReadError,
@@ -15,7 +20,7 @@ use super::{
     json::{self, Object},
     speed,
 };
-use crate::{Address, Network, NodeId, Problem, Topology};
+use crate::{Network, NodeId, PortAddress, Problem, Rdma, RdmaOff, Topology, Unfit};
 use document::{Connections, Edge, Snapshot, State};
 
 pub(super) fn read(bytes: &[u8]) -> Result<Topology, ReadError> {
@@ -52,6 +57,7 @@ fn topology(state: &State) -> Result<Topology, ReadError> {
     });
     facts(state, &mut topology);
     addresses(state, &mut topology, &reached);
+    port_addresses(state, &mut topology);
     Ok(topology)
 }
 
@@ -77,17 +83,23 @@ fn each_edge(connections: &Connections, mut edge: impl FnMut(&str, &str, &Edge))
 
 /// Adds the source's statement about one of its own devices.
 fn sight(topology: &mut Topology, (source, from): (&str, &str), (sink, to): (&str, &str)) {
-    let unknown = |from: String, node: &str| Problem::UnknownNode {
-        from,
-        node: node.to_owned(),
+    let unknown = |(node, device): (&str, &str), missing: &str| Problem::UnknownNode {
+        from: End {
+            node: node.to_owned(),
+            device: device.to_owned(),
+        },
+        node: missing.to_owned(),
     };
     match (topology.node(source), topology.node(sink)) {
         (Some(source), Some(sink)) => {
             let (from, to) = (topology.port(source, from), topology.port(sink, to));
             topology.sight(from, to);
         }
-        (None, _) => topology.report(unknown(format!("{sink}:{to}"), source)),
-        (Some(_), None) => topology.report(unknown(format!("{source}:{from}"), sink)),
+        (None, _) => topology.report(unknown((sink, to), source)),
+        (Some(node), None) => {
+            let port = topology.port(node, from);
+            topology.report_at(&[port], unknown((source, from), sink));
+        }
     }
 }
 
@@ -96,23 +108,35 @@ fn facts(state: &State, topology: &mut Topology) {
         let Some(node) = topology.node(id) else {
             continue;
         };
-        let name = identity.friendly_name.as_deref();
-        *topology.node_mut(node).label = name.map(str::to_owned);
+        if let Some(name) = &identity.friendly_name {
+            topology.set_label(node, name);
+        }
+        if let Some(model) = &identity.model_id {
+            topology.set_model(node, model);
+        }
     }
     for (id, ctl) in &state.node_rdma_ctl.0 {
-        if let Some(node) = topology.node(id) {
-            *topology.node_mut(node).rdma_enabled = ctl.enabled;
+        if let (Some(node), Some(enabled)) = (topology.node(id), ctl.enabled) {
+            topology.set_rdma(
+                node,
+                match enabled {
+                    true => Rdma::On,
+                    false => Rdma::Off(RdmaOff::Disabled),
+                },
+            );
         }
     }
     for (id, bridge) in &state.node_thunderbolt_bridge.0 {
-        if let Some(node) = topology.node(id) {
-            *topology.node_mut(node).bridged = bridge.enabled;
+        if let (Some(node), Some(enabled)) = (topology.node(id), bridge.enabled) {
+            topology.set_bridged(node, enabled);
         }
     }
     for (id, thunderbolt) in &state.node_thunderbolt.0 {
         let Some(node) = topology.node(id) else {
             continue;
         };
+        // Only a Mac has these, and exo asks every Mac.
+        topology.set_rdma(node, Rdma::Unknown);
         for interface in &thunderbolt.interfaces {
             let port = topology.port(node, &interface.rdma_interface);
             if let Some(written) = &interface.link_speed {
@@ -135,18 +159,48 @@ fn addresses(state: &State, topology: &mut Topology, reached: &Reached) {
             let kind = network_of(interface.interface_type.as_deref());
             networks.insert((node, &*interface.ip_address), kind);
             if !reached.contains_key(&node) {
-                let ip = interface.ip_address.to_string();
-                let address = Address { network: kind, ip };
-                topology.node_mut(node).addresses.push(address);
+                topology.add_address(node, kind, &interface.ip_address);
             }
         }
     }
     for (node, ips) in reached {
-        let addresses = ips.iter().map(|ip| Address {
-            network: networks.get(&(*node, ip)).copied().unwrap_or_default(),
-            ip: ip.clone(),
-        });
-        topology.node_mut(*node).addresses.extend(addresses);
+        for ip in ips {
+            let network = networks.get(&(*node, ip)).copied().unwrap_or_default();
+            topology.add_address(*node, network, ip);
+        }
+    }
+}
+
+/// The addresses of the interfaces of devices. exo lists every address of an interface,
+/// without its subnet. An interface that is not listed may have none, or be one that exo
+/// did not see, so its addresses stay unknown.
+fn port_addresses(state: &State, topology: &mut Topology) {
+    let mut listed: HashMap<(NodeId, &str), Vec<PortAddress>> = HashMap::new();
+    for (id, network) in &state.node_network.0 {
+        let Some(node) = topology.node(id) else {
+            continue;
+        };
+        for interface in &network.interfaces {
+            let Some(name) = interface.name.as_deref() else {
+                continue;
+            };
+            let ip = interface.ip_address.parse().ok();
+            let reachable = |ip: &Ipv4Addr| !ip.is_loopback() && !ip.is_unspecified();
+            let prefix = None;
+            let address = ip.filter(reachable).map(|ip| PortAddress { ip, prefix });
+            listed.entry((node, name)).or_default().extend(address);
+        }
+    }
+    let own = topology.ports().filter_map(|(port, info)| {
+        let interface = info.device.strip_prefix("rdma_")?;
+        let addresses = listed.get(&(info.node, interface))?.clone();
+        Some((port, topology[info.node].bridged == Some(true), addresses))
+    });
+    for (port, bridged, addresses) in own.collect::<Vec<_>>() {
+        if addresses.is_empty() {
+            topology.set_unfit(port, Unfit::NoIpv4 { bridged });
+        }
+        topology.set_addresses(port, addresses);
     }
 }
 

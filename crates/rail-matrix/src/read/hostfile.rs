@@ -14,33 +14,47 @@ use super::{
     few_enough,
     json::{self, Object, Text},
 };
-use crate::{Address, Network, Problem, Topology};
+use crate::{Network, Problem, Topology};
 
 #[derive(Deserialize)]
 struct Document<'a> {
     #[serde(borrow)]
     hosts: Vec<Object<Host<'a>>>,
+    /// `NAME=VALUE`, for every rank.
+    #[serde(default)]
+    envs: Vec<Text<'a>>,
 }
 
+/// A host, with its devices towards each host.
 #[derive(Deserialize)]
-struct Host<'a> {
+pub(crate) struct Host<'a> {
     #[serde(borrow)]
-    ssh: Text<'a>,
+    pub ssh: Text<'a>,
     #[serde(default)]
     ips: Vec<Text<'a>>,
     #[serde(default)]
-    rdma: Vec<Cell<'a>>,
+    pub rdma: Vec<Cell<'a>>,
+}
+
+/// Refuses a hostfile for TCP, whose hosts have no devices.
+pub(crate) fn has_rdma<'a>(hosts: impl IntoIterator<Item = &'a Host<'a>>) -> Result<(), ReadError> {
+    let mut hosts = hosts.into_iter().peekable();
+    match hosts.peek().is_some() && hosts.all(|host| host.rdma.is_empty()) {
+        true => Err(ReadError::TcpHostfile),
+        false => Ok(()),
+    }
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<Topology, ReadError> {
-    let (hosts, root) = match shape(bytes)? {
-        Shape::List { .. } => (json::parse::<Vec<Object<Host>>>(bytes)?, ""),
+    let (hosts, envs, root) = match shape(bytes)? {
+        Shape::List { .. } => (json::parse::<Vec<Object<Host>>>(bytes)?, Vec::new(), ""),
         Shape::Object { .. } | Shape::Other => {
             let Object(document) = json::parse::<Object<Document>>(bytes)?;
-            (document.hosts, "hosts")
+            (document.hosts, document.envs, "hosts")
         }
     };
     few_enough(hosts.len())?;
+    has_rdma(hosts.iter().map(|Object(host)| host))?;
     for (i, host) in hosts.iter().enumerate() {
         let cells = host.rdma.len();
         if cells != 0 && cells != hosts.len() {
@@ -48,20 +62,24 @@ pub(super) fn read(bytes: &[u8]) -> Result<Topology, ReadError> {
             return Err(JsonError::at(format!("{root}[{i}].rdma"), expected).into());
         }
     }
-    Ok(topology(&hosts))
+    let mut topology = topology(&hosts);
+    for (i, variable) in envs.iter().enumerate() {
+        if !topology.add_variable(variable) {
+            let what = format!("expected NAME=VALUE, found '{}'", &**variable);
+            return Err(JsonError::at(format!("envs[{i}]"), what).into());
+        }
+    }
+    Ok(topology)
 }
 
 fn topology(hosts: &[Object<Host>]) -> Topology {
     let mut topology = Topology::new();
     let add = |host: &Object<Host>| {
         let id = topology.add_node(&host.ssh);
-        let facts = topology.node_mut(id);
-        *facts.ssh = Some(host.ssh.to_string());
-        let addresses = host.ips.iter().map(|ip| Address {
-            network: Network::Unknown,
-            ip: ip.to_string(),
-        });
-        facts.addresses.extend(addresses);
+        topology.set_ssh(id, &host.ssh);
+        for ip in &host.ips {
+            topology.add_address(id, Network::Unknown, ip);
+        }
         id
     };
     let nodes: Vec<_> = hosts.iter().map(add).collect();
@@ -75,12 +93,14 @@ fn topology(hosts: &[Object<Host>]) -> Topology {
                 topology.sight(from, to);
             }
             if let Some(device) = here.get(there.len()) {
-                topology.report(Problem::NoOtherEnd {
-                    from: format!("{}:{}", &*host.ssh, &**device),
+                let port = topology.port(nodes[i], device);
+                let problem = Problem::NoOtherEnd {
+                    from: topology.end(port),
                     node: hosts[j].ssh.to_string(),
                     place: there.len() + 1,
                     back: there.len(),
-                });
+                };
+                topology.report_at(&[port], problem);
             }
         }
     }

@@ -17,7 +17,7 @@ pub(crate) mod cell;
 mod detect;
 mod error;
 mod exo;
-mod hostfile;
+pub(crate) mod hostfile;
 pub(crate) mod json;
 mod reports;
 mod speed;

@@ -11,7 +11,7 @@ pub(super) fn set(topology: &mut Topology, port: PortId, written: &str) {
     let Some(gigabits) = gigabits_per_second(written) else {
         return;
     };
-    topology.set_rate(port, (gigabits * 1e9 / 8.0) as u64);
+    topology.set_thunderbolt(port, (gigabits * 1e9 / 8.0) as u64);
     if gigabits <= THUNDERBOLT_4 {
         let gigabits_per_second = gigabits as u32;
         topology.set_unfit(

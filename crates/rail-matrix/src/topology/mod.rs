@@ -1,15 +1,18 @@
 //! A cabling as described by any source.
 
+mod account;
 mod join;
 mod problem;
 mod select;
 
 use std::{collections::HashMap, net::Ipv4Addr, ops::Index};
 
-use rig::{Cable, Rig, RigError};
+use rig::{Cable, End, Rig, RigError};
 
-pub(crate) use join::{Join, Joined};
-pub use problem::{Problem, Unfit};
+pub(crate) use account::Join;
+pub use account::{Account, EndState, NodeState};
+pub(crate) use problem::sentences;
+pub use problem::{Problem, RdmaOff, Unfit};
 pub use select::SelectError;
 
 /// Nodes, their RDMA devices, and the reported connections between devices.
@@ -35,6 +38,11 @@ pub struct Topology {
     sightings: Vec<Sighting>,
     cables: Vec<String>,
     problems: Vec<Problem>,
+    /// Devices of which the reader knows that their cable cannot be told, and why, as an
+    /// index into the problems.
+    strays: Vec<(PortId, usize)>,
+    accepts_one_sided: bool,
+    environment: Vec<String>,
     ids: HashMap<String, NodeId>,
     devices: Vec<HashMap<String, PortId>>,
 }
@@ -55,6 +63,7 @@ pub struct PortId(pub(crate) usize);
 
 /// Information about a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NodeInfo {
     /// Unique in the topology: a rig's name, exo's node id, a host name.
     pub name: String,
@@ -65,10 +74,27 @@ pub struct NodeInfo {
     /// The addresses at which other nodes reach it over IP. The coordinator listens on
     /// rank 0's.
     pub addresses: Vec<Address>,
-    /// Whether RDMA is switched on (macOS: `rdma_ctl`).
-    pub rdma_enabled: Option<bool>,
+    /// Its model, such as `Mac Studio`.
+    pub model: Option<String>,
+    /// Whether it does RDMA.
+    pub rdma: Rdma,
     /// Whether a Thunderbolt bridge holds its interfaces (macOS: `bridge0`).
     pub bridged: Option<bool>,
+}
+
+/// Whether a node does RDMA, as far as its description says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Rdma {
+    /// The description is of a kind that does not say so, such as a rig or a hostfile.
+    #[default]
+    Undescribed,
+    /// The description says so of other nodes, or could, but not of this one.
+    Unknown,
+    /// It does.
+    On,
+    /// It does not.
+    Off(RdmaOff),
 }
 
 impl NodeInfo {
@@ -111,15 +137,52 @@ pub enum Network {
     Thunderbolt,
 }
 
+/// An IPv4 address of the interface of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortAddress {
+    /// The address.
+    pub ip: Ipv4Addr,
+    /// The bits of its subnet, if they are known.
+    pub prefix: Option<u8>,
+}
+
+impl PortAddress {
+    /// The first address of the subnet, if that is known.
+    pub(crate) fn network(self) -> Option<(Ipv4Addr, u8)> {
+        let prefix = self.prefix?.min(32);
+        let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+        Some((Ipv4Addr::from_bits(self.ip.to_bits() & mask), prefix))
+    }
+
+    /// Whether the interfaces of the two addresses reach each other directly. Unknown
+    /// subnets count as one.
+    fn reaches(self, other: Self) -> bool {
+        let holds = |net: Self, address: Self| match net.network() {
+            Some(network) => {
+                let prefix = net.prefix;
+                Self { prefix, ..address }.network() == Some(network)
+            }
+            None => true,
+        };
+        self.ip != other.ip && holds(self, other) && holds(other, self)
+    }
+}
+
 /// Information about a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PortInfo {
     /// Its node.
     pub node: NodeId,
     /// The RDMA device's name, such as `rdma_en5`.
     pub device: String,
-    /// Line rate of the cable in it, in each direction.
+    /// What the cable in it carries, in each direction: a rig's own figure, the line rate,
+    /// or less than that where people measure less.
     pub bytes_per_second: Option<u64>,
+    /// The line rate of the cable in it, if it is another.
+    pub line_bytes_per_second: Option<u64>,
+    /// The IPv4 addresses of its interface, if they are known.
+    pub addresses: Option<Vec<PortAddress>>,
     /// Why it cannot carry RDMA, if it cannot.
     pub unfit: Option<Unfit>,
 }
@@ -166,23 +229,66 @@ impl Topology {
         self.ids.get(name).copied()
     }
 
-    /// The information about a node, to be extended. Its name cannot be changed.
-    pub fn node_mut(&mut self, id: NodeId) -> NodeFacts<'_> {
-        let NodeInfo {
-            label,
-            ssh,
-            addresses,
-            rdma_enabled,
-            bridged,
-            ..
-        } = &mut self.nodes[id.0];
-        NodeFacts {
-            label,
-            ssh,
-            addresses,
-            rdma_enabled,
-            bridged,
+    /// Sets a node's [label](NodeInfo::label).
+    pub fn set_label(&mut self, node: NodeId, label: &str) {
+        self.nodes[node.0].label = Some(label.to_owned());
+    }
+
+    /// Sets a node's [model](NodeInfo::model).
+    pub fn set_model(&mut self, node: NodeId, model: &str) {
+        self.nodes[node.0].model = Some(model.to_owned());
+    }
+
+    /// Sets the [destination](NodeInfo::ssh) by which `ssh` reaches a node.
+    pub fn set_ssh(&mut self, node: NodeId, destination: &str) {
+        self.nodes[node.0].ssh = Some(destination.to_owned());
+    }
+
+    /// Adds an address at which other nodes reach a node.
+    pub fn add_address(&mut self, node: NodeId, network: Network, ip: &str) {
+        let ip = ip.to_owned();
+        self.nodes[node.0].addresses.push(Address { network, ip });
+    }
+
+    /// Adds a statement about a node's RDMA. Of several the strictest counts: a node does
+    /// none if any says so.
+    pub fn set_rdma(&mut self, node: NodeId, rdma: Rdma) {
+        let known = &mut self.nodes[node.0].rdma;
+        if !matches!(known, Rdma::Off(_)) {
+            *known = rdma.max(std::mem::take(known));
         }
+    }
+
+    /// Sets whether a Thunderbolt bridge [holds](NodeInfo::bridged) a node's interfaces.
+    pub fn set_bridged(&mut self, node: NodeId, bridged: bool) {
+        self.nodes[node.0].bridged = Some(bridged);
+    }
+
+    /// The same with cables that only one of their ends states taken for cables, unless
+    /// the other end states another. A Mac behind the upstream port of a display states
+    /// none.
+    #[must_use]
+    pub fn accept_one_sided(mut self, accept: bool) -> Self {
+        self.accepts_one_sided = accept;
+        self
+    }
+
+    /// Adds a variable of the job's environment that the description brings, as
+    /// `NAME=VALUE`. Returns whether it is one: a name that a shell accepts, and a value.
+    pub fn add_variable(&mut self, variable: &str) -> bool {
+        let name = variable.split_once('=').map_or("", |(name, _)| name);
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let is_one = name.chars().all(word) && name.starts_with(|c: char| !c.is_ascii_digit());
+        if is_one {
+            self.environment.push(variable.to_owned());
+        }
+        is_one
+    }
+
+    /// The variables of the job's environment that the description brings, as
+    /// `NAME=VALUE`.
+    pub fn environment(&self) -> &[String] {
+        &self.environment
     }
 
     /// The device of this name on a node. It is added if it does not exist.
@@ -200,6 +306,8 @@ impl Topology {
             node,
             device: device.to_owned(),
             bytes_per_second: None,
+            line_bytes_per_second: None,
+            addresses: None,
             unfit: None,
         });
         self.devices[node.0].insert(device.to_owned(), id);
@@ -211,14 +319,32 @@ impl Topology {
         self.devices[node.0].get(device).copied()
     }
 
-    /// Sets the line rate of a device, in bytes per second. Zero means unknown.
+    /// Sets what the cable in a device carries, in bytes per second. Zero means unknown.
     pub fn set_rate(&mut self, port: PortId, bytes_per_second: u64) {
-        self.ports[port.0].bytes_per_second = Some(bytes_per_second).filter(|rate| *rate > 0);
+        let port = &mut self.ports[port.0];
+        port.bytes_per_second = Some(bytes_per_second).filter(|rate| *rate > 0);
+        port.line_bytes_per_second = None;
     }
 
-    /// Sets the reason why a device cannot carry RDMA.
+    /// Sets the line rate of a Thunderbolt cable, in bytes per second. The cable counts as
+    /// carrying at most [`THUNDERBOLT_5`](crate::THUNDERBOLT_5), which is less than the
+    /// line rate of Thunderbolt 5.
+    pub fn set_thunderbolt(&mut self, port: PortId, line: u64) {
+        self.set_rate(port, line.min(crate::THUNDERBOLT_5));
+        if line > crate::THUNDERBOLT_5 {
+            self.ports[port.0].line_bytes_per_second = Some(line);
+        }
+    }
+
+    /// Sets the IPv4 addresses of the interface of a device.
+    pub fn set_addresses(&mut self, port: PortId, addresses: Vec<PortAddress>) {
+        self.ports[port.0].addresses = Some(addresses);
+    }
+
+    /// Adds a reason why a device cannot carry RDMA. Of several the strictest counts.
     pub fn set_unfit(&mut self, port: PortId, why: Unfit) {
-        self.ports[port.0].unfit = Some(why);
+        let known = &mut self.ports[port.0].unfit;
+        *known = Some(known.map_or(why, |known| known.min(why)));
     }
 
     /// Adds the statement of `from`'s node that the cable in `from` ends in `to`. It
@@ -254,6 +380,14 @@ impl Topology {
         self.problems.push(problem);
     }
 
+    /// Records the problem that keeps the other ends of some devices' cables unknown.
+    pub fn report_at(&mut self, ports: &[PortId], problem: Problem) {
+        let problem_at = self.problems.len();
+        self.strays
+            .extend(ports.iter().map(|port| (*port, problem_at)));
+        self.problems.push(problem);
+    }
+
     /// The nodes, in the order in which they were added.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = (NodeId, &NodeInfo)> {
         self.nodes
@@ -282,10 +416,31 @@ impl Topology {
             .map(|sighting| (sighting.from, sighting.to))
     }
 
-    /// A device as people write it: `node:device`.
-    pub(crate) fn written(&self, port: PortId) -> String {
+    /// A device with the name of its node.
+    pub fn end(&self, port: PortId) -> End {
         let PortInfo { node, device, .. } = &self[port];
-        format!("{}:{device}", self[*node].name)
+        End {
+            node: self[*node].name.clone(),
+            device: device.clone(),
+        }
+    }
+
+    /// Devices with the names of their nodes.
+    pub(crate) fn ends(&self, ports: &[PortId]) -> Vec<End> {
+        ports.iter().map(|port| self.end(*port)).collect()
+    }
+
+    /// A node's name for people: its label, with its name if others have the same label.
+    pub fn title(&self, node: NodeId) -> String {
+        let NodeInfo { name, label, .. } = &self[node];
+        let Some(label) = label else {
+            return name.clone();
+        };
+        let same = |other: &&NodeInfo| other.label.as_ref() == Some(label);
+        match self.nodes.iter().filter(same).count() {
+            1 => label.clone(),
+            _ => format!("{label} ({name})"),
+        }
     }
 
     /// The topology of a rig: the ends of its cables are known, and its order of nodes is
@@ -310,21 +465,6 @@ impl Topology {
         }
         Ok(topology)
     }
-}
-
-/// Information about a node, without its name.
-#[derive(Debug)]
-pub struct NodeFacts<'a> {
-    /// As [`NodeInfo::label`].
-    pub label: &'a mut Option<String>,
-    /// As [`NodeInfo::ssh`].
-    pub ssh: &'a mut Option<String>,
-    /// As [`NodeInfo::addresses`].
-    pub addresses: &'a mut Vec<Address>,
-    /// As [`NodeInfo::rdma_enabled`].
-    pub rdma_enabled: &'a mut Option<bool>,
-    /// As [`NodeInfo::bridged`].
-    pub bridged: &'a mut Option<bool>,
 }
 
 impl Index<NodeId> for Topology {

@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use rig::End;
 use serde::Serialize;
 
-use crate::plan::listed;
+use crate::words::{joined, listed, plural};
 
 /// A part of a description that is invalid, or that RDMA cannot use. In strict mode it
 /// refuses the plan; in lenient mode the part is left out, with a note.
+///
+/// A [warning](Self::is_warning) refuses nothing and leaves nothing out.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -36,8 +39,8 @@ pub enum Problem {
          unplug the cable"
     )]
     UnknownNode {
-        /// The end that is known, as `node:device`, or the node.
-        from: String,
+        /// The end that is known.
+        from: End,
         /// The missing node.
         node: String,
     },
@@ -48,8 +51,8 @@ pub enum Problem {
          it report too"
     )]
     UnknownPeer {
-        /// The end that is known, as `node:device`.
-        from: String,
+        /// The end that is known.
+        from: End,
         /// What is known of the other end.
         peer: String,
     },
@@ -61,8 +64,8 @@ pub enum Problem {
     SharedSubnet {
         /// The subnet, as `address/prefix`.
         subnet: String,
-        /// The devices, as `node:device`.
-        devices: Vec<String>,
+        /// The devices.
+        devices: Vec<End>,
     },
     /// Devices share an IPv4 address. On Linux addresses identify a cable.
     #[error(
@@ -73,37 +76,74 @@ pub enum Problem {
     SharedAddress {
         /// The address.
         address: String,
-        /// The devices, as `node:device`.
-        devices: Vec<String>,
+        /// The devices.
+        devices: Vec<End>,
+    },
+    /// Devices of one node share an interface, such as a bond, and so its address.
+    #[error(
+        "{} share the interface '{interface}' and its address, and jaccl cannot choose between \
+         them; give each an interface of its own, or take all but one out of the bond",
+        listed(devices)
+    )]
+    SharedInterface {
+        /// The interface.
+        interface: String,
+        /// The devices.
+        devices: Vec<End>,
+    },
+    /// The interfaces at the two ends of a cable have one and the same address.
+    #[error(
+        "both ends of a cable, {} and {}, have the address {address}, so neither reaches the \
+         other; give each an address of its own", ends[0], ends[1]
+    )]
+    EqualAddresses {
+        /// The address.
+        address: String,
+        /// The two ends.
+        ends: [End; 2],
+    },
+    /// The interfaces at the two ends of a cable are in different subnets.
+    #[error(
+        "the two ends of a cable are in different subnets, {} in {} and {} in {}, so neither \
+         reaches the other (errno 60); give both an address in one subnet",
+        ends[0], subnets[0], ends[1], subnets[1]
+    )]
+    DifferentSubnets {
+        /// The two ends.
+        ends: [End; 2],
+        /// The subnets of each, as `address/prefix`, with commas between several.
+        subnets: [String; 2],
     },
     /// A cable leads from a node to itself.
     #[error(
         "the cable between {first} and {second} has both ends on one node; a cable joins two nodes"
     )]
     BothEndsOnOneNode {
-        /// One end, as `node:device`.
-        first: String,
+        /// One end.
+        first: End,
         /// The other.
-        second: String,
+        second: End,
     },
     /// A direction of a cable is stated twice.
     #[error("that {from} leads to {to} is said twice; one of the two can go")]
     Repeated {
-        /// The end that states it, as `node:device`.
-        from: String,
+        /// The end that states it.
+        from: End,
         /// The end that it is stated to lead to.
-        to: String,
+        to: End,
     },
     /// Only one end of a cable states it.
     #[error(
         "{from} is said to lead to {to}, and {to} says nothing of it; the cable was unplugged, or \
-         the node of {to} has not reported yet: plug it in again, or ask again"
+         the node of {to} has not reported yet: plug it in again, or ask again. A Mac behind the \
+         upstream port of a display says nothing of a cable that carries: if you know that it is \
+         plugged in, accept it (`--accept-one-sided`)"
     )]
     OneSided {
-        /// The end that states it, as `node:device`.
-        from: String,
+        /// The end that states it.
+        from: End,
         /// The end that does not state it.
-        to: String,
+        to: End,
     },
     /// A node lists more devices towards another node than that node lists back.
     #[error(
@@ -111,8 +151,8 @@ pub enum Problem {
          many there, or take out {from} and what follows it"
     )]
     NoOtherEnd {
-        /// The first device without another end, as `node:device`.
-        from: String,
+        /// The first device without another end.
+        from: End,
         /// The other node.
         node: String,
         /// Its position among those towards that node, from 1.
@@ -122,92 +162,213 @@ pub enum Problem {
     },
     /// One end states a cable, but another cable is in one of the devices.
     #[error(
-        "{from} is said to lead to {to}, but {taken} is the end of {cable}; the first is left \
-         from before the cables were moved: ask the node of {from} again"
+        "{from} is said to lead to {to}, but {to} is the end of {cable}; the first is left from \
+         before the cables were moved: ask the node of {from} again"
     )]
     Stale {
-        /// The end that states it, as `node:device`.
-        from: String,
-        /// The end that it is stated to lead to.
-        to: String,
-        /// The one of the two devices that the other cable is in.
-        taken: String,
+        /// The end that states it.
+        from: End,
+        /// The end that it is stated to lead to, which the other cable is in.
+        to: End,
         /// The other cable.
         cable: String,
     },
     /// Two cables are in one device.
     #[error(
-        "{device} is the end of {cables} cables: {list}; a device carries one cable. Check which \
-         of them is plugged in, and take the others out of the description",
-        cables = cables.len(), list = cables.join(" and ")
+        "{device} is the end of {} cables: {}; a device carries one cable. Check which of them is \
+         plugged in, and take the others out of the description",
+        cables.len(), cables.join(" and ")
     )]
     DeviceOnTwoCables {
-        /// The device, as `node:device`.
-        device: String,
+        /// The device.
+        device: End,
         /// The cables, by name.
         cables: Vec<String>,
     },
     /// A device cannot carry RDMA.
     #[error("{device} {why}")]
     UnfitDevice {
-        /// The device, as `node:device`.
-        device: String,
+        /// The device.
+        device: End,
         /// The reason, with the remedy.
         why: Unfit,
     },
-    /// A node does not support RDMA.
-    #[error(
-        "RDMA is switched off on node '{node}'; switch it on (macOS: `rdma_ctl enable` in \
-         recovery), or leave the node out"
-    )]
+    /// A node does no RDMA.
+    #[error("{}", why.of(node))]
     RdmaDisabled {
         /// The node.
         node: String,
+        /// What shows it.
+        why: RdmaOff,
     },
-    /// The Thunderbolt interfaces of a node are bridged.
+    /// A Thunderbolt bridge is active on a node, and nothing tells whether its members
+    /// have addresses of their own.
     #[error(
-        "a Thunderbolt bridge is active on node '{node}', and queue pairs cannot be connected \
-         through its interfaces (errno 22); remove bridge0 there"
+        "a Thunderbolt bridge is active on node '{node}', and a member without an IPv4 address of \
+         its own has no queue pair that can be connected (errno 22); give every cabled interface \
+         one, or remove the bridge there"
     )]
     Bridged {
         /// The node.
         node: String,
     },
+    /// A Thunderbolt bridge is active on a node whose cabled interfaces all have an
+    /// address of their own.
+    #[error(
+        "a Thunderbolt bridge is active on node '{node}'; its cabled interfaces have IPv4 \
+         addresses of their own, so RDMA works beside it, but macOS may put them under the \
+         bridge's address again: remove the bridge there if it does"
+    )]
+    BridgedBeside {
+        /// The node.
+        node: String,
+    },
+    /// Nothing tells whether nodes do RDMA.
+    #[error(
+        "nothing tells whether RDMA is switched on on {} {}; see what `rdma_ctl status` and \
+         `ibv_devices` say there", plural(nodes.len(), "node"), listed(nodes)
+    )]
+    RdmaUnknown {
+        /// The nodes.
+        nodes: Vec<String>,
+    },
+    /// A device that often carries no RDMA although its node has it.
+    #[error(
+        "{device} is the port beside Ethernet of a {model}, over which RDMA often cannot be used; \
+         move its cable to another port"
+    )]
+    DoubtfulPort {
+        /// The device.
+        device: End,
+        /// The model of its node.
+        model: String,
+    },
+    /// Cabled devices of different cables share an IPv4 address.
+    #[error(
+        "{} all have the address {address}; a peer may reach the wrong one: give every device an \
+         address of its own",
+        listed(devices)
+    )]
+    RepeatedAddress {
+        /// The address.
+        address: String,
+        /// The devices.
+        devices: Vec<End>,
+    },
 }
 
 impl Problem {
-    /// The nodes that it names, on their own or with a device.
-    pub(crate) fn about(&self) -> Vec<&str> {
-        // A device name has no colon; a node name may have one.
-        let of = |device: &'_ str| device.rfind(':').map_or(device.len(), |colon| colon);
-        let on = |device| -> &str { &device[..of(device)] };
+    /// Whether it is a warning: a part that may well work, and that a plan keeps even in
+    /// strict mode.
+    pub const fn is_warning(&self) -> bool {
+        matches!(
+            self,
+            Self::BridgedBeside { .. }
+                | Self::RdmaUnknown { .. }
+                | Self::DoubtfulPort { .. }
+                | Self::RepeatedAddress { .. }
+        )
+    }
+
+    /// The ends that it names.
+    pub fn ends(&self) -> Vec<&End> {
         match self {
-            Self::EmptyNode { .. } => vec![],
-            Self::DuplicateNode { node }
-            | Self::EmptyDevice { node }
-            | Self::RdmaDisabled { node }
-            | Self::Bridged { node } => vec![node],
-            Self::NoOtherEnd { from, node, .. } => vec![on(from), node],
-            Self::UnknownNode { from, .. } | Self::UnknownPeer { from, .. } => vec![on(from)],
-            Self::SharedSubnet { devices, .. } | Self::SharedAddress { devices, .. } => {
-                devices.iter().map(|d| on(d)).collect()
+            Self::EmptyNode { .. }
+            | Self::DuplicateNode { .. }
+            | Self::EmptyDevice { .. }
+            | Self::RdmaDisabled {
+                why: RdmaOff::Disabled | RdmaOff::NoDevices,
+                ..
             }
-            Self::DeviceOnTwoCables { device, .. } | Self::UnfitDevice { device, .. } => {
-                vec![on(device)]
+            | Self::Bridged { .. }
+            | Self::BridgedBeside { .. }
+            | Self::RdmaUnknown { .. } => vec![],
+            Self::RdmaDisabled {
+                why: RdmaOff::NoService { seen_by },
+                ..
+            } => vec![seen_by],
+            Self::NoOtherEnd { from, .. }
+            | Self::UnknownNode { from, .. }
+            | Self::UnknownPeer { from, .. } => vec![from],
+            Self::SharedSubnet { devices, .. }
+            | Self::SharedAddress { devices, .. }
+            | Self::SharedInterface { devices, .. }
+            | Self::RepeatedAddress { devices, .. } => devices.iter().collect(),
+            Self::DeviceOnTwoCables { device, .. }
+            | Self::UnfitDevice { device, .. }
+            | Self::DoubtfulPort { device, .. } => vec![device],
+            Self::EqualAddresses { ends, .. } | Self::DifferentSubnets { ends, .. } => {
+                ends.iter().collect()
             }
-            Self::BothEndsOnOneNode { first, second } => vec![on(first), on(second)],
+            Self::BothEndsOnOneNode { first, second } => vec![first, second],
             Self::Repeated { from, to }
             | Self::OneSided { from, to }
-            | Self::Stale { from, to, .. } => vec![on(from), on(to)],
+            | Self::Stale { from, to, .. } => {
+                vec![from, to]
+            }
+        }
+    }
+
+    /// The nodes that it is about.
+    pub fn nodes(&self) -> Vec<&str> {
+        let of_ends = self.ends().into_iter().map(|end| &*end.node);
+        match self {
+            Self::DuplicateNode { node }
+            | Self::EmptyDevice { node }
+            | Self::RdmaDisabled { node, .. }
+            | Self::Bridged { node }
+            | Self::BridgedBeside { node } => vec![node],
+            Self::RdmaUnknown { nodes } => nodes.iter().map(|node| &**node).collect(),
+            Self::NoOtherEnd { node, .. } => of_ends.chain([&**node]).collect(),
+            _ => of_ends.collect(),
         }
     }
 }
 
-/// Why a device cannot carry RDMA.
+/// What shows that a node does no RDMA.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(tag = "because", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum RdmaOff {
+    /// It is switched off (macOS: `rdma_ctl`).
+    Disabled,
+    /// The node lists no RDMA device.
+    NoDevices,
+    /// A peer does not see the node's RDMA service (protocol 64087) over the cable
+    /// between them.
+    NoService {
+        /// The peer's end of the cable.
+        seen_by: End,
+    },
+}
+
+impl RdmaOff {
+    fn of(&self, node: &str) -> String {
+        const ENABLE: &str = "switch it on (macOS: `rdma_ctl enable` in recovery)";
+        match self {
+            Self::Disabled => {
+                format!("RDMA is switched off on node '{node}'; {ENABLE}, or leave the node out")
+            }
+            Self::NoDevices => format!(
+                "node '{node}' has no RDMA device, whatever else says that RDMA is on \
+                 (`ibv_devices` lists none); RDMA needs Thunderbolt 5 and macOS 26.2: check both, \
+                 {ENABLE}, or leave the node out"
+            ),
+            Self::NoService { seen_by } => format!(
+                "RDMA is switched off on node '{node}': {seen_by} does not see its RDMA service \
+                 (protocol 64087); {ENABLE}, or ask the node of {seen_by} again"
+            ),
+        }
+    }
+}
+
+/// Why a device cannot carry RDMA, the strictest reason first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Unfit {
+    /// The device is not among the node's RDMA devices.
+    NotListed,
     /// The link is Thunderbolt 4 or older; RDMA needs Thunderbolt 5.
     Thunderbolt4 {
         /// Its speed.
@@ -215,13 +376,14 @@ pub enum Unfit {
     },
     /// The port is down.
     PortDown,
-    /// The device is not among the node's RDMA devices.
-    NotListed,
-    /// The interface has no IPv4 address that another node can reach, so the device has
-    /// no GID that jaccl can use.
-    NoIpv4,
     /// The device has no network interface, so it has no GID that jaccl accepts.
     NoInterface,
+    /// The interface has no IPv4 address that another node can reach, so the device has
+    /// no GID that jaccl can use.
+    NoIpv4 {
+        /// Whether a bridge holds the interface, which is then the one with the address.
+        bridged: bool,
+    },
 }
 
 impl fmt::Display for Unfit {
@@ -243,10 +405,15 @@ impl fmt::Display for Unfit {
                 "is not among its node's RDMA devices; check that RDMA is switched on there and \
                  that the port has it"
             ),
-            Self::NoIpv4 => write!(
+            Self::NoIpv4 { bridged: false } => write!(
                 f,
-                "has no IPv4 address that another node reaches, so no GID that jaccl can use; give \
-                 its interface one"
+                "has no IPv4 address that another node reaches, so no GID that jaccl can use \
+                 (errno 22); give its interface one"
+            ),
+            Self::NoIpv4 { bridged: true } => write!(
+                f,
+                "has no IPv4 address of its own, so no GID that jaccl can use (errno 22): a bridge \
+                 holds its interface; take it out of the bridge and give it one"
             ),
             Self::NoInterface => write!(
                 f,
@@ -255,4 +422,9 @@ impl fmt::Display for Unfit {
             ),
         }
     }
+}
+
+/// Problems as sentences, one a line.
+pub(crate) fn sentences(problems: &[Problem]) -> String {
+    joined(problems.iter().map(Problem::to_string), "\n")
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{NodeId, NodeInfo, PortId, Problem, Sighting, Topology};
+use super::{EndState, NodeId, NodeInfo, PortId, Sighting, Topology};
 
 /// Why nodes cannot be selected from a topology.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +42,8 @@ impl Topology {
         let mut position = HashMap::with_capacity(names.len());
         let mut selected = Self {
             cables: self.cables.clone(),
+            accepts_one_sided: self.accepts_one_sided,
+            environment: self.environment.clone(),
             ..Self::default()
         };
         for name in names {
@@ -67,12 +69,35 @@ impl Topology {
                 Some(id)
             })
             .collect();
-        // Problems that show only beside the nodes that are left out must not be lost
-        // with them.
-        let several = self.on_several_places();
+        let left_out = self.nodes().filter(|(id, _)| !position.contains_key(id));
+        let left_out: HashSet<_> = left_out.map(|(_, node)| &*node.name).collect();
+        for (p, problem) in self.problems.iter().enumerate() {
+            let about = problem.nodes();
+            if about.is_empty() || about.iter().any(|node| !left_out.contains(node)) {
+                let at = self.strays.iter().filter(|(_, at)| *at == p);
+                let at = at.filter_map(|(port, _)| ports[port.0]);
+                selected
+                    .strays
+                    .extend(at.map(|port| (port, selected.problems.len())));
+                selected.problems.push(problem.clone());
+            }
+        }
+        // That a device leads to several places must not be lost with those that are left
+        // out: it is unknown which of the places is plugged in, and a job over the wrong
+        // one hangs.
+        let account = self.account();
         let mut doubtful = vec![false; self.ports.len()];
-        for (port, _) in &several {
-            doubtful[port.0] = true;
+        for (port, _) in self.ports() {
+            let state = account.end(port);
+            let EndState::Several { places, .. } = state else {
+                continue;
+            };
+            if places.iter().any(|place| ports[place.0].is_none()) {
+                doubtful[port.0] = true;
+                if let (Some(kept), Some(problem)) = (ports[port.0], state.problem(self, port)) {
+                    selected.report_at(&[kept], problem);
+                }
+            }
         }
         let kept = self.sightings.iter().filter_map(|sighting| {
             let sound = !doubtful[sighting.from.0] && !doubtful[sighting.to.0];
@@ -81,19 +106,6 @@ impl Topology {
             sound.then_some(Sighting { from, to, cable })
         });
         selected.sightings = kept.collect();
-        let left_out = self.nodes().filter(|(id, _)| !position.contains_key(id));
-        let left_out: HashSet<_> = left_out.map(|(_, node)| &*node.name).collect();
-        let concerned = |problem: &&Problem| {
-            let about = problem.about();
-            about.is_empty() || about.iter().any(|node| !left_out.contains(node))
-        };
-        selected.problems = self.problems.iter().filter(concerned).cloned().collect();
-        let of_kept = several
-            .into_iter()
-            .filter(|(port, _)| ports[port.0].is_some());
-        selected
-            .problems
-            .extend(of_kept.map(|(_, problem)| problem));
         Ok(selected)
     }
 

@@ -16,6 +16,8 @@ pub struct Shown<'a> {
     pub name: &'a str,
     /// Its name for people, if that is not the name.
     pub label: Option<&'a str>,
+    /// Whether other nodes have the same label.
+    shares_label: bool,
     pub rank: Option<usize>,
 }
 
@@ -34,7 +36,8 @@ impl Cabling<'_> {
         let nodes = nodes(topology, plan);
         let place: HashMap<_, _> = nodes.iter().enumerate().map(|(n, s)| (s.name, n)).collect();
         let rails = rails(plan);
-        let mut joins = topology.join().cables;
+        let account = topology.account();
+        let mut joins: Vec<_> = account.in_use().collect();
         let end = |port: PortId| {
             let port = &topology[port];
             (place[&*topology[port.node].name], &*port.device)
@@ -80,18 +83,29 @@ impl Shown<'_> {
         }
     }
 
-    /// The shorter of its two names for people.
+    /// The shorter of its two names for people that no other node has.
     pub fn label_or_name(&self) -> &str {
-        self.label.unwrap_or(self.name)
+        self.label
+            .filter(|_| !self.shares_label)
+            .unwrap_or(self.name)
     }
 }
 
 fn nodes<'a>(topology: &'a Topology, plan: &'a Plan) -> Vec<Shown<'a>> {
     let ranks = plan.nodes.iter().enumerate();
     let ranks: HashMap<_, _> = ranks.map(|(rank, node)| (&*node.name, rank)).collect();
+    let mut same: HashMap<&str, usize> = HashMap::new();
+    for label in topology
+        .nodes()
+        .filter_map(|(_, node)| node.label.as_deref())
+    {
+        *same.entry(label).or_default() += 1;
+    }
+    let shared = |label: &str| same[label] > 1;
     let mut nodes: Vec<_> = topology
         .nodes()
         .map(|(_, node)| Shown {
+            shares_label: node.label.as_deref().is_some_and(shared),
             name: &node.name,
             label: node.label.as_deref().filter(|label| *label != node.name),
             rank: ranks.get(&*node.name).copied(),

@@ -17,7 +17,7 @@ pub fn environment(plan: &Plan, devices: &str) -> String {
             .environment(rank, devices)
             .into_iter()
             .partition(|variable| variable.value.is_some());
-        let unset: Vec<_> = unset.iter().map(|variable| variable.name).collect();
+        let unset: Vec<_> = unset.iter().map(|variable| &*variable.name).collect();
         let _ = writeln!(text, "unset {}", unset.join(" "));
         for Variable { name, value } in set {
             let value = value.unwrap_or_default();

@@ -10,7 +10,7 @@ use crate::{Backend, NodeInfo, Plan};
 #[derive(Serialize)]
 struct Hostfile<'a> {
     backend: &'static str,
-    envs: [&'static str; 0],
+    envs: &'a [String],
     hosts: Vec<Host<'a>>,
 }
 
@@ -51,7 +51,7 @@ pub fn hostfile(plan: &Plan) -> String {
             Backend::Mesh => "jaccl",
             Backend::Ring => "jaccl-ring",
         },
-        envs: [],
+        envs: &plan.variables,
         hosts: hosts.collect(),
     })
 }

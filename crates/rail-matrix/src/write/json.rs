@@ -10,7 +10,7 @@ use super::{
 use crate::{Backend, Matrix, Note, Plan, Topology};
 
 /// The name and version of [`Output::Json`](super::Output::Json).
-pub const SCHEMA: &str = "mlx-rails/matrix/1";
+pub const SCHEMA: &str = "mlx-rails/matrix/2";
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -38,6 +38,7 @@ struct Rank<'a> {
 struct Cable<'a> {
     name: &'a str,
     ends: [End<'a>; 2],
+    /// What it counts as carrying.
     bytes_per_second: Option<u64>,
     /// Null if the plan does not use it.
     rail: Option<usize>,
@@ -60,7 +61,7 @@ pub fn json(topology: &Topology, plan: &Plan, devices: &str) -> String {
     let cabling = Cabling::of(topology, plan);
     let environment = |rank| {
         let variables = plan.environment(rank, devices).into_iter();
-        variables.map(|variable| (variable.name.to_owned(), variable.value.into()))
+        variables.map(|variable| (variable.name, variable.value.into()))
     };
     let ranks = plan.nodes.iter().enumerate().map(|(rank, node)| Rank {
         node: &node.name,

@@ -3,7 +3,6 @@
 mod cabling;
 mod dot;
 mod environment;
-mod exo;
 mod hostfile;
 mod json;
 mod svg;
@@ -11,10 +10,11 @@ mod table;
 
 use std::{fmt, str::FromStr};
 
-use crate::{Plan, Topology};
+use crate::{Backend, DialectError, Exo, Plan, Topology};
 
-pub use exo::{DialectError, Exo, ExoError};
 pub use json::SCHEMA;
+
+pub use crate::words::one_line;
 
 /// The documents that a plan can be written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,7 +83,10 @@ impl Output {
             Self::Table => table::table(topology, plan),
             Self::Json => json::json(topology, plan, devices),
             Self::Jaccl => plan.matrix.to_jaccl_json(),
-            Self::Exo(exo) => exo.write(plan)?,
+            Self::Exo(exo) => {
+                plan.carried_by(exo)?;
+                exo.write(&plan.matrix)
+            }
             Self::Hostfile => hostfile::hostfile(plan),
             Self::Environment => environment::environment(plan, devices),
             Self::Dot => dot::dot(topology, plan),
@@ -93,6 +96,32 @@ impl Output {
             text.push('\n');
         }
         Ok(text)
+    }
+}
+
+impl Output {
+    /// What the reader of the document has to ensure, where the document cannot.
+    pub fn remark(self, plan: &Plan) -> Option<String> {
+        let fast = |variable: &String| variable.starts_with("MLX_METAL_FAST_SYNCH=");
+        match self {
+            Self::Exo(Exo::Pr2195) => {
+                let set = match plan.backend {
+                    Backend::Ring => "set",
+                    Backend::Mesh => "not set",
+                };
+                Some(format!(
+                    "whether {self} sets MLX_JACCL_RING is not known here; this {} needs it {set}",
+                    plan.backend
+                ))
+            }
+            Self::Hostfile if !plan.variables.iter().any(fast) => Some(
+                "its envs have no MLX_METAL_FAST_SYNCH=1, without which people measure up to six \
+                 times slower generation on Metal; MLX warns that it can wedge the GPU, so add it \
+                 if you accept that"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
     }
 }
 
@@ -118,16 +147,6 @@ impl FromStr for Output {
             asked: text.to_owned(),
         })
     }
-}
-
-/// A sentence on one line, whatever the names in it contain: control characters are
-/// escaped, so that they neither begin another line nor reach a terminal.
-pub fn one_line(sentence: &str) -> String {
-    let escape = |c: char| match c.is_control() {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
-    };
-    sentence.chars().map(escape).collect()
 }
 
 /// A document for programs, indented for people.

@@ -3,8 +3,8 @@
 
 use std::cmp::Reverse;
 
-use super::{Ring, Widths, of};
-use crate::plan::width::Graph;
+use super::{Ring, of};
+use crate::plan::width::{Graph, Widths};
 
 /// The ring whose narrowest link is widest. Ties go to the ring whose links are widest in
 /// all, then to the one with fewest rails, then to the first in order of the nodes.

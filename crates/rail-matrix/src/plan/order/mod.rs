@@ -15,13 +15,9 @@ mod tests;
 
 use std::cmp::Reverse;
 
-pub use obstacle::Obstacle;
+use super::{refusal::Obstacle, width::Widths};
 
-use super::width::Widths;
-
-/// The most nodes for which the best order is guaranteed. Takes O(n² 2ⁿ) steps, some five
-/// hundred thousand for 12.
-pub const EXACT: usize = 12;
+use super::refusal::EXACT_ORDER as EXACT;
 
 /// An order of the nodes, as a ring.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +32,15 @@ pub struct Ring {
     pub total: u128,
     /// An upper bound for the narrowest link of any ring of these nodes.
     pub bound: u64,
+}
+
+/// The rank of each node, from the nodes by rank.
+pub fn ranks(nodes: &[usize]) -> Vec<usize> {
+    let mut ranks = vec![0; nodes.len()];
+    for (rank, &node) in nodes.iter().enumerate() {
+        ranks[node] = rank;
+    }
+    ranks
 }
 
 /// The ring of the nodes in the given order, with the best number of rails.

@@ -1,48 +1,9 @@
 //! Why no ring exists.
 
-use crate::plan::width::{Graph, Widths};
-
-/// The obstacle to a ring, in names of nodes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Obstacle<Node = String> {
-    /// No cable joins two neighbours of a pinned order.
-    NotJoined(Node, Node),
-    /// No cable joins these groups of nodes.
-    Apart(Vec<Vec<Node>>),
-    /// These nodes have fewer than two neighbours: a ring would have to pass the
-    /// neighbour twice.
-    DeadEnds(Vec<Node>),
-    /// Every path between these groups passes this node.
-    Bottleneck {
-        /// The node.
-        node: Node,
-        /// The groups that only this node joins.
-        groups: Vec<Vec<Node>>,
-    },
-    /// No order of the nodes forms a ring.
-    NoOrder,
-    /// The search was inconclusive; a ring may exist.
-    NotFound,
-}
-
-impl<Node> Obstacle<Node> {
-    /// The same obstacle, with its nodes renamed.
-    pub(crate) fn map<Other>(self, name: impl Fn(Node) -> Other) -> Obstacle<Other> {
-        let all = |nodes: Vec<Node>| nodes.into_iter().map(&name).collect();
-        match self {
-            Self::NotJoined(a, b) => Obstacle::NotJoined(name(a), name(b)),
-            Self::Apart(groups) => Obstacle::Apart(groups.into_iter().map(all).collect()),
-            Self::DeadEnds(nodes) => Obstacle::DeadEnds(all(nodes)),
-            Self::Bottleneck { node, groups } => Obstacle::Bottleneck {
-                node: name(node),
-                groups: groups.into_iter().map(all).collect(),
-            },
-            Self::NoOrder => Obstacle::NoOrder,
-            Self::NotFound => Obstacle::NotFound,
-        }
-    }
-}
+use crate::plan::{
+    refusal::Obstacle,
+    width::{Graph, Widths},
+};
 
 /// The obstacle for the nodes in this order.
 pub fn in_order(nodes: &[usize], widths: &Widths) -> Obstacle<usize> {

@@ -12,8 +12,11 @@
 
 use std::cmp::Reverse;
 
-use super::{Obstacle, Ring, Widths, obstacle, of};
-use crate::plan::width::Graph;
+use super::{Ring, obstacle, of};
+use crate::plan::{
+    refusal::Obstacle,
+    width::{Graph, Widths},
+};
 
 /// Steps of backtracking before a width is given up.
 const STEPS: usize = 100_000;

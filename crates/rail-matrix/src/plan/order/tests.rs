@@ -2,8 +2,12 @@
 
 use proptest::prelude::*;
 
-use super::{Obstacle, Ring, Widths, exact, links, obstacle, of, search};
-use crate::{MAX_RAILS, PortId, plan::pairs::Placed, topology::Join};
+use super::{Ring, exact, links, obstacle, of, search};
+use crate::{
+    MAX_RAILS, PortId,
+    plan::{pairs::Placed, refusal::Obstacle, width::Widths},
+    topology::Join,
+};
 
 /// Widths of this many nodes; a pair without cables has none.
 fn widths(nodes: usize, pairs: &[Vec<u64>]) -> Widths {
@@ -14,6 +18,8 @@ fn widths(nodes: usize, pairs: &[Vec<u64>]) -> Widths {
         let join = Join {
             ends: [PortId(0), PortId(1)],
             name: None,
+            one_sided: false,
+            in_use: true,
         };
         let place = move |(place, rate)| Placed {
             join,

@@ -74,6 +74,8 @@ pub enum Edge<'a> {
 pub struct Identity<'a> {
     #[serde(borrow)]
     pub friendly_name: Option<Text<'a>>,
+    /// Such as `Mac Studio`.
+    pub model_id: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -86,6 +88,7 @@ pub struct NodeNetwork<'a> {
 #[serde(rename_all = "camelCase")]
 pub struct Interface<'a> {
     #[serde(borrow)]
+    pub name: Option<Text<'a>>,
     pub ip_address: Text<'a>,
     pub interface_type: Option<Text<'a>>,
 }

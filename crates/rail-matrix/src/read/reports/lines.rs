@@ -1,9 +1,12 @@
 //! The reports of macOS that are lines of text.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    net::Ipv4Addr,
+};
 
 use crate::{
-    Network,
+    Network, PortAddress,
     read::{MAX_NAME_BYTES, ReadError, text},
 };
 
@@ -98,7 +101,10 @@ pub fn rdma_ctl(bytes: &[u8]) -> Result<Option<bool>, ReadError> {
 pub struct Interface<'a> {
     pub name: &'a str,
     pub up: bool,
-    pub ipv4: Vec<&'a str>,
+    /// Whether it is said to have no link.
+    pub inactive: bool,
+    /// Those that another node can reach.
+    pub ipv4: Vec<PortAddress>,
     /// The members of a bridge.
     pub members: Vec<&'a str>,
 }
@@ -132,12 +138,23 @@ pub fn ifconfig(bytes: &[u8]) -> Result<Vec<Interface<'_>>, ReadError> {
         };
         let mut words = line.split_whitespace();
         match (words.next(), words.next()) {
-            (Some("inet"), Some(ip)) => interface.ipv4.push(ip),
+            (Some("inet"), Some(ip)) => interface.ipv4.extend(inet(ip, words)),
             (Some("member:"), Some(member)) => interface.members.push(member),
+            (Some("status:"), Some("inactive")) => interface.inactive = true,
             _ => {}
         }
     }
     Ok(interfaces)
+}
+
+/// An address that another node can reach, with the subnet of `netmask 0xfffffffc`.
+fn inet<'a>(ip: &str, rest: impl Iterator<Item = &'a str>) -> Option<PortAddress> {
+    let ip: Ipv4Addr = ip.parse().ok()?;
+    let mut rest = rest.skip_while(|word| *word != "netmask").skip(1);
+    let mask = rest.next().and_then(|mask| mask.strip_prefix("0x"));
+    let mask = mask.and_then(|mask| u32::from_str_radix(mask, 16).ok());
+    let prefix = mask.map(|mask| mask.leading_ones() as u8);
+    (!ip.is_loopback() && !ip.is_unspecified()).then_some(PortAddress { ip, prefix })
 }
 
 /// The lines that are not blank, numbered from 1. A name is within one line, so no name

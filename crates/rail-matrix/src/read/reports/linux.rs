@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{HostReport, ReportKind, lines::numbered, sysfs};
 use crate::{
-    Address, Network, NodeId, PortId, Problem, Topology, Unfit,
+    Network, NodeId, PortAddress, PortId, Problem, Topology, Unfit,
     read::{
         ReadError,
         json::{self, Object, Text},
@@ -59,52 +59,68 @@ pub fn read(
 ) -> Result<(), ReadError> {
     let kind = ReportKind::RdmaLink;
     let links = host.within(kind, links(host.needed(kind)?))?;
-    let kind = ReportKind::IpAddress;
-    let interfaces: Vec<Object<Interface>> = host.within(kind, json::parse(host.needed(kind)?))?;
+    let interfaces: Vec<Object<Interface>> = host.json(ReportKind::IpAddress)?;
     let rates = host.optional(ReportKind::Rates, sysfs::rates)?;
 
-    let mut ipv4 = addresses(&interfaces);
-    for link in links.iter().filter(|link| link.port.unwrap_or(1) == 1) {
-        let (port, device) = super::port(topology, node, &link.device);
+    let ipv4 = addresses(&interfaces);
+    let links: Vec<_> = links
+        .iter()
+        .filter(|link| link.port.unwrap_or(1) == 1)
+        .collect();
+    // By interface, the devices on it.
+    let mut devices: BTreeMap<&str, Vec<PortId>> = BTreeMap::new();
+    for link in &links {
+        let port = topology.port(node, &link.device);
+        if let Some(interface) = link.netdev.as_deref() {
+            devices.entry(interface).or_default().push(port);
+        }
+    }
+    for link in links {
+        let port = topology.port(node, &link.device);
         if let Some(&rate) = rates.get(&*link.device) {
             topology.set_rate(port, rate);
         }
         let up = link.state.as_deref().is_none_or(|state| state == "ACTIVE");
-        let own = link.netdev.as_ref().and_then(|name| ipv4.remove(&**name));
-        let own = own.unwrap_or_default();
+        let interface = link.netdev.as_deref();
+        let own = interface.and_then(|name| ipv4.get(name));
+        let own = own.map_or(&[][..], Vec::as_slice);
+        topology.set_addresses(port, own.to_vec());
         if !up {
             topology.set_unfit(port, Unfit::PortDown);
         } else if own.is_empty() {
             // Without an address nothing indicates a cable, so no other problem would
             // report that this device is left out.
-            let why = match link.netdev {
-                Some(_) => Unfit::NoIpv4,
+            let why = match interface {
+                Some(_) => Unfit::NoIpv4 { bridged: false },
                 None => Unfit::NoInterface,
             };
-            topology.report(Problem::UnfitDevice { device, why });
+            let device = topology.end(port);
+            topology.report_at(&[port], Problem::UnfitDevice { device, why });
         }
-        for (ip, prefix) in own {
-            topology.node_mut(node).addresses.push(Address {
-                network: Network::Thunderbolt,
-                ip: ip.to_string(),
-            });
-            subnets.add(ip, prefix, port);
+        let shared = interface.is_some_and(|interface| devices[interface].len() > 1);
+        if !shared {
+            subnets.add(own, port);
         }
     }
+    for (&interface, ports) in devices.iter().filter(|(_, ports)| ports.len() > 1) {
+        let (interface, devices) = (interface.to_owned(), topology.ends(ports));
+        topology.report_at(ports, Problem::SharedInterface { interface, devices });
+    }
     for (name, own) in &ipv4 {
-        let network = network(name);
-        let addresses = own.iter().map(|(ip, _)| Address {
-            network,
-            ip: ip.to_string(),
-        });
-        topology.node_mut(node).addresses.extend(addresses);
+        let network = match devices.contains_key(name) {
+            true => Network::Thunderbolt,
+            false => network(name),
+        };
+        for PortAddress { ip, .. } in own {
+            topology.add_address(node, network, &ip.to_string());
+        }
     }
     Ok(())
 }
 
 /// By interface, its IPv4 addresses that another node may reach, with their prefix
 /// lengths.
-fn addresses<'a>(interfaces: &'a [Object<Interface>]) -> BTreeMap<&'a str, Vec<(Ipv4Addr, u8)>> {
+fn addresses<'a>(interfaces: &'a [Object<Interface>]) -> BTreeMap<&'a str, Vec<PortAddress>> {
     let mut addresses: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for interface in interfaces {
         let Some(name) = &interface.name else {
@@ -114,8 +130,8 @@ fn addresses<'a>(interfaces: &'a [Object<Interface>]) -> BTreeMap<&'a str, Vec<(
             let inet = address.family.as_deref() == Some("inet");
             let local = address.local.as_deref().filter(|_| inet)?;
             let ip: Ipv4Addr = local.parse().ok()?;
-            let reachable = !ip.is_loopback() && !ip.is_unspecified();
-            reachable.then(|| (ip, address.prefix.unwrap_or(32).min(32)))
+            let prefix = Some(address.prefix.unwrap_or(32).min(32));
+            (!ip.is_loopback() && !ip.is_unspecified()).then_some(PortAddress { ip, prefix })
         });
         addresses.entry(name).or_default().extend(ipv4);
     }
@@ -175,13 +191,13 @@ impl<'a> Link<'a> {
 }
 
 impl Subnets {
-    fn add(&mut self, ip: Ipv4Addr, prefix: u8, port: PortId) {
-        let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-        let network = Ipv4Addr::from_bits(ip.to_bits() & mask);
-        self.0
-            .entry((network, prefix))
-            .or_default()
-            .insert((port, ip));
+    fn add(&mut self, addresses: &[PortAddress], port: PortId) {
+        for address in addresses {
+            if let Some(network) = address.network() {
+                let members = self.0.entry(network).or_default();
+                members.insert((port, address.ip));
+            }
+        }
     }
 
     /// States for every two devices with a subnet of their own that they lead to each
@@ -203,16 +219,16 @@ impl Subnets {
                 }
                 [_, _] => {}
                 [alone] if topology[alone].unfit.is_none() => {
-                    topology.report(Problem::UnknownPeer {
-                        from: topology.written(alone),
-                        peer: format!("nobody else in {}", subnet()),
-                    });
+                    let from = topology.end(alone);
+                    let peer = format!("nobody else in {}", subnet());
+                    topology.report_at(&[alone], Problem::UnknownPeer { from, peer });
                 }
                 [_] => {}
-                _ => topology.report(Problem::SharedSubnet {
-                    subnet: subnet(),
-                    devices: ports.iter().map(|port| topology.written(*port)).collect(),
-                }),
+                _ => {
+                    let devices = topology.ends(&ports);
+                    let subnet = subnet();
+                    topology.report_at(&ports, Problem::SharedSubnet { subnet, devices });
+                }
             }
         }
     }
@@ -226,10 +242,8 @@ fn report_shared(members: &BTreeSet<(PortId, Ipv4Addr)>, topology: &mut Topology
     }
     by_address.retain(|_, ports| ports.len() > 1);
     for (ip, ports) in &by_address {
-        topology.report(Problem::SharedAddress {
-            address: ip.to_string(),
-            devices: ports.iter().map(|port| topology.written(*port)).collect(),
-        });
+        let (address, devices) = (ip.to_string(), topology.ends(ports));
+        topology.report_at(ports, Problem::SharedAddress { address, devices });
     }
     !by_address.is_empty()
 }

@@ -10,10 +10,10 @@ use super::{
     lines::{self, HardwarePorts, Interface},
 };
 use crate::{
-    Address, NodeId, PortId, Problem, Topology, Unfit,
+    Network, NodeId, PortAddress, PortId, Problem, Rdma, RdmaOff, Topology, Unfit,
     read::{
         JsonError, ReadError,
-        json::{self, Object, Text},
+        json::{Object, Text},
         speed,
     },
 };
@@ -56,9 +56,22 @@ struct Item<'a> {
     domain: Option<Text<'a>>,
     #[serde(rename = "device_name_key")]
     device_name: Option<Text<'a>>,
+    /// What the other computer offers over the cable.
+    #[serde(rename = "services_title")]
+    services: Option<Vec<Object<Service>>>,
     #[serde(default, rename = "_items")]
     items: Vec<Object<Self>>,
 }
+
+#[derive(Deserialize)]
+struct Service {
+    #[serde(rename = "protocol_id_key")]
+    protocol: Option<u64>,
+}
+
+/// The protocol of RDMA over Thunderbolt: `system_profiler` calls its service unknown in
+/// JSON, and `rdma` in its text form.
+const RDMA_PROTOCOL: u64 = 64087;
 
 /// The ports of all nodes by domain, and the domains that they lead to.
 #[derive(Default)]
@@ -70,9 +83,16 @@ pub struct Domains {
 /// What a port leads to.
 struct Peer {
     from: PortId,
+    computer: Computer,
+}
+
+/// A computer at the other end of a port.
+struct Computer {
     domain: String,
     /// Its name for people.
     name: Option<String>,
+    /// Whether it offers RDMA, if its services are listed.
+    rdma: Option<bool>,
 }
 
 pub fn read(
@@ -82,21 +102,28 @@ pub fn read(
     domains: &mut Domains,
 ) -> Result<(), ReadError> {
     let kind = ReportKind::SystemProfiler;
-    let profile: Object<Profile> = host.within(kind, json::parse(host.needed(kind)?))?;
+    let profile: Object<Profile> = host.json(kind)?;
     let kind = ReportKind::Networksetup;
     let hardware = host.within(kind, HardwarePorts::read(host.needed(kind)?))?;
     let devices = host.optional(ReportKind::IbvDevices, lines::ibv_devices)?;
     let switched_on = host.optional(ReportKind::RdmaCtl, lines::rdma_ctl)?;
     let interfaces = host.optional(ReportKind::Ifconfig, lines::ifconfig)?;
 
-    let none_listed = devices.as_ref().is_some_and(HashSet::is_empty);
-    *topology.node_mut(node).rdma_enabled = switched_on.or(none_listed.then_some(false));
+    topology.set_rdma(node, Rdma::Unknown);
+    let rdma = |on: bool, off: RdmaOff| if on { Rdma::On } else { Rdma::Off(off) };
+    if let Some(on) = switched_on {
+        topology.set_rdma(node, rdma(on, RdmaOff::Disabled));
+    }
+    if let Some(devices) = &devices {
+        topology.set_rdma(node, rdma(!devices.is_empty(), RdmaOff::NoDevices));
+    }
     let mut mac = Mac {
         host,
         node,
         hardware,
         devices: devices.filter(|devices| !devices.is_empty()),
-        without_ipv4: without_ipv4(&interfaces),
+        bridged: bridged(&interfaces),
+        interfaces: interfaces.iter().map(|i| (i.name, i)).collect(),
         topology,
         domains,
     };
@@ -107,9 +134,12 @@ pub fn read(
     Ok(())
 }
 
-fn without_ipv4<'a>(interfaces: &[Interface<'a>]) -> HashSet<&'a str> {
-    let without = interfaces.iter().filter(|i| i.ipv4.is_empty());
-    without.map(|interface| interface.name).collect()
+/// The interfaces that a bridge holds which is up.
+fn bridged<'a>(interfaces: &[Interface<'a>]) -> HashSet<&'a str> {
+    let bridges = interfaces.iter().filter(|interface| interface.up);
+    bridges
+        .flat_map(|bridge| bridge.members.iter().copied())
+        .collect()
 }
 
 /// The information about the node that is being read.
@@ -119,7 +149,9 @@ struct Mac<'a> {
     hardware: HardwarePorts<'a>,
     /// The existing RDMA devices, if known.
     devices: Option<HashSet<&'a str>>,
-    without_ipv4: HashSet<&'a str>,
+    /// By name. Empty if they are unknown.
+    interfaces: HashMap<&'a str, &'a Interface<'a>>,
+    bridged: HashSet<&'a str>,
     topology: &'a mut Topology,
     domains: &'a mut Domains,
 }
@@ -130,7 +162,8 @@ impl<'a> Mac<'a> {
             return Ok(());
         };
         if let Some(name) = &bus.device_name {
-            *self.topology.node_mut(self.node).label = Some(name.to_string());
+            self.topology.set_label(self.node, name);
+            self.topology.set_model(self.node, name);
         }
         let mut peers = Vec::new();
         collect_peers(&bus.items, &mut peers);
@@ -138,22 +171,26 @@ impl<'a> Mac<'a> {
             return Ok(());
         };
         let device = format!("rdma_{interface}");
-        let (port, written) = super::port(self.topology, self.node, &device);
+        let port = self.topology.port(self.node, &device);
         match self.domains.ports.entry(domain.to_ascii_uppercase()) {
             Entry::Vacant(vacant) => _ = vacant.insert(port),
             Entry::Occupied(taken) => {
                 return Err(ReadError::SharedDomain {
                     domain: domain.to_string(),
-                    first: self.topology.written(*taken.get()),
-                    second: written,
+                    first: self.topology.end(*taken.get()),
+                    second: self.topology.end(port),
                 });
             }
         }
-        self.judge(port, interface, bus.receptacle.as_deref());
-        let peers = peers.into_iter().map(|(domain, name)| Peer {
+        self.judge(
+            port,
+            interface,
+            bus.receptacle.as_deref(),
+            !peers.is_empty(),
+        );
+        let peers = peers.into_iter().map(|computer| Peer {
             from: port,
-            domain,
-            name,
+            computer,
         });
         self.domains.peers.extend(peers);
         Ok(())
@@ -185,19 +222,36 @@ impl<'a> Mac<'a> {
         self.host.within(ReportKind::Networksetup, interface)
     }
 
-    /// Sets whether a port can carry RDMA, and its rate.
-    fn judge(&mut self, port: PortId, interface: &str, receptacle: Option<&Receptacle>) {
+    /// Sets whether a port can carry RDMA, its rate and its addresses.
+    fn judge(
+        &mut self,
+        port: PortId,
+        interface: &str,
+        receptacle: Option<&Receptacle>,
+        has_peers: bool,
+    ) {
         let device = self.topology[port].device.clone();
         let listed = |devices: &HashSet<&str>| devices.contains(&*device);
-        if self.without_ipv4.contains(interface) {
-            self.topology.set_unfit(port, Unfit::NoIpv4);
-        }
         if self
             .devices
             .as_ref()
             .is_some_and(|devices| !listed(devices))
         {
             self.topology.set_unfit(port, Unfit::NotListed);
+        }
+        match self.interfaces.get(interface) {
+            None if self.interfaces.is_empty() => {}
+            None => self.topology.set_unfit(port, Unfit::NoInterface),
+            Some(known) => {
+                if known.ipv4.is_empty() {
+                    let bridged = self.bridged.contains(interface);
+                    self.topology.set_unfit(port, Unfit::NoIpv4 { bridged });
+                }
+                if has_peers && known.inactive {
+                    self.topology.set_unfit(port, Unfit::PortDown);
+                }
+                self.topology.set_addresses(port, known.ipv4.clone());
+            }
         }
         let Some(receptacle) = receptacle else {
             return;
@@ -212,29 +266,32 @@ impl<'a> Mac<'a> {
 
     fn network(&mut self, interfaces: &[Interface]) {
         let hardware = &self.hardware;
-        let is_cable = |member: &&str| hardware.network(member) == crate::Network::Thunderbolt;
+        let is_cable = |member: &&str| hardware.network(member) == Network::Thunderbolt;
         let holds_cables = |bridge: &Interface| bridge.up && bridge.members.iter().any(is_cable);
-        let facts = self.topology.node_mut(self.node);
         if !interfaces.is_empty() {
-            *facts.bridged = Some(interfaces.iter().any(holds_cables));
+            let bridged = interfaces.iter().any(holds_cables);
+            self.topology.set_bridged(self.node, bridged);
         }
         for interface in interfaces {
-            let addresses = interface.ipv4.iter().map(|ip| Address {
-                network: hardware.network(interface.name),
-                ip: (*ip).to_owned(),
-            });
-            let others = addresses.filter(|address| !address.ip.starts_with("127."));
-            facts.addresses.extend(others);
+            let network = hardware.network(interface.name);
+            for PortAddress { ip, .. } in &interface.ipv4 {
+                self.topology
+                    .add_address(self.node, network, &ip.to_string());
+            }
         }
     }
 }
 
-/// The domains of other computers, behind any number of hubs.
-fn collect_peers(items: &[Object<Item>], peers: &mut Vec<(String, Option<String>)>) {
+/// The other computers, behind any number of hubs.
+fn collect_peers(items: &[Object<Item>], peers: &mut Vec<Computer>) {
     for item in items {
         if let Some(domain) = &item.domain {
-            let name = item.device_name.as_deref().map(str::to_owned);
-            peers.push((domain.to_ascii_uppercase(), name));
+            let offered = |service: &Object<Service>| service.protocol == Some(RDMA_PROTOCOL);
+            peers.push(Computer {
+                domain: domain.to_ascii_uppercase(),
+                name: item.device_name.as_deref().map(str::to_owned),
+                rdma: item.services.as_ref().map(|all| all.iter().any(offered)),
+            });
         }
         collect_peers(&item.items, peers);
     }
@@ -243,18 +300,29 @@ fn collect_peers(items: &[Object<Item>], peers: &mut Vec<(String, Option<String>
 impl Domains {
     /// Adds the other end of every port, now that all ports are known.
     pub fn sight(&self, topology: &mut Topology) {
-        for Peer { from, domain, name } in &self.peers {
-            match self.ports.get(domain) {
-                Some(to) => topology.sight(*from, *to),
+        for &Peer { from, ref computer } in &self.peers {
+            let Computer { domain, name, rdma } = computer;
+            let Some(&to) = self.ports.get(domain) else {
                 // A device that is too slow for RDMA need not be a node.
-                None if matches!(topology[*from].unfit, Some(Unfit::Thunderbolt4 { .. })) => {}
-                None => topology.report(Problem::UnknownPeer {
-                    from: topology.written(*from),
-                    peer: match name {
+                if !matches!(topology[from].unfit, Some(Unfit::Thunderbolt4 { .. })) {
+                    let peer = match name {
                         Some(name) => format!("{name}, domain {domain}"),
                         None => format!("domain {domain}"),
-                    },
-                }),
+                    };
+                    let end = topology.end(from);
+                    topology.report_at(&[from], Problem::UnknownPeer { from: end, peer });
+                }
+                continue;
+            };
+            topology.sight(from, to);
+            let node = topology[to].node;
+            match rdma {
+                Some(true) => topology.set_rdma(node, Rdma::On),
+                Some(false) => {
+                    let seen_by = topology.end(from);
+                    topology.set_rdma(node, Rdma::Off(RdmaOff::NoService { seen_by }));
+                }
+                None => {}
             }
         }
     }

@@ -10,8 +10,10 @@ mod linux;
 mod mac;
 mod sysfs;
 
-use super::{MAX_NAME_BYTES, ReadError, few_enough, text};
-use crate::{NodeId, PortId, Topology};
+use serde::Deserialize;
+
+use super::{MAX_NAME_BYTES, ReadError, few_enough, json, text};
+use crate::Topology;
 
 pub use kind::{ReportKind, System};
 
@@ -42,7 +44,7 @@ pub fn reports(hosts: &[HostReport]) -> Result<Topology, ReadError> {
         if known {
             continue;
         }
-        *topology.node_mut(node).ssh = Some(host.name.clone());
+        topology.set_ssh(node, &host.name);
         match host.system()? {
             System::MacOs => mac::read(host, node, &mut topology, &mut domains)?,
             System::Linux => linux::read(host, node, &mut topology, &mut subnets)?,
@@ -94,6 +96,19 @@ impl HostReport {
         })
     }
 
+    /// Reads a report in JSON.
+    fn json<'a, T: Deserialize<'a>>(&'a self, kind: ReportKind) -> Result<T, ReadError> {
+        let text = self.needed(kind)?;
+        let first = text.trim_ascii_start().first();
+        let parsed = match first {
+            Some(b'{' | b'[' | 0xef) | None => json::parse(text),
+            Some(_) => Err(ReadError::NotJson {
+                command: kind.command(),
+            }),
+        };
+        self.within(kind, parsed)
+    }
+
     /// Reads a report that not every node has.
     fn optional<'a, T: Default>(
         &'a self,
@@ -103,10 +118,4 @@ impl HostReport {
         let read = self.text(kind).map(read);
         self.within(kind, read.unwrap_or_else(|| Ok(T::default())))
     }
-}
-
-/// The device of this name, and how it is written in a message.
-fn port(topology: &mut Topology, node: NodeId, device: &str) -> (PortId, String) {
-    let port = topology.port(node, device);
-    (port, topology.written(port))
 }

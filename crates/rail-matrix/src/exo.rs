@@ -9,10 +9,11 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::{Backend, Matrix, Note, Options, Plan, PlanError, Topology, plan};
+use crate::{Backend, Matrix};
 
 /// One of exo's shapes of a matrix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Exo {
     /// exo's main branch: a device or null in each cell. It never asks jaccl for a ring.
     Main,
@@ -25,7 +26,8 @@ pub enum Exo {
 }
 
 /// Why a shape of exo's cannot carry a plan.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "not-carried", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum DialectError {
     /// A cell holds one device.
@@ -55,7 +57,7 @@ pub enum DialectError {
 
 impl DialectError {
     /// The part that is not carried, and why, without the remedy.
-    fn why(&self) -> String {
+    pub(crate) fn why(&self) -> String {
         match self {
             Self::OneDevice { exo, rails } => {
                 format!("{exo} holds one device a cell, and the plan has {rails} rails a link")
@@ -79,17 +81,6 @@ impl DialectError {
     }
 }
 
-/// Why no plan can be carried by a shape of exo's.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ExoError {
-    /// There is no plan at all.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// There are plans, but the shape can carry none of them.
-    #[error(transparent)]
-    Dialect(#[from] DialectError),
-}
-
 impl Exo {
     /// `exo-main`, `exo-2160` or `exo-2195`.
     pub const fn name(self) -> &'static str {
@@ -100,55 +91,24 @@ impl Exo {
         }
     }
 
-    /// Makes a plan that this shape can carry: one rail for [`Exo::Main`], and the
-    /// backend that exo will ask jaccl for. If the better plan cannot be carried, the
-    /// next is taken, and its [`Note::Backend`] gives the reason.
-    ///
-    /// # Errors
-    /// If there is no such plan.
-    pub fn plan(self, topology: &Topology, options: &Options) -> Result<Plan, ExoError> {
-        let mut options = options.clone();
-        if self == Self::Main {
-            options.max_rails = options.max_rails.min(1);
-        }
-        let better = plan(topology, &options)?;
-        let Err(not_carried) = self.carries(&better) else {
-            return Ok(better);
-        };
-        if options.backend.is_some() {
-            return Err(not_carried.into());
-        }
-        let ring = (Backend::Ring, options.max_rails);
-        for (backend, max_rails) in [ring, (Backend::Mesh, 1)] {
-            let narrower = options.clone().backend(backend).max_rails(max_rails);
-            let Ok(mut plan) = plan(topology, &narrower) else {
-                continue;
-            };
-            if self.carries(&plan).is_ok() {
-                for note in &mut plan.notes {
-                    if let Note::Backend { why, .. } = note {
-                        *why = not_carried.why();
-                    }
-                }
-                return Ok(plan);
-            }
-        }
-        Err(not_carried.into())
-    }
-
-    /// Checks that exo and jaccl make the planned group of this shape.
+    /// Checks that exo and jaccl make the planned group of a matrix in this shape.
     ///
     /// # Errors
     /// If they do not.
-    pub fn carries(self, plan: &Plan) -> Result<(), DialectError> {
-        let (exo, rails, planned) = (self, plan.rails, plan.backend);
+    pub(crate) fn carries(
+        self,
+        planned: Backend,
+        rails: usize,
+        matrix: &Matrix,
+    ) -> Result<(), DialectError> {
+        let exo = self;
         let ring_variable = match self {
             Self::Main if rails > 1 => return Err(DialectError::OneDevice { exo, rails }),
             Self::Main => false,
             Self::Pr2160 => rails > 1,
             Self::Pr2195 => planned == Backend::Ring,
         };
-        match plan.matrix.backend(ring_variable) {
+        match matrix.backend(ring_variable) {
             Some(made) if made != planned => Err(DialectError::OtherBackend {
                 exo,
                 planned,
@@ -159,32 +119,13 @@ impl Exo {
         }
     }
 
-    /// What the user of the matrix has to ensure, if this shape leaves something open.
-    pub fn remark(self, plan: &Plan) -> Option<String> {
-        let set = match plan.backend {
-            Backend::Ring => "set",
-            Backend::Mesh => "not set",
-        };
-        (self == Self::Pr2195).then(|| {
-            format!(
-                "whether {self} sets MLX_JACCL_RING is not known here; this {} needs it {set}",
-                plan.backend
-            )
-        })
-    }
-
     /// The matrix in this shape, as JSON.
-    ///
-    /// # Errors
-    /// If exo and jaccl would not make the planned group of it.
-    pub fn write(self, plan: &Plan) -> Result<String, DialectError> {
-        self.carries(plan)?;
-        let matrix = &plan.matrix;
-        Ok(match self {
+    pub(crate) fn write(self, matrix: &Matrix) -> String {
+        match self {
             Self::Main => json(matrix, |_, cell| cell.first()),
             Self::Pr2160 => json(matrix, |_, cell| cell),
             Self::Pr2195 => json(matrix, |diagonal, cell| (!diagonal).then_some(cell)),
-        })
+        }
     }
 }
 
