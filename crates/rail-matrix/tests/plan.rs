@@ -1,18 +1,12 @@
 //! Plans over rigs and over nodes' statements, and the reasons why there is none.
 
+mod support;
+
 use rail_matrix::{
     Backend, Jaccl, Note, Options, PlanError, Problem, RankOrder, Spare, Topology, plan,
 };
-use rig::{End, Rig};
-
-/// A device, written `node:device`.
-fn end(text: &str) -> End {
-    let (node, device) = text.split_once(':').expect("a node and a device");
-    End {
-        node: node.to_owned(),
-        device: device.to_owned(),
-    }
-}
+use rig::Rig;
+use support::end;
 
 /// The topology of a rig whose cables are written `a1 b1`: device 1 of a, device 1 of b.
 fn topology(nodes: &[&str], cables: &[&str]) -> Topology {

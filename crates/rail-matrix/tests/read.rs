@@ -1,21 +1,13 @@
 //! Descriptions of other programs: what is read from them, and the errors for those that
 //! cannot be read.
 
+mod support;
+
 use rail_matrix::{
     Network, Options, PortId, Problem, Rdma, THUNDERBOLT_5, Topology, Unfit, plan,
     read::{self, Input, MAX_BYTES, ReadError},
 };
-
-use rig::End;
-
-/// A device, written `node:device`.
-fn end(text: &str) -> End {
-    let (node, device) = text.split_once(':').expect("a node and a device");
-    End {
-        node: node.to_owned(),
-        device: device.to_owned(),
-    }
-}
+use support::end;
 
 /// Two nodes with a crossed pair of cables, in exo's form, and an edge of a third node
 /// that is gone.

@@ -1,17 +1,9 @@
 //! Selections of a topology's nodes.
 
+mod support;
+
 use rail_matrix::{Options, Problem, RankOrder, SelectError, Topology, Unfit, plan};
-
-use rig::End;
-
-/// A device, written `node:device`.
-fn end(text: &str) -> End {
-    let (node, device) = text.split_once(':').expect("a node and a device");
-    End {
-        node: node.to_owned(),
-        device: device.to_owned(),
-    }
-}
+use support::end;
 
 /// Three nodes joined pair by pair; `a` and `c` have the label studio.
 fn triangle() -> Topology {

@@ -257,7 +257,7 @@ fn json_tells_the_plan_every_cable_and_each_note() {
     let topology = full(&["a", "b"], 5);
     let ring = plan(&topology, &as_backend(Backend::Ring)).unwrap();
     let json = document(Output::Json, &topology, &ring);
-    assert_eq!(json["schema"], "mlx-rails/matrix/1");
+    assert_eq!(json["schema"], "mlx-rails/matrix/2");
     assert_eq!(
         (&json["backend"], &json["rails"]),
         (&json!("ring"), &json!(4))

@@ -154,22 +154,27 @@ pub fn about_rate(bytes_per_second: u64) -> String {
         .units
         .iter()
         .filter(|(unit, _)| unit.ends_with("B/s"));
-    let mut units = units.map(|(unit, bits)| (*unit, bits / 8));
-    let (unit, size) = units
-        .find(|(_, size)| bytes_per_second >= *size)
-        .unwrap_or(("B/s", 1));
-    let count = bytes_per_second as f64 / size as f64;
-    let decimals = match count {
-        ..10.0 => 2,
-        10.0..100.0 => 1,
-        _ => 0,
+    let mut units: Vec<_> = units.map(|(unit, bits)| (*unit, bits / 8)).collect();
+    units.reverse();
+    let written = |(unit, size): (&'static str, u64)| {
+        let count = bytes_per_second as f64 / size as f64;
+        let decimals = match count {
+            // What rounds to ten has one decimal less.
+            ..9.995 => 2,
+            9.995..99.95 => 1,
+            _ => 0,
+        };
+        (format!("{count:.decimals$}"), unit)
     };
-    let written = format!("{count:.decimals$}");
-    let written = match decimals {
-        0 => &written,
-        _ => written.trim_end_matches('0').trim_end_matches('.'),
+    // Rounding may reach a thousand, which is one of the next unit.
+    let fits = |(count, _): &(String, &str)| count.parse::<f64>().is_ok_and(|it| it < 1000.0);
+    let found = units.iter().map(|unit| written(*unit)).find(fits);
+    let (count, unit) = found.unwrap_or_else(|| written(units[units.len() - 1]));
+    let count = match count.contains('.') {
+        true => count.trim_end_matches('0').trim_end_matches('.'),
+        false => &count,
     };
-    format!("{written} {unit}")
+    format!("{count} {unit}")
 }
 
 /// Writes a time in the largest unit that expresses it exactly, to the nanosecond.
@@ -233,10 +238,14 @@ mod tests {
             0,
             999,
             1_500,
+            999_499,
+            999_999,
+            9_999_999,
             50_000_000,
             22_499_936_000,
             21_782_992_875,
             10_000_000_000,
+            u64::MAX,
         ];
         assert_eq!(
             about.map(about_rate),
@@ -244,10 +253,14 @@ mod tests {
                 "0 B/s",
                 "999 B/s",
                 "1.5 kB/s",
+                "999 kB/s",
+                "1 MB/s",
+                "10 MB/s",
                 "50 MB/s",
                 "22.5 GB/s",
                 "21.8 GB/s",
-                "10 GB/s"
+                "10 GB/s",
+                "18446744074 GB/s"
             ]
         );
     }

@@ -150,7 +150,11 @@ fn other_order(
         .nodes
         .as_ref()
         .is_none_or(|nodes| nodes.len() == existing.cells.len());
-    if square && named && verdict.backend != Some(Backend::Ring) {
+    let no_ring = match verdict.backend {
+        None => true,
+        Some(made) => verdict.ring_variable && made == Backend::Mesh,
+    };
+    if square && named && no_ring {
         let rows = order::of_rows(existing)?;
         let other = order::reordered(existing, &rows);
         let names = names(existing, None).titles;

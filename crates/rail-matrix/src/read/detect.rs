@@ -7,7 +7,7 @@ use serde::{
     de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{Input, JsonError, ReadError, text};
+use super::{Input, JsonError, ReadError, ReportKind, text};
 
 /// Detects the kind of a description from its content.
 ///
@@ -26,6 +26,9 @@ pub fn detect(bytes: &[u8]) -> Result<Input, ReadError> {
         if text.lines().any(|line| line.starts_with("Hardware Port: ")) {
             return Ok(Input::Reports);
         }
+        if let Some(command) = text_of(start) {
+            return Err(ReadError::NotJson { command });
+        }
     }
     let shape = shape(bytes)?;
     if let Some(kind) = shape.kind() {
@@ -38,6 +41,17 @@ pub fn detect(bytes: &[u8]) -> Result<Input, ReadError> {
         Shape::Other => "neither a JSON object or list nor a TOML with a [[node]]",
     };
     Err(ReadError::UnknownKind { found })
+}
+
+/// The command that prints as JSON what this text says, if it is the text of such a tool.
+fn text_of(start: &str) -> Option<&'static str> {
+    let report = match start {
+        _ if start.starts_with("Thunderbolt/USB4:") => ReportKind::SystemProfiler,
+        _ if start.starts_with("Thunderbolt:") => ReportKind::SystemProfiler,
+        _ if start.starts_with("1: lo: <") => ReportKind::IpAddress,
+        _ => return None,
+    };
+    Some(report.command())
 }
 
 /// Whether a line can only occur in a rig.

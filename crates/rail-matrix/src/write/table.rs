@@ -62,7 +62,7 @@ fn cables(cabling: &Cabling<'_>) -> Table {
             rail.map_or_else(|| "not used".to_owned(), |rail| rail.to_string()),
             on_a,
             on_b,
-            rate.map_or_else(|| "?".to_owned(), units::format_rate),
+            rate.map_or_else(|| "?".to_owned(), units::about_rate),
             cell(name),
         ]);
     }
