@@ -191,7 +191,7 @@ impl Danger {
     }
 
     /// Whether a group meets the defect.
-    pub(crate) fn is_met(&self, backend: Backend, ranks: usize, rails: usize) -> bool {
+    pub fn is_met(&self, backend: Backend, ranks: usize, rails: usize) -> bool {
         self.meets.is_met(backend, ranks, rails)
     }
 }
