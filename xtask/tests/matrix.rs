@@ -378,7 +378,7 @@ fn an_instance_whose_node_is_gone_does_not_keep_others_from_being_checked() {
 fn a_matrix_without_names_comes_with_its_ranks_where_they_are_others_than_the_inputs() {
     let place = Place::new();
     place.file("state.json", CROSSED);
-    let note = "note: ranks: 12D3-b, 12D3-a (matrix check: --nodes 12D3-b,12D3-a)\n";
+    let note = "note: ranks: 12D3-b, 12D3-a (check: --nodes 12D3-b,12D3-a)\n";
     for format in ["jaccl", "exo-2160"] {
         let args = format!("--from state.json --format {format}");
         names_all(

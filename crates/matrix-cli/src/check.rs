@@ -1,15 +1,12 @@
-//! `cargo xtask matrix check`: checks an existing matrix.
+//! `check`: checks an existing matrix.
 
 use std::path::Path;
 
+use launch::Launcher;
 use rail_matrix::check::{self, Document, Existing};
+use terminal::ReportFormat;
 
-use super::input;
-use crate::{
-    exit::{self, Context, Result},
-    flags::{self, ReportFormat},
-    output,
-};
+use crate::{Answer, Error, error::At, flags, input};
 
 /// Names of nodes were given for a document of several matrices.
 #[derive(Debug, thiserror::Error)]
@@ -26,12 +23,11 @@ impl CheckFlagsError {
     }
 }
 
-pub fn run(flags: &flags::MatrixCheck) -> Result {
-    let bytes = input::bytes(&flags.matrix)?;
-    let Document { matrices, topology } =
-        check::read(&bytes).with_context(|| input::named(&flags.matrix))?;
+pub fn run(launcher: &Launcher, flags: &flags::Check) -> Result<Answer, Error> {
+    let bytes = input::bytes(launcher.cancel(), &flags.matrix)?;
+    let Document { matrices, topology } = check::read(&bytes).at(|| input::named(&flags.matrix))?;
     let topology = match &flags.from {
-        Some(path) => Some(input::topology(Some(path), None)?),
+        Some(path) => Some(input::topology(launcher.cancel(), Some(path), None)?),
         None => topology,
     };
     let several = matrices.len();
@@ -48,16 +44,17 @@ pub fn run(flags: &flags::MatrixCheck) -> Result {
         let verdict = match check::check(&existing, topology.as_ref(), wanted, &flags.mlx) {
             // The other matrices are still judged.
             Err(error) if several > 1 => check::check_apart(&existing, &error, wanted, &flags.mlx),
-            verdict => verdict.with_context(|| place(&flags.matrix, &existing))?,
+            verdict => verdict.at(|| place(&flags.matrix, &existing))?,
         };
         checked.push((existing, verdict));
     }
-    output::document(&match flags.format {
-        ReportFormat::Md => check::markdown(&checked, &flags.mlx),
-        ReportFormat::Json => check::json(&checked, &flags.mlx),
-    })?;
-    let safe = checked.iter().all(|(_, verdict)| verdict.is_safe());
-    Ok(exit::passed(safe))
+    Ok(Answer {
+        document: match flags.format {
+            ReportFormat::Md => check::markdown(&checked, &flags.mlx),
+            ReportFormat::Json => check::json(&checked, &flags.mlx),
+        },
+        passed: checked.iter().all(|(_, verdict)| verdict.is_safe()),
+    })
 }
 
 /// The file, and the number of the matrix in it.
