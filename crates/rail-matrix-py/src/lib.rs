@@ -1,10 +1,13 @@
 //! The Python module `rail_matrix`: the library [`rail_matrix`] for programs that are
 //! written in Python, exo first among them.
 //!
-//! A thin layer. It turns Python's values into a topology and a plan into Python's
-//! values; every rule is the library's. `rail_matrix.pyi` is the interface for Python's
-//! tools, and documents each function.
+//! A thin layer. It turns Python's values into a topology and plans and verdicts into
+//! Python's values; every rule is the library's. `python/rail_matrix/__init__.pyi` is the
+//! interface for Python's tools, and documents each function. The command of the wheel is
+//! that of the crate [`matrix_cli`].
 
+mod check;
+mod command;
 mod exo;
 mod plan;
 mod topology;
@@ -16,7 +19,7 @@ create_exception!(
     rail_matrix,
     RailMatrixError,
     PyValueError,
-    "There is no such plan. The message says why, and what to do about it."
+    "There is no such plan or verdict. The message says why, and what to do about it."
 );
 
 /// An error of the library as a Python exception. Its sentence is the message.
@@ -38,11 +41,13 @@ fn refusal_of(topology: &Topology, error: &PlanError) -> PyErr {
     refusal(format!("{error}{lines}"))
 }
 
-#[pymodule(name = "rail_matrix")]
+#[pymodule(name = "_native")]
 mod module {
     #[pymodule_export]
     use super::{
         RailMatrixError,
+        check::{Finding, Verdict, check},
+        command::main,
         exo::{get_mlx_jaccl_devices_matrix, get_mlx_jaccl_devices_matrix_multi},
         plan::{Plan, plan},
     };

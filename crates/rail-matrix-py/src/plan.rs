@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use matrix_cli::EXO_PIN;
 use pyo3::{
     IntoPyObject,
     prelude::*,
@@ -20,10 +21,10 @@ pub struct Plan(rail_matrix::Plan);
 #[pyo3(
     signature = (
         topology, *, input="auto", order="widest", strict=false, max_rails=4, backend=None,
-        mlx="0.31.2", messages=vec![], nodes=None,
+        mlx=EXO_PIN, messages=vec![], nodes=None,
     ),
     text_signature = "(topology, *, input='auto', order='widest', strict=False, max_rails=4, \
-                      backend=None, mlx='0.31.2', messages=(), nodes=None)"
+                      backend=None, mlx='0.32.0', messages=(), nodes=None)"
 )]
 #[expect(clippy::too_many_arguments, reason = "Python's are named")]
 pub fn plan(
@@ -39,12 +40,8 @@ pub fn plan(
 ) -> PyResult<Plan> {
     let options = Options::default()
         .order(one_of("order", order, &ORDERS)?)
-        .backend(
-            backend
-                .map(|name| one_of("backend", name, &BACKENDS))
-                .transpose()?,
-        )
-        .jaccl(mlx.parse::<Jaccl>().map_err(refusal)?)
+        .backend(self::backend(backend)?)
+        .jaccl(jaccl(mlx)?)
         .strict(strict)
         .max_rails(whole("max_rails", max_rails)?)
         .messages(
@@ -62,6 +59,17 @@ pub fn plan(
         .detach(|| rail_matrix::plan(&described, &options));
     plan.map(Plan)
         .map_err(|error| refusal_of(&described, &error))
+}
+
+/// The backend of this name, if one is given.
+pub fn backend(name: Option<&str>) -> PyResult<Option<Backend>> {
+    name.map(|name| one_of("backend", name, &BACKENDS))
+        .transpose()
+}
+
+/// The jaccl of a version of MLX.
+pub fn jaccl(mlx: &str) -> PyResult<Jaccl> {
+    mlx.parse().map_err(refusal)
 }
 
 const ORDERS: [(&str, RankOrder); 2] =
