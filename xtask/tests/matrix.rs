@@ -97,6 +97,15 @@ fn without_a_flag_it_shows_the_embedded_rig_to_people() {
 }
 
 #[test]
+fn without_a_step_it_plans() {
+    let place = Place::new();
+    place.file("state.json", CROSSED);
+    for args in ["", "--from state.json --format jaccl --nodes mini,studio"] {
+        assert_eq!(place.said(args), place.said(&format!("plan {args}")));
+    }
+}
+
+#[test]
 fn machine_outputs_are_data_alone_and_the_notes_go_to_stderr() {
     let place = Place::new();
     let (devices, notes) = place.said("--format jaccl --max-rails 2");
