@@ -662,7 +662,8 @@ pub struct Wheel {
     /// The wheel that it is made from: `official`, or a file
     #[arg(long, value_name = "official|FILE", default_value = "official")]
     pub base: String,
-    /// Instead, build the module `rail_matrix`: plans, and drop-ins for exo's function
+    /// Instead, build the module `rail_matrix`, which plans, checks and has drop-ins for exo's
+    /// function, and its command `rail-matrix`
     #[arg(long, conflicts_with_all = ["mlx", "series", "platform", "base"])]
     pub rail_matrix: bool,
     /// The folder that it is put into

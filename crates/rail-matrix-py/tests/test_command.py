@@ -9,6 +9,7 @@ import sysconfig
 import tempfile
 import time
 import unittest
+from collections.abc import Callable
 from pathlib import Path
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "rail-matrix"
@@ -41,7 +42,9 @@ class Command(unittest.TestCase):
         self.addCleanup(context.__exit__, None, None, None)
         return entered
 
-    def run_with(self, *arguments: str | bytes, stdin: str = "", command=(COMMAND,)):
+    def run_with(
+        self, *arguments: str | bytes, stdin: str = "", command: tuple = (COMMAND,)
+    ) -> tuple[int, str, str]:
         done = subprocess.run(
             [*command, *arguments],
             input=stdin.encode(),
@@ -100,6 +103,7 @@ class Command(unittest.TestCase):
     def test_ctrl_c_ends_it_while_it_waits_for_its_stdin(self) -> None:
         with self.started("check", "-") as child:
             # More than a pipe holds, so the command has begun to read.
+            assert child.stdin is not None and child.stderr is not None
             child.stdin.write(b" " * (1 << 20))
             child.stdin.flush()
             child.send_signal(signal.SIGINT)
@@ -137,7 +141,7 @@ class Command(unittest.TestCase):
         self.addCleanup(child.kill)
         return child
 
-    def eventually(self, what: str, holds) -> None:
+    def eventually(self, what: str, holds: Callable[[], bool]) -> None:
         until = time.monotonic() + PATIENCE
         while not holds():
             self.assertLess(time.monotonic(), until, what)

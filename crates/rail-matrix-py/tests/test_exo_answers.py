@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from fake_exo import Topology, cycle
 from rail_matrix import (
@@ -27,9 +28,10 @@ RECORDED = (HERE / "exo_answers.json").read_text()
 CASES = json.loads(RECORDED)["cases"]
 
 End = tuple[str, str]
+Matrix = list[list[Any]]
 
 
-def answer(function: Callable[..., object], case: dict) -> object:
+def answer(function: Callable[..., Matrix], case: dict) -> Matrix | None:
     """What a drop-in returns, or `None` if it refuses."""
     topology = Topology()
     for source, device, sink, other in case["edges"]:
@@ -61,13 +63,13 @@ def pairs(case: dict) -> list[tuple[int, int]]:
     return [(i, j) for j in ranks for i in range(j)]
 
 
-def rail(case: dict, matrix: list, i: int, j: int) -> frozenset[End]:
+def rail(case: dict, matrix: Matrix, i: int, j: int) -> frozenset[End]:
     """The two ends that jaccl joins for two ranks."""
     names = case["cycle"]
     return frozenset([(names[i], matrix[i][j]), (names[j], matrix[j][i])])
 
 
-def is_aligned(case: dict, matrix: list) -> bool:
+def is_aligned(case: dict, matrix: Matrix) -> bool:
     there = cables(case)
     return all(
         rail(case, matrix, i, j) in there.get(frozenset([case["cycle"][i], case["cycle"][j]]), [])
@@ -81,7 +83,7 @@ class ExoAnswers(unittest.TestCase):
         self.addCleanup(logging.disable, logging.NOTSET)
 
     def test_ours_is_exo_s_where_exo_s_is_aligned_and_else_the_aligned_one(self) -> None:
-        seen = Counter()
+        seen: Counter[tuple[str, bool]] = Counter()
         for case in CASES:
             with self.subTest(case["name"]):
                 there = cables(case)
@@ -95,6 +97,7 @@ class ExoAnswers(unittest.TestCase):
                     self.assertIsNone(ours)
                     continue
                 self.assertIsNotNone(exo)
+                self.assertIsNotNone(ours)
                 self.assertTrue(is_aligned(case, ours), ours)
                 aligned = is_aligned(case, exo)
                 seen["aligned", aligned] += 1
