@@ -1,67 +1,21 @@
-//! Exit codes, and the conversion of errors to them.
-//!
-//! | code | meaning |
-//! |---|---|
-//! | 0 | done |
-//! | 1 | a check failed: a verdict, a finding |
-//! | 2 | your flags or input |
-//! | 70 | our failure, or the machine's |
-//! | 130 | interrupted |
+//! The conversion of errors to the exit codes of [`terminal::exit`].
 //!
 //! A verb returns a [`Result`]. Every error of a library has a `From` here that assigns
 //! the failure's kind, so an error without one does not compile.
 
-use std::{any::Any, fmt::Display, process::ExitCode, thread};
+use std::{fmt::Display, process::ExitCode, thread};
 
 use anyhow::anyhow;
-use clap::{builder::styling::Style, error::ErrorKind};
+use terminal::{NotListening, exit, output::Unprinted};
 
-use crate::{matrix, output::Unprinted};
+pub use terminal::Kind;
 
 /// The result of a verb.
 pub type Result<T = ExitCode, E = Failure> = std::result::Result<T, E>;
 
-/// The kind of a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A check failed: a verdict or a finding.
-    Check,
-    /// The caller's flags or input are wrong.
-    Input,
-    /// This program or the machine failed.
-    Ours,
-    /// The caller asked to stop.
-    Interrupted,
-}
-
-impl Kind {
-    /// Every kind with its code, as printed in the help of every verb.
-    #[cfg(test)]
-    const ALL: [Self; 4] = [Self::Check, Self::Input, Self::Ours, Self::Interrupted];
-
-    /// The exit code.
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::Check => 1,
-            Self::Input => 2,
-            Self::Ours => 70,
-            Self::Interrupted => 130,
-        }
-    }
-}
-
-impl From<Kind> for ExitCode {
-    fn from(kind: Kind) -> Self {
-        kind.code().into()
-    }
-}
-
 /// Success, or the code of a check that failed.
 pub fn passed(all_well: bool) -> ExitCode {
-    match all_well {
-        true => ExitCode::SUCCESS,
-        false => Kind::Check.into(),
-    }
+    exit::passed(all_well).into()
 }
 
 /// Why a verb failed.
@@ -99,15 +53,6 @@ impl Failure {
             help: help.into().or(self.help),
             ..self
         }
-    }
-
-    /// Whether the reader of stdout closed the pipe, and nothing else failed.
-    fn reader_left(&self) -> bool {
-        let unprinted = |cause: &(dyn std::error::Error + 'static)| {
-            let unprinted = cause.downcast_ref::<Unprinted>();
-            unprinted.is_some_and(Unprinted::reader_left)
-        };
-        self.error.chain().any(unprinted)
     }
 }
 
@@ -147,11 +92,6 @@ macro_rules! failures {
     )*};
 }
 
-/// The kind of a failure whose cause is either the caller or the machine.
-const fn input_if(is_input: bool) -> Kind {
-    if is_input { Kind::Input } else { Kind::Ours }
-}
-
 /// A kind as the crates below the toolchain, and it itself, name it.
 const fn of_kind(kind: pins::Kind) -> Kind {
     match kind {
@@ -164,6 +104,7 @@ const fn of_kind(kind: pins::Kind) -> Kind {
 
 failures! {
     // Failures of the machine.
+    NotListening: |it| Kind::Ours;
     Unprinted: |it| Kind::Ours;
     xshell::Error: |it| Kind::Ours;
     launch::Error: |it| match &it {
@@ -173,12 +114,9 @@ failures! {
     // The caller asked to stop.
     launch::Interrupted: |it| Kind::Interrupted;
     // This program's own errors.
-    matrix::CheckFlagsError: |it| Kind::Input, it.help();
-    matrix::DiscoverError: |it| input_if(it.is_input()), it.help();
-    matrix::InputError: |it| Kind::Input, it.help();
-    matrix::SaveError: |it| Kind::Input, it.help();
     crate::verify_flags::FlagsError: |it| Kind::Input;
     // The errors of libraries, in the order of their names.
+    matrix_cli::Error: |it| it.kind(), it.help();
     patch_series::Error: |it| of_kind(it.kind()), it.help();
     pins::Error: |it| of_kind(it.kind()), it.help();
     rail_bench::RunError: |it| match &it {
@@ -190,7 +128,12 @@ failures! {
     rail_bench::sweep::SweepError: |it| Kind::Input, it.help().map(str::to_owned);
     rail_matrix::MatrixError: |it| Kind::Input;
     rail_matrix::PlanError: |it| Kind::Input;
-    rig::ReadRigError: |it| Kind::Input;
+    rig::ReadRigError: |it| Kind::Input, match &it {
+        rig::ReadRigError::Unreadable { .. } => Some(
+            "name a file with --rig, or leave it out to use the embedded rig".to_owned(),
+        ),
+        _ => None,
+    };
     rig::RigError: |it| Kind::Input;
     rail_matrix::SelectError: |it| Kind::Input;
     rail_matrix::check::CheckError: |it| Kind::Input;
@@ -216,76 +159,39 @@ failures! {
         rail_verify::run::RunError::Library(_) => Kind::Ours,
         _ => Kind::Input,
     }, it.help();
-    softrail::FabricError: |it| input_if(it.is_input()), it.help();
-    softrail::live::LiveError: |it| input_if(it.is_input()), it.help();
+    softrail::FabricError: |it| Kind::input_if(it.is_input()), it.help();
+    softrail::live::LiveError: |it| Kind::input_if(it.is_input()), it.help();
     softrail::up::UpError: |it| match &it {
         softrail::up::UpError::Interrupted(_) => Kind::Interrupted,
         softrail::up::UpError::Start { .. } => Kind::Input,
-        softrail::up::UpError::Fabric(error) => input_if(error.is_input()),
+        softrail::up::UpError::Fabric(error) => Kind::input_if(error.is_input()),
         _ => Kind::Ours,
     };
     toolchain::Error: |it| of_kind(it.kind()), it.help();
-    wheel::Error: |it| input_if(it.is_input()), it.help();
-    wheel::snippet::SnippetError: |it| input_if(it.is_input()), it.help();
+    wheel::Error: |it| Kind::input_if(it.is_input()), it.help();
+    wheel::snippet::SnippetError: |it| Kind::input_if(it.is_input()), it.help();
 }
 
 /// Prints clap's help, version or error.
 pub fn usage(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-        _ => Kind::Input.into(),
-    }
+    exit::usage(error).into()
 }
 
 /// Prints why a verb failed, each cause once and the remedy on a line of its own, and
 /// returns the code. A panic has already printed its message.
 pub fn report(outcome: thread::Result<Result>) -> ExitCode {
-    let failure = match outcome {
-        Ok(Ok(code)) => return code,
-        Ok(Err(failure)) => failure,
-        Err(panic) => return panicked(&*panic),
-    };
-    if failure.reader_left() {
-        return ExitCode::SUCCESS;
+    match outcome {
+        Ok(Ok(code)) => code,
+        Ok(Err(Failure { kind, error, help })) => {
+            exit::failed(kind, error.as_ref(), help.as_deref()).into()
+        }
+        Err(_) => Kind::Ours.into(),
     }
-    let Failure { kind, error, help } = &failure;
-    print("error", ERROR, &format!("{error:#}"));
-    if let Some(help) = help {
-        print("help", HELP, help);
-    }
-    (*kind).into()
-}
-
-fn panicked(_: &(dyn Any + Send)) -> ExitCode {
-    Kind::Ours.into()
-}
-
-const ERROR: Style = clap::builder::styling::AnsiColor::Red.on_default().bold();
-const HELP: Style = clap::builder::styling::AnsiColor::Cyan.on_default().bold();
-
-fn print(label: &str, style: Style, text: &str) {
-    use std::io::Write;
-    let mut stderr = anstream::stderr().lock();
-    let _ = writeln!(stderr, "{style}{label}:{style:#} {text}");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_codes_are_those_of_the_table() {
-        let table: Vec<_> = include_str!("exit.rs")
-            .lines()
-            .filter_map(|line| line.strip_prefix("//! | ")?.strip_suffix(" |"))
-            .filter_map(|row| row.split_once(" | "))
-            .filter_map(|(code, _)| code.parse::<u8>().ok())
-            .collect();
-        let mut codes = vec![0];
-        codes.extend(Kind::ALL.map(Kind::code));
-        assert_eq!(table, codes);
-    }
 
     #[test]
     fn a_failure_keeps_its_kind_and_help_under_a_context() {
@@ -297,11 +203,20 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_left_is_found_below_a_context() {
-        let gone = Unprinted::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        let failure = Err::<(), _>(gone).with_context(|| "a step").unwrap_err();
-        assert!(failure.reader_left());
-        let full = Unprinted::from(std::io::Error::from(std::io::ErrorKind::StorageFull));
-        assert!(!Failure::from(full).reader_left());
+    fn a_reader_that_left_is_no_failure_below_a_context() {
+        let report = |kind: std::io::ErrorKind| {
+            let unprinted = Unprinted::from(std::io::Error::from(kind));
+            let failure = Err::<ExitCode, _>(unprinted).with_context(|| "a step");
+            format!("{:?}", report(Ok(failure)))
+        };
+        let code = |code: ExitCode| format!("{code:?}");
+        assert_eq!(
+            report(std::io::ErrorKind::BrokenPipe),
+            code(ExitCode::SUCCESS)
+        );
+        assert_eq!(
+            report(std::io::ErrorKind::StorageFull),
+            code(Kind::Ours.into())
+        );
     }
 }

@@ -3,21 +3,19 @@
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{
-    Arg, ArgMatches, Args, ColorChoice, Command, CommandFactory, FromArgMatches, Parser,
-    Subcommand, ValueEnum,
-    builder::{PossibleValuesParser, TypedValueParser},
-    error::ErrorKind,
-    parser::ValueSource,
+    Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::TypedValueParser,
 };
+use matrix_cli::{Front, Matrix};
 use patch_series::Class;
 use pins::{DEFAULT_PIN, Series};
-use rail_matrix::{Jaccl, read::Input, write::Output};
 use rail_verify::selection::Level;
 use rig::{
     DeviceFault, Profile, Rig,
-    units::{parse_rate, parse_seconds, parse_size},
+    units::{parse_rate, parse_seconds},
 };
 use toolchain::{add::Origin, fetch::Source};
+
+pub use terminal::{ReportFormat, one_of};
 
 /// A patched MLX, built from a verified pin, that uses every cable between two
 /// nodes, and the evidence that it does.
@@ -42,87 +40,29 @@ pub struct Cli {
 #[derive(Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Print data, warnings and errors alone, no progress
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    pub quiet: bool,
-    /// Also print the commands that are run
-    #[arg(short, long, global = true)]
-    pub verbose: bool,
-    /// Whether help and errors have colours
-    #[arg(long, value_name = "WHEN", value_enum, default_value_t, global = true)]
-    pub color: ColorChoice,
+    #[command(flatten)]
+    pub terminal: terminal::Flags,
     /// Use no network: what would be fetched must be in the store, or the verb fails
     #[arg(long, global = true)]
     pub offline: bool,
 }
 
+const MATRIX: Front = Front {
+    command: "cargo xtask matrix",
+    mlx: DEFAULT_PIN,
+    series: matrix_cli::flags::Series::Patched,
+};
+
 /// Reads the command line, and sets the colours of everything printed from here on.
 pub fn parse() -> Result<Cli, clap::Error> {
-    anstream::ColorChoice::write_global(color(std::env::args()));
-    let mut command = Cli::command();
-    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
-    refuse_unused_plan(&mut command, &matches)?;
+    let arguments: Vec<_> = std::env::args_os().collect();
+    terminal::set_colors(&arguments);
+    let mut command = Cli::command().mut_subcommand("matrix", |matrix| MATRIX.put(matrix));
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    if let Some(("matrix", matrix)) = matches.subcommand() {
+        Matrix::refuse_unused(&mut command, matrix)?;
+    }
     Cli::from_arg_matches(&matches)
-}
-
-/// Refuses flags of the plan before a step of `matrix`. Only `matrix` itself plans; its
-/// steps have flags of their own, so such a flag would change nothing. clap can refuse
-/// that, but also refuses global flags then.
-fn refuse_unused_plan(command: &mut Command, matches: &ArgMatches) -> Result<(), clap::Error> {
-    let Some(("matrix", matches)) = matches.subcommand() else {
-        return Ok(());
-    };
-    let Some(step) = matches.subcommand_name() else {
-        return Ok(());
-    };
-    let plan = MatrixPlan::augment_args(Command::new("plan"));
-    let is_given = |flag: &&Arg| {
-        let id = flag.get_id().as_str();
-        matches.value_source(id) == Some(ValueSource::CommandLine)
-    };
-    match plan.get_arguments().find(is_given) {
-        None => Ok(()),
-        Some(flag) => {
-            let long = flag.get_long().unwrap_or_default();
-            let problem = format!(
-                "--{long} before '{step}' would change nothing; '{step}' has its own flags"
-            );
-            Err(command.error(ErrorKind::ArgumentConflict, problem))
-        }
-    }
-}
-
-/// The value of `--color`, read separately because help and errors about other flags are
-/// printed before the command line is known to be valid.
-fn color(arguments: impl Iterator<Item = String>) -> anstream::ColorChoice {
-    let ours = arguments.take_while(|argument| argument != "--");
-    let mut ours = ours.skip_while(|argument| !argument.starts_with("--color"));
-    let flag = ours.next();
-    let value = match flag.as_deref().and_then(|flag| flag.split_once('=')) {
-        Some((_, value)) => Some(value.to_owned()),
-        None => ours.next(),
-    };
-    match value.as_deref() {
-        Some("always") => anstream::ColorChoice::Always,
-        Some("never") => anstream::ColorChoice::Never,
-        _ => anstream::ColorChoice::Auto,
-    }
-}
-
-/// A value of a library by name. Help and errors list the names.
-fn one_of<T>(
-    all: impl IntoIterator<Item = T>,
-    name: fn(T) -> &'static str,
-) -> impl TypedValueParser<Value = T>
-where
-    T: Copy + Send + Sync + 'static,
-{
-    let all: Vec<T> = all.into_iter().collect();
-    let names = all.iter().map(|value| name(*value));
-    PossibleValuesParser::new(names.collect::<Vec<_>>()).try_map(move |text| {
-        let named = |value: &&T| name(**value) == text;
-        all.iter().find(named).copied().ok_or("not in the list")
-    })
 }
 
 /// The nodes and cables of the verbs that run over them.
@@ -138,7 +78,7 @@ impl RigFile {
     /// Reads the rig.
     pub fn read(&self) -> crate::exit::Result<Rig> {
         Ok(match &self.file {
-            Some(file) => crate::matrix::rig(file)?,
+            Some(file) => Rig::read(file)?,
             None => Rig::embedded(),
         })
     }
@@ -159,6 +99,8 @@ pub enum Verb {
     /// Free what no current pin needs from the store
     Gc(Gc),
     /// Make the device matrix of a job from any description of its cabling, or judge one
+    ///
+    /// Without a command it is `plan`.
     Matrix(Box<Matrix>),
     /// Put our libjaccl into an installed MLX for macOS, or the old one back
     Overlay(Overlay),
@@ -685,194 +627,6 @@ pub struct Preflight {
 }
 
 #[derive(Args)]
-#[command(after_help = "\
-`matrix` joins what both ends of each cable say, takes the order of ranks whose narrowest link is
-widest, chooses mesh or ring, and prints a matrix whose k-th entries are the two ends of one cable.
-The table names what is left out, and why. With other formats stderr does.
-
-Inputs:
-  rig       a rig.toml
-  exo       the JSON of exo's /state or /state/topology: curl HOST:52415/state | ... --from -
-  hostfile  the JSON that mlx.launch reads
-  reports   a folder with a folder a node of what its own tools say, as `discover --save DIR`
-            writes it; its nodes are in the order of their names
-
-Formats:
-  table     for people
-  json      ranks, matrix, cables, environment and notes, schema mlx-rails/matrix/1
-  jaccl     the file that jaccl reads (MLX_IBV_DEVICES)
-  exo-main, exo-2160, exo-2195
-            the matrix as exo's main branch, its pull request 2160 or 2195 passes it on. Their
-            readers decide by themselves whether jaccl makes a ring, so the best plan is made
-            that they carry: exo-main gets one rail
-  hostfile  for mlx.launch
-  env       the environment of each rank, for sh
-  dot, svg  nodes, cables and rails, for Graphviz and as a drawing
-
-Exit codes: 0 done; 2 there is no such plan, or your flags or input; 70 our failure;
-130 interrupted.")]
-pub struct Matrix {
-    #[command(subcommand)]
-    pub step: Option<MatrixStep>,
-    #[command(flatten)]
-    pub plan: MatrixPlan,
-}
-
-#[derive(Args)]
-pub struct MatrixPlan {
-    /// The cabling: a file, a folder of reports, or - for stdin [default: an embedded rig of two
-    /// nodes and three cables]
-    #[arg(long, value_name = "FILE|DIR|-")]
-    pub from: Option<PathBuf>,
-    /// What it is; auto goes by its content
-    #[arg(long, value_name = "KIND", default_value = "auto", value_parser = input_kind())]
-    pub input: InputKind,
-    #[command(flatten)]
-    pub options: MatrixOptions,
-}
-
-#[derive(Subcommand)]
-pub enum MatrixStep {
-    /// Check an existing matrix: what hangs, falls back, fails or is wasted
-    ///
-    /// Reads a jaccl device file, a hostfile of mlx.launch, or exo's /state, every jaccl
-    /// instance of which is judged over the cabling in it: curl HOST:52415/state | cargo xtask
-    /// matrix check -
-    Check(MatrixCheck),
-    /// Query the nodes over ssh, and plan over their reports
-    ///
-    /// Runs on each node the tools that report its cables: on macOS system_profiler and
-    /// networksetup, and, where they exist, ibv_devices, rdma_ctl and ifconfig; on Linux
-    /// rdma and ip of iproute2, and sysfs. It changes nothing there. `ssh HOST` must log
-    /// in without asking.
-    Discover(Box<Discover>),
-}
-
-#[derive(Args)]
-#[command(
-    after_help = "Exit codes: 0 it runs, as the backend that is wanted, though it may waste \
-                  cables; 1 something hangs, falls back or fails; 2 your flags or input; 70 our \
-                  failure."
-)]
-pub struct MatrixCheck {
-    /// The matrix, or - for stdin
-    #[arg(value_name = "FILE|-")]
-    pub matrix: PathBuf,
-    /// The cabling as it is, of any kind that `matrix --from` reads. Without it nothing shows
-    /// whether the k-th devices of two cells are the ends of one cable
-    #[arg(long, value_name = "FILE|DIR")]
-    pub from: Option<PathBuf>,
-    /// The node of each row, by name or by label [default: as the matrix's document says, else
-    /// the cabling's nodes in their order]
-    #[arg(long, value_name = "A,B,..", value_delimiter = ',')]
-    pub nodes: Vec<String>,
-    /// ring: judge it with MLX_JACCL_RING set; mesh: without [default: as the document's
-    /// reader does, else set if a cell has several devices]
-    #[arg(long, value_enum)]
-    pub backend: Option<Backend>,
-    /// The MLX that reads the matrix
-    #[arg(long, value_name = "VERSION", default_value = pins::DEFAULT_PIN)]
-    pub mlx: Jaccl,
-    /// What to print on stdout; json has the schema mlx-rails/matrix-check/1
-    #[arg(long, value_enum, default_value_t)]
-    pub format: ReportFormat,
-}
-
-#[derive(Args)]
-pub struct Discover {
-    /// The nodes, as ssh reaches them; localhost is asked without ssh
-    #[arg(required = true, value_name = "HOST")]
-    pub hosts: Vec<String>,
-    /// Keep the reports of each node below DIR, for `matrix --from DIR`
-    #[arg(long, value_name = "DIR")]
-    pub save: Option<PathBuf>,
-    #[command(flatten)]
-    pub options: MatrixOptions,
-}
-
-/// How to plan, and what to write.
-#[derive(Args)]
-pub struct MatrixOptions {
-    /// What to print on stdout
-    #[arg(long, default_value = "table", value_parser = one_of(Output::ALL, Output::name))]
-    pub format: Output,
-    /// These nodes alone, in this order, by name or by label [default: all]
-    #[arg(long, value_name = "A,B,..", value_delimiter = ',')]
-    pub nodes: Vec<String>,
-    /// How nodes become ranks
-    #[arg(long, value_enum, default_value_t)]
-    pub order: Order,
-    /// The most rails between two ranks, 1 to 4
-    #[arg(long, value_name = "N", default_value_t = rail_matrix::MAX_RAILS)]
-    pub max_rails: usize,
-    /// Refuse a description that contradicts itself, rather than leave out the parts concerned
-    #[arg(long)]
-    pub strict: bool,
-    /// mesh or ring [default: the faster, by --messages or for large ones]
-    #[arg(long, value_enum)]
-    pub backend: Option<Backend>,
-    /// The MLX that reads the matrix; from 0.32.4 a mesh opens several wires
-    #[arg(long, value_name = "VERSION", default_value = pins::DEFAULT_PIN)]
-    pub mlx: Jaccl,
-    /// Sizes of the all-reduces of the job, such as "4 KiB,16 MiB", to choose the backend by; a
-    /// number alone is bytes
-    #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = parse_size)]
-    pub messages: Vec<u64>,
-    /// Where the nodes will find the matrix, for env and json
-    #[arg(long, value_name = "PATH", default_value = "devices.json")]
-    pub devices_path: String,
-    /// Where rank 0 listens
-    #[arg(long, value_name = "PORT", default_value_t = rail_matrix::Options::default().coordinator_port)]
-    pub port: u16,
-}
-
-/// Returns `None` for auto. An alias, because clap takes a plain `Option` for a flag
-/// without default.
-pub type InputKind = Option<Input>;
-
-fn input_kind() -> impl TypedValueParser<Value = InputKind> {
-    let kinds = Input::ALL.map(Some).into_iter();
-    one_of(std::iter::once(None).chain(kinds), |kind: InputKind| {
-        kind.map_or("auto", Input::name)
-    })
-}
-
-#[derive(Clone, Copy, Default, ValueEnum)]
-pub enum Order {
-    /// As the widest ring has them
-    #[default]
-    Widest,
-    /// As the nodes are given
-    Pinned,
-}
-
-impl From<Order> for rail_matrix::RankOrder {
-    fn from(order: Order) -> Self {
-        match order {
-            Order::Widest => Self::Widest,
-            Order::Pinned => Self::Pinned,
-        }
-    }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub enum Backend {
-    /// Every rank with every other
-    Mesh,
-    /// Every rank with its two neighbours
-    Ring,
-}
-
-impl From<Backend> for rail_matrix::Backend {
-    fn from(backend: Backend) -> Self {
-        match backend {
-            Backend::Mesh => Self::Mesh,
-            Backend::Ring => Self::Ring,
-        }
-    }
-}
-
-#[derive(Args)]
 pub struct Doctor {
     /// Also read every file of the store, and compare it with what was recorded when it was made
     #[arg(long)]
@@ -909,7 +663,8 @@ pub struct Wheel {
     /// The wheel that it is made from: `official`, or a file
     #[arg(long, value_name = "official|FILE", default_value = "official")]
     pub base: String,
-    /// Instead, build the module `rail_matrix`: plans, and drop-ins for exo's function
+    /// Instead, build the module `rail_matrix`, which plans, checks and has drop-ins for exo's
+    /// function, and its command `rail-matrix`
     #[arg(long, conflicts_with_all = ["mlx", "series", "platform", "base"])]
     pub rail_matrix: bool,
     /// The folder that it is put into
@@ -987,16 +742,6 @@ pub struct Test {
         value_name = "ARGS"
     )]
     pub cargo_test: Vec<String>,
-}
-
-/// The formats of a report.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum ReportFormat {
-    /// Markdown, for people
-    #[default]
-    Md,
-    /// One object with its schema, for programs
-    Json,
 }
 
 /// The formats of a short answer.

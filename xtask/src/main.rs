@@ -1,7 +1,7 @@
 //! The command line of mlx-rails: `cargo xtask VERB`.
 //!
 //! One file for each verb; `flags.rs` contains the whole command line. stdout carries
-//! data, stderr progress: [`output`]. Exit codes: [`exit`].
+//! data, stderr progress: [`terminal::output`]. Exit codes: [`exit`].
 
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stdout)]
@@ -17,7 +17,6 @@ mod fetch;
 mod flags;
 mod gc;
 mod matrix;
-mod output;
 mod overlay;
 mod patch;
 mod pin;
@@ -26,7 +25,6 @@ mod programs;
 mod release;
 mod rig;
 mod session;
-mod terminal;
 mod test;
 mod verify;
 mod verify_flags;
@@ -40,6 +38,7 @@ use std::{
 use exit::Result;
 use flags::{Cli, Verb};
 use session::Session;
+use terminal::{out, output, say, warn};
 
 fn main() -> ExitCode {
     // A build starts this program again to run CMake.
@@ -50,21 +49,21 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(usage) => return exit::usage(&usage),
     };
-    output::set_verbosity(cli.global.quiet, cli.global.verbose);
+    cli.global.terminal.apply();
     // No code looks at state that a panic left incomplete.
     exit::report(catch_unwind(AssertUnwindSafe(|| run(cli))))
 }
 
 fn run(cli: Cli) -> Result {
-    let launcher = session::listen()?;
+    let launcher = terminal::listen()?;
     // These need no store, so they run where there is none.
-    match &cli.verb {
-        Verb::Cable(flags) => return cable::run(launcher.cancel(), flags),
-        Verb::Matrix(flags) => return matrix::run(&launcher, flags),
-        _ => {}
-    }
+    let verb = match cli.verb {
+        Verb::Cable(flags) => return cable::run(launcher.cancel(), &flags),
+        Verb::Matrix(flags) => return matrix::run(&launcher, *flags),
+        verb => verb,
+    };
     let session = Session::begin(launcher, cli.global.offline)?;
-    match cli.verb {
+    match verb {
         Verb::Bench(flags) => bench::run(&session, &flags),
         Verb::Build(flags) => build::run(&session, &flags),
         Verb::Doctor(flags) => doctor::run(&session, &flags),

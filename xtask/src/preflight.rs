@@ -7,6 +7,7 @@ use rail_verify::{
     group::{Build, GroupError},
     preflight::{self, Plan, Ranks, Report},
 };
+use terminal::Terminal;
 use toolchain::{build::Request, progress::Progress};
 
 use crate::{
@@ -14,7 +15,6 @@ use crate::{
     flags::{self, ReportFormat},
     out, output, programs, say,
     session::Session,
-    terminal::Terminal,
     warn,
 };
 

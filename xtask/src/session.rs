@@ -1,16 +1,14 @@
-//! The common start of every verb: a toolchain that reports to the terminal and stops on
-//! Ctrl-C.
+//! The common start of the verbs that use the store: a toolchain that reports to the
+//! terminal and stops on Ctrl-C.
 
 use std::sync::Arc;
 
-use launch::{Cancel, Launcher};
+use launch::Launcher;
+use terminal::Terminal;
 use toolchain::{Toolchain, driver::Driver};
 use xshell::Shell;
 
-use crate::{
-    exit::{Context, Failure, Kind, Result},
-    terminal::Terminal,
-};
+use crate::exit::{Context, Failure, Result};
 
 pub struct Session {
     pub toolchain: Toolchain,
@@ -20,23 +18,6 @@ pub struct Session {
     pub shell: Shell,
     /// Whether the network must not be used.
     pub offline: bool,
-}
-
-/// From here on Ctrl-C and SIGTERM ask the verb to stop, and a second one ends it at
-/// once. Returns the launcher for every process of the verb.
-pub fn listen() -> Result<Launcher> {
-    let launcher = Launcher::new(Cancel::default());
-    let cancel = launcher.cancel().clone();
-    let on_signal = move || {
-        if cancel.cancel() {
-            // The user asked twice. The launcher's guardian ends the remaining processes.
-            std::process::exit(Kind::Interrupted.code().into());
-        }
-    };
-    ctrlc::set_handler(on_signal)
-        .map_err(Failure::ours)
-        .with_context(|| "cannot listen for Ctrl-C")?;
-    Ok(launcher)
 }
 
 impl Session {

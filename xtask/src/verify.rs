@@ -19,6 +19,7 @@ use rail_verify::{
     selection::{Level, Selection},
     verdict::Verdict,
 };
+use terminal::Terminal;
 use toolchain::build::Request;
 
 use crate::{
@@ -28,7 +29,6 @@ use crate::{
     patch::proof as read,
     programs, say,
     session::Session,
-    terminal::Terminal,
     verify_flags::Verify,
 };
 

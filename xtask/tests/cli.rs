@@ -101,7 +101,7 @@ fn the_help_of_every_verb_is_what_it_was() {
     }
 }
 
-/// The table of `exit.rs`, with a command for each code.
+/// The table of `terminal::exit`, with a command for each code.
 #[test]
 fn every_exit_code_is_that_of_a_command() {
     let store = TempDir::new().unwrap();
@@ -365,6 +365,10 @@ fn a_step_of_matrix_does_not_take_the_flags_of_the_plan() {
     names_all(
         &check(&["--strict", "check", "/dev/null"]),
         &["--strict", "'check' has its own flags"],
+    );
+    names_all(
+        &check(&["--from", "/no/such", "plan"]),
+        &["--from", "'plan' has its own flags"],
     );
     // A global flag is not one of them.
     names_all(&check(&["-q", "check", "/dev/null"]), &["/dev/null: "]);

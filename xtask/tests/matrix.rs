@@ -97,6 +97,15 @@ fn without_a_flag_it_shows_the_embedded_rig_to_people() {
 }
 
 #[test]
+fn without_a_step_it_plans() {
+    let place = Place::new();
+    place.file("state.json", CROSSED);
+    for args in ["", "--from state.json --format jaccl --nodes mini,studio"] {
+        assert_eq!(place.said(args), place.said(&format!("plan {args}")));
+    }
+}
+
+#[test]
 fn machine_outputs_are_data_alone_and_the_notes_go_to_stderr() {
     let place = Place::new();
     let (devices, notes) = place.said("--format jaccl --max-rails 2");
@@ -378,7 +387,7 @@ fn an_instance_whose_node_is_gone_does_not_keep_others_from_being_checked() {
 fn a_matrix_without_names_comes_with_its_ranks_where_they_are_others_than_the_inputs() {
     let place = Place::new();
     place.file("state.json", CROSSED);
-    let note = "note: ranks: 12D3-b, 12D3-a (matrix check: --nodes 12D3-b,12D3-a)\n";
+    let note = "note: ranks: 12D3-b, 12D3-a (check: --nodes 12D3-b,12D3-a)\n";
     for format in ["jaccl", "exo-2160"] {
         let args = format!("--from state.json --format {format}");
         names_all(

@@ -7,10 +7,7 @@
 use std::collections::HashSet;
 
 use pyo3::{prelude::*, types::PyList};
-use rail_matrix::{
-    Backend, Note, Options, Plan, RankOrder, Topology,
-    write::{Exo, ExoError},
-};
+use rail_matrix::{Backend, Exo, Note, Options, Plan, RankOrder, Topology};
 
 use crate::{plan::in_shape, refusal, refusal_of};
 
@@ -52,12 +49,12 @@ fn matrix<'py>(
         return in_shape(py, shape, &alone);
     }
     let topology = of_cycle(&nodes, cycle_digraph)?;
-    let options = Options::default().order(RankOrder::Pinned).backend(backend);
-    let plan = py.detach(|| shape.plan(&topology, &options));
-    let plan = plan.map_err(|error| match error {
-        ExoError::Plan(error) => refusal_of(&topology, &error),
-        ExoError::Dialect(error) => refusal(error),
-    })?;
+    let options = Options::default()
+        .order(RankOrder::Pinned)
+        .backend(backend)
+        .carried_by(shape);
+    let plan = py.detach(|| rail_matrix::plan(&topology, &options));
+    let plan = plan.map_err(|error| refusal_of(&error))?;
     warn(py, &plan)?;
     in_shape(py, shape, plan.matrix.devices())
 }
@@ -108,7 +105,7 @@ fn rdma_ifaces(edge: &Bound<'_, PyAny>) -> PyResult<Option<[String; 2]>> {
 
 /// Logs what was left out, because the matrix alone does not show it.
 fn warn(py: Python<'_>, plan: &Plan) -> PyResult<()> {
-    let left_out = |note: &&Note| matches!(note, Note::LeftOut { .. });
+    let left_out = |note: &&Note| matches!(note, Note::LeftOut { .. } | Note::Warning { .. });
     let mut notes = plan.notes.iter().filter(left_out).peekable();
     if notes.peek().is_none() {
         return Ok(());

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use matrix_cli::EXO_PIN;
 use pyo3::{
     IntoPyObject,
     prelude::*,
     types::{PyDict, PyList},
 };
-use rail_matrix::{Backend, Jaccl, Options, RankOrder, write::Exo};
+use rail_matrix::{Backend, Exo, Jaccl, Options, RankOrder};
 
 use crate::{refusal, refusal_of, topology};
 
@@ -20,10 +21,11 @@ pub struct Plan(rail_matrix::Plan);
 #[pyo3(
     signature = (
         topology, *, input="auto", order="widest", strict=false, max_rails=4, backend=None,
-        mlx="0.31.2", messages=vec![], nodes=None,
+        mlx=EXO_PIN, messages=vec![], nodes=None, accept_one_sided=false,
     ),
     text_signature = "(topology, *, input='auto', order='widest', strict=False, max_rails=4, \
-                      backend=None, mlx='0.31.2', messages=(), nodes=None)"
+                      backend=None, mlx='0.32.0', messages=(), nodes=None, \
+                      accept_one_sided=False)"
 )]
 #[expect(clippy::too_many_arguments, reason = "Python's are named")]
 pub fn plan(
@@ -36,15 +38,12 @@ pub fn plan(
     mlx: &str,
     messages: Vec<i64>,
     nodes: Option<Vec<String>>,
+    accept_one_sided: bool,
 ) -> PyResult<Plan> {
     let options = Options::default()
         .order(one_of("order", order, &ORDERS)?)
-        .backend(
-            backend
-                .map(|name| one_of("backend", name, &BACKENDS))
-                .transpose()?,
-        )
-        .jaccl(mlx.parse::<Jaccl>().map_err(refusal)?)
+        .backend(self::backend(backend)?)
+        .jaccl(jaccl(mlx)?)
         .strict(strict)
         .max_rails(whole("max_rails", max_rails)?)
         .messages(
@@ -57,11 +56,22 @@ pub fn plan(
     if let Some(nodes) = nodes {
         described = described.select(&nodes).map_err(refusal)?;
     }
+    let described = described.accept_one_sided(accept_one_sided);
     let plan = topology
         .py()
         .detach(|| rail_matrix::plan(&described, &options));
-    plan.map(Plan)
-        .map_err(|error| refusal_of(&described, &error))
+    plan.map(Plan).map_err(|error| refusal_of(&error))
+}
+
+/// The backend of this name, if one is given.
+pub fn backend(name: Option<&str>) -> PyResult<Option<Backend>> {
+    name.map(|name| one_of("backend", name, &BACKENDS))
+        .transpose()
+}
+
+/// The jaccl of a version of MLX.
+pub fn jaccl(mlx: &str) -> PyResult<Jaccl> {
+    mlx.parse().map_err(refusal)
 }
 
 const ORDERS: [(&str, RankOrder); 2] =
@@ -76,7 +86,7 @@ const DIALECTS: [(&str, Exo); 3] = [
 ];
 
 /// The value of this name, or an error that lists the existing names.
-fn one_of<T: Copy>(argument: &str, given: &str, values: &[(&str, T)]) -> PyResult<T> {
+pub fn one_of<T: Copy>(argument: &str, given: &str, values: &[(&str, T)]) -> PyResult<T> {
     let found = values.iter().find(|(name, _)| *name == given);
     found.map(|&(_, value)| value).ok_or_else(|| {
         let names: Vec<_> = values.iter().map(|(name, _)| format!("'{name}'")).collect();
@@ -163,7 +173,7 @@ impl Plan {
     /// The matrix in a shape of exo's.
     fn dialect<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyList>> {
         let shape = one_of("name", name, &DIALECTS)?;
-        shape.carries(&self.0).map_err(refusal)?;
+        self.0.carried_by(shape).map_err(refusal)?;
         in_shape(py, shape, self.0.matrix.devices())
     }
 
@@ -172,7 +182,7 @@ impl Plan {
     fn dialects(&self) -> Vec<&'static str> {
         let carry = DIALECTS
             .iter()
-            .filter(|(_, shape)| shape.carries(&self.0).is_ok());
+            .filter(|(_, shape)| self.0.carried_by(*shape).is_ok());
         carry.map(|&(name, _)| name).collect()
     }
 

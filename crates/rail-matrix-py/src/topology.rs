@@ -24,25 +24,41 @@ pub fn of(value: &Bound<'_, PyAny>, input: &str) -> PyResult<Topology> {
         "auto" => None,
         name => Some(name.parse::<Input>().map_err(refusal)?),
     };
-    if let Ok(text) = value.cast::<PyString>() {
-        return of_document(text.to_cow()?.as_bytes(), input);
-    }
-    if let Ok(bytes) = value.cast::<PyBytes>() {
-        return of_document(bytes.as_bytes(), input);
-    }
-    if let Ok(mapping) = value.cast::<PyMapping>() {
-        // json writes only a dict as a mapping.
-        let dict = PyDict::new(value.py());
-        dict.update(mapping)?;
-        let json = value.py().import("json")?.call_method1("dumps", (dict,))?;
-        return of_document(json.extract::<String>()?.as_bytes(), input);
+    if let Some(document) = document(value)? {
+        return read::read(&document, input).map_err(refusal);
     }
     let edges = value.extract::<Vec<Edge>>().map_err(|_| not_one(value))?;
     Ok(of_edges(&edges))
 }
 
-fn of_document(bytes: &[u8], input: Option<Input>) -> PyResult<Topology> {
-    read::read(bytes, input).map_err(refusal)
+/// The bytes of a document: of text, of bytes, or the JSON of a mapping. `None` for any
+/// other value.
+///
+/// # Errors
+/// `TypeError` if the mapping is no JSON.
+pub fn document(value: &Bound<'_, PyAny>) -> PyResult<Option<Vec<u8>>> {
+    if let Ok(text) = value.cast::<PyString>() {
+        return Ok(Some(text.to_cow()?.as_bytes().to_vec()));
+    }
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        return Ok(Some(bytes.as_bytes().to_vec()));
+    }
+    let Ok(mapping) = value.cast::<PyMapping>() else {
+        return Ok(None);
+    };
+    // json writes only a dict as a mapping.
+    let dict = PyDict::new(value.py());
+    dict.update(mapping)?;
+    json(&dict).map(Some)
+}
+
+/// A value as JSON.
+///
+/// # Errors
+/// `TypeError` if it is none.
+pub fn json(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    let json = value.py().import("json")?.call_method1("dumps", (value,))?;
+    Ok(json.extract::<String>()?.into_bytes())
 }
 
 /// Nodes are in the order in which they are first named.
@@ -60,10 +76,15 @@ fn of_edges(edges: &[Edge]) -> Topology {
 }
 
 fn not_one(value: &Bound<'_, PyAny>) -> PyErr {
-    let kind = value.get_type().name();
-    let kind = kind.map_or_else(|_| "something else".to_owned(), |name| name.to_string());
     PyTypeError::new_err(format!(
         "topology is a document (str or bytes), exo's state (a mapping) or a list of edges \
-         (from_node, from_device, to_node, to_device), and this is {kind}"
+         (from_node, from_device, to_node, to_device), and this is {}",
+        kind(value)
     ))
+}
+
+/// The name of a value's type.
+pub fn kind(value: &Bound<'_, PyAny>) -> String {
+    let kind = value.get_type().name();
+    kind.map_or_else(|_| "something else".to_owned(), |name| name.to_string())
 }

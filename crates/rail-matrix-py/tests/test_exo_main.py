@@ -71,7 +71,7 @@ class ExoMain(unittest.TestCase):
         topology = Topology()
         topology.says("A", "en1", "B", "en2")
         with self.assertRaisesRegex(
-            RailMatrixError, "left out: A:rdma_en1 is said to lead to B:rdma_en2, and"
+            RailMatrixError, "Left out: A:rdma_en1 is said to lead to B:rdma_en2, and"
         ):
             get_mlx_jaccl_devices_matrix(cycle("AB"), topology)
 

@@ -90,7 +90,7 @@ class Topologies(unittest.TestCase):
             plan({"nodes": {1, 2}})
 
     def test_an_edge_is_what_one_end_says(self) -> None:
-        with self.assertRaisesRegex(RailMatrixError, "left out: A:en1 is said to lead to B:en2"):
+        with self.assertRaisesRegex(RailMatrixError, "Left out: A:en1 is said to lead to B:en2"):
             plan([("A", "en1", "B", "en2")])
 
 

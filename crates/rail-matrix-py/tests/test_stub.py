@@ -59,18 +59,21 @@ class Stub(unittest.TestCase):
                 real = getattr(rail_matrix, function.name)
                 self.same(signature(function), inspect.signature(real))
 
-    def test_its_plan_has_what_the_module_s_has(self) -> None:
-        [plan] = [n for n in stub().body if isinstance(n, ast.ClassDef) and n.name == "Plan"]
-        methods = [node for node in plan.body if isinstance(node, ast.FunctionDef)]
-        self.assertEqual({m.name for m in methods}, public(vars(rail_matrix.Plan)))
-        for method in methods:
-            real = vars(rail_matrix.Plan)[method.name]
-            decorators = [ast.unparse(decorator) for decorator in method.decorator_list]
-            with self.subTest(method.name):
-                if "property" in decorators:
-                    self.assertTrue(inspect.isgetsetdescriptor(real))
-                else:
-                    self.same(signature(method), inspect.signature(real))
+    def test_its_classes_have_what_the_module_s_have(self) -> None:
+        classes = [node for node in stub().body if isinstance(node, ast.ClassDef)]
+        classes = [node for node in classes if hasattr(rail_matrix, node.name)]
+        self.assertGreaterEqual(len(classes), 4)
+        for stated in classes:
+            real = vars(getattr(rail_matrix, stated.name))
+            methods = [node for node in stated.body if isinstance(node, ast.FunctionDef)]
+            self.assertEqual(public({m.name for m in methods}), public(real), stated.name)
+            for method in methods:
+                decorators = [ast.unparse(decorator) for decorator in method.decorator_list]
+                with self.subTest(stated.name, method=method.name):
+                    if "property" in decorators:
+                        self.assertTrue(inspect.isgetsetdescriptor(real[method.name]))
+                    else:
+                        self.same(signature(method), inspect.signature(real[method.name]))
 
     def test_the_error_is_a_value_error(self) -> None:
         [error] = [n for n in stub().body if isinstance(n, ast.ClassDef) and "Error" in n.name]

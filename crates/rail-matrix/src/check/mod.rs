@@ -251,18 +251,18 @@ fn judge(
     judged
 }
 
-/// The defects of the jaccl that the group meets.
+/// The defects of the jaccl that the group meets in ordinary work.
 fn dangers(subject: &Subject<'_>, findings: &mut Findings) {
     if subject.jaccl.patched {
         return;
     }
     let (backend, ranks, rails) = (subject.backend, subject.ranks(), subject.rails());
     let met = DANGERS.into_iter().filter(|danger| {
-        danger.is_in(subject.jaccl.version) && danger.is_met(backend, ranks, rails)
+        let is_in = danger.is_in(subject.jaccl.version);
+        danger.ordinary && is_in && danger.is_met(backend, ranks, rails)
     });
     findings.extend(met.map(|danger| {
         let outcome = match danger.effect {
-            _ if !danger.ordinary => Outcome::Note,
             Effect::Hang => Outcome::Hangs,
             Effect::Wrong | Effect::Overrun => Outcome::Corrupts,
             Effect::Crash | Effect::Error => Outcome::Fails,

@@ -1,13 +1,13 @@
 //! Why there is no plan.
 
-use std::fmt;
+use std::{fmt, mem::discriminant};
 
 use serde::Serialize;
 
 use crate::{
     DialectError, MAX_MESH, MAX_NODES, MAX_RAILS, Problem,
     topology::sentences,
-    words::{joined, plural, some_of},
+    words::{joined, listed, plural, some_of},
 };
 
 /// The most nodes for which the best order of ranks is guaranteed. It takes O(n² 2ⁿ)
@@ -86,21 +86,37 @@ pub enum PlanError {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LeftOut(pub Vec<Problem>);
 
+impl PlanError {
+    /// The problems of the parts that were left out. The message has a sentence for each
+    /// kind of them.
+    pub fn left_out(&self) -> &[Problem] {
+        match self {
+            Self::TooFewNodes { left_out, .. }
+            | Self::NoRing { left_out, .. }
+            | Self::NoMesh { left_out, .. }
+            | Self::NoBackend { left_out, .. } => &left_out.0,
+            _ => &[],
+        }
+    }
+}
+
 impl LeftOut {
     /// What comes after the reason why there is no plan. A user who has cables is not
     /// advised to add some: the remedy is that of the cables that were left out.
     fn or(&self, remedy: &str) -> String {
-        const SHOWN: usize = 3;
         let Self(problems) = self;
         if problems.is_empty() {
             return format!("; {remedy}");
         }
-        let shown = joined(problems.iter().take(SHOWN).map(Problem::to_string), ". ");
-        let more = match problems.len().saturating_sub(SHOWN) {
-            0 => String::new(),
-            more => format!(". And {more} more {}", plural(more, "part")),
-        };
-        format!(". Left out: {shown}{more}")
+        let alike = problems.chunk_by(|a, b| discriminant(a) == discriminant(b));
+        let told = alike.map(|problems| match problems {
+            [first, more @ ..] if !more.is_empty() => {
+                let names: Vec<_> = more.iter().map(Problem::subject).collect();
+                format!("{first} (likewise {})", listed(&names))
+            }
+            problems => joined(problems.iter().map(Problem::to_string), ". "),
+        });
+        format!(". Left out: {}", joined(told, ". "))
     }
 }
 

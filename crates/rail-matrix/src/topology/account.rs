@@ -149,6 +149,21 @@ impl Account {
 }
 
 impl EndState {
+    /// The state's name, for programs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Cabled { .. } => "cabled",
+            Self::Stated { .. } => "stated-by-one-end",
+            Self::Stale { .. } => "stale",
+            Self::Several { .. } => "several",
+            Self::Loop { .. } => "loop",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Unfit { .. } => "unfit",
+            Self::Unknown { .. } => "unknown",
+            Self::Silent => "silent",
+        }
+    }
+
     /// The problem that keeps a cable from being in the device, if there is one. Of a
     /// problem that both ends of a cable have, each gives the same.
     pub fn problem(&self, topology: &Topology, port: PortId) -> Option<Problem> {

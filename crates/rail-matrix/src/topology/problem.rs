@@ -309,6 +309,16 @@ impl Problem {
         }
     }
 
+    /// The end, or else the node, that it is about in the first place.
+    pub(crate) fn subject(&self) -> String {
+        match (self.ends().first(), self.nodes().first()) {
+            _ if matches!(self, Self::RdmaDisabled { .. }) => self.nodes()[0].to_owned(),
+            (Some(end), _) => end.to_string(),
+            (None, Some(node)) => (*node).to_owned(),
+            (None, None) => self.to_string(),
+        }
+    }
+
     /// The nodes that it is about.
     pub fn nodes(&self) -> Vec<&str> {
         let of_ends = self.ends().into_iter().map(|end| &*end.node);

@@ -1,6 +1,7 @@
 //! A plan as documents for other programs and for people.
 
 mod cabling;
+mod diagnosis;
 mod dot;
 mod environment;
 mod hostfile;
@@ -12,6 +13,7 @@ use std::{fmt, str::FromStr};
 
 use crate::{Backend, DialectError, Exo, Plan, Topology};
 
+pub use diagnosis::{DIAGNOSIS_SCHEMA, Diagnosis};
 pub use json::SCHEMA;
 
 pub use crate::words::one_line;

@@ -1,5 +1,7 @@
 """From any description of the cabling to a device matrix that jaccl cannot hang on.
 
+The command `rail-matrix` does the same in a shell, and also queries nodes.
+
 jaccl pairs the k-th device of `matrix[i][j]` with the k-th of `matrix[j][i]`. Here these
 two are always the two ends of one cable.
 """
@@ -9,10 +11,14 @@ from os import PathLike
 from typing import Any, Literal, Protocol, TypeVar, final, overload
 
 __all__ = [
+    "Finding",
     "Plan",
     "RailMatrixError",
+    "Verdict",
+    "check",
     "get_mlx_jaccl_devices_matrix",
     "get_mlx_jaccl_devices_matrix_multi",
+    "main",
     "plan",
 ]
 
@@ -31,7 +37,7 @@ class _Digraph(Protocol[_Node_contra]):
     ) -> Iterable[object]: ...
 
 class RailMatrixError(ValueError):
-    """There is no such plan. The message says why, and what to do about it."""
+    """There is no such plan or verdict. The message says why, and what to do about it."""
 
 @final
 class Plan:
@@ -83,9 +89,10 @@ def plan(
     strict: bool = False,
     max_rails: int = 4,
     backend: Literal["mesh", "ring"] | None = None,
-    mlx: str = "0.31.2",
+    mlx: str = "0.32.0",
     messages: Sequence[int] = (),
     nodes: Sequence[str] | None = None,
+    accept_one_sided: bool = False,
 ) -> Plan:
     """Lays out a job over a topology.
 
@@ -97,10 +104,95 @@ def plan(
     strict: whether what contradicts itself refuses the plan, or is left out with a note.
     max_rails: the most rails a pair of nodes gets, 1 to 4.
     backend: the backend; the better one when there is none.
-    mlx: the version of MLX whose jaccl will read the matrix.
+    mlx: the version of MLX whose jaccl will read the matrix. The default is exo's.
     messages: sizes in bytes of the all-reduces that the job issues, to compare backends by.
     nodes: the nodes that take part, by name or label. With `order="pinned"` their order is
         the ranks'.
+    accept_one_sided: whether a cable that one of its ends alone states is taken for plugged
+        in.
+    """
+
+@final
+class Finding:
+    """A problem of a matrix, or something that could not be checked."""
+
+    @property
+    def outcome(self) -> Literal["hangs", "fails", "corrupts", "falls-back", "wasted", "note"]:
+        """What comes of it. A job runs in spite of the last two."""
+    @property
+    def rule(self) -> str:
+        """The rule that is broken, as in the JSON of `rail-matrix check`."""
+    @property
+    def cell(self) -> tuple[int, int, int | None] | None:
+        """Where: the rank of the devices, the rank that they lead to, and the rail.
+
+        The rail is `None` for a finding about the whole cell. There is no cell for a
+        finding about the whole matrix.
+        """
+    @property
+    def kind(self) -> str:
+        """What is wrong, as in the JSON of `rail-matrix check`, such as `crossed`."""
+    @property
+    def details(self) -> dict[str, Any]:
+        """The fields of the kind: the devices concerned, where a cable leads, and so on."""
+    @property
+    def sentence(self) -> str:
+        """The problem, its cause, and when it occurs."""
+
+@final
+class Verdict:
+    """What jaccl makes of a matrix. It is true if a job with the matrix runs.
+
+    So `if check(matrix, state):` guards the start of a job.
+    """
+
+    @property
+    def safe(self) -> bool:
+        """Whether a job runs, with the backend that is wanted. It may waste cables."""
+    @property
+    def backend(self) -> Literal["mesh", "ring"] | None:
+        """What jaccl makes of the matrix, or `None` if it makes no group."""
+    @property
+    def ring_variable(self) -> bool:
+        """Whether the matrix was judged with `MLX_JACCL_RING` set."""
+    @property
+    def findings(self) -> list[Finding]:
+        """The worst first, then by cell."""
+    def __bool__(self) -> bool: ...
+
+def check(
+    matrix: str | bytes | Mapping[str, Any] | Sequence[Sequence[object]],
+    state: str
+    | bytes
+    | Mapping[str, Any]
+    | Sequence[tuple[str, str, str, str]]
+    | None = None,
+    *,
+    nodes: Sequence[str] | None = None,
+    backend: Literal["mesh", "ring"] | None = None,
+    mlx: str = "0.32.0",
+    series: Literal["stock", "patched"] = "stock",
+    accept_one_sided: bool = False,
+    input: Literal["auto", "rig", "exo", "hostfile"] = "auto",
+) -> Verdict:
+    """Checks a matrix of another program: what hangs, fails, corrupts, falls back or is wasted.
+
+    matrix: a document (a device file of jaccl, a hostfile of MLX, exo's `/state` or one
+        instance of it), exo's JSON as a mapping, or rows of cells, each of which is `None`,
+        a device, or a list of devices. Of several instances give one alone.
+    state: the cabling as it is, as `plan` takes it. Without one the cabling of the matrix's
+        own document serves. If that has none either, a finding states what could not be
+        checked.
+    nodes: the node of each row, by name or label. Without it the document of the matrix
+        says, else the rows are the nodes of the cabling in their order.
+    backend: ring: `MLX_JACCL_RING` is set; mesh: it is not. Without it as the document's
+        reader does, else set if a cell has several devices.
+    mlx: the version of MLX whose jaccl reads the matrix. The default is exo's.
+    series: which patches of mlx-rails that MLX has. Of stock the findings include what its
+        jaccl does wrong on this matrix.
+    accept_one_sided: whether a cable that one of its ends alone states is taken for plugged
+        in.
+    input: what kind of document the state is.
     """
 
 def get_mlx_jaccl_devices_matrix(
@@ -124,4 +216,10 @@ def get_mlx_jaccl_devices_matrix_multi(
     same number of rails, two to four, on every link; or, where no such ring can be closed
     in the order of the cycle, one rail a pair. Raises when neither can be, and logs as
     `get_mlx_jaccl_devices_matrix` does.
+    """
+
+def main() -> int:
+    """The command `rail-matrix`, with the arguments of `sys.argv`. Returns the exit code.
+
+    It takes over the signals of the process, so a process calls it once.
     """

@@ -1,7 +1,7 @@
-//! The output of a verb: data on stdout, progress and warnings on stderr.
+//! The output of a command: data on stdout, progress and warnings on stderr.
 //!
 //! `println!` panics if the reader of stdout has closed the pipe. Here that is an error
-//! like any other: the verb ends, its destructors run, and [`exit`](crate::exit) prints
+//! like any other: the command ends, its destructors run, and [`exit`](crate::exit) prints
 //! nothing about it. If the reader of stderr has closed the pipe, only the progress is
 //! lost; the work goes on.
 
@@ -13,7 +13,7 @@ use std::{
 
 use serde::Serialize;
 
-/// Set once, by main, before any verb.
+/// Set once, by main, before anything is printed.
 static QUIET: AtomicBool = AtomicBool::new(false);
 static VERBOSE: AtomicBool = AtomicBool::new(false);
 
@@ -41,11 +41,17 @@ impl Unprinted {
 }
 
 /// Prints a line of data. Use [`out!`](crate::out).
+///
+/// # Errors
+/// If stdout cannot be written.
 pub fn line(text: fmt::Arguments<'_>) -> Result<(), Unprinted> {
     Ok(writeln!(io::stdout().lock(), "{text}")?)
 }
 
 /// Prints a document, which has its own line breaks.
+///
+/// # Errors
+/// If stdout cannot be written.
 pub fn document(text: &str) -> Result<(), Unprinted> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
@@ -53,6 +59,9 @@ pub fn document(text: &str) -> Result<(), Unprinted> {
 }
 
 /// Prints a value as indented JSON.
+///
+/// # Errors
+/// If stdout cannot be written.
 pub fn json(value: &impl Serialize) -> Result<(), Unprinted> {
     let text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
     line(format_args!("{text}"))

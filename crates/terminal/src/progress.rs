@@ -16,6 +16,7 @@ const PLAIN_EVERY_PERCENT: u64 = 10;
 /// The same interval for a step without a known end.
 const PLAIN_EVERY: Duration = Duration::from_secs(60);
 
+/// Shows the progress of long work on stderr.
 pub struct Terminal {
     interactive: bool,
     step: Mutex<Option<Step>>,

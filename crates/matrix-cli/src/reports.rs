@@ -7,7 +7,7 @@ use std::{
 
 use rail_matrix::read::{HostReport, ReportKind};
 
-use super::input::{self, InputError};
+use crate::input::{self, InputError};
 
 /// The reports below a folder, which has one folder for each node, by their names.
 pub fn read(folder: &Path) -> Result<Vec<HostReport>, InputError> {
@@ -40,7 +40,9 @@ fn of_node(folder: &Path, name: String) -> Result<HostReport, InputError> {
     for kind in ReportKind::ALL {
         let path = folder.join(&name).join(kind.file());
         if path.exists() {
-            texts.push((kind, input::bytes(&path)?));
+            let text = input::file(&path);
+            let text = text.map_err(|source| InputError::unreadable(&path, source))?;
+            texts.push((kind, text));
         }
     }
     Ok(HostReport { name, texts })

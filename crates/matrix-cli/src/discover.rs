@@ -1,49 +1,68 @@
-//! `cargo xtask matrix discover`: queries the nodes over the system's `ssh`.
+//! `discover`: queries the nodes over the system's `ssh`.
 
 use std::{collections::HashMap, io, thread};
 
-use launch::{Captured, Death, Launcher};
+use launch::{Captured, Death, Launcher, Progress};
 use rail_matrix::read::{self, HostReport, ReportKind, System};
-use toolchain::progress::Progress;
+use terminal::{Terminal, output};
 use xshell::{Shell, cmd};
 
-use super::{print, reports};
-use crate::{
-    exit::{Failure, Result},
-    flags, output,
-    terminal::Terminal,
-};
+use crate::{Answer, Error, flags, plan, reports};
 
 /// The exit code of `ssh` if `ssh` failed rather than the command it ran.
 const SSH_FAILED: i32 = 255;
 
 /// Why a node could not be queried.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DiscoverError {
+    /// The name is not one that `ssh` takes for a host.
     #[error("'{0}' is no host")]
     BadHost(String),
+    /// A host is named twice.
     #[error("host '{0}' is named twice")]
     Repeated(String),
+    /// Two hosts differ only in case.
     #[error(
         "hosts '{0}' and '{1}' differ only in case, and their reports would have one folder where \
          the disk ignores case"
     )]
     OneFolder(String, String),
+    /// `ssh` or the shell cannot be started.
     #[error("cannot start {program}")]
     NotStarted {
+        /// The program.
         program: &'static str,
+        /// The reason.
         #[source]
         source: io::Error,
     },
+    /// `ssh` did not log in.
     #[error("cannot reach '{host}': {said}")]
-    Unreachable { host: String, said: String },
+    Unreachable {
+        /// The host.
+        host: String,
+        /// The last line that `ssh` printed.
+        said: String,
+    },
+    /// A host of a system whose tools are not known.
     #[error("'{host}' runs {uname}; nodes run macOS (Darwin) or Linux")]
-    UnknownSystem { host: String, uname: String },
+    UnknownSystem {
+        /// The host.
+        host: String,
+        /// Its system.
+        uname: String,
+    },
+    /// A tool that is needed failed.
     #[error("`{command}` failed on '{host}': {said}")]
     Failed {
+        /// The host.
         host: String,
+        /// The tool.
         command: &'static str,
+        /// The last line that it printed.
         said: String,
+        /// The host's system, if it is known.
         system: Option<System>,
     },
 }
@@ -65,7 +84,7 @@ impl DiscoverError {
                 "name every node once, or one of the two by its address".to_owned()
             }
             Self::NotStarted { .. } => {
-                "install it, or give `matrix --from` a folder of reports".to_owned()
+                "install it, or give `plan --from` a folder of reports".to_owned()
             }
             Self::Unreachable { host, .. } => format!(
                 "`ssh {host}` must log in without asking, with a key, and the host must be known \
@@ -82,21 +101,26 @@ impl DiscoverError {
     }
 }
 
-pub fn run(launcher: &Launcher, flags: &flags::Discover) -> Result {
-    check(&flags.hosts)?;
-    let terminal = Terminal::default();
-    terminal.step("Asking", &flags.hosts.join(", "));
-    let asked = ask_all(launcher, &terminal, &flags.hosts);
-    terminal.finish();
-    // One of several nodes may have failed before the caller asked to stop.
-    launcher.cancel().check()?;
-    let hosts = asked?;
+pub fn run(launcher: &Launcher, flags: &flags::Discover) -> Result<Answer, Error> {
+    let hosts = ask(launcher, &flags.hosts)?;
     if let Some(folder) = &flags.save {
         for host in &hosts {
             reports::save(folder, host)?;
         }
     }
-    print(&read::reports(&hosts)?, &flags.options)
+    plan::over(&read::reports(&hosts)?, &flags.options)
+}
+
+/// The reports of the hosts.
+pub fn ask(launcher: &Launcher, hosts: &[String]) -> Result<Vec<HostReport>, Error> {
+    check(hosts)?;
+    let terminal = Terminal::default();
+    terminal.step("Asking", &hosts.join(", "));
+    let asked = ask_all(launcher, &terminal, hosts);
+    terminal.finish();
+    // One of several nodes may have failed before the caller asked to stop.
+    launcher.cancel().check()?;
+    asked
 }
 
 /// A host's name is also the name of its folder. Neither host names nor folders on a
@@ -121,7 +145,7 @@ fn ask_all<'a>(
     launcher: &'a Launcher,
     terminal: &'a Terminal,
     hosts: &'a [String],
-) -> Result<Vec<HostReport>> {
+) -> Result<Vec<HostReport>, Error> {
     thread::scope(|scope| {
         let ask = |host: &'a String| scope.spawn(move || Node::new(launcher, host)?.ask(terminal));
         let asked: Vec<_> = hosts.iter().map(ask).collect();
@@ -142,7 +166,7 @@ struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    fn new(launcher: &'a Launcher, host: &'a str) -> Result<Self> {
+    fn new(launcher: &'a Launcher, host: &'a str) -> Result<Self, Error> {
         let shell = Shell::new()?;
         Ok(Self {
             launcher,
@@ -151,7 +175,7 @@ impl<'a> Node<'a> {
         })
     }
 
-    fn ask(&self, terminal: &Terminal) -> Result<HostReport> {
+    fn ask(&self, terminal: &Terminal) -> Result<HostReport, Error> {
         let uname = self.needed("uname", None)?;
         let uname = String::from_utf8_lossy(&uname);
         let system = System::of_uname(&uname).ok_or_else(|| DiscoverError::UnknownSystem {
@@ -172,7 +196,7 @@ impl<'a> Node<'a> {
         })
     }
 
-    fn needed(&self, command: &'static str, system: Option<System>) -> Result<Vec<u8>> {
+    fn needed(&self, command: &'static str, system: Option<System>) -> Result<Vec<u8>, Error> {
         let output = self.output(command)?;
         if !output.death.is_success() {
             let failed = DiscoverError::Failed {
@@ -187,7 +211,7 @@ impl<'a> Node<'a> {
     }
 
     /// The reports that only some nodes have.
-    fn optional(&self, kind: ReportKind, terminal: &Terminal) -> Result<Option<Vec<u8>>> {
+    fn optional(&self, kind: ReportKind, terminal: &Terminal) -> Result<Option<Vec<u8>>, Error> {
         let output = self.output(kind.command())?;
         if !output.death.is_success() {
             let (command, host) = (kind.command(), self.host);
@@ -199,7 +223,7 @@ impl<'a> Node<'a> {
 
     /// Runs a command on the node with a shell that searches sbin, which `ssh` may leave
     /// out of the path.
-    fn output(&self, command: &str) -> Result<Captured> {
+    fn output(&self, command: &str) -> Result<Captured, Error> {
         let script = format!("PATH=$PATH:/usr/sbin:/sbin; LC_ALL=C; export PATH LC_ALL; {command}");
         let (host, shell) = (self.host, &self.shell);
         let local = host == "localhost";
@@ -223,8 +247,7 @@ impl<'a> Node<'a> {
             Err(launch::Error::Start { source, .. }) => {
                 return Err(DiscoverError::NotStarted { program, source }.into());
             }
-            Err(launch::Error::Interrupted(interrupted)) => return Err(interrupted.into()),
-            Err(other) => return Err(Failure::ours(other)),
+            Err(other) => return Err(other.into()),
         };
         if !local && output.death == Death::Exited(SSH_FAILED) {
             let unreachable = DiscoverError::Unreachable {

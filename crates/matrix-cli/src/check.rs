@@ -1,14 +1,16 @@
-//! `cargo xtask matrix check`: checks an existing matrix.
+//! `check`: checks an existing matrix.
 
 use std::path::Path;
 
+use launch::Launcher;
 use rail_matrix::check::{self, Document};
+use terminal::ReportFormat;
 
-use super::input;
 use crate::{
-    exit::{self, Context, Result},
-    flags::{self, ReportFormat},
-    output,
+    Answer, Error,
+    error::At,
+    flags::{self, Series},
+    input,
 };
 
 /// Names of nodes were given for a document of several matrices.
@@ -26,33 +28,36 @@ impl CheckFlagsError {
     }
 }
 
-pub fn run(flags: &flags::MatrixCheck) -> Result {
-    let bytes = input::bytes(&flags.matrix)?;
-    let mut document = check::read(&bytes).with_context(|| input::named(&flags.matrix))?;
-    let topology = flags.from.as_deref();
-    let topology = topology
-        .map(|path| input::topology(Some(path), None))
-        .transpose()?;
+pub fn run(launcher: &Launcher, flags: &flags::Check) -> Result<Answer, Error> {
+    let bytes = input::bytes(launcher.cancel(), &flags.matrix)?;
+    let mut document = check::read(&bytes).at(|| input::named(&flags.matrix))?;
+    let topology = match &flags.from {
+        Some(path) => Some(input::topology(launcher.cancel(), Some(path), None)?),
+        None => document.topology.take(),
+    };
+    let topology = topology.map(|it| it.accept_one_sided(flags.accept_one_sided));
     let several = document.matrices.len();
     if several > 1 && !flags.nodes.is_empty() {
         let file = input::named(&flags.matrix);
         return Err(CheckFlagsError { file, several }.into());
     }
-    let wanted = flags.backend.map(Into::into);
     if !flags.nodes.is_empty() {
         for existing in &mut document.matrices {
             existing.nodes = Some(flags.nodes.clone());
         }
     }
-    let verdicts = check::check_document(&document, topology.as_ref(), wanted, &flags.mlx)
-        .with_context(|| place(&flags.matrix, &document))?;
+    let wanted = flags.backend.map(Into::into);
+    let jaccl = flags.mlx.patched(flags.series != Series::Stock);
+    let verdicts = check::check_document(&document, topology.as_ref(), wanted, &jaccl)
+        .at(|| place(&flags.matrix, &document))?;
     let checked: Vec<_> = document.matrices.into_iter().zip(verdicts).collect();
-    output::document(&match flags.format {
-        ReportFormat::Md => check::markdown(&checked, &flags.mlx),
-        ReportFormat::Json => check::json(&checked, &flags.mlx),
-    })?;
-    let safe = checked.iter().all(|(_, verdict)| verdict.is_safe());
-    Ok(exit::passed(safe))
+    Ok(Answer {
+        document: match flags.format {
+            ReportFormat::Md => check::markdown(&checked, &jaccl),
+            ReportFormat::Json => check::json(&checked, &jaccl),
+        },
+        passed: checked.iter().all(|(_, verdict)| verdict.is_safe()),
+    })
 }
 
 /// The file, and the instance in it.
