@@ -19,12 +19,17 @@ use crate::{
 pub struct Verdict(rail_matrix::check::Verdict);
 
 /// A problem of a matrix, or something that could not be checked.
-#[pyclass(frozen, get_all, module = "rail_matrix")]
+#[pyclass(frozen, module = "rail_matrix")]
 pub struct Finding {
+    #[pyo3(get)]
     outcome: String,
+    #[pyo3(get)]
     rule: String,
+    #[pyo3(get)]
     cell: Option<(usize, usize, Option<usize>)>,
+    #[pyo3(get)]
     kind: String,
+    #[pyo3(get)]
     sentence: String,
     details: Py<PyDict>,
 }
@@ -169,6 +174,12 @@ impl Verdict {
 
 #[pymethods]
 impl Finding {
+    /// The fields of the kind.
+    #[getter]
+    fn details(&self, py: Python<'_>) -> Py<PyDict> {
+        self.details.clone_ref(py)
+    }
+
     fn __repr__(&self) -> String {
         let at = match self.cell {
             None => String::new(),

@@ -50,7 +50,7 @@ class Findings(unittest.TestCase):
 
     def test_stock_jaccl_has_defects_that_patched_has_not(self) -> None:
         stock = check(SOUND, TOPOLOGY, mlx="0.31.2")
-        self.assertEqual([f.outcome for f in stock.findings], ["hangs"])
+        self.assertEqual(stock.findings[0].outcome, "hangs")
         self.assertEqual(stock.findings[0].details["danger"]["patch"], "ring-recv-prefill")
         self.assertTrue(check(SOUND, TOPOLOGY, mlx="0.31.2", series="patched"))
         with self.assertRaisesRegex(RailMatrixError, "series is 'stock' or 'patched'"):
@@ -132,7 +132,14 @@ class Matrices(unittest.TestCase):
     def test_what_plan_makes_is_safe(self) -> None:
         for mlx in ["0.31.2", "0.32.0", "0.32.4"]:
             made = plan(TOPOLOGY, mlx=mlx)
-            verdict = check(made.matrix, TOPOLOGY, nodes=made.nodes, backend=made.backend, mlx=mlx)
+            verdict = check(
+                made.matrix,
+                TOPOLOGY,
+                nodes=made.nodes,
+                backend=made.backend,
+                mlx=mlx,
+                series="patched",
+            )
             self.assertEqual((bool(verdict), verdict.findings), (True, []))
 
 
