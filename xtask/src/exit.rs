@@ -16,7 +16,7 @@ use std::{any::Any, fmt::Display, process::ExitCode, thread};
 use anyhow::anyhow;
 use clap::{builder::styling::Style, error::ErrorKind};
 
-use crate::{matrix, output::Unprinted};
+use crate::{job_matrix::UnreadableMatrix, matrix, output::Unprinted};
 
 /// The result of a verb.
 pub type Result<T = ExitCode, E = Failure> = std::result::Result<T, E>;
@@ -178,17 +178,18 @@ failures! {
     matrix::InputError: |it| Kind::Input, it.help();
     matrix::SaveError: |it| Kind::Input, it.help();
     crate::verify_flags::FlagsError: |it| Kind::Input;
+    UnreadableMatrix: |it| Kind::Input, it.help();
     // The errors of libraries, in the order of their names.
     patch_series::Error: |it| of_kind(it.kind()), it.help();
     pins::Error: |it| of_kind(it.kind()), it.help();
     rail_bench::RunError: |it| match &it {
         error if error.is_interrupted() => Kind::Interrupted,
-        rail_bench::RunError::Rig(_) | rail_bench::RunError::Matrix(_) => Kind::Input,
         rail_bench::RunError::Reference(_) => Kind::Check,
         _ => Kind::Ours,
     }, it.help().map(str::to_owned);
     rail_bench::sweep::SweepError: |it| Kind::Input, it.help().map(str::to_owned);
-    rail_matrix::MatrixError: |it| Kind::Input;
+    rail_matrix::BadVersion: |it| Kind::Input;
+    rail_matrix::GivenError: |it| Kind::Input, it.help().map(str::to_owned);
     rail_matrix::PlanError: |it| Kind::Input;
     rig::ReadRigError: |it| Kind::Input;
     rig::RigError: |it| Kind::Input;
@@ -201,7 +202,6 @@ failures! {
         rail_verify::group::GroupError::Interrupted(_) => Kind::Interrupted,
         _ => Kind::Ours,
     }, it.help();
-    rail_verify::preflight::PlanError: |it| Kind::Input, it.help();
     rail_verify::preflight::Unfit: |it| Kind::Check;
     rail_verify::python::PythonError: |it| match &it {
         rail_verify::python::PythonError::Import(launch::Error::Interrupted(_)) => {

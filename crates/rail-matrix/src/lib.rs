@@ -38,7 +38,7 @@
 //!
 //! | rule | where it comes from |
 //! |---|---|
-//! | rank = position of the node in the rig | this crate |
+//! | rank = position of the node in the order of the widest ring, or, pinned, in the rig | this crate |
 //! | rail k of (i, j) and of (j, i) are the two ends of one cable | jaccl's ring pairs `left_[k]` with the peer's `right_[k]` (`ring.cpp`) |
 //! | rails are ordered by cable name, digits by value, so that every node computes the same matrix however its rig lists the cables | this crate |
 //! | a device belongs to one cable | an RDMA device over Thunderbolt is one port |
@@ -56,6 +56,7 @@
 
 pub mod check;
 mod counts;
+mod given;
 mod matrix;
 mod modes;
 mod plan;
@@ -63,7 +64,8 @@ pub mod read;
 mod topology;
 pub mod write;
 
-pub use matrix::{MAX_MESH, MAX_RAILS, Matrix, MatrixError};
+pub use given::{Devices, Given, GivenError};
+pub use matrix::{MAX_MESH, MAX_RAILS, Matrix};
 pub use modes::{Backend, Frames, UnknownName};
 pub use plan::{
     BadVersion, Coordinator, EXACT_ORDER, Jaccl, MAX_NODES, MeshObstacle, Note, Obstacle, Options,

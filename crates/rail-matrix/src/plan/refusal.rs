@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use rig::RigError;
+
 use super::{EXACT_ORDER, MAX_NODES, Obstacle, Options};
 use crate::{MAX_MESH, MAX_RAILS, Problem};
 
@@ -9,6 +11,9 @@ use crate::{MAX_MESH, MAX_RAILS, Problem};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
+    /// The rig to plan for is invalid, so it has no topology.
+    #[error(transparent)]
+    Rig(#[from] RigError),
     /// The description has problems, and the options do not permit leaving them out.
     #[error("{}", sentences(.0))]
     Problems(Vec<Problem>),
