@@ -126,7 +126,7 @@ impl Runner<'_> {
             ..selection.clone()
         };
         let mut settings = BTreeMap::<Setting, Vec<Case>>::new();
-        for case in self.cases(Level::Quick, &wanted, features) {
+        for case in self.cases(variant, Level::Quick, &wanted, features)? {
             settings.entry(case.setting).or_default().push(case);
         }
         if settings.is_empty() {

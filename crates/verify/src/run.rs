@@ -326,7 +326,7 @@ impl Runner<'_> {
     ) -> Result<Outcome, RunError> {
         let started = Instant::now();
         let features = self.programs.rank.features(&variant.build)?;
-        let cases = self.cases(level, selection, features);
+        let cases = self.cases(variant, level, selection, features)?;
         let nothing = |of| RunError::Nothing {
             variant: variant.name(),
             of,
@@ -375,7 +375,7 @@ impl Runner<'_> {
         until: Option<Instant>,
     ) -> Result<Outcome, RunError> {
         selection.check_soak()?;
-        let selection = &self.selection(selection);
+        let selection = &self.selection(variant, selection)?;
         let started = Instant::now();
         let features = self.programs.rank.features(&variant.build)?;
         let bench = self.bench(variant, features);
@@ -399,24 +399,32 @@ impl Runner<'_> {
         Ok(outcome)
     }
 
-    /// A selection of cases of the matrix, if one was given.
-    fn selection(&self, selection: &Selection) -> Selection {
-        match self.given {
-            Some(given) => given.select(selection),
-            None => selection.clone(),
+    /// A selection of cases over the matrix, if one was given.
+    fn selection(&self, variant: &Variant, wanted: &Selection) -> Result<Selection, RunError> {
+        let Some(given) = self.given else {
+            return Ok(wanted.clone());
+        };
+        match given.refuses(wanted) {
+            None => Ok(given.select(wanted)),
+            of => Err(RunError::Nothing {
+                variant: variant.name(),
+                of,
+            }),
         }
     }
 
-    /// The cases of a level that a selection keeps and that the matrix can have.
+    /// The cases of a level that a selection keeps. Conditions have matrices of their own.
     pub(crate) fn cases(
         &self,
+        variant: &Variant,
         level: Level,
         selection: &Selection,
         features: jaccl::Features,
-    ) -> Vec<Case> {
-        let mut cases = sweep::cases(level, &self.selection(selection), features);
-        cases.retain(|case| self.given.is_none_or(|given| given.has(case)));
-        cases
+    ) -> Result<Vec<Case>, RunError> {
+        let selection = self.selection(variant, selection)?;
+        let mut cases = sweep::cases(level, &selection, features);
+        cases.retain(|case| self.given.is_none() || !case.op.is_condition());
+        Ok(cases)
     }
 
     fn outcome(&self, variant: &Variant, planned: usize) -> Outcome {

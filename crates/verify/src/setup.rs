@@ -121,25 +121,35 @@ impl GivenMatrix {
                 wanted => wanted.to_vec(),
             }
         }
+        let (backend, ranks, wires) = self.extent();
         Selection {
-            backend: or(&selection.backend, self.backend),
-            ranks: or(&selection.ranks, self.given.nodes().len()),
-            wires: or(&selection.wires, self.given.rails()),
+            backend: or(&selection.backend, backend),
+            ranks: or(&selection.ranks, ranks),
+            wires: or(&selection.wires, wires),
             ..selection.clone()
         }
     }
 
-    /// Whether a case can run over the matrix. A condition has a matrix and cables of its
-    /// own.
-    pub(crate) fn has(&self, case: &Case) -> bool {
-        let Setting {
-            backend,
-            ranks,
-            wires,
-            frames: _,
-        } = case.setting;
-        let own = (self.backend, self.given.nodes().len(), self.given.rails());
-        !case.op.is_condition() && (backend, ranks, wires) == own
+    /// A value of a selection that no case over the matrix has: a condition, which has a
+    /// matrix and cables of its own, or a flag with its value.
+    pub(crate) fn refuses(&self, selection: &Selection) -> Option<String> {
+        let (backend, ranks, wires) = self.extent();
+        let other = |flag: &str, values: &[usize], own: usize| {
+            let other = values.iter().find(|value| **value != own);
+            other.map(|value| format!("{flag} {value}"))
+        };
+        let op = selection.op.iter().find(|op| op.is_condition());
+        let mut backends = selection.backend.iter();
+        let other_backend = backends.find(|other| **other != backend);
+        None.or_else(|| op.map(Op::to_string))
+            .or_else(|| other_backend.map(|other| format!("--backend {other}")))
+            .or_else(|| other("--ranks", &selection.ranks, ranks))
+            .or_else(|| other("--wires", &selection.wires, wires))
+    }
+
+    /// The backend, ranks and wires of every case.
+    fn extent(&self) -> (Backend, usize, usize) {
+        (self.backend, self.given.nodes().len(), self.given.rails())
     }
 
     pub(crate) fn setup(&self, frames: Frames) -> Setup {
