@@ -177,9 +177,7 @@ impl SweepError {
             Self::Plan(PlanError::NoMesh(_)) => {
                 Some("add cables to the rig, or use the ring backend alone")
             }
-            Self::LeftOut { .. } => {
-                Some("ask for fewer cables, or give the matrix that is meant with --devices")
-            }
+            Self::LeftOut { .. } => Some("ask for fewer cables, or give the matrix that is meant"),
             Self::Given(error) => error.help(),
             Self::Split(error) => Some(error.help()),
             Self::Rig(_) | Self::Plan(_) => None,

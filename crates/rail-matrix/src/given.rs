@@ -326,17 +326,16 @@ fn check_shape(devices: &Devices) -> Result<(), GivenError> {
             return Err(GivenError::Diagonal(rank));
         }
     }
-    for to in 0..ranks {
-        for from in 0..to {
-            let (forth, back) = (devices[from][to].len(), devices[to][from].len());
-            if forth != back {
-                return Err(GivenError::Uneven {
-                    from,
-                    to,
-                    forth,
-                    back,
-                });
-            }
+    let pairs = (0..ranks).flat_map(|from| (from + 1..ranks).map(move |to| (from, to)));
+    for (from, to) in pairs {
+        let (forth, back) = (devices[from][to].len(), devices[to][from].len());
+        if forth != back {
+            return Err(GivenError::Uneven {
+                from,
+                to,
+                forth,
+                back,
+            });
         }
     }
     match devices.iter().flatten().all(Vec::is_empty) {
