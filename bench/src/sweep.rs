@@ -171,10 +171,10 @@ impl SweepError {
     pub const fn help(&self) -> Option<&'static str> {
         match self {
             Self::OneNode(_) => Some("add a [[node]] and its [[cable]]s to the rig"),
-            Self::Plan(PlanError::NoRing(_)) => {
+            Self::Plan(PlanError::NoRing { .. }) => {
                 Some("add cables to the rig, or use the mesh backend alone")
             }
-            Self::Plan(PlanError::NoMesh(_)) => {
+            Self::Plan(PlanError::NoMesh { .. }) => {
                 Some("add cables to the rig, or use the ring backend alone")
             }
             Self::LeftOut { .. } => Some("ask for fewer cables, or give the matrix that is meant"),
@@ -455,11 +455,11 @@ mod tests {
         .unwrap();
         assert!(matches!(
             names(&line, &[Backend::Ring], None),
-            Err(SweepError::Plan(PlanError::NoRing(_)))
+            Err(SweepError::Plan(PlanError::NoRing { .. }))
         ));
         assert!(matches!(
             names(&line, &[Backend::Mesh], None),
-            Err(SweepError::Plan(PlanError::NoMesh(_)))
+            Err(SweepError::Plan(PlanError::NoMesh { .. }))
         ));
     }
 

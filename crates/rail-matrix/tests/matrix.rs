@@ -344,5 +344,5 @@ fn nodes_that_neither_backend_joins_have_no_matrix() {
     assert!(matches!(of(&[[0; 4]; 4]), Err(PlanError::NoBackend { .. })));
 
     let alone = Matrix::from_rig(&Rig::parse("node = [{ name = \"a\" }]").unwrap());
-    assert!(matches!(alone, Err(PlanError::TooFewNodes { has: 1 })));
+    assert!(matches!(alone, Err(PlanError::TooFewNodes { has: 1, .. })));
 }
