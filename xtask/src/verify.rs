@@ -25,7 +25,7 @@ use toolchain::build::Request;
 
 use crate::{
     exit::{self, Context, Failure, Kind, Result},
-    flags::ReportFormat,
+    flags::{ReportFormat, RigFile},
     job_matrix, out, output,
     patch::proof as read,
     programs, say,
@@ -65,7 +65,10 @@ fn given(flags: &Verify) -> Result<Option<GivenMatrix>> {
         None => GivenMatrix::alone(&document, named),
         Some(file) => {
             named += &format!(" --rig '{}'", file.display());
-            let rig = crate::matrix::rig(file)?;
+            let rig = RigFile {
+                file: Some(file.clone()),
+            }
+            .read()?;
             Given::over(&document, &rig).and_then(|given| GivenMatrix::new(given, rig, named))
         }
     };
