@@ -25,6 +25,8 @@ Examples:
       What prefill gains by each cable, with more samples, kept in files.
   cargo xtask bench --rig rig.toml --cables 1,4 --frames big --format json
       A rig of your own, over one and four cables, for a program to read.
+  cargo xtask bench --rig rig.toml --devices devices.json
+      The matrix that a job of yours uses, in place of the planner's.
 
 Ctrl-C keeps what was measured: the reports are written and printed, and the missing
 cells are marked. A repeat measures every cell again.";
