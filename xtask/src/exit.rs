@@ -217,6 +217,7 @@ failures! {
         rail_verify::run::RunError::Library(_) => Kind::Ours,
         _ => Kind::Input,
     }, it.help();
+    rail_verify::setup::GivenMatrixError: |it| Kind::Input, it.help().map(str::to_owned);
     softrail::FabricError: |it| input_if(it.is_input()), it.help();
     softrail::live::LiveError: |it| input_if(it.is_input()), it.help();
     softrail::up::UpError: |it| match &it {

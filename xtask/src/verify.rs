@@ -18,7 +18,7 @@ use rail_verify::{
     resources::{self, Resources},
     run::{Outcome, Runner, Stop, Variant},
     selection::{Level, Selection},
-    setup::GivenMatrix,
+    setup::{GivenMatrix, GivenMatrixError},
     verdict::Verdict,
 };
 use toolchain::build::Request;
@@ -69,7 +69,10 @@ fn given(flags: &Verify) -> Result<Option<GivenMatrix>> {
                 file: Some(file.clone()),
             }
             .read()?;
-            Given::over(&document, &rig).and_then(|given| GivenMatrix::new(given, rig, named))
+            let given = Given::over(&document, &rig);
+            given
+                .map_err(GivenMatrixError::from)
+                .and_then(|given| GivenMatrix::new(given, rig, named))
         }
     };
     given.map(Some).with_context(|| job_matrix::place(path))

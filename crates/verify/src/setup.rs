@@ -70,6 +70,27 @@ pub struct GivenMatrix {
     flags: String,
 }
 
+/// Why a matrix that was given cannot be swept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GivenMatrixError {
+    /// It fits no rig, or jaccl refuses it.
+    #[error(transparent)]
+    Given(#[from] GivenError),
+    /// It has more ranks than a sweep runs.
+    #[error("the matrix has {0} ranks, and a sweep runs at most {MAX_RANKS}")]
+    Ranks(usize),
+}
+
+impl GivenMatrixError {
+    /// The remedy, if the message does not contain it.
+    pub const fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Given(error) => error.help(),
+            Self::Ranks(_) => None,
+        }
+    }
+}
+
 impl GivenMatrix {
     /// A matrix over the rig that it was read for. The rig's cabling, rules and faults
     /// count; its cables become as fast as those of verify's own rigs, because a sweep is
@@ -77,10 +98,10 @@ impl GivenMatrix {
     ///
     /// # Errors
     /// If jaccl refuses the matrix, or it has more than [`MAX_RANKS`] ranks.
-    pub fn new(given: Given, mut rig: Rig, flags: String) -> Result<Self, GivenError> {
+    pub fn new(given: Given, mut rig: Rig, flags: String) -> Result<Self, GivenMatrixError> {
         let (backend, ranks) = (given.backend()?, given.nodes().len());
         if ranks > MAX_RANKS {
-            return Err(GivenError::TooManyRanks(ranks));
+            return Err(GivenMatrixError::Ranks(ranks));
         }
         for cable in &mut rig.cables {
             cable.link = LINK;
@@ -97,7 +118,7 @@ impl GivenMatrix {
     ///
     /// # Errors
     /// As for [`Given::alone`] and [`GivenMatrix::new`].
-    pub fn alone(document: &[u8], flags: String) -> Result<Self, GivenError> {
+    pub fn alone(document: &[u8], flags: String) -> Result<Self, GivenMatrixError> {
         let (given, rig) = Given::alone(document, LINK)?;
         Self::new(given, rig, flags)
     }
@@ -390,6 +411,6 @@ mod tests {
             .collect();
         let json = serde_json::to_vec(&nine).expect("JSON");
         let error = GivenMatrix::alone(&json, String::new()).expect_err("nine ranks");
-        assert_eq!(error, GivenError::TooManyRanks(9));
+        assert_eq!(error, GivenMatrixError::Ranks(9));
     }
 }
