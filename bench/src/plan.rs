@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use rail_matrix::{Backend, Frames};
-use rig::{Rig, RigError};
+use rail_matrix::{Backend, Devices, Frames, Given, Jaccl, RankOrder};
+use rig::Rig;
 
 use crate::{
     launch::Limits,
     model::Preset,
     protocol::Strategy,
-    sweep::{self, CableCounts, Cell, SweepError},
+    sweep::{self, CableCounts, Joining, PlannedCell, SweepError},
 };
 
 /// The values to sweep, and the settings.
@@ -21,21 +21,32 @@ pub struct Options {
     pub strategies: Vec<Strategy>,
     /// The backends.
     pub backends: Vec<Backend>,
-    /// The numbers of cables for each joined pair of nodes; `None` for 1 to all that the
-    /// rig has.
+    /// The numbers of rails between each two ranks that a backend joins; `None` for 1 to
+    /// as many as the planner uses.
     pub cables: Option<CableCounts>,
+    /// How the nodes of the rig become ranks.
+    pub order: RankOrder,
+    /// The properties of the jaccl that runs.
+    pub jaccl: Jaccl,
+    /// A matrix over the rig in place of the planner's; then backends, cables and order
+    /// are the matrix's.
+    pub given: Option<Given>,
     /// The settings that all cells share.
     pub settings: Settings,
 }
 
 impl Default for Options {
-    /// Everything, over the embedded rig.
+    /// Everything, over the embedded rig, in the order of the widest ring, by the planner's
+    /// default jaccl.
     fn default() -> Self {
         Self {
             rig: Rig::embedded(),
             strategies: Strategy::SPREAD.to_vec(),
             backends: Backend::ALL.to_vec(),
             cables: None,
+            order: RankOrder::Widest,
+            jaccl: Jaccl::default(),
+            given: None,
             settings: Settings::default(),
         }
     }
@@ -47,7 +58,9 @@ pub struct Plan {
     /// The rig, with all its cables.
     pub rig: Rig,
     /// The cells, without the reference.
-    pub cells: Vec<Cell>,
+    pub cells: Vec<PlannedCell>,
+    /// The matrix of all cells, if it was given rather than planned.
+    pub given: Option<Given>,
     /// The settings that all cells share.
     pub settings: Settings,
 }
@@ -104,33 +117,27 @@ impl Plan {
     /// # Errors
     /// When the rig or the model does not permit the sweep.
     pub fn new(options: Options) -> Result<Self, SweepError> {
-        let Options {
-            rig,
-            strategies,
-            backends,
-            cables,
-            settings,
-        } = options;
-        let cells = sweep::cells(
-            &rig,
-            &settings.model.spec,
-            &strategies,
-            &backends,
-            cables.as_ref(),
-        )?;
+        let cells = sweep::cells(&options)?;
         Ok(Self {
-            rig,
+            rig: options.rig,
             cells,
-            settings,
+            given: options.given,
+            settings: options.settings,
         })
     }
 
-    /// The rig without the cables that no cell uses.
-    ///
-    /// # Errors
-    /// When the rig was changed after it was checked.
-    pub fn used_rig(&self) -> Result<Rig, RigError> {
-        let most = self.cells.iter().map(|cell| cell.cables).max();
-        self.rig.with_cables(most.unwrap_or(1))
+    /// Every matrix of the cells, each once, with the node of each rank: those of the most
+    /// rails first.
+    pub fn matrices(&self) -> Vec<(&[String], &Devices)> {
+        let mut cells: Vec<_> = self.cells.iter().collect();
+        cells.sort_by_key(|planned| std::cmp::Reverse(planned.cell.cables));
+        let mut matrices = Vec::new();
+        for PlannedCell { joining, .. } in cells {
+            let Joining { nodes, devices, .. } = joining;
+            if !matrices.contains(&(&nodes[..], devices)) {
+                matrices.push((&nodes[..], devices));
+            }
+        }
+        matrices
     }
 }

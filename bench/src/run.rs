@@ -7,8 +7,7 @@ use std::{
 };
 
 use launch::Launcher;
-use rail_matrix::{Backend, Frames, Matrix, MatrixError};
-use rig::{Rig, RigError};
+use rail_matrix::{Backend, Frames};
 use tempfile::TempDir;
 
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
     progress::Progress,
     protocol::{Event, Job},
     report::{BuildInfo, CellReport, Report, SCHEMA},
-    sweep::Cell,
+    sweep::{Cell, Joining, PlannedCell},
     verdict::{Judgement, Reference, ReferenceError, Verdict},
 };
 
@@ -53,12 +52,6 @@ pub enum RunError {
         /// The reason.
         source: io::Error,
     },
-    /// The plan's rig was changed after it was checked.
-    #[error(transparent)]
-    Rig(#[from] RigError),
-    /// The plan's rig was changed after it was checked.
-    #[error(transparent)]
-    Matrix(#[from] MatrixError),
     /// Ranks could not be started, or the caller asked to stop.
     #[error(transparent)]
     Launch(#[from] LaunchError),
@@ -96,7 +89,6 @@ impl RunError {
                 "another command has compiled the rank for another build meanwhile; run this one again",
             ),
             Self::Launch(error) => error.help(),
-            Self::Rig(_) | Self::Matrix(_) => None,
         }
     }
 }
@@ -137,9 +129,9 @@ pub fn run(plan: &Plan, harness: &Harness) -> Result<Measured, RunError> {
     let mut cells = vec![first];
     let mut warnings = harness.warnings.clone();
     let mut stopped: Option<RunError> = None;
-    for &cell in &plan.cells {
+    for planned in &plan.cells {
         if stopped.is_none() {
-            match bench.cell(cell, &reference, &mut warnings) {
+            match bench.cell(planned, &reference, &mut warnings) {
                 Ok(report) => {
                     cells.push(report);
                     continue;
@@ -148,7 +140,7 @@ pub fn run(plan: &Plan, harness: &Harness) -> Result<Measured, RunError> {
             }
         }
         let judgement = Judgement::not_run("the run stopped before it was measured".to_owned());
-        cells.push(CellReport::new(cell, &plan.settings, judgement));
+        cells.push(CellReport::of(planned, &plan.settings, judgement));
     }
     harness.progress.end();
 
@@ -158,6 +150,7 @@ pub fn run(plan: &Plan, harness: &Harness) -> Result<Measured, RunError> {
         schema: SCHEMA,
         build: harness.build.clone(),
         rig: plan.rig.clone(),
+        given: plan.given.clone(),
         model: plan.settings.model,
         cells,
         warnings,
@@ -197,22 +190,23 @@ impl Bench<'_> {
 
     fn cell(
         &self,
-        cell: Cell,
+        planned: &PlannedCell,
         reference: &Reference,
         warnings: &mut Vec<String>,
     ) -> Result<CellReport, RunError> {
         let settings = &self.plan.settings;
+        let PlannedCell { cell, joining } = planned;
+        let cell = *cell;
         self.harness.progress.begin_cell(cell);
 
-        let rig = self.plan.rig.with_cables(cell.cables)?;
-        let report = match self.harness.cabling.plug(&rig) {
+        let report = match self.harness.cabling.plug(&joining.rig) {
             Err(why) => {
                 let why = format!("the cables could not be plugged in: {}", in_full(&*why));
-                CellReport::new(cell, settings, Judgement::not_run(why))
+                CellReport::of(planned, settings, Judgement::not_run(why))
             }
             Ok(cables) => {
                 let scratch = scratch()?;
-                let starts = self.starts(cell, &rig, &*cables, scratch.path())?;
+                let starts = self.starts(cell, joining, &*cables, scratch.path())?;
                 let mut meter = Meter::new(&*cables);
                 let moved = || cables.moved();
                 let outcome =
@@ -220,7 +214,7 @@ impl Bench<'_> {
                         meter.hear(rank, event);
                     })?;
                 let judgement = Judgement::of(&outcome, settings, reference);
-                let mut report = CellReport::new(cell, settings, judgement);
+                let mut report = CellReport::of(planned, settings, judgement);
                 report.set_carried(meter.read());
                 report.directions = cables.counters();
                 let not_done = cables.not_done().into_iter();
@@ -236,22 +230,21 @@ impl Bench<'_> {
         Ok(report)
     }
 
-    /// A rank for each node, with the environment that jaccl reads (`Config::from_env` in
-    /// `jaccl.cpp`).
+    /// The ranks, each on its node, with the environment that jaccl reads
+    /// (`Config::from_env` in `jaccl.cpp`).
     fn starts(
         &self,
         cell: Cell,
-        rig: &Rig,
+        joining: &Joining,
         cables: &dyn Plugged,
         scratch: &Path,
     ) -> Result<Vec<RankStart>, RunError> {
         let settings = &self.plan.settings;
         let devices = scratch.join("devices.json");
-        fs::write(&devices, Matrix::from_rig(rig)?.to_jaccl_json()).map_err(|source| {
-            RunError::Scratch {
-                path: devices.clone(),
-                source,
-            }
+        let matrix = serde_json::to_vec(&joining.devices).expect("a matrix is arrays of strings");
+        fs::write(&devices, matrix).map_err(|source| RunError::Scratch {
+            path: devices.clone(),
+            source,
         })?;
 
         let mut shared = vec![
@@ -265,13 +258,13 @@ impl Bench<'_> {
         if settings.frames == Frames::Big {
             shared.push(("JACCL_BIG_FRAMES".to_owned(), "1".to_owned()));
         }
-        let nodes = rig.nodes.iter().enumerate();
+        let nodes = joining.nodes.iter().enumerate();
         let starts = nodes.map(|(rank, node)| {
-            let mut env = cables.env(&node.name);
+            let mut env = cables.env(node);
             env.push(("MLX_RANK".to_owned(), rank.to_string()));
             env.extend(shared.iter().cloned());
             RankStart {
-                job: job(cell, rank, rig.nodes.len(), settings),
+                job: job(cell, rank, joining.nodes.len(), settings),
                 env,
             }
         });

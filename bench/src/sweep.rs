@@ -1,14 +1,18 @@
-//! The cells of a run.
+//! The cells of a run, and the matrix of each.
 
-use std::{collections::BTreeSet, fmt, ops::RangeInclusive, str::FromStr};
-
-use rail_matrix::{Backend, MAX_RAILS, Matrix, MatrixError};
-use rig::{Rig, RigError};
-
-use crate::{
-    model::{ModelSpec, SplitError},
-    protocol::Strategy,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::RangeInclusive,
+    str::FromStr,
 };
+
+use rail_matrix::{
+    Backend, Devices, Given, GivenError, Jaccl, MAX_RAILS, Note, Plan, PlanError, Topology, plan,
+};
+use rig::{Rig, RigError, RigProblem};
+
+use crate::{Options, model::SplitError, protocol::Strategy};
 
 /// One point of the sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,7 +21,7 @@ pub struct Cell {
     pub strategy: Strategy,
     /// The connection of the ranks; none for the reference.
     pub backend: Option<Backend>,
-    /// Cables of each joined pair of nodes.
+    /// Rails between each two ranks that the backend joins.
     pub cables: usize,
 }
 
@@ -109,7 +113,27 @@ impl FromStr for CableCounts {
     }
 }
 
-/// Why the rig or the model does not permit a sweep.
+/// How the ranks of a cell are joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joining {
+    /// The rig, with only the cables that the ranks use.
+    pub rig: Rig,
+    /// The node of each rank.
+    pub nodes: Vec<String>,
+    /// The devices on each rank towards each other rank.
+    pub devices: Devices,
+}
+
+/// A cell, and how its ranks are joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedCell {
+    /// The cell.
+    pub cell: Cell,
+    /// Its matrix.
+    pub joining: Joining,
+}
+
+/// Why the rig, a given matrix or the model does not permit a sweep.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SweepError {
@@ -119,18 +143,24 @@ pub enum SweepError {
     /// The sweep needs more cables than the rig has.
     #[error(transparent)]
     Rig(#[from] RigError),
-    /// The rig has no matrix, for example because of too many rails.
+    /// The rig has no matrix for one of the backends.
     #[error(transparent)]
-    Matrix(#[from] MatrixError),
-    /// The cables do not close a ring.
-    #[error(
-        "{0} cables a pair do not make a ring: every node needs that many cables to the node \
-         before it and after it in the rig's order, the last being next to the first"
-    )]
-    NotARing(usize),
-    /// Some pair of nodes has no cable.
-    #[error("the cables do not make a mesh: every pair of nodes needs one")]
-    NotAMesh,
+    Plan(#[from] PlanError),
+    /// The planner leaves out some of the cables.
+    #[error("{asked} cables a pair were asked for, and the plan of a {backend} uses {rails}{why}")]
+    LeftOut {
+        /// The number of cables requested.
+        asked: usize,
+        /// The backend.
+        backend: Backend,
+        /// The rails of the plan.
+        rails: usize,
+        /// The planner's reasons, with a colon before them.
+        why: String,
+    },
+    /// jaccl refuses the given matrix.
+    #[error(transparent)]
+    Given(#[from] GivenError),
     /// The model cannot be divided over the nodes.
     #[error(transparent)]
     Split(#[from] SplitError),
@@ -141,94 +171,184 @@ impl SweepError {
     pub const fn help(&self) -> Option<&'static str> {
         match self {
             Self::OneNode(_) => Some("add a [[node]] and its [[cable]]s to the rig"),
-            Self::NotARing(_) => {
-                Some("reorder the nodes of the rig, add cables, or use the mesh backend alone")
+            Self::Plan(PlanError::NoRing { .. }) => {
+                Some("add cables to the rig, or use the mesh backend alone")
             }
-            Self::NotAMesh => Some("add cables to the rig, or use the ring backend alone"),
+            Self::Plan(PlanError::NoMesh { .. }) => {
+                Some("add cables to the rig, or use the ring backend alone")
+            }
+            Self::LeftOut { .. } => Some("ask for fewer cables, or give the matrix that is meant"),
+            Self::Given(error) => error.help(),
             Self::Split(error) => Some(error.help()),
-            Self::Rig(_) | Self::Matrix(_) => None,
+            Self::Rig(_) | Self::Plan(_) => None,
         }
     }
 }
 
-/// The cells of a run, without the reference: for each strategy the mesh over
-/// one cable, the ring over one, and the ring over each of `counts` (over all
-/// that the rig has when none are given).
+/// The cells of a run, without the reference.
 ///
-/// The ring over one cable is always among a ring's cells: it is the baseline for the
-/// gain of further cables.
+/// Without a given matrix: for each strategy and backend one rail, and each of the
+/// requested numbers of rails (all up to the planner's best when none are requested), as
+/// far as the planner uses that many. The ring over one cable is always among a ring's
+/// cells: it is the baseline for the gain of further cables. A mesh before MLX 0.32.4
+/// has only the cell of one.
+///
+/// With a given matrix: one cell for each strategy.
 ///
 /// # Errors
-/// When the rig does not have the cables, or the model cannot be split over its nodes.
-pub fn cells(
-    rig: &Rig,
-    model: &ModelSpec,
-    strategies: &[Strategy],
-    backends: &[Backend],
-    counts: Option<&CableCounts>,
-) -> Result<Vec<Cell>, SweepError> {
-    let ranks = rig.nodes.len();
-    if let [only] = &rig.nodes[..] {
-        return Err(SweepError::OneNode(only.name.clone()));
-    }
-    let counts = match counts {
-        Some(counts) => counts.clone(),
-        None => CableCounts::from(1..=rig.cables_per_pair().clamp(1, MAX_RAILS)),
+/// When the rig or the matrix does not permit the cells, or the model cannot be split
+/// over the ranks.
+pub(crate) fn cells(options: &Options) -> Result<Vec<PlannedCell>, SweepError> {
+    let joinings = match &options.given {
+        Some(given) => BTreeMap::from([of_given(given, &options.rig, &options.jaccl)?]),
+        None => planned(options)?,
     };
-    let ring_counts: BTreeSet<usize> = std::iter::once(1).chain(counts.iter()).collect();
-    for &cables in &ring_counts {
-        let matrix = Matrix::from_rig(&rig.with_cables(cables)?)?;
-        if backends.contains(&Backend::Ring) && !matrix.is_valid_ring() {
-            return Err(SweepError::NotARing(cables));
-        }
-        if backends.contains(&Backend::Mesh) && !matrix.is_valid_mesh() {
-            return Err(SweepError::NotAMesh);
-        }
-    }
-
-    let mut cells = BTreeSet::new();
-    for &strategy in strategies {
-        match strategy {
-            Strategy::Tp => model.check_tensor_split(ranks)?,
-            Strategy::Pp => model.check_pipeline_split(ranks)?,
-            // Every run has a reference.
-            Strategy::Single => continue,
-        }
-        for &backend in backends {
-            let counts = match backend {
-                Backend::Mesh => &BTreeSet::from([1]),
-                Backend::Ring => &ring_counts,
-            };
-            cells.extend(counts.iter().map(|&cables| Cell {
+    let mut cells = BTreeMap::new();
+    for &strategy in &options.strategies {
+        for (&(backend, cables), joining) in &joinings {
+            let (model, ranks) = (&options.settings.model.spec, joining.nodes.len());
+            match strategy {
+                Strategy::Tp => model.check_tensor_split(ranks)?,
+                Strategy::Pp => model.check_pipeline_split(ranks)?,
+                // Every run has a reference.
+                Strategy::Single => continue,
+            }
+            let cell = Cell {
                 strategy,
                 backend: Some(backend),
                 cables,
-            }));
+            };
+            cells.insert(cell, joining.clone());
         }
     }
-    Ok(cells.into_iter().collect())
+    let cells = cells.into_iter();
+    Ok(cells
+        .map(|(cell, joining)| PlannedCell { cell, joining })
+        .collect())
+}
+
+/// By backend and number of rails.
+type Joinings = BTreeMap<(Backend, usize), Joining>;
+
+fn of_given(
+    given: &Given,
+    rig: &Rig,
+    jaccl: &Jaccl,
+) -> Result<((Backend, usize), Joining), SweepError> {
+    let backend = given.backend()?;
+    let rails = match backend {
+        Backend::Mesh if !jaccl.mesh_opens_several => 1,
+        _ => given.rails(),
+    };
+    let named: BTreeSet<_> = given.pairs().flat_map(|(_, ends)| ends).collect();
+    let joining = Joining {
+        rig: rig.keeping(|cable| cable.ends.iter().any(|end| named.contains(end))),
+        nodes: given.nodes().to_vec(),
+        devices: given.devices().clone(),
+    };
+    Ok(((backend, rails), joining))
+}
+
+fn planned(options: &Options) -> Result<Joinings, SweepError> {
+    let rig = &options.rig;
+    if let [only] = &rig.nodes[..] {
+        return Err(SweepError::OneNode(only.name.clone()));
+    }
+    let topology = Topology::from_rig(rig).map_err(PlanError::from)?;
+    let mut joinings = Joinings::new();
+    for &backend in &options.backends {
+        let with = |rails| {
+            let options = rail_matrix::Options::default()
+                .order(options.order)
+                .jaccl(options.jaccl)
+                .backend(backend)
+                .max_rails(rails);
+            plan(&topology, &options)
+        };
+        let counts: BTreeSet<usize> = match &options.cables {
+            Some(counts) => std::iter::once(1).chain(counts.iter()).collect(),
+            None => (1..=with(MAX_RAILS)?.rails).collect(),
+        };
+        let opens_one = backend == Backend::Mesh && !options.jaccl.mesh_opens_several;
+        for asked in counts {
+            let plan = with(asked)?;
+            if options.cables.is_some() && plan.rails != asked && !opens_one {
+                return Err(left_out(asked, &plan, rig));
+            }
+            let key = (backend, plan.rails);
+            joinings.entry(key).or_insert_with(|| of_plan(plan, rig));
+        }
+    }
+    Ok(joinings)
+}
+
+fn of_plan(plan: Plan, rig: &Rig) -> Joining {
+    let used: BTreeSet<_> = plan.matrix.cables().iter().flatten().flatten().collect();
+    Joining {
+        rig: rig.keeping(|cable| used.contains(&cable.name)),
+        devices: plan.matrix.devices().to_vec(),
+        nodes: plan.nodes.into_iter().map(|node| node.name).collect(),
+    }
+}
+
+/// Why a plan has not as many rails as were requested: a pair has fewer cables, or the
+/// planner does better without some.
+fn left_out(asked: usize, plan: &Plan, rig: &Rig) -> SweepError {
+    let ranks = 0..plan.nodes.len();
+    let pairs = ranks.clone().flat_map(|j| (0..j).map(move |i| (i, j)));
+    let joined = pairs.filter(|&(i, j)| !plan.matrix.cell(i, j).is_empty());
+    let fewest = joined
+        .map(|(i, j)| {
+            let [a, b] = [i, j].map(|rank| &plan.nodes[rank].name);
+            (rig.cables_between(a, b).len(), a.clone(), b.clone())
+        })
+        .min();
+    match fewest {
+        Some((has, a, b)) if has < asked => {
+            SweepError::Rig(RigProblem::TooFewCables { asked, a, b, has }.into())
+        }
+        _ => {
+            let notes = plan.notes.iter();
+            let spare = notes.filter(|note| matches!(note, Note::Spare { .. }));
+            SweepError::LeftOut {
+                asked,
+                backend: plan.backend,
+                rails: plan.rails,
+                why: spare.map(|note| format!(": {note}")).collect(),
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use rail_matrix::RankOrder;
+
     use super::*;
-    use crate::model::Preset;
+
+    fn of(rig: &Rig, backends: &[Backend], counts: Option<&str>) -> Options {
+        Options {
+            rig: rig.clone(),
+            backends: backends.to_vec(),
+            cables: counts.map(|text| text.parse().unwrap()),
+            ..Options::default()
+        }
+    }
+
+    fn named(options: &Options) -> Result<Vec<String>, SweepError> {
+        let cells = cells(options)?;
+        Ok(cells
+            .iter()
+            .map(|planned| planned.cell.to_string())
+            .collect())
+    }
 
     fn names(
         rig: &Rig,
         backends: &[Backend],
         counts: Option<&str>,
     ) -> Result<Vec<String>, SweepError> {
-        let counts = counts.map(|text| text.parse::<CableCounts>().unwrap());
-        let strategies = [Strategy::Tp, Strategy::Pp];
-        let cells = cells(
-            rig,
-            &Preset::ALL[0].spec,
-            &strategies,
-            backends,
-            counts.as_ref(),
-        )?;
-        Ok(cells.iter().map(Cell::to_string).collect())
+        named(&of(rig, backends, counts))
     }
 
     const BOTH: &[Backend] = &[Backend::Mesh, Backend::Ring];
@@ -269,6 +389,59 @@ mod tests {
     }
 
     #[test]
+    fn a_mesh_that_opens_several_wires_is_swept_like_a_ring() {
+        let options = Options {
+            jaccl: Jaccl::of([0, 32, 4]),
+            strategies: vec![Strategy::Tp],
+            ..of(&Rig::embedded(), BOTH, None)
+        };
+        assert_eq!(
+            named(&options).unwrap(),
+            [
+                "tp mesh-1",
+                "tp mesh-2",
+                "tp mesh-3",
+                "tp ring-1",
+                "tp ring-2",
+                "tp ring-3"
+            ]
+        );
+        for PlannedCell { cell, joining } in cells(&options).unwrap() {
+            assert_eq!(joining.devices[0][1].len(), cell.cables, "{cell}");
+            assert_eq!(joining.rig.cables.len(), cell.cables, "{cell}");
+        }
+    }
+
+    #[test]
+    fn a_cable_that_would_slow_the_others_down_is_left_out_and_refused_when_asked_for() {
+        let mut rig = Rig::embedded();
+        rig.cables[1].link.bytes_per_second = 20_000_000;
+        let swept = names(&rig, &[Backend::Ring], None).unwrap();
+        assert_eq!(swept, ["tp ring-1", "tp ring-2", "pp ring-1", "pp ring-2"]);
+        let planned = cells(&of(&rig, &[Backend::Ring], None)).unwrap();
+        assert_eq!(planned[1].joining.devices[0][1], ["rdma_en5", "rdma_en7"]);
+
+        let error = names(&rig, &[Backend::Ring], Some("3")).unwrap_err();
+        assert!(matches!(error, SweepError::LeftOut { rails: 2, .. }));
+        assert!(error.to_string().contains("cable-2"), "{error}");
+        assert!(error.help().is_some());
+    }
+
+    #[test]
+    fn a_given_matrix_is_the_one_cell_of_a_strategy() {
+        let given = |json: &str| Given::over(json.as_bytes(), &Rig::embedded()).unwrap();
+        let crossed = r#"[[[], ["rdma_en5", "rdma_en6"]], [["rdma_en6", "rdma_en5"], []]]"#;
+        let options = Options {
+            given: Some(given(crossed)),
+            ..Options::default()
+        };
+        assert_eq!(named(&options).unwrap(), ["tp ring-2", "pp ring-2"]);
+        let joining = cells(&options).unwrap().swap_remove(0).joining;
+        assert_eq!(joining.devices[1][0], ["rdma_en6", "rdma_en5"]);
+        assert_eq!(joining.rig.cables.len(), 2);
+    }
+
+    #[test]
     fn a_line_of_three_nodes_is_neither_ring_nor_mesh() {
         let line = Rig::parse(
             r#"
@@ -282,11 +455,11 @@ mod tests {
         .unwrap();
         assert!(matches!(
             names(&line, &[Backend::Ring], None),
-            Err(SweepError::NotARing(1))
+            Err(SweepError::Plan(PlanError::NoRing { .. }))
         ));
         assert!(matches!(
             names(&line, &[Backend::Mesh], None),
-            Err(SweepError::NotAMesh)
+            Err(SweepError::Plan(PlanError::NoMesh { .. }))
         ));
     }
 
@@ -312,6 +485,35 @@ mod tests {
             names(&triangle, BOTH, None),
             Err(SweepError::Split(_))
         ));
+    }
+
+    #[test]
+    fn ranks_are_in_the_order_of_the_widest_ring_unless_pinned() {
+        let rig = Rig::parse(
+            r#"
+            node = [{ name = "a" }, { name = "b" }, { name = "c" }, { name = "d" }]
+            cable = [
+                { name = "ac", ends = ["a:1", "c:1"] },
+                { name = "cb", ends = ["c:2", "b:1"] },
+                { name = "bd", ends = ["b:2", "d:1"] },
+                { name = "da", ends = ["d:2", "a:2"] },
+            ]
+            "#,
+        )
+        .unwrap();
+        let mut options = Options {
+            strategies: vec![Strategy::Pp],
+            ..of(&rig, &[Backend::Ring], None)
+        };
+        let planned = cells(&options).unwrap();
+        assert_eq!(planned[0].joining.nodes, ["a", "c", "b", "d"]);
+        assert_eq!(
+            planned[0].joining.devices[1],
+            [vec!["1"], vec![], vec!["2"], vec![]]
+        );
+        options.order = RankOrder::Pinned;
+        let error = cells(&options).unwrap_err();
+        assert!(error.to_string().contains("'a' and 'b'"), "{error}");
     }
 
     #[test]

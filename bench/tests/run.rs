@@ -14,7 +14,7 @@ use rail_bench::{
     sweep::SweepError,
     verdict::{ReferenceError, Verdict},
 };
-use rail_matrix::{Backend, Frames};
+use rail_matrix::{Backend, Frames, Given, RankOrder};
 use rig::Rig;
 use support::{FakeRank, HASTY, PretendCables, build, run, run_until, short};
 
@@ -489,6 +489,118 @@ fn a_sweep_that_the_rig_does_not_allow_is_refused_with_a_remedy() {
     let error = refuse(alone);
     assert!(matches!(error, SweepError::OneNode(_)));
     assert!(error.help().is_some_and(|help| help.contains("[[cable]]")));
+}
+
+/// Four nodes whose cables close a ring in the order a, c, b, d, and not in theirs.
+fn ring_of_four() -> Rig {
+    Rig::parse(
+        r#"
+        node = [{ name = "a" }, { name = "b" }, { name = "c" }, { name = "d" }]
+        cable = [
+            { name = "ac", ends = ["a:en1", "c:en1"] },
+            { name = "cb", ends = ["c:en2", "b:en1"] },
+            { name = "bd", ends = ["b:en2", "d:en1"] },
+            { name = "da", ends = ["d:en2", "a:en2"] },
+        ]
+        "#,
+    )
+    .unwrap()
+}
+
+#[test]
+fn ranks_run_on_the_nodes_of_the_widest_ring() {
+    let options = Options {
+        rig: ring_of_four(),
+        ..only(Strategy::Pp, Backend::Ring, "1")
+    };
+    let rank = FakeRank::new("");
+    let report = run(options.clone(), &rank, &PretendCables).unwrap();
+    assert_eq!(verdicts(&report), ["single: pass", "pp ring-1: pass"]);
+    let matrix = r#"[[[],["en1"],[],["en2"]],[["en1"],[],["en2"],[]],[[],["en1"],[],["en2"]],[["en2"],[],["en1"],[]]]"#;
+    let [_reference, ranks @ ..] = &rank.places()[..] else {
+        panic!("no rank")
+    };
+    let expected = ["0 a", "1 c", "2 b", "3 d"].map(|place| format!("{place} {matrix}"));
+    assert_eq!(ranks, expected);
+
+    assert_eq!(report.cells[1].nodes, ["a", "c", "b", "d"]);
+    let text = report.markdown();
+    assert!(
+        text.contains(
+            "\n- nodes a, b, c, d; 4 cables of 50 MB/s and 20 us\n- ranks a, c, b, d in pp ring-1\n"
+        ),
+        "{text}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+    assert_eq!(
+        json["cells"][1]["nodes"],
+        serde_json::json!(["a", "c", "b", "d"])
+    );
+
+    let pinned = Options {
+        order: RankOrder::Pinned,
+        ..options
+    };
+    let error = Plan::new(pinned).unwrap_err().to_string();
+    assert!(
+        error.contains("there is no ring: nodes 'a' and 'b'"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_given_matrix_runs_as_it_is_and_the_report_says_so() {
+    let crossed = r#"[[[],["rdma_en5","rdma_en6"]],[["rdma_en6","rdma_en5"],[]]]"#;
+    let given = Given::over(crossed.as_bytes(), &Rig::embedded()).unwrap();
+    let options = Options {
+        given: Some(given),
+        ..only_tp()
+    };
+    let rank = FakeRank::new("");
+    let report = run(options, &rank, &PretendCables).unwrap();
+    assert_eq!(verdicts(&report), ["single: pass", "tp ring-2: pass"]);
+    assert_eq!(
+        rank.places()[1..],
+        ["0 a", "1 b"].map(|place| format!("{place} {crossed}"))
+    );
+    assert_eq!(
+        report.cells[1].cable_bytes.keys().collect::<Vec<_>>(),
+        ["cable-1", "cable-2"]
+    );
+    let text = report.markdown();
+    let told = format!("\n- matrix given, not planned: ranks a, b; {crossed}\n");
+    assert!(text.contains(&told), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+    assert_eq!(json["given"]["devices"][1][0][0], "rdma_en6");
+}
+
+#[test]
+fn every_matrix_of_a_plan_is_checked_beforehand_once_and_the_widest_first() {
+    let plan = Plan::new(Options::default()).unwrap();
+    let rails: Vec<_> = plan
+        .matrices()
+        .into_iter()
+        .map(|(nodes, devices)| {
+            assert_eq!(nodes, ["a", "b"]);
+            devices[0][1].len()
+        })
+        .collect();
+    assert_eq!(rails, [3, 2, 1]);
+}
+
+#[test]
+fn a_given_matrix_of_which_jaccl_makes_nothing_is_refused() {
+    let line = r#"[[null, null, "en1", null], [null, null, "en1", null], ["en1", "en2", null, null],
+                   [null, null, null, null]]"#;
+    let given = Given::over(line.as_bytes(), &ring_of_four()).unwrap();
+    let options = Options {
+        rig: ring_of_four(),
+        given: Some(given),
+        ..short()
+    };
+    let error = Plan::new(options).unwrap_err();
+    assert!(matches!(error, SweepError::Given(_)));
+    assert!(error.to_string().contains("forms no group"), "{error}");
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use pins::{Pin, Series};
 use rail_bench::{
-    BuildInfo, Harness, Measured, Plan, RunError, cabling::Emulated, launch::RankProgram,
-    progress::Progress, report::check_folder,
+    BuildInfo, Harness, Measured, Plan, cabling::Emulated, launch::RankProgram, progress::Progress,
+    report::check_folder,
 };
 use rail_verify::preflight::{self, Verdict::Slow};
 use toolchain::build::{Build, Request};
@@ -14,7 +14,7 @@ use toolchain::build::{Build, Request};
 use crate::{
     bench_flags::{Bench, Format},
     exit::{Context, Failure, Kind, Result},
-    output,
+    job_matrix, output,
     programs::Programs,
     say,
     session::Session,
@@ -25,7 +25,11 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
     // Every error in the user's input is reported before the minutes of a build.
     let pin = session.toolchain.pin(&flags.mlx)?;
     let rig = flags.rig.read()?;
-    let plan = Plan::new(flags.options(rig))?;
+    let given = flags.devices.as_deref();
+    let given = given
+        .map(|path| job_matrix::given(path, &rig))
+        .transpose()?;
+    let plan = Plan::new(flags.options(rig, job_matrix::jaccl(&pin)?, given))?;
     let out_dir = flags.out_dir.clone().unwrap_or_else(|| {
         let reports = session.toolchain.root().join("target/bench");
         reports.join(format!("{}-{}", flags.mlx, flags.series))
@@ -103,7 +107,7 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
 
 /// Refuses a rig with a rail that does not carry; returns the other problems of the rig.
 fn preflight(session: &Session, plan: &Plan, pin: &Pin, series: Series) -> Result<Vec<String>> {
-    let rails = preflight::Plan::of_rig(plan.used_rig().map_err(RunError::from)?)?;
+    let rails = preflight::Plan::of_matrices(plan.rig.clone(), plan.matrices());
     let report = crate::preflight::check(session, rails, pin, series, crate::preflight::TIMEOUT)?;
     report
         .fit()

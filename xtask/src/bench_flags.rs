@@ -10,10 +10,10 @@ use pins::{DEFAULT_PIN, Series};
 use rail_bench::{
     Options, Settings, model::Preset, plan::DEFAULTS, protocol::Strategy, sweep::CableCounts,
 };
-use rail_matrix::{Backend, Frames};
+use rail_matrix::{Backend, Frames, Given, Jaccl};
 use rig::{Rig, units::parse_seconds};
 
-use crate::flags::RigFile;
+use crate::flags::{Order, RigFile};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,6 +25,8 @@ Examples:
       What prefill gains by each cable, with more samples, kept in files.
   cargo xtask bench --rig rig.toml --cables 1,4 --frames big --format json
       A rig of your own, over one and four cables, for a program to read.
+  cargo xtask bench --rig rig.toml --devices devices.json
+      The matrix that a job of yours uses, in place of the planner's.
 
 Ctrl-C keeps what was measured: the reports are written and printed, and the missing
 cells are marked. A repeat measures every cell again.";
@@ -41,9 +43,20 @@ pub struct Bench {
     #[command(flatten)]
     pub rig: RigFile,
 
-    /// Cables between two nodes, as 3, 1,3 or 1..3 [default: 1 to all the rig
-    /// has]. A ring is also run over 1, to measure gains against; a mesh uses 1
-    /// whatever is asked
+    /// How nodes become ranks
+    #[arg(long, value_enum, default_value_t)]
+    pub order: Order,
+
+    /// Run this matrix, which somebody else made, and no other: the JSON that jaccl
+    /// reads (MLX_IBV_DEVICES), a hostfile or an instance of exo's. Its rows are the
+    /// nodes that it names, else the rig's in their order [default: for each cell
+    /// what `matrix` prints for the rig]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["order", "cables", "backend"])]
+    pub devices: Option<PathBuf>,
+
+    /// Cables between two nodes, as 3, 1,3 or 1..3 [default: 1 to as many as
+    /// `matrix` uses]. A ring is also run over 1, to measure gains against; a
+    /// mesh before MLX 0.32.4 uses 1 whatever is asked
     #[arg(long, value_name = "COUNTS", help_heading = "What is swept")]
     pub cables: Option<CableCounts>,
 
@@ -129,8 +142,9 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// The plan of the library over a rig.
-    pub fn options(&self, rig: Rig) -> Options {
+    /// The plan of the library over a rig, for a pin's jaccl, with the matrix that was
+    /// given.
+    pub fn options(&self, rig: Rig, jaccl: Jaccl, given: Option<Given>) -> Options {
         let mut limits = DEFAULTS.limits;
         limits.silence = self.timeout;
         Options {
@@ -138,6 +152,9 @@ impl Bench {
             strategies: self.strategy.clone(),
             backends: self.backend.clone(),
             cables: self.cables.clone(),
+            order: self.order.into(),
+            jaccl,
+            given,
             settings: Settings {
                 model: self.model,
                 prompt_tokens: self.prompt_tokens,
@@ -194,7 +211,7 @@ fn strategies() -> impl TypedValueParser<Value = Strategy> {
 
 fn backends() -> impl TypedValueParser<Value = Backend> {
     let help = |backend| match backend {
-        Backend::Mesh => "Every rank to every other, over the first cable of each pair",
+        Backend::Mesh => "Every rank to every other, before MLX 0.32.4 over one cable of each pair",
         Backend::Ring => "Every rank to its two neighbours, over all their cables",
     };
     let values = Backend::ALL.map(|backend| (backend, help(backend)));
@@ -243,6 +260,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
 mod tests {
     use clap::Parser;
     use rail_bench::Plan;
+    use rail_matrix::RankOrder;
 
     use super::*;
 
@@ -260,7 +278,8 @@ mod tests {
     #[test]
     fn the_defaults_are_the_librarys() {
         let plan = |options| format!("{:?}", Plan::new(options).unwrap());
-        let flags = parse("").unwrap().options(Rig::embedded());
+        let embedded = Rig::embedded();
+        let flags = parse("").unwrap().options(embedded, Jaccl::default(), None);
         assert_eq!(plan(flags), plan(Options::default()));
     }
 
@@ -270,14 +289,16 @@ mod tests {
             "--cables 1..3 --strategy pp --backend ring --mlx 0.31.2 --series stock \
              --model qwen3-tiny --prompt-tokens 9 --gen-tokens 8 --repeat 7 --warmup 0 \
              --frames big --timeout 2500ms --format json --out-dir out --rig rig.toml \
-             --no-preflight",
+             --no-preflight --order pinned",
         )
         .unwrap();
         assert_eq!((&*long.mlx, long.series), ("0.31.2", Series::Stock));
         assert!(long.no_preflight && long.format == Format::Json);
         assert_eq!(long.rig.file, Some("rig.toml".into()));
         assert_eq!(long.out_dir, Some("out".into()));
-        let options = long.options(Rig::embedded());
+        let jaccl = Jaccl::of([0, 32, 4]);
+        let options = long.options(Rig::embedded(), jaccl, None);
+        assert_eq!((options.order, options.jaccl), (RankOrder::Pinned, jaccl));
         assert_eq!(options.strategies, [Strategy::Pp]);
         assert_eq!(options.backends, [Backend::Ring]);
         assert_eq!(options.cables, Some("1..3".parse().unwrap()));
@@ -318,6 +339,13 @@ mod tests {
             ("--strategy single", "[possible values: tp, pp]"),
             ("--backend none", "[possible values: mesh, ring]"),
             ("--series mine", "[possible values: stock, patched]"),
+            ("--order narrow", "[possible values: widest, pinned]"),
+            ("--devices f --cables 1", "cannot be used with '--cables"),
+            (
+                "--devices f --backend ring",
+                "cannot be used with '--backend",
+            ),
+            ("--devices f --order pinned", "cannot be used with '--order"),
         ];
         for (line, said) in cases {
             let message = parse(line).unwrap_err().to_string();

@@ -10,6 +10,8 @@ use terminal::{NotListening, exit, output::Unprinted};
 
 pub use terminal::Kind;
 
+use crate::job_matrix::UnreadableMatrix;
+
 /// The result of a verb.
 pub type Result<T = ExitCode, E = Failure> = std::result::Result<T, E>;
 
@@ -115,18 +117,19 @@ failures! {
     launch::Interrupted: |it| Kind::Interrupted;
     // This program's own errors.
     crate::verify_flags::FlagsError: |it| Kind::Input;
+    UnreadableMatrix: |it| Kind::Input, it.help();
     // The errors of libraries, in the order of their names.
     matrix_cli::Error: |it| it.kind(), it.help();
     patch_series::Error: |it| of_kind(it.kind()), it.help();
     pins::Error: |it| of_kind(it.kind()), it.help();
     rail_bench::RunError: |it| match &it {
         error if error.is_interrupted() => Kind::Interrupted,
-        rail_bench::RunError::Rig(_) | rail_bench::RunError::Matrix(_) => Kind::Input,
         rail_bench::RunError::Reference(_) => Kind::Check,
         _ => Kind::Ours,
     }, it.help().map(str::to_owned);
     rail_bench::sweep::SweepError: |it| Kind::Input, it.help().map(str::to_owned);
-    rail_matrix::MatrixError: |it| Kind::Input;
+    rail_matrix::BadVersion: |it| Kind::Input;
+    rail_matrix::GivenError: |it| Kind::Input, it.help().map(str::to_owned);
     rail_matrix::PlanError: |it| Kind::Input;
     rig::ReadRigError: |it| Kind::Input, match &it {
         rig::ReadRigError::Unreadable { .. } => Some(
@@ -143,7 +146,6 @@ failures! {
         rail_verify::group::GroupError::Interrupted(_) => Kind::Interrupted,
         _ => Kind::Ours,
     }, it.help();
-    rail_verify::preflight::PlanError: |it| Kind::Input, it.help();
     rail_verify::preflight::Unfit: |it| Kind::Check;
     rail_verify::python::PythonError: |it| match &it {
         rail_verify::python::PythonError::Import(launch::Error::Interrupted(_)) => {
@@ -159,6 +161,7 @@ failures! {
         rail_verify::run::RunError::Library(_) => Kind::Ours,
         _ => Kind::Input,
     }, it.help();
+    rail_verify::setup::GivenMatrixError: |it| Kind::Input, it.help().map(str::to_owned);
     softrail::FabricError: |it| Kind::input_if(it.is_input()), it.help();
     softrail::live::LiveError: |it| Kind::input_if(it.is_input()), it.help();
     softrail::up::UpError: |it| match &it {

@@ -15,6 +15,7 @@ use rig::{
 };
 use toolchain::{add::Origin, fetch::Source};
 
+pub use matrix_cli::flags::Order;
 pub use terminal::{ReportFormat, one_of};
 
 /// A patched MLX, built from a verified pin, that uses every cable between two
@@ -609,9 +610,13 @@ pub struct Build {
 pub struct Preflight {
     #[command(flatten)]
     pub rig: RigFile,
-    /// The matrix to check, as the JSON that jaccl reads (MLX_IBV_DEVICES); rank i is the
-    /// rig's i-th node [default: the rig's own]
-    #[arg(long, value_name = "FILE")]
+    /// How nodes become ranks
+    #[arg(long, value_enum, default_value_t)]
+    pub order: Order,
+    /// A matrix that somebody else made: the JSON that jaccl reads (MLX_IBV_DEVICES), a hostfile
+    /// or an instance of exo's. Its rows are the nodes that it names, else the rig's in their
+    /// order [default: what `matrix` prints for the rig]
+    #[arg(long, value_name = "FILE", conflicts_with = "order")]
     pub devices: Option<PathBuf>,
     #[command(flatten)]
     pub pin: Pin,

@@ -16,6 +16,7 @@ mod exit;
 mod fetch;
 mod flags;
 mod gc;
+mod job_matrix;
 mod matrix;
 mod overlay;
 mod patch;

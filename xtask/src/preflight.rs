@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pins::{Pin, Series};
+use rail_matrix::Options;
 use rail_verify::{
     group::{Build, GroupError},
     preflight::{self, Plan, Ranks, Report},
@@ -11,9 +12,9 @@ use terminal::Terminal;
 use toolchain::{build::Request, progress::Progress};
 
 use crate::{
-    exit::{self, Context, Kind, Result},
+    exit::{self, Kind, Result},
     flags::{self, ReportFormat},
-    out, output, programs, say,
+    job_matrix, out, output, programs, say,
     session::Session,
     warn,
 };
@@ -27,9 +28,18 @@ pub fn run(session: &Session, flags: &flags::Preflight) -> Result {
     let pin = session.toolchain.pin(&flags.pin.mlx)?;
     let rig = flags.rig.read()?;
     let plan = match &flags.devices {
-        Some(path) => Plan::of_device_file(rig, path).with_context(|| "--devices")?,
-        None => Plan::of_rig(rig)?,
+        Some(path) => {
+            let given = job_matrix::given(path, &rig)?;
+            Plan::of_given(rig, &given)
+        }
+        None => {
+            let options = Options::default().order(flags.order.into());
+            Plan::of_rig(rig, &options.jaccl(job_matrix::jaccl(&pin)?))?
+        }
     };
+    for unused in &plan.unused {
+        say!("note: {unused}");
+    }
     let (report, error) = examine(session, plan, &pin, flags.series.series, flags.timeout)?;
     if error.is_none() || !report.rails.is_empty() {
         match flags.format {

@@ -10,6 +10,7 @@ use std::{
 
 use patch_series::{Class, Patch};
 use pins::{DEFAULT_PIN, Pin, Series};
+use rail_matrix::Given;
 use rail_verify::{
     group::{Build, Programs},
     proof::{self, Proof},
@@ -17,6 +18,7 @@ use rail_verify::{
     resources::{self, Resources},
     run::{Outcome, Runner, Stop, Variant},
     selection::{Level, Selection},
+    setup::{GivenMatrix, GivenMatrixError},
     verdict::Verdict,
 };
 use terminal::Terminal;
@@ -24,8 +26,8 @@ use toolchain::build::Request;
 
 use crate::{
     exit::{self, Context, Failure, Kind, Result},
-    flags::ReportFormat,
-    out, output,
+    flags::{ReportFormat, RigFile},
+    job_matrix, out, output,
     patch::proof as read,
     programs, say,
     session::Session,
@@ -38,8 +40,9 @@ const EVERY_PIN: &str = "all";
 pub fn run(session: &Session, flags: &Verify) -> Result {
     // Every error in the user's input is reported before the first build.
     flags.check()?;
+    let given = given(flags)?;
     if let Some(file) = &flags.wheel {
-        return wheel::run(session, flags, file);
+        return wheel::run(session, flags, file, given.as_ref());
     }
     let pins = pins(session, flags)?;
     if let Some(folder) = &flags.out_dir {
@@ -47,8 +50,32 @@ pub fn run(session: &Session, flags: &Verify) -> Result {
     }
     match flags.each_patch {
         true => each_patch(session, flags, &pins),
-        false => variants(session, flags, &pins),
+        false => variants(session, flags, &pins, given.as_ref()),
     }
+}
+
+/// The matrix of `--devices`, over the cabling of `--rig` or over the one that it states.
+fn given(flags: &Verify) -> Result<Option<GivenMatrix>> {
+    let Some(path) = &flags.devices else {
+        return Ok(None);
+    };
+    let document = job_matrix::document(path)?;
+    let mut named = format!("--devices '{}'", path.display());
+    let given = match &flags.rig {
+        None => GivenMatrix::alone(&document, named),
+        Some(file) => {
+            named += &format!(" --rig '{}'", file.display());
+            let rig = RigFile {
+                file: Some(file.clone()),
+            }
+            .read()?;
+            let given = Given::over(&document, &rig);
+            given
+                .map_err(GivenMatrixError::from)
+                .and_then(|given| GivenMatrix::new(given, rig, named))
+        }
+    };
+    given.map(Some).with_context(|| job_matrix::place(path))
 }
 
 fn pins(session: &Session, flags: &Verify) -> Result<Vec<Pin>> {
@@ -62,7 +89,12 @@ fn pins(session: &Session, flags: &Verify) -> Result<Vec<Pin>> {
 }
 
 /// Verifies each variant, and reports the results even if it does not finish.
-fn variants(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
+fn variants(
+    session: &Session,
+    flags: &Verify,
+    pins: &[Pin],
+    given: Option<&GivenMatrix>,
+) -> Result {
     let requests = pins
         .iter()
         .flat_map(|pin| flags.series.iter().map(move |series| (pin, *series)));
@@ -72,22 +104,23 @@ fn variants(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
     let programs = programs::of_verify(session)?;
     let selection = flags.selection.selection();
     if flags.resources {
-        return count(session, flags, &programs, &variants, &selection);
+        return count(session, flags, (&programs, given), &variants, &selection);
     }
-    sweep(session, flags, &programs, &variants, &selection)
+    sweep(session, flags, (&programs, given), &variants, &selection)
 }
 
 /// Prints what the variants take of each device; the check fails where a setting does.
 fn count(
     session: &Session,
     flags: &Verify,
-    programs: &Programs,
+    (programs, given): (&Programs, Option<&GivenMatrix>),
     variants: &[Variant],
     selection: &Selection,
 ) -> Result {
     let progress = Terminal::default();
     let runner = Runner {
         programs,
+        given,
         jobs: NonZeroUsize::MIN,
         launcher: &session.launcher,
         progress: &progress,
@@ -113,11 +146,11 @@ fn count(
 fn sweep(
     session: &Session,
     flags: &Verify,
-    programs: &Programs,
+    (programs, given): (&Programs, Option<&GivenMatrix>),
     variants: &[Variant],
     selection: &Selection,
 ) -> Result {
-    let (outcomes, error) = verify(session, flags, programs, variants, selection);
+    let (outcomes, error) = verify(session, flags, (programs, given), variants, selection);
     let report = report::Report::new(flags.level, &outcomes);
     if !outcomes.is_empty() {
         if let Some(folder) = &flags.out_dir {
@@ -172,13 +205,14 @@ fn variant(session: &Session, request: &Request<'_>) -> exit::Result<Variant> {
 fn verify(
     session: &Session,
     flags: &Verify,
-    programs: &Programs,
+    (programs, given): (&Programs, Option<&GivenMatrix>),
     variants: &[Variant],
     selection: &Selection,
 ) -> (Vec<Outcome>, Option<Failure>) {
     let progress = Terminal::default();
     let runner = Runner {
         programs,
+        given,
         jobs: flags.groups.unwrap_or_else(Runner::usual_jobs),
         launcher: &session.launcher,
         progress: &progress,
@@ -233,6 +267,7 @@ fn each_patch(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
     let progress = Terminal::default();
     let runner = Runner {
         programs: &programs,
+        given: None,
         jobs: flags.groups.unwrap_or_else(Runner::usual_jobs),
         launcher: &session.launcher,
         progress: &progress,

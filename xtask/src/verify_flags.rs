@@ -69,6 +69,15 @@ pub struct Verify {
         requires = "each_patch"
     )]
     pub patch: Vec<String>,
+    /// Sweep this matrix, which somebody else made, with every operation of the level: the JSON
+    /// that jaccl reads (MLX_IBV_DEVICES), a hostfile or an instance of exo's. Its ranks, wires
+    /// and backend are the sweep's [default: verify's own matrices, every two ranks joined]
+    #[arg(long, value_name = "FILE", conflicts_with = "each_patch")]
+    pub devices: Option<PathBuf>,
+    /// The true cabling below --devices, as a rig.toml; rows are the nodes that the matrix names,
+    /// else the rig's in their order [default: what the matrix itself states, index by index]
+    #[arg(long, value_name = "FILE", requires = "devices")]
+    pub rig: Option<PathBuf>,
     /// Which cases
     #[command(flatten)]
     pub selection: SelectionFlags,
@@ -243,6 +252,8 @@ mod tests {
             ("--each-patch --filter ring", "--filter"),
             ("--each-patch --series stock", "--series"),
             ("--each-patch --level full", "--level"),
+            ("--each-patch --devices devices.json", "--devices"),
+            ("--rig rig.toml", "--devices"),
             ("--each-patch --for 1min", "--for"),
             ("--op receive", "recv, all_sum"),
             ("--level huge", "[possible values: quick, full, soak]"),
@@ -258,6 +269,7 @@ mod tests {
             "--level soak --for 5min --op sequence --backend mesh,ring --seed 7",
             "--each-patch --patch ring-recv-prefill --mlx all --out-dir report",
             "--op recv --direction 0->1 --in-place false --groups 2",
+            "--devices devices.json --rig rig.toml --level soak",
         ] {
             parse(flags).unwrap_or_else(|error| panic!("{flags}: {error}"));
         }

@@ -700,7 +700,62 @@ fn a_preflight_over_no_matrix_of_the_rig_is_refused_before_anything_is_built() {
         &[path, "rdma_en9", "node 'a'", "rdma_en5"],
     );
     fs::write(&file, "[[node]]\nname = \"a\"\n").unwrap();
-    names_all(&preflight(&["--rig", path]), &["no rails"]);
+    names_all(&preflight(&["--rig", path]), &["1 node can take part"]);
+    assert!(is_empty(&store.path().join("builds")));
+}
+
+#[test]
+fn a_given_matrix_that_does_not_fit_is_refused_before_anything_is_built() {
+    let store = TempDir::new().unwrap();
+    let file = store.path().join("devices.json");
+    let path = file.to_str().unwrap();
+    let rig = store.path().join("rig.toml");
+    fs::write(&rig, rig::Rig::embedded().to_toml()).unwrap();
+    let of_verbs = [
+        &["bench", "--devices", path][..],
+        &["preflight", "--devices", path],
+        &["verify", "--rig", rig.to_str().unwrap(), "--devices", path],
+    ];
+    let hostfile = r#"{"hosts": [{"ssh": "a", "ips": [], "rdma": [null, "rdma_en5"]},
+                                 {"ssh": "x", "ips": [], "rdma": ["rdma_en5", null]}]}"#;
+    for (matrix, said) in [
+        ("[[null]]", "the matrix has 1 rows, and the rig has 2 nodes"),
+        (
+            hostfile,
+            "the matrix is of node 'x', which the rig does not have",
+        ),
+        (
+            r#"[[null, "rdma_en9"], ["rdma_en5", null]]"#,
+            "rank 0 of the matrix has the device 'rdma_en9', which node 'a' of the rig",
+        ),
+        ("{", "not a device matrix"),
+    ] {
+        fs::write(&file, matrix).unwrap();
+        for verb in of_verbs {
+            names_all(&refusal(xtask(&store).args(verb)), &[path, said]);
+        }
+    }
+    fs::remove_file(&file).unwrap();
+    for verb in of_verbs {
+        names_all(
+            &refusal(xtask(&store).args(verb)),
+            &[path, "cannot read the matrix"],
+        );
+    }
+
+    // A preflight checks any rail; a job needs a group.
+    let five = r#"[[null, ["1", "2", "3", "4", "5"]], [["1", "2", "3", "4", "5"], null]]"#;
+    fs::write(&file, five).unwrap();
+    let alone = refusal(xtask(&store).args(["verify", "--devices", path]));
+    names_all(&alone, &[path, "a ring of 5 rails"]);
+    fs::write(&file, r#"[[null, ["1", "1"]], [["1", "2"], null]]"#).unwrap();
+    let twice = refusal(xtask(&store).args(["verify", "--devices", path]));
+    names_all(
+        &twice,
+        &["the matrix states no cabling by itself", "rank-0:1"],
+    );
+    let rigless = refusal(xtask(&store).args(["verify", "--rig", rig.to_str().unwrap()]));
+    names_all(&rigless, &["--devices"]);
     assert!(is_empty(&store.path().join("builds")));
 }
 

@@ -115,6 +115,67 @@ fn the_report_is_three_files() {
     assert_eq!(names, ["verify.html", "verify.json", "verify.md"]);
 }
 
+/// The embedded rig, and two of its cables crossed in the matrix.
+fn crossed(folder: &std::path::Path) -> [String; 2] {
+    let files = [
+        ("rig.toml", rig::Rig::embedded().to_toml()),
+        (
+            "devices.json",
+            r#"[[[],["rdma_en5","rdma_en6"]],[["rdma_en6","rdma_en5"],[]]]"#.to_owned(),
+        ),
+    ];
+    files.map(|(name, text)| {
+        let path = folder.join(name);
+        fs::write(&path, text).expect(name);
+        path.to_str().expect("a readable path").to_owned()
+    })
+}
+
+/// Over the cabling that it states by itself a matrix is right; over the true one its rails
+/// are crossed.
+#[test]
+fn a_given_matrix_is_verified_over_its_own_cabling_or_over_the_true_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [rig, devices] = crossed(folder.path());
+    let case = words("--op all_gather --bytes 65536 --frames small --in-place false --format json");
+    let sweep = |cabling: &[&str]| {
+        let flags = [&["--devices", &devices], cabling, &case].concat();
+        let output = run(&flags);
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        (output.status.code(), report["variants"][0].clone())
+    };
+    let (code, alone) = sweep(&[]);
+    assert_eq!((code, &alone["verdicts"]["pass"]), (Some(0), &1.into()));
+    assert_eq!(alone["given"]["nodes"][0], "rank-0");
+    let (code, over) = sweep(&["--rig", &rig]);
+    assert_eq!((code, &over["verdicts"]["hang"]), (Some(1), &1.into()));
+    let failure = &over["failures"][0];
+    assert_eq!(
+        (&failure["backend"], &failure["ranks"], &failure["wires"]),
+        (&"ring".into(), &2.into(), &2.into())
+    );
+}
+
+/// Before MLX is built: the preflight runs over the same matrix.
+#[test]
+fn a_bench_of_a_given_matrix_is_refused_for_its_crossed_rails() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [rig, devices] = crossed(folder.path());
+    let out = folder.path().join("out");
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["bench", "--rig", &rig, "--devices", &devices, "--out-dir"])
+        .arg(&out)
+        .output()
+        .expect("xtask runs");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("rails 0 and 1 between a and b are swapped"),
+        "{said}"
+    );
+    assert!(output.stdout.is_empty());
+}
+
 /// A patch of one pin is proved there, and a line reports the pin that lacks it.
 #[test]
 fn a_patch_of_one_of_two_pins_is_proved_and_reported() {

@@ -65,13 +65,42 @@ fn heading(report: &Report) -> String {
             cell.prompt_tokens, cell.generation_tokens, cell.frames
         )
     });
-    [
+    let mut lines = vec![
         format!("# MLX {}, {}\n", build.mlx, build.series),
         format!("- build {}, tree {}", build.key, build.patched_tree),
         format!("- nodes {}; {}", nodes.join(", "), cables(&rig.cables)),
-        format!("- model {}{}", model.name, task.unwrap_or_default()),
-    ]
-    .join("\n")
+    ];
+    lines.extend(ranks(report));
+    lines.push(format!(
+        "- model {}{}",
+        model.name,
+        task.unwrap_or_default()
+    ));
+    lines.join("\n")
+}
+
+/// The node of each rank, where the ranks are not the rig's nodes in their order, and a
+/// matrix that was given.
+fn ranks(report: &Report) -> Vec<String> {
+    if let Some(given) = &report.given {
+        let matrix = serde_json::to_string(given.devices()).expect("a matrix is strings");
+        let nodes = given.nodes().join(", ");
+        return vec![format!(
+            "- matrix given, not planned: ranks {nodes}; {matrix}"
+        )];
+    }
+    let mut orders = BTreeMap::<_, Vec<String>>::new();
+    for cell in report.cells.iter().filter(|cell| !cell.nodes.is_empty()) {
+        let cells = orders.entry(&cell.nodes).or_default();
+        cells.push(cell.cell().to_string());
+    }
+    let listed: Vec<_> = report.rig.nodes.iter().map(|node| &node.name).collect();
+    let moved = orders
+        .iter()
+        .filter(|(nodes, _)| !nodes.iter().eq(listed.iter().copied()));
+    let told =
+        moved.map(|(nodes, cells)| format!("- ranks {} in {}", nodes.join(", "), cells.join(", ")));
+    told.collect()
 }
 
 /// Missing parts of the table, and the reasons.
@@ -242,7 +271,8 @@ fn warnings(report: &Report) -> String {
 }
 
 fn notes(report: &Report) -> String {
-    let ranks = report.rig.nodes.len();
+    let ranks = report.cells.iter().map(|cell| cell.nodes.len()).max();
+    let ranks = ranks.unwrap_or_default();
     format!(
         "A cell passes when every token of every run on each of the {ranks} ranks equals the \
          single process's. TTFT and decode are medians ± sample standard deviation, as rank 0 saw \

@@ -4,7 +4,7 @@ mod csv;
 mod files;
 mod markdown;
 
-use rail_matrix::{Backend, Frames};
+use rail_matrix::{Backend, Frames, Given};
 use rig::Rig;
 use serde::{Serialize, Serializer};
 use softrail::counters::Counters;
@@ -18,7 +18,7 @@ use crate::{
     plan::Settings,
     protocol::Strategy,
     stats::{Percentiles, Summary},
-    sweep::Cell,
+    sweep::{Cell, PlannedCell},
     verdict::{Judgement, Verdict, least_margin_of},
 };
 
@@ -34,6 +34,9 @@ pub struct Report {
     pub build: BuildInfo,
     /// The rig.
     pub rig: Rig,
+    /// The matrix of every cell, if it was given rather than planned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given: Option<Given>,
     /// The model.
     pub model: Preset,
     /// The reference, then every cell of the plan.
@@ -75,8 +78,11 @@ pub struct CellReport {
     /// The connection of the ranks; `none` for the reference.
     #[serde(serialize_with = "backend_or_none")]
     pub backend: Option<Backend>,
-    /// Cables of each joined pair of nodes.
+    /// Rails between each two ranks that the backend joins.
     pub cables: usize,
+    /// The node of each rank. Empty for the reference, which uses no cable.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
     /// jaccl's largest message.
     pub frames: Frames,
     /// Length of the prompt.
@@ -121,6 +127,7 @@ impl CellReport {
             strategy: cell.strategy,
             backend: cell.backend,
             cables: cell.cables,
+            nodes: Vec::new(),
             frames: settings.frames,
             prompt_tokens: settings.prompt_tokens,
             generation_tokens: settings.generation_tokens,
@@ -135,6 +142,14 @@ impl CellReport {
             decode_cable_bytes: CableBytes::new(),
             directions: Vec::new(),
             detail,
+        }
+    }
+
+    /// A judged cell of a plan without measurements yet.
+    pub(crate) fn of(planned: &PlannedCell, settings: &Settings, judgement: Judgement) -> Self {
+        Self {
+            nodes: planned.joining.nodes.clone(),
+            ..Self::new(planned.cell, settings, judgement)
         }
     }
 

@@ -3,7 +3,8 @@
 //!
 //! `FAKE_RANK` contains rules, `CELL[@RANK]=BEHAVIOUR` separated by `;`, where CELL is as
 //! `rail_bench::sweep::Cell` displays it. Without a rule a rank passes. `FAKE_RANK_PIDS`
-//! names a folder for the process numbers.
+//! names a folder for the process numbers: a file each, with the rank, the node of
+//! `FAKE_NODE` and the matrix.
 
 use std::{env, fs, io, process, thread, time::Duration};
 
@@ -17,7 +18,10 @@ fn main() {
     end_with_launcher();
     if let Ok(folder) = env::var("FAKE_RANK_PIDS") {
         let me = process::id().to_string();
-        fs::write(format!("{folder}/{me}"), "").expect("the folder of process numbers");
+        let told = |name| env::var(name).unwrap_or_default();
+        let matrix = fs::read_to_string(told("MLX_IBV_DEVICES")).unwrap_or_default();
+        let place = [told("MLX_RANK"), told("FAKE_NODE"), matrix].join(" ");
+        fs::write(format!("{folder}/{me}"), place).expect("the folder of process numbers");
     }
     let job = job();
     let cell = cell(&job);

@@ -84,6 +84,15 @@ impl FakeRank {
             .collect()
     }
 
+    /// The rank, the node and the matrix of every process, sorted.
+    pub fn places(&self) -> Vec<String> {
+        let files = fs::read_dir(self.pids.path()).unwrap();
+        let read = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+        let mut places: Vec<_> = read.collect();
+        places.sort();
+        places
+    }
+
     /// Asserts that ranks were started and that none is left, not even as a
     /// zombie.
     pub fn assert_none_left(&self) {
@@ -118,8 +127,8 @@ struct Pretended {
 }
 
 impl Plugged for Pretended {
-    fn env(&self, _: &str) -> Vec<(String, String)> {
-        vec![]
+    fn env(&self, node: &str) -> Vec<(String, String)> {
+        vec![("FAKE_NODE".to_owned(), node.to_owned())]
     }
 
     fn coordinator(&self) -> String {

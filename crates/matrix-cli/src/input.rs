@@ -92,7 +92,10 @@ pub fn bytes(cancel: &Cancel, from: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes.map_err(|source| InputError::unreadable(from, source))?)
 }
 
-/// As [`bytes`], of a file.
+/// The contents of a file, but at most one byte more than the limit for reading.
+///
+/// # Errors
+/// If it cannot be read.
 pub fn file(path: &Path) -> io::Result<Vec<u8>> {
     limited(File::open(path)?)
 }

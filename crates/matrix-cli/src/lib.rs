@@ -25,7 +25,7 @@ pub use command::main;
 pub use discover::DiscoverError;
 pub use error::Error;
 pub use flags::{EXO_PIN, Front, Matrix, Step};
-pub use input::InputError;
+pub use input::{InputError, file as read_file};
 pub use reports::SaveError;
 
 /// What a step found out.

@@ -38,7 +38,7 @@
 //!
 //! | rule | where it comes from |
 //! |---|---|
-//! | rank = position of the node in the rig | this crate |
+//! | rank = position of the node in the order of the widest ring, or, pinned, in the rig | this crate |
 //! | rail k of (i, j) and of (j, i) are the two ends of one cable | jaccl's ring pairs `left_[k]` with the peer's `right_[k]` (`ring.cpp`) |
 //! | rails are ordered by cable name, digits by value, so that every node computes the same matrix however its rig lists the cables | this crate |
 //! | a device belongs to one cable | an RDMA device over Thunderbolt is one port |
@@ -58,6 +58,7 @@ pub mod check;
 mod counts;
 mod danger;
 mod exo;
+mod given;
 mod jaccl;
 mod matrix;
 mod modes;
@@ -68,8 +69,9 @@ mod words;
 pub mod write;
 
 pub use exo::{DialectError, Exo};
+pub use given::{Devices, Given, GivenError};
 pub use jaccl::{BadVersion, Jaccl, MAX_MESH, MAX_NODES, MAX_RAILS, THUNDERBOLT_5};
-pub use matrix::{Matrix, MatrixError};
+pub use matrix::Matrix;
 pub use modes::{Backend, Frames, UnknownName};
 pub use plan::{
     Coordinator, EXACT_ORDER, Estimate, LeftOut, MeshObstacle, Note, Obstacle, Options, Plan,

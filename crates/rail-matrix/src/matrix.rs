@@ -1,6 +1,5 @@
 //! The device matrix, and jaccl's rules for it.
 
-use rig::{Rig, RigError};
 use serde::{Serialize, Serializer};
 
 use crate::{Backend, MAX_RAILS, counts::Counts};
@@ -13,62 +12,7 @@ pub struct Matrix {
     cables: Vec<Vec<Vec<String>>>,
 }
 
-/// Why a rig has no matrix.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum MatrixError {
-    /// The rig itself is invalid.
-    #[error(transparent)]
-    Rig(#[from] RigError),
-    /// A pair has more rails than jaccl opens.
-    #[error(
-        "nodes '{a}' and '{b}' have {has} cables, and jaccl opens at most {MAX_RAILS} a pair; \
-         leave {} out of the rig, or ask for fewer cables", .has - MAX_RAILS
-    )]
-    TooManyRails {
-        /// One node of the pair.
-        a: String,
-        /// The other.
-        b: String,
-        /// The number of cables between them.
-        has: usize,
-    },
-}
-
 impl Matrix {
-    /// Lays the rig's cables out as rails, in the order of [`Rig::cables_between`].
-    ///
-    /// # Errors
-    /// If the rig fails [`Rig::check`] or a pair has more than [`MAX_RAILS`] cables.
-    pub fn from_rig(rig: &Rig) -> Result<Self, MatrixError> {
-        rig.check()?;
-        let ranks = rig.nodes.len();
-        let mut matrix = Self::empty(ranks);
-        for (i, here) in rig.nodes.iter().enumerate() {
-            for (j, there) in rig.nodes.iter().enumerate().skip(i + 1) {
-                let rails = rig.cables_between(&here.name, &there.name);
-                if rails.len() > MAX_RAILS {
-                    let (a, b) = (here.name.clone(), there.name.clone());
-                    return Err(MatrixError::TooManyRails {
-                        a,
-                        b,
-                        has: rails.len(),
-                    });
-                }
-                for cable in rails {
-                    let ends = [here, there].map(|node| {
-                        let end = cable.end_on(&node.name);
-                        &*end
-                            .expect("a cable between two nodes has an end on each")
-                            .device
-                    });
-                    matrix.push([i, j], ends, cable.name.clone());
-                }
-            }
-        }
-        Ok(matrix)
-    }
-
     /// A matrix without devices.
     pub(crate) fn empty(ranks: usize) -> Self {
         Self {

@@ -431,14 +431,26 @@ impl Rig {
             }
             kept.extend(cables.into_iter().take(count).cloned());
         }
+        Ok(self.of_cables(kept))
+    }
+
+    /// The same rig with only the cables that `keep` accepts, and the faults of the
+    /// remaining parts.
+    #[must_use]
+    pub fn keeping(&self, keep: impl Fn(&Cable) -> bool) -> Self {
+        let kept = self.cables.iter().filter(|cable| keep(cable));
+        self.of_cables(kept.cloned().collect())
+    }
+
+    fn of_cables(&self, cables: Vec<Cable>) -> Self {
         let mut faults = self.faults.clone();
-        faults.retain(|fault| fault.defect.is_among(&kept));
-        Ok(Self {
+        faults.retain(|fault| fault.defect.is_among(&cables));
+        Self {
             nodes: self.nodes.clone(),
-            cables: kept,
+            cables,
             rules: self.rules,
             faults,
-        })
+        }
     }
 
     /// Every pair of nodes with at least one cable, lower rank first.

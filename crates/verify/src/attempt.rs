@@ -9,7 +9,7 @@ use crate::{
     case::{Case, Direction, Op, Setting},
     group::{Build, End, Ends, Group, GroupError, Programs, Rank, Until, finding, standing},
     sequence,
-    setup::{AFFLICTED, Setup},
+    setup::{AFFLICTED, GivenMatrix, Setup},
     verdict::{Finding, Verdict},
 };
 
@@ -86,6 +86,8 @@ pub struct Bench<'a> {
     pub build: &'a Build,
     /// The operations that the build has.
     pub features: Features,
+    /// The matrix of every case that is not a condition, if it was given.
+    pub given: Option<&'a GivenMatrix>,
     /// Starts the ranks; its stop flag ends them.
     pub launcher: &'a Launcher,
 }
@@ -116,11 +118,20 @@ impl<'a> Bench<'a> {
         setting: Setting,
         patience: Patience,
     ) -> Result<Result<Group, Finding>, Unjudged> {
-        let mut group = self.start(&Setup::of(setting))?;
+        let mut group = self.start(&self.setup(setting))?;
         Ok(match self.joined(&mut group, patience)? {
             None => Ok(group),
             Some(finding) => Err(finding),
         })
+    }
+
+    /// The setup of a group in a setting: over the matrix that was given, or over one of
+    /// verify's own.
+    pub fn setup(&self, setting: Setting) -> Setup {
+        match self.given {
+            Some(given) => given.setup(setting.frames),
+            None => Setup::of(setting),
+        }
     }
 
     /// Waits until a group has joined, or returns a finding of how joining failed.

@@ -292,8 +292,8 @@ impl Group {
             false => self.fabric.no_library_env()?,
         });
         if start.fabric {
-            let node = &setup.rig.nodes[start.rank % setup.rig.nodes.len()];
-            variables.extend(self.fabric.env(&node.name));
+            let node = &setup.nodes[start.rank % setup.nodes.len()];
+            variables.extend(self.fabric.env(node));
         }
         if setup.frames == Frames::Big {
             variables.push(("JACCL_BIG_FRAMES".to_owned(), "1".to_owned()));

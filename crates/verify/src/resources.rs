@@ -13,8 +13,6 @@ use crate::{
     group::GroupError,
     run::{RunError, Runner, Stop, Variant},
     selection::{Level, Selection},
-    setup::Setup,
-    sweep,
     verdict::Finding,
 };
 
@@ -128,7 +126,7 @@ impl Runner<'_> {
             ..selection.clone()
         };
         let mut settings = BTreeMap::<Setting, Vec<Case>>::new();
-        for case in sweep::cases(Level::Quick, &wanted, features) {
+        for case in self.cases(variant, Level::Quick, &wanted, features)? {
             settings.entry(case.setting).or_default().push(case);
         }
         if settings.is_empty() {
@@ -137,12 +135,7 @@ impl Runner<'_> {
                 of: None,
             });
         }
-        let bench = Bench {
-            programs: self.programs,
-            build: &variant.build,
-            features,
-            launcher: self.launcher,
-        };
+        let bench = self.bench(variant, features);
         self.progress.step("Counting", &variant.name());
         let total = settings.len() as u64;
         let mut rows = Vec::new();
@@ -185,7 +178,7 @@ fn used(bench: &Bench<'_>, setting: Setting, cases: &[Case]) -> Result<Row, Grou
 
 /// Runs the cases, and notes what they took even if one failed.
 fn tried(bench: &Bench<'_>, row: &mut Row, cases: &[Case]) -> Result<Option<Finding>, Unjudged> {
-    let mut group = bench.start(&Setup::of(row.setting))?;
+    let mut group = bench.start(&bench.setup(row.setting))?;
     let mut failed = bench.joined(&mut group, Patience::Long)?;
     for case in cases {
         if failed.is_none() {

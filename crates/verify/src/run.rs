@@ -22,7 +22,9 @@ use crate::{
     memory::Memory,
     progress::{Count, Progress},
     selection::{Level, Selection, SelectionError},
-    sequence, sweep,
+    sequence,
+    setup::GivenMatrix,
+    sweep,
     verdict::{Finding, Verdict},
 };
 
@@ -56,6 +58,8 @@ impl Variant {
 pub struct Outcome {
     /// The variant.
     pub variant: Variant,
+    /// The matrix that its cases ran over, if it was given.
+    pub given: Option<GivenMatrix>,
     /// Every case that was run, in order, with its finding if it did not pass.
     pub cases: Vec<(Case, Option<Finding>)>,
     /// The number of cases to run; the number of cases that were run if the run has no
@@ -96,6 +100,7 @@ impl Outcome {
     fn new(variant: &Variant, planned: usize) -> Self {
         Outcome {
             variant: variant.clone(),
+            given: None,
             cases: Vec::new(),
             planned,
             skipped: Vec::new(),
@@ -203,6 +208,8 @@ impl RunError {
 pub struct Runner<'a> {
     /// The programs.
     pub programs: &'a Programs,
+    /// The matrix to sweep, in place of those of verify's own rigs.
+    pub given: Option<&'a GivenMatrix>,
     /// The number of groups at once.
     pub jobs: NonZeroUsize,
     /// Starts the ranks; its stop flag ends them.
@@ -319,7 +326,7 @@ impl Runner<'_> {
     ) -> Result<Outcome, RunError> {
         let started = Instant::now();
         let features = self.programs.rank.features(&variant.build)?;
-        let cases = sweep::cases(level, selection, features);
+        let cases = self.cases(variant, level, selection, features)?;
         let nothing = |of| RunError::Nothing {
             variant: variant.name(),
             of,
@@ -334,7 +341,7 @@ impl Runner<'_> {
         if let Some(unused) = selection.unused(&cases) {
             return Err(nothing(Some(unused)));
         }
-        let outcome = Outcome::new(variant, cases.len());
+        let outcome = self.outcome(variant, cases.len());
         let bench = self.bench(variant, features);
         let count = Count::begin(
             self.progress,
@@ -368,6 +375,7 @@ impl Runner<'_> {
         until: Option<Instant>,
     ) -> Result<Outcome, RunError> {
         selection.check_soak()?;
+        let selection = &self.selection(variant, selection)?;
         let started = Instant::now();
         let features = self.programs.rank.features(&variant.build)?;
         let bench = self.bench(variant, features);
@@ -383,12 +391,47 @@ impl Runner<'_> {
                 self.judge_next(&shared, place, case, || self.judge_alone(&bench, &case));
             }
         });
-        let mut outcome = shared.outcome(Outcome::new(variant, 0), started);
+        let mut outcome = shared.outcome(self.outcome(variant, 0), started);
         outcome.planned = outcome.cases.len() + outcome.skipped.len() + outcome.killed.len();
         if outcome.interrupted() {
             outcome.stopped = None;
         }
         Ok(outcome)
+    }
+
+    /// A selection of cases over the matrix, if one was given.
+    fn selection(&self, variant: &Variant, wanted: &Selection) -> Result<Selection, RunError> {
+        let Some(given) = self.given else {
+            return Ok(wanted.clone());
+        };
+        match given.refuses(wanted) {
+            None => Ok(given.select(wanted)),
+            of => Err(RunError::Nothing {
+                variant: variant.name(),
+                of,
+            }),
+        }
+    }
+
+    /// The cases of a level that a selection keeps. Conditions have matrices of their own.
+    pub(crate) fn cases(
+        &self,
+        variant: &Variant,
+        level: Level,
+        selection: &Selection,
+        features: jaccl::Features,
+    ) -> Result<Vec<Case>, RunError> {
+        let selection = self.selection(variant, selection)?;
+        let mut cases = sweep::cases(level, &selection, features);
+        cases.retain(|case| self.given.is_none() || !case.op.is_condition());
+        Ok(cases)
+    }
+
+    fn outcome(&self, variant: &Variant, planned: usize) -> Outcome {
+        Outcome {
+            given: self.given.cloned(),
+            ..Outcome::new(variant, planned)
+        }
     }
 
     /// Runs the same work in as many threads as there are jobs.
@@ -400,11 +443,16 @@ impl Runner<'_> {
         });
     }
 
-    fn bench<'b>(&'b self, variant: &'b Variant, features: jaccl::Features) -> Bench<'b> {
+    pub(crate) fn bench<'b>(
+        &'b self,
+        variant: &'b Variant,
+        features: jaccl::Features,
+    ) -> Bench<'b> {
         Bench {
             programs: self.programs,
             build: &variant.build,
             features,
+            given: self.given,
             launcher: self.launcher,
         }
     }

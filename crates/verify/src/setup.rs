@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
+use rail_matrix::{
+    Devices, Given, GivenError, Jaccl, MAX_RAILS, Options, RankOrder, Topology, plan,
+};
 use rig::{Cable, Defect, DeviceFault, End, Link, Node, Rig};
 
-use crate::case::{Backend, Case, Frames, Op, Setting};
+use crate::{
+    case::{Backend, Case, Frames, MAX_RANKS, Op, Setting},
+    selection::Selection,
+};
 
 /// Fast enough that a sweep waits for jaccl rather than for the emulation.
 const LINK: Link = Link {
@@ -31,8 +37,10 @@ pub struct Start {
 pub struct Setup {
     /// The cables.
     pub rig: Rig,
+    /// The node of each rank of the matrix.
+    pub nodes: Vec<String>,
     /// The devices on each rank towards each other rank, as jaccl reads them.
-    pub matrix: Vec<Vec<Vec<String>>>,
+    pub matrix: Devices,
     /// The backend that jaccl is asked to prefer.
     pub backend: Backend,
     /// The frame mode.
@@ -52,8 +60,135 @@ pub enum Exhausted {
     Regions,
 }
 
+/// A matrix that somebody else made, with the cables that its ranks run on.
+#[derive(Debug, Clone)]
+pub struct GivenMatrix {
+    given: Given,
+    backend: Backend,
+    rig: Rig,
+    /// The flags of `cargo xtask verify` that name it, for the command below a failure.
+    flags: String,
+}
+
+/// Why a matrix that was given cannot be swept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GivenMatrixError {
+    /// It fits no rig, or jaccl refuses it.
+    #[error(transparent)]
+    Given(#[from] GivenError),
+    /// It has more ranks than a sweep runs.
+    #[error("the matrix has {0} ranks, and a sweep runs at most {MAX_RANKS}")]
+    Ranks(usize),
+}
+
+impl GivenMatrixError {
+    /// The remedy, if the message does not contain it.
+    pub const fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Given(error) => error.help(),
+            Self::Ranks(_) => None,
+        }
+    }
+}
+
+impl GivenMatrix {
+    /// A matrix over the rig that it was read for. The rig's cabling, rules and faults
+    /// count; its cables become as fast as those of verify's own rigs, because a sweep is
+    /// to wait for jaccl rather than for the emulation.
+    ///
+    /// # Errors
+    /// If jaccl refuses the matrix, or it has more than [`MAX_RANKS`] ranks.
+    pub fn new(given: Given, mut rig: Rig, flags: String) -> Result<Self, GivenMatrixError> {
+        let (backend, ranks) = (given.backend()?, given.nodes().len());
+        if ranks > MAX_RANKS {
+            return Err(GivenMatrixError::Ranks(ranks));
+        }
+        for cable in &mut rig.cables {
+            cable.link = LINK;
+        }
+        Ok(GivenMatrix {
+            given,
+            backend,
+            rig,
+            flags,
+        })
+    }
+
+    /// A matrix over the cabling that it states by itself.
+    ///
+    /// # Errors
+    /// As for [`Given::alone`] and [`GivenMatrix::new`].
+    pub fn alone(document: &[u8], flags: String) -> Result<Self, GivenMatrixError> {
+        let (given, rig) = Given::alone(document, LINK)?;
+        Self::new(given, rig, flags)
+    }
+
+    /// The matrix and its nodes.
+    pub fn given(&self) -> &Given {
+        &self.given
+    }
+
+    /// The flags of `cargo xtask verify` that name it.
+    pub fn flags(&self) -> &str {
+        &self.flags
+    }
+
+    /// The selection with the matrix's ranks, wires and backend where the caller's leaves
+    /// a choice.
+    pub fn select(&self, selection: &Selection) -> Selection {
+        fn or<T: Clone>(wanted: &[T], only: T) -> Vec<T> {
+            match wanted {
+                [] => vec![only],
+                wanted => wanted.to_vec(),
+            }
+        }
+        let (backend, ranks, wires) = self.extent();
+        Selection {
+            backend: or(&selection.backend, backend),
+            ranks: or(&selection.ranks, ranks),
+            wires: or(&selection.wires, wires),
+            ..selection.clone()
+        }
+    }
+
+    /// A value of a selection that no case over the matrix has: a condition, which has a
+    /// matrix and cables of its own, or a flag with its value.
+    pub(crate) fn refuses(&self, selection: &Selection) -> Option<String> {
+        let (backend, ranks, wires) = self.extent();
+        let other = |flag: &str, values: &[usize], own: usize| {
+            let other = values.iter().find(|value| **value != own);
+            other.map(|value| format!("{flag} {value}"))
+        };
+        let op = selection.op.iter().find(|op| op.is_condition());
+        let mut backends = selection.backend.iter();
+        let other_backend = backends.find(|other| **other != backend);
+        None.or_else(|| op.map(Op::to_string))
+            .or_else(|| other_backend.map(|other| format!("--backend {other}")))
+            .or_else(|| other("--ranks", &selection.ranks, ranks))
+            .or_else(|| other("--wires", &selection.wires, wires))
+    }
+
+    /// The backend, ranks and wires of every case.
+    fn extent(&self) -> (Backend, usize, usize) {
+        (self.backend, self.given.nodes().len(), self.given.rails())
+    }
+
+    pub(crate) fn setup(&self, frames: Frames) -> Setup {
+        Setup {
+            rig: self.rig.clone(),
+            nodes: self.given.nodes().to_vec(),
+            matrix: self.given.devices().clone(),
+            backend: self.backend,
+            frames,
+            starts: starts(self.given.nodes().len()),
+            exhausted: Vec::new(),
+        }
+    }
+}
+
 impl Setup {
-    /// The setup of a group without a fault.
+    /// The setup of a group without a fault: every two ranks joined by the setting's wires,
+    /// and the matrix that the planner makes of it.
     pub fn of(setting: Setting) -> Self {
         let Setting {
             backend,
@@ -61,17 +196,18 @@ impl Setup {
             wires,
             frames,
         } = setting;
-        let start = |rank| Start {
-            rank,
-            library: true,
-            fabric: true,
-        };
+        let rig = rig(ranks, wires);
         Setup {
-            rig: rig(ranks, wires),
-            matrix: matrix(ranks, wires),
+            // The planner refuses the five wires of the condition of that name.
+            matrix: match wires <= MAX_RAILS {
+                true => planned(&rig, backend),
+                false => full(ranks, wires),
+            },
+            nodes: (0..ranks).map(node).collect(),
+            rig,
             backend,
             frames,
-            starts: (0..ranks).map(start).collect(),
+            starts: starts(ranks),
             exhausted: Vec::new(),
         }
     }
@@ -88,6 +224,7 @@ impl Setup {
             Op::NoRegions => setup.exhaust(Exhausted::Regions),
             Op::NoDevices => setup.starts[AFFLICTED].fabric = false,
             Op::NoLibrary => setup.starts[AFFLICTED].library = false,
+            // The planner refuses a rig without cables.
             Op::NoWires => setup.matrix = vec![vec![vec![]; ranks]; ranks],
             Op::BadRank => {
                 setup.starts.truncate(1);
@@ -167,8 +304,23 @@ fn rig(ranks: usize, wires: usize) -> Rig {
     }
 }
 
-/// Written out here rather than made by rail-matrix, which would refuse five wires.
-fn matrix(ranks: usize, wires: usize) -> Vec<Vec<Vec<String>>> {
+/// The planner's matrix of a rig. A mesh gets every wire, whatever the jaccl of the pin
+/// opens: one that opens fewer must take such a matrix, too.
+fn planned(rig: &Rig, backend: Backend) -> Devices {
+    let options = Options::default()
+        .order(RankOrder::Pinned)
+        .backend(backend)
+        .jaccl(Jaccl::of(SEVERAL_WIRES));
+    let topology = Topology::from_rig(rig).expect("every rig made here is valid");
+    let plan = plan(&topology, &options).expect("every two ranks are joined");
+    plan.matrix.devices().to_vec()
+}
+
+/// The first MLX whose mesh opens several wires.
+const SEVERAL_WIRES: [u32; 3] = [0, 32, 4];
+
+/// Every wire of every two ranks.
+fn full(ranks: usize, wires: usize) -> Devices {
     let cell = |from: usize, to: usize| match from == to {
         true => vec![],
         false => (0..wires).map(|wire| device(to, wire)).collect(),
@@ -176,4 +328,89 @@ fn matrix(ranks: usize, wires: usize) -> Vec<Vec<Vec<String>>> {
     (0..ranks)
         .map(|from| (0..ranks).map(|to| cell(from, to)).collect())
         .collect()
+}
+
+/// A process for each rank.
+fn starts(ranks: usize) -> Vec<Start> {
+    let start = |rank| Start {
+        rank,
+        library: true,
+        fabric: true,
+    };
+    (0..ranks).map(start).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setting(backend: Backend, ranks: usize, wires: usize) -> Setting {
+        Setting {
+            backend,
+            ranks,
+            wires,
+            frames: Frames::Small,
+        }
+    }
+
+    #[test]
+    fn every_setting_has_its_wires_between_all_that_its_backend_joins() {
+        for backend in Backend::ALL {
+            for ranks in 2..=MAX_RANKS {
+                for wires in 1..=MAX_RAILS {
+                    let setup = Setup::of(setting(backend, ranks, wires));
+                    let all = full(ranks, wires);
+                    for (from, to) in (0..ranks).flat_map(|i| (0..ranks).map(move |j| (i, j))) {
+                        let apart = from.abs_diff(to);
+                        let neighbours = apart == 1 || apart + 1 == ranks;
+                        let cell = &setup.matrix[from][to];
+                        if backend == Backend::Mesh || neighbours {
+                            assert_eq!(cell, &all[from][to], "{backend} {ranks} {wires}");
+                        } else {
+                            assert!(cell.is_empty());
+                        }
+                    }
+                }
+            }
+        }
+        let five = Setup::of(setting(Backend::Ring, 2, 5));
+        assert_eq!(five.matrix, full(2, 5));
+    }
+
+    #[test]
+    fn a_given_matrix_decides_the_setting_and_leaves_the_rest_of_a_selection() {
+        let json = br#"[[null, ["en1", "en2"]], [["en2", "en1"], null]]"#;
+        let matrix = GivenMatrix::alone(json, "--devices it".to_owned()).expect("a ring");
+        let flags = ["--op", "send", "--wires", "3"].map(str::to_owned);
+        let selection = matrix.select(&Selection::parse(&flags).expect("a selection"));
+        assert_eq!(selection.op, [Op::Send]);
+        assert_eq!(
+            (selection.backend, selection.ranks),
+            (vec![Backend::Ring], vec![2])
+        );
+        assert_eq!(
+            selection.wires,
+            [3],
+            "what the caller asks for is not changed"
+        );
+
+        let setup = matrix.setup(Frames::Big);
+        assert_eq!(setup.nodes, ["rank-0", "rank-1"]);
+        assert_eq!(setup.matrix[1][0], ["en2", "en1"]);
+        assert!(setup.rig.cables.iter().all(|cable| cable.link == LINK));
+    }
+
+    #[test]
+    fn a_ring_of_more_ranks_than_are_verified_is_refused() {
+        let cell = |i: usize, j: usize| match (i + 1) % 9 == j || (j + 1) % 9 == i {
+            true => vec![format!("en{j}")],
+            false => vec![],
+        };
+        let nine: Vec<Vec<Vec<String>>> = (0..9)
+            .map(|i| (0..9).map(|j| cell(i, j)).collect())
+            .collect();
+        let json = serde_json::to_vec(&nine).expect("JSON");
+        let error = GivenMatrix::alone(&json, String::new()).expect_err("nine ranks");
+        assert_eq!(error, GivenMatrixError::Ranks(9));
+    }
 }

@@ -70,6 +70,7 @@ fn outcome(series: &str, cases: Vec<(Case, Option<Finding>)>) -> Outcome {
                 },
             }),
         },
+        given: None,
         planned: cases.len(),
         cases,
         skipped: vec![],

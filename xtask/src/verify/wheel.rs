@@ -6,6 +6,7 @@ use rail_verify::{
     group::Programs,
     python::{self, Installed},
     run::Variant,
+    setup::GivenMatrix,
 };
 use serde_json::json;
 use toolchain::venv::Examined;
@@ -19,8 +20,12 @@ use crate::{
     verify_flags::Verify,
 };
 
-pub fn run(session: &Session, flags: &Verify, file: &Path) -> Result {
-    let selection = python::reached(flags.selection.selection())?;
+pub fn run(session: &Session, flags: &Verify, file: &Path, given: Option<&GivenMatrix>) -> Result {
+    let selection = flags.selection.selection();
+    let selection = python::reached(match given {
+        Some(given) => given.select(&selection),
+        None => selection,
+    })?;
     let examined = session.toolchain.examine_wheel(file)?;
     if let Some(folder) = &flags.out_dir {
         if !examined.runs_here {
@@ -58,7 +63,7 @@ pub fn run(session: &Session, flags: &Verify, file: &Path) -> Result {
             "key": installed.build.key,
         }),
     };
-    sweep(session, flags, &programs, &[variant], &selection)
+    sweep(session, flags, (&programs, given), &[variant], &selection)
 }
 
 /// What the report says of the file.

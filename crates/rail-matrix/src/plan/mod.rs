@@ -9,6 +9,8 @@ mod rails;
 mod refusal;
 mod width;
 
+use rig::Rig;
+
 use crate::{
     Account, Backend, DialectError, Exo, MAX_NODES, MAX_RAILS, Matrix, NodeInfo, NodeState,
     Topology,
@@ -213,6 +215,18 @@ impl Planning<'_> {
             });
         }
         notes
+    }
+}
+
+impl Matrix {
+    /// The matrix of the default [`plan`](plan()) of a rig with pinned ranks: rank `i` is the
+    /// rig's `i`-th node.
+    ///
+    /// # Errors
+    /// If the rig fails [`Rig::check`], or has no such plan.
+    pub fn from_rig(rig: &Rig) -> Result<Self, PlanError> {
+        let options = Options::default().order(RankOrder::Pinned);
+        Ok(plan(&Topology::from_rig(rig)?, &options)?.matrix)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{fmt, mem::discriminant};
 
+use rig::RigError;
 use serde::Serialize;
 
 use crate::{
@@ -18,6 +19,9 @@ pub const EXACT_ORDER: usize = 12;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
+    /// The rig to plan for is invalid, so it has no topology.
+    #[error(transparent)]
+    Rig(#[from] RigError),
     /// The description has problems, and the options do not permit leaving them out.
     #[error("{}", sentences(.0))]
     Problems(Vec<Problem>),

@@ -27,9 +27,9 @@ mod rails;
 mod rate;
 mod report;
 
-pub use plan::{Plan, PlanError};
+pub use plan::Plan;
 pub use probe::{Outcome, Prober, Ranks};
-pub use rails::{Devices, MatrixProblem, Rail, parse_devices};
+pub use rails::Rail;
 pub use rate::{Load, Rates};
 pub use report::{RailReport, Report, SCHEMA, Unfit, Verdict};
 
@@ -56,7 +56,7 @@ pub fn check<P: Prober>(
     prober: &mut P,
     mut tell: impl FnMut(&str),
 ) -> Checked<P::Error> {
-    let Plan { rig, rails } = plan;
+    let Plan { rig, rails, .. } = plan;
     let mut outcomes = Vec::with_capacity(rails.len());
     let measured = measure_all(plan, prober, &mut outcomes, &mut tell);
     let rails = &rails[..outcomes.len()];
@@ -71,7 +71,7 @@ pub fn check<P: Prober>(
 
 /// Probes every rail once, and those that seem slow again.
 fn measure_all<P: Prober>(
-    Plan { rig, rails }: &Plan,
+    Plan { rig, rails, .. }: &Plan,
     prober: &mut P,
     outcomes: &mut Vec<Outcome>,
     tell: &mut impl FnMut(&str),

@@ -165,14 +165,10 @@ impl Ranks<'_> {
 }
 
 /// The setup of two ranks on the nodes of the two ends, without the faults of single
-/// messages. Only the order of the rig's nodes determines which node a rank is on.
+/// messages.
 fn setup(rig: &Rig, ends: [&End; 2]) -> Setup {
     let mut rig = rig.clone();
     rig.faults.retain(|fault| !is_of_message(fault));
-    rig.nodes.sort_by_key(|node| {
-        let place = ends.iter().position(|end| end.node == node.name);
-        place.unwrap_or(ends.len())
-    });
     let cell = |end: &End| vec![end.device.clone()];
     let start = |rank| Start {
         rank,
@@ -181,6 +177,7 @@ fn setup(rig: &Rig, ends: [&End; 2]) -> Setup {
     };
     Setup {
         rig,
+        nodes: ends.map(|end| end.node.clone()).to_vec(),
         matrix: vec![vec![vec![], cell(ends[0])], vec![cell(ends[1]), vec![]]],
         backend: Backend::Mesh,
         frames: Frames::Big,
@@ -246,6 +243,7 @@ fn hint(words: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use rail_matrix::Options;
     use rig::{CableFault, Defect, Fault, MessageFault};
 
     use super::{super::Plan, *};
@@ -270,7 +268,7 @@ mod tests {
         later.span.at = Duration::from_secs(2);
         rig.faults = vec![dropped.clone(), cut.clone(), later.clone()];
         assert_eq!(setup(&rig, [&a, &b]).rig.faults, [cut, later.clone()]);
-        let plan = Plan::of_rig(rig).expect("it has rails");
+        let plan = Plan::of_rig(rig, &Options::default()).expect("it has rails");
         assert!(plan.left_out().eq(&[dropped, later]));
     }
 }

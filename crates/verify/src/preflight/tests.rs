@@ -1,5 +1,6 @@
 //! The findings about rigs, with a prober that simulates them, and their reports.
 
+use rail_matrix::{Devices, Given, Options, RankOrder};
 use rig::{CableFault, DeviceFault, End, Rig};
 
 use super::*;
@@ -91,7 +92,12 @@ fn straight() -> Devices {
 }
 
 fn checked(prober: &mut Played, matrix: &Devices) -> Report {
-    let plan = Plan::new(prober.rig.clone(), matrix).expect("a matrix of the rig");
+    let json = serde_json::to_vec(matrix).expect("JSON");
+    let given = Given::over(&json, &prober.rig).expect("a matrix of the rig");
+    checked_as(prober, Plan::of_given(prober.rig.clone(), &given))
+}
+
+fn checked_as(prober: &mut Played, plan: Plan) -> Report {
     let checked = check(&plan, prober, |_| {});
     let report = Report::new("0.31.2", "patched", plan, checked.rails);
     match checked.stopped {
@@ -177,11 +183,11 @@ fn a_device_that_is_cabled_to_another_node_is_found_there() {
         "#,
     )
     .expect("a rig");
-    let matrix = parse_devices(
-        r#"[[null, ["en1", "en2"], null], [["en1", "en2"], null, "en3"], [null, "en3", null]]"#,
-    )
-    .expect("a matrix");
-    let report = checked(&mut Played::new(&rig), &matrix);
+    let matrix =
+        br#"[[null, ["en1", "en2"], null], [["en1", "en2"], null, "en3"], [null, "en3", null]]"#;
+    let given = Given::over(matrix, &rig).expect("a matrix of the rig");
+    let plan = Plan::of_given(rig.clone(), &given);
+    let report = checked_as(&mut Played::new(&rig), plan);
     assert_eq!(verdicts(&report), [Well, Crossed, Well]);
     assert_eq!(
         report.findings(&WRONG),
@@ -309,48 +315,54 @@ fn what_was_found_before_the_caller_asked_to_stop_is_reported() {
     assert!(report.interrupted);
 }
 
+/// Four nodes whose cables close a ring in the order a, c, b, d, and a spare one.
+fn ring_of_four() -> Rig {
+    Rig::parse(
+        r#"
+        node = [{ name = "a" }, { name = "b" }, { name = "c" }, { name = "d" }]
+        cable = [
+            { name = "ac", ends = ["a:en1", "c:en1"] },
+            { name = "ac-2", ends = ["a:en3", "c:en3"] },
+            { name = "cb", ends = ["c:en2", "b:en1"] },
+            { name = "bd", ends = ["b:en2", "d:en1"] },
+            { name = "da", ends = ["d:en2", "a:en2"] },
+        ]
+        "#,
+    )
+    .expect("a rig")
+}
+
 #[test]
-fn matrices_that_are_none_of_this_rig_are_refused_with_what_would_be_right() {
-    let refusal = |json: &str| {
-        let matrix = parse_devices(json);
-        matrix
-            .and_then(|matrix| Plan::new(rig(""), &matrix))
-            .expect_err(json)
-            .to_string()
-    };
-    let cases = [
-        (
-            "{}",
-            "not a device matrix: expected jacclDevices, or a list of rows",
-        ),
-        (
-            r#"[[[], [5]], [[], []]]"#,
-            "not a device matrix: [0][1][0]: expected a string, found 5",
-        ),
-        ("[[null]]", "the matrix has 1 rows, and the rig has 2 nodes"),
-        ("[[null, null], [null]]", "row 1 of the matrix has 1 cells"),
-        (
-            r#"[[null, "rdma_en9"], ["rdma_en5", null]]"#,
-            "rank 0 of the matrix has the device 'rdma_en9', which node 'a' of the rig does not \
-             have; its devices are 'rdma_en5', 'rdma_en6', 'rdma_en7'",
-        ),
-        (
-            r#"[[null, ["rdma_en5", "rdma_en6"]], ["rdma_en5", null]]"#,
-            "2 devices on rank 0 towards rank 1 and 1 the other way",
-        ),
-        (
-            r#"[["rdma_en5", null], [null, null]]"#,
-            "rank 0 of the matrix has devices towards itself",
-        ),
-        (
-            "[[null, null], [null, null]]",
-            "the matrix has no rails, and an empty check proves nothing",
-        ),
-    ];
-    for (json, words) in cases {
-        let message = refusal(json);
-        assert!(message.contains(words), "{json}: {message}");
-    }
+fn the_rails_are_those_of_the_planner_in_its_order_and_notes_name_the_rest() {
+    let rig = ring_of_four();
+    let plan = Plan::of_rig(rig.clone(), &Options::default()).expect("a ring");
+    assert_eq!(plan.unused.len(), 1);
+    assert!(plan.unused[0].contains("ac-2"), "{:?}", plan.unused);
+    let mut played = Played::new(&rig);
+    let report = checked_as(&mut played, plan);
+    assert!(report.all_ok(), "{:#?}", report.rails);
+    let rails: Vec<_> = report
+        .rails
+        .iter()
+        .map(|rail| (rail.pair.join(" "), rail.cable.as_deref().expect("a cable")))
+        .collect();
+    let expected = [("a c", "ac"), ("a d", "da"), ("c b", "cb"), ("b d", "bd")];
+    assert_eq!(
+        rails,
+        expected.map(|(pair, cable)| (pair.to_owned(), cable))
+    );
+    let pinned = Options::default().order(RankOrder::Pinned);
+    let error = Plan::of_rig(rig, &pinned).expect_err("no ring in this order");
+    assert!(error.to_string().contains("'a' and 'b'"), "{error}");
+}
+
+#[test]
+fn a_rail_of_several_matrices_is_checked_once_under_its_name_in_the_first() {
+    let nodes = ["a", "b"].map(str::to_owned);
+    let [wide, narrow] = [straight(), matrix(&[6], &[6])];
+    let plan = Plan::of_matrices(rig(""), [(&nodes[..], &wide), (&nodes[..], &narrow)]);
+    let names: Vec<_> = plan.rails.iter().map(|rail| rail.index).collect();
+    assert_eq!(names, [0, 1, 2]);
 }
 
 #[test]

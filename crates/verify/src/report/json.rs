@@ -8,6 +8,7 @@ use crate::{
     case::{Backend, Case, Direction, Frames, Op},
     run::{Outcome, Stop},
     selection::Level,
+    setup::GivenMatrix,
     verdict::{Finding, Verdict},
 };
 
@@ -79,6 +80,7 @@ fn variant(outcome: &Outcome) -> Value {
         "mlx": outcome.variant.mlx,
         "series": outcome.variant.series,
         "wheel": outcome.variant.wheel,
+        "given": outcome.given.as_ref().map(GivenMatrix::given),
         "interrupted": outcome.interrupted(),
         "error": error,
         "planned": outcome.planned,

@@ -144,5 +144,5 @@ fn failure(text: &mut String, outcome: &Outcome, kind: &Kind<'_>) {
     for direction in &finding.cables {
         let _ = writeln!(text, "- {direction}");
     }
-    let _ = writeln!(text, "\n    {}", tally::command(&outcome.variant, case));
+    let _ = writeln!(text, "\n    {}", tally::command(outcome, case));
 }

@@ -17,6 +17,7 @@ use tempfile::NamedTempFile;
 use crate::{
     run::{Outcome, Stop},
     selection::Level,
+    setup::GivenMatrix,
 };
 
 /// The outcomes of a run, to be rendered.
@@ -138,11 +139,18 @@ fn unnamed(folder: &Path, text: &str) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// What the counts do not show: the cases that were not run, and the hangs that did not
-/// recur.
+/// What the counts do not show: the matrix that was given, the cases that were not run,
+/// and the hangs that did not recur.
 fn notes(outcome: &Outcome) -> Vec<String> {
     let cases = |n: usize| if n == 1 { "case was" } else { "cases were" };
     let mut notes = Vec::new();
+    if let Some(given) = outcome.given.as_ref().map(GivenMatrix::given) {
+        let matrix = serde_json::to_string(given.devices()).expect("a matrix is strings");
+        let nodes = given.nodes().join(", ");
+        notes.push(format!(
+            "every case ran over the matrix that was given, with ranks on {nodes}: {matrix}."
+        ));
+    }
     let over = outcome.cases.len() + outcome.skipped.len() + outcome.killed.len();
     match &outcome.stopped {
         None => {}

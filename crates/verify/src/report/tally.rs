@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     case::{Backend, Case, Op},
-    run::{Outcome, Variant},
+    run::Outcome,
     verdict::{Finding, Verdict},
 };
 
@@ -231,10 +231,14 @@ fn text(value: impl ToString) -> Value {
 }
 
 /// The command that runs exactly this case again.
-pub fn command(variant: &Variant, case: &Case) -> String {
-    let what = match &variant.wheel {
+pub fn command(outcome: &Outcome, case: &Case) -> String {
+    let Outcome { variant, given, .. } = outcome;
+    let mut what = match &variant.wheel {
         Some(file) => format!("--wheel '{}'", file.display()),
         None => format!("--mlx {} --series {}", variant.mlx, variant.series),
     };
+    if let Some(given) = given {
+        what += &format!(" {}", given.flags());
+    }
     format!("cargo xtask verify {what} {}", case.flags())
 }

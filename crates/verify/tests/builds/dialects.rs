@@ -88,6 +88,7 @@ fn run_with(mlx: &str, rig: &Rig, matrix: &Matrix, backend: Backend) -> Outcome 
     };
     let setup = Setup {
         rig: rig.clone(),
+        nodes: rig.nodes.iter().map(|node| node.name.clone()).collect(),
         matrix: matrix.clone(),
         backend,
         frames: Frames::Small,

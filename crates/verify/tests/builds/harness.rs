@@ -9,6 +9,7 @@ use rail_verify::{
     progress::Silent,
     run::{Outcome, RunError, Runner, Variant},
     selection::{Level, Selection},
+    setup::GivenMatrix,
     verdict::Verdict,
 };
 use toolchain::{Toolchain, build::Request};
@@ -75,8 +76,20 @@ pub fn sweep_with(
     flags: &str,
     launcher: &Launcher,
 ) -> Result<Outcome, RunError> {
+    sweep_over(None, programs, variant, flags, launcher)
+}
+
+/// The same over a matrix that was given.
+pub fn sweep_over(
+    given: Option<&GivenMatrix>,
+    programs: &Programs,
+    variant: &Variant,
+    flags: &str,
+    launcher: &Launcher,
+) -> Result<Outcome, RunError> {
     let runner = Runner {
         programs,
+        given,
         jobs: NonZeroUsize::new(2).expect("two"),
         launcher,
         progress: &Silent,

@@ -3,6 +3,7 @@
 mod condition;
 mod dialects;
 mod ends;
+mod given;
 mod harness;
 mod library;
 mod mutation;

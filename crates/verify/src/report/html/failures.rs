@@ -28,23 +28,23 @@ pub fn of(outcome: &Outcome) -> Markup {
     html! {
         @if !kinds.is_empty() {
             h2 { "Failures of " (outcome.variant.name()) }
-            @for kind in &kinds { (one(&outcome.variant, kind)) }
+            @for kind in &kinds { (one(outcome, kind)) }
         }
     }
 }
 
-fn one(variant: &Variant, kind: &Kind<'_>) -> Markup {
+fn one(outcome: &Outcome, kind: &Kind<'_>) -> Markup {
     let (case, finding) = kind.failures[0];
     let more = kind.failures.len().saturating_sub(LISTED);
     html! {
-        section.kind id=(anchor(variant, case, kind.verdict)) {
+        section.kind id=(anchor(&outcome.variant, case, kind.verdict)) {
             h3 { span class={ "mark " (kind.verdict) } { (letter(kind.verdict)) } " " (kind.title()) }
             p { (kind.extent()) }
             p.detail { (finding.detail) }
             @if !finding.cables.is_empty() {
                 ul { @for direction in &finding.cables { li { (direction) } } }
             }
-            pre { (tally::command(variant, case)) }
+            pre { (tally::command(outcome, case)) }
             @if kind.failures.len() > 1 {
                 details {
                     summary {
@@ -52,7 +52,7 @@ fn one(variant: &Variant, kind: &Kind<'_>) -> Markup {
                     }
                     dl {
                         @for (case, finding) in kind.failures.iter().take(LISTED) {
-                            dt { code { (tally::command(variant, case)) } }
+                            dt { code { (tally::command(outcome, case)) } }
                             dd { (finding.detail) }
                         }
                     }
