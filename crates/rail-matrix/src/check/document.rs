@@ -243,7 +243,7 @@ impl Instance<'_> {
 }
 
 /// The version of exo that writes cells of this kind: see
-/// [`write::Exo`](crate::write::Exo).
+/// [`Exo`](crate::Exo).
 fn ring_variable(rows: &Rows<'_>) -> Option<bool> {
     let all = || rows.iter().flatten();
     let several = all().any(|cell| matches!(cell, Cell::Several(devices) if devices.len() > 1));

@@ -14,14 +14,14 @@ pub fn of_rows(existing: &Existing) -> Option<Vec<usize>> {
     let nodes: Vec<_> = (0..cells.len())
         .map(|row| topology.add_node(&row.to_string()))
         .collect();
-    for j in 0..cells.len() {
-        for i in 0..j {
-            for rail in 0..cells[i][j].len().min(cells[j][i].len()) {
-                // A device may be in several cells, so it is named by its place.
-                let [a, b] = [(i, j), (j, i)]
-                    .map(|(from, to)| topology.port(nodes[from], &format!("{to} {rail}")));
-                topology.add_cable(&format!("{i} {j} {rail}"), [a, b]);
-            }
+    let pairs = (0..cells.len()).flat_map(|j| (0..j).map(move |i| (i, j)));
+    for (i, j) in pairs {
+        for rail in 0..cells[i][j].len().min(cells[j][i].len()) {
+            // A device may be in several cells, so it is named by its place.
+            let device =
+                |(from, to): (usize, usize)| topology.port(nodes[from], &format!("{to} {rail}"));
+            let ends = [(i, j), (j, i)].map(device);
+            topology.add_cable(&format!("{i} {j} {rail}"), ends);
         }
     }
     let plan = plan(&topology, &Options::default().backend(Backend::Ring)).ok()?;

@@ -286,13 +286,13 @@ impl Cabled<'_> {
     ) -> Option<Finding> {
         let other = self.account.other(a)?;
         let device = |port| self.subject.device_at(self.topology, port);
-        let rail = Some(rail);
         (other != b).then(|| {
             let wrong = Wrong::Crossed {
                 ends: [device(a), device(b)],
                 leads_to: device(other),
-                when: self.subject.when(rail.unwrap_or(0)),
+                when: self.subject.when(rail),
             };
+            let rail = Some(rail);
             Finding::new(Outcome::Hangs, Cell { from, to, rail }, wrong)
         })
     }

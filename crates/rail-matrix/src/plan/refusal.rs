@@ -88,7 +88,7 @@ pub enum PlanError {
 /// The problems of the parts of a description that were left out: often the reason why
 /// there is no plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LeftOut(pub Vec<Problem>);
+pub struct LeftOut(pub Box<[Problem]>);
 
 impl PlanError {
     /// The problems of the parts that were left out. The message has a sentence for each
