@@ -125,10 +125,7 @@ pub struct Ran {
 
 /// The embedded rig with fast cables, and with all that programs other than jaccl need.
 pub fn rig() -> Rig {
-    let mut rig = Rig {
-        rules: Rules::rdma(),
-        ..Rig::embedded()
-    };
+    let mut rig = Rig::embedded().with_rules(Rules::rdma());
     for cable in &mut rig.cables {
         cable.link = Link {
             bytes_per_second: 200_000_000,

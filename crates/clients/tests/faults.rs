@@ -170,10 +170,7 @@ fn cut_from(at: Duration, until: Option<Duration>) -> (tempfile::TempDir, Fabric
         kind: CableFault::Cut,
     };
     let span = Span { at, until };
-    fabric(&Rig {
-        faults: vec![Fault { defect, span }],
-        ..clients::rig()
-    })
+    fabric(&clients::rig().with_faults(vec![Fault { defect, span }]))
 }
 
 #[test]

@@ -109,13 +109,8 @@ fn a_message_that_never_arrives_is_a_failure_and_not_a_wait_without_end() {
         cable: "cable-1".to_owned(),
         kind: CableFault::Cut,
     };
-    let rig = Rig {
-        faults: vec![Fault {
-            defect,
-            span: Span::default(),
-        }],
-        ..clients::rig()
-    };
+    let span = Span::default();
+    let rig = clients::rig().with_faults(vec![Fault { defect, span }]);
     let (ran, _) = ping(&rig, "latency --transport uc --timeout 500ms");
     assert!(
         ran.said

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use rig::{Cable, End, Link, Node, Rig, RigError, Rules};
+use rig::{Cable, End, Link, Node, Rig, RigError};
 use serde::Serialize;
 
 use crate::{
@@ -196,21 +196,12 @@ impl Given {
             None => unnamed().collect(),
         };
         let given = Self::new(existing, nodes)?;
-        let cables = given.pairs().map(|(index, ends)| Cable {
-            name: format!("rail {index} between {} and {}", ends[0].node, ends[1].node),
-            ends,
-            link,
+        let cables = given.pairs().map(|(index, ends)| {
+            let name = format!("rail {index} between {} and {}", ends[0].node, ends[1].node);
+            Cable::new(name, ends, link)
         });
-        let rig = Rig {
-            cables: cables.collect(),
-            nodes: given
-                .nodes
-                .iter()
-                .map(|name| Node { name: name.clone() })
-                .collect(),
-            rules: Rules::default(),
-            faults: Vec::new(),
-        };
+        let nodes = given.nodes.iter().map(Node::new).collect();
+        let rig = Rig::new(nodes, cables.collect());
         rig.check().map_err(GivenError::NoCabling)?;
         Ok((given, rig))
     }

@@ -44,6 +44,7 @@
 //! | a device belongs to one cable | an RDMA device over Thunderbolt is one port |
 //! | at most [`MAX_RAILS`] rails a pair | jaccl's ring throws above four connections (`ring.cpp`) |
 //! | a ring needs the same number of devices in every rank's left and right cell; the other cells are ignored | `Config::is_valid_ring` (`jaccl.cpp`) |
+//! | a Thunderbolt device has 10 queue pairs and about 100 memory regions | Apple's technote TN3205; `allocate_buffers` in `ring.cpp` and `mesh.cpp` takes them |
 //! | a mesh needs an empty diagonal and nothing else empty | `Config::is_valid_mesh` (`jaccl.cpp`) |
 //! | a mesh has at most [`MAX_MESH`] ranks | jaccl's mesh throws above eight peers (`mesh.cpp`) |
 //! | cells are written as arrays, `[]` when empty | `parse_devices_json` (`jaccl.cpp`) takes null, a string or an array; an array is right for mesh and ring alike |

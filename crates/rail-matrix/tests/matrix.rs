@@ -32,21 +32,12 @@ fn rig(counts: &[Vec<usize>], shuffle: usize) -> Rig {
         for (j, &count) in row.iter().enumerate().skip(i + 1) {
             for _ in 0..count {
                 let name = format!("cable-{}", cables.len() + 1);
-                cables.push(Cable {
-                    name,
-                    ends: [plug(i), plug(j)],
-                    link: Link::default(),
-                });
+                cables.push(Cable::new(name, [plug(i), plug(j)], Link::default()));
             }
         }
     }
-    let nodes = (0..ranks).map(|rank| Node { name: node(rank) }).collect();
-    Rig {
-        nodes,
-        cables,
-        rules: Rules::default(),
-        faults: Vec::new(),
-    }
+    let nodes = (0..ranks).map(|rank| Node::new(node(rank)));
+    Rig::new(nodes.collect(), cables)
 }
 
 fn rigs() -> impl Strategy<Value = Rig> {
@@ -98,11 +89,9 @@ fn broken_rigs() -> impl Strategy<Value = Rig> {
         let times = prop::collection::vec((0..5_u64, prop::option::of(1..5_u64)), 5);
         (Just(rig), some, times).prop_map(move |(rig, defects, times)| {
             let faults = defects.into_iter().zip(times);
-            Rig {
-                faults: faults.map(|(defect, times)| timed(defect, times)).collect(),
-                rules: Rules { crossed, ..rules },
-                ..rig
-            }
+            let faults = faults.map(|(defect, times)| timed(defect, times));
+            rig.with_rules(Rules { crossed, ..rules })
+                .with_faults(faults.collect())
         })
     })
 }
@@ -180,7 +169,12 @@ fn relisted() -> impl Strategy<Value = (Rig, Rig)> {
                         cable.ends.reverse();
                     }
                 }
-                (rig.clone(), Rig { cables, ..rig })
+                (
+                    rig.clone(),
+                    Rig::new(rig.nodes, cables)
+                        .with_rules(rig.rules)
+                        .with_faults(rig.faults),
+                )
             })
     })
 }
@@ -240,7 +234,7 @@ proptest! {
 
     #[test]
     fn faults_leave_the_matrix_as_it_is(rig in broken_rigs()) {
-        let sound = Rig { faults: Vec::new(), ..rig.clone() };
+        let sound = rig.clone().with_faults(Vec::new());
         prop_assert_eq!(Matrix::from_rig(&rig), Matrix::from_rig(&sound));
     }
 

@@ -36,6 +36,7 @@ pub use rules::{Crossed, Likeness, Profile, ReceiverNotReady, Rules};
 ///
 /// Serialised, a rig has the shape of `rig.toml`; see [`Rig::to_toml`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rig {
     /// The machines, in order of rank.
     pub nodes: Vec<Node>,
@@ -50,6 +51,7 @@ pub struct Rig {
 /// A machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Node {
     /// Unique in the rig.
     pub name: String,
@@ -57,6 +59,7 @@ pub struct Node {
 
 /// One physical link between two nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Cable {
     /// Unique in the rig. The names order the rails of a pair.
     pub name: String,
@@ -353,7 +356,44 @@ impl RigProblem {
     }
 }
 
+impl Node {
+    /// A node of which nothing but the name is known.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into() }
+    }
+}
+
+impl Cable {
+    /// A cable between two devices.
+    pub fn new(name: impl Into<String>, ends: [End; 2], link: Link) -> Self {
+        let name = name.into();
+        Self { name, ends, link }
+    }
+}
+
 impl Rig {
+    /// A rig with the default rules and without faults.
+    pub fn new(nodes: Vec<Node>, cables: Vec<Cable>) -> Self {
+        Self {
+            nodes,
+            cables,
+            rules: Rules::default(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// The same with other [`rules`](Self::rules).
+    #[must_use]
+    pub fn with_rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// The same with other [`faults`](Self::faults).
+    #[must_use]
+    pub fn with_faults(self, faults: Vec<Fault>) -> Self {
+        Self { faults, ..self }
+    }
+
     /// The rig used when none is given: nodes `a` and `b`, joined by `cable-1`
     /// to `cable-3` on `rdma_en5` to `rdma_en7`, each of [`Link::default`].
     pub fn embedded() -> Self {

@@ -453,10 +453,7 @@ fn a_fault_may_come_again_when_it_is_over() {
             until: Some(Duration::from_secs(until)),
         },
     };
-    let with = |faults: &[Fault]| Rig {
-        faults: faults.to_vec(),
-        ..Rig::embedded()
-    };
+    let with = |faults: &[Fault]| Rig::embedded().with_faults(faults.to_vec());
     with(&[down(3, 4), down(0, 1), down(1, 3)]).check().unwrap();
     let overlapping = with(&[down(3, 5), down(0, 1), down(2, 4)]);
     assert!(overlapping.check().is_err());

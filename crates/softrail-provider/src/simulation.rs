@@ -80,11 +80,7 @@ impl Rig {
             }
             cable
         });
-        let rig = rig::Rig {
-            rules,
-            cables: numbered.collect(),
-            ..embedded.clone()
-        };
+        let rig = rig::Rig::new(embedded.nodes.clone(), numbered.collect()).with_rules(rules);
         let parent = tempfile::tempdir().expect("a temporary folder");
         let fabric = Fabric::create(parent.path(), &rig).expect("a fabric");
         let [first, second] = ["a", "b"].map(|node| {

@@ -94,15 +94,12 @@ fn fabric() -> (tempfile::TempDir, Fabric) {
 }
 
 fn fabric_with(faults: Vec<Fault>) -> (tempfile::TempDir, Fabric) {
-    fabric_of(&Rig { faults, ..rdma() })
+    fabric_of(&rdma().with_faults(faults))
 }
 
 /// The embedded rig with all that the emulation offers.
 fn rdma() -> Rig {
-    Rig {
-        rules: Rules::rdma(),
-        ..Rig::embedded()
-    }
+    Rig::embedded().with_rules(Rules::rdma())
 }
 
 fn fabric_of(rig: &Rig) -> (tempfile::TempDir, Fabric) {

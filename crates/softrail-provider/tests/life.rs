@@ -129,10 +129,7 @@ fn entries(folder: impl AsRef<Path>) -> usize {
 }
 
 fn quick() -> Rig {
-    let mut rig = Rig {
-        rules: Rules::rdma(),
-        ..Rig::embedded()
-    };
+    let mut rig = Rig::embedded().with_rules(Rules::rdma());
     for cable in &mut rig.cables {
         cable.link = Link {
             bytes_per_second: 1_000_000_000,

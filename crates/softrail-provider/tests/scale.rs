@@ -75,24 +75,12 @@ fn all_joined() -> Rig {
     };
     let pairs = (0..NODES).flat_map(|a| (a + 1..NODES).map(move |b| (a, b)));
     let cables = pairs.flat_map(|(a, b)| (0..CABLES).map(move |k| (a, b, k)));
-    Rig {
-        cables: cables
-            .map(|(a, b, k)| Cable {
-                name: format!("{a}-{b}-{k}"),
-                ends: [end(a, b, k), end(b, a, k)],
-                link: Link::default(),
-            })
-            .collect(),
-        nodes: (0..NODES).map(|node| Node { name: name(node) }).collect(),
-        ..rdma()
-    }
-}
-
-fn rdma() -> Rig {
-    Rig {
-        rules: Rules::rdma(),
-        ..Rig::embedded()
-    }
+    let cables = cables.map(|(a, b, k)| {
+        let ends = [end(a, b, k), end(b, a, k)];
+        Cable::new(format!("{a}-{b}-{k}"), ends, Link::default())
+    });
+    let nodes = (0..NODES).map(|node| Node::new(name(node)));
+    Rig::new(nodes.collect(), cables.collect()).with_rules(Rules::rdma())
 }
 
 /// The roles of the processes that the test above starts.
@@ -123,7 +111,8 @@ fn uses_every_device() {
 #[test]
 fn every_queue_pair_of_a_device_carries() {
     let parent = tempfile::tempdir().expect("a folder");
-    let fabric = Fabric::create(parent.path(), &rdma()).expect("a fabric");
+    let fabric = Fabric::create(parent.path(), &Rig::embedded().with_rules(Rules::rdma()))
+        .expect("a fabric");
     let [mut a, mut b] = ["a", "b"].map(|node| -> Vec<_> {
         let open = |_| Client::of(fabric.path(), node, 0, WANTED);
         (0..SLOTS).map(open).collect()

@@ -153,7 +153,7 @@ mod tests {
             fault(&down, 0, Some(4)),
             fault(&cut, 2, Some(4)),
         ];
-        let mut script = Script::of(&Rig { faults, ..rig });
+        let mut script = Script::of(&rig.with_faults(faults));
         let mut played = Vec::new();
         for time in [0, 1, 3, 4, 9] {
             while let Some(step) = script.due(seconds(time)) {

@@ -19,10 +19,7 @@ fn what_a_rig_says_comes_and_goes_in_its_time() {
         at: Duration::from_millis(100),
         until: Some(until),
     };
-    let rig = Rig {
-        faults: vec![Fault { defect, span }],
-        ..Rig::embedded()
-    };
+    let rig = Rig::embedded().with_faults(vec![Fault { defect, span }]);
     let parent = tempfile::tempdir().expect("a folder");
     let fabric = Fabric::create(parent.path(), &rig).expect("a fabric");
     let live = Live::attach(fabric.path()).expect("it is up");

@@ -289,19 +289,13 @@ fn rig(ranks: usize, wires: usize) -> Rig {
     for a in 0..ranks {
         for b in a + 1..ranks {
             for wire in 0..wires {
-                cables.push(Cable {
-                    name: format!("cable-{a}-{b}-{wire}"),
-                    ends: [end(a, b, wire), end(b, a, wire)],
-                    link: LINK,
-                });
+                let ends = [end(a, b, wire), end(b, a, wire)];
+                cables.push(Cable::new(format!("cable-{a}-{b}-{wire}"), ends, LINK));
             }
         }
     }
-    Rig {
-        nodes: (0..ranks).map(|rank| Node { name: node(rank) }).collect(),
-        cables,
-        ..Rig::embedded()
-    }
+    let nodes = (0..ranks).map(|rank| Node::new(node(rank)));
+    Rig::new(nodes.collect(), cables)
 }
 
 /// The planner's matrix of a rig. A mesh gets every wire, whatever the jaccl of the pin

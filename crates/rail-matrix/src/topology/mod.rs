@@ -454,7 +454,10 @@ impl Topology {
         for node in &rig.nodes {
             topology.add_node(&node.name);
         }
-        for Cable { name, ends, link } in &rig.cables {
+        for Cable {
+            name, ends, link, ..
+        } in &rig.cables
+        {
             let ends = ends.each_ref().map(|end| {
                 let node = topology.ids[&end.node];
                 let port = topology.port(node, &end.device);

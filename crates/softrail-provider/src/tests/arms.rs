@@ -126,13 +126,10 @@ struct Real {
 
 impl Real {
     fn new(link: Link, reliable: &[bool], receiver_not_ready: ReceiverNotReady) -> Self {
-        let mut rig = Rig {
-            rules: Rules {
-                receiver_not_ready,
-                ..Rules::rdma()
-            },
-            ..Rig::embedded()
-        };
+        let mut rig = Rig::embedded().with_rules(Rules {
+            receiver_not_ready,
+            ..Rules::rdma()
+        });
         rig.cables[0].link = link;
         let parent = tempfile::tempdir().expect("a temporary folder");
         let fabric = Fabric::create(parent.path(), &rig).expect("a fabric");

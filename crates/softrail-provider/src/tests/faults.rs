@@ -344,13 +344,10 @@ fn who_has_a_device_open_is_told_what_happens_to_its_port() {
 }
 
 fn crossed(policy: Crossed) -> (tempfile::TempDir, Fabric) {
-    fabric_of(&Rig {
-        rules: Rules {
-            crossed: policy,
-            ..Rules::rdma()
-        },
-        ..Rig::embedded()
-    })
+    fabric_of(&Rig::embedded().with_rules(Rules {
+        crossed: policy,
+        ..Rules::rdma()
+    }))
 }
 
 #[test]
