@@ -10,8 +10,9 @@ use rail_matrix::{Jaccl, read::Input, write::Output};
 use rig::units::parse_size;
 use terminal::{ReportFormat, one_of};
 
-/// The MLX that exo pins, and the default of the command in the wheel.
-pub const EXO_PIN: &str = "0.32.0";
+/// The MLX that exo pins, and the default of the command in the wheel: a build from before
+/// 0.32.0 ([`Jaccl::exo`]).
+pub const EXO_PIN: &str = "exo";
 
 /// What differs between the commands that have these flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -41,7 +41,7 @@ pub struct Finding {
         matrix, state=None, *, nodes=None, backend=None, mlx=EXO_PIN, series="stock",
         accept_one_sided=false, input="auto",
     ),
-    text_signature = "(matrix, state=None, *, nodes=None, backend=None, mlx='0.32.0', \
+    text_signature = "(matrix, state=None, *, nodes=None, backend=None, mlx='exo', \
                       series='stock', accept_one_sided=False, input='auto')"
 )]
 #[expect(clippy::too_many_arguments, reason = "Python's are named")]

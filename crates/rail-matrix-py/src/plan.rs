@@ -24,7 +24,7 @@ pub struct Plan(rail_matrix::Plan);
         mlx=EXO_PIN, messages=vec![], nodes=None, accept_one_sided=false,
     ),
     text_signature = "(topology, *, input='auto', order='widest', strict=False, max_rails=4, \
-                      backend=None, mlx='0.32.0', messages=(), nodes=None, \
+                      backend=None, mlx='exo', messages=(), nodes=None, \
                       accept_one_sided=False)"
 )]
 #[expect(clippy::too_many_arguments, reason = "Python's are named")]

@@ -62,7 +62,7 @@ class Command(unittest.TestCase):
         code, help, _ = self.run_with("check", "--help")
         self.assertEqual(code, 0)
         self.assertIn("rail-matrix check -", " ".join(help.split()))
-        self.assertIn("[default: 0.32.0]", help)
+        self.assertIn("[default: exo]", help)
 
     def test_a_plan_is_the_document_alone(self) -> None:
         code, document, notes = self.run_with(

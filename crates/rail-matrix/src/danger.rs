@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::Backend;
+use crate::{Backend, Jaccl};
 
 /// A defect of jaccl that a group meets even if its matrix is right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -87,7 +87,7 @@ impl Meets {
 }
 
 /// Every defect that depends on the group alone.
-pub const DANGERS: [Danger; 9] = [
+pub const DANGERS: &[Danger] = &[
     Danger {
         patch: "ring-recv-prefill",
         effect: Effect::Hang,
@@ -174,7 +174,7 @@ pub const DANGERS: [Danger; 9] = [
 
 /// The patches that mend what no right matrix meets: a device, a rank or a library that is
 /// not there, or a matrix without devices, which has a rule of its own.
-pub const NOT_OF_A_MATRIX: [&str; 6] = [
+pub const NOT_OF_A_MATRIX: &[&str] = &[
     "bad-rank",
     "missing-device",
     "missing-gid",
@@ -184,10 +184,13 @@ pub const NOT_OF_A_MATRIX: [&str; 6] = [
 ];
 
 impl Danger {
-    /// Whether the jaccl of an MLX version has the defect without its patch. The versions
-    /// examined are 0.31.2, 0.32.0, 0.32.1, 0.32.2 and 0.32.4.
-    pub fn is_in(&self, version: [u32; 3]) -> bool {
-        version >= self.from && self.until.is_none_or(|until| version < until)
+    /// Whether a jaccl without our patches has the defect. The versions examined are
+    /// 0.31.2, 0.32.0, 0.32.1, 0.32.2 and 0.32.4. A build before a release may lack the
+    /// mends of that release.
+    pub fn is_in(&self, jaccl: &Jaccl) -> bool {
+        let before = |release| (jaccl.version, jaccl.released) < (release, true);
+        let of_its_own = jaccl.mends.contains(&self.patch);
+        jaccl.version >= self.from && self.until.is_none_or(before) && !of_its_own
     }
 
     /// Whether a group meets the defect.

@@ -174,9 +174,14 @@ impl Given {
         rig.check()?;
         let nodes = nodes(&existing, rig)?;
         let given = Self::new(existing, nodes)?;
+        let ends: HashSet<_> = rig.cables.iter().flat_map(|cable| &cable.ends).collect();
         for (rank, row) in given.devices.iter().enumerate() {
             for device in row.iter().flatten() {
-                on_node(rig, (rank, &given.nodes[rank]), device)?;
+                let (node, device) = (given.nodes[rank].clone(), device.clone());
+                let end = End { node, device };
+                if !ends.contains(&end) {
+                    return Err(not_on_node(rig, rank, end));
+                }
             }
         }
         Ok(given)
@@ -336,18 +341,15 @@ fn check_shape(devices: &Devices) -> Result<(), GivenError> {
     }
 }
 
-/// Checks that a node has a device.
-fn on_node(rig: &Rig, (rank, node): (usize, &str), device: &str) -> Result<(), GivenError> {
-    let ends = || rig.cables.iter().filter_map(|cable| cable.end_on(node));
-    if ends().any(|end| end.device == device) {
-        return Ok(());
-    }
-    Err(GivenError::UnknownDevice {
+/// The error for a device that its node does not have.
+fn not_on_node(rig: &Rig, rank: usize, End { node, device }: End) -> GivenError {
+    let ends = rig.cables.iter().filter_map(|cable| cable.end_on(&node));
+    GivenError::UnknownDevice {
         rank,
-        device: device.to_owned(),
-        node: node.to_owned(),
-        known: listed(ends().map(|end| &end.device)),
-    })
+        device,
+        known: listed(ends.map(|end| &end.device)),
+        node,
+    }
 }
 
 fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {

@@ -28,6 +28,8 @@ pub struct Jaccl {
     /// Whether it has this project's patches, which mend the defects that
     /// [`DANGERS`](crate::check::DANGERS) lists.
     pub patched: bool,
+    /// The patches of this project whose defects the build mends by itself.
+    pub mends: &'static [&'static str],
     /// Whether a mesh opens as many wires as its narrowest pair has devices rather than
     /// one (`Config::get_mesh_connectivity` in `jaccl.cpp`).
     pub mesh_opens_several: bool,
@@ -68,11 +70,21 @@ impl Jaccl {
             version,
             released,
             patched: true,
+            mends: &[],
             mesh_opens_several: has([0, 32, 4]),
             mesh_spreads_from: 512 * 1024,
             mesh_whole_up_to: if has([0, 32, 4]) { 32 } else { 512 } * 1024,
             mesh_scatters: has([0, 32, 4]),
             ring_spreads_above: if has([0, 32, 1]) { 32 } else { 64 } * 1024,
+        }
+    }
+
+    /// The jaccl of the MLX that exo pins: a build from before 0.32.0, which has a mend of
+    /// its own for the mesh's sums.
+    pub fn exo() -> Self {
+        Self {
+            mends: &["mesh-all-sum-staging"],
+            ..Self::built([0, 32, 0], false)
         }
     }
 
@@ -87,6 +99,9 @@ impl Jaccl {
         let release = self.version.map(|part| part.to_string()).join(".");
         match self.released {
             true => release,
+            false if *self == Self::exo().patched(self.patched) => {
+                format!("{release} (exo's build)")
+            }
             false => format!("{release} (pre-release)"),
         }
     }
@@ -94,7 +109,7 @@ impl Jaccl {
 
 /// The error for text that is not an MLX version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a version of MLX; write three numbers, such as 0.31.2")]
+#[error("'{0}' is not a version of MLX; write three numbers, such as 0.31.2, or exo")]
 pub struct BadVersion(String);
 
 impl FromStr for Jaccl {
@@ -102,8 +117,11 @@ impl FromStr for Jaccl {
 
     /// Reads `MAJOR.MINOR.PATCH` as Python's `mlx.__version__` continues it (PEP 440):
     /// `a1`, `b1`, `rc1` and `.dev1` are builds before the release; `.post1` and a local
-    /// `+label` are the release.
+    /// `+label` are the release. `exo` is [exo's](Self::exo).
     fn from_str(text: &str) -> Result<Self, BadVersion> {
+        if text == "exo" {
+            return Ok(Self::exo());
+        }
         let bad = || BadVersion(text.to_owned());
         let (public, _local) = text.split_once('+').unwrap_or((text, ""));
         let mut rest = public;

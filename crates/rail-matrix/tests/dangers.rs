@@ -7,7 +7,7 @@ use std::{
 };
 
 use rail_matrix::{
-    Backend,
+    Backend, Jaccl,
     check::{DANGERS, Danger, NOT_OF_A_MATRIX},
 };
 
@@ -109,7 +109,8 @@ fn every_fix_is_in_the_table_with_its_effect_and_the_groups_that_meet_it() {
 fn a_version_has_the_defects_that_its_pin_mends_and_no_other() {
     for (version, fixes) in pins() {
         let mended: BTreeSet<_> = fixes.iter().map(|fix| &*fix.name).collect();
-        let has = |danger: &&Danger| danger.is_in(version);
+        let jaccl = Jaccl::of(version);
+        let has = |danger: &&Danger| danger.is_in(&jaccl);
         let known: BTreeSet<_> = DANGERS.iter().filter(has).map(|it| it.patch).collect();
         let mended = mended
             .into_iter()

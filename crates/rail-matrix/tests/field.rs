@@ -817,6 +817,18 @@ fn stock_jaccl_has_its_known_defects_on_a_matrix() {
     let staging = (Outcome::Corrupts, "mesh-all-sum-staging");
     assert_eq!(found(&mesh, [0, 31, 2], false), [staging]);
     assert_eq!(found(&mesh, [0, 32, 0], false), []);
+
+    let of = |cells: &Value, version: &str| {
+        let jaccl = version.parse::<Jaccl>().unwrap().patched(false);
+        check(&alone(cells), None, None, &jaccl).unwrap().is_safe()
+    };
+    assert!(
+        !of(&ring_2, "0.32.0.dev20260506"),
+        "it may lack the release's mend"
+    );
+    assert!(!of(&mesh, "0.32.0.dev20260506"));
+    assert!(!of(&ring_2, "exo"), "exo's build is from before the mend");
+    assert!(of(&mesh, "exo"), "exo's build mends the mesh by itself");
 }
 
 #[test]
@@ -888,5 +900,258 @@ fn thunderbolt_5_counts_as_what_people_measure_and_a_rigs_own_figure_wins() {
     assert!(
         own.ports()
             .all(|(_, port)| port.bytes_per_second == Some(7_900_000_000))
+    );
+}
+
+#[test]
+fn a_slow_second_cable_switches_no_node_off() {
+    let node = |name, fast: [&str; 2], slow: [&str; 2]| {
+        let buses = [
+            bus(2, fast[0], "80 Gb/s", &[on(fast[1])]),
+            bus(3, slow[0], "40 Gb/s", &[peer_with(slow[1], &[1])]),
+        ];
+        mac(name, &buses)
+    };
+    let both = topology(&[
+        node("a", ["A3", "B3"], ["A4", "B4"]),
+        node("b", ["B3", "A3"], ["B4", "A4"]),
+    ]);
+    let plan = plan(&both, &Options::default()).unwrap();
+    assert_eq!(plan.matrix.cell(0, 1), ["rdma_en3"]);
+    let slow_alone = topology(&[
+        mac("a", &[bus(3, "A4", "40 Gb/s", &[peer_with("B4", &[1])])]),
+        mac("b", &[bus(3, "B4", "40 Gb/s", &[peer_with("A4", &[1])])]),
+    ]);
+    let message = refused(&slow_alone);
+    assert!(message.contains("RDMA needs Thunderbolt 5"), "{message}");
+    assert!(!message.contains("switched off"), "{message}");
+}
+
+#[test]
+fn one_peer_that_sees_the_service_settles_that_rdma_is_on() {
+    let seen = topology(&[
+        mac(
+            "a",
+            &[
+                bus(2, "A3", "80 Gb/s", &[on("B3")]),
+                bus(3, "A4", "80 Gb/s", &[on("C3")]),
+            ],
+        ),
+        mac("b", &[bus(2, "B3", "80 Gb/s", &[on("A3")])]),
+        mac("c", &[bus(2, "C3", "80 Gb/s", &[peer_with("A4", &[1])])]),
+    ]);
+    assert!(
+        seen.account().problems().is_empty(),
+        "{:?}",
+        seen.account().problems()
+    );
+}
+
+#[test]
+fn an_error_tells_every_reason_that_is_another() {
+    let hosts = pair_at(
+        [None, Some(("10.9.2.1", MASK))],
+        [Some(("10.9.1.2", MASK)), None],
+    );
+    let [a, b] = hosts;
+    let b = with(b, ReportKind::IbvDevices, &ibv_devices(&["rdma_en3"]));
+    let message = refused(&topology(&[a, b]));
+    assert!(
+        message.contains("a:rdma_en3 has no IPv4 address"),
+        "{message}"
+    );
+    assert!(
+        message.contains("b:rdma_en4 is not among its node's RDMA devices"),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_leaves_nothing_out_does_not_hide_the_remedy() {
+    let mut bridged = Topology::new();
+    let (a, b) = (bridged.add_node("a"), bridged.add_node("b"));
+    bridged.set_bridged(a, true);
+    let remedy = "add two cables between them, or leave nodes out";
+    assert!(refused(&bridged).ends_with(remedy), "{}", refused(&bridged));
+
+    let mut repeated = bridged;
+    let ends = [repeated.port(a, "en3"), repeated.port(b, "en3")];
+    repeated.add_node("c");
+    for [from, to] in [ends, ends, [ends[1], ends[0]]] {
+        repeated.sight(from, to);
+    }
+    assert!(
+        refused(&repeated).ends_with(remedy),
+        "{}",
+        refused(&repeated)
+    );
+}
+
+#[test]
+fn a_bridge_of_which_nothing_tells_the_addresses_is_a_warning_to_plan_and_check() {
+    let state = json!({
+        "topology": {"nodes": ["A", "B"], "connections": {
+            "A": {"B": [{"sourceRdmaIface": "rdma_en3", "sinkRdmaIface": "rdma_en3"}]},
+            "B": {"A": [{"sourceRdmaIface": "rdma_en3", "sinkRdmaIface": "rdma_en3"}]}
+        }},
+        "nodeThunderboltBridge": {"A": {"enabled": true}},
+    });
+    let topology = read::read(state.to_string().as_bytes(), None).unwrap();
+    assert!(plan(&topology, &Options::default().strict(true)).is_ok());
+    let verdict = judged(
+        &json!([[null, "rdma_en3"], ["rdma_en3", null]]),
+        Some(&topology),
+    );
+    assert!(verdict.is_safe());
+    assert!(
+        said(&verdict, Outcome::Note)
+            .iter()
+            .any(|it| it.contains("bridge is active"))
+    );
+}
+
+#[test]
+fn a_silent_end_that_two_others_state_is_judged_alike_with_both() {
+    let safe = |first: &str, second: &str| {
+        let mut contested = Topology::new();
+        for name in ["a", "b", "c"] {
+            contested.add_node(name);
+        }
+        let mut port = |name: &str| {
+            let node = contested.node(name).unwrap();
+            contested.port(node, "rdma_en3")
+        };
+        let [first, second, c] = [port(first), port(second), port("c")];
+        contested.sight(first, c);
+        contested.sight(second, c);
+        let pair = alone(&json!([[null, "rdma_en3"], ["rdma_en3", null]]));
+        ["a", "b"].map(|with| {
+            let existing = pair
+                .clone()
+                .with_nodes(vec![with.to_owned(), "c".to_owned()]);
+            let verdict = check(&existing, Some(&contested), None, &Jaccl::default()).unwrap();
+            (verdict.is_safe(), said(&verdict, Outcome::Note).join("\n"))
+        })
+    };
+    let judged = safe("a", "b");
+    assert!(
+        judged
+            .iter()
+            .all(|(safe, note)| *safe && note.contains("cannot be judged")),
+        "{judged:?}"
+    );
+    assert_eq!(judged, safe("b", "a"));
+}
+
+#[test]
+fn an_order_is_said_to_work_only_where_the_cabling_agrees() {
+    let mut ring = Topology::new();
+    let nodes = ["a", "b", "c", "d"].map(|name| ring.add_node(name));
+    for (k, [from, to]) in [[0, 1], [1, 2], [2, 3], [3, 0]].into_iter().enumerate() {
+        let ends = [
+            ring.port(nodes[from], "rdma_en2"),
+            ring.port(nodes[to], "rdma_en3"),
+        ];
+        ring.add_cable(&format!("cable-{k}"), ends);
+    }
+    // In the order a, c, b, d; the second matrix has the two devices of c exchanged.
+    let matrix = |c: [&str; 2]| {
+        json!([
+            [null, null, "rdma_en2", "rdma_en3"],
+            [null, null, c[0], c[1]],
+            ["rdma_en3", "rdma_en2", null, null],
+            ["rdma_en2", "rdma_en3", null, null]
+        ])
+    };
+    let order = |cells: Value| {
+        let by_rows = ["a", "c", "b", "d"].map(str::to_owned);
+        let existing = alone(&cells).with_nodes(by_rows.to_vec());
+        let verdict = check(
+            &existing,
+            Some(&ring),
+            Some(Backend::Ring),
+            &Jaccl::default(),
+        );
+        let findings = verdict.unwrap().findings;
+        findings
+            .iter()
+            .any(|it| matches!(it.wrong, Wrong::OtherOrder { .. }))
+    };
+    assert!(order(matrix(["rdma_en3", "rdma_en2"])));
+    assert!(!order(matrix(["rdma_en2", "rdma_en3"])));
+}
+
+#[test]
+fn what_exo_says_of_one_node_it_could_have_said_of_all() {
+    let state = json!({
+        "topology": {"nodes": ["A", "B"], "connections": {}},
+        "nodeRdmaCtl": {"A": {"enabled": true}},
+    });
+    let topology = read::read(state.to_string().as_bytes(), None).unwrap();
+    let unknown = Problem::RdmaUnknown {
+        nodes: vec!["B".into()],
+    };
+    assert_eq!(topology.account().problems(), [unknown]);
+    let twice = exo_state(&["169.254.1.1", "169.254.1.1"], false);
+    assert!(
+        twice.account().problems().is_empty(),
+        "{:?}",
+        twice.account().problems()
+    );
+}
+
+#[test]
+fn a_variable_that_changes_nothing_is_no_mistake() {
+    // Cells of which only a mesh can be made.
+    let two = json!(["en2", "en3"]);
+    let hosts = json!([
+        host("a", json!([null, "en1", two])),
+        host("b", json!(["en1", null, "en2"])),
+        host("c", json!([two, "en1", null]))
+    ]);
+    let envs = json!(["MLX_JACCL_RING=1"]);
+    let document = json!({"backend": "jaccl", "envs": envs, "hosts": hosts});
+    let verdict = judged(&document, None);
+    assert_eq!(
+        (verdict.backend, said(&verdict, Outcome::FallsBack)),
+        (Some(Backend::Mesh), vec![])
+    );
+}
+
+#[test]
+fn ends_of_loops_and_of_nameless_cables_are_not_silent() {
+    let mut odd = Topology::new();
+    let (a, b) = (odd.add_node("a"), odd.add_node("b"));
+    let [one, two, three] = ["en1", "en2", "en3"].map(|device| odd.port(a, device));
+    let nameless = odd.port(b, "");
+    odd.sight(one, two);
+    odd.sight(three, nameless);
+    let account = odd.account();
+    let states = [one, two, three].map(|port| account.end(port).name());
+    assert_eq!(states, ["loop", "loop", "unknown"]);
+}
+
+#[test]
+fn a_check_tells_which_rail_rests_on_one_ends_word() {
+    let accepted = one_sided().accept_one_sided(true);
+    let matrix = json!([[null, "rdma_en3"], ["rdma_en3", null]]);
+    let notes = said(&judged(&matrix, Some(&accepted)), Outcome::Note);
+    let of_cable = "'a:rdma_en3 = b:rdma_en3' is accepted, although one end alone states it";
+    assert!(notes.iter().any(|it| it == of_cable), "{notes:?}");
+}
+
+#[test]
+fn previews_of_one_model_are_told_apart() {
+    let one = previews(json!([[null, "rdma_en5"], ["rdma_en3", null]]))["previews"][1].clone();
+    let twice = json!({"previews": [one, one]});
+    let document = check::read(twice.to_string().as_bytes()).unwrap();
+    let names: Vec<_> = document
+        .matrices
+        .iter()
+        .map(|it| it.name.clone().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        ["some/model, Pipeline", "some/model, Pipeline (preview 1)"]
     );
 }

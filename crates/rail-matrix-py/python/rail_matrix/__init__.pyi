@@ -89,7 +89,7 @@ def plan(
     strict: bool = False,
     max_rails: int = 4,
     backend: Literal["mesh", "ring"] | None = None,
-    mlx: str = "0.32.0",
+    mlx: str = "exo",
     messages: Sequence[int] = (),
     nodes: Sequence[str] | None = None,
     accept_one_sided: bool = False,
@@ -104,7 +104,8 @@ def plan(
     strict: whether what contradicts itself refuses the plan, or is left out with a note.
     max_rails: the most rails a pair of nodes gets, 1 to 4.
     backend: the backend; the better one when there is none.
-    mlx: the version of MLX whose jaccl will read the matrix. The default is exo's.
+    mlx: the version of MLX whose jaccl will read the matrix. `exo` is the build
+        that exo pins, from before 0.32.0.
     messages: sizes in bytes of the all-reduces that the job issues, to compare backends by.
     nodes: the nodes that take part, by name or label. With `order="pinned"` their order is
         the ranks'.
@@ -170,7 +171,7 @@ def check(
     *,
     nodes: Sequence[str] | None = None,
     backend: Literal["mesh", "ring"] | None = None,
-    mlx: str = "0.32.0",
+    mlx: str = "exo",
     series: Literal["stock", "patched"] = "stock",
     accept_one_sided: bool = False,
     input: Literal["auto", "rig", "exo", "hostfile"] = "auto",
@@ -187,7 +188,8 @@ def check(
         says, else the rows are the nodes of the cabling in their order.
     backend: ring: `MLX_JACCL_RING` is set; mesh: it is not. Without it as the document's
         reader does, else set if a cell has several devices.
-    mlx: the version of MLX whose jaccl reads the matrix. The default is exo's.
+    mlx: the version of MLX whose jaccl reads the matrix. `exo` is the build that
+        exo pins, from before 0.32.0.
     series: which patches of mlx-rails that MLX has. Of stock the findings include what its
         jaccl does wrong on this matrix.
     accept_one_sided: whether a cable that one of its ends alone states is taken for plugged

@@ -189,10 +189,11 @@ fn of_previews(previews: Vec<Preview<'_>>) -> Result<Vec<Existing>, ReadError> {
         let Some(instance) = instance else { continue };
         let told = [preview.model_id, preview.sharding].into_iter().flatten();
         let told: Vec<_> = told.map(|text| text.to_string()).collect();
-        let name = match &told[..] {
-            [] => format!("preview {p}"),
-            told => told.join(", "),
-        };
+        let mut name = told.join(", ");
+        let is_taken = |it: &Existing| it.name.as_deref() == Some(&*name);
+        if name.is_empty() || matrices.iter().any(is_taken) {
+            name = format!("{name} (preview {p})").trim_start().to_owned();
+        }
         let path = format!("previews[{p}].instance.MlxJacclInstance");
         matrices.push(instance.existing(&path, Some(name))?);
     }

@@ -169,6 +169,7 @@ impl Rule {
 
 /// A position in a matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[non_exhaustive]
 pub struct Cell {
     /// The row: the rank that the devices are on.
     pub from: usize,

@@ -118,7 +118,7 @@ fn check_as_given(
     let untold = match &topology {
         None => Some(Wrong::NoTopology),
         Some(topology) => existing.nodes.is_none().then(|| Wrong::AssumedOrder {
-            nodes: names(existing, Some(topology)).titles,
+            nodes: names(existing, Some(topology)).names,
         }),
     };
     let mut findings = Findings::default();
@@ -156,10 +156,18 @@ fn other_order(
     };
     if square && named && no_ring {
         let rows = order::of_rows(existing)?;
-        let other = order::reordered(existing, &rows);
-        let names = names(existing, None).titles;
+        // Without names the rows are those of the topology, as they were judged.
+        let existing = match (&existing.nodes, topology) {
+            (None, Some(topology)) => {
+                let names = topology.nodes().map(|(_, node)| node.name.clone());
+                existing.clone().with_nodes(names.collect())
+            }
+            _ => existing.clone(),
+        };
+        let other = order::reordered(&existing, &rows);
+        let names = names(&existing, None).titles;
         let nodes = rows.iter().map(|&row| names[row].clone()).collect();
-        return match safe(&other, topology.filter(|_| existing.nodes.is_some())) {
+        return match safe(&other, topology) {
             true => finding(Wrong::OtherOrder {
                 rows,
                 nodes,
@@ -225,7 +233,13 @@ fn judge(
     }
     let counts = Counts::of(&existing.cells);
     judged.backend = counts.backend(judged.ring_variable);
-    shape::judge(&counts, judged.ring_variable, wanted, findings);
+    shape::judge(
+        &counts,
+        judged.ring_variable,
+        wanted,
+        &existing.asks,
+        findings,
+    );
     if wanted.is_none() {
         shape::asks(existing, judged.backend, findings);
     }
@@ -257,8 +271,8 @@ fn dangers(subject: &Subject<'_>, findings: &mut Findings) {
         return;
     }
     let (backend, ranks, rails) = (subject.backend, subject.ranks(), subject.rails());
-    let met = DANGERS.into_iter().filter(|danger| {
-        let is_in = danger.is_in(subject.jaccl.version);
+    let met = DANGERS.iter().copied().filter(|danger| {
+        let is_in = danger.is_in(subject.jaccl);
         danger.ordinary && is_in && danger.is_met(backend, ranks, rails)
     });
     findings.extend(met.map(|danger| {

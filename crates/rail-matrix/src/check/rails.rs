@@ -1,7 +1,7 @@
 //! Checks whether the rails that jaccl opens can carry: the k-th devices of a pair must
 //! be the two ends of one cable, which no other rail uses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{
     finding::{Cell, Finding, Outcome},
@@ -134,15 +134,13 @@ impl Cabled<'_> {
             let id = self.topology.node(name);
             id.is_some_and(|NodeId(node)| node < ranks)
         };
-        let used = |end: &rig::End| {
-            let mut opened = self.subject.opened_devices();
-            opened.any(|(cell, device)| {
-                device == end.device && self.topology[NodeId(cell.from)].name == end.node
-            })
-        };
+        let opened = self.subject.opened_devices();
+        let opened = opened.map(|(cell, device)| (&*self.topology[NodeId(cell.from)].name, device));
+        let opened: HashSet<_> = opened.collect();
+        let used = |end: &rig::End| opened.contains(&(&*end.node, &*end.device));
         for problem in self.account.problems() {
             let outcome = match problem {
-                Problem::RdmaDisabled { .. } | Problem::Bridged { .. } => Outcome::Fails,
+                Problem::RdmaDisabled { .. } => Outcome::Fails,
                 problem if problem.is_warning() => Outcome::Note,
                 _ => continue,
             };
@@ -172,6 +170,7 @@ impl Cabled<'_> {
         match ends {
             [End::Cabled(a), End::Cabled(b)] => {
                 findings.extend(self.one_cable((i, j), rail, [a, b]));
+                findings.extend(self.one_sided((i, j), rail, a));
             }
             [End::Wrong(a), End::Wrong(b)] if b.wrong.is_said_by(&a.wrong) => findings.push(*a),
             [End::Wrong(a), End::Wrong(b)] if a.wrong.is_said_by(&b.wrong) => findings.push(*b),
@@ -238,26 +237,28 @@ impl Cabled<'_> {
             state => {
                 let partner = self.subject.cells[to][from].get(rail);
                 let partner = partner.and_then(|name| self.topology.find_port(NodeId(to), name));
-                let problem = state.problem(self.topology, port);
-                match (state, problem) {
-                    (&EndState::Stated { from, to }, Some(problem))
-                        if partner.is_some_and(|partner| {
-                            [(from, to), (to, from)].contains(&(port, partner))
-                        }) =>
-                    {
-                        wrong(Outcome::Note, Wrong::OneSided { problem, when })
-                    }
-                    (_, problem) => wrong(
+                match partner.and_then(|partner| self.stated(port, partner)) {
+                    Some(problem) => wrong(Outcome::Note, Wrong::OneSided { problem, when }),
+                    None => wrong(
                         Outcome::Hangs,
                         Wrong::Unplugged {
                             device,
-                            problem,
+                            problem: state.problem(self.topology, port),
                             when,
                         },
                     ),
                 }
             }
         }
+    }
+
+    /// The problem of a cable between two devices that one of them alone states.
+    fn stated(&self, a: PortId, b: PortId) -> Option<Problem> {
+        let stated = |by: PortId, end: PortId| matches!(self.account.end(by), &EndState::Stated { from, to } if (from, to) == (by, end));
+        let by = [(a, b), (b, a)]
+            .into_iter()
+            .find(|&(by, end)| stated(by, end));
+        by.and_then(|(by, _)| self.account.end(by).problem(self.topology, by))
     }
 
     /// A place in the row of a cell whose device leads to the cell's rank, in the column
@@ -274,6 +275,23 @@ impl Cabled<'_> {
             from: cell.from,
             to: column,
             rail: Some(rail),
+        })
+    }
+
+    /// A note for a cable that one end states and the caller accepts.
+    fn one_sided(&self, (from, to): (usize, usize), rail: usize, port: PortId) -> Option<Finding> {
+        let &EndState::Cabled { cable, .. } = self.account.end(port) else {
+            return None;
+        };
+        let join = &self.account.cables[cable];
+        let rail = Some(rail);
+        join.one_sided.then(|| {
+            let cable = self.topology.cable_name(join);
+            Finding::new(
+                Outcome::Note,
+                Cell { from, to, rail },
+                Wrong::Accepted { cable },
+            )
         })
     }
 

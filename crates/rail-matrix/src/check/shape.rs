@@ -31,6 +31,7 @@ pub fn judge(
     counts: &Counts,
     ring_variable: bool,
     wanted: Option<Backend>,
+    asks: &Asks,
     findings: &mut Findings,
 ) {
     let makes = counts.backend(ring_variable);
@@ -46,7 +47,12 @@ pub fn judge(
         }
         (Some(Backend::Mesh), true) => {
             mesh_ranks(counts, findings);
-            findings.extend(no_ring(counts, Outcome::FallsBack, makes));
+            let mesh = matches!(asks, Asks::For { backend, .. } if *backend == Backend::Mesh);
+            let outcome = match wanted {
+                None if mesh => Outcome::Note,
+                _ => Outcome::FallsBack,
+            };
+            findings.extend(no_ring(counts, outcome, makes));
         }
         (Some(Backend::Mesh), false) => mesh_ranks(counts, findings),
         (None, _) => {
@@ -77,8 +83,8 @@ pub fn asks(existing: &Existing, makes: Option<Backend>, findings: &mut Findings
                 backend: Backend::Mesh,
                 ring_variable: Some(variable),
             },
-            _,
-        ) => finding(
+            made,
+        ) if made != Some(Backend::Mesh) => finding(
             Outcome::FallsBack,
             Wrong::RingInEnvironment {
                 variable: variable.clone(),

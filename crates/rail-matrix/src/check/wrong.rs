@@ -128,6 +128,11 @@ pub enum Wrong {
         /// When it shows that the cable is not plugged in.
         when: When,
     },
+    /// A rail is a cable that only one of its ends states, which the caller accepts.
+    Accepted {
+        /// The cable.
+        cable: String,
+    },
     /// The cable of a device leads to another rank.
     LeadsElsewhere {
         /// The device.
@@ -294,6 +299,7 @@ impl Wrong {
             Self::AssumedVariable { .. }
             | Self::AssumedOrder { .. }
             | Self::NoTopology
+            | Self::Accepted { .. }
             | Self::NoBackend
             | Self::OtherOrder { .. } => Rule::Told,
             Self::More { rule, .. } => *rule,
@@ -426,6 +432,9 @@ impl fmt::Display for Wrong {
                 f,
                 "cannot be judged: {problem}; while that cable is not plugged in, {when}"
             ),
+            Self::Accepted { cable } => {
+                write!(f, "'{cable}' is accepted, although one end alone states it")
+            }
             Self::LeadsElsewhere {
                 device,
                 cable,

@@ -47,6 +47,7 @@ pub struct Plan {
 
 /// The address at which rank 0 listens and to which the others connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Coordinator {
     /// An IPv4 address of rank 0's node.
     pub ip: String,
@@ -232,8 +233,8 @@ impl Matrix {
 
 impl LeftOut {
     fn of(account: &Account) -> Self {
-        let serious = account.problems().iter().filter(|p| !p.is_warning());
-        Self(serious.cloned().collect())
+        let problems = account.problems().iter().filter(|p| p.leaves_out());
+        Self(problems.cloned().collect())
     }
 }
 
@@ -250,6 +251,7 @@ impl Coordinator {
 
 /// A variable of a rank's environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Variable {
     /// Its name, as MLX reads it.
     pub name: String,

@@ -230,8 +230,7 @@ pub enum Spare {
 impl Note {
     /// The note for a problem of the description.
     pub fn of(problem: Problem) -> Self {
-        // A bridge may break every cable of its node, or none.
-        match problem.is_warning() || matches!(problem, Problem::Bridged { .. }) {
+        match problem.is_warning() {
             true => Self::Warning { problem },
             false => Self::LeftOut { problem },
         }

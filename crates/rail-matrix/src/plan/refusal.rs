@@ -1,6 +1,6 @@
 //! Why there is no plan.
 
-use std::{fmt, mem::discriminant};
+use std::fmt;
 
 use rig::RigError;
 use serde::Serialize;
@@ -112,13 +112,17 @@ impl LeftOut {
         if problems.is_empty() {
             return format!("; {remedy}");
         }
-        let alike = problems.chunk_by(|a, b| discriminant(a) == discriminant(b));
-        let told = alike.map(|problems| match problems {
-            [first, more @ ..] if !more.is_empty() => {
-                let names: Vec<_> = more.iter().map(Problem::subject).collect();
-                format!("{first} (likewise {})", listed(&names))
+        let mut kinds: Vec<(&Problem, Vec<String>)> = Vec::new();
+        for problem in problems {
+            let same = kinds.iter_mut().find(|(first, _)| first.is_like(problem));
+            match same {
+                Some((_, more)) => more.push(problem.subject()),
+                None => kinds.push((problem, Vec::new())),
             }
-            problems => joined(problems.iter().map(Problem::to_string), ". "),
+        }
+        let told = kinds.into_iter().map(|(first, more)| match &more[..] {
+            [] => first.to_string(),
+            more => format!("{first} (likewise {})", listed(more)),
         });
         format!(". Left out: {}", joined(told, ". "))
     }

@@ -56,6 +56,13 @@ fn topology(state: &State) -> Result<Topology, ReadError> {
         };
     });
     facts(state, &mut topology);
+    let told = topology
+        .nodes()
+        .any(|(_, node)| node.rdma != Rdma::Undescribed);
+    let nodes: Vec<_> = topology.nodes().map(|(id, _)| id).collect();
+    for node in nodes.into_iter().filter(|_| told) {
+        topology.set_rdma(node, Rdma::Unknown);
+    }
     addresses(state, &mut topology, &reached);
     port_addresses(state, &mut topology);
     Ok(topology)
@@ -95,7 +102,11 @@ fn sight(topology: &mut Topology, (source, from): (&str, &str), (sink, to): (&st
             let (from, to) = (topology.port(source, from), topology.port(sink, to));
             topology.sight(from, to);
         }
-        (None, _) => topology.report(unknown((sink, to), source)),
+        (None, Some(node)) => {
+            let port = topology.port(node, to);
+            topology.report_at(&[port], unknown((sink, to), source));
+        }
+        (None, None) => topology.report(unknown((source, from), sink)),
         (Some(node), None) => {
             let port = topology.port(node, from);
             topology.report_at(&[port], unknown((source, from), sink));

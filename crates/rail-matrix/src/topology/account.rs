@@ -53,6 +53,11 @@ pub enum EndState {
         /// The other.
         to: PortId,
     },
+    /// It states nothing, and several devices state a cable to it.
+    Contested {
+        /// The devices that state one.
+        by: Vec<PortId>,
+    },
     /// It states a cable to a device in which another cable is.
     Stale {
         /// The device that it states.
@@ -154,6 +159,7 @@ impl EndState {
         match self {
             Self::Cabled { .. } => "cabled",
             Self::Stated { .. } => "stated-by-one-end",
+            Self::Contested { .. } => "contested",
             Self::Stale { .. } => "stale",
             Self::Several { .. } => "several",
             Self::Loop { .. } => "loop",
@@ -173,6 +179,10 @@ impl EndState {
             Self::Stated { from, to } => Problem::OneSided {
                 from: end(*from),
                 to: end(*to),
+            },
+            Self::Contested { by } => Problem::OneSided {
+                from: end(*by.first()?),
+                to: end(port),
             },
             Self::Stale { to, cable } => Problem::Stale {
                 from: end(port),

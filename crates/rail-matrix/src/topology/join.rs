@@ -16,6 +16,10 @@ use crate::words::joined;
 /// a Mac Studio that is beside Ethernet.
 const DOUBTFUL_PORTS: [(&str, &str); 1] = [("Mac Studio", "rdma_en2")];
 
+/// The most pairs of addresses of two interfaces that are compared. An interface has one
+/// or two.
+const COMPARED: usize = 4096;
+
 impl Topology {
     /// Joins the two directions of every cable, and gives the state of every end and node.
     pub fn account(&self) -> Account {
@@ -29,10 +33,26 @@ impl Topology {
         let ports = || (0..self.ports.len()).map(PortId);
         let mut ends: Vec<_> = ports().map(|port| joining.state(port)).collect();
         for from in ports() {
-            if let EndState::Stated { to, .. } = ends[from.0]
-                && ends[to.0] == EndState::Silent
-            {
-                ends[to.0] = ends[from.0].clone();
+            match ends[from.0].clone() {
+                EndState::Stated { from: by, to } if by == from => match &mut ends[to.0] {
+                    EndState::Contested { by } => by.push(from),
+                    silent @ EndState::Silent => {
+                        *silent = EndState::Stated { from, to };
+                    }
+                    stated @ EndState::Stated { .. } if said.by(to).is_empty() => {
+                        let EndState::Stated { from: other, .. } = *stated else {
+                            continue;
+                        };
+                        *stated = EndState::Contested {
+                            by: vec![other, from],
+                        };
+                    }
+                    _ => {}
+                },
+                EndState::Loop { other } if ends[other.0] == EndState::Silent => {
+                    ends[other.0] = EndState::Loop { other: from };
+                }
+                _ => {}
             }
         }
         for &(port, problem) in &self.strays {
@@ -123,7 +143,9 @@ impl Joining<'_> {
         };
         let there = &topology[to];
         if there.device.is_empty() {
-            return EndState::Silent;
+            let node = topology[there.node].name.clone();
+            let problem = Box::new(Problem::EmptyDevice { node });
+            return EndState::Unknown { problem };
         }
         if let Some(why) = there.unfit {
             let device = topology.end(to);
@@ -169,7 +191,8 @@ impl Joining<'_> {
         let mut pairs = here
             .iter()
             .flat_map(|&a| there.iter().map(move |&b| (a, b)));
-        if here.is_empty() || there.is_empty() || pairs.clone().any(|(a, b)| a.reaches(b)) {
+        let many = here.len() * there.len() > COMPARED;
+        if many || here.is_empty() || there.is_empty() || pairs.clone().any(|(a, b)| a.reaches(b)) {
             return cabled;
         }
         let equal = pairs.find(|(a, b)| a.ip == b.ip);
@@ -326,11 +349,17 @@ fn unreachable(other: PortId, problem: Problem) -> EndState {
 
 /// The subnets of an interface, as `address/prefix`.
 fn subnets(addresses: &[PortAddress]) -> String {
+    /// The most subnets of a sentence.
+    const SHOWN: usize = 4;
     let networks = addresses.iter().map(|address| match address.network() {
         Some((network, prefix)) => format!("{network}/{prefix}"),
         None => address.ip.to_string(),
     });
-    joined(networks, ", ")
+    let shown = joined(networks.take(SHOWN), ", ");
+    match addresses.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 /// Reports addresses that devices of several cables have.

@@ -113,6 +113,7 @@ impl NodeInfo {
 
 /// An IP address of a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct Address {
     /// The kind of network it is on.
     pub network: Network,
@@ -139,6 +140,7 @@ pub enum Network {
 
 /// An IPv4 address of the interface of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub struct PortAddress {
     /// The address.
     pub ip: Ipv4Addr,
@@ -254,9 +256,11 @@ impl Topology {
     /// none if any says so.
     pub fn set_rdma(&mut self, node: NodeId, rdma: Rdma) {
         let known = &mut self.nodes[node.0].rdma;
-        if !matches!(known, Rdma::Off(_)) {
-            *known = rdma.max(std::mem::take(known));
-        }
+        let before = std::mem::take(known);
+        *known = match (&before, &rdma) {
+            (Rdma::Off(_), Rdma::Off(_)) => before.min(rdma),
+            _ => before.max(rdma),
+        };
     }
 
     /// Sets whether a Thunderbolt bridge [holds](NodeInfo::bridged) a node's interfaces.
@@ -337,7 +341,9 @@ impl Topology {
     }
 
     /// Sets the IPv4 addresses of the interface of a device.
-    pub fn set_addresses(&mut self, port: PortId, addresses: Vec<PortAddress>) {
+    pub fn set_addresses(&mut self, port: PortId, mut addresses: Vec<PortAddress>) {
+        addresses.sort_unstable();
+        addresses.dedup();
         self.ports[port.0].addresses = Some(addresses);
     }
 

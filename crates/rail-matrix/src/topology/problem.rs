@@ -1,6 +1,6 @@
 //! Problems of a description of a cabling.
 
-use std::fmt;
+use std::{fmt, mem::discriminant};
 
 use rig::End;
 use serde::Serialize;
@@ -263,7 +263,8 @@ impl Problem {
     pub const fn is_warning(&self) -> bool {
         matches!(
             self,
-            Self::BridgedBeside { .. }
+            Self::Bridged { .. }
+                | Self::BridgedBeside { .. }
                 | Self::RdmaUnknown { .. }
                 | Self::DoubtfulPort { .. }
                 | Self::RepeatedAddress { .. }
@@ -307,6 +308,23 @@ impl Problem {
                 vec![from, to]
             }
         }
+    }
+
+    /// Whether another problem has the same cause and remedy, at another place.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::UnfitDevice { why: a, .. }, Self::UnfitDevice { why: b, .. }) => a == b,
+            (Self::RdmaDisabled { why: a, .. }, Self::RdmaDisabled { why: b, .. }) => {
+                discriminant(a) == discriminant(b)
+            }
+            _ => discriminant(self) == discriminant(other),
+        }
+    }
+
+    /// Whether a plan leaves something out for it.
+    pub(crate) const fn leaves_out(&self) -> bool {
+        let kept = matches!(self, Self::Repeated { .. } | Self::DuplicateNode { .. });
+        !kept && !self.is_warning()
     }
 
     /// The end, or else the node, that it is about in the first place.

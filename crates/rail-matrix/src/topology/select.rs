@@ -71,15 +71,15 @@ impl Topology {
             .collect();
         let left_out = self.nodes().filter(|(id, _)| !position.contains_key(id));
         let left_out: HashSet<_> = left_out.map(|(_, node)| &*node.name).collect();
+        let mut strays: HashMap<usize, Vec<PortId>> = HashMap::new();
+        for &(port, problem) in &self.strays {
+            strays.entry(problem).or_default().extend(ports[port.0]);
+        }
         for (p, problem) in self.problems.iter().enumerate() {
             let about = problem.nodes();
             if about.is_empty() || about.iter().any(|node| !left_out.contains(node)) {
-                let at = self.strays.iter().filter(|(_, at)| *at == p);
-                let at = at.filter_map(|(port, _)| ports[port.0]);
-                selected
-                    .strays
-                    .extend(at.map(|port| (port, selected.problems.len())));
-                selected.problems.push(problem.clone());
+                let at = strays.get(&p).map_or(&[][..], Vec::as_slice);
+                selected.report_at(at, problem.clone());
             }
         }
         // That a device leads to several places must not be lost with those that are left

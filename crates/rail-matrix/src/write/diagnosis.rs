@@ -7,7 +7,9 @@ use rig::{End, units};
 use serde::Serialize;
 
 use super::{one_line, pretty};
-use crate::{Account, EndState, Note, PortAddress, PortId, PortInfo, Problem, Rdma, Topology};
+use crate::{
+    Account, EndState, Note, PortAddress, PortId, PortInfo, Problem, Rdma, Topology, Unfit,
+};
 
 /// The name and version of [`Diagnosis::json`].
 pub const DIAGNOSIS_SCHEMA: &str = "mlx-rails/matrix-doctor/1";
@@ -44,6 +46,8 @@ struct Port<'a> {
     state: &'static str,
     /// The other end of its cable, if that is known.
     other: Option<End>,
+    /// What keeps a cable from being in it.
+    problem: Option<Problem>,
     bytes_per_second: Option<u64>,
     line_bytes_per_second: Option<u64>,
     /// As `address/prefix`, or null if they are unknown.
@@ -88,7 +92,7 @@ impl<'a> Diagnosis<'a> {
                 None => "",
             };
             let title = match &node.label {
-                Some(label) if *label != node.name => format!("{} ({label})", node.name),
+                Some(label) if *label != node.name => format!("{label} ({})", node.name),
                 _ => node.name.clone(),
             };
             let mut table = Table::new();
@@ -164,6 +168,7 @@ impl<'a> Diagnosis<'a> {
         Port {
             device: &info.device,
             state: self.account.end(port).name(),
+            problem: self.account.end(port).problem(self.topology, port),
             other: self.other(port).map(|other| self.topology.end(other)),
             bytes_per_second: info.bytes_per_second,
             line_bytes_per_second: info.line_bytes_per_second,
@@ -192,14 +197,27 @@ impl<'a> Diagnosis<'a> {
                 format!("to {}, which says nothing of it", to(*end))
             }
             EndState::Stated { from, .. } => format!("{} says so alone", to(*from)),
+            EndState::Contested { by } => format!("{} devices say so", by.len()),
             EndState::Stale { to: end, .. } => format!("left from before: to {}", to(*end)),
             EndState::Several { places, .. } => format!("one of {}", places.len()),
             EndState::Loop { other } => format!("to {} of the same node", to(*other)),
             EndState::Unreachable { other, .. } => format!("to {}, unreachable", to(*other)),
-            EndState::Unfit { .. } => "cannot carry RDMA".to_owned(),
+            EndState::Unfit { why } => unfit(*why).to_owned(),
             EndState::Unknown { .. } => "its other end is unknown".to_owned(),
             EndState::Silent => "none is stated".to_owned(),
         }
+    }
+}
+
+/// Why a device cannot carry RDMA, in a few words.
+fn unfit(why: Unfit) -> &'static str {
+    match why {
+        Unfit::NotListed => "no RDMA device",
+        Unfit::Thunderbolt4 { .. } => "Thunderbolt 4 or older",
+        Unfit::PortDown => "the port is down",
+        Unfit::NoInterface => "no network interface",
+        Unfit::NoIpv4 { bridged: false } => "no IPv4 address",
+        Unfit::NoIpv4 { bridged: true } => "no IPv4 address, in a bridge",
     }
 }
 

@@ -300,11 +300,22 @@ fn collect_peers(items: &[Object<Item>], peers: &mut Vec<Computer>) {
 impl Domains {
     /// Adds the other end of every port, now that all ports are known.
     pub fn sight(&self, topology: &mut Topology) {
+        let too_slow = |topology: &Topology, port: PortId| {
+            matches!(topology[port].unfit, Some(Unfit::Thunderbolt4 { .. }))
+        };
+        // A node does RDMA on all its ports or on none, so one peer that sees it settles
+        // the matter; another may have been asked before it was switched on.
+        let seen = self
+            .peers
+            .iter()
+            .filter(|peer| peer.computer.rdma == Some(true));
+        let seen = seen.filter_map(|peer| self.ports.get(&peer.computer.domain));
+        let seen: HashSet<_> = seen.map(|port| topology[*port].node).collect();
         for &Peer { from, ref computer } in &self.peers {
             let Computer { domain, name, rdma } = computer;
             let Some(&to) = self.ports.get(domain) else {
                 // A device that is too slow for RDMA need not be a node.
-                if !matches!(topology[from].unfit, Some(Unfit::Thunderbolt4 { .. })) {
+                if !too_slow(topology, from) {
                     let peer = match name {
                         Some(name) => format!("{name}, domain {domain}"),
                         None => format!("domain {domain}"),
@@ -318,6 +329,9 @@ impl Domains {
             let node = topology[to].node;
             match rdma {
                 Some(true) => topology.set_rdma(node, Rdma::On),
+                Some(false) if seen.contains(&node) => {}
+                // RDMA is not offered over such a cable.
+                Some(false) if too_slow(topology, from) || too_slow(topology, to) => {}
                 Some(false) => {
                     let seen_by = topology.end(from);
                     topology.set_rdma(node, Rdma::Off(RdmaOff::NoService { seen_by }));
