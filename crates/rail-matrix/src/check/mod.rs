@@ -117,8 +117,10 @@ fn check_as_given(
         .transpose()?;
     let untold = match &topology {
         None => Some(Wrong::NoTopology),
-        Some(topology) => existing.nodes.is_none().then(|| Wrong::AssumedOrder {
-            nodes: names(existing, Some(topology)).names,
+        Some(topology) => existing.nodes.is_none().then(|| {
+            let Names { names, titles } = names(existing, Some(topology));
+            let nodes = names;
+            Wrong::AssumedOrder { nodes, titles }
         }),
     };
     let mut findings = Findings::default();

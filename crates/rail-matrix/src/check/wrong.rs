@@ -205,6 +205,8 @@ pub enum Wrong {
     AssumedOrder {
         /// The nodes assumed.
         nodes: Vec<String>,
+        /// Their names for people.
+        titles: Vec<String>,
     },
     /// There is no topology to check the alignment with.
     NoTopology,
@@ -499,9 +501,9 @@ impl fmt::Display for Wrong {
                 "judged without MLX_JACCL_RING, because no cell has several devices; ask for a \
                  ring to judge it with it",
             ),
-            Self::AssumedOrder { nodes } => {
-                let shown = some_of(&nodes[..nodes.len().min(SHOWN)], SHOWN);
-                let more = if nodes.len() > SHOWN { ", ..." } else { "" };
+            Self::AssumedOrder { titles, .. } => {
+                let shown = some_of(&titles[..titles.len().min(SHOWN)], SHOWN);
+                let more = if titles.len() > SHOWN { ", ..." } else { "" };
                 write!(
                     f,
                     "the matrix does not name its nodes, so its rows are taken for those of the \
