@@ -489,18 +489,7 @@ mod tests {
 
     #[test]
     fn ranks_are_in_the_order_of_the_widest_ring_unless_pinned() {
-        let rig = Rig::parse(
-            r#"
-            node = [{ name = "a" }, { name = "b" }, { name = "c" }, { name = "d" }]
-            cable = [
-                { name = "ac", ends = ["a:1", "c:1"] },
-                { name = "cb", ends = ["c:2", "b:1"] },
-                { name = "bd", ends = ["b:2", "d:1"] },
-                { name = "da", ends = ["d:2", "a:2"] },
-            ]
-            "#,
-        )
-        .unwrap();
+        let rig = Rig::parse(include_str!("../../crates/rig/examples/ring-of-four.toml")).unwrap();
         let mut options = Options {
             strategies: vec![Strategy::Pp],
             ..of(&rig, &[Backend::Ring], None)

@@ -493,18 +493,7 @@ fn a_sweep_that_the_rig_does_not_allow_is_refused_with_a_remedy() {
 
 /// Four nodes whose cables close a ring in the order a, c, b, d, and not in theirs.
 fn ring_of_four() -> Rig {
-    Rig::parse(
-        r#"
-        node = [{ name = "a" }, { name = "b" }, { name = "c" }, { name = "d" }]
-        cable = [
-            { name = "ac", ends = ["a:en1", "c:en1"] },
-            { name = "cb", ends = ["c:en2", "b:en1"] },
-            { name = "bd", ends = ["b:en2", "d:en1"] },
-            { name = "da", ends = ["d:en2", "a:en2"] },
-        ]
-        "#,
-    )
-    .unwrap()
+    Rig::parse(include_str!("../../crates/rig/examples/ring-of-four.toml")).unwrap()
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::{Backend, Matrix};
+use crate::{Backend, Matrix, words::plural};
 
 /// One of exo's shapes of a matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -70,7 +70,7 @@ impl DialectError {
             } => format!(
                 "{exo} cannot carry a {planned} of {rails} {}: exo {} MLX_JACCL_RING for it, and \
                  jaccl makes a {made} of it",
-                if *rails == 1 { "rail" } else { "rails" },
+                plural(*rails, "rail"),
                 if *made == Backend::Ring {
                     "sets"
                 } else {

@@ -5,17 +5,9 @@ use rig::{Link, Rig};
 
 /// Four nodes whose cables close a ring in the order a, c, b, d.
 fn ring_of_four() -> Rig {
-    Rig::parse(
-        r#"
-        node = [{ name = "a" }, { name = "b" }, { name = "c" }, { name = "d" }]
-        cable = [
-            { name = "ac", ends = ["a:en1", "c:en1"] },
-            { name = "cb", ends = ["c:en2", "b:en1"] },
-            { name = "bd", ends = ["b:en2", "d:en1"] },
-            { name = "da", ends = ["d:en2", "a:en2"] },
-        ]
-        "#,
-    )
+    Rig::parse(include_str!(
+        "../../../crates/rig/examples/ring-of-four.toml"
+    ))
     .unwrap()
 }
 

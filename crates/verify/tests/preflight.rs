@@ -179,17 +179,9 @@ fn a_device_that_is_cabled_to_another_node_is_found_there() {
 /// The ranks of a probe are on the nodes of its rail, wherever the rig lists them.
 #[test]
 fn the_rails_of_a_ring_in_another_order_than_the_rigs_are_ok() {
-    let rig = Rig::parse(
-        r#"
-        node = [{ name = "a" }, { name = "b" }, { name = "c" }, { name = "d" }]
-        cable = [
-            { name = "ac", ends = ["a:en1", "c:en1"] },
-            { name = "cb", ends = ["c:en2", "b:en1"] },
-            { name = "bd", ends = ["b:en2", "d:en1"] },
-            { name = "da", ends = ["d:en2", "a:en2"] },
-        ]
-        "#,
-    )
+    let rig = Rig::parse(include_str!(
+        "../../../crates/rig/examples/ring-of-four.toml"
+    ))
     .expect("a rig");
     let report = check(rig, None, Series::Patched);
     assert_eq!(report.rails.len(), 4);

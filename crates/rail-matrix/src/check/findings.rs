@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    finding::{Finding, Outcome, Rule},
+    finding::{Finding, Outcome},
+    rule::Rule,
     wrong::Wrong,
 };
 

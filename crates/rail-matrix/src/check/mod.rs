@@ -4,12 +4,14 @@
 //! The rules are jaccl's. A finding gives the outcome and the cell that it is about. A
 //! cell is `(i, j)`: the devices on rank `i` towards rank `j`.
 
+mod cell;
 mod document;
 mod finding;
 mod findings;
 mod order;
 mod rails;
 mod report;
+mod rule;
 mod shape;
 mod subject;
 mod verdict;
@@ -21,9 +23,11 @@ use findings::Findings;
 use subject::{Names, Subject};
 
 pub use crate::danger::{DANGERS, Danger, Effect as DangerEffect, NOT_OF_A_MATRIX};
+pub use cell::{Cell, Device};
 pub use document::{Asks, Document, Existing, read};
-pub use finding::{Cell, Device, Finding, Outcome, Rule};
+pub use finding::{Finding, Outcome};
 pub use report::{SCHEMA, json, markdown};
+pub use rule::Rule;
 pub use verdict::Verdict;
 pub use wrong::{NotOpened, When, Wrong};
 

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{
-    finding::{Cell, Finding, Outcome},
+    cell::Cell,
+    finding::{Finding, Outcome},
     findings::{Findings, SHOWN},
     subject::Subject,
     wrong::Wrong,

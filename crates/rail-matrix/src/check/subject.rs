@@ -3,7 +3,7 @@
 use rig::End;
 
 use super::{
-    finding::{Cell, Device},
+    cell::{Cell, Device},
     wrong::When,
 };
 use crate::{Account, Backend, Jaccl, NodeId, PortId, Topology, counts::Counts};

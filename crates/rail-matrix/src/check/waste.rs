@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{
-    finding::{Cell, Finding, Outcome},
+    cell::Cell,
+    finding::{Finding, Outcome},
     findings::Findings,
     subject::Subject,
     wrong::{NotOpened, Wrong},

@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::finding::{Cell, Device, Rule};
+use super::{
+    cell::{Cell, Device},
+    rule::Rule,
+};
 use crate::{
     Backend, MAX_MESH, MAX_RAILS, Problem, Unfit,
     danger::Danger,

@@ -103,6 +103,7 @@ impl Options {
 /// How nodes are assigned to ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum RankOrder {
     /// In the given order of the nodes.
     Pinned,

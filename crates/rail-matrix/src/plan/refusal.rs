@@ -130,7 +130,7 @@ impl LeftOut {
 
 /// The obstacle to a ring, in names of nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(tag = "kind", content = "nodes", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Obstacle<Node = String> {
     /// No cable joins two neighbours of a pinned order.
@@ -173,7 +173,7 @@ impl<Node> Obstacle<Node> {
 
 /// The obstacle to a mesh.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(tag = "kind", content = "nodes", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum MeshObstacle {
     /// No cable joins two nodes.

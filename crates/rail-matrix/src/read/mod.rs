@@ -49,6 +49,7 @@ pub const MAX_NAME_BYTES: usize = 512;
 
 /// The kinds of description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Input {
     /// `rig.toml`.
     Rig,

@@ -124,6 +124,7 @@ pub struct Address {
 /// Kinds of networks over which a coordinator can be reached, best first: the order of
 /// exo's `find_ip_prioritised` for RDMA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[non_exhaustive]
 pub enum Network {
     /// Wired, and not one of the cables.
     Ethernet,

@@ -20,6 +20,7 @@ pub use crate::words::one_line;
 
 /// The documents that a plan can be written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Output {
     /// Tables for people, with the plan's notes.
     Table,

@@ -62,17 +62,9 @@ fn the_level_runs_in_the_ranks_wires_and_backend_of_the_matrix() {
 /// The document names the nodes in the order of the ring; the rig lists them in another.
 #[test]
 fn ranks_run_on_the_nodes_that_the_document_names() {
-    let rig = Rig::parse(
-        r#"
-        node = [{ name = "a" }, { name = "b" }, { name = "c" }, { name = "d" }]
-        cable = [
-            { name = "ac", ends = ["a:en1", "c:en1"] },
-            { name = "cb", ends = ["c:en2", "b:en1"] },
-            { name = "bd", ends = ["b:en2", "d:en1"] },
-            { name = "da", ends = ["d:en2", "a:en2"] },
-        ]
-        "#,
-    )
+    let rig = Rig::parse(include_str!(
+        "../../../../crates/rig/examples/ring-of-four.toml"
+    ))
     .expect("a rig");
     let hosts = [
         ("a", r#"[null, "en1", null, "en2"]"#),
