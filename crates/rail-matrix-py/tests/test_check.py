@@ -4,7 +4,13 @@ import json
 import unittest
 from types import MappingProxyType
 
-from rail_matrix import Finding, RailMatrixError, Verdict, check, plan
+import rail_matrix
+from rail_matrix import Finding, RailMatrixError, Verdict, plan
+
+
+def check(*given: object, **options: object) -> Verdict:
+    """A verdict for a patched MLX, whose jaccl adds no findings of its own."""
+    return rail_matrix.check(*given, **{"series": "patched", **options})
 
 
 def iface(here: str, there: str) -> dict[str, str]:
@@ -49,10 +55,12 @@ class Findings(unittest.TestCase):
         self.assertNotIn("kind", crossed.details)
 
     def test_stock_jaccl_has_defects_that_patched_has_not(self) -> None:
-        stock = check(SOUND, TOPOLOGY, mlx="0.31.2")
+        stock = rail_matrix.check(SOUND, TOPOLOGY, mlx="0.31.2")
         self.assertEqual(stock.findings[0].outcome, "hangs")
         self.assertEqual(stock.findings[0].details["danger"]["patch"], "ring-recv-prefill")
-        self.assertTrue(check(SOUND, TOPOLOGY, mlx="0.31.2", series="patched"))
+        self.assertTrue(check(SOUND, TOPOLOGY, mlx="0.31.2"))
+        self.assertFalse(rail_matrix.check(SOUND, TOPOLOGY), "exo's build is from before the mend")
+        self.assertTrue(rail_matrix.check(SOUND, TOPOLOGY, mlx="0.32.0"))
         with self.assertRaisesRegex(RailMatrixError, "series is 'stock' or 'patched'"):
             check(SOUND, TOPOLOGY, series="tuned")
 
@@ -138,7 +146,6 @@ class Matrices(unittest.TestCase):
                 nodes=made.nodes,
                 backend=made.backend,
                 mlx=mlx,
-                series="patched",
             )
             self.assertEqual((bool(verdict), verdict.findings), (True, []))
 
