@@ -32,27 +32,23 @@ impl Topology {
         };
         let ports = || (0..self.ports.len()).map(PortId);
         let mut ends: Vec<_> = ports().map(|port| joining.state(port)).collect();
+        // What others say of an end counts where the end says nothing itself.
+        let mut claims: BTreeMap<PortId, Vec<PortId>> = BTreeMap::new();
         for from in ports() {
-            match ends[from.0].clone() {
-                EndState::Stated { from: by, to } if by == from => match &mut ends[to.0] {
-                    EndState::Contested { by } => by.push(from),
-                    silent @ EndState::Silent => {
-                        *silent = EndState::Stated { from, to };
-                    }
-                    stated @ EndState::Stated { .. } if said.by(to).is_empty() => {
-                        let EndState::Stated { from: other, .. } = *stated else {
-                            continue;
-                        };
-                        *stated = EndState::Contested {
-                            by: vec![other, from],
-                        };
-                    }
-                    _ => {}
-                },
+            match ends[from.0] {
+                EndState::Stated { to, .. } => claims.entry(to).or_default().push(from),
                 EndState::Loop { other } if ends[other.0] == EndState::Silent => {
                     ends[other.0] = EndState::Loop { other: from };
                 }
                 _ => {}
+            }
+        }
+        for (to, by) in claims {
+            if ends[to.0] == EndState::Silent {
+                ends[to.0] = match by[..] {
+                    [from] => EndState::Stated { from, to },
+                    _ => EndState::Contested { by },
+                };
             }
         }
         for &(port, problem) in &self.strays {
