@@ -498,7 +498,7 @@ mod tests {
         assert_eq!(planned[0].joining.nodes, ["a", "c", "b", "d"]);
         assert_eq!(
             planned[0].joining.devices[1],
-            [vec!["1"], vec![], vec!["2"], vec![]]
+            [vec!["en1"], vec![], vec!["en2"], vec![]]
         );
         options.order = RankOrder::Pinned;
         let error = cells(&options).unwrap_err();
