@@ -1082,6 +1082,25 @@ fn an_order_is_said_to_work_only_where_the_cabling_agrees() {
 }
 
 #[test]
+fn a_defect_of_jaccl_does_not_hide_the_order_that_works() {
+    let (two, more) = (["rdma_en2", "rdma_en3"], ["rdma_en4", "rdma_en5"]);
+    let cells = json!([
+        [null, null, two, more],
+        [null, null, two, more],
+        [two, more, null, null],
+        [two, more, null, null]
+    ]);
+    let stock = Jaccl::default().patched(false);
+    let verdict = check(&alone(&cells), None, Some(Backend::Ring), &stock).unwrap();
+    let is_order = |it: &check::Finding| matches!(it.wrong, Wrong::OtherOrder { .. });
+    assert!(
+        verdict.findings.iter().any(is_order),
+        "{:?}",
+        verdict.findings
+    );
+}
+
+#[test]
 fn what_exo_says_of_one_node_it_could_have_said_of_all() {
     let state = json!({
         "topology": {"nodes": ["A", "B"], "connections": {}},
