@@ -229,9 +229,10 @@ fn frames() -> impl TypedValueParser<Value = Frames> {
 fn series() -> impl TypedValueParser<Value = Series> {
     let help = |series| match series {
         Series::Stock => "None that change what jaccl does",
-        Series::Patched => "The pin's whole series",
+        Series::Patched => "The fixes",
+        Series::Tuned => "The fixes, and what makes jaccl faster",
     };
-    let values = [Series::Stock, Series::Patched].map(|series| (series, help(series)));
+    let values = Series::ALL.map(|series| (series, help(series)));
     one_of(values, Series::name)
 }
 
@@ -338,7 +339,7 @@ mod tests {
             ),
             ("--strategy single", "[possible values: tp, pp]"),
             ("--backend none", "[possible values: mesh, ring]"),
-            ("--series mine", "[possible values: stock, patched]"),
+            ("--series mine", "[possible values: stock, patched, tuned]"),
             ("--order narrow", "[possible values: widest, pinned]"),
             ("--devices f --cables 1", "cannot be used with '--cables"),
             (

@@ -330,16 +330,10 @@ pub struct Pin {
 
 #[derive(Args)]
 pub struct SeriesFlag {
-    /// stock is upstream's behaviour with what the platform needs, patched has every fix
-    #[arg(long, default_value = "patched", value_parser = one_of([Series::Stock, Series::Patched], Series::name))]
+    /// stock is upstream's behaviour with what the platform needs, patched has every fix, tuned
+    /// the performance patches too
+    #[arg(long, default_value = "patched", value_parser = one_of(Series::ALL, Series::name))]
     pub series: Series,
-}
-
-const fn class_name(class: Class) -> &'static str {
-    match class {
-        Class::Portability => "portability",
-        Class::Fix => "fix",
-    }
 }
 
 #[derive(Args)]
@@ -505,7 +499,7 @@ pub enum PatchStep {
     /// Prints which patches apply, are upstream already or conflict, and the commands that show
     /// whether each defect is still there. Exits with 1 when a patch conflicts.
     Try(PatchTry),
-    /// Record the trees of both series in the pin's file, after a patch was changed on purpose
+    /// Record the trees of every series in the pin's file, after a patch was changed on purpose
     Record(PatchRecord),
     /// Begin a patch in a working copy of the patched tree
     ///
@@ -550,8 +544,9 @@ pub struct PatchCopy {
 pub struct PatchNew {
     /// What to call it: lower-case words joined by hyphens, ring-recv-prefill
     pub name: String,
-    /// fix changes what a collective does, portability lets jaccl compile and run
-    #[arg(long, default_value = "fix", value_parser = one_of([Class::Portability, Class::Fix], class_name))]
+    /// fix mends what a collective does, portability lets jaccl compile and run, performance
+    /// makes a collective faster
+    #[arg(long, default_value = "fix", value_parser = one_of(Class::ALL, Class::name))]
     pub class: Class,
     #[command(flatten)]
     pub copy: PatchCopy,

@@ -8,6 +8,7 @@ mod trial;
 use std::process::ExitCode;
 
 use patch_series::State;
+use pins::Series;
 use serde_json::json;
 
 use crate::{
@@ -52,9 +53,11 @@ fn apply(session: &Session, flags: &flags::PatchApply) -> Result {
 
 fn record(session: &Session, flags: &flags::PatchRecord) -> Result {
     let pin = session.toolchain.pin(&flags.pin.mlx)?;
-    let (stock, patched) = session.toolchain.series().record(&pin)?;
+    let trees = session.toolchain.series().record(&pin)?;
     say!("{} now records", pin.file().display());
-    out!("stock {stock}\npatched {patched}")?;
+    for series in Series::ALL {
+        out!("{series} {}", trees.of(series))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -86,7 +86,7 @@ impl Steps<'_> {
     /// Fills the folder, and gives the page that describes it.
     fn run(&self) -> Result<Page> {
         let (mlx, series) = (self.pin.version.as_str(), self.series.name());
-        let mut page = Page::of(mlx, series, self.pin.recorded.revision);
+        let mut page = Page::of(mlx, series, self.series.revision(self.pin));
         // What would stop the release comes first.
         let verify = [
             "verify", "--mlx", mlx, "--series", series, "--level", self.level,
@@ -123,7 +123,12 @@ impl Steps<'_> {
             &["bench", "--mlx", mlx, "--series", series],
             "bench",
         )?;
-        folder::copy_patches(self.pin, self.series, &self.folder.join("patches"))?;
+        let (workshop, patches) = (self.session.toolchain.series(), self.folder.join("patches"));
+        folder::copy_patches(&workshop.patches(self.pin, self.series)?, &patches)?;
+        let mlx_c = workshop.patches(&self.pin.of_mlx_c(), Series::Patched)?;
+        if self.series != Series::Stock && !mlx_c.is_empty() {
+            folder::copy_patches(&mlx_c, &patches.join(pins::MLX_C))?;
+        }
         let snippets = self.folder.join("snippets");
         fs::create_dir(&snippets)
             .map_err(Failure::ours)

@@ -7,7 +7,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | `need = ["jaccl"]` | every pin's jaccl, stock and patched |
+//! | `need = ["jaccl"]` | every pin's jaccl, of each series |
 //! | `without = ["FIX"]` | the default pin's jaccl without this fix |
 //! | `need = ["mlx"]` | the default pin's MLX, patched |
 //! | `need = ["wheel"]` | the wheel of rail-matrix |
@@ -198,14 +198,14 @@ impl Needs {
         if self.all.contains(&Need::Jaccl) {
             for version in Pin::versions(&toolchain.patches_folder())? {
                 let pin = toolchain.pin(&version)?;
-                for series in [Series::Stock, Series::Patched] {
+                for series in Series::ALL {
                     toolchain.build(&Request::jaccl(&pin, series))?;
                 }
             }
         }
         for fix in &self.without {
             toolchain.build(&Request {
-                without: Some(fix),
+                without: vec![fix.clone()],
                 ..Request::jaccl(&pin, Series::Patched)
             })?;
         }

@@ -183,9 +183,9 @@ fn sweep(
 /// Builds the requested variants; jaccl alone takes half a minute.
 fn variant(session: &Session, request: &Request<'_>) -> exit::Result<Variant> {
     let build = session.toolchain.build(request)?;
-    let series = match request.without {
-        None => request.series.to_string(),
-        Some(patch) => format!("{} without {patch}", request.series),
+    let series = match request.without.as_slice() {
+        [] => request.series.to_string(),
+        patches => format!("{} without {}", request.series, patches.join(", ")),
     };
     Ok(Variant {
         mlx: request.pin.version.clone(),
@@ -312,7 +312,7 @@ fn prove(session: &Session, runner: &Runner<'_>, claim: &Claim<'_>, place: &str)
     let Claim { pin, patch, .. } = claim;
     let sweep = |without: Option<&str>| -> Result<Outcome> {
         let request = Request {
-            without,
+            without: without.into_iter().map(str::to_owned).collect(),
             ..Request::jaccl(pin, Series::Patched)
         };
         let variant = variant(session, &request)?;

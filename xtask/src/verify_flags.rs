@@ -34,7 +34,8 @@ pub struct Verify {
         default_value = "patched",
         value_parser = one_of([
             (Series::Stock, "stock", "Upstream's behaviour"),
-            (Series::Patched, "patched", "The whole series"),
+            (Series::Patched, "patched", "The fixes"),
+            (Series::Tuned, "tuned", "The fixes, and what makes jaccl faster"),
         ])
     )]
     pub series: Vec<Series>,
@@ -257,7 +258,10 @@ mod tests {
             ("--each-patch --for 1min", "--for"),
             ("--op receive", "recv, all_sum"),
             ("--level huge", "[possible values: quick, full, soak]"),
-            ("--series upstream", "[possible values: stock, patched]"),
+            (
+                "--series upstream",
+                "[possible values: stock, patched, tuned]",
+            ),
             ("--backend torus", "[possible values: mesh, ring]"),
             ("--ranks 9", "expected 2 to 8 ranks"),
         ] {

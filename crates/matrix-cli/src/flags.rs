@@ -289,6 +289,8 @@ pub enum Series {
     /// Those that mend defects
     #[default]
     Patched,
+    /// Those that make jaccl faster too
+    Tuned,
 }
 
 impl Series {
@@ -297,6 +299,7 @@ impl Series {
         match self {
             Self::Stock => "stock",
             Self::Patched => "patched",
+            Self::Tuned => "tuned",
         }
     }
 }

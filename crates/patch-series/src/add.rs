@@ -103,7 +103,7 @@ struct Rebase {
     after: Snapshot,
     patches: Vec<Moved>,
     /// The tree of the whole series, when no patch conflicts.
-    patched: Option<ObjectId>,
+    tree: Option<ObjectId>,
 }
 
 impl Rebase {
@@ -132,14 +132,13 @@ impl Workshop {
         let staged = scratch.path().join(&new.version);
         stage(new, &from, &rebase, &staged)?;
         let pin = Pin::load(scratch.path(), &new.version)?;
-        if let Some(patched) = rebase.patched {
-            let stock = self.apply(&pin, Series::Stock)?.tree;
-            let made = self.apply(&pin, Series::Patched)?.tree;
-            if made != patched {
-                let problem = format!("its patches give tree {made}, not {patched}");
+        if let Some(tree) = rebase.tree {
+            let trees = self.apply_every_series(&pin)?;
+            if trees.tuned != tree {
+                let problem = format!("its patches give tree {}, not {tree}", trees.tuned);
                 return Err(Error::inconsistent(&new.mlx.name, problem));
             }
-            if let Some(text) = pin.with_record(stock, patched, None)? {
+            if let Some(text) = pin.with_record(trees, None)? {
                 fs::write(pin.file(), text).at("write", pin.file())?;
             }
         }
@@ -155,7 +154,7 @@ impl Workshop {
             tree: new.mlx.tree,
             folder,
             from: from.version,
-            recorded: rebase.patched.is_some(),
+            recorded: rebase.tree.is_some(),
             patches: rebase.patches,
         })
     }
@@ -232,7 +231,7 @@ impl Workshop {
             layers: Vec::new(),
         };
         let mut moved = Vec::new();
-        for patch in self.patches(from, Series::Patched)? {
+        for patch in self.patches(from, Series::Tuned)? {
             let change = match repository.apply(&patch.file, old)? {
                 Ok(after) => (old, after),
                 Err(hunks) => {
@@ -274,7 +273,7 @@ impl Workshop {
             .collect();
         after.series = order.arranged(&files).to_string();
         Ok(Rebase {
-            patched: (!moved.iter().any(Moved::conflicts)).then(|| stack.top()),
+            tree: (!moved.iter().any(Moved::conflicts)).then(|| stack.top()),
             after,
             patches: moved,
         })

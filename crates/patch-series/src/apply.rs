@@ -1,8 +1,8 @@
 //! A series applied: patched trees in the store.
 
-use std::{fs, path::Path, slice};
+use std::{fs, path::Path};
 
-use pins::{Listing, ObjectId, PIN_FILE, Part, Pin, Series, journal::Change, tree::is_tree};
+use pins::{Listing, ObjectId, PIN_FILE, Part, Pin, Series, Trees, journal::Change, tree::is_tree};
 use store::{Kind, sha256};
 
 use crate::{
@@ -66,21 +66,29 @@ impl Workshop {
     }
 
     /// Writes what each series gives into the pin's file, that of mlx-c too, and returns the
-    /// trees of MLX (stock, patched).
+    /// trees of MLX.
     ///
     /// # Errors
     /// As [`Workshop::patch`], but a differing record is what this mends.
-    pub fn record(&self, pin: &Pin) -> Result<(ObjectId, ObjectId)> {
-        let stock = self.apply(pin, Series::Stock)?.tree;
-        let patched = self.apply(pin, Series::Patched)?.tree;
-        let record = pin.with_record(stock, patched, Some(self.apply_mlx_c(pin)?))?;
+    pub fn record(&self, pin: &Pin) -> Result<Trees> {
+        let trees = self.apply_every_series(pin)?;
+        let record = pin.with_record(trees, Some(self.apply_mlx_c(pin)?))?;
         let written = record.map(|text| (PIN_FILE.to_owned(), text));
         Change {
             written: written.into_iter().collect(),
             removed: Vec::new(),
         }
         .publish(&pin.folder)?;
-        Ok((stock, patched))
+        Ok(trees)
+    }
+
+    /// What each series gives, whatever is recorded.
+    pub(crate) fn apply_every_series(&self, pin: &Pin) -> Result<Trees> {
+        Ok(Trees {
+            stock: self.apply(pin, Series::Stock)?.tree,
+            patched: self.apply(pin, Series::Patched)?.tree,
+            tuned: self.apply(pin, Series::Tuned)?.tree,
+        })
     }
 
     /// The tree that mlx-c's series gives, whatever is recorded.
@@ -92,47 +100,59 @@ impl Workshop {
         }
     }
 
-    /// The patched tree with one fix taken out again, in the store; no pin records
-    /// it.
+    /// The tree of a series without some of its fixes and performance patches, in the store;
+    /// no pin records it. Those at the end of the series are not applied, and others are
+    /// taken out again.
     ///
     /// # Errors
-    /// As [`Workshop::patch`]; [`Error::UnknownPatch`] when `name` is no fix of the pin;
-    /// [`Error::Entangled`] when a patch behind it changed its lines.
-    pub fn patch_without(&self, pin: &Pin, name: &str) -> Result<SourceTree> {
-        let fix = self.fix(pin, name)?;
-        let patched = self.patch(pin, Series::Patched)?;
-        let key = key_without(patched.tree, &fix);
-        let what = format!("{} (patched without {name})", pin.mlx.name);
-        self.derive(&key, &what, |folder| {
-            Listing::of_folder(&patched.path)?.sync(&patched.path, folder)?;
-            unapply(folder, &fix, &self.launcher)?.map_err(|hunks| Error::Entangled {
-                patch: name.to_owned(),
-                pin: pin.version.clone(),
-                hunks,
-            })?;
-            refuse_edited(slice::from_ref(&fix))
+    /// As [`Workshop::patch`]; [`Error::UnknownPatch`] when a name is no fix and no performance
+    /// patch of the series; [`Error::Entangled`] when a patch behind one changed its lines.
+    pub fn patch_without(&self, pin: &Pin, series: Series, names: &[String]) -> Result<SourceTree> {
+        let patches = self.patches(pin, series)?;
+        let left_out = chosen(pin, &patches, names)?;
+        let whole = self.patch(pin, series)?;
+        let is_left_out = |patch: &Patch| names.contains(&patch.name);
+        let applied = (patches.iter())
+            .rposition(|patch| !is_left_out(patch))
+            .map_or(0, |last| last + 1);
+        let what = format!("{} ({series} without {})", pin.mlx.name, names.join(", "));
+        self.derive(&key_without(whole.tree, &left_out), &what, |folder| {
+            let applied = &patches[..applied];
+            if applied.len() == patches.len() {
+                Listing::of_folder(&whole.path)?.sync(&whole.path, folder)?;
+            } else {
+                self.apply_to(pin, applied, folder)?;
+            }
+            for patch in applied.iter().rev().filter(|patch| is_left_out(patch)) {
+                unapply(folder, patch, &self.launcher)?.map_err(|hunks| Error::Entangled {
+                    patch: patch.name.clone(),
+                    pin: pin.version.clone(),
+                    hunks,
+                })?;
+            }
+            refuse_edited(&patches)
         })
     }
 
-    /// What the patched tree without `fix` was when it was made last, if it was.
-    pub fn known_without(&self, pin: &Pin, fix: &Patch) -> Option<ObjectId> {
-        let key = key_without(pin.recorded.patched, fix);
+    /// What the tree of a series without these patches was when it was made last, if it was.
+    pub fn known_without(
+        &self,
+        pin: &Pin,
+        series: Series,
+        left_out: &[&Patch],
+    ) -> Option<ObjectId> {
+        let key = key_without(series.recorded(pin), left_out);
         self.store().noted(Kind::Series, &key)?.trim().parse().ok()
     }
 
-    /// The fix of this name.
-    fn fix(&self, pin: &Pin, name: &str) -> Result<Patch> {
-        let mut fixes = self.patches(pin, Series::Patched)?;
-        fixes.retain(|patch| patch.class == Class::Fix);
-        let names: Vec<_> = fixes.iter().map(|fix| fix.name.clone()).collect();
-        fixes
-            .into_iter()
-            .find(|fix| fix.name == name)
-            .ok_or_else(|| Error::UnknownPatch {
-                wanted: name.to_owned(),
-                pin: pin.version.clone(),
-                known: names,
-            })
+    /// What has to be left out of which series to see what a patch does.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPatch`] when `name` is no fix and no performance patch of the pin.
+    pub fn sides(&self, pin: &Pin, name: &str) -> Result<Sides> {
+        let patches = self.patches(pin, Series::Tuned)?;
+        let patch = chosen(pin, &patches, &[name.to_owned()])?[0];
+        Ok(Sides::of(patch, &patches))
     }
 
     pub(crate) fn apply(&self, pin: &Pin, series: Series) -> Result<SourceTree> {
@@ -141,12 +161,17 @@ impl Workshop {
         let key = sha256(format!("{}\n{}", pin.mlx.tree, inputs.join("\n")));
         let what = format!("{} ({series})", pin.mlx.name);
         self.derive(&key, &what, |folder| {
-            let pristine = self.pristine(pin)?;
-            pin.mlx.listing.sync(&pristine.path, folder)?;
-            let tree = PatchTree::new(folder, &pristine.path, &patches, &self.launcher);
-            self.apply_all(pin, &patches, &tree)?;
+            self.apply_to(pin, &patches, folder)?;
             refuse_edited(&patches)
         })
+    }
+
+    /// Makes `folder` the pristine tree with these patches.
+    fn apply_to(&self, pin: &Pin, patches: &[Patch], folder: &Path) -> Result<()> {
+        let pristine = self.pristine(pin)?;
+        pin.mlx.listing.sync(&pristine.path, folder)?;
+        let tree = PatchTree::new(folder, &pristine.path, patches, &self.launcher);
+        self.apply_all(pin, patches, &tree)
     }
 
     fn apply_all(&self, pin: &Pin, patches: &[Patch], tree: &PatchTree<'_>) -> Result<()> {
@@ -221,9 +246,64 @@ impl Workshop {
     }
 }
 
-/// Names the patched tree without a fix.
-fn key_without(patched: ObjectId, fix: &Patch) -> String {
-    sha256(format!("{patched} without {}", fix.sha256))
+/// Two trees of a series that differ in one patch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sides {
+    /// The series.
+    pub series: Series,
+    /// What is left out of it in the tree without the patch.
+    pub without: Vec<String>,
+    /// What is left out of it in the tree with the patch.
+    pub with: Vec<String>,
+}
+
+impl Sides {
+    /// A fix is taken out of the patched series by itself. A performance patch may build on
+    /// those before it, so those behind it are left out on both sides.
+    fn of(patch: &Patch, patches: &[Patch]) -> Self {
+        if patch.class != Class::Performance {
+            return Sides {
+                series: Series::Patched,
+                without: vec![patch.name.clone()],
+                with: Vec::new(),
+            };
+        }
+        let without: Vec<String> = (patches.iter())
+            .skip_while(|other| other.name != patch.name)
+            .filter(|other| other.class == Class::Performance)
+            .map(|other| other.name.clone())
+            .collect();
+        Sides {
+            series: Series::Tuned,
+            with: without[1..].to_vec(),
+            without,
+        }
+    }
+}
+
+/// The patches of these names, in the order of the series. What lets jaccl compile cannot be
+/// left out.
+fn chosen<'a>(pin: &Pin, patches: &'a [Patch], names: &[String]) -> Result<Vec<&'a Patch>> {
+    let known = || (patches.iter()).filter(|patch| patch.class != Class::Portability);
+    let is_known = |name: &&String| known().any(|patch| patch.name == **name);
+    if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
+        return Err(Error::UnknownPatch {
+            wanted: unknown.clone(),
+            pin: pin.version.clone(),
+            known: known().map(|patch| patch.name.clone()).collect(),
+        });
+    }
+    Ok(known()
+        .filter(|patch| names.contains(&patch.name))
+        .collect())
+}
+
+/// Names the tree of a series without some patches.
+fn key_without(whole: ObjectId, left_out: &[&Patch]) -> String {
+    let left_out: Vec<&str> = (left_out.iter())
+        .map(|patch| patch.sha256.as_str())
+        .collect();
+    sha256(format!("{whole} without {}", left_out.join(" ")))
 }
 
 /// git reads the patch files itself, after they were hashed. A tree must not be noted as

@@ -6,9 +6,10 @@ use pins::{Part, Pin};
 use semver::Version;
 
 use crate::{
+    gain::{self, Gain},
     header::{Field, Header, canonical},
-    patch::Class,
-    proof::{self, CheckProof, Proof},
+    patch::{CLASS, Class},
+    proof::{self, Checks, Proof},
 };
 
 /// DEP-3 fields that every patch must carry, and what they say.
@@ -29,11 +30,19 @@ pub(crate) const REQUIRED: [(&str, &str); 7] = [
          `0.32.0, commit:ID`, or `no`",
     ),
     ("Last-Update", "the day, YYYY-MM-DD"),
-    ("X-Class", "`portability` or `fix`"),
+    (CLASS, "`portability`, `fix` or `performance`"),
 ];
 
-/// Further fields that a patch may carry.
-const OPTIONAL: [&str; 4] = [proof::FIELD, "Author", "Reviewed-by", "Acked-by"];
+/// Further fields that a patch may carry, and what they say.
+const OPTIONAL: [(&str, &str); 5] = [
+    (proof::FIELD, proof::FORM),
+    (gain::FIELD, gain::FORM),
+    ("Author", PERSON),
+    ("Reviewed-by", PERSON),
+    ("Acked-by", PERSON),
+];
+
+const PERSON: &str = "`Name <address>`";
 
 /// What the name of a field may start with: DEP-3's bug of a vendor, `Bug-Debian`.
 const BUG_OF_A_VENDOR: &str = "Bug-";
@@ -48,7 +57,7 @@ pub(crate) struct Complaint {
 }
 
 /// Everything that is wrong with the fields of a patch of a pin.
-pub(crate) fn complaints(header: &Header, pin: &Pin, check: CheckProof<'_>) -> Vec<Complaint> {
+pub(crate) fn complaints(header: &Header, pin: &Pin, checks: Checks<'_>) -> Vec<Complaint> {
     // The versions in the fields of mlx-c's patches are mlx-c's own.
     let version = (pin.part == Part::Mlx).then_some(pin.version.as_str());
     let mut found = Vec::new();
@@ -87,10 +96,54 @@ pub(crate) fn complaints(header: &Header, pin: &Pin, check: CheckProof<'_>) -> V
             remedy,
         });
     }
-    // `verify` runs jaccl alone, so it can prove nothing about mlx-c.
-    if header.get("X-Class") == "fix" && pin.part == Part::Mlx {
-        found.extend(unproved(header, check));
+    if let Ok(class) = header.get(CLASS).parse() {
+        found.extend(of_class(header, class, pin.part, checks));
     }
+    found
+}
+
+/// What a patch of its class says that it must not, or does not say.
+fn of_class(header: &Header, class: Class, part: Part, checks: Checks<'_>) -> Vec<Complaint> {
+    let mut found = Vec::new();
+    let mut misplaced = |name: &str, problem: &str, remedy: &str| {
+        if let Some(field) = header.field(name) {
+            found.push(Complaint {
+                line: Some(field.line),
+                field: Some(name.to_owned()),
+                problem: problem.to_owned(),
+                remedy: remedy.to_owned(),
+            });
+        }
+    };
+    match (class, part) {
+        (Class::Performance, Part::MlxC) => misplaced(
+            CLASS,
+            "says performance, and all patches of mlx-c are in every build",
+            "say `portability` or `fix`",
+        ),
+        (Class::Performance, Part::Mlx) => misplaced(
+            proof::FIELD,
+            "is a fix's, and this is a performance patch",
+            "let a patch of its own mend the defect, and say here with X-Gain what is gained",
+        ),
+        (Class::Portability | Class::Fix, _) => misplaced(
+            gain::FIELD,
+            "is a performance patch's",
+            "remove it, or say `X-Class: performance`",
+        ),
+    }
+    // `verify` runs jaccl alone, so it can prove nothing about mlx-c.
+    found.extend(match (class, part) {
+        (Class::Fix, Part::Mlx) => {
+            let read = |line: &str| Proof::checked(line, checks.proof).map(drop);
+            unproved(header, class, (proof::FIELD, proof::FORM), read)
+        }
+        (Class::Performance, Part::Mlx) => {
+            let read = |line: &str| Gain::checked(line, checks.gain).map(drop);
+            unproved(header, class, (gain::FIELD, gain::FORM), read)
+        }
+        (Class::Portability, _) | (_, Part::MlxC) => Vec::new(),
+    });
     found
 }
 
@@ -110,12 +163,12 @@ fn complaint(field: &Field, version: Option<&str>) -> Option<(String, String)> {
     let is_vendors = name
         .strip_prefix(BUG_OF_A_VENDOR)
         .is_some_and(|vendor| !vendor.is_empty());
-    let meaning = match REQUIRED.iter().find(|(known, _)| *known == name) {
+    let mut all = REQUIRED.iter().chain(&OPTIONAL);
+    let meaning = match all.clone().find(|(known, _)| *known == name) {
         Some((_, meaning)) => meaning,
         None if is_vendors => "the URL of the vendor's bug",
-        None if OPTIONAL.contains(&name) => proof::FORM,
         None => {
-            let known: Vec<_> = REQUIRED.iter().map(|(n, _)| *n).chain(OPTIONAL).collect();
+            let known: Vec<_> = all.by_ref().map(|(known, _)| *known).collect();
             return Some((
                 "is no field of a patch".into(),
                 format!("there are {}", known.join(", ")),
@@ -136,7 +189,7 @@ fn complaint(field: &Field, version: Option<&str>) -> Option<(String, String)> {
         "Forwarded" => ["no", "not-needed"].contains(&value.as_str()) || is_url(value),
         "Applied-Upstream" => value == "no" || applied(value).is_some(),
         "Last-Update" => is_day(value),
-        "X-Class" => Class::from_str(value).is_ok(),
+        CLASS => Class::from_str(value).is_ok(),
         _ => true,
     };
     if !fits {
@@ -159,29 +212,27 @@ fn complaint(field: &Field, version: Option<&str>) -> Option<(String, String)> {
         })
 }
 
-/// The lines of `X-Verdicts` that are no proof, or their absence.
-fn unproved(header: &Header, check: CheckProof<'_>) -> Vec<Complaint> {
-    let complain = |line, problem, remedy: &str| Complaint {
+/// The lines of the field that proves a patch that are no proof, or their absence.
+fn unproved(
+    header: &Header,
+    class: Class,
+    (field, form): (&str, &str),
+    read: impl Fn(&str) -> Result<(), String>,
+) -> Vec<Complaint> {
+    let complain = |line, problem| Complaint {
         line,
-        field: Some(proof::FIELD.to_owned()),
+        field: Some(field.to_owned()),
         problem,
-        remedy: remedy.to_owned(),
+        remedy: format!("write one line a proof: {form}"),
     };
-    let remedy = format!("write one line a proof: {}", proof::FORM);
-    if header.field(proof::FIELD).is_none() {
-        return vec![complain(
-            None,
-            "is missing, and a fix has to prove itself".into(),
-            &remedy,
-        )];
+    if header.field(field).is_none() {
+        let problem = format!("is missing, and a {} has to prove itself", class.noun());
+        return vec![complain(None, problem)];
     }
     header
-        .lines(proof::FIELD)
+        .lines(field)
         .filter(|(_, line)| !line.is_empty() && !line.contains("TODO"))
-        .filter_map(|(number, line)| {
-            let problem = Proof::checked(line, check).err()?;
-            Some(complain(Some(number), problem, &remedy))
-        })
+        .filter_map(|(number, line)| Some(complain(Some(number), read(line).err()?)))
         .collect()
 }
 

@@ -41,7 +41,7 @@ pub enum Refreshed {
 }
 
 impl Workshop {
-    /// A working copy of the patched tree in `folder`: a git repository in which
+    /// A working copy of the tuned tree in `folder`: a git repository in which
     /// each patch is a commit. One that is there already stays as it is, unless
     /// nothing was done in it and the patches changed since.
     ///
@@ -70,8 +70,9 @@ impl Workshop {
         })
     }
 
-    /// As [`Workshop::edit_patches`], with a patch `name` begun on top: a commit
-    /// without changes whose fields are to be filled in.
+    /// As [`Workshop::edit_patches`], with a patch `name` begun: a commit without changes
+    /// whose fields are to be filled in. It is the last one of the series, and before the
+    /// performance patches if it is none.
     ///
     /// # Errors
     /// [`Error::Input`] for a name that is taken or cannot be a file's, and those
@@ -108,11 +109,16 @@ impl Workshop {
             return refuse(taken, remedy);
         }
         let mut stack = copy.stack.clone();
-        stack.layers.push(Layer {
+        let position = match class {
+            Class::Performance => stack.layers.len(),
+            Class::Portability | Class::Fix => stack.before_performance(),
+        };
+        let begun = Layer {
             name: name.to_owned(),
             head: template(class),
-            tree: stack.top(),
-        });
+            tree: stack.tree_before(position),
+        };
+        stack.layers.insert(position, begun);
         copy.keep(pin, stack)?;
         Ok(editable)
     }
@@ -270,12 +276,13 @@ fn unmade(copy: &WorkingCopy, stack: &Stack) -> Vec<String> {
 
 /// The fields of a patch that was just begun. `lint` refuses every TODO.
 fn template(class: Class) -> String {
-    let (class, verdicts) = match class {
-        Class::Fix => (
-            "fix",
-            "TODO hang -> pass: --op recv --backend ring --ranks 2",
-        ),
-        Class::Portability => ("portability", "TODO none; what it makes possible"),
+    let proof = match class {
+        Class::Portability => "X-Verdicts: TODO none; what it makes possible",
+        Class::Fix => "X-Verdicts: TODO hang -> pass: --op recv --backend ring --ranks 2",
+        Class::Performance => {
+            "X-Gain: TODO time 1 -> 0.30: --op all_sum --backend ring --ranks 2 --cables 3 \
+             --bytes 8192 --frames small,big"
+        }
     };
     format!(
         "Description: TODO what it does, in one line\n \
@@ -285,9 +292,10 @@ fn template(class: Class) -> String {
          Forwarded: no\n\
          Applied-Upstream: no\n\
          Last-Update: {}\n\
-         X-Class: {class}\n\
-         X-Verdicts: {verdicts}\n",
-        today()
+         X-Class: {}\n\
+         {proof}\n",
+        today(),
+        class.name()
     )
 }
 

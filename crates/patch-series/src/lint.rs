@@ -10,7 +10,7 @@ use pins::{PIN_FILE, Part, Pin, Series};
 use serde::Serialize;
 
 use crate::{
-    CheckProof, Header, Patch, State,
+    Checks, Class, Header, Patch, State,
     error::{Error, IoContext, Result},
     fields::complaints,
     header::split,
@@ -54,21 +54,21 @@ impl fmt::Display for Problem {
 
 impl Workshop {
     /// Everything that is wrong with a pin's patches: their fields, the order,
-    /// how they apply and come off again, and the recorded trees. `check` says what
+    /// how they apply and come off again, and the recorded trees. `checks` say what
     /// is wrong with a proof.
     ///
     /// # Errors
     /// When the sources cannot be had, or a file cannot be read.
-    pub fn lint_patches(&self, pin: &Pin, check: CheckProof<'_>) -> Result<Vec<Problem>> {
-        let mut problems = self.lint_part(pin, check)?;
+    pub fn lint_patches(&self, pin: &Pin, checks: Checks<'_>) -> Result<Vec<Problem>> {
+        let mut problems = self.lint_part(pin, checks)?;
         let mlx_c = pin.of_mlx_c();
         if mlx_c.folder.is_dir() {
-            problems.extend(self.lint_part(&mlx_c, check)?);
+            problems.extend(self.lint_part(&mlx_c, checks)?);
         }
         Ok(problems)
     }
 
-    fn lint_part(&self, pin: &Pin, check: CheckProof<'_>) -> Result<Vec<Problem>> {
+    fn lint_part(&self, pin: &Pin, checks: Checks<'_>) -> Result<Vec<Problem>> {
         let folder = self.shown(&pin.folder);
         let mut lint = Lint {
             pin,
@@ -79,7 +79,7 @@ impl Workshop {
         let listed: Vec<String> = Order::parse(&series).files().map(str::to_owned).collect();
         if lint.order(&listed)? {
             for file in &listed {
-                lint.text(file, check)?;
+                lint.text(file, checks)?;
             }
             self.lint_applying(&mut lint)?;
         }
@@ -89,7 +89,7 @@ impl Workshop {
     /// What only applying the patches shows.
     fn lint_applying(&self, lint: &mut Lint<'_>) -> Result<()> {
         let pin = lint.pin;
-        let patches = match self.patches(pin, Series::Patched) {
+        let patches = match self.patches(pin, Series::Tuned) {
             Ok(patches) => patches,
             // Its fields were complained of; what class it is, nobody knows.
             Err(Error::Malformed { .. }) => return Ok(()),
@@ -103,25 +103,19 @@ impl Workshop {
         if !skipped.is_empty() {
             return Ok(());
         }
+        lint.classes(&patches);
         let rendered = render(&copy.repository, &copy.stack, &copy.imported)?;
         let text = |of: &Snapshot, name: &str| of.patches.get(name).cloned().unwrap_or_default();
         for Patch { name, .. } in &patches {
             lint.form(name, &text(&copy.imported, name), &text(&rendered, name));
         }
-        let folder = &copy.repository.folder;
-        let tree = PatchTree::new(folder, folder, &patches, &self.launcher);
-        for (at, patch) in patches.iter().enumerate() {
-            if let Err(places) = tree.unapplies(at)? {
-                lint.entangled(patch, &places);
-            }
-        }
         let all_series: &[Series] = match pin.part {
-            Part::Mlx => &[Series::Stock, Series::Patched],
+            Part::Mlx => &Series::ALL,
             Part::MlxC => &[Series::Patched],
         };
         for &series in all_series {
             let made = match self.apply(pin, series) {
-                Ok(made) => made.tree,
+                Ok(made) => made,
                 Err(
                     Error::Conflict { patch, hunks, .. }
                     | Error::ConflictOfMlxC { patch, hunks, .. },
@@ -131,6 +125,10 @@ impl Workshop {
                 }
                 Err(error) => return Err(error),
             };
+            if series == Series::Patched {
+                self.lint_separable(lint, &made.path)?;
+            }
+            let made = made.tree;
             if made != series.recorded(pin) {
                 lint.say(
                     match pin.part {
@@ -145,6 +143,19 @@ impl Workshop {
                     ),
                     format!("run `cargo xtask patch record --mlx {}`", pin.version),
                 );
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether each patch comes off the patched tree, which is in `folder`. A performance
+    /// patch may be built upon by those behind it.
+    fn lint_separable(&self, lint: &mut Lint<'_>, folder: &Path) -> Result<()> {
+        let patches = self.patches(lint.pin, Series::Patched)?;
+        let tree = PatchTree::new(folder, folder, &patches, &self.launcher);
+        for (at, patch) in patches.iter().enumerate() {
+            if let Err(places) = tree.unapplies(at)? {
+                lint.entangled(patch, &places);
             }
         }
         Ok(())
@@ -211,10 +222,10 @@ impl Lint<'_> {
     }
 
     /// What can be seen in a file by itself.
-    fn text(&mut self, file: &str, check: CheckProof<'_>) -> Result<()> {
+    fn text(&mut self, file: &str, checks: Checks<'_>) -> Result<()> {
         let path = self.pin.folder.join(file);
         let text = fs::read_to_string(&path).at("read", &path)?;
-        for found in complaints(&Header::parse(&text), self.pin, check) {
+        for found in complaints(&Header::parse(&text), self.pin, checks) {
             let field = found.field.as_deref();
             self.say(file, found.line, field, found.problem, found.remedy);
         }
@@ -303,16 +314,40 @@ impl Lint<'_> {
         );
     }
 
+    /// Whether the performance patches stand last, so that each series is a beginning of the
+    /// next.
+    fn classes(&mut self, patches: &[Patch]) {
+        let is_performance = |patch: &&Patch| patch.class == Class::Performance;
+        let behind = patches.iter().skip_while(|patch| !is_performance(patch));
+        let Some(first) = behind.clone().next() else {
+            return;
+        };
+        for patch in behind.filter(|patch| !is_performance(patch)) {
+            let (file, first) = (patch_file(&patch.name), patch_file(&first.name));
+            self.say(
+                SERIES,
+                None,
+                None,
+                format!("names {file} behind {first}, which is a performance patch"),
+                format!("move it before {first}: performance patches stand last"),
+            );
+        }
+    }
+
     fn dependent(&mut self, patch: &str, series: Series, places: &[String]) {
+        let left_out = match series {
+            Series::Stock => "fixes",
+            Series::Patched | Series::Tuned => "performance patches",
+        };
         self.say(
             &patch_file(patch),
             None,
             None,
             format!(
-                "does not apply in the {series} series at {}, which leaves out the fixes",
+                "does not apply in the {series} series at {}, which leaves out the {left_out}",
                 places.join(", ")
             ),
-            "put it before the fixes, and make it independent of them".into(),
+            format!("put it before the {left_out}, and make it independent of them"),
         );
     }
 }

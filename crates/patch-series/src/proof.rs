@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::Serialize;
 
+use crate::gain::CheckGain;
+
 /// The field that holds the proofs of a fix.
 pub(crate) const FIELD: &str = "X-Verdicts";
 
@@ -11,9 +13,26 @@ pub(crate) const FIELD: &str = "X-Verdicts";
 pub(crate) const FORM: &str =
     "`BEFORE -> pass: FLAGS`, for example `hang -> pass: --op recv --backend ring --ranks 2`";
 
-/// Says what is wrong with a proof, for whoever reads its verdict and its flags: this
+/// Says what is wrong with a proof, for the reader of its verdict and its flags: this
 /// crate knows their form and nothing of what `cargo xtask verify` understands.
 pub type CheckProof<'a> = &'a dyn Fn(&Proof) -> Result<(), String>;
+
+/// Says what is wrong with the lines by which patches prove themselves.
+#[derive(Clone, Copy)]
+pub struct Checks<'a> {
+    /// With one of a fix.
+    pub proof: CheckProof<'a>,
+    /// With one of a performance patch.
+    pub gain: CheckGain<'a>,
+}
+
+impl Checks<'static> {
+    /// Holds them to their form alone.
+    pub const FORM: Self = Checks {
+        proof: &|_| Ok(()),
+        gain: &|_| Ok(()),
+    };
+}
 
 /// A selection of cases that fail without a patch and pass with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

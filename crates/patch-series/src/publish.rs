@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pins::{ObjectId, PIN_FILE, Pin, Series, journal::Change};
+use pins::{ObjectId, PIN_FILE, Pin, Trees, journal::Change};
 use serde::Serialize;
 
 use crate::{
@@ -24,8 +24,10 @@ pub struct Exported {
     pub removed: Vec<PathBuf>,
     /// The tree of the stock series.
     pub stock: ObjectId,
-    /// The tree of the whole series.
+    /// The tree with the fixes.
     pub patched: ObjectId,
+    /// The tree of the whole series.
+    pub tuned: ObjectId,
 }
 
 impl Workshop {
@@ -45,11 +47,15 @@ impl Workshop {
             ..pin.clone()
         };
         after.save(&staged.folder)?;
-        let stock = self.apply(&staged, Series::Stock)?.tree;
-        let patched = self.apply(&staged, Series::Patched)?.tree;
-        if patched != stack.top() {
+        let trees = self.apply_every_series(&staged)?;
+        let Trees {
+            stock,
+            patched,
+            tuned,
+        } = trees;
+        if tuned != stack.top() {
             let problem = format!(
-                "its patches give tree {patched}, but the commits they are made from {}",
+                "its patches give tree {tuned}, but the commits they are made from {}",
                 stack.top()
             );
             return Err(Error::inconsistent(
@@ -69,7 +75,7 @@ impl Workshop {
                 .written
                 .push((SERIES.to_owned(), after.series.clone()));
         }
-        let record = pin.with_record(stock, patched, None)?;
+        let record = pin.with_record(trees, None)?;
         change
             .written
             .extend(record.map(|text| (PIN_FILE.to_owned(), text)));
@@ -89,6 +95,7 @@ impl Workshop {
             removed: change.removed.into_iter().map(path).collect(),
             stock,
             patched,
+            tuned,
         })
     }
 }

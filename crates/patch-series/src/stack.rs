@@ -10,8 +10,10 @@ use std::collections::BTreeSet;
 use pins::ObjectId;
 
 use crate::{
+    Class,
     error::{Error, Result},
     header::Header,
+    patch,
     patch_tree::Places,
     repository::Repository,
 };
@@ -114,6 +116,15 @@ impl Stack {
     /// Whether the layer at this position changes anything.
     pub(crate) fn is_empty(&self, position: usize) -> bool {
         self.layers[position].tree == self.tree_before(position)
+    }
+
+    /// Where a patch goes that is to stand before the performance patches.
+    pub(crate) fn before_performance(&self) -> usize {
+        let is_performance = |layer: &Layer| {
+            Header::parse(&layer.head).get(patch::CLASS) == Class::Performance.name()
+        };
+        let first = self.layers.iter().position(is_performance);
+        first.unwrap_or(self.layers.len())
     }
 
     pub(crate) fn position(&self, name: &str) -> Option<usize> {

@@ -47,7 +47,7 @@ impl Workshop {
         let scratch = self.scratch()?;
         let copy = scratch.path().join("tree");
         Listing::of_folder(tree)?.sync(tree, &copy)?;
-        let patches = self.patches(pin, Series::Patched)?;
+        let patches = self.patches(pin, Series::Tuned)?;
         let tree = PatchTree::new(&copy, &pristine, &patches, &self.launcher);
         let mut states = Vec::new();
         for (at, patch) in patches.iter().enumerate() {

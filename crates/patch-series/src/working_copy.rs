@@ -171,7 +171,7 @@ impl Workshop {
     /// appears there when it is whole.
     pub(crate) fn import(&self, pin: &Pin, folder: &Path) -> Result<Import> {
         let pristine = self.pristine(pin)?;
-        let patches = self.patches(pin, Series::Patched)?;
+        let patches = self.patches(pin, Series::Tuned)?;
         let parent = folder.parent().unwrap_or(folder);
         fs::create_dir_all(parent).at("create", parent)?;
         let scratch = tempfile::tempdir_in(parent).at("create a folder in", parent)?;

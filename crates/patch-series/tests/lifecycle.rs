@@ -146,6 +146,88 @@ fn a_working_copy_has_one_commit_a_patch_and_exports_to_the_same_bytes() {
     assert_eq!(bench.checkout.sh("git -C copy rev-parse HEAD"), head);
 }
 
+/// From its beginning to its end.
+#[test]
+fn a_performance_patch_goes_through_its_life_behind_all_others() {
+    let bench = Bench::new();
+    let (workshop, before) = (bench.workshop(), bench.pin().recorded);
+    workshop
+        .new_patch(&bench.pin(), "fast", Class::Performance, &bench.copy)
+        .unwrap();
+    bench.replace("second", "second and fast");
+    bench.refresh("fast").unwrap();
+    let fast = bench.files()["fast.patch"].clone();
+    assert!(
+        fast.contains("X-Class: performance\nX-Gain: TODO time 1 -> "),
+        "{fast}"
+    );
+    let of = |series| {
+        let tree = workshop.patch(&bench.pin(), series).unwrap();
+        fs::read_to_string(tree.path.join("mlx/array.cpp")).unwrap()
+    };
+    // How often each series changed: its revision now, from 1 before.
+    let revisions = || {
+        let now = bench.pin().recorded;
+        (
+            now.revision - before.revision + 1,
+            now.tuned_revision - before.tuned_revision + 1,
+        )
+    };
+    assert!(of(Series::Tuned).contains("second and fast\n"));
+    assert!(of(Series::Patched).contains("second\n"));
+    let recorded = bench.pin().recorded;
+    assert_eq!(recorded.trees.patched, before.trees.patched);
+    assert_eq!(revisions(), (1, 2));
+
+    // A fix that is begun now stands before it, and its edits are seen in the tuned tree.
+    workshop
+        .new_patch(&bench.pin(), "third", Class::Fix, &bench.copy)
+        .unwrap();
+    bench.replace("line 12", "third");
+    bench.refresh("third").unwrap();
+    let files = bench.files();
+    assert!(files["series"].ends_with("second.patch\nthird.patch\nfast.patch\n"));
+    assert_eq!(
+        diff_of(&files["fast.patch"]),
+        diff_of(&fast),
+        "nothing of it moved"
+    );
+    assert!(of(Series::Patched).contains("third\n"));
+    assert!(of(Series::Tuned).contains("third\n"));
+    assert_eq!(revisions(), (2, 3));
+
+    // Edits of what a performance patch changed are its own, and a fix that one builds on
+    // cannot go before it.
+    bench.replace("second and fast", "second and faster");
+    bench.failed(Kind::Input, bench.refresh("second"), &["second", "fast"]);
+    bench.refresh("fast").unwrap();
+    // How often each series changed: its revision now, from 1 before.
+    let revisions = || {
+        let now = bench.pin().recorded;
+        (
+            now.revision - before.revision + 1,
+            now.tuned_revision - before.tuned_revision + 1,
+        )
+    };
+    assert!(of(Series::Tuned).contains("second and faster\n"));
+    bench.failed(Kind::Input, bench.drop(&["second"]), &["fast"]);
+
+    let states = workshop.patch_states(&bench.pin(), None).unwrap();
+    let states: Vec<_> = states
+        .iter()
+        .map(|(it, state)| (&*it.name, state))
+        .collect();
+    assert_eq!(
+        states.last(),
+        Some(&("fast", &patch_series::State::Applies))
+    );
+    bench.drop(&["fast"]).unwrap();
+    assert_eq!(of(Series::Tuned), of(Series::Patched));
+    let recorded = bench.pin().recorded;
+    assert_eq!(recorded.trees.tuned, recorded.trees.patched);
+    assert_eq!(revisions(), (2, 5));
+}
+
 #[test]
 fn a_new_patch_is_begun_edited_and_taken_in() {
     let bench = Bench::new();

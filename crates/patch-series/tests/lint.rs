@@ -48,7 +48,7 @@ fn change(checkout: &Checkout, file: &str, from: &str, to: &str) {
 fn lint(checkout: &Checkout) -> Vec<Problem> {
     let workshop = &checkout.workshop;
     workshop
-        .lint_patches(&checkout.pin(), &common::only_recv_hangs)
+        .lint_patches(&checkout.pin(), common::CHECKS)
         .unwrap()
 }
 
@@ -306,6 +306,7 @@ fn all_problems_are_told_at_once_with_their_places() {
             ("fix.patch", Some(12), None),
             ("pin.toml", None, Some("stock")),
             ("pin.toml", None, Some("patched")),
+            ("pin.toml", None, Some("tuned")),
         ]
     );
 }
@@ -386,7 +387,7 @@ fn a_patch_comes_off_the_patched_tree_and_portability_stands_alone() {
 fn a_tree_that_is_not_the_recorded_one_is_told() {
     let checkout = sound();
     let pin = checkout.pin();
-    let patched = pin.recorded.patched.to_string();
+    let patched = pin.recorded.trees.patched.to_string();
     change(
         &checkout,
         "patches/1.2.3/pin.toml",
@@ -398,4 +399,123 @@ fn a_tree_that_is_not_the_recorded_one_is_told() {
     assert!(
         problems[0].contains("pin.toml: patched records") && problems[0].contains("patch record")
     );
+}
+
+/// As [`sound`], with a performance patch that builds on the fix.
+fn sound_and_fast() -> Checkout {
+    let checkout = sound();
+    let fast = change_line(12, "fast").replace("-line 12", "-fixed");
+    checkout.add_patch("fast", "performance", &fast);
+    let gain = "X-Gain: time 1 -> 0.5: --op all_sum\n---\n";
+    change(&checkout, FAST, "---\n", gain);
+    change(&checkout, FAST, "Bug: none", "Bug: https://example.org/1");
+    canonical(&checkout);
+    checkout
+}
+
+const FAST: &str = "patches/1.2.3/fast.patch";
+
+/// It need not come off the tuned tree, and the fix below it need only come off the patched.
+#[test]
+fn a_performance_patch_may_build_on_a_fix() {
+    assert_eq!(problems(&sound_and_fast()), [""; 0]);
+}
+
+#[test]
+fn a_performance_patch_proves_what_it_gains_and_no_other_does() {
+    let gain = "X-Gain: time 1 -> 0.5: --op all_sum\n";
+    for (file, from, to, problem) in [
+        (
+            FAST,
+            gain,
+            "",
+            "fast.patch: X-Gain is missing, and a performance patch has",
+        ),
+        (FAST, gain, "X-Gain:\n", "fast.patch:9: X-Gain is empty"),
+        (
+            FAST,
+            gain,
+            "X-Gain: TODO\n",
+            "fast.patch:9: X-Gain is still to be filled in",
+        ),
+        (
+            FAST,
+            "time 1",
+            "busbw 1",
+            "fast.patch:9: X-Gain \"busbw 1 -> 0.5: --op all_sum\"",
+        ),
+        (
+            FAST,
+            "0.5",
+            "1.5",
+            "fast.patch:9: X-Gain 1.5 is not less than 1",
+        ),
+        (FAST, "0.5", "x", "fast.patch:9: X-Gain \"x\" is no time"),
+        // What the command it is of would not understand.
+        (
+            FAST,
+            "--op",
+            "--opp",
+            "fast.patch:9: X-Gain \"--opp\" is no flag",
+        ),
+        (
+            FAST,
+            gain,
+            "X-Gain: time 1 -> 0.5: --op all_sum\n time 2 -> 3: --op send\n",
+            "fast.patch:10: X-Gain 3 is not less than 2",
+        ),
+        (
+            FAST,
+            gain,
+            "X-Gain: time 1 -> 0.5: --op all_sum\nX-Verdicts: hang -> pass: --op recv\n",
+            "fast.patch:10: X-Verdicts is a fix's",
+        ),
+        (
+            FIX,
+            "X-Verdicts",
+            "X-Gain: time 1 -> 0.5: --op all_sum\nX-Verdicts",
+            "fix.patch:9: X-Gain is a performance patch's",
+        ),
+    ] {
+        let checkout = sound_and_fast();
+        change(&checkout, file, from, to);
+        let problems = problems(&checkout);
+        assert!(
+            problems.len() == 1 && problems[0].contains(problem),
+            "{problem}: {problems:?}"
+        );
+    }
+}
+
+#[test]
+fn performance_patches_stand_behind_all_others() {
+    let checkout = sound_and_fast();
+    let series = checkout.path("patches/1.2.3/series");
+    fs::write(&series, "port.patch\n").unwrap();
+    checkout.add_patch("fast", "performance", &change_line(12, "fast"));
+    let gain = "X-Gain: time 1 -> 0.5: --op all_sum\n---\n";
+    change(&checkout, FAST, "---\n", gain);
+    change(&checkout, FAST, "Bug: none", "Bug: https://example.org/1");
+    checkout.add_patch("fix", "fix", &change_line(17, "fixed"));
+    let proof = "X-Verdicts: hang -> pass: --op recv\n---\n";
+    change(&checkout, FIX, "---\n", proof);
+    change(&checkout, FIX, "Bug: none", "Bug: https://example.org/1");
+    canonical(&checkout);
+    let found = problems(&checkout);
+    assert_eq!(
+        found,
+        [
+            "patches/1.2.3/series: names fix.patch behind fast.patch, which is a performance \
+          patch; move it before fast.patch: performance patches stand last"
+        ]
+    );
+
+    // One that needs it as well cannot be in the patched series.
+    let needs = change_line(12, "fixed").replace("-line 12", "-fast");
+    fs::write(&series, "port.patch\nfast.patch\n").unwrap();
+    checkout.add_patch("fix", "fix", &needs);
+    let found = problems(&checkout).join("\n");
+    let problem = "fix.patch: does not apply in the patched series at mlx/array.cpp:10, which \
+                   leaves out the performance patches";
+    assert!(found.contains(problem), "{found}");
 }

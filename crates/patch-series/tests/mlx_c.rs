@@ -93,7 +93,7 @@ fn lint_looks_at_it_too() {
     checkout.workshop.record(&checkout.pin()).unwrap();
     let problems = || {
         let workshop = &checkout.workshop;
-        let found = workshop.lint_patches(&checkout.pin(), &common::only_recv_hangs);
+        let found = workshop.lint_patches(&checkout.pin(), common::CHECKS);
         let found = found.unwrap().into_iter();
         found.map(|problem| problem.to_string()).collect::<Vec<_>>()
     };

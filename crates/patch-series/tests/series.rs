@@ -31,8 +31,114 @@ fn states(checkout: &Checkout) -> Vec<State> {
     states.into_iter().map(|(_, state)| state).collect()
 }
 
+/// As [`with_series`], with two performance patches, of which the second builds on the first
+/// and on the fix.
+fn with_performance() -> Checkout {
+    let checkout = with_series();
+    checkout.add_patch("fast", "performance", &change_line(17, "fast"));
+    let faster = change_line(17, "faster").replace("-line 17", "-fast");
+    checkout.add_patch("faster", "performance", &faster);
+    let last = change_line(12, "fixed and fast").replace("-line 12", "-fixed");
+    checkout.add_patch("last", "performance", &last);
+    checkout.workshop.record(&checkout.pin()).unwrap();
+    checkout
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
 #[test]
-fn stock_has_the_portability_patches_and_patched_has_all() {
+fn each_series_is_a_beginning_of_the_next() {
+    let checkout = with_performance();
+    let pin = checkout.pin();
+    let of = |series| {
+        let patches = checkout.workshop.patches(&pin, series).unwrap();
+        let names: Vec<String> = patches.into_iter().map(|patch| patch.name).collect();
+        names
+    };
+    assert_eq!(of(Series::Stock), ["port"]);
+    assert_eq!(of(Series::Patched), ["port", "fix"]);
+    assert_eq!(of(Series::Tuned), ["port", "fix", "fast", "faster", "last"]);
+    let text = |series| array_cpp(&checkout.workshop.patch(&pin, series).unwrap());
+    let patched = text(Series::Patched);
+    assert!(patched.contains("fixed\n") && !patched.contains("fast"));
+    let tuned = patched
+        .replace("line 17\n", "faster\n")
+        .replace("fixed\n", "fixed and fast\n");
+    assert_eq!(text(Series::Tuned), tuned);
+}
+
+#[test]
+fn performance_patches_change_neither_stock_nor_patched() {
+    let checkout = with_series();
+    let before = checkout.pin().recorded;
+    assert_eq!(before.trees.tuned, before.trees.patched);
+    let checkout = with_performance();
+    let after = checkout.pin().recorded;
+    assert_eq!(after.trees.stock, before.trees.stock);
+    assert_eq!(after.trees.patched, before.trees.patched);
+    assert_ne!(after.trees.tuned, before.trees.tuned);
+    assert_eq!(
+        after.revision, before.revision,
+        "a patched wheel is the same"
+    );
+    assert_eq!(after.tuned_revision, before.tuned_revision + 1);
+}
+
+/// What a performance patch gains is the difference between two beginnings of the series.
+#[test]
+fn a_performance_patch_is_seen_between_two_beginnings_of_the_series() {
+    let checkout = with_performance();
+    let (workshop, pin) = (&checkout.workshop, checkout.pin());
+    let mut sides = workshop.sides(&pin, "faster").unwrap();
+    assert_eq!(sides.series, Series::Tuned);
+    assert_eq!(sides.without, names(&["faster", "last"]));
+    assert_eq!(sides.with, names(&["last"]));
+    let tree = |without: &[String]| {
+        let tree = workshop.patch_without(&pin, Series::Tuned, without);
+        tree.unwrap()
+    };
+    let patched = array_cpp(&workshop.patch(&pin, Series::Patched).unwrap());
+    let without = patched.replace("line 17\n", "fast\n");
+    assert_eq!(array_cpp(&tree(&sides.without)), without);
+    assert_eq!(
+        array_cpp(&tree(&sides.with)),
+        patched.replace("line 17\n", "faster\n")
+    );
+    // In whatever order they are named.
+    sides.without.reverse();
+    assert!(tree(&sides.without).current);
+
+    let sides = workshop.sides(&pin, "fast").unwrap();
+    assert_eq!(tree(&sides.without).tree, pin.recorded.trees.patched);
+    let sides = workshop.sides(&pin, "last").unwrap();
+    assert_eq!(sides.with, [""; 0]);
+
+    // A fix is seen in the patched series, whatever builds on it.
+    let sides = workshop.sides(&pin, "fix").unwrap();
+    assert_eq!(sides.series, Series::Patched);
+    assert_eq!((sides.without, sides.with), (names(&["fix"]), names(&[])));
+    for (name, known) in [("port", "fix, fast"), ("fox", "faster, last")] {
+        let message = workshop.sides(&pin, name).unwrap_err().to_string();
+        assert!(message.contains(known), "{message}");
+    }
+}
+
+#[test]
+fn the_tree_without_some_patches_is_known_once_it_was_made() {
+    let checkout = with_performance();
+    let (workshop, pin) = (&checkout.workshop, checkout.pin());
+    let patches = workshop.patches(&pin, Series::Tuned).unwrap();
+    let left_out: Vec<_> = patches.iter().skip(3).collect();
+    let known = || workshop.known_without(&pin, Series::Tuned, &left_out);
+    assert_eq!(known(), None);
+    let made = workshop.patch_without(&pin, Series::Tuned, &names(&["last", "faster"]));
+    assert_eq!(known(), Some(made.unwrap().tree));
+}
+
+#[test]
+fn stock_has_the_portability_patches_and_patched_has_the_fixes() {
     let checkout = with_series();
     let stock = checkout
         .workshop
@@ -73,7 +179,12 @@ fn one_fix_can_be_taken_out_of_the_patched_tree() {
     let checkout = with_series();
     checkout.add_patch("other", "fix", &change_line(17, "mended"));
     checkout.workshop.record(&checkout.pin()).unwrap();
-    let without = |name| checkout.workshop.patch_without(&checkout.pin(), name);
+    let without = |name: &str| {
+        let names = [name.to_owned()];
+        checkout
+            .workshop
+            .patch_without(&checkout.pin(), Series::Patched, &names)
+    };
     let tree = without("fix").unwrap();
     assert_eq!(
         array_cpp(&tree),
@@ -102,7 +213,7 @@ fn a_fix_whose_lines_another_changes_cannot_be_taken_out() {
     checkout.workshop.record(&checkout.pin()).unwrap();
     let error = checkout
         .workshop
-        .patch_without(&checkout.pin(), "fix")
+        .patch_without(&checkout.pin(), Series::Patched, &["fix".to_owned()])
         .unwrap_err();
     let message = error.to_string();
     assert!(matches!(error, Error::Entangled { .. }), "{message}");
@@ -245,7 +356,7 @@ fn every_patch_of_this_checkout_carries_its_fields() {
     let workshop = common::workshop(&root);
     for version in pins::Pin::versions(&workshop.patches_folder()).unwrap() {
         let pin = workshop.pin(&version).unwrap();
-        let patches = workshop.patches(&pin, Series::Patched).unwrap();
+        let patches = workshop.patches(&pin, Series::Tuned).unwrap();
         assert!(!patches.is_empty());
         for patch in patches {
             assert!(!patch.summary().is_empty(), "{}", patch.file.display());
@@ -258,15 +369,20 @@ fn a_record_changes_trees_and_revision_of_a_pin_and_nothing_else() {
     let checkout = with_series();
     let file = checkout.path("patches/1.2.3/pin.toml");
     let recorded = checkout.pin().recorded;
-    let (stock, patched) = (recorded.stock.to_string(), recorded.patched.to_string());
+    let (stock, patched) = (
+        recorded.trees.stock.to_string(),
+        recorded.trees.patched.to_string(),
+    );
     let whole = fs::read_to_string(&file).unwrap();
     let start = whole.split_once("[series]").unwrap().0.to_owned();
     let old = "0".repeat(40);
     for series in [
         "# by hand\n[series]\nstock=\"STOCK\"   # of upstream\npatched  =  \"PATCHED\"\n\
-         revision = REVISION # a wheel's\n",
-        "[series]\nrevision=REVISION\n'patched' = 'PATCHED'\n\"stock\" = 'STOCK'\n",
-        "series = { stock = \"STOCK\", patched = \"PATCHED\", revision = REVISION }\n",
+         revision = REVISION # a wheel's\ntuned = \"PATCHED\" # fast\ntuned-revision=REVISION\n",
+        "[series]\nrevision=REVISION\n'patched' = 'PATCHED'\n\"stock\" = 'STOCK'\n\
+         tuned-revision=REVISION\ntuned = 'PATCHED'\n",
+        "series = { stock = \"STOCK\", patched = \"PATCHED\", revision = REVISION, \
+         tuned = \"PATCHED\", tuned-revision = REVISION }\n",
     ] {
         let inline = series.starts_with("series");
         let text = |stock: &str, patched: &str, revision: &str| {
@@ -285,15 +401,28 @@ fn a_record_changes_trees_and_revision_of_a_pin_and_nothing_else() {
             after.replace('\'', "\""),
             text(&stock, &patched, "8").replace('\'', "\"")
         );
-        assert_eq!(checkout.pin().recorded.patched.to_string(), patched);
+        assert_eq!(checkout.pin().recorded.trees.patched.to_string(), patched);
         checkout.workshop.record(&checkout.pin()).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), after, "recorded twice");
+    }
+    // A pin that names no tuned tree has the patched one, and counts from there.
+    let text =
+        |patched: &str| format!("{start}[series]\nstock = \"{stock}\"\npatched = \"{patched}\"\n");
+    for (before, revision) in [(&patched, 1), (&old, 2)] {
+        fs::write(&file, text(before)).unwrap();
+        assert_eq!(checkout.pin().recorded.trees.tuned.to_string(), *before);
+        checkout.workshop.record(&checkout.pin()).unwrap();
+        let recorded = checkout.pin().recorded;
+        assert_eq!(
+            (recorded.revision, recorded.tuned_revision),
+            (revision, revision)
+        );
     }
     // A pin that has recorded nothing yet.
     fs::write(&file, &start).unwrap();
     checkout.workshop.record(&checkout.pin()).unwrap();
     let recorded = checkout.pin().recorded;
-    assert_eq!(recorded.stock.to_string(), stock);
+    assert_eq!(recorded.trees.stock.to_string(), stock);
     assert_eq!(recorded.revision, 1);
     assert!(fs::read_to_string(&file).unwrap().starts_with(&start));
 }

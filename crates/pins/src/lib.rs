@@ -27,7 +27,7 @@ pub mod tree;
 pub use error::{Error, Kind, Result};
 pub use official::{OfficialWheel, WHEELS_FILE};
 pub use pin::{Crate, MLX_C, PIN_FILE, Part, Pin, Recorded, SourcePin, Upstream, version};
-pub use series::Series;
+pub use series::{Series, Trees};
 pub use tree::{Listing, ObjectId};
 
 /// The pin that is meant when none is named: the newest release that carries

@@ -18,6 +18,7 @@ use crate::{
     error::{Error, IoContext, Result},
     journal,
     official::{self, OfficialWheel, WHEELS_FILE},
+    series::Trees,
     tree::{Listing, ObjectId},
 };
 
@@ -58,30 +59,64 @@ pub enum Part {
 
 /// What stands above a pin's `[series]` when it is written first.
 const ABOVE_SERIES: &str = "
-# What each series must give. `cargo xtask patch record` writes these, and raises the
-# revision with each other patched tree: it is the N of a wheel's version, X+rails.N.
+# What each series must give. `cargo xtask patch record` writes these, and raises a revision
+# with each other tree: the N of a wheel's version, X+rails.N of patched, X+tuned.N of tuned.
 ";
 
 /// The folder in a pin's folder that holds mlx-c's series.
 pub const MLX_C: &str = "mlx-c";
 
-/// The patched trees a pin records: same inputs, same tree, on every machine.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The trees a pin records: same inputs, same tree, on every machine.
+#[derive(Debug, Clone)]
 pub struct Recorded {
-    /// With only what the platform needs.
-    pub stock: ObjectId,
-    /// With the whole series.
-    pub patched: ObjectId,
+    /// What each series gives.
+    pub trees: Trees,
     /// Which patched tree of this MLX it is, from 1: the N of a wheel's version
     /// `X+rails.N`. It rises with each other tree that is recorded, so that no two trees
     /// have a version in common.
-    #[serde(default = "first_revision")]
     pub revision: u32,
+    /// Which tuned tree it is, from 1: the N of a wheel's version `X+tuned.N`.
+    pub tuned_revision: u32,
 }
 
-fn first_revision() -> u32 {
-    1
+/// What a pin that counts no trees yet is at.
+const FIRST_REVISION: u32 = 1;
+
+/// `[series]`, as it stands in the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RecordedFile {
+    stock: ObjectId,
+    patched: ObjectId,
+    revision: Option<u32>,
+    /// A pin without performance patches need not name it.
+    tuned: Option<ObjectId>,
+    tuned_revision: Option<u32>,
+}
+
+impl From<RecordedFile> for Recorded {
+    fn from(file: RecordedFile) -> Self {
+        Recorded {
+            trees: Trees {
+                stock: file.stock,
+                patched: file.patched,
+                tuned: file.tuned.unwrap_or(file.patched),
+            },
+            revision: file.revision.unwrap_or(FIRST_REVISION),
+            tuned_revision: file.tuned_revision.unwrap_or(FIRST_REVISION),
+        }
+    }
+}
+
+impl Recorded {
+    /// Every series gives this tree, and nothing was counted.
+    fn all(tree: ObjectId) -> Self {
+        Recorded {
+            trees: Trees::all(tree),
+            revision: FIRST_REVISION,
+            tuned_revision: FIRST_REVISION,
+        }
+    }
 }
 
 /// One verified source tree and its transports.
@@ -139,7 +174,7 @@ struct PinFile {
     mlx: SourceFile,
     #[serde(rename = "mlx-c")]
     mlx_c: MlxCFile,
-    series: Option<Recorded>,
+    series: Option<RecordedFile>,
 }
 
 /// As [`SourceFile`]; serde cannot flatten one that denies unknown fields.
@@ -191,11 +226,7 @@ impl Pin {
         let file = folder.join(PIN_FILE);
         let text = fs::read_to_string(&file).at("read", &file)?;
         let parsed: PinFile = toml::from_str(&text).map_err(|e| Error::malformed(&file, e))?;
-        let pristine = Recorded {
-            stock: parsed.mlx.tree,
-            patched: parsed.mlx.tree,
-            revision: first_revision(),
-        };
+        let pristine = Recorded::all(parsed.mlx.tree);
         Ok(Pin {
             version: version.to_owned(),
             tag: parsed.tag,
@@ -210,7 +241,7 @@ impl Pin {
                 format!("mlx-c for MLX {version}"),
                 &folder.join("mlx-c.lst"),
             )?,
-            recorded: parsed.series.unwrap_or(pristine),
+            recorded: parsed.series.map_or(pristine, Recorded::from),
             wheels: official::load(&folder.join(WHEELS_FILE))?,
             folder,
             part: Part::Mlx,
@@ -223,11 +254,7 @@ impl Pin {
         Pin {
             folder: self.folder.join(MLX_C),
             mlx: self.mlx_c.clone(),
-            recorded: Recorded {
-                stock: self.mlx_c_patched,
-                patched: self.mlx_c_patched,
-                revision: self.recorded.revision,
-            },
+            recorded: Recorded::all(self.mlx_c_patched),
             part: Part::MlxC,
             ..self.clone()
         }
@@ -261,17 +288,12 @@ impl Pin {
     }
 
     /// The text of the pin's file with these trees recorded, when it does not say so yet.
-    /// Where it records another patched tree, the revision rises by one. `mlx_c` is the tree
-    /// of mlx-c's series; without one, what is recorded of it stays.
+    /// Where it records another patched or tuned tree, that one's revision rises by one.
+    /// `mlx_c` is the tree of mlx-c's series; without one, what is recorded of it stays.
     ///
     /// # Errors
     /// When the file cannot be read or does not parse.
-    pub fn with_record(
-        &self,
-        stock: ObjectId,
-        patched: ObjectId,
-        mlx_c: Option<ObjectId>,
-    ) -> Result<Option<String>> {
+    pub fn with_record(&self, trees: Trees, mlx_c: Option<ObjectId>) -> Result<Option<String>> {
         let file = self.file();
         let text = fs::read_to_string(&file).at("read", &file)?;
         let mut document: DocumentMut = text.parse().map_err(|e| Error::malformed(&file, e))?;
@@ -281,13 +303,19 @@ impl Pin {
             document.insert("series", Item::Table(series));
         }
         let series = table(document.as_table_mut(), "series", &file)?;
-        let revision = match series.get("patched").and_then(Item::as_str) {
-            Some(recorded) if recorded != patched.to_string() => self.recorded.revision + 1,
-            _ => self.recorded.revision,
+        let recorded = |name| series.get(name).and_then(Item::as_str);
+        let other_than = |recorded: Option<&str>, tree: ObjectId| {
+            u32::from(recorded.is_some_and(|recorded| recorded != tree.to_string()))
         };
-        set(series, "stock", stock.to_string().into());
-        set(series, "patched", patched.to_string().into());
+        let patched = recorded("patched");
+        let revision = self.recorded.revision + other_than(patched, trees.patched);
+        let tuned = recorded("tuned").or(patched);
+        let tuned_revision = self.recorded.tuned_revision + other_than(tuned, trees.tuned);
+        set(series, "stock", trees.stock.to_string().into());
+        set(series, "patched", trees.patched.to_string().into());
         set(series, "revision", i64::from(revision).into());
+        set(series, "tuned", trees.tuned.to_string().into());
+        set(series, "tuned-revision", i64::from(tuned_revision).into());
         // A series without patches gives the pinned tree, which needs no record.
         if let Some(tree) = mlx_c.filter(|tree| *tree != self.mlx_c_patched) {
             let mlx_c = table(document.as_table_mut(), "mlx-c", &file)?;

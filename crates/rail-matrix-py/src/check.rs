@@ -55,7 +55,8 @@ pub fn check(
     accept_one_sided: bool,
     input: &str,
 ) -> PyResult<Verdict> {
-    let patched = one_of("series", series, &[("stock", false), ("patched", true)])?;
+    let known = [("stock", false), ("patched", true), ("tuned", true)];
+    let patched = one_of("series", series, &known)?;
     let (wanted, jaccl) = (self::backend(backend)?, self::jaccl(mlx)?.patched(patched));
     let document = rail_matrix::check::read(&document(matrix)?).map_err(refusal)?;
     let topology = match state {

@@ -58,11 +58,12 @@ class Findings(unittest.TestCase):
         stock = rail_matrix.check(SOUND, TOPOLOGY, mlx="0.31.2")
         self.assertEqual(stock.findings[0].outcome, "hangs")
         self.assertEqual(stock.findings[0].details["danger"]["patch"], "ring-recv-prefill")
-        self.assertTrue(check(SOUND, TOPOLOGY, mlx="0.31.2"))
+        for series in ("patched", "tuned"):
+            self.assertTrue(check(SOUND, TOPOLOGY, mlx="0.31.2", series=series), series)
         self.assertFalse(rail_matrix.check(SOUND, TOPOLOGY), "exo's build is from before the mend")
         self.assertTrue(rail_matrix.check(SOUND, TOPOLOGY, mlx="0.32.0"))
-        with self.assertRaisesRegex(RailMatrixError, "series is 'stock' or 'patched'"):
-            check(SOUND, TOPOLOGY, series="tuned")
+        with self.assertRaisesRegex(RailMatrixError, "series is 'stock' or 'patched' or 'tuned'"):
+            check(SOUND, TOPOLOGY, series="upstream")
 
     def test_a_cable_that_one_end_states_can_be_accepted(self) -> None:
         edges = [("A", "en1", "B", "en2")]

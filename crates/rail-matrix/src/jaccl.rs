@@ -25,8 +25,8 @@ pub struct Jaccl {
     /// Whether it is that release rather than one of the builds before it (`rc1`,
     /// `.dev`).
     pub released: bool,
-    /// Whether it has this project's patches, which mend the defects that
-    /// [`DANGERS`](crate::check::DANGERS) lists.
+    /// Whether it has this project's fixes (series patched or tuned), which mend the defects
+    /// that [`DANGERS`](crate::check::DANGERS) lists.
     pub patched: bool,
     /// The patches of this project whose defects the build mends by itself.
     pub mends: &'static [&'static str],
@@ -88,7 +88,7 @@ impl Jaccl {
         }
     }
 
-    /// The same with or without this project's patches.
+    /// The same with or without this project's fixes.
     #[must_use]
     pub const fn patched(self, patched: bool) -> Self {
         Self { patched, ..self }

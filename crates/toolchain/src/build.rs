@@ -9,6 +9,7 @@ use std::{
 };
 
 use ::store::Entry;
+use patch_series::Patch;
 use pins::{Listing, ObjectId, Pin, Series, tree::is_tree};
 
 use crate::{
@@ -48,9 +49,9 @@ pub struct Request<'a> {
     pub pin: &'a Pin,
     /// Its patches.
     pub series: Series,
-    /// A fix to take out of the patched series again, by its name: what MLX does
-    /// with all patches but this one.
-    pub without: Option<&'a str>,
+    /// Fixes and performance patches to leave out of the series, by their names: what MLX
+    /// does with all its patches but these. Their order means nothing.
+    pub without: Vec<String>,
     /// How much of it.
     pub component: Component,
     /// Compilers at once; all processors when not given.
@@ -66,7 +67,7 @@ impl<'a> Request<'a> {
         Request {
             pin,
             series,
-            without: None,
+            without: Vec::new(),
             component: Component::whole_mlx(Platform::HERE.system),
             jobs: None,
             dylib: None,
@@ -198,17 +199,18 @@ impl Toolchain {
         }
     }
 
-    /// The inputs of `request` by the trees that the pin records; a series without one of
-    /// its fixes has no record.
+    /// The inputs of `request` by the trees that the pin records; a series without some of
+    /// its patches has no record.
     ///
     /// # Errors
     /// As [`Toolchain::find`].
     pub fn recorded_inputs(&self, request: &Request<'_>) -> Result<Option<Inputs>> {
-        let recorded = &request.pin.recorded;
-        match (request.without, request.series) {
-            (Some(_), _) => Ok(None),
-            (None, Series::Stock) => self.inputs(request, recorded.stock).map(Some),
-            (None, Series::Patched) => self.inputs(request, recorded.patched).map(Some),
+        match request.without.is_empty() {
+            true => {
+                let recorded = request.series.recorded(request.pin);
+                self.inputs(request, recorded).map(Some)
+            }
+            false => Ok(None),
         }
     }
 
@@ -232,12 +234,12 @@ impl Toolchain {
         let Request {
             pin,
             series,
-            without,
             component,
             ..
         } = *request;
-        let mut patches = self.series().patches(pin, series)?;
-        patches.retain(|patch| Some(patch.name.as_str()) != without);
+        let is_left_out = |patch: &Patch| request.without.contains(&patch.name);
+        let (left_out, patches): (Vec<_>, Vec<_>) =
+            (self.series().patches(pin, series)?.into_iter()).partition(is_left_out);
         let mut sources = BTreeMap::new();
         if component.has_mlx_c() {
             sources.insert("mlx-c".to_owned(), pin.mlx_c_patched);
@@ -264,7 +266,7 @@ impl Toolchain {
             component,
             mlx: pin.version.clone(),
             series,
-            without: without.map(str::to_owned),
+            without: left_out.into_iter().map(|patch| patch.name).collect(),
             tree: pin.mlx.tree,
             patched_tree,
             patches: patches.into_iter().map(|p| (p.name, p.sha256)).collect(),
@@ -288,14 +290,21 @@ impl Toolchain {
 
     /// The tree that a request compiles.
     fn tree_of(&self, request: &Request<'_>) -> Result<SourceTree> {
-        match (request.without, request.series) {
-            (None, series) => Ok(self.series().patch(request.pin, series)?),
-            (Some(fix), Series::Patched) => Ok(self.series().patch_without(request.pin, fix)?),
-            (Some(fix), Series::Stock) => Err(Error::Input {
-                input: fix.to_owned(),
-                problem: "the stock series has no fix that could be left out".into(),
-                remedy: "leave it out of the patched series".into(),
+        let Request {
+            pin,
+            series,
+            without,
+            ..
+        } = request;
+        let workshop = self.series();
+        match (without.as_slice(), series) {
+            ([], series) => Ok(workshop.patch(pin, *series)?),
+            ([patch, ..], Series::Stock) => Err(Error::Input {
+                input: patch.clone(),
+                problem: "the stock series has no patch that could be left out".into(),
+                remedy: "leave it out of the patched or of the tuned series".into(),
             }),
+            (patches, series) => Ok(workshop.patch_without(pin, *series, patches)?),
         }
     }
 
@@ -319,8 +328,14 @@ impl Toolchain {
 
     /// Holds the inputs against the newest build of the same kind.
     fn why_not_current(&self, inputs: &Inputs) -> String {
-        let without = inputs.without.as_deref();
-        match self.newest_build(inputs.component, &inputs.mlx, inputs.series, without) {
+        let Inputs {
+            component,
+            mlx,
+            series,
+            without,
+            ..
+        } = inputs;
+        match self.newest_build(*component, mlx, *series, without) {
             None => format!("no build of {inputs} is in the store yet"),
             Some(m) => format!(
                 "the store's build of {inputs} is of other inputs: {}",
@@ -335,7 +350,7 @@ impl Toolchain {
         component: Component,
         version: &str,
         series: Series,
-        without: Option<&str>,
+        without: &[String],
     ) -> Option<Manifest> {
         let builds = self.store().keys(Kind::Build);
         builds
@@ -344,7 +359,7 @@ impl Toolchain {
             .filter(|Manifest { inputs, .. }| {
                 (inputs.component, inputs.mlx.as_str(), inputs.series)
                     == (component, version, series)
-                    && inputs.without.as_deref() == without
+                    && inputs.without == without
             })
             .max_by_key(|m| m.finished)
     }

@@ -213,7 +213,7 @@ impl Toolchain {
         } else {
             Check::on_demand(&source, "not fetched yet", &fetch)
         }];
-        for series in [Series::Stock, Series::Patched] {
+        for series in Series::ALL {
             checks.push(self.build_check(&pin, series));
         }
         checks
@@ -228,7 +228,7 @@ impl Toolchain {
             Ok(inputs) => inputs,
             Err(error) => return Check::missing(&name, &error),
         };
-        let newest = self.newest_build(request.component, version, series, None);
+        let newest = self.newest_build(request.component, version, series, &[]);
         match (self.find(&request), inputs, newest) {
             (Err(error), ..) => Check::missing(&name, &error),
             (Ok(Some(build)), ..) => Check::present(&name, format!("build {}", build.manifest.key)),

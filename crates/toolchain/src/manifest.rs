@@ -109,9 +109,9 @@ pub struct Inputs {
     pub mlx: String,
     /// Which patches.
     pub series: Series,
-    /// The fix of the series that was taken out again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub without: Option<String>,
+    /// The patches of the series that were left out, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
     /// The pristine tree.
     pub tree: ObjectId,
     /// The tree that was compiled.
@@ -144,7 +144,7 @@ struct Hashed<'a> {
     component: Component,
     mlx: &'a str,
     series: Series,
-    without: Option<&'a str>,
+    without: Option<&'a [String]>,
     tree: ObjectId,
     patched_tree: ObjectId,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -187,7 +187,7 @@ impl Inputs {
             component: *component,
             mlx,
             series: *series,
-            without: without.as_deref(),
+            without: (!without.is_empty()).then_some(without),
             tree: *tree,
             patched_tree: *patched_tree,
             base: base.as_deref(),
@@ -293,8 +293,8 @@ impl Inputs {
 impl fmt::Display for Inputs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "MLX {} ({}", self.mlx, self.series)?;
-        if let Some(fix) = &self.without {
-            write!(f, " without {fix}")?;
+        if !self.without.is_empty() {
+            write!(f, " without {}", self.without.join(", "))?;
         }
         f.write_str(match self.component {
             Component::Mlx => ")",

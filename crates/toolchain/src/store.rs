@@ -165,8 +165,7 @@ impl Toolchain {
             let pin = self.pin(&version)?;
             trees.extend([pin.mlx.tree, pin.mlx_c.tree, pin.mlx_c_patched]);
             wheels.extend(pin.wheels.iter().map(|it| official::key(it).to_owned()));
-            let patches = self.series().patches(&pin, Series::Patched)?;
-            for (request, tree) in self.requests(&pin, &patches) {
+            for (request, tree) in self.requests(&pin)? {
                 trees.push(tree);
                 let mut components = vec![Component::Mlx, Component::Jaccl];
                 if system == System::MacOs && official_for_macos(&pin).is_ok() {
@@ -221,23 +220,31 @@ impl Toolchain {
         }
     }
 
-    /// What can be built of a pin, and of which tree. Of the trees without a fix, only
+    /// What can be built of a pin, and of which tree. Of the trees without some patches, only
     /// those that were made have an id yet.
-    fn requests<'a>(&self, pin: &'a Pin, patches: &'a [Patch]) -> Vec<(Request<'a>, ObjectId)> {
-        let mut requests = vec![
-            (Request::mlx(pin, Series::Stock), pin.recorded.stock),
-            (Request::mlx(pin, Series::Patched), pin.recorded.patched),
-        ];
-        for fix in patches.iter().filter(|patch| patch.class == Class::Fix) {
-            if let Some(tree) = self.series().known_without(pin, fix) {
+    fn requests<'a>(&self, pin: &'a Pin) -> Result<Vec<(Request<'a>, ObjectId)>> {
+        let whole = |series: Series| (Request::mlx(pin, series), series.recorded(pin));
+        let mut requests: Vec<_> = Series::ALL.map(whole).into();
+        let workshop = self.series();
+        let patches = workshop.patches(pin, Series::Tuned)?;
+        for patch in &patches {
+            if patch.class == Class::Portability {
+                continue;
+            }
+            let sides = workshop.sides(pin, &patch.name)?;
+            for without in [sides.without, sides.with] {
+                let left_out: Vec<&Patch> = (patches.iter())
+                    .filter(|patch| without.contains(&patch.name))
+                    .collect();
+                let tree = workshop.known_without(pin, sides.series, &left_out);
                 let request = Request {
-                    without: Some(&fix.name),
-                    ..Request::mlx(pin, Series::Patched)
+                    without,
+                    ..Request::mlx(pin, sides.series)
                 };
-                requests.push((request, tree));
+                requests.extend(tree.map(|tree| (request, tree)));
             }
         }
-        requests
+        Ok(requests)
     }
 
     /// [`Toolchain::verify_store`] as lines of the doctor's report.

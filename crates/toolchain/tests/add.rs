@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 use common::Checkout;
 use miniature::{change_line, copy_folder, numbered_lines, told};
-use patch_series::{Added, Fate};
+use patch_series::{Added, Checks, Fate};
 use pins::{Pin, Series};
 use toolchain::{Result, add::Origin, error::Kind};
 
@@ -91,7 +91,7 @@ fn patches_are_taken_rebased_or_left_out_and_the_trees_recorded() {
     let stock = checkout.toolchain.series().patch(&pin, Series::Stock);
     assert_eq!(stock.unwrap().tree, pin.mlx.tree);
     // What is made is as an export writes it.
-    let problems = checkout.toolchain.series().lint_patches(&pin, &|_| Ok(()));
+    let problems = checkout.toolchain.series().lint_patches(&pin, Checks::FORM);
     let forms = problems.unwrap().into_iter();
     let forms: Vec<_> = forms.filter(|it| it.field.is_none()).collect();
     assert!(forms.is_empty(), "{forms:?}");

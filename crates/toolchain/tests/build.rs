@@ -41,7 +41,7 @@ fn a_manifest_tells_what_was_built_and_a_second_build_is_current() {
     let inputs = &second.manifest.inputs;
     assert_eq!(inputs.key(), second.manifest.key);
     assert_eq!(inputs.tree, pin.mlx.tree);
-    assert_eq!(inputs.patched_tree, pin.recorded.patched);
+    assert_eq!(inputs.patched_tree, pin.recorded.trees.patched);
     assert!(
         inputs
             .patches
@@ -85,7 +85,7 @@ fn a_build_without_one_fix_says_so() {
     let pin = toolchain.pin(DEFAULT_PIN).unwrap();
     let patched = Request::jaccl(&pin, Series::Patched);
     let request = Request {
-        without: Some("ring-recv-prefill"),
+        without: vec!["ring-recv-prefill".to_owned()],
         ..patched.clone()
     };
     let whole = toolchain.build(&patched).unwrap().manifest.inputs;

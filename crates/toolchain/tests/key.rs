@@ -39,7 +39,7 @@ fn inputs() -> Inputs {
         component: Component::Mlx,
         mlx: "1.2.3".into(),
         series: Series::Patched,
-        without: None,
+        without: Vec::new(),
         tree: tree('1'),
         patched_tree: tree('2'),
         patches: vec![("a-fix".into(), "cc".into())],
@@ -61,13 +61,14 @@ type Change = fn(&mut Inputs);
 
 #[test]
 fn every_input_that_may_change_a_build_changes_its_key_and_is_named() {
-    let changes: [(&str, Change); 26] = [
+    let changes: [(&str, Change); 27] = [
         ("it is", |i| i.component = Component::Jaccl),
         ("it is", |i| i.component = Component::MlxOfWheel),
         ("the official wheel", |i| i.base = Some("dd".into())),
         ("it is", |i| i.mlx = "1.2.4".into()),
         ("it is", |i| i.series = Series::Stock),
-        ("it is", |i| i.without = Some("a-fix".into())),
+        ("it is", |i| i.series = Series::Tuned),
+        ("it is", |i| i.without = vec!["a-fix".into()]),
         ("pinned tree", |i| i.tree = tree('8')),
         ("patched tree", |i| i.patched_tree = tree('8')),
         ("a source beside MLX", |i| {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use patch_series::Problem;
+use patch_series::{Checks, Problem};
 use pins::{Listing, Pin};
 use toolchain::Toolchain;
 
@@ -17,7 +17,7 @@ fn they_have_no_problem() {
     let series = Toolchain::open().unwrap().series();
     for version in Pin::versions(&series.patches_folder()).unwrap() {
         let pin = series.pin(&version).unwrap();
-        let problems = series.lint_patches(&pin, &|_| Ok(())).unwrap();
+        let problems = series.lint_patches(&pin, Checks::FORM).unwrap();
         let told: Vec<_> = problems.iter().map(Problem::to_string).collect();
         assert!(told.is_empty(), "{}", told.join("\n"));
     }

@@ -123,7 +123,7 @@ fn checkout() -> Checkout {
 fn build(checkout: &Checkout, without: Option<&str>) -> Build {
     let pin = checkout.pin();
     let request = Request {
-        without,
+        without: without.into_iter().map(str::to_owned).collect(),
         ..Request::jaccl(&pin, Series::Patched)
     };
     checkout.toolchain.build(&request).unwrap()
@@ -262,7 +262,8 @@ fn a_patch_that_is_edited_while_it_is_applied_gives_no_tree() {
     );
 
     fs::write(&file, &original).unwrap();
-    let (_, patched) = checkout.toolchain.series().record(&checkout.pin()).unwrap();
+    let trees = checkout.toolchain.series().record(&checkout.pin()).unwrap();
+    let patched = trees.patched;
     let stored = checkout.path(&format!("store/sources/{patched}/mlx/array.cpp"));
     assert!(fs::read_to_string(stored).unwrap().contains("\none\n"));
 }
@@ -458,7 +459,8 @@ fn a_changed_patched_tree_is_replaced_and_its_note_stays_true() {
     let checkout = Checkout::new();
     checkout.fetch_origin();
     checkout.add_patch("one", "fix", &change_line(4, "one"));
-    let (_, patched) = checkout.toolchain.series().record(&checkout.pin()).unwrap();
+    let trees = checkout.toolchain.series().record(&checkout.pin()).unwrap();
+    let patched = trees.patched;
     let stored = checkout.path(&format!("store/sources/{patched}"));
     fs::remove_file(stored.join("mlx/array.cpp")).unwrap();
     let pin: Pin = checkout.pin();

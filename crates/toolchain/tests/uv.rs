@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use toolchain::Toolchain;
 use wheel::{
     Wheel,
-    overlay::{Overlay, rails_version},
+    overlay::{Label, Overlay, rails_version},
     snippet::{Pinned, Pyproject, Snippet, Tool},
 };
 
@@ -101,7 +101,7 @@ mlx-lm = {{ path = \"../index/mlx_lm-0.31.3-py3-none-any.whl\" }}
     fn replaced(&self, base: &str) -> Pinned {
         let mut base = Wheel::open(&self.path(base)).unwrap();
         let overlay = Overlay {
-            version: rails_version(&base.name().version, 1),
+            version: rails_version(&base.name().version, Label::Rails, 1),
             tag: base.name().tag.clone(),
             files: BTreeMap::from([(LIBRARY.to_owned(), b"patched".to_vec())]),
             manifest: br#"{"mlx": "0.32.0", "series": "patched", "revision": 1,

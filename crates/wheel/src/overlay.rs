@@ -46,12 +46,34 @@ pub struct Replaced {
     pub after: String,
 }
 
+/// What is counted in a version of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Label {
+    /// What has fixes.
+    Rails,
+    /// What has performance patches too.
+    Tuned,
+}
+
+impl Label {
+    /// All of them.
+    pub const ALL: [Label; 2] = [Label::Rails, Label::Tuned];
+
+    /// The segment of the local version.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Label::Rails => "rails",
+            Label::Tuned => "tuned",
+        }
+    }
+}
+
 /// A version that satisfies `==BASE` and says which revision of the series was put in:
 /// `0.31.2+rails.1`, and of a version that is local already `0.32.0.dev1+cc3f3e60.rails.1`
 /// ([PEP 440](https://peps.python.org/pep-0440/#local-version-identifiers)).
-pub fn rails_version(base: &Version, revision: u32) -> Version {
+pub fn rails_version(base: &Version, label: Label, revision: u32) -> Version {
     let joint = if base.is_local() { '.' } else { '+' };
-    let text = format!("{base}{joint}rails.{revision}");
+    let text = format!("{base}{joint}{}.{revision}", label.name());
     text.parse().expect("a local version of a version is one")
 }
 
@@ -59,7 +81,8 @@ pub fn rails_version(base: &Version, revision: u32) -> Version {
 pub fn is_ours(version: &Version) -> bool {
     let text = version.to_string();
     let local = text.split_once('+').map_or("", |(_, local)| local);
-    local.split('.').any(|part| part == "rails")
+    let is_label = |part| Label::ALL.map(Label::name).contains(&part);
+    local.split('.').any(is_label)
 }
 
 impl Overlay {

@@ -78,7 +78,7 @@ pub struct Manifest {
     pub mlx: String,
     /// `stock` or `patched`.
     pub series: String,
-    /// The N of `X+rails.N`.
+    /// The N of `X+rails.N`, or of `X+tuned.N`.
     pub revision: u32,
     /// The git tree id of the patched sources.
     pub patched_tree: String,

@@ -11,7 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use wheel::{
     Wheel,
-    overlay::{Overlay, rails_version},
+    overlay::{Label, Overlay, rails_version},
     snippet::{Applied, Deed, Pinned, Pyproject, Snippet, SnippetError, Tool},
 };
 
@@ -34,7 +34,7 @@ fn ours(folder: &Path, name: &str, revision: u32) -> PathBuf {
         ],
     });
     let overlay = Overlay {
-        version: rails_version(&base.name().version, revision),
+        version: rails_version(&base.name().version, Label::Rails, revision),
         tag: base.name().tag.clone(),
         files: BTreeMap::from([("mlx/lib/libjaccl.dylib".to_owned(), b"patched".to_vec())]),
         manifest: manifest.to_string().into_bytes(),

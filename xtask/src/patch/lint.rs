@@ -21,7 +21,7 @@ pub fn run(session: &Session, flags: &PatchLint) -> Result {
     };
     let mut problems = Vec::new();
     for version in &pins {
-        problems.extend(series.lint_patches(&series.pin(version)?, &super::proof::check)?);
+        problems.extend(series.lint_patches(&series.pin(version)?, super::proof::CHECKS)?);
     }
     if flags.format == Format::Json {
         let report = json!({"schema": SCHEMA, "pins": pins, "problems": problems});

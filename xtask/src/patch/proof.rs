@@ -1,6 +1,6 @@
 //! The meaning of a patch's `X-Verdicts` for `cargo xtask verify`.
 
-use patch_series::Proof;
+use patch_series::{Checks, Proof};
 use rail_verify::{selection::Selection, verdict::Verdict};
 
 /// The verdict without the patch, and the cases that show it.
@@ -20,6 +20,12 @@ pub fn read(proof: &Proof) -> Result<(Verdict, Selection), String> {
 pub fn check(proof: &Proof) -> Result<(), String> {
     read(proof).map(drop)
 }
+
+/// What `patch lint` holds the lines of patches to.
+pub const CHECKS: Checks<'static> = Checks {
+    proof: &check,
+    ..Checks::FORM
+};
 
 #[cfg(test)]
 mod tests {

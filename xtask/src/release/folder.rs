@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::anyhow;
-use pins::{Pin, Series};
+use patch_series::Patch;
 use serde::Serialize;
 use tempfile::TempDir;
 use wheel::{Wheel, overlay::MANIFEST};
@@ -140,27 +140,21 @@ pub fn extract_manifest(path: &Path) -> Result<()> {
         .with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Copies what was applied: the series and its patches, those of mlx-c too.
-pub fn copy_patches(pin: &Pin, series: Series, to: &Path) -> Result<()> {
-    let copy = |from: &Path, to: &Path| -> Result<()> {
-        fs::create_dir_all(to)
+/// Copies the patches that were applied, and writes their order.
+pub fn copy_patches(patches: &[Patch], to: &Path) -> Result<()> {
+    fs::create_dir_all(to)
+        .map_err(Failure::ours)
+        .with_context(|| format!("cannot create {}", to.display()))?;
+    let mut order = String::new();
+    for Patch { name, file, .. } in patches {
+        fs::copy(file, to.join(format!("{name}.patch")))
             .map_err(Failure::ours)
-            .with_context(|| format!("cannot create {}", to.display()))?;
-        let mut files = files_with(from, "patch")?;
-        files.push(from.join("series"));
-        for file in files.iter().filter(|file| file.is_file()) {
-            fs::copy(file, to.join(file.file_name().unwrap_or_default()))
-                .map_err(Failure::ours)
-                .with_context(|| format!("cannot copy {}", file.display()))?;
-        }
-        Ok(())
-    };
-    copy(&pin.folder, to)?;
-    let mlx_c = pin.folder.join(pins::MLX_C);
-    if series == Series::Patched && mlx_c.is_dir() {
-        copy(&mlx_c, &to.join(pins::MLX_C))?;
+            .with_context(|| format!("cannot copy {}", file.display()))?;
+        order += &format!("{name}.patch\n");
     }
-    Ok(())
+    fs::write(to.join("series"), order)
+        .map_err(Failure::ours)
+        .with_context(|| format!("cannot write into {}", to.display()))
 }
 
 #[cfg(test)]

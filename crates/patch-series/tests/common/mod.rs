@@ -10,7 +10,7 @@ use std::{
 };
 
 use launch::{Launcher, Silent};
-use patch_series::{Fetch, FetchError, Kind, Proof, SourceTree, Workshop};
+use patch_series::{Checks, Fetch, FetchError, Gain, Kind, Proof, SourceTree, Workshop};
 use pins::{SourcePin, tree::is_tree};
 use store::{Lease, Store};
 
@@ -72,7 +72,19 @@ impl Fetch for Folders {
     }
 }
 
-/// Stands for what `verify` understands, of which this crate knows nothing.
+/// Stand for what `verify` and `collectives` understand, of which this crate knows nothing.
+pub const CHECKS: Checks<'static> = Checks {
+    proof: &only_recv_hangs,
+    gain: &of_an_op,
+};
+
+fn of_an_op(gain: &Gain) -> Result<(), String> {
+    match gain.flags[0].as_str() {
+        "--op" => Ok(()),
+        other => Err(format!("{other:?} is no flag")),
+    }
+}
+
 pub fn only_recv_hangs(proof: &Proof) -> Result<(), String> {
     if !["hang", "wrong", "crash"].contains(&proof.before.as_str()) {
         return Err(format!("{:?} is no verdict", proof.before));

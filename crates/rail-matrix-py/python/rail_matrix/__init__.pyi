@@ -172,7 +172,7 @@ def check(
     nodes: Sequence[str] | None = None,
     backend: Literal["mesh", "ring"] | None = None,
     mlx: str = "exo",
-    series: Literal["stock", "patched"] = "stock",
+    series: Literal["stock", "patched", "tuned"] = "stock",
     accept_one_sided: bool = False,
     input: Literal["auto", "rig", "exo", "hostfile"] = "auto",
 ) -> Verdict:

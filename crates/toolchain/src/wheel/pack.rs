@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 use wheel::{
     Check, Wheel,
-    overlay::{self, Overlay},
+    overlay::{self, Label, Overlay},
 };
 
 use super::{BaseFile, Built, REPORT, SCHEMA, WheelRequest};
@@ -74,14 +74,15 @@ impl Admitted<'_> {
     }
 }
 
-/// The version of the wheel that is made from `base`: the revision is 0 for the stock
-/// series.
+/// The version of the wheel that is made from `base`. Revisions of the patched and of the
+/// tuned series are counted apart, so that a version says which series it is; stock is
+/// revision 0 of patched.
 pub(super) fn version(pin: &Pin, series: Series, base: &Wheel) -> pep440_rs::Version {
-    let revision = match series {
-        Series::Stock => 0,
-        Series::Patched => pin.recorded.revision,
+    let label = match series {
+        Series::Stock | Series::Patched => Label::Rails,
+        Series::Tuned => Label::Tuned,
     };
-    overlay::rails_version(&base.name().version, revision)
+    overlay::rails_version(&base.name().version, label, series.revision(pin))
 }
 
 /// Writes the wheel into `folder`, with a manifest, and holds it against its base. The
@@ -111,7 +112,7 @@ pub(super) fn pack(
         "checks": checks,
         "mlx": request.pin.version,
         "series": request.series,
-        "revision": request.pin.recorded.revision,
+        "revision": request.series.revision(request.pin),
         "patched_tree": inputs.patched_tree,
         "patches": inputs.patches,
         "compiler": inputs.compilers.cxx.program.version,

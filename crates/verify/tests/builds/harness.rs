@@ -20,7 +20,7 @@ pub fn build(version: &str, series: Series, without: Option<&str>) -> Variant {
         let toolchain = Toolchain::open()?;
         let pin = toolchain.pin(version)?;
         let request = Request {
-            without,
+            without: without.into_iter().map(str::to_owned).collect(),
             ..Request::jaccl(&pin, series)
         };
         let build = toolchain.build(&request)?;
