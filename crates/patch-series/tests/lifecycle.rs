@@ -187,11 +187,12 @@ fn a_performance_patch_goes_through_its_life_behind_all_others() {
     bench.refresh("third").unwrap();
     let files = bench.files();
     assert!(files["series"].ends_with("second.patch\nthird.patch\nfast.patch\n"));
-    assert_eq!(
-        diff_of(&files["fast.patch"]),
-        diff_of(&fast),
-        "nothing of it moved"
-    );
+    // The files that both change have other ids now.
+    let lines = |patch: &str| -> Vec<String> {
+        let lines = diff_of(patch).lines().filter(|it| !it.starts_with("index "));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(lines(&files["fast.patch"]), lines(&fast), "nothing of it moved");
     assert!(of(Series::Patched).contains("third\n"));
     assert!(of(Series::Tuned).contains("third\n"));
     assert_eq!(revisions(), (2, 3));
