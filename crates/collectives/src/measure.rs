@@ -1,6 +1,9 @@
 //! Builds in turns: a group of ranks of each, of which one works at a time.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use jaccl::{Features, Measure, Report, Step};
 use launch::{Launcher, Limit, Progress};
@@ -181,7 +184,11 @@ impl Meter<'_> {
         for (player, samples) in &mut playing {
             samples.failed = self.join(player, cell.setting(), options)?;
         }
+        let begun = Instant::now();
         for (number, turn) in options.turns(cell).into_iter().enumerate() {
+            if options.is_enough(begun.elapsed()) {
+                break;
+            }
             // Each of two is first as often as the other.
             let order: Box<dyn Iterator<Item = _>> = match number % 2 {
                 0 => Box::new(playing.iter_mut()),

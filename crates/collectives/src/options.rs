@@ -13,6 +13,10 @@ const BUDGET: Duration = Duration::from_millis(500);
 /// number.
 const WARMUP: Duration = Duration::from_millis(20);
 
+/// A cell whose turns took this long together has no further turn, unless the caller chose
+/// a number of calls: jaccl may take many times what its cables need.
+const ENOUGH: Duration = Duration::from_secs(10);
+
 /// The most turns that a variant has in a cell.
 const TURNS: usize = 10;
 
@@ -111,13 +115,20 @@ impl Options {
         });
         let turns = iterations.min(TURNS);
         let turn = |number: usize| Turn {
-            // Before the first turn connections and caches are new.
-            warmup: self
-                .warmup
-                .unwrap_or_else(|| fits(WARMUP).clamp(usize::from(number == 0), 10)),
+            warmup: self.warmup.unwrap_or_else(|| {
+                // Before the first turn connections and caches are new, which is nothing
+                // beside a long call.
+                let least = number == 0 && fits(BUDGET) >= 5;
+                fits(WARMUP).clamp(usize::from(least), 10)
+            }),
             iterations: (iterations * (number + 1)) / turns - (iterations * number) / turns,
         };
         (0..turns).map(turn).collect()
+    }
+
+    /// Whether turns that took so long together are enough.
+    pub(crate) fn is_enough(&self, taken: Duration) -> bool {
+        self.iterations.is_none() && taken >= ENOUGH
     }
 }
 
@@ -151,12 +162,26 @@ mod tests {
                 let iterations: usize = turns.iter().map(|turn| turn.iterations).sum();
                 assert!((3..=500).contains(&iterations), "{flags}: {turns:?}");
                 assert!(turns.iter().all(|turn| turn.iterations > 0));
-                assert!(turns[0].warmup > 0);
             }
         }
         let long = turns(&Options::default(), "--bytes 16MiB");
         let warmup: Vec<_> = long.iter().map(|turn| turn.warmup).collect();
-        assert_eq!(warmup, [1, 0, 0]);
+        assert_eq!(warmup, [0, 0, 0]);
+        let short = turns(&Options::default(), "--bytes 1MiB");
+        let warmup: Vec<_> = short.iter().map(|turn| turn.warmup).collect();
+        assert_eq!((warmup[0], warmup[1]), (1, 0));
+    }
+
+    #[test]
+    fn a_cell_that_takes_long_has_no_further_turn() {
+        let second = Duration::from_secs(1);
+        let usual = Options::default();
+        assert!(!usual.is_enough(second) && usual.is_enough(10 * second));
+        let chosen = Options {
+            iterations: Some(3),
+            ..usual
+        };
+        assert!(!chosen.is_enough(100 * second));
     }
 
     #[test]
