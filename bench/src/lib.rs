@@ -21,7 +21,6 @@ pub mod progress;
 pub mod protocol;
 pub mod report;
 mod run;
-pub mod stats;
 pub mod sweep;
 pub mod verdict;
 

@@ -119,6 +119,12 @@ failures! {
     crate::verify_flags::FlagsError: |it| Kind::Input;
     UnreadableMatrix: |it| Kind::Input, it.help();
     // The errors of libraries, in the order of their names.
+    collectives::MeasureError: |it| match &it {
+        collectives::MeasureError::Library(_) => Kind::Ours,
+        _ => Kind::Input,
+    }, it.help();
+    collectives::cells::CellsError: |it| Kind::Input;
+    collectives::options::OptionsError: |it| Kind::Input;
     matrix_cli::Error: |it| it.kind(), it.help();
     patch_series::Error: |it| of_kind(it.kind()), it.help();
     pins::Error: |it| of_kind(it.kind()), it.help();

@@ -93,6 +93,8 @@ pub enum Verb {
     Build(Build),
     /// Watch emulated cables that programs run on, and break them, their devices, messages and nodes
     Cable(Cable),
+    /// Measure jaccl's collectives over emulated cables: time, busbw, their share of the line, #wrong
+    Collectives(Box<crate::collectives_flags::Collectives>),
     /// List what is present, what is missing, and how to get it
     Doctor(Doctor),
     /// Fetch a pin's sources into the store and verify every byte

@@ -11,6 +11,8 @@ mod bench_flags;
 mod build;
 mod cable;
 mod cargo;
+mod collectives;
+mod collectives_flags;
 mod doctor;
 mod exit;
 mod fetch;
@@ -67,6 +69,7 @@ fn run(cli: Cli) -> Result {
     match verb {
         Verb::Bench(flags) => bench::run(&session, &flags),
         Verb::Build(flags) => build::run(&session, &flags),
+        Verb::Collectives(flags) => collectives::run(&session, &flags),
         Verb::Doctor(flags) => doctor::run(&session, &flags),
         Verb::Fetch(flags) => fetch::run(&session, &flags),
         Verb::Gc(flags) => gc::run(&session, &flags),

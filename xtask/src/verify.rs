@@ -44,7 +44,7 @@ pub fn run(session: &Session, flags: &Verify) -> Result {
     if let Some(file) = &flags.wheel {
         return wheel::run(session, flags, file, given.as_ref());
     }
-    let pins = pins(session, flags)?;
+    let pins = pins(session, &flags.mlx)?;
     if let Some(folder) = &flags.out_dir {
         report::check_output(folder)?;
     }
@@ -78,8 +78,9 @@ fn given(flags: &Verify) -> Result<Option<GivenMatrix>> {
     given.map(Some).with_context(|| job_matrix::place(path))
 }
 
-fn pins(session: &Session, flags: &Verify) -> Result<Vec<Pin>> {
-    let versions = match flags.mlx.as_slice() {
+/// The named pins, or the default one.
+pub fn pins(session: &Session, named: &[String]) -> Result<Vec<Pin>> {
+    let versions = match named {
         [] => vec![DEFAULT_PIN.to_owned()],
         [one] if one == EVERY_PIN => Pin::versions(&session.toolchain.patches_folder())?,
         named => named.to_vec(),
@@ -181,7 +182,7 @@ fn sweep(
 }
 
 /// Builds the requested variants; jaccl alone takes half a minute.
-fn variant(session: &Session, request: &Request<'_>) -> exit::Result<Variant> {
+pub fn variant(session: &Session, request: &Request<'_>) -> exit::Result<Variant> {
     let build = session.toolchain.build(request)?;
     let series = match request.without.as_slice() {
         [] => request.series.to_string(),

@@ -2,9 +2,10 @@
 
 use rail_matrix::{Backend, Frames};
 use serde::{Serialize, Serializer};
+use stats::Summary;
 
 use super::{CellReport, NO_BACKEND, Report};
-use crate::{meter::CableBytes, protocol::Strategy, stats::Summary, verdict::Verdict};
+use crate::{meter::CableBytes, protocol::Strategy, verdict::Verdict};
 
 /// The fields are the columns, in this order.
 #[derive(Serialize)]

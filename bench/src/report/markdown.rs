@@ -6,9 +6,10 @@ use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use rail_matrix::Backend;
 use rig::{Cable, Rig, units};
 use softrail::counters::Counters;
+use stats::Summary;
 
 use super::{CellReport, Report};
-use crate::{meter::CableBytes, protocol::Strategy, stats::Summary, verdict::Verdict};
+use crate::{meter::CableBytes, protocol::Strategy, verdict::Verdict};
 
 /// Shown in place of a missing figure.
 const NONE: &str = "-";

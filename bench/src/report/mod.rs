@@ -8,6 +8,7 @@ use rail_matrix::{Backend, Frames, Given};
 use rig::Rig;
 use serde::{Serialize, Serializer};
 use softrail::counters::Counters;
+use stats::{Percentiles, Summary};
 
 pub use files::check_folder;
 
@@ -17,7 +18,6 @@ use crate::{
     model::Preset,
     plan::Settings,
     protocol::Strategy,
-    stats::{Percentiles, Summary},
     sweep::{Cell, PlannedCell},
     verdict::{Judgement, Verdict, least_margin_of},
 };

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::{
     Config, Dtype, Error, Group, Job, Library, Operation, Reduction, Report, Request, Step,
     guarded::{Fault, Guarded},
-    sample::{self, Source},
+    measure, work,
 };
 
 /// Handles requests until one asks to leave, there are no more, or jaccl refused or wrote
@@ -24,6 +24,11 @@ pub fn serve(requests: impl IntoIterator<Item = Request>, mut report: impl FnMut
             },
             Request::Run(steps) => match &mut group {
                 Some(group) => run(group, &steps),
+                None => failure(None, &Error::NotJoined),
+            },
+            Request::Measure(measure) => match &mut group {
+                Some(group) => measure::measure(group, &measure)
+                    .unwrap_or_else(|error| failure(Some(0), &error)),
                 None => failure(None, &Error::NotJoined),
             },
             Request::Leave => {
@@ -91,132 +96,72 @@ fn run(group: &mut Group, steps: &[Step]) -> Report {
 type Outcome = Result<u64, Fault>;
 
 fn perform(group: &mut Group, step: &Step) -> Result<Outcome, Error> {
-    let size = step.dtype.size();
-    if !step.bytes.is_multiple_of(size) {
-        let Step { bytes, dtype, .. } = *step;
-        return Err(Error::Ragged { bytes, dtype, size });
-    }
-    match step.operation {
-        Operation::AllReduce(reduction) => all_reduce(group, step, reduction),
-        Operation::AllGather => all_gather(group, step),
-        Operation::SumScatter => sum_scatter(group, step),
-        Operation::Barrier => Ok(Ok(timed(|| group.barrier())?)),
-        Operation::Send { from, to } => match group.rank() {
+    work::expect_whole(step)?;
+    match (step.operation, step.in_place) {
+        (Operation::AllReduce(reduction), true) => all_reduce_in_place(group, step, reduction),
+        (Operation::AllGather, true) => all_gather_in_place(group, step),
+        (Operation::Send { from, to }, _) => match group.rank() {
             rank if rank == from => send(group, step, to),
             rank if rank == to => recv(group, step, from),
             _ => Ok(Ok(0)),
         },
+        _ => collective(group, step),
     }
 }
 
-fn all_reduce(group: &mut Group, step: &Step, reduction: Reduction) -> Result<Outcome, Error> {
-    let Step {
-        bytes, dtype, salt, ..
-    } = *step;
-    let ranks = group.size();
-    let expected = |at: usize, bytes: &mut [u8]| {
-        sample::fill_reduced(dtype, reduction, (ranks, salt), at / dtype.size(), bytes);
-    };
-    if step.in_place {
-        let mut buffer = own_input(group, step, "buffer", bytes);
-        let nanos = timed(|| group.all_reduce_in_place(reduction, dtype, buffer.bytes_mut()))?;
-        return Ok(checked(&buffer, dtype, expected).map(|()| nanos));
-    }
-    let input = own_input(group, step, "input", bytes);
-    let mut output = Guarded::new("output", bytes, group.rank());
-    let nanos = timed(|| group.all_reduce(reduction, dtype, input.bytes(), output.bytes_mut()))?;
+fn collective(group: &mut Group, step: &Step) -> Result<Outcome, Error> {
+    let (rank, ranks) = (group.rank(), group.size());
+    let input = own_input(group, step, "input");
+    let mut output = Guarded::new("output", work::output_bytes(step, ranks), rank);
+    let nanos = timed(|| work::call(group, step, input.bytes(), output.bytes_mut()))?;
     Ok(unchanged(group, step, &input)
-        .and_then(|()| checked(&output, dtype, expected))
+        .and_then(|()| checked(&output, step.dtype, expected(step, (rank, ranks))))
         .map(|()| nanos))
 }
 
-fn all_gather(group: &mut Group, step: &Step) -> Result<Outcome, Error> {
-    let Step {
-        bytes, dtype, salt, ..
-    } = *step;
-    let expected = |at: usize, block: &mut [u8]| gathered(step, at, block);
-    let mut output = Guarded::new("output", bytes * group.size(), group.rank());
-    if step.in_place {
-        let own = bytes * group.rank()..bytes * (group.rank() + 1);
-        let rank = group.rank();
-        sample::fill(
-            dtype,
-            Source { rank, salt },
-            0,
-            &mut output.bytes_mut()[own],
-        );
-        let nanos = timed(|| group.all_gather_in_place(output.bytes_mut()))?;
-        return Ok(checked(&output, dtype, expected).map(|()| nanos));
-    }
-    let input = own_input(group, step, "input", bytes);
-    let nanos = timed(|| group.all_gather(input.bytes(), output.bytes_mut()))?;
-    Ok(unchanged(group, step, &input)
-        .and_then(|()| checked(&output, dtype, expected))
-        .map(|()| nanos))
+fn all_reduce_in_place(
+    group: &mut Group,
+    step: &Step,
+    reduction: Reduction,
+) -> Result<Outcome, Error> {
+    let dtype = step.dtype;
+    let place = (group.rank(), group.size());
+    let mut buffer = own_input(group, step, "buffer");
+    let nanos = timed(|| group.all_reduce_in_place(reduction, dtype, buffer.bytes_mut()))?;
+    Ok(checked(&buffer, dtype, expected(step, place)).map(|()| nanos))
 }
 
-/// The expected contents of a gathered output from a position on; a block may span ranks.
-fn gathered(step: &Step, mut at: usize, mut block: &mut [u8]) {
-    let Step {
-        bytes, dtype, salt, ..
-    } = *step;
-    while !block.is_empty() {
-        let (rank, within) = (at / bytes, at % bytes);
-        let (part, rest) = block.split_at_mut(block.len().min(bytes - within));
-        sample::fill(dtype, Source { rank, salt }, within / dtype.size(), part);
-        at += part.len();
-        block = rest;
-    }
+fn all_gather_in_place(group: &mut Group, step: &Step) -> Result<Outcome, Error> {
+    let (rank, ranks) = (group.rank(), group.size());
+    let mut output = Guarded::new("output", work::output_bytes(step, ranks), rank);
+    let own = step.bytes * rank..step.bytes * (rank + 1);
+    work::fill_input(step, rank, 0, &mut output.bytes_mut()[own]);
+    let nanos = timed(|| group.all_gather_in_place(output.bytes_mut()))?;
+    Ok(checked(&output, step.dtype, expected(step, (rank, ranks))).map(|()| nanos))
 }
 
-fn sum_scatter(group: &mut Group, step: &Step) -> Result<Outcome, Error> {
-    let Step {
-        bytes, dtype, salt, ..
-    } = *step;
-    let ranks = group.size();
-    let input = own_input(group, step, "input", bytes * ranks);
-    let mut output = Guarded::new("output", bytes, group.rank());
-    let nanos = timed(|| group.sum_scatter(dtype, input.bytes(), output.bytes_mut()))?;
-    let first = bytes * group.rank();
-    let expected = |at: usize, block: &mut [u8]| {
-        let element = (first + at) / dtype.size();
-        sample::fill_reduced(dtype, Reduction::Sum, (ranks, salt), element, block);
-    };
-    Ok(unchanged(group, step, &input)
-        .and_then(|()| checked(&output, dtype, expected))
-        .map(|()| nanos))
+fn expected(step: &Step, place: (usize, usize)) -> impl Fn(usize, &mut [u8]) {
+    move |at, block| work::fill_output(step, place, at, block)
 }
 
 fn send(group: &mut Group, step: &Step, to: usize) -> Result<Outcome, Error> {
-    let input = own_input(group, step, "input", step.bytes);
+    let input = own_input(group, step, "input");
     let nanos = timed(|| group.send(input.bytes(), to))?;
     Ok(unchanged(group, step, &input).map(|()| nanos))
 }
 
-fn recv(group: &mut Group, step: &Step, rank: usize) -> Result<Outcome, Error> {
-    let Step {
-        bytes, dtype, salt, ..
-    } = *step;
-    let mut output = Guarded::new("output", bytes, group.rank());
-    let nanos = timed(|| group.recv(output.bytes_mut(), rank))?;
-    let expected = |at: usize, block: &mut [u8]| {
-        sample::fill(dtype, Source { rank, salt }, at / dtype.size(), block);
-    };
-    Ok(checked(&output, dtype, expected).map(|()| nanos))
+fn recv(group: &mut Group, step: &Step, from: usize) -> Result<Outcome, Error> {
+    let mut output = Guarded::new("output", step.bytes, group.rank());
+    let nanos = timed(|| group.recv(output.bytes_mut(), from))?;
+    let expected = |at: usize, block: &mut [u8]| work::fill_input(step, from, at, block);
+    Ok(checked(&output, step.dtype, expected).map(|()| nanos))
 }
 
 /// This rank's input.
-fn own_input(group: &Group, step: &Step, what: &'static str, bytes: usize) -> Guarded {
-    let mut input = Guarded::new(what, bytes, group.rank());
-    sample::fill(step.dtype, own(group, step), 0, input.bytes_mut());
+fn own_input(group: &Group, step: &Step, what: &'static str) -> Guarded {
+    let mut input = Guarded::new(what, work::input_bytes(step, group.size()), group.rank());
+    work::fill_input(step, group.rank(), 0, input.bytes_mut());
     input
-}
-
-fn own(group: &Group, step: &Step) -> Source {
-    Source {
-        rank: group.rank(),
-        salt: step.salt,
-    }
 }
 
 /// The guard zones come first: a message that ran over its buffer explains wrong bytes.
@@ -230,10 +175,9 @@ fn checked(
 }
 
 fn unchanged(group: &Group, step: &Step, input: &Guarded) -> Result<(), Fault> {
-    let source = own(group, step);
-    let size = step.dtype.size();
+    let rank = group.rank();
     checked(input, step.dtype, |at, block| {
-        sample::fill(step.dtype, source, at / size, block);
+        work::fill_input(step, rank, at, block);
     })
 }
 

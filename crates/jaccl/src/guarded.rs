@@ -73,24 +73,40 @@ impl Guarded {
     /// Compares the bytes with the expected ones. `expect` writes the expected bytes from
     /// a position on.
     pub fn check(&self, dtype: Dtype, expect: impl Fn(usize, &mut [u8])) -> Result<(), Fault> {
+        match self.wrong(dtype, expect) {
+            (_, None) => Ok(()),
+            (_, Some(first)) => Err(Fault::Wrong(first)),
+        }
+    }
+
+    /// The number of wrong elements, and a line about the first wrong byte.
+    pub fn wrong(&self, dtype: Dtype, expect: impl Fn(usize, &mut [u8])) -> (u64, Option<String>) {
         let mut block = vec![0; BLOCK.min(self.bytes)];
+        let (mut wrong, mut first) = (0, None);
         for (index, got) in self.bytes().chunks(BLOCK).enumerate() {
             let expected = &mut block[..got.len()];
             expect(index * BLOCK, expected);
-            if let Some(at) = got.iter().zip(&*expected).position(|(a, b)| a != b) {
-                let size = dtype.size();
-                let element = at / size * size..at / size * size + size;
-                return Err(Fault::Wrong(format!(
-                    "byte {} of {} of the {} is {}, expected {}",
-                    index * BLOCK + at,
-                    self.bytes,
-                    self.what,
-                    hexadecimal(&got[element.clone()], at % size),
-                    hexadecimal(&expected[element], at % size),
-                )));
+            if got == expected {
+                continue;
             }
+            let size = dtype.size();
+            let both = got.chunks(size).zip(expected.chunks(size));
+            wrong += both.filter(|(got, expected)| got != expected).count() as u64;
+            let at = got.iter().zip(&*expected).position(|(a, b)| a != b);
+            let (Some(at), None) = (at, &first) else {
+                continue;
+            };
+            let element = at / size * size..at / size * size + size;
+            first = Some(format!(
+                "byte {} of {} of the {} is {}, expected {}",
+                index * BLOCK + at,
+                self.bytes,
+                self.what,
+                hexadecimal(&got[element.clone()], at % size),
+                hexadecimal(&expected[element], at % size),
+            ));
         }
-        Ok(())
+        (wrong, first)
     }
 }
 
@@ -140,5 +156,12 @@ mod tests {
                 BLOCK + 8
             )))
         );
+        memory.bytes_mut()[..8].fill(3);
+        let (wrong, first) = memory.wrong(Dtype::Float32, expect);
+        assert_eq!(
+            wrong, 3,
+            "two elements in the first block, one in the second"
+        );
+        assert!(first.is_some_and(|it| it.starts_with("byte 0 of")));
     }
 }

@@ -15,6 +15,8 @@ pub enum Request {
     /// Run these steps without a message in between. All ranks of a group get the same
     /// steps, unless the job is to show what comes of others.
     Run(Vec<Step>),
+    /// Time one operation, called again and again. All ranks of a group get the same.
+    Measure(Measure),
     /// Leave the group and end.
     Leave,
 }
@@ -48,6 +50,26 @@ pub struct Step {
     pub in_place: bool,
     /// Makes the data of this step differ from those of other steps.
     pub salt: u32,
+}
+
+/// An operation to be timed.
+///
+/// The rank prepares its buffers, waits for the others by a small all-reduce, and then
+/// calls the operation back to back: nothing but the call and a look at the clock is
+/// within a measured time. [`Operation::Send`] is a round trip: the receiver sends as much
+/// back.
+///
+/// Iterations take turns between two inputs. The first and the last have an output of
+/// their own, so that what they wrote is compared after the last, byte by byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measure {
+    /// The operation. Its output is never in the place of its input; the second input has
+    /// the salt after the step's.
+    pub step: Step,
+    /// The number of calls before those that are timed.
+    pub warmup: usize,
+    /// The number of calls that are timed.
+    pub iterations: usize,
 }
 
 /// An operation of a group, described for all ranks alike.
@@ -91,6 +113,15 @@ pub enum Report {
     Passed {
         /// The time of each step, in nanoseconds.
         nanos: Vec<u64>,
+    },
+    /// The operation was timed.
+    Measured {
+        /// The time of each iteration, in nanoseconds; none on a rank that takes no part.
+        nanos: Vec<u64>,
+        /// The number of wrong elements that were found.
+        wrong: u64,
+        /// The first wrong byte, and its expected value.
+        detail: Option<String>,
     },
     /// A step produced wrong bytes, or changed its input.
     Wrong {

@@ -47,14 +47,16 @@ mod group;
 mod guarded;
 mod job;
 mod library;
+mod measure;
 mod sample;
 mod shim;
+mod work;
 
 pub use dtype::Dtype;
 pub use error::Error;
 pub use exercise::serve;
 pub use group::{Group, Reduction};
-pub use job::{Job, Operation, Report, Request, Step};
+pub use job::{Job, Measure, Operation, Report, Request, Step};
 pub use library::{Config, Features, Library, MatrixValidity};
 
 /// The line before a stack trace that [`Library::trace_signals`] makes a process write.

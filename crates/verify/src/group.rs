@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jaccl::{Features, Job, Report, Request, Step};
+use jaccl::{Features, Job, Measure, Report, Request, Step};
 use launch::{Heard, Interrupted, Launcher, Limit, Ranks, StartError, Watchdog};
 use softrail::{
     Fabric, FabricError,
@@ -87,7 +87,7 @@ impl Rank {
 
     /// The processor time that a rank may need for each byte that it generates or
     /// compares: several times what it needs.
-    pub(crate) fn work_per_byte(&self) -> Duration {
+    pub fn work_per_byte(&self) -> Duration {
         Duration::from_nanos(match self {
             // An optimised build.
             Rank::Shim(_) => 10,
@@ -369,6 +369,21 @@ impl Group {
         self.collect(limit, Until::All)
     }
 
+    /// Requests all ranks to time an operation, which every one of them takes part in.
+    ///
+    /// # Errors
+    /// If the caller asked to stop.
+    pub fn measure(&mut self, mut measure: Measure, limit: Limit) -> Result<Ends, GroupError> {
+        self.before = self.fabric.live().counters();
+        measure.step.salt = self.salt + 1;
+        // The second input has the salt after the first one's.
+        self.salt += 2;
+        for place in 0..self.ranks.len() {
+            self.ask(place, &Request::Measure(measure));
+        }
+        self.collect(limit, Until::FirstFailure)
+    }
+
     /// Requests all ranks to leave, and waits for them.
     ///
     /// # Errors
@@ -495,7 +510,9 @@ impl Group {
 fn succeeded(end: &End) -> bool {
     matches!(
         end,
-        End::Report(Report::Joined | Report::Passed { .. } | Report::Left)
+        End::Report(
+            Report::Joined | Report::Passed { .. } | Report::Measured { .. } | Report::Left
+        )
     )
 }
 

@@ -37,5 +37,5 @@ pub mod setup;
 mod sizes;
 mod stack;
 pub mod sweep;
-mod system;
+pub mod system;
 pub mod verdict;

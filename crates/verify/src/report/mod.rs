@@ -97,7 +97,10 @@ impl<'a> Report<'a> {
 }
 
 /// Writes files into a folder. No file gets its name before all are complete.
-pub(crate) fn write_all<const N: usize>(
+///
+/// # Errors
+/// If one of them cannot be written.
+pub fn write_all<const N: usize>(
     folder: &Path,
     files: [(&str, String); N],
 ) -> Result<(), WriteError> {

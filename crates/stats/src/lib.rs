@@ -1,8 +1,10 @@
 //! Summaries that keep their samples.
 
+#![forbid(unsafe_code)]
+
 use serde::{Deserialize, Serialize};
 
-/// Samples of one quantity over the measured runs of a cell.
+/// Samples of one quantity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// The middle sample, or the mean of the two middle ones.

@@ -1,0 +1,64 @@
+//! `cargo xtask collectives`: measures jaccl's collectives and prints a table.
+
+use collectives::{Meter, report::Report};
+use rail_verify::{report::check_output, run::Stop};
+use terminal::Terminal;
+use toolchain::build::Request;
+
+use crate::{
+    bench_flags::Format,
+    collectives_flags::Collectives,
+    exit::{self, Kind, Result},
+    out, output, programs, say,
+    session::Session,
+    verify::{pins, variant},
+};
+
+pub fn run(session: &Session, flags: &Collectives) -> Result {
+    // Every error in the user's input is reported before the first build.
+    let (cells, options) = (flags.cells.cells(), flags.options());
+    cells.check()?;
+    options.check()?;
+    let pins = pins(session, &flags.mlx)?;
+    if let Some(folder) = &flags.out_dir {
+        check_output(folder)?;
+    }
+    let requests = pins
+        .iter()
+        .flat_map(|pin| flags.series.iter().map(move |series| (pin, *series)));
+    let variants = requests
+        .map(|(pin, series)| variant(session, &Request::jaccl(pin, series)))
+        .collect::<Result<Vec<_>>>()?;
+    let programs = programs::of_verify(session)?;
+    let progress = Terminal::default();
+    let meter = Meter {
+        programs: &programs,
+        launcher: &session.launcher,
+        progress: &progress,
+    };
+    let measured = meter.measure(&variants, &cells, &options)?;
+    let report = Report {
+        variants: &variants,
+        options: &options,
+        measured: &measured,
+    };
+    if let Some(folder) = &flags.out_dir {
+        report.write(folder)?;
+        let folder = folder.display();
+        say!("collectives.json, collectives.md and collectives.csv are in {folder}");
+    }
+    match flags.format {
+        Format::Md => output::document(&report.markdown())?,
+        Format::Json => out!("{}", report.json())?,
+        Format::Csv => output::document(&report.csv())?,
+    }
+    let passed = measured.passed();
+    match measured.stopped {
+        None => Ok(exit::passed(passed)),
+        Some(Stop::Interrupted) => {
+            say!("interrupted: the report has the rows so far");
+            Ok(Kind::Interrupted.into())
+        }
+        Some(Stop::Failed(error)) => Err(error.into()),
+    }
+}
