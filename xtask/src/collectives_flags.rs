@@ -53,7 +53,7 @@ pub struct Collectives {
         value_name = "SERIES,...",
         value_delimiter = ',',
         default_value = "patched",
-        value_parser = one_of([Series::Stock, Series::Patched], Series::name),
+        value_parser = one_of(Series::ALL, Series::name),
         help_heading = "What is run"
     )]
     pub series: Vec<Series>,

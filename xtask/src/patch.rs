@@ -1,5 +1,6 @@
 //! `cargo xtask patch`: the series on the pin's tree, and the life of a patch.
 
+pub mod gain;
 mod life;
 mod lint;
 pub mod proof;

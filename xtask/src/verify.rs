@@ -1,5 +1,6 @@
 //! `cargo xtask verify`: runs cases on builds of jaccl and reports the verdicts.
 
+mod each_patch;
 mod wheel;
 
 use std::{
@@ -8,18 +9,15 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use patch_series::{Class, Patch};
-use pins::{DEFAULT_PIN, Pin, Series};
+use pins::{DEFAULT_PIN, Pin};
 use rail_matrix::Given;
 use rail_verify::{
     group::{Build, Programs},
-    proof::{self, Proof},
     report,
     resources::{self, Resources},
     run::{Outcome, Runner, Stop, Variant},
     selection::{Level, Selection},
     setup::{GivenMatrix, GivenMatrixError},
-    verdict::Verdict,
 };
 use terminal::Terminal;
 use toolchain::build::Request;
@@ -27,9 +25,7 @@ use toolchain::build::Request;
 use crate::{
     exit::{self, Context, Failure, Kind, Result},
     flags::{ReportFormat, RigFile},
-    job_matrix, out, output,
-    patch::proof as read,
-    programs, say,
+    job_matrix, out, output, programs, say,
     session::Session,
     verify_flags::Verify,
 };
@@ -49,7 +45,7 @@ pub fn run(session: &Session, flags: &Verify) -> Result {
         report::check_output(folder)?;
     }
     match flags.each_patch {
-        true => each_patch(session, flags, &pins),
+        true => each_patch::run(session, flags, &pins),
         false => variants(session, flags, &pins, given.as_ref()),
     }
 }
@@ -259,142 +255,4 @@ fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
-}
-
-/// Compares every fix with the claim of its header.
-fn each_patch(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
-    let claims = claims(session, pins, &flags.patch)?;
-    let programs = programs::of_verify(session)?;
-    let progress = Terminal::default();
-    let runner = Runner {
-        programs: &programs,
-        given: None,
-        jobs: flags.groups.unwrap_or_else(Runner::usual_jobs),
-        launcher: &session.launcher,
-        progress: &progress,
-    };
-    let mut proofs = Vec::new();
-    let mut ended = Ok(());
-    for (number, claim) in claims.iter().enumerate() {
-        let place = format!("{} of {}", number + 1, claims.len());
-        match prove(session, &runner, claim, &place) {
-            Ok(proof) => proofs.push(proof),
-            Err(error) => {
-                ended = Err(error);
-                break;
-            }
-        }
-    }
-    let interrupted = ended.is_err() && session.launcher.cancel().check().is_err();
-    let report = proof::Report::new(&proofs, claims.len(), interrupted);
-    if ended.is_ok() || interrupted || !proofs.is_empty() {
-        if let Some(folder) = &flags.out_dir {
-            report.write(folder)?;
-            let folder = folder.display();
-            say!("verify-patches.json and verify-patches.md are in {folder}");
-        }
-        match flags.format {
-            ReportFormat::Md => output::document(&report.markdown())?,
-            ReportFormat::Json => out!("{}", report.json())?,
-        }
-    }
-    if interrupted {
-        say!(
-            "interrupted: the report has the proofs so far; the same command tries every claim again"
-        );
-        return Ok(Kind::Interrupted.into());
-    }
-    ended?;
-    Ok(exit::passed(proofs.iter().all(Proof::holds)))
-}
-
-/// Runs the cases of a claim without its patch and with it.
-fn prove(session: &Session, runner: &Runner<'_>, claim: &Claim<'_>, place: &str) -> Result<Proof> {
-    let Claim { pin, patch, .. } = claim;
-    let sweep = |without: Option<&str>| -> Result<Outcome> {
-        let request = Request {
-            without: without.into_iter().map(str::to_owned).collect(),
-            ..Request::jaccl(pin, Series::Patched)
-        };
-        let variant = variant(session, &request)?;
-        let with = if without.is_some() { "without" } else { "with" };
-        let what = format!("{patch} of MLX {}, {with} it ({place})", pin.version);
-        let mut outcome = runner.prove(&what, &variant, &claim.selection)?;
-        match outcome.stopped.take() {
-            None => Ok(outcome),
-            Some(Stop::Failed(error)) => Err(error.into()),
-            Some(Stop::Interrupted) => {
-                session.launcher.cancel().check()?;
-                Ok(outcome)
-            }
-        }
-    };
-    Ok(Proof::new(
-        (pin.version.clone(), patch.clone()),
-        (claim.before, claim.flags.clone()),
-        &sweep(Some(patch))?,
-        &sweep(None)?,
-    ))
-}
-
-/// One line of a patch's `X-Verdicts`.
-struct Claim<'a> {
-    pin: &'a Pin,
-    patch: String,
-    before: Verdict,
-    flags: String,
-    selection: Selection,
-}
-
-/// The claims of the pins' fixes, or of the named fixes. Each name must be a fix of some
-/// pin; a line reports the pins that lack it.
-fn claims<'a>(session: &Session, pins: &'a [Pin], wanted: &[String]) -> Result<Vec<Claim<'a>>> {
-    let mut of_pins: Vec<(&Pin, Vec<Patch>)> = Vec::new();
-    for pin in pins {
-        let mut patches = session.toolchain.series().patches(pin, Series::Patched)?;
-        patches.retain(|patch| patch.class == Class::Fix);
-        of_pins.push((pin, patches));
-    }
-    for name in wanted {
-        let has = |patches: &[Patch]| patches.iter().any(|patch| patch.name == *name);
-        let lacking = of_pins.iter().filter(|(_, patches)| !has(patches));
-        let lacking: Vec<&str> = lacking.map(|(pin, _)| pin.version.as_str()).collect();
-        if lacking.len() == of_pins.len() {
-            let known = of_pins.iter().flat_map(|(_, patches)| patches);
-            let error = patch_series::Error::UnknownPatch {
-                wanted: name.clone(),
-                pin: lacking.join(", "),
-                known: known.map(|patch| patch.name.clone()).collect(),
-            };
-            return Err(error.into());
-        }
-        if !lacking.is_empty() {
-            say!("{name} is no patch of MLX {}", lacking.join(", "));
-        }
-    }
-    let mut claims = Vec::new();
-    for (pin, patches) in &of_pins {
-        let chosen = |patch: &&Patch| wanted.is_empty() || wanted.contains(&patch.name);
-        for patch in patches.iter().filter(chosen) {
-            claims.extend(claims_of(pin, patch)?);
-        }
-    }
-    Ok(claims)
-}
-
-fn claims_of<'a>(pin: &'a Pin, patch: &Patch) -> Result<Vec<Claim<'a>>> {
-    let mut claims = Vec::new();
-    for proof in patch.proofs(&read::check)? {
-        let (before, selection) = read::read(&proof)
-            .map_err(|problem| Failure::ours(anyhow::Error::msg(problem)))
-            .with_context(|| format!("the X-Verdicts of {}: {proof}", patch.file.display()))?;
-        claims.push(Claim {
-            pin,
-            patch: patch.name.clone(),
-            before,
-            selection,
-            flags: proof.flags.join(" "),
-        });
-    }
-    Ok(claims)
 }

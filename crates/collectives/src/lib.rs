@@ -40,6 +40,7 @@
 
 pub mod bandwidth;
 pub mod cells;
+mod gain;
 mod measure;
 pub mod op;
 pub mod options;
@@ -47,6 +48,7 @@ pub mod report;
 mod row;
 
 pub use cells::Cells;
+pub use gain::compared;
 pub use measure::{MeasureError, Measured, Meter};
 pub use op::Op;
 pub use options::Options;

@@ -189,10 +189,16 @@ fn a_performance_patch_goes_through_its_life_behind_all_others() {
     assert!(files["series"].ends_with("second.patch\nthird.patch\nfast.patch\n"));
     // The files that both change have other ids now.
     let lines = |patch: &str| -> Vec<String> {
-        let lines = diff_of(patch).lines().filter(|it| !it.starts_with("index "));
+        let lines = diff_of(patch)
+            .lines()
+            .filter(|it| !it.starts_with("index "));
         lines.map(str::to_owned).collect()
     };
-    assert_eq!(lines(&files["fast.patch"]), lines(&fast), "nothing of it moved");
+    assert_eq!(
+        lines(&files["fast.patch"]),
+        lines(&fast),
+        "nothing of it moved"
+    );
     assert!(of(Series::Patched).contains("third\n"));
     assert!(of(Series::Tuned).contains("third\n"));
     assert_eq!(revisions(), (2, 3));

@@ -7,7 +7,7 @@ use proptest::{prelude::*, sample::Index};
 use rail_verify::{
     case::{Backend, Case, Direction, Frames, Op, Setting},
     group::Build,
-    proof::{self, Proof},
+    proof::{self, Compared, Gain, Proof},
     report::{Report, check_output},
     run::{Outcome, Stop, Variant},
     selection::{Level, Selection},
@@ -234,7 +234,7 @@ fn proofs_are_written_and_marked_when_interrupted() {
     let proofs = [Proof::new(names, claim, &without, &with)];
     assert!(proofs[0].holds());
     let folder = tempfile::tempdir().unwrap();
-    proof::Report::new(&proofs, 2, true)
+    proof::Report::new((&proofs, &[]), 2, true)
         .write(folder.path())
         .unwrap();
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
@@ -245,6 +245,80 @@ fn proofs_are_written_and_marked_when_interrupted() {
     );
     assert_eq!(json["proofs"][0]["holds"], true);
     assert!(read("verify-patches.md").contains("Interrupted: 1 of 2 claims were tried"));
+}
+
+/// A point of a benchmark over these cables.
+fn point(cables: usize, ratio: Option<f64>) -> Compared {
+    Compared {
+        flags: format!("--op all_sum --cables {cables}"),
+        without_us: Some(383.0),
+        with_us: ratio.map(|ratio| ratio * 383.0),
+        ratio,
+        detail: ratio
+            .is_none()
+            .then(|| "hang with the patch: rank 1".into()),
+    }
+}
+
+fn gain(measured: &[Compared]) -> Gain {
+    Gain {
+        mlx: "0.31.2".to_owned(),
+        patch: "two-ranks-exchange".to_owned(),
+        flags: "--op all_sum --cables 1,3".to_owned(),
+        claim: 0.3,
+        measured: measured.to_vec(),
+    }
+}
+
+#[test]
+fn a_gain_holds_when_every_point_is_as_claimed_or_nearly() {
+    for (measured, holds) in [
+        (vec![point(1, Some(0.1)), point(3, Some(0.3))], true),
+        (vec![point(1, Some(0.1)), point(3, Some(0.329))], true),
+        (vec![point(1, Some(0.1)), point(3, Some(0.331))], false),
+        (vec![point(1, Some(0.1)), point(3, None)], false),
+        (vec![], false),
+    ] {
+        assert_eq!(gain(&measured).holds(), holds, "{measured:?}");
+    }
+}
+
+#[test]
+fn gains_are_reported_beside_proofs_by_the_point_that_gains_least() {
+    let recv = case(Op::Recv, Backend::Ring, 3, 8192);
+    let without = outcome("patched", vec![(recv, stock(&recv))]);
+    let with = outcome("patched", vec![(recv, None)]);
+    let names = ("0.31.2".to_owned(), "ring-recv-prefill".to_owned());
+    let claim = (Verdict::Hang, "--op recv".to_owned());
+    let proofs = [Proof::new(names, claim, &without, &with)];
+    let gains = [
+        gain(&[point(1, Some(0.28)), point(3, Some(0.25))]),
+        gain(&[point(1, Some(0.28)), point(3, Some(0.5))]),
+        gain(&[point(1, None), point(3, Some(0.5))]),
+        gain(&[]),
+    ];
+    let report = proof::Report::new((&proofs, &gains), 5, false);
+    let markdown = report.markdown();
+    insta::assert_snapshot!("gains", markdown);
+    let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+    assert_eq!(json["schema"], "mlx-rails/verify-patches/1");
+    assert_eq!(
+        (&json["claims"], &json["proofs"][1]),
+        (&5.into(), &serde_json::Value::Null)
+    );
+    let holds = |gain: &serde_json::Value| gain["holds"].as_bool().unwrap();
+    let gains: Vec<_> = json["gains"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(holds)
+        .collect();
+    assert_eq!(gains, [true, false, false, false]);
+    assert_eq!(json["gains"][1]["measured"][1]["ratio"], 0.5);
+    assert_eq!(
+        json["gains"][2]["measured"][0]["ratio"],
+        serde_json::Value::Null
+    );
 }
 
 #[test]

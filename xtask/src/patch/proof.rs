@@ -3,6 +3,8 @@
 use patch_series::{Checks, Proof};
 use rail_verify::{selection::Selection, verdict::Verdict};
 
+use super::gain;
+
 /// The verdict without the patch, and the cases that show it.
 ///
 /// # Errors
@@ -24,7 +26,7 @@ pub fn check(proof: &Proof) -> Result<(), String> {
 /// What `patch lint` holds the lines of patches to.
 pub const CHECKS: Checks<'static> = Checks {
     proof: &check,
-    ..Checks::FORM
+    gain: &gain::check,
 };
 
 #[cfg(test)]
