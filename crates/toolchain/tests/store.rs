@@ -400,6 +400,43 @@ fn garbage_is_what_no_pin_needs() {
     });
 }
 
+/// What a performance patch gains is measured between two of them.
+#[test]
+fn the_beginnings_of_the_tuned_series_are_builds_of_their_own_and_kept() {
+    let name = "the_beginnings_of_the_tuned_series_are_builds_of_their_own_and_kept";
+    with_tools(name, |checkout| {
+        checkout.add_patch("fast", "performance", &change_line(17, "fast"));
+        let faster = change_line(17, "faster").replace("-line 17", "-fast");
+        checkout.add_patch("faster", "performance", &faster);
+        checkout.toolchain.series().record(&checkout.pin()).unwrap();
+        let pin = checkout.pin();
+        let build = |without: &[&str]| {
+            let request = Request {
+                without: without.iter().map(|name| (*name).to_owned()).collect(),
+                ..Request::jaccl(&pin, Series::Tuned)
+            };
+            checkout.toolchain.build(&request).unwrap()
+        };
+        let all = [build(&["fast", "faster"]), build(&["faster"]), build(&[])];
+        let names = all.each_ref().map(|it| it.manifest.inputs.to_string());
+        assert_eq!(
+            names,
+            [
+                "MLX 1.2.3 (tuned without fast, faster, jaccl only)",
+                "MLX 1.2.3 (tuned without faster, jaccl only)",
+                "MLX 1.2.3 (tuned, jaccl only)",
+            ]
+        );
+        let trees = all.each_ref().map(|it| it.manifest.inputs.patched_tree);
+        assert_eq!(trees[0], pin.recorded.trees.patched);
+        assert!(trees[0] != trees[1] && trees[1] != trees[2]);
+        checkout.toolchain.collect_garbage(false).unwrap();
+        assert!(build(&["faster", "fast"]).current, "in any order");
+        assert!(build(&["faster"]).current && build(&[]).current);
+        assert_eq!(builds_made(), 3);
+    });
+}
+
 #[test]
 fn the_mlx_c_of_a_pin_is_kept_as_it_is_pinned_and_as_it_is_patched() {
     let checkout = checkout();

@@ -33,7 +33,7 @@ use crate::{
 pub struct Variant {
     /// The pin.
     pub mlx: String,
-    /// The series, as `stock` or `patched`; `wheel` for an installed wheel.
+    /// The series, as `stock`, `patched` or `tuned`; `wheel` for an installed wheel.
     pub series: String,
     /// The file, if a wheel is verified rather than a build of the store.
     pub wheel: Option<PathBuf>,

@@ -317,3 +317,34 @@ impl<W: Write + Seek> Writer<'_, W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_says_which_series_was_put_in() {
+        for (base, label, version) in [
+            ("0.31.2", Label::Rails, "0.31.2+rails.3"),
+            ("0.31.2", Label::Tuned, "0.31.2+tuned.3"),
+            (
+                "0.32.0.dev1+cc3f3e60",
+                Label::Tuned,
+                "0.32.0.dev1+cc3f3e60.tuned.3",
+            ),
+        ] {
+            let base: Version = base.parse().expect("a version");
+            let ours = rails_version(&base, label, 3);
+            assert_eq!(ours.to_string(), version);
+            assert!(is_ours(&ours) && !is_ours(&base), "{version}");
+        }
+    }
+
+    /// Of two in one index, pip takes the greater.
+    #[test]
+    fn a_tuned_wheel_is_preferred_to_a_patched_one_of_any_revision() {
+        let base: Version = "0.31.2".parse().expect("a version");
+        let tuned = rails_version(&base, Label::Tuned, 1);
+        assert!(tuned > rails_version(&base, Label::Rails, 9));
+    }
+}

@@ -74,7 +74,7 @@ pub struct Report {
     pub schema: &'static str,
     /// The pin of the jaccl that was used, such as `0.31.2`.
     pub mlx: String,
-    /// `stock` or `patched`.
+    /// `stock`, `patched` or `tuned`.
     pub series: String,
     /// Whether the caller asked to stop before the end. Rails may be missing then.
     pub interrupted: bool,
