@@ -109,8 +109,9 @@ pub struct Inputs {
     pub mlx: String,
     /// Which patches.
     pub series: Series,
-    /// The patches of the series that were left out, in its order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// The patches of the series that were left out, in its order. In the manifest they are
+    /// one text, with commas.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "listed")]
     pub without: Vec<String>,
     /// The pristine tree.
     pub tree: ObjectId,
@@ -138,13 +139,33 @@ pub struct Inputs {
     pub environment: BTreeMap<String, String>,
 }
 
+/// Names of patches, which have no commas, as one text.
+mod listed {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    const JOINT: &str = ", ";
+
+    pub fn text(names: &[String]) -> String {
+        names.join(JOINT)
+    }
+
+    pub fn serialize<S: Serializer>(names: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&text(names))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+        let text = String::deserialize(from)?;
+        Ok(text.split(JOINT).map(str::to_owned).collect())
+    }
+}
+
 /// The inputs that make a build's key.
 #[derive(Serialize)]
 struct Hashed<'a> {
     component: Component,
     mlx: &'a str,
     series: Series,
-    without: Option<&'a [String]>,
+    without: Option<String>,
     tree: ObjectId,
     patched_tree: ObjectId,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -187,7 +208,7 @@ impl Inputs {
             component: *component,
             mlx,
             series: *series,
-            without: (!without.is_empty()).then_some(without),
+            without: (!without.is_empty()).then(|| listed::text(without)),
             tree: *tree,
             patched_tree: *patched_tree,
             base: base.as_deref(),
@@ -294,7 +315,7 @@ impl fmt::Display for Inputs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "MLX {} ({}", self.mlx, self.series)?;
         if !self.without.is_empty() {
-            write!(f, " without {}", self.without.join(", "))?;
+            write!(f, " without {}", listed::text(&self.without))?;
         }
         f.write_str(match self.component {
             Component::Mlx => ")",

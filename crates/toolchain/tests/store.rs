@@ -430,6 +430,11 @@ fn the_beginnings_of_the_tuned_series_are_builds_of_their_own_and_kept() {
         let trees = all.each_ref().map(|it| it.manifest.inputs.patched_tree);
         assert_eq!(trees[0], pin.recorded.trees.patched);
         assert!(trees[0] != trees[1] && trees[1] != trees[2]);
+        let manifest = fs::read_to_string(all[0].manifest_file()).unwrap();
+        assert!(
+            manifest.contains(r#""without": "fast, faster""#),
+            "{manifest}"
+        );
         checkout.toolchain.collect_garbage(false).unwrap();
         assert!(build(&["faster", "fast"]).current, "in any order");
         assert!(build(&["faster"]).current && build(&[]).current);
