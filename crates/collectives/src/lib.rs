@@ -40,6 +40,7 @@
 
 pub mod bandwidth;
 pub mod cells;
+pub mod foreign;
 mod measure;
 pub mod op;
 pub mod options;
