@@ -1,6 +1,9 @@
 //! `cargo xtask collectives`: measures jaccl's collectives and prints a table.
 
+use std::path::PathBuf;
+
 use collectives::{Meter, report::Report};
+use pins::Pin;
 use rail_verify::{report::check_output, run::Stop};
 use terminal::Terminal;
 use toolchain::build::Request;
@@ -36,7 +39,15 @@ pub fn run(session: &Session, flags: &Collectives) -> Result {
         launcher: &session.launcher,
         progress: &progress,
     };
-    let measured = meter.measure(&variants, &cells, &options)?;
+    let mut measured = meter.measure(&variants, &cells, &options)?;
+    let mut ran = Ok(());
+    if flags.foreign && measured.stopped.is_none() {
+        let programs = foreign(session, flags, &pins)?;
+        ran = meter.measure_foreign(&programs, &options, &mut measured);
+        if ran.is_err() && session.launcher.cancel().is_cancelled() {
+            measured.stopped = Some(Stop::Interrupted);
+        }
+    }
     let report = Report {
         variants: &variants,
         options: &options,
@@ -54,11 +65,24 @@ pub fn run(session: &Session, flags: &Collectives) -> Result {
     }
     let passed = measured.passed();
     match measured.stopped {
-        None => Ok(exit::passed(passed)),
+        None => ran.map(|()| exit::passed(passed)).map_err(Into::into),
         Some(Stop::Interrupted) => {
             say!("interrupted: the report has the rows so far");
             Ok(Kind::Interrupted.into())
         }
         Some(Stop::Failed(error)) => Err(error.into()),
     }
+}
+
+/// MLX's own benchmark of each build, in the order of the builds.
+fn foreign(session: &Session, flags: &Collectives, pins: &[Pin]) -> Result<Vec<PathBuf>> {
+    let mut programs = Vec::new();
+    for pin in pins {
+        for series in &flags.series {
+            let tree = session.toolchain.series().patch(pin, *series)?;
+            let build = session.toolchain.build(&Request::jaccl(pin, *series))?;
+            programs.push(session.toolchain.allreduce_bench(&build, &tree.path)?);
+        }
+    }
+    Ok(programs)
 }

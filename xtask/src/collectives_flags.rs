@@ -100,6 +100,11 @@ pub struct Collectives {
     #[arg(long, value_name = "N", help_heading = "How it is measured")]
     pub iterations: Option<NonZeroUsize>,
 
+    /// Also run `allreduce_bench`, MLX's own benchmark of jaccl, compiled as it is, over the same
+    /// cables, for every all_sum of f32, f16 or bf16: a column beside ours
+    #[arg(long, help_heading = "How it is measured")]
+    pub foreign: bool,
+
     /// What to print on stdout; json has every sample, schema mlx-rails/collectives/1
     #[arg(long, value_enum, default_value_t, help_heading = "What is reported")]
     pub format: Format,

@@ -124,6 +124,7 @@ failures! {
         _ => Kind::Input,
     }, it.help();
     collectives::cells::CellsError: |it| Kind::Input;
+    collectives::foreign::ForeignError: |it| Kind::Ours;
     collectives::options::OptionsError: |it| Kind::Input;
     matrix_cli::Error: |it| it.kind(), it.help();
     patch_series::Error: |it| of_kind(it.kind()), it.help();

@@ -16,9 +16,10 @@ use tempfile::TempDir;
 
 /// Every verb that starts processes, with the first program that it needs in an empty
 /// store.
-const VERBS: [(&str, &str); 15] = [
+const VERBS: [(&str, &str); 16] = [
     ("bench", "cargo"),
     ("build", "cargo"),
+    ("collectives", "cargo"),
     ("doctor", "git"),
     ("fetch --source registry", "cargo"),
     ("fetch --source upstream", "git"),

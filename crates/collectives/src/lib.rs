@@ -40,6 +40,7 @@
 
 pub mod bandwidth;
 pub mod cells;
+pub mod foreign;
 mod gain;
 mod measure;
 pub mod op;

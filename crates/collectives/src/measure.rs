@@ -20,7 +20,8 @@ use stats::Summary;
 use crate::{
     Cells, Op, Options, Row,
     cells::{Cell, CellsError},
-    options::{OptionsError, Turn},
+    foreign::Foreign,
+    options::{self, OptionsError, Turn},
     row::Samples,
 };
 
@@ -57,9 +58,12 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Whether every row was measured, with right data.
+    /// Whether every row was measured, with right data, also by the foreign program if it
+    /// was run.
     pub fn passed(&self) -> bool {
-        let right = |row: &Row| row.verdict == Verdict::Pass;
+        let right = |row: &Row| {
+            row.verdict == Verdict::Pass && row.foreign.as_ref().is_none_or(Foreign::passed)
+        };
         self.stopped.is_none() && self.rows.iter().all(right)
     }
 }
@@ -110,6 +114,8 @@ impl MeasureError {
 
 /// A build, and its group of ranks while there is one.
 struct Player<'a> {
+    /// The position of the build.
+    number: usize,
     variant: &'a Variant,
     features: Features,
     /// The cables that the group is joined by.
@@ -134,8 +140,9 @@ impl Meter<'_> {
         cells.check()?;
         options.check()?;
         let mut players = Vec::new();
-        for variant in variants {
+        for (number, variant) in variants.iter().enumerate() {
             players.push(Player {
+                number,
                 variant,
                 features: self.programs.rank.features(&variant.build)?,
                 joined: None,
@@ -201,7 +208,8 @@ impl Meter<'_> {
         let first = playing.first().map(|(_, samples)| samples.clone());
         let row = |(number, (player, samples)): (usize, &(&mut Player<'_>, Samples))| {
             let first = first.as_ref().filter(|_| number > 0);
-            Row::new(player.variant, cell, options, samples, first)
+            let build = (player.number, player.variant);
+            Row::new(build, cell, options, samples, first)
         };
         let rows: Vec<_> = playing.iter().enumerate().map(row).collect();
         for row in rows.iter().filter(|row| row.verdict != Verdict::Pass) {
@@ -230,10 +238,7 @@ impl Meter<'_> {
         if let Some(refused) = player.refused.get(&setting) {
             return Ok(Some(refused.clone()));
         }
-        let mut setup = Setup::of(setting);
-        for cable in &mut setup.rig.cables {
-            cable.link = options.emulated();
-        }
+        let setup = options::over(Setup::of(setting), options.emulated());
         let build = &player.variant.build;
         let mut group = Group::start(self.programs, build, &setup, self.launcher)?;
         let ends = group.joined(JOINING.into(), Until::FirstFailure)?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rail_verify::setup::Setup;
 use rig::Link;
 
 use crate::{bandwidth, cells::Cell};
@@ -63,6 +64,14 @@ pub enum OptionsError {
     /// Nothing to measure.
     #[error("0 iterations measure nothing")]
     NoIterations,
+}
+
+/// A setup over cables of this kind.
+pub(crate) fn over(mut setup: Setup, link: Link) -> Setup {
+    for cable in &mut setup.rig.cables {
+        cable.link = link;
+    }
+    setup
 }
 
 /// The calls of one variant in one turn.

@@ -5,11 +5,17 @@ use rig::Link;
 use serde::Serialize;
 use stats::{Percentiles, Summary};
 
-use crate::{Op, Options, bandwidth, cells::Cell};
+use crate::{Op, Options, bandwidth, cells::Cell, foreign::Foreign};
 
 /// The figures of one cell with one build. The fields are those of the JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
+    /// The position of the build among those that were measured.
+    #[serde(skip)]
+    pub build: usize,
+    /// The cell, whose fields follow.
+    #[serde(skip)]
+    pub cell: Cell,
     /// The pin.
     pub mlx: String,
     /// The series.
@@ -46,6 +52,9 @@ pub struct Row {
     pub wrong: u64,
     /// Its time beside the first build's; none for the first build.
     pub ratio: Option<Ratio>,
+    /// What jaccl's own benchmark measured, if it was run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<Foreign>,
     /// The number of turns in which it was measured.
     pub turns: usize,
     /// How much slower the emulated cables were.
@@ -141,7 +150,7 @@ impl Ratio {
 
 impl Row {
     pub(crate) fn new(
-        variant: &Variant,
+        (build, variant): (usize, &Variant),
         cell: &Cell,
         options: &Options,
         samples: &Samples,
@@ -162,6 +171,8 @@ impl Row {
             Some((verdict, detail)) => (*verdict, Some(detail.clone())),
         };
         Row {
+            build,
+            cell: *cell,
             mlx: variant.mlx.clone(),
             series: variant.series.clone(),
             op: cell.op,
@@ -180,6 +191,7 @@ impl Row {
             line_share: bandwidths.map(|it| it.line_share),
             wrong: samples.wrong,
             ratio: first.and_then(|first| Ratio::of(&samples.turns, &first.turns)),
+            foreign: None,
             turns: samples.turns.len(),
             dilate: options.dilate,
             bandwidth: bytes_per_second,

@@ -219,7 +219,7 @@ impl Compiler {
     }
 
     /// The compiler with its arguments, in the environment of a build.
-    fn command(&self, environment: &Environment) -> Command {
+    pub(crate) fn command(&self, environment: &Environment) -> Command {
         let mut command = Command::new(&self.program.path);
         environment
             .apply(&mut command)

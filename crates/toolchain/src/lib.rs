@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod add;
+mod allreduce_bench;
 mod archive;
 pub mod build;
 pub mod build_script;

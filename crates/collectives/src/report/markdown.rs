@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
-use rail_verify::verdict::Verdict;
 use rig::units::{about_rate, format_rate, format_time};
 
 use super::Report;
@@ -11,6 +10,9 @@ use crate::{Ratio, Row};
 
 /// Shown in place of a missing figure.
 const NONE: &str = "-";
+
+/// The column of jaccl's own benchmark.
+const FOREIGN: &str = "allreduce_bench (us)";
 
 /// The columns of words; the others are numbers.
 const WORDS: [&str; 7] = [
@@ -41,6 +43,8 @@ pub(super) fn render(report: &Report<'_>) -> String {
         "verdict",
     ];
     heads.extend(compared.then_some("of the first"));
+    let foreign = rows.iter().any(|row| row.foreign.is_some());
+    heads.extend(foreign.then_some(FOREIGN));
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN).set_header(&heads);
     for (place, head) in heads.iter().enumerate() {
@@ -53,29 +57,29 @@ pub(super) fn render(report: &Report<'_>) -> String {
     for row in rows {
         let mut fields = fields(row);
         fields.extend(compared.then(|| row.ratio.map_or(NONE.to_owned(), ratio)));
+        fields.extend(foreign.then(|| {
+            let time = row.foreign.as_ref().and_then(|it| it.time_us);
+            time.map_or(NONE.to_owned(), self::time)
+        }));
         table.add_row(fields);
     }
     let mut text = format!("{}\n\n{}\n", heading(report), table.trim_fmt());
     for row in rows {
+        let Row {
+            mlx,
+            series,
+            cell,
+            verdict,
+            ..
+        } = row;
+        let mut note = |what: &str, detail: &str| {
+            let _ = writeln!(text, "\n{what}: MLX {mlx} ({series}), {cell}: {detail}");
+        };
         if let Some(detail) = &row.detail {
-            let Row {
-                mlx,
-                series,
-                op,
-                backend,
-                ranks,
-                cables,
-                frames,
-                bytes,
-                verdict,
-                ..
-            } = row;
-            let verdict: &Verdict = verdict;
-            let _ = writeln!(
-                text,
-                "\n{verdict}: MLX {mlx} ({series}), {op} of {bytes} bytes, {backend} of {ranks} \
-                 ranks, {cables} cables, {frames} frames: {detail}"
-            );
+            note(verdict.name(), detail);
+        }
+        if let Some(foreign) = row.foreign.as_ref().filter(|it| !it.passed()) {
+            note("allreduce_bench", &foreign.check);
         }
     }
     if report.interrupted() {
