@@ -2,12 +2,12 @@
 
 use rail_verify::{proof::Compared, verdict::Verdict};
 
-use crate::Row;
+use crate::{Row, cells::Cell};
 
 /// Every cell with its first two builds, of which the first is the one without the patch.
 /// A cell that only one of them has is left out.
 pub fn compared(rows: &[Row]) -> Vec<Compared> {
-    let pairs = rows.chunk_by(|a, b| flags(a) == flags(b));
+    let pairs = rows.chunk_by(|a, b| a.cell == b.cell);
     pairs
         .filter_map(|pair| match pair {
             [without, with, ..] => Some(compare(without, with)),
@@ -26,7 +26,7 @@ fn compare(without: &Row, with: &Row) -> Compared {
         format!("{} {side} the patch: {detail}", row.verdict)
     });
     Compared {
-        flags: flags(with),
+        flags: flags(&with.cell),
         without_us: median(without),
         with_us: median(with),
         ratio: match wrong {
@@ -38,17 +38,16 @@ fn compare(without: &Row, with: &Row) -> Compared {
 }
 
 /// The flags that measure just this cell.
-fn flags(row: &Row) -> String {
-    let Row {
-        op,
+fn flags(cell: &Cell) -> String {
+    let Cell {
         backend,
         ranks,
         cables,
         frames,
+        op,
         bytes,
         dtype,
-        ..
-    } = row;
+    } = cell;
     let mut flags = format!(
         "--op {op} --backend {backend} --ranks {ranks} --cables {cables} --frames {frames}"
     );
@@ -61,36 +60,36 @@ fn flags(row: &Row) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Cells, Op, Ratio, Times};
+    use crate::{Cells, Options, Ratio, row::Samples};
+    use rail_verify::{group::Build, run::Variant};
 
     fn row(cables: usize, median: f64, ratio: Option<f64>) -> Row {
-        Row {
+        let flags = "--op all_sum --backend ring --frames big --bytes 8KiB";
+        let cells = Cells::parse(&format!("{flags} --cables {cables}"));
+        let [cell] = cells.expect("flags").cells()[..] else {
+            panic!("one cell");
+        };
+        let variant = Variant {
             mlx: "0.31.2".into(),
             series: "tuned".into(),
-            op: Op::AllSum,
-            backend: "ring",
-            ranks: 2,
-            cables,
-            frames: "big",
-            bytes: 8192,
-            count: 2048,
-            dtype: "f32",
-            verdict: Verdict::Pass,
-            detail: None,
-            time_us: Times::of(vec![median]),
-            algbw: None,
-            busbw: None,
-            line_share: None,
-            wrong: 0,
+            wheel: None,
+            build: Build {
+                library: "libjaccl_shim.so".into(),
+                key: "key".into(),
+            },
+            manifest: serde_json::Value::Null,
+        };
+        let samples = Samples {
+            turns: vec![vec![median]],
+            ..Samples::default()
+        };
+        Row {
             ratio: ratio.map(|ratio| Ratio {
                 median: ratio,
                 min: ratio,
                 max: ratio,
             }),
-            turns: 1,
-            dilate: 1,
-            bandwidth: 50_000_000,
-            latency: 20.0,
+            ..Row::new((0, &variant), &cell, &Options::default(), &samples, None)
         }
     }
 
