@@ -47,7 +47,7 @@ impl Patience {
 
     /// The limit on silence while joining: jaccl itself waits 1, 2 and 4 s between
     /// attempts to connect (`SideChannel` in `rdma.cpp`).
-    fn joining(self) -> Limit {
+    pub(crate) fn joining(self) -> Limit {
         match self {
             Patience::Short => Duration::from_secs(6).into(),
             Patience::Long => Duration::from_secs(10).into(),
@@ -69,7 +69,7 @@ pub enum Unjudged {
 
 /// The ends of the ranks, unless a rank was killed from outside: the reports of the other
 /// ranks are then useless too.
-fn unless_killed(ends: Ends) -> Result<Ends, Unjudged> {
+pub(crate) fn unless_killed(ends: Ends) -> Result<Ends, Unjudged> {
     let killed = |end: &End| matches!(end, End::Died { killed: true, .. });
     match ends.values().any(killed) {
         true => Err(Unjudged::Killed),
@@ -101,6 +101,7 @@ impl<'a> Bench<'a> {
     pub fn alone(&self, case: &Case, patience: Patience) -> Result<Option<Finding>, Unjudged> {
         match case.op {
             Op::Init => self.init(case, patience),
+            op if op.is_loss() => self.lose(case, patience),
             op if op.is_condition() => self.condition(case, patience),
             _ => match self.join(case.setting, patience)? {
                 Ok(mut group) => self.perform(&mut group, case, patience),
@@ -299,7 +300,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn while_joining(mut finding: Finding) -> Finding {
+pub(crate) fn while_joining(mut finding: Finding) -> Finding {
     finding.detail.push_str(", while joining");
     finding
 }
@@ -377,7 +378,7 @@ fn unless_all_wait(ends: &Ends) -> Option<Finding> {
 }
 
 /// The finding if one of the ranks did not refuse with jaccl's own message.
-fn refusals(ends: &Ends, ranks: impl IntoIterator<Item = usize>) -> Option<Finding> {
+pub(crate) fn refusals(ends: &Ends, ranks: impl IntoIterator<Item = usize>) -> Option<Finding> {
     ranks.into_iter().find_map(|rank| match &ends[&rank] {
         End::Report(Report::Error { message, .. }) if message.starts_with("[jaccl]") => None,
         End::Report(Report::Error { message, .. }) => Some(Finding::new(

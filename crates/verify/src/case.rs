@@ -66,11 +66,18 @@ pub enum Op {
     /// Two ranks that both send before they receive. It is right that they wait for each
     /// other without end: over Thunderbolt no send completes without its receive.
     SendFirst,
+    /// A rank is killed in the middle of an operation.
+    DeadPeer,
+    /// A cable is pulled in the middle of an operation.
+    Unplugged,
+    /// A rank is stopped in the middle of an operation. Its peers must wait for it, unless
+    /// they have a limit.
+    FrozenPeer,
 }
 
 impl Op {
     /// Every operation and condition.
-    pub const ALL: [Op; 25] = [
+    pub const ALL: [Op; 28] = [
         Op::Send,
         Op::Recv,
         Op::AllSum,
@@ -96,6 +103,9 @@ impl Op {
         Op::FailedWire,
         Op::UnequalFrames,
         Op::SendFirst,
+        Op::DeadPeer,
+        Op::Unplugged,
+        Op::FrozenPeer,
     ];
 
     /// The operation's name: that of jaccl's function, or for conditions one with dashes.
@@ -126,13 +136,22 @@ impl Op {
             Op::FailedWire => "failed-wire",
             Op::UnequalFrames => "unequal-frames",
             Op::SendFirst => "send-first",
+            Op::DeadPeer => "dead-peer",
+            Op::Unplugged => "unplugged",
+            Op::FrozenPeer => "frozen-peer",
         }
     }
 
     /// Whether jaccl must refuse it with an error of its own, or, for
-    /// [`Op::SendFirst`], wait.
+    /// [`Op::SendFirst`] and [`Op::FrozenPeer`], wait.
     pub const fn is_condition(self) -> bool {
         !self.has_bytes() && !matches!(self, Op::Barrier | Op::Sequence | Op::Init)
+    }
+
+    /// Whether something is lost in the middle of an operation: a rank, a cable, or for a
+    /// while a rank's processor.
+    pub const fn is_loss(self) -> bool {
+        matches!(self, Op::DeadPeer | Op::Unplugged | Op::FrozenPeer)
     }
 
     /// Whether a build of jaccl with these features has it.

@@ -9,10 +9,11 @@ use std::{
 };
 
 use jaccl::{Features, Job, Measure, Report, Request, Step};
-use launch::{Heard, Interrupted, Launcher, Limit, Ranks, StartError, Watchdog};
+use launch::{Cancel, Heard, Interrupted, Launcher, Limit, Ranks, StartError, Watchdog};
 use softrail::{
     Fabric, FabricError,
     counters::{self, Counters},
+    live::Live,
     usage::Used,
 };
 
@@ -183,6 +184,9 @@ const LOADING: Duration = Duration::from_secs(10);
 /// of a dead rank's peers may arrive before its death does.
 const GRACE: Duration = Duration::from_millis(150);
 
+/// How long to wait for the first bytes of an operation that is to be broken.
+const BEGINNING: Duration = Duration::from_secs(10);
+
 /// How much earlier the first party of a message begins.
 const HEAD_START: Duration = Duration::from_micros(300);
 
@@ -295,6 +299,7 @@ impl Group {
             let node = &setup.nodes[start.rank % setup.nodes.len()];
             variables.extend(self.fabric.env(node));
         }
+        variables.extend(setup.variables.iter().cloned());
         if setup.frames == Frames::Big {
             variables.push(("JACCL_BIG_FRAMES".to_owned(), "1".to_owned()));
         }
@@ -384,6 +389,46 @@ impl Group {
         self.collect(limit, Until::FirstFailure)
     }
 
+    /// Requests all ranks to run a step, and calls `breaks` once the cables have carried
+    /// that many bytes of it, or a moment later if they never do. Returns how the ranks
+    /// ended that are not `left_out`, and after what time since then each of them did.
+    ///
+    /// # Errors
+    /// If the caller asked to stop.
+    pub fn run_broken(
+        &mut self,
+        mut step: Step,
+        bytes: u64,
+        breaks: impl FnOnce(&Live, &Cancel),
+        left_out: Option<usize>,
+        limit: Limit,
+    ) -> Result<(Ends, BTreeMap<usize, Duration>), GroupError> {
+        let start = self.moved();
+        self.before = self.fabric.live().counters();
+        self.salt += 1;
+        step.salt = self.salt;
+        for place in 0..self.ranks.len() {
+            self.ask(place, &Request::Run(vec![step]));
+        }
+        let cancel = self.ranks.cancel().clone();
+        let until = Instant::now() + BEGINNING;
+        while self.moved() < start + bytes && Instant::now() < until && !cancel.is_cancelled() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        breaks(self.fabric.live(), &cancel);
+        let began = Instant::now();
+        let mut times = BTreeMap::new();
+        let ends = self.collect_but(left_out, limit, Until::All, |place| {
+            times.entry(place).or_insert_with(|| began.elapsed());
+        })?;
+        Ok((ends, times))
+    }
+
+    /// The cables, which can be broken.
+    pub fn live(&self) -> &Live {
+        self.fabric.live()
+    }
+
     /// Requests all ranks to leave, and waits for them.
     ///
     /// # Errors
@@ -414,7 +459,20 @@ impl Group {
 
     /// Listens until every rank has ended the last request.
     fn collect(&mut self, limit: Limit, until: Until) -> Result<Ends, GroupError> {
+        self.collect_but(None, limit, until, |_| {})
+    }
+
+    /// Listens until every rank but one has ended the last request. Calls `ended` for each
+    /// as it does.
+    fn collect_but(
+        &mut self,
+        left_out: Option<usize>,
+        limit: Limit,
+        until: Until,
+        mut ended: impl FnMut(usize),
+    ) -> Result<Ends, GroupError> {
         let mut ends = Ends::new();
+        ends.extend(left_out.map(|place| (place, End::Abandoned)));
         let mut failed: Option<Instant> = None;
         for place in self.closed.clone() {
             ends.insert(place, self.died(place));
@@ -451,6 +509,7 @@ impl Group {
                 if !succeeded(&end) {
                     failed.get_or_insert_with(Instant::now);
                 }
+                ended(place);
                 ends.insert(place, end);
             }
             if until == Until::FirstFailure && failed.is_some_and(|at| at.elapsed() > GRACE) {

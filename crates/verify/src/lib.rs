@@ -22,6 +22,7 @@
 pub mod attempt;
 pub mod case;
 pub mod group;
+mod loss;
 mod memory;
 pub mod preflight;
 mod process;

@@ -18,6 +18,12 @@ const LINK: Link = Link {
     latency: Duration::from_micros(2),
 };
 
+/// Slow enough that something can happen in the middle of an operation.
+const SLOW_LINK: Link = Link {
+    bytes_per_second: 20_000_000,
+    latency: Duration::from_micros(20),
+};
+
 /// The rank with the fault, if a condition affects one rank.
 pub const AFFLICTED: usize = 1;
 
@@ -49,6 +55,8 @@ pub struct Setup {
     pub starts: Vec<Start>,
     /// Devices of which another process has all queue pairs, or all memory regions.
     pub exhausted: Vec<(End, Exhausted)>,
+    /// Variables of the environment of every rank.
+    pub variables: Vec<(String, String)>,
 }
 
 /// What another process has all of.
@@ -182,6 +190,7 @@ impl GivenMatrix {
             frames,
             starts: starts(self.given.nodes().len()),
             exhausted: Vec::new(),
+            variables: Vec::new(),
         }
     }
 }
@@ -209,6 +218,7 @@ impl Setup {
             frames,
             starts: starts(ranks),
             exhausted: Vec::new(),
+            variables: Vec::new(),
         }
     }
 
@@ -237,9 +247,19 @@ impl Setup {
                 let device = end(0, 1, case.setting.wires - 2);
                 setup.break_device(device, DeviceFault::Refusing);
             }
+            op if op.is_loss() => {
+                for cable in &mut setup.rig.cables {
+                    cable.link = SLOW_LINK;
+                }
+            }
             _ => {}
         }
         setup
+    }
+
+    /// The first cable between the first two ranks.
+    pub(crate) fn first_cable(&self) -> &Cable {
+        &self.rig.cables[0]
     }
 
     fn exhaust(&mut self, what: Exhausted) {

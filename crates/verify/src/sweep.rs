@@ -111,6 +111,16 @@ fn of_op(level: Level, selection: &Selection, op: Op) -> Vec<Case> {
                     }
                 }
             }
+            _ if op.is_loss() => {
+                // A message, and the operations of all ranks.
+                let message = Direction::Pair { from: 0, to: 1 };
+                for direction in [message, Direction::All] {
+                    cases.push(Case {
+                        direction,
+                        ..plain(op, setting)
+                    });
+                }
+            }
             _ => cases.push(plain(op, setting)),
         }
     }
@@ -170,6 +180,13 @@ fn settings(level: Level, selection: &Selection, op: Op) -> Vec<Setting> {
         // number of messages would be a hang.
         Op::UnequalFrames => (&Backend::ALL, &[2, 3], &[1], &[Frames::Big]),
         Op::SendFirst => (&Backend::ALL, &[2], &[1, 2], &Frames::ALL),
+        _ if op.is_loss() && level == Level::Quick => (&Backend::ALL, &[3], &[1], &[Frames::Small]),
+        _ if op.is_loss() => (
+            &Backend::ALL,
+            Extent::of(level).ranks,
+            &[1, 2],
+            &Frames::ALL,
+        ),
         Op::Init => (
             &Backend::ALL,
             Extent::of(level).ranks,

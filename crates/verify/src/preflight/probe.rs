@@ -183,6 +183,7 @@ fn setup(rig: &Rig, ends: [&End; 2]) -> Setup {
         frames: Frames::Big,
         starts: vec![start(0), start(1)],
         exhausted: Vec::new(),
+        variables: Vec::new(),
     }
 }
 

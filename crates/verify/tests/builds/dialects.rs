@@ -94,6 +94,7 @@ fn run_with(mlx: &str, rig: &Rig, matrix: &Matrix, backend: Backend) -> Outcome 
         frames: Frames::Small,
         starts: (0..matrix.len()).map(start).collect(),
         exhausted: Vec::new(),
+        variables: Vec::new(),
     };
     let mut group = Group::start(&programs, &library, &setup, &launcher).unwrap();
     let joined = group.joined(Duration::from_secs(6).into(), Until::FirstFailure);
