@@ -24,17 +24,13 @@ Examples:
       How much of the line each operation gets, by size.
   cargo xtask collectives --mlx 0.31.2,0.32.4 --bytes 4KiB
       Two builds in turns; the last column compares them.
-  cargo xtask collectives --bandwidth 6.5GB/s --latency 5us --dilate 1000
+  cargo xtask collectives --bandwidth 6.5GB/s --latency 5us --dilate 1000 --bytes 4KiB
       In virtual time, at what a Mac's cables have. No Mac was measured.
 
 Exit codes: 0 every row has a time and right data, 1 one has not, 2 your flags or input,
 130 interrupted: the report has the rows so far.";
 
-/// Measure jaccl's collectives: time, algbw, busbw and their share of the line, #wrong
-///
-/// Runs jaccl alone, without MLX, one process a rank, over emulated cables between each two
-/// ranks, and calls each operation again and again. Every byte of the first and the last call
-/// of a turn is compared. docs/collectives.md has the formulas.
+/// What is measured, and how.
 #[derive(Debug, Clone, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Collectives {

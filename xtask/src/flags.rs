@@ -94,6 +94,10 @@ pub enum Verb {
     /// Watch emulated cables that programs run on, and break them, their devices, messages and nodes
     Cable(Cable),
     /// Measure jaccl's collectives over emulated cables: time, busbw, their share of the line, #wrong
+    ///
+    /// Runs jaccl alone, without MLX, one process a rank, over emulated cables between each two
+    /// ranks, and calls each operation again and again. Every byte of the first and the last call
+    /// of a turn is compared. docs/collectives.md has the formulas.
     Collectives(Box<crate::collectives_flags::Collectives>),
     /// List what is present, what is missing, and how to get it
     Doctor(Doctor),
