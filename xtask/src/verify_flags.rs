@@ -282,6 +282,8 @@ mod tests {
             "",
             "--level soak --for 5min --op sequence --backend mesh,ring --seed 7",
             "--each-patch --patch ring-recv-prefill --mlx all --out-dir report",
+            "--each-patch --series tuned",
+            "--each-patch --series stock,patched",
             "--op recv --direction 0->1 --in-place false --groups 2",
             "--devices devices.json --rig rig.toml --level soak",
         ] {

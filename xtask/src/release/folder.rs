@@ -159,7 +159,37 @@ pub fn copy_patches(patches: &[Patch], to: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use patch_series::{Class, Header};
+
     use super::*;
+
+    #[test]
+    fn the_patches_of_a_release_are_those_that_were_applied() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let patch = |name: &str, class| {
+            let file = folder.path().join(format!("{name}.patch"));
+            fs::write(&file, name).expect("written");
+            Patch {
+                name: name.to_owned(),
+                sha256: String::new(),
+                header: Header::parse(""),
+                file,
+                class,
+            }
+        };
+        patch("fast", Class::Performance);
+        let applied = [
+            patch("port", Class::Portability),
+            patch("a-fix", Class::Fix),
+        ];
+        let to = folder.path().join("release/patches");
+        copy_patches(&applied, &to).expect("copied");
+        let series = fs::read_to_string(to.join("series")).expect("there");
+        assert_eq!(series, "port.patch\na-fix.patch\n");
+        let fix = fs::read_to_string(to.join("a-fix.patch")).expect("there");
+        assert_eq!(fix, "a-fix");
+        assert_eq!(fs::read_dir(&to).expect("a folder").count(), 3);
+    }
 
     #[test]
     fn a_release_takes_the_place_of_an_earlier_one_and_of_nothing_else() {
