@@ -98,9 +98,9 @@ pub const DEFAULTS: Settings = Settings {
     frames: Frames::Small,
     limits: Limits {
         silence: Duration::from_secs(20),
-        // For the other ranks to end by themselves, and for the error of the failed one
-        // to arrive.
-        grace: Duration::from_secs(1),
+        // For the other ranks to end by themselves, which jaccl promises within 2 s of a
+        // death, and for the error of the failed one to arrive.
+        grace: Duration::from_secs(2),
     },
 };
 

@@ -196,12 +196,40 @@ fn a_killed_rank_is_a_crash_with_its_signal_and_last_words() {
 }
 
 #[test]
+fn an_exception_of_jaccl_that_ended_a_rank_is_an_error_in_its_words() {
+    let outcome = outcome("tp mesh-0@0=terminate;tp mesh-0@1=hang");
+    assert_eq!(
+        outcome.ending,
+        Ending::Error {
+            rank: 0,
+            message: "[jaccl] Rank 1 is gone: its connection was closed.".into()
+        }
+    );
+}
+
+#[test]
+fn a_crash_comes_with_what_jaccl_said_of_it_on_the_other_ranks() {
+    let limits = Limits {
+        grace: Duration::from_secs(60),
+        ..LIMITS
+    };
+    let outcome = outcome_within("tp mesh-0@1=abort;tp mesh-0@0=terminate-late", limits);
+    assert_eq!(
+        outcome.detail().unwrap(),
+        "rank 1 was killed by SIGABRT (run 2, after token 2); \
+         its stderr ends: Assertion failed: staging; \
+         rank 0: [jaccl] Rank 1 is gone: its connection was closed."
+    );
+}
+
+#[test]
 fn an_exit_status_is_a_crash_with_the_last_words() {
     let outcome = outcome("tp mesh-0@0=exit");
     let Ending::Crash {
         rank: 0,
         death,
         stderr,
+        ..
     } = outcome.ending
     else {
         panic!("{outcome:?}")

@@ -65,8 +65,10 @@ pub enum Ending {
         death: String,
         /// Its last lines on stderr.
         stderr: Vec<String>,
+        /// What jaccl said on other ranks, by rank.
+        peers: Vec<(usize, String)>,
     },
-    /// A rank reported a failure.
+    /// A rank reported a failure, or ended with an error of jaccl.
     Error {
         /// The first to do so.
         rank: usize,
@@ -105,13 +107,18 @@ impl Outcome {
                 rank,
                 death,
                 stderr,
+                peers,
             } => {
                 let place = &self.transcripts[*rank];
                 let said = match stderr.is_empty() {
                     true => String::new(),
                     false => format!("; its stderr ends: {}", stderr.join(" | ")),
                 };
-                Some(format!("rank {rank} {death} ({place}){said}"))
+                let peers = peers
+                    .iter()
+                    .map(|(peer, said)| format!("; rank {peer}: {said}"));
+                let peers: String = peers.collect();
+                Some(format!("rank {rank} {death} ({place}){said}{peers}"))
             }
             Ending::Error { rank, message } => Some(format!("rank {rank}: {message}")),
         }
@@ -374,11 +381,29 @@ impl Running {
             Some(death) => death.to_string(),
         };
         let mut stderr = process.last_words();
+        if let Some(message) = words_of_jaccl(&stderr) {
+            return Ending::Error { rank, message };
+        }
+        let others = (0..self.transcripts.len()).filter(|other| *other != rank);
+        let peers = others.filter_map(|other| {
+            let said = words_of_jaccl(&self.ranks.process(other).last_words())?;
+            Some((other, said))
+        });
+        let peers = peers.collect();
         stderr.drain(..stderr.len().saturating_sub(LAST_WORDS));
         Ending::Crash {
             rank,
             death,
             stderr,
+            peers,
         }
     }
+}
+
+/// An error of jaccl on stderr. MLX performs operations in a thread that catches nothing,
+/// so an exception there ends the process, and the C++ library prints what it says.
+fn words_of_jaccl(stderr: &[String]) -> Option<String> {
+    let said = stderr.iter().find(|line| line.contains("what():"))?;
+    let start = said.find("[jaccl]")?;
+    Some(said[start..].trim_end().to_owned())
 }

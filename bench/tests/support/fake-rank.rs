@@ -133,6 +133,15 @@ impl Rank {
                 eprintln!("Assertion failed: staging");
                 process::abort();
             }
+            // As the C++ library ends a process whose exception nothing catches.
+            "terminate" | "terminate-late" => {
+                if self.behaves("terminate-late") {
+                    thread::sleep(Duration::from_millis(700));
+                }
+                eprintln!("terminate called after throwing an instance of 'std::runtime_error'");
+                eprintln!("  what():  [jaccl] Rank 1 is gone: its connection was closed.");
+                process::abort();
+            }
             "exit" => {
                 eprintln!("first line");
                 eprintln!("device not found");

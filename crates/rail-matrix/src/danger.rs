@@ -176,6 +176,7 @@ pub const DANGERS: &[Danger] = &[
 /// not there, or a matrix without devices, which has a rule of its own.
 pub const NOT_OF_A_MATRIX: &[&str] = &[
     "bad-rank",
+    "liveness",
     "missing-device",
     "missing-gid",
     "no-devices",

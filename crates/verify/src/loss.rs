@@ -14,7 +14,7 @@ use softrail::live::{Live, Order};
 
 use crate::{
     attempt::{Bench, Patience, Unjudged, refusals, unless_killed, while_joining},
-    case::{Case, Direction, Op},
+    case::{Backend, Case, Direction, Op},
     group::{End, Ends, Until, finding},
     setup::{AFFLICTED, Setup},
     verdict::{Finding, Verdict},
@@ -195,9 +195,14 @@ fn judge(case: &Case, loss: Loss, ends: &Ends, devices: &[String; 2]) -> Option<
                 return None;
             };
             let text = message.to_lowercase();
+            let rank_is_named = |lost: usize| text.contains(&format!("rank {lost}"));
             let named = match loss {
-                Loss::Death(lost) | Loss::Pause(lost) | Loss::Limit(lost) => {
-                    text.contains(&format!("rank {lost}"))
+                Loss::Death(lost) => rank_is_named(lost),
+                // Across a ring of four a rank waits for its neighbours, which wait for
+                // the stopped one.
+                Loss::Pause(lost) | Loss::Limit(lost) => {
+                    let across = case.setting.backend == Backend::Ring && rank.abs_diff(lost) == 2;
+                    text.contains(" on rdma_") && (across || rank_is_named(lost))
                 }
                 Loss::Cable => devices.iter().any(|device| text.contains(device)),
             };

@@ -22,8 +22,23 @@ pub const LIBJACCL: &str = "mlx/lib/libjaccl.dylib";
 /// Where wheels have MLX.
 pub const LIBMLX: &str = "mlx/lib/libmlx.dylib";
 
-/// Symbols that every macOS has and that only an older or a simpler linker's output binds.
-pub(crate) const OF_EVERY_MACOS: [&str; 1] = ["dyld_stub_binder"];
+/// Symbols that every macOS has: one that only an older or a simpler linker's output binds,
+/// and POSIX functions of libSystem that are older than macOS 11, the first for Apple
+/// silicon.
+pub(crate) const OF_EVERY_MACOS: [&str; 12] = [
+    "dyld_stub_binder",
+    "_clock_gettime",
+    "_fcntl",
+    "_getpid",
+    "_pipe",
+    "_poll",
+    "_pthread_create",
+    "_pthread_join",
+    "_pthread_sigmask",
+    "_setsockopt",
+    "_shutdown",
+    "_strtod",
+];
 
 /// What a new libjaccl is held against.
 #[derive(Debug, Clone, Copy)]

@@ -19,6 +19,13 @@ fn patched_builds_refuse_every_condition_in_jaccls_words() {
     expect_pass(&sweep(&build("0.32.4", Series::Patched, None), CONDITIONS));
 }
 
+#[test]
+fn patched_builds_notice_what_is_lost_and_wait_for_what_is_not() {
+    let flags = "--op dead-peer,unplugged,frozen-peer";
+    expect_pass(&sweep(&patched(), flags));
+    expect_pass(&sweep(&build("0.32.4", Series::Patched, None), flags));
+}
+
 /// A system may have a libibverbs of its own. Here a working one is in the caller's
 /// library path, which ranks inherit after the paths that a group sets for them.
 #[cfg(target_os = "linux")]

@@ -58,6 +58,20 @@ fn without_the_limits_fix_a_gather_of_fewer_bytes_than_wires_runs_over() {
     expect_pass(&sweep(&patched(), flags));
 }
 
+#[test]
+fn without_liveness_the_peers_of_a_dead_rank_wait_without_end() {
+    let flags = "--op dead-peer,unplugged --backend ring --direction all";
+    let outcome = sweep(&without("liveness"), flags);
+    expect_all(&outcome, Verdict::Hang);
+    let (_, finding) = outcome.failures().next().expect("a hang");
+    assert!(
+        finding.detail.contains("waits in jaccl::"),
+        "{}",
+        finding.detail
+    );
+    expect_pass(&sweep(&patched(), flags));
+}
+
 /// The defect depends on the length. A sweep that reported every case as a hang would be
 /// as useless as one that reported none.
 #[test]
