@@ -400,7 +400,7 @@ impl Running {
     }
 }
 
-/// An error of jaccl on stderr. MLX performs operations in a thread that catches nothing,
+/// An error of jaccl on stderr. MLX before 0.32.2 performs operations in a thread that catches nothing,
 /// so an exception there ends the process, and the C++ library prints what it says.
 fn words_of_jaccl(stderr: &[String]) -> Option<String> {
     let said = stderr.iter().find(|line| line.contains("what():"))?;

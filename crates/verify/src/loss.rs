@@ -14,7 +14,7 @@ use softrail::live::{Live, Order};
 
 use crate::{
     attempt::{Bench, Patience, Unjudged, refusals, unless_killed, while_joining},
-    case::{Backend, Case, Direction, Op},
+    case::{Case, Direction, Op},
     group::{End, Ends, Until, finding},
     setup::{AFFLICTED, Setup},
     verdict::{Finding, Verdict},
@@ -199,9 +199,9 @@ fn judge(case: &Case, loss: Loss, ends: &Ends, devices: &[String; 2]) -> Option<
             let named = match loss {
                 Loss::Death(lost) => rank_is_named(lost),
                 // Across a ring of four a rank waits for its neighbours, which wait for
-                // the stopped one.
+                // the stopped one. A mesh sums long messages in a ring too.
                 Loss::Pause(lost) | Loss::Limit(lost) => {
-                    let across = case.setting.backend == Backend::Ring && rank.abs_diff(lost) == 2;
+                    let across = case.setting.ranks == 4 && rank.abs_diff(lost) == 2;
                     text.contains(" on rdma_") && (across || rank_is_named(lost))
                 }
                 Loss::Cable => devices.iter().any(|device| text.contains(device)),
