@@ -7,3 +7,4 @@ mod given;
 mod harness;
 mod library;
 mod mutation;
+mod tuned;
