@@ -296,7 +296,9 @@ fn decode_note(report: &Report) -> String {
         .cells
         .iter()
         .any(|cell| cell.strategy == Strategy::Tp);
-    if tensor_parallel && message <= ONE_WIRE {
+    // The tuned series deals frames over all cables, from two frames on.
+    let one_wire = report.build.series != "tuned";
+    if tensor_parallel && one_wire && message <= ONE_WIRE {
         said.push(format!(
             "A ring's all-reduce of up to 64 KiB (32 KiB from MLX 0.32.1) goes over one cable. TP \
              decode at batch 1 reduces {message} bytes at a time, so further cables do not speed \

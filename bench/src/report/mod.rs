@@ -57,7 +57,7 @@ pub struct Report {
 pub struct BuildInfo {
     /// The pin, such as `0.31.2`.
     pub mlx: String,
-    /// `stock` or `patched`.
+    /// `stock`, `patched` or `tuned`.
     pub series: String,
     /// Git tree id of the source as pinned.
     pub tree: String,
