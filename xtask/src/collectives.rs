@@ -14,7 +14,7 @@ use crate::{
     exit::{self, Kind, Result},
     out, output, programs, say,
     session::Session,
-    verify::{pins, variant},
+    verify::{pins, variants_of},
 };
 
 pub fn run(session: &Session, flags: &Collectives) -> Result {
@@ -26,12 +26,7 @@ pub fn run(session: &Session, flags: &Collectives) -> Result {
     if let Some(folder) = &flags.out_dir {
         check_output(folder)?;
     }
-    let requests = pins
-        .iter()
-        .flat_map(|pin| flags.series.iter().map(move |series| (pin, *series)));
-    let variants = requests
-        .map(|(pin, series)| variant(session, &Request::jaccl(pin, series)))
-        .collect::<Result<Vec<_>>>()?;
+    let variants = variants_of(session, &pins, &flags.series)?;
     let programs = programs::of_verify(session)?;
     let progress = Terminal::default();
     let meter = Meter {

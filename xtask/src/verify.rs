@@ -9,7 +9,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use pins::{DEFAULT_PIN, Pin};
+use pins::{DEFAULT_PIN, Pin, Series};
 use rail_matrix::Given;
 use rail_verify::{
     group::{Build, Programs},
@@ -92,12 +92,7 @@ fn variants(
     pins: &[Pin],
     given: Option<&GivenMatrix>,
 ) -> Result {
-    let requests = pins
-        .iter()
-        .flat_map(|pin| flags.series.iter().map(move |series| (pin, *series)));
-    let variants = requests
-        .map(|(pin, series)| variant(session, &Request::jaccl(pin, series)))
-        .collect::<Result<Vec<_>>>()?;
+    let variants = variants_of(session, pins, &flags.series)?;
     let programs = programs::of_verify(session)?;
     let selection = flags.selection.selection();
     if flags.resources {
@@ -177,7 +172,17 @@ fn sweep(
     }
 }
 
-/// Builds the requested variants; jaccl alone takes half a minute.
+/// Builds jaccl alone for every pin in every series, the series of a pin beside each other.
+pub fn variants_of(session: &Session, pins: &[Pin], series: &[Series]) -> Result<Vec<Variant>> {
+    let requests = pins.iter().flat_map(|pin| {
+        series
+            .iter()
+            .map(move |series| Request::jaccl(pin, *series))
+    });
+    requests.map(|request| variant(session, &request)).collect()
+}
+
+/// Builds a variant; jaccl alone takes half a minute.
 pub fn variant(session: &Session, request: &Request<'_>) -> exit::Result<Variant> {
     let build = session.toolchain.build(request)?;
     let series = match request.without.as_slice() {

@@ -12,7 +12,7 @@ use rail_verify::{
     selection::{Level, Selection, SelectionError, ranks, wires},
 };
 
-use crate::flags::{ReportFormat, positive_time};
+use crate::flags::{self, ReportFormat, positive_time};
 
 /// The variants to verify, and the level.
 #[derive(Debug, Clone, Args)]
@@ -140,7 +140,7 @@ pub struct SelectionFlags {
     #[arg(long, value_name = "OP,...", value_delimiter = ',')]
     pub op: Vec<Op>,
     /// How jaccl uses the cables
-    #[arg(long, value_name = "BACKEND,...", value_delimiter = ',', value_parser = names(Backend::ALL, Backend::name))]
+    #[arg(long, value_name = "BACKEND,...", value_delimiter = ',', value_parser = flags::one_of(Backend::ALL, Backend::name))]
     pub backend: Vec<Backend>,
     /// Ranks, 2 to 8
     #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = ranks)]
@@ -155,7 +155,7 @@ pub struct SelectionFlags {
     #[arg(long, value_name = "DTYPE,...", value_delimiter = ',')]
     pub dtype: Vec<Dtype>,
     /// small (4 KiB), big (up to 512 KiB)
-    #[arg(long, value_name = "MODE,...", value_delimiter = ',', value_parser = names(Frames::ALL, Frames::name))]
+    #[arg(long, value_name = "MODE,...", value_delimiter = ',', value_parser = flags::one_of(Frames::ALL, Frames::name))]
     pub frames: Vec<Frames>,
     /// From rank to rank, as 0->1; all for collectives
     #[arg(long, value_name = "DIRECTION,...", value_delimiter = ',')]
@@ -204,20 +204,6 @@ where
     PossibleValuesParser::new(known.collect::<Vec<_>>()).map(move |read| {
         let named = values.iter().find(|(_, name, _)| *name == read);
         named.expect("clap lets known names through").0.clone()
-    })
-}
-
-/// Reads one of a few values by its own name.
-fn names<T, const N: usize>(
-    values: [T; N],
-    name: fn(T) -> &'static str,
-) -> impl TypedValueParser<Value = T>
-where
-    T: Copy + Send + Sync + 'static,
-{
-    PossibleValuesParser::new(values.map(name)).map(move |read| {
-        let named = values.into_iter().find(|value| name(*value) == read);
-        named.expect("clap lets known names through")
     })
 }
 

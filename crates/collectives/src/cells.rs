@@ -3,13 +3,11 @@
 use std::{fmt, num::ParseIntError, ops::RangeInclusive, str::FromStr};
 
 use jaccl::Dtype;
+use rail_matrix::MAX_RAILS;
 use rail_verify::case::{Backend, Frames, MAX_RANKS, Setting};
 use rig::units;
 
 use crate::Op;
-
-/// Cables between two ranks that jaccl takes at most.
-const MAX_CABLES: usize = 4;
 
 /// One point: an operation, and how its ranks are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -290,7 +288,7 @@ numbers! {
     /// A number of ranks, or a range of them, as `2..4`.
     Ranks, |text| counts(text, "ranks", 2..=MAX_RANKS);
     /// A number of cables, or a range of them, as `1..3`.
-    Cables, |text| counts(text, "cables", 1..=MAX_CABLES);
+    Cables, |text| counts(text, "cables", 1..=MAX_RAILS);
     /// A size with or without its unit, or a range of sizes that doubles, as
     /// `4KiB..16MiB`.
     Sizes, sizes;

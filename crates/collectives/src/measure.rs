@@ -309,7 +309,7 @@ impl Meter<'_> {
 }
 
 /// The cells whose operation a build has.
-fn possible(mut cells: Vec<Cell>, players: &[Player<'_>]) -> Result<Vec<Cell>, MeasureError> {
+fn possible(cells: Vec<Cell>, players: &[Player<'_>]) -> Result<Vec<Cell>, MeasureError> {
     for cell in &cells {
         if !players.iter().any(|it| cell.op.is_in(it.features)) {
             let builds: Vec<_> = players.iter().map(|it| it.variant.name()).collect();
@@ -331,7 +331,6 @@ fn possible(mut cells: Vec<Cell>, players: &[Player<'_>]) -> Result<Vec<Cell>, M
             });
         }
     }
-    cells.dedup();
     Ok(cells)
 }
 

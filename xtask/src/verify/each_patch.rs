@@ -44,7 +44,7 @@ pub fn run(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
     let mut ended = Ok(());
     for (number, claim) in claims.iter().enumerate() {
         let place = format!("{} of {}", number + 1, claims.len());
-        let tried = match &claim.of {
+        ended = match &claim.of {
             Of::Verdict(before, selection) => {
                 prove(session, &runner, claim, (*before, selection), &place)
                     .map(|proof| proofs.push(proof))
@@ -52,7 +52,6 @@ pub fn run(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
             Of::Time(ratio, cells) => measure(session, &programs, claim, (*ratio, cells), &place)
                 .map(|gain| gains.push(gain)),
         };
-        ended = tried;
         if ended.is_err() {
             break;
         }
