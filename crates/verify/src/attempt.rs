@@ -101,6 +101,7 @@ impl<'a> Bench<'a> {
     pub fn alone(&self, case: &Case, patience: Patience) -> Result<Option<Finding>, Unjudged> {
         match case.op {
             Op::Init => self.init(case, patience),
+            Op::Unequal => self.disagree(case, patience),
             op if op.is_loss() => self.lose(case, patience),
             op if op.is_condition() => self.condition(case, patience),
             _ => match self.join(case.setting, patience)? {

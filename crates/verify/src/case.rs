@@ -73,11 +73,13 @@ pub enum Op {
     /// A rank is stopped in the middle of an operation. Its peers must wait for it, unless
     /// they have a limit.
     FrozenPeer,
+    /// One rank calls an operation with another length than its peers.
+    Unequal,
 }
 
 impl Op {
     /// Every operation and condition.
-    pub const ALL: [Op; 28] = [
+    pub const ALL: [Op; 29] = [
         Op::Send,
         Op::Recv,
         Op::AllSum,
@@ -106,6 +108,7 @@ impl Op {
         Op::DeadPeer,
         Op::Unplugged,
         Op::FrozenPeer,
+        Op::Unequal,
     ];
 
     /// The operation's name: that of jaccl's function, or for conditions one with dashes.
@@ -139,6 +142,7 @@ impl Op {
             Op::DeadPeer => "dead-peer",
             Op::Unplugged => "unplugged",
             Op::FrozenPeer => "frozen-peer",
+            Op::Unequal => "unequal",
         }
     }
 
@@ -152,6 +156,11 @@ impl Op {
     /// while a rank's processor.
     pub const fn is_loss(self) -> bool {
         matches!(self, Op::DeadPeer | Op::Unplugged | Op::FrozenPeer)
+    }
+
+    /// Whether it is tried in a message and in every operation of all ranks.
+    pub const fn is_within_operations(self) -> bool {
+        self.is_loss() || matches!(self, Op::Unequal)
     }
 
     /// Whether a build of jaccl with these features has it.

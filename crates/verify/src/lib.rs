@@ -39,4 +39,5 @@ mod sizes;
 mod stack;
 pub mod sweep;
 pub mod system;
+mod unequal;
 pub mod verdict;

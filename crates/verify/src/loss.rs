@@ -69,7 +69,8 @@ impl Bench<'_> {
         Ok(None)
     }
 
-    fn operations(&self, case: &Case) -> Vec<Operation> {
+    /// The operations in which something is lost, or goes wrong otherwise.
+    pub(crate) fn operations(&self, case: &Case) -> Vec<Operation> {
         match case.direction {
             Direction::Pair { from, to } => vec![Operation::Send { from, to }],
             Direction::All => {
@@ -132,7 +133,7 @@ impl Bench<'_> {
             Loss::Limit(rank) => Some(rank),
             _ => None,
         };
-        let limit = loss_limit(patience);
+        let limit = silence_after_loss(patience);
         let (ends, times) = group.run_broken(step, MIDDLE, breaks, left_out, limit)?;
         if let Loss::Limit(rank) = loss {
             // Its process can be ended only when it runs.
@@ -171,8 +172,9 @@ fn losses(case: &Case) -> &'static [Loss] {
     }
 }
 
-/// The limit on silence after a loss. jaccl itself waits half a second.
-fn loss_limit(patience: Patience) -> Limit {
+/// The limit on silence after a loss. jaccl itself waits half a second, and a second
+/// before that if it must find out that a rank called with another length.
+pub(crate) fn silence_after_loss(patience: Patience) -> Limit {
     match patience {
         Patience::Short => Duration::from_secs(2).into(),
         Patience::Long => Duration::from_secs(6).into(),

@@ -111,7 +111,7 @@ fn of_op(level: Level, selection: &Selection, op: Op) -> Vec<Case> {
                     }
                 }
             }
-            _ if op.is_loss() => {
+            _ if op.is_within_operations() => {
                 // A message, and the operations of all ranks.
                 let message = Direction::Pair { from: 0, to: 1 };
                 for direction in [message, Direction::All] {
@@ -180,7 +180,7 @@ fn settings(level: Level, selection: &Selection, op: Op) -> Vec<Setting> {
         // number of messages would be a hang.
         Op::UnequalFrames => (&Backend::ALL, &[2, 3], &[1], &[Frames::Big]),
         Op::SendFirst => (&Backend::ALL, &[2], &[1, 2], &Frames::ALL),
-        _ if op.is_loss() => (
+        _ if op.is_within_operations() => (
             &Backend::ALL,
             Extent::of(level).ranks,
             &[1, 2],
@@ -202,7 +202,7 @@ fn settings(level: Level, selection: &Selection, op: Op) -> Vec<Setting> {
     };
     // Each takes seconds, so the quick level has one setting a backend, unless the caller
     // asks for others.
-    let few = op.is_loss() && level == Level::Quick;
+    let few = op.is_within_operations() && level == Level::Quick;
     let ranks = if few && selection.ranks.is_empty() {
         &[3]
     } else {

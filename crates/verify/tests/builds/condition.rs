@@ -21,7 +21,7 @@ fn patched_builds_refuse_every_condition_in_jaccls_words() {
 
 #[test]
 fn patched_builds_notice_what_is_lost_and_wait_for_what_is_not() {
-    let flags = "--op dead-peer,unplugged,frozen-peer";
+    let flags = "--op dead-peer,unplugged,frozen-peer,unequal";
     expect_pass(&sweep(&patched(), flags));
     expect_pass(&sweep(&build("0.32.4", Series::Patched, None), flags));
 }
