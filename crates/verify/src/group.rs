@@ -319,6 +319,11 @@ impl Group {
         self.fabric.live().used()
     }
 
+    /// Whether any device has accepted a receive.
+    pub fn has_posted_receives(&self) -> bool {
+        self.used().iter().any(|used| used.receive_frames > 0)
+    }
+
     /// Whether jaccl reported that RDMA is available, on the ranks that loaded it.
     pub fn available(&self) -> &BTreeMap<usize, bool> {
         &self.available

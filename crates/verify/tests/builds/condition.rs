@@ -19,6 +19,34 @@ fn patched_builds_refuse_every_condition_in_jaccls_words() {
     expect_pass(&sweep(&build("0.32.4", Series::Patched, None), CONDITIONS));
 }
 
+/// It posts receives while joining, so the refusal comes there.
+#[test]
+fn a_tuned_build_refuses_a_failed_wire_while_joining() {
+    let tuned = build("0.32.4", Series::Tuned, None);
+    expect_pass(&sweep(&tuned, "--op failed-wire"));
+}
+
+/// Ranks that say in jaccl's words that they could not join, but have posted nothing that
+/// the wire could have refused.
+#[test]
+fn a_refusal_while_joining_has_another_cause_where_nothing_is_posted() {
+    let ranks = Wrapped::new(&format!(
+        "'{}' | sed -u 's/{{\"event\":\"joined\"}}/{}/'\nexit\n",
+        programs().rank.program().display(),
+        r#"{"event":"error","step":null,"message":"[jaccl] No"}"#,
+    ));
+    let launcher = Launcher::default();
+    let outcome = sweep_with(&ranks.programs(), &patched(), "--op failed-wire", &launcher);
+    let outcome = outcome.expect("it began");
+    expect_all(&outcome, Verdict::Error);
+    let (_, finding) = outcome.failures().next().expect("an error");
+    assert!(
+        finding.detail.contains("while joining"),
+        "{}",
+        finding.detail
+    );
+}
+
 #[test]
 fn patched_builds_notice_what_is_lost_and_wait_for_what_is_not() {
     let flags = "--op dead-peer,unplugged,frozen-peer,unequal";

@@ -14,10 +14,20 @@ use rail_verify::{
 };
 use toolchain::{Toolchain, build::Request};
 
-/// A pin's jaccl without one of its fixes, built first if the store does not have it.
+/// A pin's jaccl without one of its patches, built first if the store does not have it.
 pub fn build(version: &str, series: Series, without: Option<&str>) -> Variant {
+    let toolchain = Toolchain::open().unwrap_or_else(|error| panic!("{error}"));
+    build_by(&toolchain, version, series, without)
+}
+
+/// The same of the toolchain's checkout.
+pub fn build_by(
+    toolchain: &Toolchain,
+    version: &str,
+    series: Series,
+    without: Option<&str>,
+) -> Variant {
     let make = || -> toolchain::Result<Build> {
-        let toolchain = Toolchain::open()?;
         let pin = toolchain.pin(version)?;
         let request = Request {
             without: without.into_iter().map(str::to_owned).collect(),
@@ -41,6 +51,11 @@ pub fn build(version: &str, series: Series, without: Option<&str>) -> Variant {
 /// The default pin's jaccl with all fixes.
 pub fn patched() -> Variant {
     build(DEFAULT_PIN, Series::Patched, None)
+}
+
+/// The default pin's jaccl with all patches.
+pub fn tuned() -> Variant {
+    build(DEFAULT_PIN, Series::Tuned, None)
 }
 
 /// The default pin's unpatched jaccl.
