@@ -173,6 +173,15 @@ pub enum Error {
     #[error("the GGUF file of smollm2 cannot be turned into a folder")]
     Gguf(#[source] GgufError),
 
+    /// A tensor of `smollm2` has another element than the GGUF file.
+    #[error("row {row} of {name} is not what the GGUF file has")]
+    Inexact {
+        /// The module.
+        name: String,
+        /// The row.
+        row: usize,
+    },
+
     /// The file system refused.
     #[error("cannot {action} {}", .path.display())]
     Io {
@@ -192,7 +201,7 @@ impl Error {
     pub fn is_input(&self) -> bool {
         !matches!(
             self,
-            Error::Wheel { .. } | Error::Gguf(_) | Error::Io { .. }
+            Error::Wheel { .. } | Error::Gguf(_) | Error::Inexact { .. } | Error::Io { .. }
         )
     }
 
@@ -246,6 +255,7 @@ impl Error {
             | Error::Tokenizer { .. }
             | Error::Wheel { .. }
             | Error::Gguf(_)
+            | Error::Inexact { .. }
             | Error::Io { .. } => return None,
         })
     }

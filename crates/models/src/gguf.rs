@@ -363,3 +363,72 @@ impl<'a> Reader<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(text: &str) -> Vec<u8> {
+        [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()
+    }
+
+    /// A file with three pairs and a vector of two floats.
+    fn file() -> Vec<u8> {
+        let mut file = b"GGUF".to_vec();
+        file.extend(3_u32.to_le_bytes());
+        file.extend(1_u64.to_le_bytes());
+        file.extend(3_u64.to_le_bytes());
+        file.extend([text("count"), 4_u32.to_le_bytes().into(), vec![7, 0, 0, 0]].concat());
+        file.extend([text("name"), 8_u32.to_le_bytes().into(), text("a")].concat());
+        let list = [9_u32.to_le_bytes(), 8_u32.to_le_bytes()].concat();
+        let length = 2_u64.to_le_bytes().into();
+        file.extend([text("list"), list, length, text("x"), text("yz")].concat());
+        file.extend([text("norm.weight"), 1_u32.to_le_bytes().into()].concat());
+        file.extend(2_u64.to_le_bytes());
+        file.extend(0_u32.to_le_bytes());
+        file.extend(0_u64.to_le_bytes());
+        file.resize(file.len().next_multiple_of(32), 0);
+        file.extend([1_f32, -2.0].map(f32::to_le_bytes).concat());
+        file
+    }
+
+    #[test]
+    fn a_file_is_read() {
+        let file = file();
+        let gguf = Gguf::parse(&file).unwrap();
+        assert_eq!(gguf.count("count"), Ok(7));
+        assert_eq!(gguf.text("name"), Ok("a"));
+        assert_eq!(gguf.texts("list"), Ok(vec!["x", "yz"]));
+        let norm = gguf.tensor("norm.weight").unwrap();
+        assert_eq!(
+            (norm.kind, norm.rows, norm.columns),
+            (TensorType::F32, 1, 2)
+        );
+        assert_eq!(blocks::row(&norm, 0), [1.0, -2.0]);
+        assert_eq!(gguf.names().collect::<Vec<_>>(), ["norm.weight"]);
+        assert_eq!(gguf.count("name"), Err(missing("name")));
+        assert_eq!(gguf.tensor("other"), Err(missing("other")));
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_anywhere_is_refused() {
+        let file = file();
+        for length in 0..file.len() {
+            Gguf::parse(&file[..length]).unwrap_err();
+        }
+        assert_eq!(Gguf::parse(b"GGUF\x02\0\0\0"), Err(GgufError::Foreign));
+    }
+
+    proptest! {
+        /// A wrong byte may make lengths of terabytes.
+        #[test]
+        fn no_file_makes_the_reader_fail_otherwise(at in 0_usize..180, byte: u8) {
+            let mut file = file();
+            let at = at % file.len();
+            file[at] = byte;
+            let _ = Gguf::parse(&file);
+        }
+    }
+}

