@@ -182,6 +182,8 @@ fn affine() -> String {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Read {
     pub model_type: String,
+    pub layers: Option<usize>,
+    pub hidden: Option<usize>,
     pub context: Option<usize>,
     pub end_of_text: Vec<u32>,
     pub quantisation: Quantisation,
@@ -193,15 +195,17 @@ pub(crate) struct Read {
 #[derive(Deserialize)]
 struct Common {
     model_type: String,
-    max_position_embeddings: Option<usize>,
-    eos_token_id: Option<Ids>,
+    #[serde(flatten)]
+    text: Text,
     quantization: Option<BTreeMap<String, serde_json::Value>>,
-    text_config: Option<Box<Text>>,
+    /// Of models of more than text.
+    text_config: Option<Text>,
 }
 
-/// What a model of more than text says of its text.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Text {
+    num_hidden_layers: Option<usize>,
+    hidden_size: Option<usize>,
     max_position_embeddings: Option<usize>,
     eos_token_id: Option<Ids>,
 }
@@ -271,18 +275,13 @@ pub(crate) fn read(folder: &Path) -> Result<Read> {
     let common: Common = parse(&text, &file)?;
     let family = Family::of(&common.model_type);
     let config = family.map(|family| known(family, &text, &file));
-    let (context, end) = match common.text_config {
-        Some(text) => (
-            common
-                .max_position_embeddings
-                .or(text.max_position_embeddings),
-            common.eos_token_id.or(text.eos_token_id),
-        ),
-        None => (common.max_position_embeddings, common.eos_token_id),
-    };
+    let (text, inner) = (common.text, common.text_config.unwrap_or_default());
+    let end = text.eos_token_id.or(inner.eos_token_id);
     Ok(Read {
         model_type: common.model_type,
-        context,
+        layers: text.num_hidden_layers.or(inner.num_hidden_layers),
+        hidden: text.hidden_size.or(inner.hidden_size),
+        context: (text.max_position_embeddings).or(inner.max_position_embeddings),
         end_of_text: generation(folder)
             .or(end)
             .map(Into::into)

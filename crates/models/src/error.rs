@@ -118,6 +118,15 @@ pub enum Error {
         fit: Vec<usize>,
     },
 
+    /// Pipeline parallelism would leave a rank without a layer.
+    #[error("pp needs a layer for each of {ranks} ranks, and the model has {layers}")]
+    Pipeline {
+        /// Layers of the model.
+        layers: usize,
+        /// Ranks to spread them over.
+        ranks: usize,
+    },
+
     /// The prompt and what is to be generated exceed the model's context.
     #[error("{tokens} tokens exceed the model's context of {context}")]
     TooLong {
@@ -230,6 +239,9 @@ impl Error {
                     any_of(fit)
                 ),
             },
+            Error::Pipeline { .. } => {
+                "use tp alone, a rig with fewer nodes, or another model".into()
+            }
             Error::TooLong { context, .. } => {
                 format!("ask for at most {context} tokens in all, or use another model")
             }

@@ -73,16 +73,24 @@ impl Family {
 /// # Errors
 /// [`Error::UnknownFamily`] with the types that would do.
 pub fn check_known(model_type: &str, by_mlx_lm: bool) -> Result<()> {
+    let known = known(by_mlx_lm);
+    match known.iter().any(|it| it == model_type) {
+        true => Ok(()),
+        false => {
+            let model_type = model_type.to_owned();
+            Err(Error::UnknownFamily { model_type, known })
+        }
+    }
+}
+
+/// The types of models that an engine can cut, sorted.
+pub(crate) fn known(by_mlx_lm: bool) -> Vec<String> {
     let table = PARSED.families.iter().flat_map(|it| &it.model_types);
     let others = PARSED.cut_by_mlx_lm.iter().filter(|_| by_mlx_lm);
     let mut known: Vec<String> = table.chain(others).cloned().collect();
-    if known.iter().any(|it| it == model_type) {
-        return Ok(());
-    }
     known.sort();
     known.dedup();
-    let model_type = model_type.to_owned();
-    Err(Error::UnknownFamily { model_type, known })
+    known
 }
 
 /// The whole table.

@@ -6,10 +6,10 @@ use std::{
 };
 
 use crate::{
-    Tensor,
+    Dtype, Tensor,
     config::{self, Config, Quantised},
     error::{Error, Result},
-    family::{Family, check_known, module_of},
+    family::{Family, known, module_of},
     tensors,
 };
 
@@ -63,10 +63,50 @@ impl Folder {
     /// # Errors
     /// [`Error::UnknownFamily`].
     pub fn config(&self) -> Result<&Config> {
-        check_known(self.model_type(), false)?;
-        self.read.config.as_ref().ok_or(Error::NoConfig {
-            folder: self.path.clone(),
+        let config = self.read.config.as_ref();
+        config.ok_or_else(|| Error::UnknownFamily {
+            model_type: self.model_type().to_owned(),
+            known: known(false),
         })
+    }
+
+    /// Decoder layers, if the config says it.
+    pub fn layers(&self) -> Option<usize> {
+        self.read.layers
+    }
+
+    /// Width of the activations, if the config says it.
+    pub fn hidden(&self) -> Option<usize> {
+        self.read.hidden
+    }
+
+    /// Checks that pipeline parallelism over `ranks` leaves each rank a layer.
+    ///
+    /// # Errors
+    /// [`Error::Pipeline`].
+    pub fn check_pipeline(&self, ranks: usize) -> Result<()> {
+        match self.layers() {
+            Some(layers) if layers < ranks => Err(Error::Pipeline { layers, ranks }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Type of the activations that ranks exchange, if the weights show it: MLX gives the sum
+    /// of embeddings and what was normalised the wider of both types.
+    pub fn activations(&self) -> Option<Dtype> {
+        let of = |name: &str| Some(self.tensors.get(name)?.dtype);
+        let scales = of("model.embed_tokens.scales");
+        let embeddings = scales.or_else(|| of("model.embed_tokens.weight"))?;
+        match of("model.norm.weight") {
+            Some(norms) if norms == embeddings => Some(norms),
+            Some(_) => Some(Dtype::F32),
+            None => None,
+        }
+    }
+
+    /// Bytes of one token's activation: what PP sends, and TP adds up at decode.
+    pub fn message_bytes(&self) -> Option<usize> {
+        Some(self.hidden()? * self.activations()?.bitsize() / 8)
     }
 
     /// The tokens for which the model was made, of prompt and answer, if the config says it.

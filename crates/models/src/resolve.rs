@@ -138,7 +138,7 @@ pub fn resolve(name: &str, caches: &Caches) -> Result<Found> {
             false => Err(Error::NoConfig { folder }),
         };
     }
-    let Some((organisation, model)) = name.split_once('/').filter(|it| is_name(it)) else {
+    let Some((organisation, model)) = name.split_once('/').filter(is_name) else {
         let name = name.to_owned();
         return Err(Error::NoSuchModel { name });
     };

@@ -36,7 +36,7 @@ impl Tokenizer {
     /// [`Error::Tokenizer`].
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let encoded = self.tokenizer.encode(text, true);
-        Ok(self.told(encoded)?.get_ids().to_owned())
+        Ok(self.or_error(encoded)?.get_ids().to_owned())
     }
 
     /// The text of ids, with the text of special tokens such as `<|im_end|>`.
@@ -44,11 +44,11 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`].
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.told(self.tokenizer.decode(ids, false))
+        self.or_error(self.tokenizer.decode(ids, false))
     }
 
-    fn told<T>(&self, told: tokenizers::Result<T>) -> Result<T> {
-        told.map_err(|source| Error::Tokenizer {
+    fn or_error<T>(&self, result: tokenizers::Result<T>) -> Result<T> {
+        result.map_err(|source| Error::Tokenizer {
             file: self.file.clone(),
             source,
         })

@@ -53,6 +53,19 @@ fn a_folder_is_read_as_mlx_lm_reads_it() {
             (2, 32, 256)
         );
         assert_eq!(folder.context(), Some(4096));
+        assert_eq!(
+            (folder.layers(), folder.message_bytes()),
+            (Some(4), Some(256))
+        );
+        folder.check_pipeline(4).unwrap();
+        let error = folder.check_pipeline(5).unwrap_err();
+        assert!(matches!(
+            error,
+            Error::Pipeline {
+                layers: 4,
+                ranks: 5
+            }
+        ));
         // Of the embeddings by an entry of their own.
         assert_eq!(folder.quantised("model.embed_tokens").unwrap().bits, 8);
         assert_eq!(folder.quantised("lm_head").unwrap().bits, 4);
@@ -201,12 +214,16 @@ fn a_quantisation_that_does_not_fit_the_weights_is_found() {
 #[test]
 fn a_family_that_nobody_knows_is_read_and_not_cut() {
     let root = model(Family::Llama);
-    edit(root.path(), |it| it["model_type"] = json!("deepseek_v3"));
+    edit(root.path(), |it| {
+        let text = json!({ "max_position_embeddings": 99, "num_hidden_layers": 2 });
+        *it = json!({ "model_type": "deepseek_v3", "text_config": text });
+    });
     let folder = Folder::open(root.path()).unwrap();
     assert_eq!(
         (folder.model_type(), folder.family()),
         ("deepseek_v3", None)
     );
+    assert_eq!((folder.context(), folder.layers()), (Some(99), Some(2)));
     let error = folder.shares(0, 2).unwrap_err();
     assert!(matches!(error, Error::UnknownFamily { .. }), "{error}");
     assert!(error.help().unwrap().contains("qwen3_next"), "{error:?}");

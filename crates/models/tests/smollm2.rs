@@ -36,6 +36,7 @@ fn it_is_whole_and_divides_over_two_and_four_ranks() {
     assert_eq!(folder.splits().unwrap(), [2, 4]);
     assert_eq!(folder.end_of_text(), [2]);
     assert_eq!(folder.context(), Some(8192));
+    assert_eq!(folder.message_bytes(), Some(2304));
     assert_eq!(folder.quantised("model.embed_tokens").unwrap().bits, 8);
     let layer = "model.layers.29.mlp.down_proj";
     assert_eq!(folder.quantised(layer).unwrap().bits, 4);
