@@ -2,7 +2,7 @@
 //!
 //! | name | model |
 //! |---|---|
-//! | `smollm2` | the real model that [`smollm2`](crate::smollm2) makes |
+//! | `smollm2` | the real model that [`smollm2`] makes |
 //! | a folder | what is in it |
 //! | `org/name` | exo's copy, else Hugging Face's |
 //!

@@ -45,7 +45,7 @@ pub enum Weights {
 /// Writes a model of a family: `config.json` and `model.safetensors`, and no tokenizer.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Io`](crate::Error::Io).
 pub fn write(family: Family, weights: Weights, seed: u64, folder: &Path) -> Result<()> {
     let mut model = Model {
         weights,
