@@ -127,6 +127,7 @@ failures! {
     collectives::foreign::ForeignError: |it| Kind::Ours;
     collectives::options::OptionsError: |it| Kind::Input;
     matrix_cli::Error: |it| it.kind(), it.help();
+    models::Error: |it| Kind::input_if(it.is_input()), it.help();
     patch_series::Error: |it| of_kind(it.kind()), it.help();
     pins::Error: |it| of_kind(it.kind()), it.help();
     rail_bench::RunError: |it| match &it {

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use crate::{exit::Result, flags, out, output, session::Session};
 
 pub fn run(session: &Session, flags: &flags::Gc) -> Result {
-    let freed = session.toolchain.collect_garbage(flags.dry_run)?;
+    let freed = session
+        .toolchain
+        .collect_garbage(&[models::smollm2::key()], flags.dry_run)?;
     for entry in &freed {
         let (size, kind) = (output::size(entry.bytes), entry.kind.name());
         out!("{size:>10}  {kind} {}", entry.name)?;

@@ -20,6 +20,7 @@ mod flags;
 mod gc;
 mod job_matrix;
 mod matrix;
+mod model;
 mod overlay;
 mod patch;
 mod pin;

@@ -9,6 +9,7 @@
 //!   tools/<key>/     CMake, Ninja, libclang, OpenBLAS ...
 //!   builds/<key>/    prefix/, build.log, manifest.json
 //!   wheels/<key>/    an official wheel, or one that was made with its report
+//!   models/<key>/    a model's folder, made of a file from the package index
 //!   series/<key>     a note: which tree a patch series gave
 //!   work/<key>/      Ninja's folder
 //!   tmp/             what is being made, and what is being deleted
@@ -135,6 +136,8 @@ pub enum Kind {
     /// A wheel: an official one, named by its content, or one that was made, named by the
     /// hash of its inputs.
     Wheel,
+    /// A model's folder, named by what it is made of.
+    Model,
     /// A note: the tree that a patch series produces, named by the hash of tree and
     /// patches.
     Series,
@@ -147,11 +150,12 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which a report lists them.
-    pub const ALL: [Kind; 7] = [
+    pub const ALL: [Kind; 8] = [
         Kind::Source,
         Kind::Tools,
         Kind::Build,
         Kind::Wheel,
+        Kind::Model,
         Kind::Series,
         Kind::Work,
         Kind::Scratch,
@@ -164,6 +168,7 @@ impl Kind {
             Kind::Tools => "tools",
             Kind::Build => "builds",
             Kind::Wheel => "wheels",
+            Kind::Model => "models",
             Kind::Series => "series",
             Kind::Work => "work",
             Kind::Scratch => "tmp",
@@ -177,6 +182,7 @@ impl Kind {
             Kind::Tools => "tool set",
             Kind::Build => "build",
             Kind::Wheel => "wheel",
+            Kind::Model => "model",
             Kind::Series => "patched tree",
             Kind::Work => "work folder",
             Kind::Scratch => "scratch folder",

@@ -143,6 +143,7 @@ fn refuse_other(root: &Path) -> Result<()> {
         Kind::Tools,
         Kind::Build,
         Kind::Wheel,
+        Kind::Model,
         Kind::Series,
     ];
     // Looked at once: another process may be making the store.

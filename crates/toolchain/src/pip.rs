@@ -72,13 +72,7 @@ impl Toolchain {
     }
 
     fn pip_into(&self, folder: &Path, set: &PipSet, scratch: &Path) -> Result<()> {
-        if self.offline {
-            return Err(Error::MissingTool {
-                tool: set.what,
-                why: "pip may not fetch with --offline",
-                remedy: "run the same command once without --offline".into(),
-            });
-        }
+        self.refuse_offline(set)?;
         let requirements = scratch.join("requirements.txt");
         fs::write(&requirements, set.requirements).at("write", &requirements)?;
         let (shell, python) = (shell_in(scratch)?, self.python_with_pip(scratch)?);
@@ -112,27 +106,65 @@ impl Toolchain {
                     .into(),
             });
         }
-        let requirements = scratch.join("requirements.txt");
         let (distribution, version) = (name.name.replace('_', "-"), &name.version);
         let line = format!("{distribution}=={version} --hash=sha256:{}\n", wheel.sha256);
-        fs::write(&requirements, line).at("write", &requirements)?;
-        let platforms = name
-            .tag
-            .platform
-            .split('.')
-            .flat_map(|it| ["--platform", it]);
         // A wheel of `py3` is for every one.
         let python_version = match name.tag.python.strip_prefix("cp3") {
             Some(minor) => format!("3.{minor}"),
             None => "3.12".to_owned(),
         };
+        let mut target = vec![
+            "--implementation",
+            "cp",
+            "--python-version",
+            &python_version,
+        ];
+        for platform in name.tag.platform.split('.') {
+            target.extend(["--platform", platform]);
+        }
+        self.pip_download_as(&line, &target, folder, scratch)
+    }
+
+    /// Downloads what is required, for any platform, into `folder`.
+    ///
+    /// # Errors
+    /// As [`Toolchain::pip_install`].
+    pub(crate) fn pip_download_any(
+        &self,
+        set: &PipSet,
+        folder: &Path,
+        scratch: &Path,
+    ) -> Result<()> {
+        self.refuse_offline(set)?;
+        self.pip_download_as(set.requirements, &[], folder, scratch)
+    }
+
+    fn pip_download_as(
+        &self,
+        required: &str,
+        target: &[&str],
+        folder: &Path,
+        scratch: &Path,
+    ) -> Result<()> {
+        let requirements = scratch.join("requirements.txt");
+        fs::write(&requirements, required).at("write", &requirements)?;
         let (shell, python) = (shell_in(scratch)?, self.python_with_pip(scratch)?);
         self.pip(cmd!(
             shell,
             "{python} -m pip download --quiet --no-input --no-deps --only-binary=:all:
-             --require-hashes --implementation cp --python-version {python_version}
-             {platforms...} --requirement {requirements} --dest {folder}"
+             --require-hashes {target...} --requirement {requirements} --dest {folder}"
         ))
+    }
+
+    fn refuse_offline(&self, set: &PipSet) -> Result<()> {
+        match self.offline {
+            false => Ok(()),
+            true => Err(Error::MissingTool {
+                tool: set.what,
+                why: "pip may not fetch with --offline",
+                remedy: "run the same command once without --offline".into(),
+            }),
+        }
     }
 
     fn pip(&self, pip: xshell::Cmd<'_>) -> Result<()> {

@@ -9,6 +9,7 @@
 //! | source tree | every byte: its git tree id is its name. A series is applied to it and a build compiled from it, so a changed byte would be in all that follows. It takes a fraction of a second | the same |
 //! | build | `manifest.json` is that of the key, and every file of the prefix has its recorded size. Nothing is made from a build but programs that load it; hashing 80 MB for each of them would take longer than many of them run | every file by its SHA-256, and files that the manifest does not name |
 //! | wheel | every byte: it is named by its SHA-256, or its report has it, and it is handed on | the same |
+//! | model | its config and tokenizer are understood, and the file of its weights is as long as its head says, as its maker checks it | every file against the listing that was written when it was made |
 //! | tool set | the programs and libraries that are used exist. pip held every file against its hash when it installed them, and 4000 files take seconds to read | every file against the listing that was written at the installation |
 //!
 //! An entry that fails at its use is replaced. `doctor --verify` only reports: it may be
@@ -39,7 +40,7 @@ use crate::{
     wheel,
 };
 
-/// The listing of a tool set's files, in the set's own folder, as `git ls-tree -r` prints it.
+/// The listing of a tool set's or a model's files, in its own folder, as `git ls-tree -r` prints it.
 const LISTING: &str = ".listing";
 
 /// How an entry of the store stands to its name.
@@ -134,17 +135,19 @@ impl Toolchain {
     /// It keeps the source trees of the pins, stock, patched, and patched without one fix;
     /// the tool sets of this version; the builds of these trees that are current by all
     /// their inputs, with the compiler and the environment that the command is run in; the
-    /// official wheels of the pins, and what was made of these trees for a Mac and as wheels.
+    /// official wheels of the pins, and what was made of these trees for a Mac and as wheels;
+    /// of the models those with these keys.
     ///
     /// # Errors
     /// When a pin cannot be read; when there is no compiler, by which builds are current;
     /// when another process uses the store, unless `dry_run`; when something cannot be
     /// removed.
-    pub fn collect_garbage(&self, dry_run: bool) -> Result<Vec<Freed>> {
+    pub fn collect_garbage(&self, models: &[String], dry_run: bool) -> Result<Vec<Freed>> {
         let needed = self.needed()?;
         let keep = |kind: Kind, key: &str| match kind {
             Kind::Series => (self.store().noted(kind, key))
                 .is_some_and(|tree| needed.contains(&(Kind::Source, tree.trim().to_owned()))),
+            Kind::Model => models.iter().any(|it| it == key),
             kind => {
                 needed.contains(&(kind, key.to_owned())) || self.is_of_wheels(kind, key, &needed)
             }
@@ -262,7 +265,13 @@ impl Toolchain {
     /// When the store cannot be used or a file cannot be read.
     pub fn verify_store(&self) -> Result<Vec<Verified>> {
         let shared = self.shared()?;
-        let kinds = [Kind::Source, Kind::Tools, Kind::Build, Kind::Wheel];
+        let kinds = [
+            Kind::Source,
+            Kind::Tools,
+            Kind::Build,
+            Kind::Wheel,
+            Kind::Model,
+        ];
         let entries: Vec<_> = kinds
             .into_iter()
             .flat_map(|kind| {
@@ -285,7 +294,7 @@ impl Toolchain {
                     Kind::Source => verify_tree(&path, &key)?,
                     Kind::Build => verify_build(&path, &key)?,
                     Kind::Wheel => verify_wheel(&path, &key)?,
-                    _ => verify_tools(&path)?,
+                    _ => verify_listed(&path)?,
                 };
                 verified.push(Verified {
                     kind,
@@ -312,7 +321,7 @@ pub(crate) fn whole_build(entry: &Path, key: &str) -> Option<Manifest> {
     (manifest.key == key && manifest.artefacts.iter().all(has_size)).then_some(manifest)
 }
 
-/// Writes down what a tool set consists of, for [`Toolchain::verify_store`].
+/// Writes down what a tool set or a model consists of, for [`Toolchain::verify_store`].
 pub(crate) fn write_listing(folder: &Path) -> Result<()> {
     let file = folder.join(LISTING);
     let listing = Listing::of_folder(folder)?;
@@ -336,7 +345,7 @@ fn verify_tree(folder: &Path, key: &str) -> Result<Outcome> {
     }))
 }
 
-fn verify_tools(folder: &Path) -> Result<Outcome> {
+fn verify_listed(folder: &Path) -> Result<Outcome> {
     let Ok(text) = fs::read_to_string(folder.join(LISTING)) else {
         return Ok(Outcome::Unrecorded);
     };

@@ -40,6 +40,11 @@ const FOLDER: &str = "MLX_RAILS_TEST_FOLDER";
 /// them, because a build passes on little of its environment.
 const PYTHON: &str = r#"#!/bin/sh
 [ "$3" = --version ] && echo "pip 0" && exit
+if [ "$3" = download ]; then
+    while [ "$1" != --dest ]; do shift; done
+    mkdir -p "$2" && echo weights > "$2/model.whl"
+    exit
+fi
 while [ "$1" != --target ]; do shift; done
 while read -r file; do
     mkdir -p "$2/$(dirname "$file")"
@@ -372,10 +377,13 @@ fn garbage_is_what_no_pin_needs() {
         let current = [build(checkout, None), build(checkout, Some("one"))];
 
         let before = [Kind::Source, Kind::Build, Kind::Series].map(|kind| keys(checkout, kind));
-        let planned = checkout.toolchain.collect_garbage(true).unwrap();
+        let planned = checkout.toolchain.collect_garbage(&[], true).unwrap();
         let after_plan = [Kind::Source, Kind::Build, Kind::Series].map(|kind| keys(checkout, kind));
         assert_eq!(before, after_plan);
-        assert_eq!(checkout.toolchain.collect_garbage(false).unwrap(), planned);
+        assert_eq!(
+            checkout.toolchain.collect_garbage(&[], false).unwrap(),
+            planned
+        );
 
         let mut kept: Vec<_> = current.iter().map(|b| b.manifest.key.clone()).collect();
         kept.sort();
@@ -435,7 +443,7 @@ fn the_beginnings_of_the_tuned_series_are_builds_of_their_own_and_kept() {
             manifest.contains(r#""without": "fast, faster""#),
             "{manifest}"
         );
-        checkout.toolchain.collect_garbage(false).unwrap();
+        checkout.toolchain.collect_garbage(&[], false).unwrap();
         assert!(build(&["faster", "fast"]).current, "in any order");
         assert!(build(&["faster"]).current && build(&[]).current);
         assert_eq!(builds_made(), 3);
@@ -457,13 +465,81 @@ fn the_mlx_c_of_a_pin_is_kept_as_it_is_pinned_and_as_it_is_patched() {
     let patched = checkout.toolchain.series().patch_mlx_c(&checkout.pin());
     let folders = [pinned.unwrap().path, patched.unwrap().path];
     assert_ne!(folders[0], folders[1]);
-    checkout.toolchain.collect_garbage(false).unwrap();
+    checkout.toolchain.collect_garbage(&[], false).unwrap();
     assert!(folders.iter().all(|folder| folder.is_dir()));
 
     fs::remove_dir_all(checkout.path("patches/1.2.3/mlx-c")).unwrap();
     checkout.toolchain.series().record(&checkout.pin()).unwrap();
-    checkout.toolchain.collect_garbage(false).unwrap();
+    checkout.toolchain.collect_garbage(&[], false).unwrap();
     assert!(folders[0].is_dir() && !folders[1].exists());
+}
+
+/// Makes the model, of a wheel that only pretends.
+fn model(checkout: &Checkout, key: &str) -> Result<(PathBuf, bool), Error> {
+    let made = AtomicBool::new(false);
+    let is_whole = |folder: &Path| folder.join("weights").is_file();
+    let path = checkout.toolchain.smollm2(key, is_whole, |wheel, folder| {
+        made.store(true, Ordering::Relaxed);
+        fs::create_dir(folder).unwrap();
+        fs::copy(wheel, folder.join("weights")).unwrap();
+        Ok::<_, Error>(())
+    });
+    Ok((path?, made.into_inner()))
+}
+
+#[test]
+fn a_model_is_made_once_verified_and_kept_while_its_key_is_needed() {
+    let name = "a_model_is_made_once_verified_and_kept_while_its_key_is_needed";
+    with_tools(name, |checkout| {
+        let (folder, made) = model(checkout, "small-1").unwrap();
+        assert!(made && folder.ends_with("models/small-1"));
+        assert_eq!(
+            fs::read_to_string(folder.join("weights")).unwrap(),
+            "weights\n"
+        );
+        assert!(!model(checkout, "small-1").unwrap().1, "it is there");
+        model(checkout, "small-2").unwrap();
+
+        let verify = || differences(&checkout.toolchain.verify_store().unwrap());
+        assert!(verify().is_empty());
+        fs::write(folder.join("weights"), "another").unwrap();
+        let found = verify();
+        assert_eq!(found[0].0, Kind::Model);
+        assert!(
+            found[0].1[0].starts_with("weights: content differs"),
+            "{found:?}"
+        );
+
+        let collect = |keys: &[String]| checkout.toolchain.collect_garbage(keys, false).unwrap();
+        collect(&["small-2".to_owned()]);
+        assert_eq!(keys(checkout, Kind::Model), ["small-2"]);
+        collect(&[]);
+        assert!(keys(checkout, Kind::Model).is_empty());
+    });
+}
+
+#[test]
+fn a_model_that_cannot_be_made_leaves_nothing() {
+    let name = "a_model_that_cannot_be_made_leaves_nothing";
+    with_tools(name, |checkout| {
+        let error = || Error::Interrupted;
+        let make = |_: &Path, folder: &Path| {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join("weights"), "half").unwrap();
+            Err(error())
+        };
+        let failed = checkout.toolchain.smollm2("small-1", |_| false, make);
+        assert!(matches!(failed, Err(Error::Interrupted)), "{failed:?}");
+        let offline = checkout.toolchain.clone().offline(true);
+        let failed = offline.smollm2("small-1", |_| false, make);
+        assert!(
+            matches!(failed, Err(Error::MissingTool { .. })),
+            "{failed:?}"
+        );
+        assert!(keys(checkout, Kind::Model).is_empty());
+        let left = fs::read_dir(checkout.path("store/tmp")).unwrap().count();
+        assert_eq!(left, 0);
+    });
 }
 
 #[test]
@@ -471,14 +547,14 @@ fn nothing_is_collected_while_another_toolchain_uses_the_store() {
     let checkout = checkout();
     let store = Store::at(checkout.path("store"));
     let another = toolchain::Toolchain::at(checkout.path(""), store);
-    let error = another.collect_garbage(false).unwrap_err();
+    let error = another.collect_garbage(&[], false).unwrap_err();
     assert!(
         matches!(error, Error::Store(store::Error::InUse { .. })),
         "{error}"
     );
-    another.collect_garbage(true).unwrap();
+    another.collect_garbage(&[], true).unwrap();
     // The one that uses it may, when nothing of it is under way.
-    checkout.toolchain.collect_garbage(false).unwrap();
+    checkout.toolchain.collect_garbage(&[], false).unwrap();
 }
 
 #[test]
