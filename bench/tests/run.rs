@@ -8,6 +8,7 @@ use launch::{Launcher, StartError};
 use rail_bench::{
     Measured, Options, Plan, Report, RunError,
     cabling::{Cabling, Plugged},
+    engine::{Engine, EngineProgram},
     launch::LaunchError,
     model::Preset,
     protocol::Strategy,
@@ -145,7 +146,7 @@ fn the_json_keeps_the_contract() {
     let mut options = only(Strategy::Pp, Backend::Ring, "2");
     options.settings.generation_tokens = 3;
     options.settings.frames = Frames::Big;
-    options.settings.model = Preset::find("qwen3-tiny").unwrap();
+    options.settings.model = Preset::find("qwen3-tiny").unwrap().into();
     let report = run(
         options,
         &FakeRank::new("pp ring-1=wants-big-frames;pp ring-2@0=exit"),
@@ -364,7 +365,11 @@ fn an_error_in_a_late_cell_keeps_what_was_measured() {
     let mut program = rank.program();
     program.path = path.clone();
     let harness = rail_bench::Harness {
-        program,
+        engines: vec![EngineProgram {
+            engine: Engine::Rust,
+            program,
+            build: "k3y".into(),
+        }],
         cabling: &cables,
         build: build(),
         warnings: vec![],

@@ -10,7 +10,12 @@ use std::{
 
 use anyhow::anyhow;
 use cargo_metadata::Artifact;
-use toolchain::{build::Build, build_script::PREFIX_ENV};
+use pins::{Pin, Series};
+use rail_bench::{
+    engine::{Engine, EngineProgram, MLX_LM_RANK},
+    launch::RankProgram,
+};
+use toolchain::{build::Build, build_script::PREFIX_ENV, mlx_lm::MlxLm};
 use xshell::cmd;
 
 use crate::{
@@ -21,19 +26,83 @@ use crate::{
 };
 
 pub struct Programs {
-    /// `rail-rank`, linked against the build.
-    pub rank: PathBuf,
+    /// The engines.
+    pub engines: Vec<EngineProgram>,
     /// The emulated RDMA provider.
     pub provider: PathBuf,
 }
 
 impl Programs {
-    /// Compiles the programs of a benchmark against a build of MLX.
-    pub fn compile(session: &Session, build: &Build) -> Result<Self> {
+    /// Compiles or installs the programs of a benchmark for a build of MLX.
+    pub fn compile(
+        session: &Session,
+        (pin, series): (&Pin, Series),
+        build: &Build,
+        engines: &[Engine],
+    ) -> Result<Self> {
+        let engine = |engine: &Engine| match engine {
+            Engine::Rust => rust_engine(session, build),
+            Engine::MlxLm => mlx_lm_engine(session, pin, series),
+        };
         Ok(Programs {
-            rank: rank(session, build)?,
+            engines: engines.iter().map(engine).collect::<Result<_>>()?,
             provider: provider(session)?,
         })
+    }
+}
+
+/// One rank for each core; otherwise OpenBLAS would start a thread for each core in each
+/// rank.
+fn one_thread() -> (String, String) {
+    ("OPENBLAS_NUM_THREADS".to_owned(), "1".to_owned())
+}
+
+fn rust_engine(session: &Session, build: &Build) -> Result<EngineProgram> {
+    Ok(EngineProgram {
+        engine: Engine::Rust,
+        program: RankProgram {
+            path: rank(session, build)?,
+            args: vec![],
+            env: vec![one_thread()],
+        },
+        build: build.manifest.key.clone(),
+    })
+}
+
+fn mlx_lm_engine(session: &Session, pin: &Pin, series: Series) -> Result<EngineProgram> {
+    let environment = session.toolchain.mlx_lm(pin, series)?;
+    let folder = session.toolchain.root().join("target/ranks/mlx-lm");
+    let at = || format!("cannot write the engine to {}", folder.display());
+    let script = script(&folder).map_err(Failure::ours).with_context(at)?;
+    Ok(mlx_lm(environment, &script))
+}
+
+/// The engine's file in a folder, in one step, because ranks of another benchmark may be
+/// about to read it.
+fn script(folder: &Path) -> io::Result<PathBuf> {
+    fs::create_dir_all(folder)?;
+    let file = folder.join("mlx_lm_rank.py");
+    let unfinished = folder.join(format!("{}.new", std::process::id()));
+    fs::write(&unfinished, MLX_LM_RANK)?;
+    fs::rename(&unfinished, &file)?;
+    Ok(file)
+}
+
+fn mlx_lm(environment: MlxLm, script: &Path) -> EngineProgram {
+    // Isolated: neither PYTHONPATH nor a user's packages decide what is imported. And
+    // nothing is written into the store.
+    let args = ["-I", "-B", &script.display().to_string()].map(str::to_owned);
+    // What is not in the model's folder is not looked for on the network.
+    let set = |name: &str| (name.to_owned(), "1".to_owned());
+    let env = [set("HF_HUB_OFFLINE"), set("TRANSFORMERS_OFFLINE")];
+    EngineProgram {
+        engine: Engine::MlxLm,
+        program: RankProgram {
+            path: environment.python,
+            args: args.into(),
+            env: env.into_iter().chain([one_thread()]).collect(),
+        },
+        build: environment.build,
     }
 }
 

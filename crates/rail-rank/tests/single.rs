@@ -115,15 +115,18 @@ fn impossible_jobs_are_refused() {
         change(&mut job);
         format!("{:#}", events(&job).unwrap_err())
     };
-    assert!(refusal(|job| job.prompt_tokens = 0).contains("prompt_tokens"));
+    assert!(refusal(|job| job.prompt = Prompt::Seeded { tokens: 0 }).contains("prompt"));
     assert!(refusal(|job| job.generation_tokens = 0).contains("generation_tokens"));
     assert!(refusal(|job| job.rank = 1).contains("rank 1 of 1"));
     assert!(refusal(|job| job.ranks = 2).contains("one rank, not 2"));
     assert!(
-        refusal(|job| job.model.quant = Some(Quant {
-            group_size: 48,
-            bits: 4
-        }))
+        refusal(|job| {
+            let quant = Quant {
+                group_size: 48,
+                bits: 4,
+            };
+            job.model = JobModel::Preset(small_model(Some(quant)));
+        })
         .contains("48")
     );
 }
