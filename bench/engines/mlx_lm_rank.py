@@ -286,8 +286,10 @@ def layer_class():
 
         def __init__(self, layer, pipeline, first, last):
             super().__init__()
-            self.layer = layer
-            # Not a child: `Module` keeps what is set this way out of the parameters.
+            # As an item, because `Module` looks for an attribute of this name before it
+            # sets one, and there is no layer to look in yet.
+            self["layer"] = layer
+            # No item, and so no parameter.
             object.__setattr__(self, "ends", (pipeline, first, last))
 
         def __getattr__(self, name):
