@@ -74,8 +74,7 @@ def loaded_libraries():
 
 
 def build_key():
-    """The key of the build whose jaccl this process has loaded. Empty for a library of
-    another origin, which no report is about."""
+    """The key of the build whose jaccl this process has loaded."""
     import ctypes
 
     found = {os.path.basename(path): path for path in loaded_libraries()}
@@ -84,11 +83,11 @@ def build_key():
             continue
         try:
             key = ctypes.CDLL(found[name]).rails_build_key
-        except (OSError, AttributeError):
-            return ""
+        except AttributeError:
+            raise Refused(f"{found[name]} is no build of mlx-rails, and names no build") from None
         key.restype = ctypes.c_char_p
         return key().decode()
-    return ""
+    raise Refused("this Python has loaded no library of MLX")
 
 
 # --- Numbers from a seed --------------------------------------------------------------

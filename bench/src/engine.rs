@@ -4,14 +4,19 @@
 //! [`protocol`](crate::protocol). Sweep, watchdog, verdicts, meter and reports do not
 //! depend on which one runs.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    process,
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{launch::RankProgram, model::Model};
 
 /// The Python program of [`Engine::MlxLm`].
-pub const MLX_LM_RANK: &str = include_str!("../engines/mlx_lm_rank.py");
+const MLX_LM_RANK: &str = include_str!("../engines/mlx_lm_rank.py");
 
 /// An engine.
 #[derive(
@@ -105,6 +110,55 @@ pub struct EngineProgram {
     pub program: RankProgram,
     /// The key of the build of MLX that its ranks must load.
     pub build: String,
+}
+
+impl EngineProgram {
+    /// [`Engine::Rust`], by its program.
+    pub fn rust(path: PathBuf, build: String) -> Self {
+        Self {
+            engine: Engine::Rust,
+            program: RankProgram {
+                path,
+                args: vec![],
+                env: vec![one_thread()],
+            },
+            build,
+        }
+    }
+
+    /// [`Engine::MlxLm`], by the interpreter of an environment with mlx-lm and MLX. Its file
+    /// is written into `folder` in one step, because other ranks may be about to read it.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn mlx_lm(python: PathBuf, build: String, folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let script = folder.join("mlx_lm_rank.py");
+        let unfinished = folder.join(format!("{}.new", process::id()));
+        fs::write(&unfinished, MLX_LM_RANK)?;
+        fs::rename(&unfinished, &script)?;
+        // Isolated: neither PYTHONPATH nor a user's packages decide what is imported. And
+        // nothing is written into the environment.
+        let args = ["-I", "-B", &script.display().to_string()].map(str::to_owned);
+        // What is not in the model's folder is not looked for on the network.
+        let set = |name: &str| (name.to_owned(), "1".to_owned());
+        let env = [set("HF_HUB_OFFLINE"), set("TRANSFORMERS_OFFLINE")];
+        Ok(Self {
+            engine: Engine::MlxLm,
+            program: RankProgram {
+                path: python,
+                args: args.into(),
+                env: env.into_iter().chain([one_thread()]).collect(),
+            },
+            build,
+        })
+    }
+}
+
+/// One rank for each core; otherwise OpenBLAS would start a thread for each core in each
+/// rank.
+fn one_thread() -> (String, String) {
+    ("OPENBLAS_NUM_THREADS".to_owned(), "1".to_owned())
 }
 
 #[cfg(test)]

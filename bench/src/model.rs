@@ -172,8 +172,7 @@ impl FolderError {
                     .to_owned()
             }
             Self::Damaged { .. } | Self::NoWeights { .. } => {
-                "download or convert the model again; a partial download looks like this"
-                    .to_owned()
+                "download or convert the model again; a partial download looks like this".to_owned()
             }
         }
     }
@@ -379,7 +378,8 @@ impl Preset {
 pub enum SplitError {
     /// Tensor parallelism would give the ranks unequal parts.
     #[error(
-        "tp cannot split the model's {count} {what} evenly over {ranks} ranks{}", would(fits)
+        "tp cannot split the model's {count} {what} evenly over {ranks} ranks{}",
+        would(fits)
     )]
     Tensor {
         /// The part that does not divide evenly.
@@ -522,6 +522,95 @@ mod tests {
             error.contains("5 ranks") && error.contains("has 4"),
             "{error}"
         );
+    }
+
+    const CONFIG: &str = r#"{"model_type": "llama", "hidden_size": 576,
+        "num_hidden_layers": 30, "num_attention_heads": 12, "num_key_value_heads": 6,
+        "vocab_size": 49152, "max_position_embeddings": 2048, "torch_dtype": "float16"}"#;
+
+    /// A folder with these files.
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn a_folder_is_read_as_far_as_a_sweep_must_know_it() {
+        let files = [
+            ("config.json", CONFIG),
+            ("model-00001-of-2.safetensors", ""),
+        ];
+        let whole = folder(&files);
+        let model = Model::named(whole.path().to_str().unwrap()).unwrap();
+        let Model::Folder(read) = &model else {
+            panic!("{model:?}")
+        };
+        let counts = [
+            read.layers,
+            read.hidden,
+            read.heads,
+            read.kv_heads,
+            read.vocab,
+        ];
+        assert_eq!(counts, [30, 576, 12, 6, 49152]);
+        assert_eq!((&*read.family, read.context), ("llama", Some(2048)));
+        assert_eq!(model.message_bytes(), 1152);
+        assert!(read.path.is_absolute());
+        assert_eq!(model.of_job(), JobModel::Folder(read.path.clone()));
+
+        // A model that also sees images has these in a part of their own.
+        let nested = format!(r#"{{"model_type": "both", "text_config": {CONFIG}}}"#);
+        let nested = folder(&[("config.json", &nested), ("model.safetensors", "")]);
+        let nested = Folder::read(nested.path()).unwrap();
+        assert_eq!((&*nested.family, nested.vocab), ("both", 49152));
+    }
+
+    #[test]
+    fn what_is_no_model_folder_is_refused_with_the_remedy() {
+        let refusal = |files: &[(&str, &str)]| {
+            let folder = folder(files);
+            let error = Folder::read(folder.path()).unwrap_err();
+            assert!(!error.help().is_empty());
+            let place = folder.path().display().to_string();
+            assert!(error.to_string().contains(&place), "{error}");
+            error
+        };
+        assert!(matches!(refusal(&[]), FolderError::NoConfig { .. }));
+        let damaged = refusal(&[("config.json", "{")]);
+        assert!(matches!(damaged, FolderError::Damaged { .. }), "{damaged}");
+        let no_weights = refusal(&[("config.json", CONFIG), ("notes.safetensors", "")]);
+        assert!(
+            matches!(no_weights, FolderError::NoWeights { .. }),
+            "{no_weights}"
+        );
+        let lacks = CONFIG.replace("vocab_size", "vocabulary");
+        let lacks = refusal(&[("config.json", &lacks)]);
+        assert!(lacks.to_string().contains("vocab_size"), "{lacks}");
+
+        let unknown = Model::named("gpt").unwrap_err();
+        assert!(
+            unknown.to_string().starts_with("gpt is neither"),
+            "{unknown}"
+        );
+        assert!(unknown.help().contains("qwen3-tiny"));
+    }
+
+    #[test]
+    fn heads_that_do_not_divide_are_refused_with_the_counts_that_would_do() {
+        let files = folder(&[("config.json", CONFIG), ("model.safetensors", "")]);
+        let model = Model::Folder(Folder::read(files.path()).unwrap());
+        model.check_split(Strategy::Tp, 3).unwrap();
+        model.check_split(Strategy::Pp, 4).unwrap();
+        let error = model.check_split(Strategy::Tp, 4).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "tp cannot split the model's 6 key and value heads evenly over 4 ranks; over 2, 3 or \
+             6 it can"
+        );
+        assert!(model.check_split(Strategy::Pp, 31).is_err());
     }
 
     #[test]

@@ -52,7 +52,8 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// The reason.
     pub detail: Option<String>,
-    /// Whether every token of every run on every rank equals the reference's.
+    /// Whether nothing is wrong and every token of every run on every rank equals the
+    /// reference's.
     pub tokens_match: bool,
 }
 
@@ -75,8 +76,9 @@ impl Judgement {
                 None => Verdict::Pass,
                 Some(_) => Verdict::Wrong,
             },
+            // Right tokens of a cell that is wrong otherwise prove nothing.
+            tokens_match: tokens_match && wrong.is_none(),
             detail: wrong,
-            tokens_match,
         }
     }
 

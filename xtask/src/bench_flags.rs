@@ -165,13 +165,7 @@ pub struct Bench {
 impl Bench {
     /// The plan of the library over a rig, for a pin's jaccl, of a model, with the matrix
     /// that was given.
-    pub fn options(
-        &self,
-        rig: Rig,
-        jaccl: Jaccl,
-        model: Model,
-        given: Option<Given>,
-    ) -> Options {
+    pub fn options(&self, rig: Rig, jaccl: Jaccl, model: Model, given: Option<Given>) -> Options {
         let mut limits = DEFAULTS.limits;
         limits.silence = self.timeout;
         Options {

@@ -11,11 +11,8 @@ use std::{
 use anyhow::anyhow;
 use cargo_metadata::Artifact;
 use pins::{Pin, Series};
-use rail_bench::{
-    engine::{Engine, EngineProgram, MLX_LM_RANK},
-    launch::RankProgram,
-};
-use toolchain::{build::Build, build_script::PREFIX_ENV, mlx_lm::MlxLm};
+use rail_bench::engine::{Engine, EngineProgram};
+use toolchain::{build::Build, build_script::PREFIX_ENV};
 use xshell::cmd;
 
 use crate::{
@@ -51,59 +48,17 @@ impl Programs {
     }
 }
 
-/// One rank for each core; otherwise OpenBLAS would start a thread for each core in each
-/// rank.
-fn one_thread() -> (String, String) {
-    ("OPENBLAS_NUM_THREADS".to_owned(), "1".to_owned())
-}
-
 fn rust_engine(session: &Session, build: &Build) -> Result<EngineProgram> {
-    Ok(EngineProgram {
-        engine: Engine::Rust,
-        program: RankProgram {
-            path: rank(session, build)?,
-            args: vec![],
-            env: vec![one_thread()],
-        },
-        build: build.manifest.key.clone(),
-    })
+    let key = build.manifest.key.clone();
+    Ok(EngineProgram::rust(rank(session, build)?, key))
 }
 
 fn mlx_lm_engine(session: &Session, pin: &Pin, series: Series) -> Result<EngineProgram> {
     let environment = session.toolchain.mlx_lm(pin, series)?;
     let folder = session.toolchain.root().join("target/ranks/mlx-lm");
-    let at = || format!("cannot write the engine to {}", folder.display());
-    let script = script(&folder).map_err(Failure::ours).with_context(at)?;
-    Ok(mlx_lm(environment, &script))
-}
-
-/// The engine's file in a folder, in one step, because ranks of another benchmark may be
-/// about to read it.
-fn script(folder: &Path) -> io::Result<PathBuf> {
-    fs::create_dir_all(folder)?;
-    let file = folder.join("mlx_lm_rank.py");
-    let unfinished = folder.join(format!("{}.new", std::process::id()));
-    fs::write(&unfinished, MLX_LM_RANK)?;
-    fs::rename(&unfinished, &file)?;
-    Ok(file)
-}
-
-fn mlx_lm(environment: MlxLm, script: &Path) -> EngineProgram {
-    // Isolated: neither PYTHONPATH nor a user's packages decide what is imported. And
-    // nothing is written into the store.
-    let args = ["-I", "-B", &script.display().to_string()].map(str::to_owned);
-    // What is not in the model's folder is not looked for on the network.
-    let set = |name: &str| (name.to_owned(), "1".to_owned());
-    let env = [set("HF_HUB_OFFLINE"), set("TRANSFORMERS_OFFLINE")];
-    EngineProgram {
-        engine: Engine::MlxLm,
-        program: RankProgram {
-            path: environment.python,
-            args: args.into(),
-            env: env.into_iter().chain([one_thread()]).collect(),
-        },
-        build: environment.build,
-    }
+    EngineProgram::mlx_lm(environment.python, environment.build, &folder)
+        .map_err(Failure::ours)
+        .with_context(|| format!("cannot write the engine to {}", folder.display()))
 }
 
 /// Compiles `rail-rank` against a build. Cargo has one file for it, which the next build

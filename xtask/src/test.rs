@@ -14,6 +14,7 @@
 //! | `need = ["linux-wheels"]` | on Linux the default pin's wheels, stock and patched |
 //! | `need = ["macos-wheel"]` | the default pin's wheel and prefix for macOS, patched |
 //! | `need = ["clients"]` | `rails-ping` |
+//! | `need = ["mlx-lm"]` | the environment of mlx-lm for the default pin, patched |
 //!
 //! Tests that need one of them are enabled by the package's feature `builds`, which this
 //! verb sets; otherwise all tests of the package need it.
@@ -159,6 +160,7 @@ enum Need {
     MacosWheel,
     Clients,
     Uv,
+    MlxLm,
 }
 
 /// `package.metadata.tests` of a manifest.
@@ -238,6 +240,9 @@ impl Needs {
         if self.all.contains(&Need::Uv) {
             toolchain.uv()?;
         }
+        if self.all.contains(&Need::MlxLm) {
+            toolchain.mlx_lm(&pin, Series::Patched)?;
+        }
         if self.all.contains(&Need::Clients) && cfg!(target_os = "linux") {
             toolchain.rails_ping(&programs::provider_of_tests(session)?)?;
         }
@@ -304,7 +309,7 @@ mod tests {
             .expect("a workspace");
         let all: Vec<_> = metadata.packages.iter().collect();
         let needs = Needs::of(&all).expect("known words");
-        assert_eq!(needs.all.len(), 7, "{needs:?}");
+        assert_eq!(needs.all.len(), 8, "{needs:?}");
         assert!(needs.without.contains("ring-recv-prefill"), "{needs:?}");
         let of = |name: &str| {
             let packages: Vec<_> = all.iter().copied().filter(|it| *it.name == name).collect();
@@ -312,7 +317,7 @@ mod tests {
             Needs::of(&packages).expect("known words")
         };
         assert_eq!(of("rail-matrix"), Needs::default());
-        assert_eq!(of("rail-bench"), Needs::default());
+        assert!(of("rail-bench").all.contains(&Need::MlxLm));
         assert!(of("rail-verify").all.contains(&Need::Jaccl));
     }
 }

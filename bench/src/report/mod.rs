@@ -92,8 +92,8 @@ pub struct CellReport {
     pub generation_tokens: usize,
     /// The verdict.
     pub verdict: Verdict,
-    /// Whether the cell ended and every token of every run on every rank equals the
-    /// reference's.
+    /// Whether the cell ended, nothing is wrong with it, and every token of every run on every
+    /// rank equals the reference's.
     pub tokens_match: bool,
     /// Milliseconds to the first token. None if a run is missing, like the other figures.
     pub ttft_ms: Option<Summary>,

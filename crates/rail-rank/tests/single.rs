@@ -4,7 +4,7 @@ mod common;
 
 use rail_bench::{
     model::Quant,
-    protocol::{Event, Phase},
+    protocol::{Event, Job, JobModel, Phase, Prompt},
 };
 
 use common::{default_model, distinct, events, margins, single, small_model, tokens};
@@ -79,6 +79,7 @@ fn a_job_is_told_from_its_load_to_its_end() {
             Event::Token { .. } => "token",
             Event::Run { warmup: true, .. } => "warmed up",
             Event::Run { .. } => "ran",
+            Event::Usage { .. } => "usage",
             Event::Error { .. } => "error",
             Event::Done => "done",
         })
@@ -93,6 +94,7 @@ fn a_job_is_told_from_its_load_to_its_end() {
         "token",
         "token",
         "ran",
+        "usage",
         "done",
     ];
     assert_eq!(outline, expected);
@@ -110,7 +112,7 @@ fn a_job_is_told_from_its_load_to_its_end() {
 #[test]
 fn impossible_jobs_are_refused() {
     let fine = single(small_model(None), 2, 1);
-    let refusal = |change: fn(&mut rail_bench::protocol::Job)| {
+    let refusal = |change: fn(&mut Job)| {
         let mut job = fine.clone();
         change(&mut job);
         format!("{:#}", events(&job).unwrap_err())
