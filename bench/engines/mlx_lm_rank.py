@@ -250,7 +250,7 @@ class Pipeline:
         mx.eval(x)
         return x
 
-    def send(self, x, cache):
+    def send(self, x):
         import mlx.core as mx
 
         mx.eval(x)
@@ -302,7 +302,7 @@ def layer_class():
             if first:
                 x = pipeline.receive(x)
             x = self["layer"](x, *args, **kwargs)
-            return pipeline.send(x, kwargs.get("cache")) if last else x
+            return pipeline.send(x) if last else x
 
     return End
 

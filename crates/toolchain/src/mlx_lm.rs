@@ -131,7 +131,7 @@ impl Toolchain {
             let site = self.venv_in(scratch, &environment, &[front.clone(), ours.path.clone()])?;
             // Relative to the folder of packages: the store may be moved.
             let line = format!("../../../../{}\n", made.packages);
-            fs::write(site.join(PATHS), line).at("write", &site.join(PATHS))?;
+            fs::write(site.join(PATHS), line).at("write", site.join(PATHS))?;
             self.compile_python(scratch, &[site.join("mlx")])?;
             let report = serde_json::to_string_pretty(&made).unwrap_or_default();
             let file = environment.join(REPORT);
@@ -150,8 +150,8 @@ impl Toolchain {
     /// The set with mlx-lm.
     fn mlx_lm_packages(&self, set: &PipSet) -> Result<PathBuf> {
         let is_whole = |entry: &Path| {
-            let has = |package: &&str| entry.join(package).join("__init__.py").is_file();
-            PACKAGES.iter().all(|package| has(&package))
+            let has = |package: &str| entry.join(package).join("__init__.py").is_file();
+            PACKAGES.into_iter().all(has)
         };
         let check = |entry: &Path| Ok(is_whole(entry).then_some(()));
         let installed = self.make_entry(Kind::Tools, &set.key, check, |scratch| {
@@ -232,7 +232,7 @@ fn set(python: &str) -> PipSet {
     PipSet::of_python("mlx-lm, transformers, numpy", REQUIREMENTS, python)
 }
 
-/// The sets that this version may use, whatever Python is here.
-pub(crate) fn sets() -> impl Iterator<Item = PipSet> {
-    PYTHONS.into_iter().map(set)
+/// The keys of the sets with mlx-lm that this version may use, one for each CPython.
+pub fn package_keys() -> impl Iterator<Item = String> {
+    PYTHONS.into_iter().map(|python| set(python).key)
 }

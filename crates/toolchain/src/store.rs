@@ -193,7 +193,7 @@ impl Toolchain {
             .iter()
             .map(|tree| (Kind::Source, tree.to_string()))
             .chain(tools.map(|key| (Kind::Tools, key)))
-            .chain(mlx_lm::sets().map(|set| (Kind::Tools, set.key)))
+            .chain(mlx_lm::package_keys().map(|key| (Kind::Tools, key)))
             .chain(builds.into_iter().map(|key| (Kind::Build, key)))
             .chain(wheels.into_iter().map(|key| (Kind::Wheel, key)))
             .collect())
