@@ -9,10 +9,11 @@
 //! ```
 //!
 //! [`Plan::new`] finds every error that can be found beforehand; [`run`](run()) executes
-//! the plan. The library does not link MLX. The ranks it starts do, and use the
-//! [`protocol`].
+//! the plan. The library does not link MLX. The ranks it starts do: each is a program of an
+//! [`engine`], and uses the [`protocol`].
 
 pub mod cabling;
+pub mod engine;
 pub mod launch;
 mod meter;
 pub mod model;
@@ -21,6 +22,7 @@ pub mod progress;
 pub mod protocol;
 pub mod report;
 mod run;
+pub mod seeded;
 pub mod sweep;
 pub mod verdict;
 

@@ -6,8 +6,9 @@ use rail_matrix::{Backend, Devices, Frames, Given, Jaccl, RankOrder};
 use rig::Rig;
 
 use crate::{
+    engine::Engine,
     launch::Limits,
-    model::Preset,
+    model::{Model, Preset},
     protocol::Strategy,
     sweep::{self, CableCounts, Joining, PlannedCell, SweepError},
 };
@@ -17,6 +18,8 @@ use crate::{
 pub struct Options {
     /// The nodes and cables.
     pub rig: Rig,
+    /// The programs that run the model.
+    pub engines: Vec<Engine>,
     /// The parallel strategies.
     pub strategies: Vec<Strategy>,
     /// The backends.
@@ -41,6 +44,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             rig: Rig::embedded(),
+            engines: vec![Engine::default()],
             strategies: Strategy::SPREAD.to_vec(),
             backends: Backend::ALL.to_vec(),
             cables: None,
@@ -57,7 +61,9 @@ impl Default for Options {
 pub struct Plan {
     /// The rig, with all its cables.
     pub rig: Rig,
-    /// The cells, without the reference.
+    /// The engines, each of which has a reference and cells.
+    pub engines: Vec<Engine>,
+    /// The cells, without the references.
     pub cells: Vec<PlannedCell>,
     /// The matrix of all cells, if it was given rather than planned.
     pub given: Option<Given>,
@@ -66,14 +72,17 @@ pub struct Plan {
 }
 
 /// The settings that all cells of a run share.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// The model.
-    pub model: Preset,
+    pub model: Model,
     /// Seeds the weights and the prompt. Reports are comparable if it is the same.
     pub seed: u64,
     /// Length of the prompt in tokens.
     pub prompt_tokens: usize,
+    /// The most tokens of the prompt that are processed in one step; `None` for the
+    /// engine's own.
+    pub prefill_step: Option<usize>,
     /// Tokens generated in a run.
     pub generation_tokens: usize,
     /// The number of runs before the measured ones.
@@ -89,9 +98,10 @@ pub struct Settings {
 /// The first preset, a prompt of 256 tokens, 32 generated, five runs after a warm-up,
 /// small frames, 20 seconds of silence.
 pub const DEFAULTS: Settings = Settings {
-    model: Preset::ALL[0],
+    model: Model::Preset(Preset::ALL[0]),
     seed: 1,
     prompt_tokens: 256,
+    prefill_step: None,
     generation_tokens: 32,
     warmup: 1,
     repeat: 5,
@@ -120,6 +130,7 @@ impl Plan {
         let cells = sweep::cells(&options)?;
         Ok(Self {
             rig: options.rig,
+            engines: options.engines,
             cells,
             given: options.given,
             settings: options.settings,

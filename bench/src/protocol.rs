@@ -15,13 +15,15 @@
 use std::{
     fmt,
     io::{self, Write},
+    path::PathBuf,
     str::FromStr,
     thread,
 };
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use crate::model::ModelSpec;
+use crate::{model::ModelSpec, seeded};
 
 /// The parallel strategy: how the model is spread over the ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -83,18 +85,65 @@ pub struct Job {
     pub rank: usize,
     /// The number of ranks in the job; 1 for [`Strategy::Single`].
     pub ranks: usize,
-    /// The model to generate.
-    pub model: ModelSpec,
-    /// Seeds the weights and the prompt, the same on every rank.
+    /// The model.
+    pub model: JobModel,
+    /// Seeds the weights of a [`JobModel::Preset`] and the ids of a [`Prompt::Seeded`], the
+    /// same on every rank.
     pub seed: u64,
-    /// Length of the prompt in tokens.
-    pub prompt_tokens: usize,
+    /// The prompt.
+    pub prompt: Prompt,
+    /// The most tokens of the prompt that are processed in one step. Without it, the
+    /// engine's own: see its documentation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefill_step: Option<usize>,
     /// Tokens to generate in a run, the first included.
     pub generation_tokens: usize,
     /// The number of runs before the measured ones.
     pub warmup: usize,
     /// The number of measured runs.
     pub repeat: usize,
+}
+
+/// The model of a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobModel {
+    /// A shape whose weights come from the job's seed.
+    Preset(ModelSpec),
+    /// A folder as mlx-lm reads it: `config.json` and `model*.safetensors`.
+    Folder(PathBuf),
+}
+
+/// The prompt of a job. An engine sees ids and no text: the launcher turns text into ids
+/// and ids into text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Prompt {
+    /// Ids drawn from the job's seed, below the size of the vocabulary.
+    Seeded {
+        /// How many.
+        tokens: usize,
+    },
+    /// These ids.
+    Ids(Vec<u32>),
+}
+
+impl Prompt {
+    /// The number of tokens.
+    pub fn tokens(&self) -> usize {
+        match self {
+            Self::Seeded { tokens } => *tokens,
+            Self::Ids(ids) => ids.len(),
+        }
+    }
+
+    /// The ids, for a model with a vocabulary of this size.
+    pub fn ids(&self, seed: u64, vocab: usize) -> Vec<u32> {
+        match self {
+            Self::Seeded { tokens } => seeded::prompt(seed, *tokens, vocab),
+            Self::Ids(ids) => ids.clone(),
+        }
+    }
 }
 
 /// The phase of a rank in its job.
@@ -137,6 +186,11 @@ pub enum Event {
         /// Nanoseconds since the run's start, which follows a barrier. For index 0 this
         /// is the time to first token.
         ns: u64,
+        /// Names the bits of the logits that the token was chosen from: the first 16
+        /// hexadecimal digits of the SHA-256 of the logits as 32-bit little-endian floats.
+        /// Absent on a rank that has no logits.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<String>,
     },
     /// A run ended.
     Run {
@@ -159,8 +213,31 @@ pub enum Event {
         /// The message.
         message: String,
     },
+    /// What the rank took, reported once, before [`Event::Done`].
+    Usage {
+        /// Nanoseconds from the start of [`Phase::Load`] until the rank's share of the
+        /// model was in memory.
+        load_ns: u64,
+        /// The most bytes that MLX's arrays took at one time.
+        peak_bytes: u64,
+        /// Bytes of the weights of the rank's share.
+        weight_bytes: u64,
+    },
     /// The rank ends normally.
     Done,
+}
+
+/// The `digest` of [`Event::Token`].
+pub fn digest(logits: &[f32]) -> String {
+    let mut hash = Sha256::new();
+    for logit in logits {
+        hash.update(logit.to_le_bytes());
+    }
+    let bytes = hash.finalize();
+    bytes[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 impl Event {
@@ -240,6 +317,7 @@ pub fn end_with_launcher() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Preset;
 
     fn line(event: &Event) -> String {
         let mut out = Vec::new();
@@ -266,8 +344,28 @@ mod tests {
                     index: 0,
                     id: 17,
                     ns: 123,
+                    digest: None,
                 },
                 "{\"event\":\"token\",\"run\":1,\"index\":0,\"id\":17,\"ns\":123}\n",
+            ),
+            (
+                Event::Token {
+                    run: 1,
+                    index: 1,
+                    id: 17,
+                    ns: 123,
+                    digest: Some("00ff".into()),
+                },
+                "{\"event\":\"token\",\"run\":1,\"index\":1,\"id\":17,\"ns\":123,\
+                 \"digest\":\"00ff\"}\n",
+            ),
+            (
+                Event::Usage {
+                    load_ns: 1,
+                    peak_bytes: 2,
+                    weight_bytes: 3,
+                },
+                "{\"event\":\"usage\",\"load_ns\":1,\"peak_bytes\":2,\"weight_bytes\":3}\n",
             ),
             (
                 Event::Run {
@@ -290,6 +388,57 @@ mod tests {
             assert_eq!(line(&event), text);
             assert_eq!(Event::parse(text).unwrap(), event);
         }
+    }
+
+    #[test]
+    fn a_job_reads_back_whatever_its_model_and_prompt() {
+        let job = Job {
+            strategy: Strategy::Pp,
+            rank: 1,
+            ranks: 2,
+            model: JobModel::Preset(Preset::ALL[0].spec),
+            seed: 7,
+            prompt: Prompt::Seeded { tokens: 9 },
+            prefill_step: None,
+            generation_tokens: 2,
+            warmup: 0,
+            repeat: 1,
+        };
+        let other = Job {
+            model: JobModel::Folder("/models/a".into()),
+            prompt: Prompt::Ids(vec![5, 0, 7]),
+            prefill_step: Some(2048),
+            ..job.clone()
+        };
+        for (job, texts) in [
+            (
+                &job,
+                [
+                    r#""prompt":{"seeded":{"tokens":9}}"#,
+                    r#""model":{"preset":{"layers":"#,
+                ],
+            ),
+            (
+                &other,
+                [
+                    r#""prompt":{"ids":[5,0,7]},"prefill_step":2048"#,
+                    r#""model":{"folder":"/models/a"}"#,
+                ],
+            ),
+        ] {
+            let text = serde_json::to_string(job).unwrap();
+            assert!(texts.iter().all(|part| text.contains(part)), "{text}");
+            assert_eq!(&serde_json::from_str::<Job>(&text).unwrap(), job);
+        }
+        assert_eq!(other.prompt.ids(7, 100), [5, 0, 7]);
+        assert_eq!(job.prompt.ids(7, 100).len(), 9);
+    }
+
+    #[test]
+    fn a_digest_is_of_the_bits_of_the_logits() {
+        // printf '\0\0\200\77' | sha256sum
+        assert_eq!(digest(&[1.0]), "e00e5eb9444182f3");
+        assert_ne!(digest(&[0.0]), digest(&[-0.0]));
     }
 
     #[test]

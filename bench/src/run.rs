@@ -12,11 +12,12 @@ use tempfile::TempDir;
 
 use crate::{
     cabling::{Cabling, Plugged},
-    launch::{LaunchError, Outcome, RankProgram, RankStart, Transcript, launch},
+    engine::{Engine, EngineProgram},
+    launch::{LaunchError, Outcome, RankStart, Transcript, launch},
     meter::Meter,
     plan::{Plan, Settings},
     progress::Progress,
-    protocol::{Event, Job},
+    protocol::{Event, Job, Prompt},
     report::{BuildInfo, CellReport, Report, SCHEMA},
     sweep::{Cell, Joining, PlannedCell},
     verdict::{Judgement, Reference, ReferenceError, Verdict},
@@ -24,12 +25,11 @@ use crate::{
 
 /// The resources that execute a plan.
 pub struct Harness<'a> {
-    /// The program of a rank.
-    pub program: RankProgram,
+    /// The programs, one for each engine of the plan.
+    pub engines: Vec<EngineProgram>,
     /// The cables.
     pub cabling: &'a dyn Cabling,
-    /// The MLX that the report is about. If a rank has loaded another build, by its key,
-    /// the run ends.
+    /// The MLX that the report is about.
     pub build: BuildInfo,
     /// Known problems of the rig, for the report.
     pub warnings: Vec<String>,
@@ -58,7 +58,7 @@ pub enum RunError {
     /// The reference is unusable.
     #[error("the check of tokens is void")]
     Reference(#[from] ReferenceError),
-    /// A rank runs another MLX than the report is about.
+    /// A rank runs another MLX than its engine was made for.
     #[error(
         "rank {rank} of {cell} has loaded build {loaded}, and the report is about build {expected}"
     )]
@@ -69,7 +69,7 @@ pub enum RunError {
         rank: usize,
         /// The key of the build that it has loaded.
         loaded: String,
-        /// The key of the build that the report is about.
+        /// The key of the build that its engine was made for.
         expected: String,
     },
 }
@@ -85,9 +85,16 @@ impl RunError {
         match self {
             Self::Scratch { .. } => Some("free some space there, or set TMPDIR"),
             Self::Reference(error) => error.help(),
-            Self::OtherBuild { .. } => Some(
-                "another command has compiled the rank for another build meanwhile; run this one again",
-            ),
+            Self::OtherBuild { cell, .. } => Some(match cell.engine {
+                Engine::Rust => {
+                    "another command has compiled the rank for another build meanwhile; run this \
+                     one again"
+                }
+                Engine::MlxLm => {
+                    "the wheel in the engine's environment is of another pin or series; give the \
+                     environment of this one"
+                }
+            }),
             Self::Launch(error) => error.help(),
         }
     }
@@ -113,34 +120,55 @@ pub struct Measured {
     pub stopped: Option<RunError>,
 }
 
-/// Executes a plan: the reference on one process, then every cell, each with fresh cables
-/// and fresh ranks. A cell that fails does not keep the next ones from running. If the
+/// Executes a plan: for each engine the reference on one process, then every cell, each with
+/// fresh cables and fresh ranks. A cell that fails does not keep the next ones from running. If the
 /// run itself cannot continue, or the caller asks to stop, the measurements until then
 /// are kept: see [`Measured::stopped`].
 ///
 /// When this returns, no process it started is alive and no cable is left.
 ///
 /// # Errors
-/// When nothing was measured, not even the reference.
+/// When nothing was measured, not even the first reference.
+///
+/// # Panics
+/// An engine of the plan has no program.
 pub fn run(plan: &Plan, harness: &Harness) -> Result<Measured, RunError> {
     let bench = Bench { plan, harness };
-    harness.progress.begin(plan.cells.len() + 1);
-    let (reference, first) = bench.reference()?;
-    let mut cells = vec![first];
+    harness
+        .progress
+        .begin(plan.cells.len() + plan.engines.len());
+    let mut cells = Vec::new();
     let mut warnings = harness.warnings.clone();
     let mut stopped: Option<RunError> = None;
-    for planned in &plan.cells {
+    let not_run = || Judgement::not_run("the run stopped before it was measured".to_owned());
+    for &engine in &plan.engines {
+        let mut reference = None;
         if stopped.is_none() {
-            match bench.cell(planned, &reference, &mut warnings) {
-                Ok(report) => {
+            match bench.reference(engine) {
+                Ok((tokens, report)) => {
+                    reference = Some(tokens);
                     cells.push(report);
-                    continue;
                 }
+                Err(why) if cells.is_empty() => return Err(why),
                 Err(why) => stopped = Some(why),
             }
         }
-        let judgement = Judgement::not_run("the run stopped before it was measured".to_owned());
-        cells.push(CellReport::of(planned, &plan.settings, judgement));
+        if reference.is_none() {
+            let cell = Cell::reference(engine);
+            cells.push(CellReport::new(cell, &plan.settings, not_run()));
+        }
+        for planned in plan.cells.iter().filter(|it| it.cell.engine == engine) {
+            if let (Some(reference), None) = (&reference, &stopped) {
+                match bench.cell(planned, reference, &mut warnings) {
+                    Ok(report) => {
+                        cells.push(report);
+                        continue;
+                    }
+                    Err(why) => stopped = Some(why),
+                }
+            }
+            cells.push(CellReport::of(planned, &plan.settings, not_run()));
+        }
     }
     harness.progress.end();
 
@@ -151,7 +179,7 @@ pub fn run(plan: &Plan, harness: &Harness) -> Result<Measured, RunError> {
         build: harness.build.clone(),
         rig: plan.rig.clone(),
         given: plan.given.clone(),
-        model: plan.settings.model,
+        model: plan.settings.model.clone(),
         cells,
         warnings,
         interrupted,
@@ -166,9 +194,9 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn reference(&self) -> Result<(Reference, CellReport), RunError> {
+    fn reference(&self, engine: Engine) -> Result<(Reference, CellReport), RunError> {
         let settings = &self.plan.settings;
-        let cell = Cell::REFERENCE;
+        let cell = Cell::reference(engine);
         self.harness.progress.begin_cell(cell);
 
         let starts = [RankStart {
@@ -178,11 +206,7 @@ impl Bench<'_> {
         let outcome = self.launch(cell, &starts, scratch()?.path(), || 0, |_, _| {})?;
         let reference = Reference::from_outcome(&outcome, settings)?;
 
-        let passed = Judgement {
-            verdict: Verdict::Pass,
-            detail: None,
-        };
-        let mut report = CellReport::new(cell, settings, passed);
+        let mut report = CellReport::new(cell, settings, Judgement::passed());
         report.set_measured(&outcome.transcripts);
         self.harness.progress.end_cell(&report);
         Ok((reference, report))
@@ -213,7 +237,7 @@ impl Bench<'_> {
                     self.launch(cell, &starts, scratch.path(), moved, |rank, event| {
                         meter.hear(rank, event);
                     })?;
-                let judgement = Judgement::of(&outcome, settings, reference);
+                let judgement = Judgement::of(&outcome, settings, cell, reference);
                 let mut report = CellReport::of(planned, settings, judgement);
                 report.set_carried(meter.read());
                 report.directions = cables.counters();
@@ -271,8 +295,8 @@ impl Bench<'_> {
         Ok(starts.collect())
     }
 
-    /// Launches the ranks of a cell and makes sure that they run the build that the
-    /// report is about.
+    /// Launches the ranks of a cell and makes sure that they run the build that their
+    /// engine was made for.
     fn launch(
         &self,
         cell: Cell,
@@ -282,12 +306,15 @@ impl Bench<'_> {
         mut listen: impl FnMut(usize, &Event),
     ) -> Result<Outcome, RunError> {
         let Harness {
-            program,
-            build,
+            engines,
             launcher,
             progress,
             ..
         } = self.harness;
+        let mut engines = engines.iter();
+        let engine = engines.find(|it| it.engine == cell.engine);
+        let EngineProgram { program, build, .. } =
+            engine.expect("every engine of the plan has a program");
         let outcome = launch(
             launcher,
             program,
@@ -303,13 +330,13 @@ impl Bench<'_> {
         let builds = outcome.transcripts.iter().map(Transcript::build);
         let other = |(rank, loaded): (usize, Option<&str>)| Some((rank, loaded?.to_owned()));
         let mut others = builds.enumerate().filter_map(other);
-        match others.find(|(_, loaded)| *loaded != build.key) {
+        match others.find(|(_, loaded)| loaded != build) {
             None => Ok(outcome),
             Some((rank, loaded)) => Err(RunError::OtherBuild {
                 cell,
                 rank,
                 loaded,
-                expected: build.key.clone(),
+                expected: build.clone(),
             }),
         }
     }
@@ -320,9 +347,12 @@ fn job(cell: Cell, rank: usize, ranks: usize, settings: &Settings) -> Job {
         strategy: cell.strategy,
         rank,
         ranks,
-        model: settings.model.spec,
+        model: settings.model.of_job(),
         seed: settings.seed,
-        prompt_tokens: settings.prompt_tokens,
+        prompt: Prompt::Seeded {
+            tokens: settings.prompt_tokens,
+        },
+        prefill_step: settings.prefill_step,
         generation_tokens: settings.generation_tokens,
         warmup: settings.warmup,
         repeat: settings.repeat,

@@ -12,11 +12,18 @@ use rail_matrix::{
 };
 use rig::{Rig, RigError, RigProblem};
 
-use crate::{Options, model::SplitError, protocol::Strategy};
+use crate::{
+    Options,
+    engine::{Engine, EngineError},
+    model::SplitError,
+    protocol::Strategy,
+};
 
 /// One point of the sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cell {
+    /// The program that runs the model.
+    pub engine: Engine,
     /// The parallel strategy.
     pub strategy: Strategy,
     /// The connection of the ranks; none for the reference.
@@ -26,14 +33,18 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// One process and no cable: the other cells' tokens must equal its tokens.
-    pub const REFERENCE: Self = Self {
-        strategy: Strategy::Single,
-        backend: None,
-        cables: 0,
-    };
+    /// One process and no cable: the tokens of the engine's other cells must equal its
+    /// tokens.
+    pub const fn reference(engine: Engine) -> Self {
+        Self {
+            engine,
+            strategy: Strategy::Single,
+            backend: None,
+            cables: 0,
+        }
+    }
 
-    /// The baseline of a cell's gain: the same strategy with the ring over one cable, so
+    /// The baseline of a cell's gain: the same engine and strategy with the ring over one cable, so
     /// that only the cables differ.
     pub fn baseline(self) -> Self {
         Self {
@@ -47,8 +58,12 @@ impl Cell {
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.backend {
-            None => f.write_str("single"),
-            Some(backend) => write!(f, "{} {backend}-{}", self.strategy, self.cables),
+            None => f.write_str("single")?,
+            Some(backend) => write!(f, "{} {backend}-{}", self.strategy, self.cables)?,
+        }
+        match self.engine {
+            Engine::Rust => Ok(()),
+            engine => write!(f, " ({engine})"),
         }
     }
 }
@@ -164,6 +179,9 @@ pub enum SweepError {
     /// The model cannot be divided over the nodes.
     #[error(transparent)]
     Split(#[from] SplitError),
+    /// An engine cannot run the model.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
 }
 
 impl SweepError {
@@ -180,6 +198,7 @@ impl SweepError {
             Self::LeftOut { .. } => Some("ask for fewer cables, or give the matrix that is meant"),
             Self::Given(error) => error.help(),
             Self::Split(error) => Some(error.help()),
+            Self::Engine(error) => Some(error.help()),
             Self::Rig(_) | Self::Plan(_) => None,
         }
     }
@@ -199,6 +218,9 @@ impl SweepError {
 /// When the rig or the matrix does not permit the cells, or the model cannot be split
 /// over the ranks.
 pub(crate) fn cells(options: &Options) -> Result<Vec<PlannedCell>, SweepError> {
+    for engine in &options.engines {
+        engine.check(&options.settings.model)?;
+    }
     let joinings = match &options.given {
         Some(given) => BTreeMap::from([of_given(given, &options.rig, &options.jaccl)?]),
         None => planned(options)?,
@@ -206,19 +228,21 @@ pub(crate) fn cells(options: &Options) -> Result<Vec<PlannedCell>, SweepError> {
     let mut cells = BTreeMap::new();
     for &strategy in &options.strategies {
         for (&(backend, cables), joining) in &joinings {
-            let (model, ranks) = (&options.settings.model.spec, joining.nodes.len());
-            match strategy {
-                Strategy::Tp => model.check_tensor_split(ranks)?,
-                Strategy::Pp => model.check_pipeline_split(ranks)?,
-                // Every run has a reference.
-                Strategy::Single => continue,
+            // Every run has a reference.
+            if strategy == Strategy::Single {
+                continue;
             }
-            let cell = Cell {
-                strategy,
-                backend: Some(backend),
-                cables,
-            };
-            cells.insert(cell, joining.clone());
+            let (model, ranks) = (&options.settings.model, joining.nodes.len());
+            model.check_split(strategy, ranks)?;
+            for &engine in &options.engines {
+                let cell = Cell {
+                    engine,
+                    strategy,
+                    backend: Some(backend),
+                    cables,
+                };
+                cells.insert(cell, joining.clone());
+            }
         }
     }
     let cells = cells.into_iter();

@@ -11,7 +11,7 @@ use launch::Launcher;
 use rail_bench::{
     launch::{Ending, LaunchError, Limits, Outcome, RankProgram, RankStart, launch},
     model::Preset,
-    protocol::{Event, Job, Strategy},
+    protocol::{Event, Job, JobModel, Prompt, Strategy},
 };
 use support::{FakeRank, LIMITS};
 
@@ -20,9 +20,10 @@ fn job(rank: usize) -> Job {
         strategy: Strategy::Tp,
         rank,
         ranks: 2,
-        model: Preset::find("qwen3-tiny").unwrap().spec,
+        model: JobModel::Preset(Preset::find("qwen3-tiny").unwrap().spec),
         seed: 1,
-        prompt_tokens: 8,
+        prompt: Prompt::Seeded { tokens: 8 },
+        prefill_step: None,
         generation_tokens: 4,
         warmup: 1,
         repeat: 2,
@@ -288,6 +289,7 @@ fn an_interruption_ends_every_rank() {
 #[test]
 fn a_program_that_is_not_there_is_named() {
     let program = RankProgram {
+        args: vec![],
         path: "no-such-rank".into(),
         env: vec![],
     };

@@ -8,8 +8,9 @@ use launch::{Launcher, StartError};
 use rail_bench::{
     Measured, Options, Plan, Report, RunError,
     cabling::{Cabling, Plugged},
+    engine::{Engine, EngineProgram},
     launch::LaunchError,
-    model::Preset,
+    model::{Model, Preset},
     protocol::Strategy,
     sweep::SweepError,
     verdict::{ReferenceError, Verdict},
@@ -145,7 +146,7 @@ fn the_json_keeps_the_contract() {
     let mut options = only(Strategy::Pp, Backend::Ring, "2");
     options.settings.generation_tokens = 3;
     options.settings.frames = Frames::Big;
-    options.settings.model = Preset::find("qwen3-tiny").unwrap();
+    options.settings.model = Preset::find("qwen3-tiny").unwrap().into();
     let report = run(
         options,
         &FakeRank::new("pp ring-1=wants-big-frames;pp ring-2@0=exit"),
@@ -153,6 +154,113 @@ fn the_json_keeps_the_contract() {
     )
     .unwrap();
     insta::assert_snapshot!("contract_json", report.json());
+}
+
+#[test]
+fn every_engine_has_a_reference_and_cells_of_its_own() {
+    let options = Options {
+        engines: Engine::ALL.to_vec(),
+        ..only(Strategy::Tp, Backend::Ring, "2")
+    };
+    let rank = FakeRank::new("tp ring-2 (mlx-lm)=wrong");
+    let report = run(options, &rank, &PretendCables).unwrap();
+    assert_eq!(
+        verdicts(&report),
+        [
+            "single: pass",
+            "tp ring-1: pass",
+            "tp ring-2: pass",
+            "single (mlx-lm): pass",
+            "tp ring-1 (mlx-lm): pass",
+            "tp ring-2 (mlx-lm): wrong",
+        ]
+    );
+    let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+    let engines: Vec<_> = (json["cells"].as_array().unwrap().iter())
+        .map(|cell| cell["engine"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        engines,
+        ["rust", "rust", "rust", "mlx-lm", "mlx-lm", "mlx-lm"]
+    );
+}
+
+#[test]
+fn a_reference_that_fails_later_keeps_what_another_engine_measured() {
+    let options = Options {
+        engines: Engine::ALL.to_vec(),
+        ..only(Strategy::Tp, Backend::Ring, "1")
+    };
+    let rank = FakeRank::new("single (mlx-lm)=other-build");
+    let Measured { report, stopped } =
+        run_until(options, &rank, &PretendCables, &Launcher::default()).unwrap();
+    assert!(
+        matches!(stopped, Some(RunError::OtherBuild { .. })),
+        "{stopped:?}"
+    );
+    assert_eq!(
+        verdicts(&report),
+        [
+            "single: pass",
+            "tp ring-1: pass",
+            "single (mlx-lm): not-run",
+            "tp ring-1 (mlx-lm): not-run",
+        ]
+    );
+}
+
+#[test]
+fn ranks_with_other_logits_are_wrong_although_their_tokens_are_right() {
+    let rank = FakeRank::new("tp ring-1=other-logits");
+    let report = run(
+        only(Strategy::Tp, Backend::Ring, "1"),
+        &rank,
+        &PretendCables,
+    )
+    .unwrap();
+    let cell = &report.cells[1];
+    assert_eq!(cell.verdict, Verdict::Wrong);
+    let detail = cell.detail.as_deref().unwrap();
+    assert!(
+        detail.starts_with("rank 1, run 2, token 0: its logits differ from rank 0's ("),
+        "{detail}"
+    );
+}
+
+#[test]
+fn real_weights_may_decode_other_tokens_in_tp_and_not_in_pp() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = r#"{"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 99}"#;
+    fs::write(folder.path().join("config.json"), config).unwrap();
+    fs::write(folder.path().join("model.safetensors"), "").unwrap();
+    let mut options = only(Strategy::Tp, Backend::Ring, "1");
+    options.strategies = Strategy::SPREAD.to_vec();
+    options.engines = vec![Engine::MlxLm];
+    options.settings.model = Model::named(folder.path().to_str().unwrap()).unwrap();
+    // A real model may repeat itself, too.
+    let rank = FakeRank::new("tp ring-1 (mlx-lm)=wrong;pp ring-1 (mlx-lm)=wrong");
+    let report = run(options.clone(), &rank, &PretendCables).unwrap();
+    let [_, tp, pp] = &report.cells[..] else {
+        panic!("{report:?}")
+    };
+    assert_eq!((tp.verdict, tp.tokens_match), (Verdict::Pass, false));
+    assert_eq!((pp.verdict, pp.tokens_match), (Verdict::Wrong, false));
+    assert!(
+        report.markdown().contains("| pass    | differ"),
+        "{}",
+        report.markdown()
+    );
+    run(options.clone(), &FakeRank::new("*=repeat"), &PretendCables).unwrap();
+
+    options.engines = Engine::ALL.to_vec();
+    let refused = Plan::new(options).unwrap_err();
+    assert!(matches!(refused, SweepError::Engine(_)), "{refused}");
+    assert!(
+        refused
+            .help()
+            .is_some_and(|help| help.contains("--engine mlx-lm"))
+    );
 }
 
 #[test]
@@ -364,7 +472,11 @@ fn an_error_in_a_late_cell_keeps_what_was_measured() {
     let mut program = rank.program();
     program.path = path.clone();
     let harness = rail_bench::Harness {
-        program,
+        engines: vec![EngineProgram {
+            engine: Engine::Rust,
+            program,
+            build: "k3y".into(),
+        }],
         cabling: &cables,
         build: build(),
         warnings: vec![],

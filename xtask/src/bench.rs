@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use pins::{Pin, Series};
 use rail_bench::{
-    BuildInfo, Harness, Measured, Plan, cabling::Emulated, launch::RankProgram, progress::Progress,
+    BuildInfo, Harness, Measured, Plan, cabling::Emulated, model::Model, progress::Progress,
     report::check_folder,
 };
 use rail_verify::preflight::{self, Verdict::Slow};
@@ -29,7 +29,8 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
     let given = given
         .map(|path| job_matrix::given(path, &rig))
         .transpose()?;
-    let plan = Plan::new(flags.options(rig, job_matrix::jaccl(&pin)?, given))?;
+    let model = Model::named(&flags.model)?;
+    let plan = Plan::new(flags.options(rig, job_matrix::jaccl(&pin)?, model, given))?;
     let out_dir = flags.out_dir.clone().unwrap_or_else(|| {
         let reports = session.toolchain.root().join("target/bench");
         reports.join(format!("{}-{}", flags.mlx, flags.series))
@@ -45,19 +46,15 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         false => preflight(session, &plan, &pin, flags.series)?,
     };
     let build = session.toolchain.build(&Request::mlx(&pin, flags.series))?;
-    let programs = Programs::compile(session, &build)?;
+    let series = (&pin, flags.series);
+    let programs = Programs::compile(session, series, &build, &plan.engines)?;
 
     let cabling = Emulated {
         provider: programs.provider,
         parent: softrail::default_parent(),
     };
     let harness = Harness {
-        program: RankProgram {
-            path: programs.rank,
-            // One rank for each core; otherwise OpenBLAS would start a thread for each
-            // core in each rank.
-            env: vec![("OPENBLAS_NUM_THREADS".to_owned(), "1".to_owned())],
-        },
+        engines: programs.engines,
         cabling: &cabling,
         build: build_info(&build)?,
         warnings,

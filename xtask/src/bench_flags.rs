@@ -8,7 +8,8 @@ use clap::{
 };
 use pins::{DEFAULT_PIN, Series};
 use rail_bench::{
-    Options, Settings, model::Preset, plan::DEFAULTS, protocol::Strategy, sweep::CableCounts,
+    Options, Settings, engine::Engine, model::Model, plan::DEFAULTS, protocol::Strategy,
+    sweep::CableCounts,
 };
 use rail_matrix::{Backend, Frames, Given, Jaccl};
 use rig::{Rig, units::parse_seconds};
@@ -25,6 +26,8 @@ Examples:
       What prefill gains by each cable, with more samples, kept in files.
   cargo xtask bench --rig rig.toml --cables 1,4 --frames big --format json
       A rig of your own, over one and four cables, for a program to read.
+  cargo xtask bench --engine mlx-lm --model ~/models/Qwen3-0.6B-4bit
+      A model of yours, by mlx-lm, which is installed into the store first.
   cargo xtask bench --rig rig.toml --devices devices.json
       The matrix that a job of yours uses, in place of the planner's.
 
@@ -35,8 +38,9 @@ cells are marked. A repeat measures every cell again.";
 ///
 /// Runs a decoder-only transformer, one process a node, in every cell of
 /// strategy x backend x cables, and once on a single process. A cell passes when
-/// all its tokens equal the single process's. Exits with 0 when every cell
-/// passes and with 1 when one does not.
+/// its ranks agree and all its tokens equal the single process's (in tp with a
+/// model folder they need not). Exits with 0 when every cell passes and with 1
+/// when one does not.
 #[derive(Debug, Clone, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Bench {
@@ -94,19 +98,36 @@ pub struct Bench {
     #[arg(long, value_name = "SERIES", default_value_t, value_parser = series(), help_heading = "What is run")]
     pub series: Series,
 
-    /// The model
+    /// What runs the model; with several, each has its own reference and cells
     #[arg(
         long,
-        value_name = "PRESET",
-        default_value = DEFAULTS.model.name,
-        value_parser = presets(),
+        value_delimiter = ',',
+        default_value = "rust",
+        value_name = "LIST",
+        value_parser = engines(),
         help_heading = "What is run"
     )]
-    pub model: Preset,
+    pub engine: Vec<Engine>,
+
+    /// The model: qwen3-wide (f32, decode messages of 8192 bytes, prefill bound by
+    /// the cables), qwen3-wide-4bit, qwen3-tiny (for a quick look), or a folder as
+    /// mlx-lm reads it, for the mlx-lm engine
+    #[arg(
+        long,
+        value_name = "PRESET|DIR",
+        default_value_t = DEFAULTS.model.name().to_owned(),
+        help_heading = "What is run"
+    )]
+    pub model: String,
 
     /// Length of the prompt
     #[arg(short, long, value_name = "N", default_value_t = DEFAULTS.prompt_tokens, value_parser = at_least_one, help_heading = "What is run")]
     pub prompt_tokens: usize,
+
+    /// Tokens of the prompt that are processed in one step [default: the engine's
+    /// own: rust 4096, in pp 2048; mlx-lm 2048]
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "What is run")]
+    pub prefill_step: Option<usize>,
 
     /// Tokens to generate in a run
     #[arg(short, long, value_name = "N", default_value_t = DEFAULTS.generation_tokens, value_parser = at_least_one, help_heading = "What is run")]
@@ -142,13 +163,14 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// The plan of the library over a rig, for a pin's jaccl, with the matrix that was
-    /// given.
-    pub fn options(&self, rig: Rig, jaccl: Jaccl, given: Option<Given>) -> Options {
+    /// The plan of the library over a rig, for a pin's jaccl, of a model, with the matrix
+    /// that was given.
+    pub fn options(&self, rig: Rig, jaccl: Jaccl, model: Model, given: Option<Given>) -> Options {
         let mut limits = DEFAULTS.limits;
         limits.silence = self.timeout;
         Options {
             rig,
+            engines: self.engines(),
             strategies: self.strategy.clone(),
             backends: self.backend.clone(),
             cables: self.cables.clone(),
@@ -156,8 +178,9 @@ impl Bench {
             jaccl,
             given,
             settings: Settings {
-                model: self.model,
+                model,
                 prompt_tokens: self.prompt_tokens,
+                prefill_step: self.prefill_step,
                 generation_tokens: self.gen_tokens,
                 warmup: self.warmup,
                 repeat: self.repeat,
@@ -166,6 +189,16 @@ impl Bench {
                 ..DEFAULTS
             },
         }
+    }
+}
+
+impl Bench {
+    /// The engines, each once.
+    fn engines(&self) -> Vec<Engine> {
+        let mut engines = self.engine.clone();
+        engines.sort();
+        engines.dedup();
+        engines
     }
 }
 
@@ -236,9 +269,12 @@ fn series() -> impl TypedValueParser<Value = Series> {
     one_of(values, Series::name)
 }
 
-fn presets() -> impl TypedValueParser<Value = Preset> {
-    let values = Preset::ALL.iter().map(|preset| (*preset, preset.purpose));
-    one_of(values, |preset| preset.name)
+fn engines() -> impl TypedValueParser<Value = Engine> {
+    let help = |engine| match engine {
+        Engine::Rust => "Ours, over mlx-c",
+        Engine::MlxLm => "mlx-lm as it is, in Python, on this project's wheel",
+    };
+    one_of(Engine::ALL.map(|it| (it, help(it))), Engine::name)
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -280,7 +316,9 @@ mod tests {
     fn the_defaults_are_the_librarys() {
         let plan = |options| format!("{:?}", Plan::new(options).unwrap());
         let embedded = Rig::embedded();
-        let flags = parse("").unwrap().options(embedded, Jaccl::default(), None);
+        let flags = parse("").unwrap();
+        let model = Model::named(&flags.model).unwrap();
+        let flags = flags.options(embedded, Jaccl::default(), model, None);
         assert_eq!(plan(flags), plan(Options::default()));
     }
 
@@ -290,7 +328,7 @@ mod tests {
             "--cables 1..3 --strategy pp --backend ring --mlx 0.31.2 --series stock \
              --model qwen3-tiny --prompt-tokens 9 --gen-tokens 8 --repeat 7 --warmup 0 \
              --frames big --timeout 2500ms --format json --out-dir out --rig rig.toml \
-             --no-preflight --order pinned",
+             --no-preflight --order pinned --engine mlx-lm,rust --prefill-step 6",
         )
         .unwrap();
         assert_eq!((&*long.mlx, long.series), ("0.31.2", Series::Stock));
@@ -298,13 +336,15 @@ mod tests {
         assert_eq!(long.rig.file, Some("rig.toml".into()));
         assert_eq!(long.out_dir, Some("out".into()));
         let jaccl = Jaccl::of([0, 32, 4]);
-        let options = long.options(Rig::embedded(), jaccl, None);
+        let model = Model::named(&long.model).unwrap();
+        let options = long.options(Rig::embedded(), jaccl, model, None);
+        assert_eq!(options.engines, Engine::ALL);
         assert_eq!((options.order, options.jaccl), (RankOrder::Pinned, jaccl));
         assert_eq!(options.strategies, [Strategy::Pp]);
         assert_eq!(options.backends, [Backend::Ring]);
         assert_eq!(options.cables, Some("1..3".parse().unwrap()));
         let settings = options.settings;
-        assert_eq!(settings.model.name, "qwen3-tiny");
+        assert_eq!(settings.model.name(), "qwen3-tiny");
         let counts = [
             settings.prompt_tokens,
             settings.generation_tokens,
@@ -313,6 +353,7 @@ mod tests {
         ];
         assert_eq!(counts, [9, 8, 7, 0]);
         assert_eq!(settings.frames, Frames::Big);
+        assert_eq!(settings.prefill_step, Some(6));
         assert_eq!(settings.limits.silence, Duration::from_millis(2500));
 
         let short = parse("-p 9 -g 8 -r 7 --timeout 3").unwrap();
@@ -333,10 +374,8 @@ mod tests {
             ("--cables 0", "a cell needs at least 1 cable"),
             ("--cables 3..1", "write the smaller number first"),
             ("--cables two", "write numbers of cables as 3, 1,3 or 1..3"),
-            (
-                "--model gpt",
-                "[possible values: qwen3-wide, qwen3-wide-4bit, qwen3-tiny]",
-            ),
+            ("--engine vllm", "[possible values: rust, mlx-lm]"),
+            ("--prefill-step 0", "write 1 or more"),
             ("--strategy single", "[possible values: tp, pp]"),
             ("--backend none", "[possible values: mesh, ring]"),
             ("--series mine", "[possible values: stock, patched, tuned]"),

@@ -10,6 +10,8 @@ use std::{
 
 use anyhow::anyhow;
 use cargo_metadata::Artifact;
+use pins::{Pin, Series};
+use rail_bench::engine::{Engine, EngineProgram};
 use toolchain::{build::Build, build_script::PREFIX_ENV};
 use xshell::cmd;
 
@@ -21,20 +23,42 @@ use crate::{
 };
 
 pub struct Programs {
-    /// `rail-rank`, linked against the build.
-    pub rank: PathBuf,
+    /// The engines.
+    pub engines: Vec<EngineProgram>,
     /// The emulated RDMA provider.
     pub provider: PathBuf,
 }
 
 impl Programs {
-    /// Compiles the programs of a benchmark against a build of MLX.
-    pub fn compile(session: &Session, build: &Build) -> Result<Self> {
+    /// Compiles or installs the programs of a benchmark for a build of MLX.
+    pub fn compile(
+        session: &Session,
+        (pin, series): (&Pin, Series),
+        build: &Build,
+        engines: &[Engine],
+    ) -> Result<Self> {
+        let engine = |engine: &Engine| match engine {
+            Engine::Rust => rust_engine(session, build),
+            Engine::MlxLm => mlx_lm_engine(session, pin, series),
+        };
         Ok(Programs {
-            rank: rank(session, build)?,
+            engines: engines.iter().map(engine).collect::<Result<_>>()?,
             provider: provider(session)?,
         })
     }
+}
+
+fn rust_engine(session: &Session, build: &Build) -> Result<EngineProgram> {
+    let key = build.manifest.key.clone();
+    Ok(EngineProgram::rust(rank(session, build)?, key))
+}
+
+fn mlx_lm_engine(session: &Session, pin: &Pin, series: Series) -> Result<EngineProgram> {
+    let environment = session.toolchain.mlx_lm(pin, series)?;
+    let folder = session.toolchain.root().join("target/ranks/mlx-lm");
+    EngineProgram::mlx_lm(environment.python, environment.build, &folder)
+        .map_err(Failure::ours)
+        .with_context(|| format!("cannot write the engine to {}", folder.display()))
 }
 
 /// Compiles `rail-rank` against a build. Cargo has one file for it, which the next build

@@ -15,6 +15,7 @@
 //! | `need = ["macos-wheel"]` | the default pin's wheel and prefix for macOS, patched |
 //! | `need = ["clients"]` | `rails-ping` |
 //! | `need = ["smollm2"]` | the model `smollm2` |
+//! | `need = ["mlx-lm"]` | the environment of mlx-lm for the default pin, patched |
 //!
 //! Tests that need one of them are enabled by the package's feature `builds`, which this
 //! verb sets; otherwise all tests of the package need it.
@@ -161,6 +162,7 @@ enum Need {
     Clients,
     Uv,
     Smollm2,
+    MlxLm,
 }
 
 /// `package.metadata.tests` of a manifest.
@@ -243,6 +245,9 @@ impl Needs {
         if self.all.contains(&Need::Smollm2) {
             model::smollm2(session)?;
         }
+        if self.all.contains(&Need::MlxLm) {
+            toolchain.mlx_lm(&pin, Series::Patched)?;
+        }
         if self.all.contains(&Need::Clients) && cfg!(target_os = "linux") {
             toolchain.rails_ping(&programs::provider_of_tests(session)?)?;
         }
@@ -309,7 +314,7 @@ mod tests {
             .expect("a workspace");
         let all: Vec<_> = metadata.packages.iter().collect();
         let needs = Needs::of(&all).expect("known words");
-        assert_eq!(needs.all.len(), 8, "{needs:?}");
+        assert_eq!(needs.all.len(), 9, "{needs:?}");
         assert!(needs.without.contains("ring-recv-prefill"), "{needs:?}");
         let of = |name: &str| {
             let packages: Vec<_> = all.iter().copied().filter(|it| *it.name == name).collect();
@@ -317,7 +322,7 @@ mod tests {
             Needs::of(&packages).expect("known words")
         };
         assert_eq!(of("rail-matrix"), Needs::default());
-        assert_eq!(of("rail-bench"), Needs::default());
+        assert!(of("rail-bench").all.contains(&Need::MlxLm));
         assert!(of("rail-verify").all.contains(&Need::Jaccl));
     }
 }

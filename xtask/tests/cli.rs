@@ -424,6 +424,20 @@ fn a_bench_that_cannot_be_is_refused_before_anything_is_built() {
     names_all(&bench(&["--rig", path]), &[path, "c2", "rdma_en5"]);
     fs::write(&rig, "[[node]\n").unwrap();
     names_all(&bench(&["--rig", path]), &[path]);
+
+    names_all(&bench(&["--model", "gpt"]), &["gpt", "qwen3-tiny"]);
+    let folder = store.path().join("a-model");
+    fs::create_dir(&folder).unwrap();
+    let model = folder.to_str().unwrap();
+    let of = |engine| bench(&["--engine", engine, "--model", model]);
+    names_all(&of("mlx-lm"), &[model, "config.json"]);
+    let config = r#"{"model_type": "llama", "hidden_size": 576, "num_hidden_layers": 30,
+        "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152}"#;
+    fs::write(folder.join("config.json"), config).unwrap();
+    names_all(&of("mlx-lm"), &[model, "safetensors"]);
+    fs::write(folder.join("model.safetensors"), "").unwrap();
+    names_all(&of("mlx-lm"), &["9 query heads", "over 3 it can"]);
+    names_all(&of("rust"), &["a-model", "--engine mlx-lm"]);
     assert!(is_empty(&store.path().join("builds")));
 }
 

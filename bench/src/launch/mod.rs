@@ -15,7 +15,7 @@ use std::{
 };
 
 use launch::{Death, Heard, Interrupted, Launcher, Limit, Ranks, StartError, Watchdog};
-pub use transcript::{RunRecord, Token, Transcript};
+pub use transcript::{RunRecord, Token, Transcript, Usage};
 
 use crate::protocol::{Event, Job};
 
@@ -24,6 +24,8 @@ use crate::protocol::{Event, Job};
 pub struct RankProgram {
     /// Its path. It takes `--job FILE`.
     pub path: PathBuf,
+    /// Arguments before `--job FILE`.
+    pub args: Vec<String>,
     /// Added to every rank's environment.
     pub env: Vec<(String, String)>,
 }
@@ -188,6 +190,7 @@ pub fn launch(
     let mut ranks = Ranks::new(launcher);
     for start in starts {
         let mut command = Command::new(&program.path);
+        command.args(&program.args);
         command.arg("--job").arg(write_job(&start.job, scratch)?);
         let environment = program.env.iter().chain(&start.env).cloned();
         ranks.start(command, environment)?;

@@ -5,12 +5,14 @@ use std::fmt;
 use crate::protocol::{Event, Phase};
 
 /// A generated token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     /// The token's id.
     pub id: u32,
     /// Nanoseconds since the run's start.
     pub ns: u64,
+    /// Names the bits of its logits, as in [`Event::Token`].
+    pub digest: Option<String>,
 }
 
 /// One run of a rank.
@@ -26,11 +28,24 @@ pub struct RunRecord {
     pub min_margin: Option<f32>,
 }
 
+/// What a rank took, as in [`Event::Usage`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Nanoseconds to load its share of the model.
+    pub load_ns: u64,
+    /// The most bytes that MLX's arrays took.
+    pub peak_bytes: u64,
+    /// Bytes of its weights.
+    pub weight_bytes: u64,
+}
+
 /// All events of a rank. Its `Display` describes the rank's current state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Transcript {
     /// The runs in order, warm-ups included.
     pub runs: Vec<RunRecord>,
+    /// What it took, if it reported it.
+    pub usage: Option<Usage>,
     build: Option<String>,
     phase: Option<Phase>,
     done: bool,
@@ -49,7 +64,13 @@ impl Transcript {
         match *event {
             Event::Loaded { ref build } => self.build = Some(build.clone()),
             Event::Phase { phase } => self.phase = Some(phase),
-            Event::Token { run, index, id, ns } => {
+            Event::Token {
+                run,
+                index,
+                id,
+                ns,
+                ref digest,
+            } => {
                 let record = self.open_run(run)?;
                 if index != record.tokens.len() {
                     let due = record.tokens.len();
@@ -62,7 +83,8 @@ impl Transcript {
                         "gave token {index} of run {run} no time of its own"
                     ));
                 }
-                record.tokens.push(Token { id, ns });
+                let digest = digest.clone();
+                record.tokens.push(Token { id, ns, digest });
             }
             Event::Run {
                 run,
@@ -74,6 +96,17 @@ impl Transcript {
                 record.ended = true;
                 record.warmup = warmup;
                 record.min_margin = min_margin;
+            }
+            Event::Usage {
+                load_ns,
+                peak_bytes,
+                weight_bytes,
+            } => {
+                self.usage = Some(Usage {
+                    load_ns,
+                    peak_bytes,
+                    weight_bytes,
+                });
             }
             Event::Done => self.done = true,
             Event::Error { .. } => {}
@@ -158,6 +191,7 @@ mod tests {
             index,
             id: 7,
             ns: 10 + index as u64,
+            digest: None,
         }
     }
 
@@ -239,6 +273,7 @@ mod tests {
             index: 1,
             id: 7,
             ns: 10,
+            digest: None,
         };
         assert!(transcript.hear(&timeless).is_err());
         transcript.hear(&end_of(0, false)).unwrap();

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use stats::Summary;
 
 use super::{CellReport, NO_BACKEND, Report};
-use crate::{meter::CableBytes, protocol::Strategy, verdict::Verdict};
+use crate::{engine::Engine, meter::CableBytes, protocol::Strategy, verdict::Verdict};
 
 /// The fields are the columns, in this order.
 #[derive(Serialize)]
@@ -37,6 +37,10 @@ struct Row<'a> {
     cable_bytes: String,
     decode_cable_bytes: String,
     detail: Option<&'a str>,
+    engine: Engine,
+    load_ms: String,
+    peak_bytes: String,
+    weight_bytes: String,
 }
 
 pub(super) fn render(report: &Report) -> String {
@@ -73,6 +77,10 @@ impl<'a> Row<'a> {
             cable_bytes: bytes(&cell.cable_bytes),
             decode_cable_bytes: bytes(&cell.decode_cable_bytes),
             detail: cell.detail.as_deref(),
+            engine: cell.engine,
+            load_ms: each(&cell.load_ms, |ms| format!("{ms:.3}")),
+            peak_bytes: each(&cell.peak_bytes, u64::to_string),
+            weight_bytes: each(&cell.weight_bytes, u64::to_string),
         }
     }
 }
@@ -83,6 +91,12 @@ fn figure<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S:
         Some(value) => serializer.collect_str(&format_args!("{value:.3}")),
         None => serializer.serialize_none(),
     }
+}
+
+/// The figures of the ranks in their order.
+fn each<T>(ranks: &[T], text: impl Fn(&T) -> String) -> String {
+    let ranks: Vec<_> = ranks.iter().map(text).collect();
+    ranks.join(";")
 }
 
 fn bytes(bytes: &CableBytes) -> String {

@@ -74,7 +74,7 @@ fn heading(report: &Report) -> String {
     lines.extend(ranks(report));
     lines.push(format!(
         "- model {}{}",
-        model.name,
+        model.name(),
         task.unwrap_or_default()
     ));
     lines.join("\n")
@@ -144,7 +144,8 @@ fn row(report: &Report, cell: &CellReport) -> [String; COLUMNS.len()] {
     let itl = cell.itl_ms;
     let tokens = match cell.verdict {
         Verdict::Pass if cell.backend.is_none() => "reference",
-        Verdict::Pass => "match",
+        Verdict::Pass if cell.tokens_match => "match",
+        Verdict::Pass => "differ",
         Verdict::Wrong => "differ",
         Verdict::Hang | Verdict::Crash | Verdict::Error | Verdict::NotRun => NONE,
     };
@@ -290,7 +291,7 @@ fn decode_note(report: &Report) -> String {
     /// The limit of `RingImpl::all_sum` for one wire, in bytes, up to MLX 0.32.0.
     const ONE_WIRE: usize = 64 * 1024;
 
-    let message = report.model.spec.message_bytes();
+    let message = report.model.message_bytes();
     let mut said = Vec::new();
     let tensor_parallel = report
         .cells

@@ -13,9 +13,10 @@ use stats::{Percentiles, Summary};
 pub use files::check_folder;
 
 use crate::{
+    engine::Engine,
     launch::Transcript,
     meter::{CableBytes, Carried},
-    model::Preset,
+    model::Model,
     plan::Settings,
     protocol::Strategy,
     sweep::{Cell, PlannedCell},
@@ -38,8 +39,8 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub given: Option<Given>,
     /// The model.
-    pub model: Preset,
-    /// The reference, then every cell of the plan.
+    pub model: Model,
+    /// Of each engine the reference, then every cell of the plan.
     pub cells: Vec<CellReport>,
     /// Known problems of the rig that affect the results, such as a slow rail.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -91,8 +92,8 @@ pub struct CellReport {
     pub generation_tokens: usize,
     /// The verdict.
     pub verdict: Verdict,
-    /// Whether the cell ended and every token of every run on every rank equals the
-    /// reference's.
+    /// Whether the cell ended, nothing is wrong with it, and every token of every run on every
+    /// rank equals the reference's.
     pub tokens_match: bool,
     /// Milliseconds to the first token. None if a run is missing, like the other figures.
     pub ttft_ms: Option<Summary>,
@@ -117,12 +118,25 @@ pub struct CellReport {
     pub directions: Vec<Counters>,
     /// The reason, if the verdict is not pass.
     pub detail: Option<String>,
+    /// The program that ran the model.
+    pub engine: Engine,
+    /// Milliseconds that each rank took to load its share of the model. Empty where a rank
+    /// did not report it, like the next two.
+    pub load_ms: Vec<f64>,
+    /// The most bytes that MLX's arrays took on each rank.
+    pub peak_bytes: Vec<u64>,
+    /// Bytes of the weights on each rank.
+    pub weight_bytes: Vec<u64>,
 }
 
 impl CellReport {
     /// A judged cell without measurements yet.
     pub(crate) fn new(cell: Cell, settings: &Settings, judgement: Judgement) -> Self {
-        let Judgement { verdict, detail } = judgement;
+        let Judgement {
+            verdict,
+            detail,
+            tokens_match,
+        } = judgement;
         Self {
             strategy: cell.strategy,
             backend: cell.backend,
@@ -132,7 +146,7 @@ impl CellReport {
             prompt_tokens: settings.prompt_tokens,
             generation_tokens: settings.generation_tokens,
             verdict,
-            tokens_match: verdict == Verdict::Pass,
+            tokens_match,
             ttft_ms: None,
             prompt_tps: None,
             generation_tps: None,
@@ -142,6 +156,10 @@ impl CellReport {
             decode_cable_bytes: CableBytes::new(),
             directions: Vec::new(),
             detail,
+            engine: cell.engine,
+            load_ms: Vec::new(),
+            peak_bytes: Vec::new(),
+            weight_bytes: Vec::new(),
         }
     }
 
@@ -163,6 +181,12 @@ impl CellReport {
     pub(crate) fn set_measured(&mut self, ranks: &[Transcript]) {
         let runs = ranks.iter().flat_map(|rank| &rank.runs);
         self.min_margin = least_margin_of(runs).filter(|margin| !margin.is_nan());
+
+        let usage: Option<Vec<_>> = ranks.iter().map(|rank| rank.usage).collect();
+        let usage = usage.unwrap_or_default();
+        self.load_ms = usage.iter().map(|it| millis(it.load_ns)).collect();
+        self.peak_bytes = usage.iter().map(|it| it.peak_bytes).collect();
+        self.weight_bytes = usage.iter().map(|it| it.weight_bytes).collect();
 
         let mut ttft = Vec::new();
         let mut prompt = Vec::new();
@@ -193,6 +217,7 @@ impl CellReport {
     /// The cell of this result.
     pub fn cell(&self) -> Cell {
         Cell {
+            engine: self.engine,
             strategy: self.strategy,
             backend: self.backend,
             cables: self.cables,

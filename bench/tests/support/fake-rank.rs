@@ -9,6 +9,7 @@
 use std::{env, fs, io, process, thread, time::Duration};
 
 use rail_bench::{
+    engine::Engine,
     protocol::{Event, Job, Phase, Strategy, end_with_launcher},
     sweep::Cell,
 };
@@ -86,6 +87,11 @@ impl Rank {
             }
             self.one_run(run, last);
         }
+        say(Event::Usage {
+            load_ns: 1_500_000,
+            peak_bytes: 4096,
+            weight_bytes: 1024,
+        });
         say(Event::Done);
         if self.behaves("stay") {
             sleep_for_ever();
@@ -110,6 +116,7 @@ impl Rank {
                 index,
                 id,
                 ns: self.time(run, index),
+                digest: Some(self.digest(index, last)),
             });
         }
         let margin = match self.behaviour.as_str() {
@@ -117,7 +124,7 @@ impl Rank {
             "nan" if last => f32::NAN,
             _ => 0.25,
         };
-        let prompt_tokens = self.job.prompt_tokens;
+        let prompt_tokens = self.job.prompt.tokens();
         say(Event::Run {
             run,
             warmup,
@@ -161,6 +168,12 @@ impl Rank {
         }
     }
 
+    /// As if the logits were the token's number alone.
+    fn digest(&self, index: usize, last: bool) -> String {
+        let odd = self.behaves("other-logits") && last && self.job.rank == 1;
+        format!("{:016x}", index + usize::from(odd))
+    }
+
     /// 120 ms to the first token over one cable and less over more, then a
     /// token every 5 ms, and a little more in every run.
     fn time(&self, run: usize, index: usize) -> u64 {
@@ -198,7 +211,9 @@ fn cell(job: &Job) -> Cell {
         (_, Some(_)) => Some(Backend::Ring),
     };
     let cables = devices().map_or(0, |devices| devices[0][1].len());
+    let engine = env::var("FAKE_RANK_ENGINE").ok();
     Cell {
+        engine: engine.map_or(Engine::Rust, |it| it.parse().expect("an engine")),
         strategy: job.strategy,
         backend,
         cables,
@@ -229,7 +244,7 @@ fn check_environment(job: &Job, cell: Cell) -> Result<(), String> {
             "JACCL_RING={left_over} was left over from the caller"
         ));
     }
-    if cell == Cell::REFERENCE {
+    if cell == Cell::reference(cell.engine) {
         return match is("MLX_JACCL_COORDINATOR") {
             None => Ok(()),
             Some(_) => Err("the reference was told to join a group".into()),

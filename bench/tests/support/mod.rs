@@ -8,6 +8,7 @@ use launch::Launcher;
 use rail_bench::{
     BuildInfo, Harness, Measured, Options, Plan, Report, RunError, Settings,
     cabling::{Cabling, Plugged},
+    engine::{Engine, EngineProgram},
     launch::{Limits, RankProgram},
     progress::Progress,
 };
@@ -67,11 +68,20 @@ impl FakeRank {
         let pids = self.pids.path().display().to_string();
         RankProgram {
             path: PathBuf::from(env!("CARGO_BIN_EXE_fake-rank")),
+            args: vec![],
             env: vec![
                 ("FAKE_RANK".to_owned(), self.rules.clone()),
                 ("FAKE_RANK_PIDS".to_owned(), pids),
             ],
         }
+    }
+
+    /// The program of an engine: it knows which one it stands for.
+    pub fn program_of(&self, engine: Engine) -> RankProgram {
+        let mut program = self.program();
+        let engine = ("FAKE_RANK_ENGINE".to_owned(), engine.to_string());
+        program.env.push(engine);
+        program
     }
 
     /// The process numbers of all ranks that were started.
@@ -186,7 +196,13 @@ pub fn run_until(
 ) -> Result<Measured, RunError> {
     let plan = Plan::new(options).unwrap();
     let harness = Harness {
-        program: rank.program(),
+        engines: Engine::ALL
+            .map(|engine| EngineProgram {
+                engine,
+                program: rank.program_of(engine),
+                build: "k3y".into(),
+            })
+            .into(),
         cabling,
         build: build(),
         warnings: vec![],

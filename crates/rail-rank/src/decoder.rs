@@ -44,6 +44,14 @@ impl Decoder {
         })
     }
 
+    /// The arrays of the share.
+    pub(crate) fn weights(&self) -> impl Iterator<Item = &Array> {
+        let layers = self.layers.iter().flat_map(Layer::weights);
+        layers
+            .chain([&self.embedding, &self.norm])
+            .chain(self.head.arrays())
+    }
+
     /// Type of the activations.
     pub(crate) fn dtype(&self) -> Dtype {
         dtype(&self.spec)
@@ -89,6 +97,7 @@ fn dtype(spec: &ModelSpec) -> Dtype {
     match spec.dtype {
         model::Dtype::F32 => Dtype::Float32,
         model::Dtype::Bf16 => Dtype::Bfloat16,
+        model::Dtype::F16 => Dtype::Float16,
     }
 }
 
@@ -162,6 +171,27 @@ impl Layer {
             feed_forward: FeedForward::new(spec, &parts)?,
             eps: spec.rms_eps,
         })
+    }
+
+    fn weights(&self) -> impl Iterator<Item = &Array> {
+        let (attention, feed) = (&self.attention, &self.feed_forward);
+        let matrices = [
+            &attention.queries,
+            &attention.keys,
+            &attention.values,
+            &attention.output,
+            &feed.gate,
+            &feed.up,
+            &feed.down,
+        ];
+        let norms = [
+            &self.attention_norm,
+            &attention.query_norm,
+            &attention.key_norm,
+            &self.feed_forward_norm,
+        ];
+        let matrices = matrices.into_iter().flat_map(Linear::arrays);
+        matrices.chain(norms)
     }
 
     fn apply(

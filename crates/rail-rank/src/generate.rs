@@ -1,7 +1,10 @@
 //! Prefill and greedy decode, the same on every rank.
 
 use mlx_core::{Array, Result, eval};
-use rail_bench::{model::ModelSpec, protocol::Strategy};
+use rail_bench::{
+    model::ModelSpec,
+    protocol::{Strategy, digest},
+};
 
 use crate::{
     collective::Collective,
@@ -14,8 +17,8 @@ const TP_PREFILL_STEP: usize = 4096;
 /// Positions of a prefill step with PP, as in exo: each step is one message.
 const PP_PREFILL_STEP: usize = 2048;
 
-/// The next token, and the margin of the choice.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// The next token, and what it was chosen from.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
     /// The token with the greatest logit, the first of equals.
     pub token: u32,
@@ -23,6 +26,8 @@ pub struct Choice {
     /// magnitude of any logit. NaN if any logit is NaN, however clear the choice among
     /// the others.
     pub margin: f32,
+    /// Names the bits of the logits.
+    pub digest: String,
 }
 
 impl Choice {
@@ -49,6 +54,7 @@ impl Choice {
                 true => (best - second) / magnitude,
                 false => f32::NAN,
             },
+            digest: digest(logits),
         }
     }
 }
@@ -63,6 +69,7 @@ pub struct Session<C> {
     strategy: Strategy,
     ranks: C,
     caches: Vec<Cache>,
+    prefill_step: usize,
 }
 
 impl<C: Collective> Session<C> {
@@ -81,7 +88,25 @@ impl<C: Collective> Session<C> {
             decoder,
             strategy,
             ranks,
+            prefill_step: match strategy {
+                Strategy::Pp => PP_PREFILL_STEP,
+                Strategy::Tp | Strategy::Single => TP_PREFILL_STEP,
+            },
         })
+    }
+
+    /// Processes at most `step` tokens of a prompt at a time from now on.
+    ///
+    /// # Panics
+    /// The step is 0.
+    pub fn set_prefill_step(&mut self, step: usize) {
+        assert!(step > 0, "a step has at least one token");
+        self.prefill_step = step;
+    }
+
+    /// Bytes of the weights of this rank's share.
+    pub fn weight_bytes(&self) -> usize {
+        self.decoder.weights().map(Array::nbytes).sum()
     }
 
     /// Waits until every rank has called it.
@@ -101,12 +126,8 @@ impl<C: Collective> Session<C> {
     /// The prompt is empty.
     pub fn prefill(&mut self, prompt: &[u32]) -> Result<Choice> {
         self.caches = self.decoder.caches();
-        let step = match self.strategy {
-            Strategy::Pp => PP_PREFILL_STEP,
-            Strategy::Tp | Strategy::Single => TP_PREFILL_STEP,
-        };
         let mut last = None;
-        for tokens in prompt.chunks(step) {
+        for tokens in prompt.chunks(self.prefill_step) {
             last = Some(self.advance(tokens)?);
         }
         self.choose(&last.expect("a prompt has at least one token"))
@@ -176,13 +197,7 @@ mod tests {
     #[test]
     fn the_margin_is_relative_to_the_greatest_magnitude() {
         let choice = Choice::greedy(&[0.5, -4.0, 2.0, 1.0]);
-        assert_eq!(
-            choice,
-            Choice {
-                token: 2,
-                margin: 0.25
-            }
-        );
+        assert_eq!((choice.token, choice.margin), (2, 0.25));
     }
 
     #[test]
@@ -195,12 +210,7 @@ mod tests {
 
     #[test]
     fn of_equals_the_first_is_chosen() {
-        assert_eq!(
-            Choice::greedy(&[1.0, 3.0, 3.0]),
-            Choice {
-                token: 1,
-                margin: 0.0
-            }
-        );
+        let choice = Choice::greedy(&[1.0, 3.0, 3.0]);
+        assert_eq!((choice.token, choice.margin), (1, 0.0));
     }
 }

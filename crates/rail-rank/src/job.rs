@@ -2,14 +2,19 @@
 
 use std::{io, time::Instant};
 
-use anyhow::{Context, Result, ensure};
-use mlx_core::distributed::{Backend, Group};
-use rail_bench::protocol::{Event, Job, Phase, Strategy};
+use anyhow::{Context, Result, bail, ensure};
+use mlx_core::{
+    distributed::{Backend, Group},
+    peak_memory,
+};
+use rail_bench::{
+    model::ModelSpec,
+    protocol::{Event, Job, JobModel, Phase, Strategy},
+};
 
 use crate::{
     collective::{Alone, Collective},
     generate::Session,
-    weights::prompt,
 };
 
 /// Runs a job, and reports the events to `say`.
@@ -17,9 +22,9 @@ use crate::{
 /// # Errors
 /// The rank cannot run the job, MLX or jaccl fails, or `say` fails.
 pub fn run(job: &Job, say: &mut dyn FnMut(Event) -> io::Result<()>) -> Result<()> {
-    check(job)?;
+    let model = check(job)?;
     if job.strategy == Strategy::Single {
-        return run_as(job, Alone, say);
+        return run_as(job, model, Alone, say);
     }
     say(Event::Phase { phase: Phase::Init })?;
     let group = Group::init(Backend::Jaccl, true).context("cannot join the other ranks")?;
@@ -32,10 +37,18 @@ pub fn run(job: &Job, say: &mut dyn FnMut(Event) -> io::Result<()>) -> Result<()
         group.rank(),
         group.size()
     );
-    run_as(job, group, say)
+    run_as(job, model, group, say)
 }
 
-fn check(job: &Job) -> Result<()> {
+/// Refuses a job that cannot be done, and gives its model.
+fn check(job: &Job) -> Result<&ModelSpec> {
+    let model = match &job.model {
+        JobModel::Preset(spec) => spec,
+        JobModel::Folder(folder) => bail!(
+            "{} is a model folder, and this engine makes presets alone",
+            folder.display()
+        ),
+    };
     ensure!(
         job.rank < job.ranks,
         "there is no rank {} of {}",
@@ -43,23 +56,27 @@ fn check(job: &Job) -> Result<()> {
         job.ranks
     );
     ensure!(
-        job.prompt_tokens > 0,
-        "prompt_tokens is 0; a prompt has at least one token"
+        job.prompt.tokens() > 0,
+        "the prompt is empty; a prompt has at least one token"
     );
     ensure!(
         job.generation_tokens > 0,
         "generation_tokens is 0; generate at least one token"
     );
     ensure!(
-        job.model.vocab > 0 && job.model.layers > 0,
+        job.prefill_step != Some(0),
+        "prefill_step is 0; a step has at least one token"
+    );
+    ensure!(
+        model.vocab > 0 && model.layers > 0,
         "the model has no vocabulary or no layers"
     );
     match job.strategy {
         Strategy::Single => ensure!(job.ranks == 1, "single is one rank, not {}", job.ranks),
-        Strategy::Tp => job.model.check_tensor_split(job.ranks)?,
-        Strategy::Pp => job.model.check_pipeline_split(job.ranks)?,
+        Strategy::Tp => model.check_tensor_split(job.ranks)?,
+        Strategy::Pp => model.check_pipeline_split(job.ranks)?,
     }
-    Ok(())
+    Ok(model)
 }
 
 /// The smaller of two margins, where NaN is smaller than any number: it must not be lost
@@ -70,12 +87,18 @@ fn least(a: f32, b: f32) -> f32 {
 
 fn run_as(
     job: &Job,
+    model: &ModelSpec,
     ranks: impl Collective,
     say: &mut dyn FnMut(Event) -> io::Result<()>,
 ) -> Result<()> {
     say(Event::Phase { phase: Phase::Load })?;
-    let mut session = Session::new(job.strategy, &job.model, job.seed, ranks)?;
-    let prompt = prompt(job.seed, job.prompt_tokens, job.model.vocab);
+    let began = Instant::now();
+    let mut session = Session::new(job.strategy, model, job.seed, ranks)?;
+    if let Some(step) = job.prefill_step {
+        session.set_prefill_step(step);
+    }
+    let load_ns = nanos(began);
+    let prompt = job.prompt.ids(job.seed, model.vocab);
 
     for run in 0..job.warmup + job.repeat {
         let warmup = run < job.warmup;
@@ -96,18 +119,28 @@ fn run_as(
                 run,
                 index,
                 id: choice.token,
-                ns: start.elapsed().as_nanos() as u64,
+                ns: nanos(start),
+                digest: Some(choice.digest.clone()),
             })?;
         }
         say(Event::Run {
             run,
             warmup,
-            prompt_tokens: job.prompt_tokens,
+            prompt_tokens: prompt.len(),
             min_margin: Some(min_margin),
         })?;
     }
+    say(Event::Usage {
+        load_ns,
+        peak_bytes: peak_memory()? as u64,
+        weight_bytes: session.weight_bytes() as u64,
+    })?;
     say(Event::Done)?;
     Ok(())
+}
+
+fn nanos(since: Instant) -> u64 {
+    since.elapsed().as_nanos() as u64
 }
 
 #[cfg(test)]

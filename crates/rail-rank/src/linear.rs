@@ -28,6 +28,14 @@ impl Linear {
         }
     }
 
+    /// The arrays that it consists of.
+    pub(crate) fn arrays(&self) -> Vec<&Array> {
+        match self {
+            Self::Dense(matrix) => vec![matrix],
+            Self::Quantized(matrix) => matrix.arrays().into(),
+        }
+    }
+
     pub(crate) fn apply(&self, x: &Array) -> Result<Array> {
         match self {
             Self::Dense(matrix) => x.matmul(matrix),

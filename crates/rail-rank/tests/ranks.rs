@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use launch::Launcher;
 use rail_bench::{
     BuildInfo, Harness, Options, Plan, Report, RunError, Settings, cabling::Emulated,
-    launch::RankProgram, model::Preset, progress::Progress, protocol::Strategy,
+    engine::EngineProgram, model::Preset, progress::Progress, protocol::Strategy,
 };
 use rail_matrix::{Backend, Frames};
 
@@ -19,10 +19,10 @@ fn linked() -> &'static str {
 fn run(options: Options, build: &str) -> Result<Report, RunError> {
     let plan = Plan::new(options).unwrap();
     let harness = Harness {
-        program: RankProgram {
-            path: PathBuf::from(env!("CARGO_BIN_EXE_rail-rank")),
-            env: vec![("OPENBLAS_NUM_THREADS".to_owned(), "1".to_owned())],
-        },
+        engines: vec![EngineProgram::rust(
+            PathBuf::from(env!("CARGO_BIN_EXE_rail-rank")),
+            build.to_owned(),
+        )],
         cabling: &Emulated::beside_this_program().unwrap(),
         build: BuildInfo {
             mlx: "the default pin".to_owned(),
@@ -53,7 +53,7 @@ fn tiny(cables: &str) -> Options {
     Options {
         cables: Some(cables.parse().unwrap()),
         settings: Settings {
-            model: Preset::find("qwen3-tiny").unwrap(),
+            model: Preset::find("qwen3-tiny").unwrap().into(),
             prompt_tokens: 24,
             generation_tokens: 12,
             repeat: 1,

@@ -16,12 +16,12 @@ use mlx_core::{Array, Dtype, Result};
 use rail_bench::{
     model::{ModelSpec, Quant},
     protocol::Strategy,
+    seeded::prompt,
     verdict::least_margin,
 };
 use rail_rank::{
     Choice, Session,
     collective::{Alone, Collective},
-    weights::prompt,
 };
 
 use common::small_model;

@@ -4,7 +4,7 @@ mod common;
 
 use rail_bench::{
     model::Quant,
-    protocol::{Event, Phase},
+    protocol::{Event, Job, JobModel, Phase, Prompt},
 };
 
 use common::{default_model, distinct, events, margins, single, small_model, tokens};
@@ -79,6 +79,7 @@ fn a_job_is_told_from_its_load_to_its_end() {
             Event::Token { .. } => "token",
             Event::Run { warmup: true, .. } => "warmed up",
             Event::Run { .. } => "ran",
+            Event::Usage { .. } => "usage",
             Event::Error { .. } => "error",
             Event::Done => "done",
         })
@@ -93,6 +94,7 @@ fn a_job_is_told_from_its_load_to_its_end() {
         "token",
         "token",
         "ran",
+        "usage",
         "done",
     ];
     assert_eq!(outline, expected);
@@ -110,20 +112,23 @@ fn a_job_is_told_from_its_load_to_its_end() {
 #[test]
 fn impossible_jobs_are_refused() {
     let fine = single(small_model(None), 2, 1);
-    let refusal = |change: fn(&mut rail_bench::protocol::Job)| {
+    let refusal = |change: fn(&mut Job)| {
         let mut job = fine.clone();
         change(&mut job);
         format!("{:#}", events(&job).unwrap_err())
     };
-    assert!(refusal(|job| job.prompt_tokens = 0).contains("prompt_tokens"));
+    assert!(refusal(|job| job.prompt = Prompt::Seeded { tokens: 0 }).contains("prompt"));
     assert!(refusal(|job| job.generation_tokens = 0).contains("generation_tokens"));
     assert!(refusal(|job| job.rank = 1).contains("rank 1 of 1"));
     assert!(refusal(|job| job.ranks = 2).contains("one rank, not 2"));
     assert!(
-        refusal(|job| job.model.quant = Some(Quant {
-            group_size: 48,
-            bits: 4
-        }))
+        refusal(|job| {
+            let quant = Quant {
+                group_size: 48,
+                bits: 4,
+            };
+            job.model = JobModel::Preset(small_model(Some(quant)));
+        })
         .contains("48")
     );
 }

@@ -28,6 +28,7 @@ pub mod error;
 pub mod fetch;
 pub mod macos;
 pub mod manifest;
+pub mod mlx_lm;
 pub mod model;
 mod of_wheel;
 mod official;

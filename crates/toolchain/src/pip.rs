@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct PipSet {
     /// What is in it, in words.
-    what: &'static str,
+    pub what: &'static str,
     /// pip's requirements, with the hash of every file it may download.
     requirements: &'static str,
     /// Names the set: its requirements and the platform.
@@ -38,6 +38,14 @@ impl PipSet {
             requirements,
             key,
         }
+    }
+
+    /// Packages of which some are for one CPython alone, named as in a wheel's tag
+    /// (`cp312`).
+    pub fn of_python(what: &'static str, requirements: &'static str, python: &str) -> Self {
+        let set = PipSet::new(what, requirements);
+        let key = sha256(format!("{python}\n{}", set.key))[..16].to_owned();
+        PipSet { key, ..set }
     }
 }
 
@@ -71,7 +79,7 @@ impl Toolchain {
         Ok(installed.path)
     }
 
-    fn pip_into(&self, folder: &Path, set: &PipSet, scratch: &Path) -> Result<()> {
+    pub(crate) fn pip_into(&self, folder: &Path, set: &PipSet, scratch: &Path) -> Result<()> {
         self.refuse_offline(set)?;
         let requirements = scratch.join("requirements.txt");
         fs::write(&requirements, set.requirements).at("write", &requirements)?;

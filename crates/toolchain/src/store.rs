@@ -34,6 +34,7 @@ use crate::{
     dylib,
     error::{IoContext, Result},
     manifest::{Artefact, Component, Manifest, SCHEMA},
+    mlx_lm,
     of_wheel::official_for_macos,
     official,
     platform::{Platform, System},
@@ -135,8 +136,8 @@ impl Toolchain {
     /// It keeps the source trees of the pins, stock, patched, and patched without one fix;
     /// the tool sets of this version; the builds of these trees that are current by all
     /// their inputs, with the compiler and the environment that the command is run in; the
-    /// official wheels of the pins, and what was made of these trees for a Mac and as wheels;
-    /// of the models those with these keys.
+    /// official wheels of the pins, and what was made of these trees for a Mac, as wheels and
+    /// as environments of mlx-lm; of the models those with these keys.
     ///
     /// # Errors
     /// When a pin cannot be read; when there is no compiler, by which builds are current;
@@ -194,6 +195,7 @@ impl Toolchain {
             .iter()
             .map(|tree| (Kind::Source, tree.to_string()))
             .chain(tools.map(|key| (Kind::Tools, key)))
+            .chain(mlx_lm::package_keys().map(|key| (Kind::Tools, key)))
             .chain(builds.into_iter().map(|key| (Kind::Build, key)))
             .chain(wheels.into_iter().map(|key| (Kind::Wheel, key)))
             .collect())
@@ -211,6 +213,10 @@ impl Toolchain {
             Kind::Wheel => wheel::whole_wheel(&path)
                 .and_then(|made| made.patched_tree)
                 .is_some_and(|tree| is_needed(Kind::Source, &tree)),
+            Kind::Tools => mlx_lm::Made::of(&path).is_some_and(|made| {
+                is_needed(Kind::Source, &made.patched_tree)
+                    && is_needed(Kind::Tools, &made.packages)
+            }),
             Kind::Build => whole_build(&path, key).is_some_and(|Manifest { inputs, .. }| {
                 inputs.component == Component::Dylib
                     && is_needed(Kind::Source, &inputs.patched_tree)

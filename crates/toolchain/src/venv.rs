@@ -137,20 +137,30 @@ impl Toolchain {
     /// damaged, or it is for another platform or another Python.
     pub fn venv(&self, wheels: &[PathBuf]) -> Result<Venv> {
         let scratch = self.scratch()?;
-        let (shell, pip) = (
-            shell_in(scratch.path())?,
-            self.python_with_pip(scratch.path())?,
-        );
         let venv = Venv { scratch };
-        let (python, environment) = (python(), venv.environment());
         self.progress
             .step("Installing", "the wheel into a fresh environment");
+        self.venv_in(venv.folder(), &venv.environment(), wheels)?;
+        self.progress.finish();
+        Ok(venv)
+    }
+
+    /// [`Toolchain::venv`] at `environment`; `scratch` is for pip's own files. Gives the
+    /// folder with the packages.
+    pub(crate) fn venv_in(
+        &self,
+        scratch: &Path,
+        environment: &Path,
+        wheels: &[PathBuf],
+    ) -> Result<PathBuf> {
+        let (shell, pip) = (shell_in(scratch)?, self.python_with_pip(scratch)?);
+        let python = python();
         // pip is not installed into it: some distributions leave out what venv would take
         // it from, and the environment needs none.
         let make = cmd!(shell, "{python} -m venv --without-pip {environment}");
         let what = "making a Python environment";
         launch::run(&self.launcher, what, make, None, |_| {})?;
-        let interpreter = venv.python();
+        let interpreter = environment.join("bin/python");
         let packages = "import sysconfig; print(sysconfig.get_path('purelib'))";
         let ask = cmd!(shell, "{interpreter} -I -c {packages}");
         let packages = launch::capture(&self.launcher, "asking Python", ask)?;
@@ -164,8 +174,7 @@ impl Toolchain {
             error @ launch::Error::Failed { .. } => Error::Refused(error),
             error => error.into(),
         })?;
-        self.progress.finish();
-        Ok(venv)
+        Ok(packages.into())
     }
 }
 

@@ -27,6 +27,7 @@ use toolchain::{
     doctor::Status,
     driver::Driver,
     fetch::Source,
+    mlx_lm::package_keys,
     platform::Platform,
     progress::Progress,
     store::{Kind, Outcome, Store, Verified},
@@ -406,6 +407,31 @@ fn garbage_is_what_no_pin_needs() {
         checkout.toolchain.series().record(&checkout.pin()).unwrap();
         assert!(!build(checkout, None).current);
     });
+}
+
+#[test]
+fn an_environment_of_mlx_lm_is_kept_with_its_packages_and_its_tree() {
+    let checkout = checkout();
+    let patched = checkout.pin().recorded.trees.patched.to_string();
+    let packages: Vec<_> = package_keys().collect();
+    let entry = |key: &str| checkout.toolchain.store().entry(Kind::Tools, key).unwrap();
+    let make = |key: &str, packages: &str, tree: &str| {
+        fs::create_dir_all(entry(key).join("bin")).unwrap();
+        fs::write(entry(key).join("bin/python"), "").unwrap();
+        let report = format!(
+            r#"{{"python": "/usr/bin/python3", "packages": "{packages}", "wheels": [],
+                "patched_tree": "{tree}", "build": "k3y"}}"#
+        );
+        fs::write(entry(key).join("environment.json"), report).unwrap();
+    };
+    fs::create_dir_all(entry(&packages[0])).unwrap();
+    make("current", &packages[0], &patched);
+    make("of-another-tree", &packages[0], &"0".repeat(40));
+    make("of-other-packages", "0123", &patched);
+    checkout.toolchain.collect_garbage(false).unwrap();
+    let mut kept = [packages[0].clone(), "current".to_owned()];
+    kept.sort();
+    assert_eq!(keys(&checkout, Kind::Tools), kept);
 }
 
 /// What a performance patch gains is measured between two of them.

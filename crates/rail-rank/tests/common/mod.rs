@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use rail_bench::{
     model::{ModelSpec, Preset, Quant},
-    protocol::{Event, Job, Strategy},
+    protocol::{Event, Job, JobModel, Prompt, Strategy},
 };
 
 /// The benchmark's default model.
@@ -34,9 +34,10 @@ pub fn single(model: ModelSpec, generation_tokens: usize, repeat: usize) -> Job 
         strategy: Strategy::Single,
         rank: 0,
         ranks: 1,
-        model,
+        model: JobModel::Preset(model),
         seed: 0,
-        prompt_tokens: 24,
+        prompt: Prompt::Seeded { tokens: 24 },
+        prefill_step: None,
         generation_tokens,
         warmup: 0,
         repeat,

@@ -70,8 +70,13 @@ impl Toolchain {
     /// be fetched; when MLX does not compile; [`Error::Misfit`] when the library does not
     /// fit, and nothing is written.
     pub fn linux_wheel(&self, request: &WheelRequest<'_>, out: &Path) -> Result<Built> {
-        let WheelRequest { pin, series, .. } = request;
         refuse_unwritable(out, OTHER_FOLDER)?;
+        self.stored_linux_wheel(request)?.handed_to(out)
+    }
+
+    /// [`Toolchain::linux_wheel`], left in the store.
+    pub(crate) fn stored_linux_wheel(&self, request: &WheelRequest<'_>) -> Result<Built> {
+        let WheelRequest { pin, series, .. } = request;
         if Platform::HERE.system != System::Linux {
             return Err(Error::Input {
                 input: "a wheel for Linux".into(),
@@ -91,13 +96,12 @@ impl Toolchain {
             path,
             sha256: base.sha256.clone(),
         };
-        let built = self.kept_wheel(file, &version, &parts, |what, folder| {
+        self.kept_wheel(file, &version, &parts, |what, folder| {
             let build = self.build(&build)?;
             self.progress.step("Packing", what);
             let files = self.linux_files(&build)?;
             base.replace(request, &build, files, version.clone(), folder)
-        })?;
-        built.handed_to(out)
+        })
     }
 
     /// The official wheel with the Python module of a pin for a CPython of this platform,

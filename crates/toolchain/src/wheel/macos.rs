@@ -65,8 +65,13 @@ impl Toolchain {
     /// fetched; when the library does not compile; [`Error::Misfit`] when it does not fit, and
     /// nothing is written.
     pub fn macos_wheel(&self, request: &WheelRequest<'_>, out: &Path) -> Result<Built> {
-        let WheelRequest { pin, series, .. } = request;
         refuse_unwritable(out, OTHER_FOLDER)?;
+        self.stored_macos_wheel(request)?.handed_to(out)
+    }
+
+    /// [`Toolchain::macos_wheel`], left in the store.
+    pub(crate) fn stored_macos_wheel(&self, request: &WheelRequest<'_>) -> Result<Built> {
+        let WheelRequest { pin, series, .. } = request;
         let path = self.base_file(request)?;
         let mut base = self.open_base(pin, &path, &request.base)?;
         let target = base.target.clone();
@@ -84,13 +89,12 @@ impl Toolchain {
             path,
             sha256: base.sha256.clone(),
         };
-        let built = self.kept_wheel(file, &version, &parts, |what, folder| {
+        self.kept_wheel(file, &version, &parts, |what, folder| {
             let libraries = (&base.libjaccl, &base.libmlx);
             let fitted = self.fitted_dylib(pin, *series, libraries, what)?;
             self.progress.step("Packing", what);
             base.replace(request, fitted, version.clone(), folder)
-        })?;
-        built.handed_to(out)
+        })
     }
 
     /// Our library in place of `libjaccl`, beside `libmlx`: compiled where the store does not

@@ -1,0 +1,177 @@
+//! The programs that run the model.
+//!
+//! An engine is a program that takes a job with `--job FILE` and speaks the
+//! [`protocol`](crate::protocol). Sweep, watchdog, verdicts, meter and reports do not
+//! depend on which one runs.
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    process,
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{launch::RankProgram, model::Model};
+
+/// The Python program of [`Engine::MlxLm`].
+const MLX_LM_RANK: &str = include_str!("../engines/mlx_lm_rank.py");
+
+/// An engine.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// `rail-rank`, ours: Rust over mlx-c. Without a prefill step in the job it processes
+    /// 4096 tokens of a prompt at a time, 2048 with PP.
+    #[default]
+    Rust,
+    /// mlx-lm, unmodified: Python. Without a prefill step in the job it processes 2048
+    /// tokens of a prompt at a time, mlx-lm's own default.
+    MlxLm,
+}
+
+impl Engine {
+    /// All engines. The first is the default.
+    pub const ALL: [Self; 2] = [Self::Rust, Self::MlxLm];
+
+    /// `rust` or `mlx-lm`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+            Self::MlxLm => "mlx-lm",
+        }
+    }
+
+    /// Refuses a model that this engine cannot run, whatever the rig.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub fn check(self, model: &Model) -> Result<(), EngineError> {
+        match (self, model) {
+            (Self::Rust, Model::Folder(folder)) => Err(EngineError::Folder {
+                name: folder.name.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The error for a word that is no engine's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown engine {0:?}; the values are rust, mlx-lm")]
+pub struct UnknownEngine(String);
+
+impl FromStr for Engine {
+    type Err = UnknownEngine;
+
+    fn from_str(name: &str) -> Result<Self, UnknownEngine> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|engine| engine.name() == name)
+            .ok_or_else(|| UnknownEngine(name.to_owned()))
+    }
+}
+
+/// Why an engine cannot run a model.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The Rust engine was given a folder.
+    #[error("the rust engine makes its presets alone, and {name} is a model folder")]
+    Folder {
+        /// The folder's name.
+        name: String,
+    },
+}
+
+impl EngineError {
+    /// The remedy.
+    pub const fn help(&self) -> &'static str {
+        match self {
+            Self::Folder { .. } => "pass --engine mlx-lm, or name a preset with --model",
+        }
+    }
+}
+
+/// An engine that is ready to run.
+#[derive(Debug, Clone)]
+pub struct EngineProgram {
+    /// The engine.
+    pub engine: Engine,
+    /// Its program.
+    pub program: RankProgram,
+    /// The key of the build of MLX that its ranks must load.
+    pub build: String,
+}
+
+impl EngineProgram {
+    /// [`Engine::Rust`], by its program.
+    pub fn rust(path: PathBuf, build: String) -> Self {
+        Self {
+            engine: Engine::Rust,
+            program: RankProgram {
+                path,
+                args: vec![],
+                env: vec![one_thread()],
+            },
+            build,
+        }
+    }
+
+    /// [`Engine::MlxLm`], by the interpreter of an environment with mlx-lm and MLX. Its file
+    /// is written into `folder` in one step, because other ranks may be about to read it.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn mlx_lm(python: PathBuf, build: String, folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let script = folder.join("mlx_lm_rank.py");
+        let unfinished = folder.join(format!("{}.new", process::id()));
+        fs::write(&unfinished, MLX_LM_RANK)?;
+        fs::rename(&unfinished, &script)?;
+        // Isolated: neither PYTHONPATH nor a user's packages decide what is imported. And
+        // nothing is written into the environment.
+        let args = ["-I", "-B", &script.display().to_string()].map(str::to_owned);
+        // What is not in the model's folder is not looked for on the network.
+        let set = |name: &str| (name.to_owned(), "1".to_owned());
+        let env = [set("HF_HUB_OFFLINE"), set("TRANSFORMERS_OFFLINE")];
+        Ok(Self {
+            engine: Engine::MlxLm,
+            program: RankProgram {
+                path: python,
+                args: args.into(),
+                env: env.into_iter().chain([one_thread()]).collect(),
+            },
+            build,
+        })
+    }
+}
+
+/// One rank for each core; otherwise OpenBLAS would start a thread for each core in each
+/// rank.
+fn one_thread() -> (String, String) {
+    ("OPENBLAS_NUM_THREADS".to_owned(), "1".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_is_read_and_written_by_its_name() {
+        for engine in Engine::ALL {
+            assert_eq!(engine.name().parse(), Ok(engine));
+            let json = serde_json::to_string(&engine).unwrap();
+            assert_eq!(json, format!("{:?}", engine.name()));
+        }
+        assert!("vllm".parse::<Engine>().is_err());
+    }
+}
