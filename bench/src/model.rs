@@ -172,8 +172,7 @@ impl FolderError {
                     .to_owned()
             }
             Self::Damaged { .. } | Self::NoWeights { .. } => {
-                "download or convert the model again; a partial download looks like this"
-                    .to_owned()
+                "download or convert the model again; a partial download looks like this".to_owned()
             }
         }
     }
@@ -379,7 +378,8 @@ impl Preset {
 pub enum SplitError {
     /// Tensor parallelism would give the ranks unequal parts.
     #[error(
-        "tp cannot split the model's {count} {what} evenly over {ranks} ranks{}", would(fits)
+        "tp cannot split the model's {count} {what} evenly over {ranks} ranks{}",
+        would(fits)
     )]
     Tensor {
         /// The part that does not divide evenly.

@@ -234,7 +234,10 @@ pub fn digest(logits: &[f32]) -> String {
         hash.update(logit.to_le_bytes());
     }
     let bytes = hash.finalize();
-    bytes[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 impl Event {
@@ -408,10 +411,19 @@ mod tests {
             ..job.clone()
         };
         for (job, texts) in [
-            (&job, [r#""prompt":{"seeded":{"tokens":9}}"#, r#""model":{"preset":{"layers":"#]),
+            (
+                &job,
+                [
+                    r#""prompt":{"seeded":{"tokens":9}}"#,
+                    r#""model":{"preset":{"layers":"#,
+                ],
+            ),
             (
                 &other,
-                [r#""prompt":{"ids":[5,0,7]},"prefill_step":2048"#, r#""model":{"folder":"/models/a"}"#],
+                [
+                    r#""prompt":{"ids":[5,0,7]},"prefill_step":2048"#,
+                    r#""model":{"folder":"/models/a"}"#,
+                ],
             ),
         ] {
             let text = serde_json::to_string(job).unwrap();

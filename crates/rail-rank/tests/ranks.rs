@@ -5,9 +5,13 @@ use std::path::PathBuf;
 
 use launch::Launcher;
 use rail_bench::{
-    BuildInfo, Harness, Options, Plan, Report, RunError, Settings, cabling::Emulated,
+    BuildInfo, Harness, Options, Plan, Report, RunError, Settings,
+    cabling::Emulated,
     engine::{Engine, EngineProgram},
-    launch::RankProgram, model::Preset, progress::Progress, protocol::Strategy,
+    launch::RankProgram,
+    model::Preset,
+    progress::Progress,
+    protocol::Strategy,
 };
 use rail_matrix::{Backend, Frames};
 

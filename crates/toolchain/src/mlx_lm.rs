@@ -125,7 +125,10 @@ impl Toolchain {
         let packages = self.mlx_lm_packages(&set)?;
         let check = |entry: &Path| Ok(Made::of(entry).filter(|it| *it == made));
         let entry = self.make_entry(Kind::Tools, &made.key(), check, |scratch| {
-            let what = format!("mlx-lm's environment for MLX {pin}, {series}", pin = pin.version);
+            let what = format!(
+                "mlx-lm's environment for MLX {pin}, {series}",
+                pin = pin.version
+            );
             self.progress.step("Making", &what);
             let environment = scratch.join("environment");
             let site = self.venv_in(scratch, &environment, &[front.clone(), ours.path.clone()])?;
@@ -166,7 +169,13 @@ impl Toolchain {
             self.compile_python(scratch, &[made.join("mlx_lm")])?;
             let (shell, python) = (shell_in(scratch)?, python());
             let import = cmd!(shell, "{python} -I -c {IMPORTS} {made}");
-            launch::run(&self.launcher, "importing mlx-lm's packages", import, None, |_| {})?;
+            launch::run(
+                &self.launcher,
+                "importing mlx-lm's packages",
+                import,
+                None,
+                |_| {},
+            )?;
             write_listing(&made)?;
             self.progress.finish();
             Ok((made, ()))
@@ -178,7 +187,13 @@ impl Toolchain {
     fn compile_python(&self, scratch: &Path, folders: &[PathBuf]) -> Result<()> {
         let (shell, python) = (shell_in(scratch)?, python());
         let compile = cmd!(shell, "{python} -I -m compileall -q {folders...}");
-        launch::run(&self.launcher, "compiling Python files", compile, None, |_| {})?;
+        launch::run(
+            &self.launcher,
+            "compiling Python files",
+            compile,
+            None,
+            |_| {},
+        )?;
         Ok(())
     }
 
