@@ -5,13 +5,15 @@
 //! Options ── Plan ── run ──┬─ cabling   cables for the cell, counted
 //!                          ├─ launch    one process a rank, under a watchdog
 //!                          ├─ verdict   tokens against the single process's
-//!                          └─ report    figures with their samples
+//!                          ├─ report    figures with their samples
+//!                          └─ baseline  an earlier report beside it
 //! ```
 //!
 //! [`Plan::new`] finds every error that can be found beforehand; [`run`](run()) executes
 //! the plan. The library does not link MLX. The ranks it starts do: each is a program of an
 //! [`engine`], and uses the [`protocol`].
 
+pub mod baseline;
 pub mod cabling;
 pub mod engine;
 pub mod launch;

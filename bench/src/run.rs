@@ -181,6 +181,7 @@ pub fn run(plan: &Plan, harness: &Harness) -> Result<Measured, RunError> {
         given: plan.given.clone(),
         model: plan.settings.model.clone(),
         cells,
+        against: None,
         warnings,
         interrupted,
         error: failure.map(|why| in_full(why)),

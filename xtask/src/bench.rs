@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use pins::{Pin, Series};
 use rail_bench::{
-    BuildInfo, Harness, Measured, Plan, cabling::Emulated, model::Model, progress::Progress,
-    report::check_folder,
+    BuildInfo, Harness, Measured, Plan, baseline::Baseline, cabling::Emulated, model::Model,
+    progress::Progress, report::check_folder,
 };
 use rail_verify::preflight::{self, Verdict::Slow};
 use toolchain::build::{Build, Request};
@@ -31,6 +31,10 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         .transpose()?;
     let model = Model::named(&flags.model)?;
     let plan = Plan::new(flags.options(rig, job_matrix::jaccl(&pin)?, model, given))?;
+    let baseline = flags.baseline.as_deref().map(Baseline::read).transpose()?;
+    if let Some(baseline) = &baseline {
+        baseline.check_plan(&plan, &flags.mlx, flags.series.name())?;
+    }
     let out_dir = flags.out_dir.clone().unwrap_or_else(|| {
         let reports = session.toolchain.root().join("target/bench");
         reports.join(format!("{}-{}", flags.mlx, flags.series))
@@ -46,6 +50,10 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         false => preflight(session, &plan, &pin, flags.series)?,
     };
     let build = session.toolchain.build(&Request::mlx(&pin, flags.series))?;
+    let info = build_info(&build)?;
+    if let Some(baseline) = &baseline {
+        baseline.check_build(&info)?;
+    }
     let series = (&pin, flags.series);
     let programs = Programs::compile(session, series, &build, &plan.engines)?;
 
@@ -56,7 +64,7 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
     let harness = Harness {
         engines: programs.engines,
         cabling: &cabling,
-        build: build_info(&build)?,
+        build: info,
         warnings,
         launcher: &session.launcher,
         progress: match output::is_quiet() {
@@ -64,13 +72,22 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
             false => Progress::stderr(),
         },
     };
-    let Measured { report, stopped } = match rail_bench::run(&plan, &harness) {
+    let Measured {
+        mut report,
+        stopped,
+    } = match rail_bench::run(&plan, &harness) {
         Err(why) if why.is_interrupted() => {
             say!("interrupted before anything was measured");
             return Ok(Kind::Interrupted.into());
         }
         measured => measured?,
     };
+
+    let comparison = baseline.map(|it| it.compare(&report, flags.fail_over));
+    let slower = comparison
+        .as_ref()
+        .is_some_and(|it| it.slower().next().is_some());
+    report.against = comparison;
 
     // The measurements are printed even if they cannot be stored.
     let saved = report.save(&out_dir).map_err(unwritable);
@@ -94,7 +111,7 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
             Ok(Kind::Interrupted.into())
         }
         Some(why) => Err(why).with_context(|| format!("{measured} of {all} cells were measured")),
-        None if report.any_failed() => Ok(Kind::Check.into()),
+        None if report.any_failed() || slower => Ok(Kind::Check.into()),
         None if measured < all => Err(Failure::ours(anyhow!(
             "{measured} of {all} cells were measured"
         ))),

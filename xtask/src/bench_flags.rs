@@ -8,8 +8,8 @@ use clap::{
 };
 use pins::{DEFAULT_PIN, Series};
 use rail_bench::{
-    Options, Settings, engine::Engine, model::Model, plan::DEFAULTS, protocol::Strategy,
-    sweep::CableCounts,
+    Options, Settings, baseline::Percent, engine::Engine, model::Model, plan::DEFAULTS,
+    protocol::Strategy, sweep::CableCounts,
 };
 use rail_matrix::{Backend, Frames, Given, Jaccl};
 use rig::{Rig, units::parse_seconds};
@@ -26,6 +26,8 @@ Examples:
       What prefill gains by each cable, with more samples, kept in files.
   cargo xtask bench --rig rig.toml --cables 1,4 --frames big --format json
       A rig of your own, over one and four cables, for a program to read.
+  cargo xtask bench --baseline before/bench.json --fail-over 5%
+      Has the rig become slower? Exits with 1 if a cell has.
   cargo xtask bench --engine mlx-lm --model ~/models/Qwen3-0.6B-4bit
       A model of yours, by mlx-lm, which is installed into the store first.
   cargo xtask bench --rig rig.toml --devices devices.json
@@ -151,6 +153,20 @@ pub struct Bench {
     /// first, as `preflight` does, and such a rig is refused
     #[arg(long, help_heading = "What is run")]
     pub no_preflight: bool,
+
+    /// Compare with this bench.json, of the same build, model and rig
+    #[arg(long, value_name = "FILE", help_heading = "What is reported")]
+    pub baseline: Option<PathBuf>,
+
+    /// Fail when a cell has become slower by more than this beyond doubt: the whole 95 %
+    /// interval of its TTFT, or of its time a token, is above it
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        requires = "baseline",
+        help_heading = "What is reported"
+    )]
+    pub fail_over: Option<Percent>,
 
     /// What to print on stdout
     #[arg(long, value_enum, default_value_t, help_heading = "What is reported")]

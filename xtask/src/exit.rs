@@ -135,6 +135,7 @@ failures! {
         rail_bench::RunError::Reference(_) => Kind::Check,
         _ => Kind::Ours,
     }, it.help().map(str::to_owned);
+    rail_bench::baseline::BaselineError: |it| Kind::Input, Some(it.help().to_owned());
     rail_bench::model::FolderError: |it| Kind::Input, Some(it.help());
     rail_bench::sweep::SweepError: |it| Kind::Input, it.help().map(str::to_owned);
     rail_matrix::BadVersion: |it| Kind::Input;

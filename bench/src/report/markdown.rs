@@ -9,7 +9,7 @@ use softrail::counters::Counters;
 use stats::Summary;
 
 use super::{CellReport, Report};
-use crate::{meter::CableBytes, protocol::Strategy, verdict::Verdict};
+use crate::{baseline::Change, meter::CableBytes, protocol::Strategy, verdict::Verdict};
 
 /// Shown in place of a missing figure.
 const NONE: &str = "-";
@@ -38,6 +38,7 @@ pub(super) fn render(report: &Report) -> String {
         heading(report),
         stop(report),
         table(report),
+        against(report),
         failures(report),
         losses(report),
         warnings(report),
@@ -232,6 +233,39 @@ fn pair_spread(rig: &Rig, bytes: &CableBytes) -> Option<f64> {
         (carried.len() > 1 && mean >= ENOUGH).then(|| (most - least) / mean)
     });
     spreads.max_by(f64::total_cmp)
+}
+
+/// The earlier report, cell by cell.
+fn against(report: &Report) -> String {
+    let Some(comparison) = &report.against else {
+        return String::new();
+    };
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN);
+    let mut columns = vec!["cell", "TTFT", "time a token"];
+    let judged = comparison.fail_over.is_some();
+    if judged {
+        columns.push("");
+    }
+    table.set_header(columns);
+    for cell in &comparison.cells {
+        let told = |change: &Option<Change>| change.map_or(NONE.to_owned(), |it| it.to_string());
+        let mut row = vec![cell.cell.clone(), told(&cell.ttft), told(&cell.decode)];
+        if judged {
+            let slower = comparison.slower().any(|slower| slower == cell);
+            row.push(if slower { "**slower**" } else { "" }.to_owned());
+        }
+        table.add_row(row);
+    }
+    let limit = comparison.fail_over.map(|limit| {
+        format!(" A cell is slower if the whole interval of a figure is above {limit}.")
+    });
+    format!(
+        "How much longer it took than in {}, with the 95 % interval of the means:\n\n{table}\n\n\
+         Negative is faster.{}",
+        comparison.file,
+        limit.unwrap_or_default()
+    )
 }
 
 fn failures(report: &Report) -> String {

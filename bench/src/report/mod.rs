@@ -13,6 +13,7 @@ use stats::{Percentiles, Summary};
 pub use files::check_folder;
 
 use crate::{
+    baseline::Comparison,
     engine::Engine,
     launch::Transcript,
     meter::{CableBytes, Carried},
@@ -42,6 +43,9 @@ pub struct Report {
     pub model: Model,
     /// Of each engine the reference, then every cell of the plan.
     pub cells: Vec<CellReport>,
+    /// An earlier report beside this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub against: Option<Comparison>,
     /// Known problems of the rig that affect the results, such as a slow rail.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -1,0 +1,470 @@
+//! A report beside an earlier one of the same build, model and rig.
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use statrs::distribution::{ContinuousCDF, StudentsT};
+use stats::Summary;
+
+use crate::{
+    plan::Plan,
+    report::{BuildInfo, CellReport, Report},
+};
+
+/// The schemas that can be read.
+const SCHEMAS: [&str; 2] = ["mlx-rails/bench/1", "mlx-rails/bench/2"];
+
+/// The confidence of an interval.
+const CONFIDENCE: f64 = 0.95;
+
+/// An earlier report.
+#[derive(Debug)]
+pub struct Baseline {
+    path: PathBuf,
+    document: Document,
+}
+
+/// What is read of a report. The JSON of the rig and of the model is compared as it is.
+#[derive(Debug, Deserialize)]
+struct Document {
+    build: Build,
+    rig: Value,
+    model: Value,
+    cells: Vec<Row>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Build {
+    mlx: String,
+    series: String,
+    key: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Row {
+    /// Absent in schema 1, where every row is of this engine.
+    #[serde(default = "the_only_engine")]
+    engine: String,
+    strategy: String,
+    backend: String,
+    cables: usize,
+    frames: String,
+    prompt_tokens: usize,
+    generation_tokens: usize,
+    verdict: String,
+    ttft_ms: Option<Summary>,
+    generation_tps: Option<Summary>,
+}
+
+fn the_only_engine() -> String {
+    crate::engine::Engine::Rust.to_string()
+}
+
+/// Why a report cannot be the baseline of a run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BaselineError {
+    /// The file cannot be read.
+    #[error("cannot read the baseline {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The file is no report of the benchmark.
+    #[error("the baseline {} is no report of the benchmark", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: serde_json::Error,
+    },
+    /// The report has a schema that this program does not know.
+    #[error("the baseline {} has schema {schema}", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        schema: String,
+    },
+    /// The report is about something else.
+    #[error("the baseline {} has another {what}{difference}", path.display())]
+    Differs {
+        /// The file.
+        path: PathBuf,
+        /// The part that differs.
+        what: &'static str,
+        /// How it differs, with a colon before it; empty if that is too long to say.
+        difference: String,
+    },
+    /// No cell of the run is in the report with the same prompt, tokens and frames.
+    #[error("the baseline {} has no cell of this run", path.display())]
+    NothingInCommon {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl BaselineError {
+    /// The remedy.
+    pub const fn help(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } | Self::Malformed { .. } => {
+                "give a bench.json that `cargo xtask bench` has written"
+            }
+            Self::Schema { .. } => {
+                "this program reads mlx-rails/bench/1 and /2; measure the baseline again with it"
+            }
+            Self::Differs { .. } => {
+                "a slower run would prove nothing; measure the baseline again with the same build, \
+                 model and rig"
+            }
+            Self::NothingInCommon { .. } => {
+                "ask for the same cells, prompt, tokens and frames as the baseline has"
+            }
+        }
+    }
+}
+
+impl Baseline {
+    /// Reads a report.
+    ///
+    /// # Errors
+    /// If the file is none.
+    pub fn read(path: &Path) -> Result<Self, BaselineError> {
+        let path = path.to_owned();
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(source) => return Err(BaselineError::Unreadable { path, source }),
+        };
+        // Another schema may lack fields, so it is looked at first.
+        let document = serde_json::from_slice::<Value>(&text).and_then(|value| {
+            let schema = value
+                .get("schema")
+                .and_then(Value::as_str)
+                .unwrap_or("none");
+            match SCHEMAS.contains(&schema) {
+                false => Ok(Err(schema.to_owned())),
+                true => serde_json::from_value(value).map(Ok),
+            }
+        });
+        match document {
+            Ok(Ok(document)) => Ok(Self { path, document }),
+            Ok(Err(schema)) => Err(BaselineError::Schema { path, schema }),
+            Err(source) => Err(BaselineError::Malformed { path, source }),
+        }
+    }
+
+    /// Checks, before anything is measured, that the report is about the pin, the series, the
+    /// rig and the model of a plan, and shares a cell with it.
+    ///
+    /// # Errors
+    /// Names the first difference.
+    pub fn check_plan(&self, plan: &Plan, mlx: &str, series: &str) -> Result<(), BaselineError> {
+        let Document {
+            build, rig, model, ..
+        } = &self.document;
+        if (build.mlx.as_str(), build.series.as_str()) != (mlx, series) {
+            let difference = format!(
+                ": MLX {}, {}; this run is of {mlx}, {series}",
+                build.mlx, build.series
+            );
+            return Err(self.differs("build", difference));
+        }
+        if *rig != json(&plan.rig) {
+            return Err(self.differs("rig", String::new()));
+        }
+        let settings = &plan.settings;
+        if *model != json(&settings.model) {
+            let name = model.get("name").and_then(Value::as_str);
+            let difference =
+                name.map(|name| format!(": {name}; this run is of {}", settings.model.name()));
+            return Err(self.differs("model", difference.unwrap_or_default()));
+        }
+        let planned = plan.cells.iter().any(|planned| {
+            self.document.cells.iter().any(|row| {
+                row.is(planned.cell)
+                    && row.is_of(
+                        settings.frames,
+                        settings.prompt_tokens,
+                        settings.generation_tokens,
+                    )
+            })
+        });
+        match planned {
+            true => Ok(()),
+            false => Err(BaselineError::NothingInCommon {
+                path: self.path.clone(),
+            }),
+        }
+    }
+
+    /// Checks that the report is about the very build that is to be measured.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub fn check_build(&self, build: &BuildInfo) -> Result<(), BaselineError> {
+        let theirs = &self.document.build.key;
+        match *theirs == build.key {
+            true => Ok(()),
+            false => {
+                let difference =
+                    format!(" of the same series: {theirs}; this run's is {}", build.key);
+                Err(self.differs("build", difference))
+            }
+        }
+    }
+
+    fn differs(&self, what: &'static str, difference: String) -> BaselineError {
+        BaselineError::Differs {
+            path: self.path.clone(),
+            what,
+            difference,
+        }
+    }
+
+    /// The report beside this one: every cell that both have and that passed in both.
+    pub fn compare(&self, report: &Report, fail_over: Option<Percent>) -> Comparison {
+        let cells = report.cells.iter().filter_map(|cell| {
+            let row = self.document.cells.iter().find(|row| {
+                row.is(cell.cell())
+                    && row.is_of(cell.frames, cell.prompt_tokens, cell.generation_tokens)
+            })?;
+            let passed = crate::verdict::Verdict::Pass;
+            (cell.verdict == passed && row.verdict == passed.to_string())
+                .then(|| CellChange::new(row, cell))
+        });
+        Comparison {
+            file: self.path.display().to_string(),
+            fail_over,
+            cells: cells.collect(),
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).expect("plain data")
+}
+
+impl Row {
+    fn is(&self, cell: crate::sweep::Cell) -> bool {
+        let backend = cell.backend.map_or("none", rail_matrix::Backend::name);
+        (self.engine.as_str(), self.backend.as_str(), self.cables)
+            == (cell.engine.to_string().as_str(), backend, cell.cables)
+            && self.strategy == cell.strategy.name()
+    }
+
+    fn is_of(&self, frames: rail_matrix::Frames, prompt: usize, generated: usize) -> bool {
+        self.frames == frames.to_string()
+            && (self.prompt_tokens, self.generation_tokens) == (prompt, generated)
+    }
+}
+
+/// A part of a hundred, as in `5%`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Percent(f64);
+
+/// Why a text is no percentage.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("write a percentage from 0 to 1000, as 5% or 2.5%")]
+pub struct PercentError;
+
+impl FromStr for Percent {
+    type Err = PercentError;
+
+    fn from_str(text: &str) -> Result<Self, PercentError> {
+        let text = text.trim();
+        let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+        match number.parse() {
+            Ok(percent) if (0.0..=1000.0).contains(&percent) => Ok(Self(percent)),
+            _ => Err(PercentError),
+        }
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} %", self.0)
+    }
+}
+
+/// Two reports beside each other.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    /// The earlier report.
+    pub file: String,
+    /// How much slower a cell may be, in percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fail_over: Option<Percent>,
+    /// The cells that both have.
+    pub cells: Vec<CellChange>,
+}
+
+impl Comparison {
+    /// The cells that are slower than permitted.
+    pub fn slower(&self) -> impl Iterator<Item = &CellChange> {
+        let limit = self.fail_over;
+        self.cells
+            .iter()
+            .filter(move |cell| limit.is_some_and(|limit| cell.is_slower_by(limit)))
+    }
+}
+
+/// A cell in both reports.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CellChange {
+    /// The cell, as `tp ring-3`.
+    pub cell: String,
+    /// The time to first token.
+    pub ttft: Option<Change>,
+    /// The time of a token after the first.
+    pub decode: Option<Change>,
+}
+
+impl CellChange {
+    fn new(row: &Row, cell: &CellReport) -> Self {
+        let inverse = |summary: &Option<Summary>| {
+            let rates = summary.as_ref()?.samples.iter();
+            Summary::of(rates.map(|rate| 1.0 / rate).collect())
+        };
+        Self {
+            cell: cell.cell().to_string(),
+            ttft: row
+                .ttft_ms
+                .as_ref()
+                .zip(cell.ttft_ms.as_ref())
+                .and_then(Change::between),
+            decode: inverse(&row.generation_tps)
+                .zip(inverse(&cell.generation_tps))
+                .as_ref()
+                .and_then(|(then, now)| Change::between((then, now))),
+        }
+    }
+
+    fn is_slower_by(&self, limit: Percent) -> bool {
+        let beyond = |change: &Change| change.low > limit.0;
+        [&self.ttft, &self.decode].into_iter().flatten().any(beyond)
+    }
+}
+
+/// How much longer something takes than before, in percent; negative if it is faster.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Change {
+    /// Of the geometric means.
+    pub percent: f64,
+    /// The lower end of the 95 % interval.
+    pub low: f64,
+    /// Its upper end.
+    pub high: f64,
+}
+
+impl Change {
+    /// The change from one set of times to another. None without two samples in each: there
+    /// is no interval then.
+    ///
+    /// Welch's t-interval of the logarithms, because a disturbance multiplies a time.
+    pub fn between((then, now): (&Summary, &Summary)) -> Option<Self> {
+        let [a, b] = [then, now]
+            .map(|summary| Summary::of(summary.samples.iter().map(|time| time.ln()).collect()));
+        let (a, b) = (a?, b?);
+        let part = |logs: &Summary| -> Option<(f64, f64)> {
+            let n = logs.samples.len() as f64;
+            Some((logs.stddev?.powi(2) / n, n - 1.0))
+        };
+        let ((va, fa), (vb, fb)) = (part(&a)?, part(&b)?);
+        let difference = b.mean - a.mean;
+        let variance = va + vb;
+        // Equal samples have no variance, and no distribution either.
+        let margin = match variance > 0.0 {
+            false => 0.0,
+            true => {
+                let freedom = variance.powi(2) / (va.powi(2) / fa + vb.powi(2) / fb);
+                let student = StudentsT::new(0.0, 1.0, freedom).ok()?;
+                student.inverse_cdf((1.0 + CONFIDENCE) / 2.0) * variance.sqrt()
+            }
+        };
+        let percent = |logarithm: f64| logarithm.exp_m1() * 100.0;
+        Some(Self {
+            percent: percent(difference),
+            low: percent(difference - margin),
+            high: percent(difference + margin),
+        })
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { percent, low, high } = self;
+        write!(f, "{percent:+.1} % ({low:+.1} to {high:+.1})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(samples: &[f64]) -> Summary {
+        Summary::of(samples.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_change_of_known_samples() {
+        // By Simpson's rule over the density, t is 2.98812 at 3.38277 degrees of freedom.
+        let change = Change::between((
+            &times(&[100.0, 104.0, 98.0]),
+            &times(&[110.0, 121.0, 115.0]),
+        ));
+        let change = change.unwrap();
+        let expected = [
+            (change.low, 3.889_709),
+            (change.percent, 14.517_580),
+            (change.high, 26.232_676),
+        ];
+        for (found, expected) in expected {
+            assert!((found - expected).abs() < 1e-3, "{change}");
+        }
+    }
+
+    #[test]
+    fn equal_samples_have_no_margin_and_single_ones_no_interval() {
+        let same = times(&[5.0, 5.0]);
+        let change = Change::between((&same, &times(&[10.0, 10.0]))).unwrap();
+        assert_eq!((change.low, change.high), (change.percent, change.percent));
+        assert!((change.percent - 100.0).abs() < 1e-9);
+        assert_eq!(Change::between((&times(&[5.0]), &same)), None);
+    }
+
+    #[test]
+    fn a_cell_is_slower_only_beyond_doubt() {
+        let change = |low| Change {
+            percent: 8.0,
+            low,
+            high: 12.0,
+        };
+        let cell = |low| CellChange {
+            cell: "tp ring-3".to_owned(),
+            ttft: Some(change(low)),
+            decode: None,
+        };
+        let limit = "5%".parse().unwrap();
+        assert!(cell(5.5).is_slower_by(limit));
+        assert!(!cell(4.5).is_slower_by(limit));
+    }
+
+    #[test]
+    fn percentages_are_read() {
+        assert_eq!("5%".parse(), Ok(Percent(5.0)));
+        assert_eq!(" 2.5 % ".parse(), Ok(Percent(2.5)));
+        assert_eq!("7".parse(), Ok(Percent(7.0)));
+        for text in ["", "%", "-1%", "five", "NaN", "1e9%"] {
+            assert_eq!(text.parse::<Percent>(), Err(PercentError), "{text}");
+        }
+    }
+}
