@@ -11,6 +11,7 @@ use std::{
     str::FromStr,
 };
 
+use models::{Family, Quantised, RopeScaling};
 use serde::{Deserialize, Serialize};
 
 use crate::{launch::RankProgram, model::Model};
@@ -48,15 +49,73 @@ impl Engine {
     /// Refuses a model that this engine cannot run, whatever the rig.
     ///
     /// # Errors
-    /// If it cannot.
+    /// As [`Engine::check_folder`].
     pub fn check(self, model: &Model) -> Result<(), EngineError> {
-        match (self, model) {
-            (Self::Rust, Model::Folder(folder)) => Err(EngineError::Folder {
-                name: folder.name.clone(),
-            }),
-            _ => Ok(()),
+        match model {
+            Model::Preset(_) => Ok(()),
+            Model::Folder(folder) => self.check_folder(&folder.content),
         }
     }
+
+    /// Refuses a folder that this engine cannot run, whatever the rig.
+    ///
+    /// # Errors
+    /// For the Rust engine, the first of the family, the rotary encoding, the attention
+    /// and the quantisation that it does not know. What mlx-lm knows shows when it loads the model.
+    pub fn check_folder(self, folder: &models::Folder) -> Result<(), EngineError> {
+        match self {
+            Self::MlxLm => Ok(()),
+            Self::Rust => by_rust(folder),
+        }
+    }
+}
+
+/// The families that the Rust engine computes.
+const BY_RUST: [Family; 2] = [Family::Llama, Family::Qwen3];
+
+fn by_rust(folder: &models::Folder) -> Result<(), EngineError> {
+    let model_type = folder.model_type();
+    let known = folder.family().filter(|it| BY_RUST.contains(it));
+    let config = folder.config().ok().filter(|_| known.is_some());
+    let config = config.ok_or_else(|| EngineError::Family {
+        model_type: model_type.to_owned(),
+        known: BY_RUST
+            .iter()
+            .flat_map(|it| it.cuts().model_types.clone())
+            .collect(),
+    })?;
+    if let RopeScaling::Other(scaling) = &config.rope_scaling {
+        return Err(EngineError::Rope {
+            scaling: scaling.to_string(),
+        });
+    }
+    if config.has_sliding_window {
+        return Err(EngineError::Window);
+    }
+    let scales = folder
+        .tensors()
+        .keys()
+        .filter_map(|it| it.strip_suffix(".scales"));
+    for module in scales {
+        let Some(quantised) = folder.quantised(module) else {
+            continue;
+        };
+        let Quantised {
+            group_size,
+            bits,
+            mode,
+        } = quantised;
+        let fits = mode == "affine"
+            && [32, 64, 128].contains(group_size)
+            && [2, 3, 4, 6, 8].contains(bits);
+        if !fits {
+            return Err(EngineError::Quantised {
+                module: module.to_owned(),
+                quantised: quantised.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Display for Engine {
@@ -84,11 +143,35 @@ impl FromStr for Engine {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// The Rust engine was given a folder.
-    #[error("the rust engine makes its presets alone, and {name} is a model folder")]
-    Folder {
-        /// The folder's name.
-        name: String,
+    /// The Rust engine does not compute the family.
+    #[error("the rust engine knows {}, and no model of the type {model_type:?}", .known.join(", "))]
+    Family {
+        /// `model_type` of the config.
+        model_type: String,
+        /// Those that it knows.
+        known: Vec<String>,
+    },
+    /// The Rust engine does not compute the rotary encoding.
+    #[error("the rust engine does not know the rotary encoding {scaling}")]
+    Rope {
+        /// `rope_scaling` of the config.
+        scaling: String,
+    },
+    /// The Rust engine lets every position attend to all before it.
+    #[error("the rust engine has no layers that attend to the last positions alone")]
+    Window,
+    /// The Rust engine does not compute with such a matrix.
+    #[error(
+        "the rust engine does not know the quantisation of {module}: {}, {} bits, groups of {}",
+        .quantised.mode,
+        .quantised.bits,
+        .quantised.group_size
+    )]
+    Quantised {
+        /// The module.
+        module: String,
+        /// How it is quantised.
+        quantised: Quantised,
     },
 }
 
@@ -96,7 +179,9 @@ impl EngineError {
     /// The remedy.
     pub const fn help(&self) -> &'static str {
         match self {
-            Self::Folder { .. } => "pass --engine mlx-lm, or name a preset with --model",
+            Self::Family { .. } | Self::Rope { .. } | Self::Window | Self::Quantised { .. } => {
+                "pass --engine mlx-lm, or name another model with --model"
+            }
         }
     }
 }

@@ -28,6 +28,6 @@ pub mod seeded;
 pub mod sweep;
 pub mod verdict;
 
-pub use plan::{Options, Plan, Settings};
+pub use plan::{Options, Plan, Settings, Text};
 pub use report::{BuildInfo, Report};
 pub use run::{Harness, Measured, RunError, run};

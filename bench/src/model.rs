@@ -1,14 +1,13 @@
 //! The models that the ranks run: shapes as plain data, and folders.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
+use std::{fs, path::Path, sync::Arc};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::{
+    engine::Engine,
+    protocol::{JobModel, Strategy},
 };
-
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-use crate::protocol::{JobModel, Strategy};
 
 /// A model to run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,17 +20,6 @@ pub enum Model {
 }
 
 impl Model {
-    /// The preset with this name, or else the model in the folder at this path.
-    ///
-    /// # Errors
-    /// If it is neither.
-    pub fn named(name: &str) -> Result<Self, FolderError> {
-        match Preset::find(name) {
-            Some(preset) => Ok(Self::Preset(preset)),
-            None => Folder::read(Path::new(name)).map(Self::Folder),
-        }
-    }
-
     /// Its name, for people.
     pub fn name(&self) -> &str {
         match self {
@@ -44,15 +32,16 @@ impl Model {
     pub fn of_job(&self) -> JobModel {
         match self {
             Self::Preset(preset) => JobModel::Preset(preset.spec),
-            Self::Folder(folder) => JobModel::Folder(folder.path.clone()),
+            Self::Folder(folder) => JobModel::Folder(folder.content.path().to_owned()),
         }
     }
 
-    /// Bytes of one token's activation: what PP sends and TP reduces at decode.
-    pub fn message_bytes(&self) -> usize {
+    /// Bytes of one token's activation, if they are known: what PP sends and TP reduces at
+    /// decode.
+    pub fn message_bytes(&self) -> Option<usize> {
         match self {
-            Self::Preset(preset) => preset.spec.message_bytes(),
-            Self::Folder(folder) => folder.hidden * folder.dtype.bytes(),
+            Self::Preset(preset) => Some(preset.spec.message_bytes()),
+            Self::Folder(folder) => folder.content.message_bytes(),
         }
     }
 
@@ -64,20 +53,42 @@ impl Model {
         strategy != Strategy::Tp || matches!(self, Self::Preset(_))
     }
 
-    /// Checks that a strategy can divide the model over `ranks`.
+    /// Checks that a strategy of an engine can divide the model over `ranks`.
     ///
     /// # Errors
-    /// Names the first part that does not divide.
-    pub fn check_split(&self, strategy: Strategy, ranks: usize) -> Result<(), SplitError> {
+    /// Names the first part that does not divide, or the family that the engine cannot cut.
+    pub fn check_split(
+        &self,
+        engine: Engine,
+        strategy: Strategy,
+        ranks: usize,
+    ) -> Result<(), ModelError> {
         match (self, strategy) {
-            (_, Strategy::Single) => Ok(()),
-            (Self::Preset(preset), Strategy::Tp) => preset.spec.check_tensor_split(ranks),
-            (Self::Preset(preset), Strategy::Pp) => preset.spec.check_pipeline_split(ranks),
-            (Self::Folder(folder), Strategy::Tp) => {
-                let heads = ("query heads", folder.heads);
-                tensor_split(&[heads, ("key and value heads", folder.kv_heads)], ranks)
+            (_, Strategy::Single) => {}
+            (Self::Preset(preset), Strategy::Tp) => preset.spec.check_tensor_split(ranks)?,
+            (Self::Preset(preset), Strategy::Pp) => preset.spec.check_pipeline_split(ranks)?,
+            (Self::Folder(Folder { content, .. }), Strategy::Tp) => {
+                models::family::check_known(content.model_type(), engine == Engine::MlxLm)?;
+                // mlx-lm knows families whose numbers this project does not read.
+                if content.family().is_some() {
+                    content.check_split(ranks)?;
+                }
             }
-            (Self::Folder(folder), Strategy::Pp) => pipeline_split(folder.layers, ranks),
+            (Self::Folder(Folder { content, .. }), Strategy::Pp) => {
+                content.check_pipeline(ranks)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that a prompt and what is to be generated are no longer than the model permits.
+    ///
+    /// # Errors
+    /// If they are.
+    pub fn check_length(&self, prompt: usize, generated: usize) -> Result<(), ModelError> {
+        match self {
+            Self::Preset(_) => Ok(()),
+            Self::Folder(folder) => Ok(folder.content.check_length(prompt, generated)?),
         }
     }
 }
@@ -88,153 +99,97 @@ impl From<Preset> for Model {
     }
 }
 
-/// A model folder as mlx-lm reads it, as far as a sweep must know it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Folder {
-    /// The folder's own name.
-    pub name: String,
-    /// The folder, as an absolute path.
-    pub path: PathBuf,
-    /// `model_type` of its config: the family.
-    pub family: String,
-    /// Decoder layers.
-    pub layers: usize,
-    /// Width of the activations that ranks exchange.
-    pub hidden: usize,
-    /// Query heads.
-    pub heads: usize,
-    /// Key and value heads.
-    pub kv_heads: usize,
-    /// Size of the vocabulary.
-    pub vocab: usize,
-    /// The longest sequence that the model was made for, if the config names it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub context: Option<usize>,
-    /// Type of the activations.
-    pub dtype: Dtype,
-}
-
-/// Why a folder is no model.
+/// Why a model does not permit what was asked for.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum FolderError {
-    /// There is no such folder.
-    #[error("{} is neither a preset nor a folder", path.display())]
-    Unknown {
-        /// What was named.
-        path: PathBuf,
-    },
-    /// It has no config, or the config cannot be read.
-    #[error("{} is no model folder: its config.json cannot be read", path.display())]
-    NoConfig {
-        /// The folder.
-        path: PathBuf,
-        /// The reason.
-        #[source]
-        source: io::Error,
-    },
-    /// The config is no JSON.
-    #[error("{} is damaged", path.display())]
-    Damaged {
-        /// The config.
-        path: PathBuf,
-        /// The reason.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// The config lacks a number or a name that every family has.
-    #[error("{} does not name its {key}", path.display())]
-    Lacks {
-        /// The config.
-        path: PathBuf,
-        /// The key.
-        key: &'static str,
-    },
-    /// No file of weights is in it.
-    #[error("{} has a config and no weights (model*.safetensors)", path.display())]
-    NoWeights {
-        /// The folder.
-        path: PathBuf,
-    },
+pub enum ModelError {
+    /// A preset cannot be divided.
+    #[error(transparent)]
+    Split(#[from] SplitError),
+    /// A folder cannot be read or divided, or its context is too short.
+    #[error(transparent)]
+    Folder(#[from] models::Error),
 }
 
-impl FolderError {
-    /// The remedy.
-    pub fn help(&self) -> String {
+impl ModelError {
+    /// The remedy, if one is known.
+    pub fn help(&self) -> Option<String> {
         match self {
-            Self::Unknown { .. } => {
-                let presets: Vec<_> = Preset::ALL.iter().map(|preset| preset.name).collect();
-                let presets = presets.join(", ");
-                format!("the presets are {presets}; a folder is named by its path")
-            }
-            Self::NoConfig { .. } | Self::Lacks { .. } => {
-                "pass a preset's name, or a folder with config.json and model*.safetensors"
-                    .to_owned()
-            }
-            Self::Damaged { .. } | Self::NoWeights { .. } => {
-                "download or convert the model again; a partial download looks like this".to_owned()
-            }
+            Self::Split(error) => Some(error.help().to_owned()),
+            Self::Folder(error) => error.help(),
         }
     }
 }
 
+/// A model folder as mlx-lm reads it, under a name for people.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Folder {
+    /// The name.
+    pub name: String,
+    /// The folder, by its absolute path.
+    pub content: Arc<models::Folder>,
+}
+
 impl Folder {
-    /// Reads the config of a folder. The weights are left to the engine.
+    /// Opens a folder. Without a name it has the folder's own.
     ///
     /// # Errors
-    /// When it is no model folder.
-    pub fn read(folder: &Path) -> Result<Self, FolderError> {
-        let no_config = |source| FolderError::NoConfig {
-            path: folder.to_owned(),
-            source,
-        };
-        if !folder.is_dir() {
-            let path = folder.to_owned();
-            return Err(FolderError::Unknown { path });
+    /// As [`models::Folder::open`].
+    pub fn open(name: Option<&str>, path: &Path) -> models::Result<Self> {
+        // A folder that does not exist is refused in words by `open`.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let own = path.file_name().unwrap_or_default().to_string_lossy();
+        Ok(Self {
+            name: name.unwrap_or(&own).to_owned(),
+            content: Arc::new(models::Folder::open(path)?),
+        })
+    }
+}
+
+/// What a report says of it.
+impl Serialize for Folder {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Row<'a> {
+            name: &'a str,
+            path: &'a Path,
+            family: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            layers: Option<usize>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            hidden: Option<usize>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            heads: Option<usize>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            kv_heads: Option<usize>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            vocab: Option<usize>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            context: Option<usize>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            dtype: Option<Dtype>,
         }
-        let path = fs::canonicalize(folder).map_err(no_config)?;
-        let config = path.join("config.json");
-        let text = fs::read(&config).map_err(no_config)?;
-        let whole: Value =
-            serde_json::from_slice(&text).map_err(|source| FolderError::Damaged {
-                path: config.clone(),
-                source,
-            })?;
-        // A model that also sees images has its text model's numbers in a part of their own.
-        let text = whole.get("text_config").unwrap_or(&whole);
-        let find = |key: &'static str| text.get(key).or_else(|| whole.get(key));
-        let lacks = |key| FolderError::Lacks {
-            path: config.clone(),
-            key,
+        let content = &self.content;
+        let config = content.config().ok();
+        let dtype = content.activations().and_then(|dtype| match dtype {
+            models::Dtype::F32 => Some(Dtype::F32),
+            models::Dtype::BF16 => Some(Dtype::Bf16),
+            models::Dtype::F16 => Some(Dtype::F16),
+            _ => None,
+        });
+        let row = Row {
+            name: &self.name,
+            path: content.path(),
+            family: content.model_type(),
+            layers: content.layers(),
+            hidden: content.hidden(),
+            heads: config.map(|it| it.heads),
+            kv_heads: config.map(|it| it.kv_heads),
+            vocab: config.map(|it| it.vocab),
+            context: content.context(),
+            dtype,
         };
-        let number = |key| Some(find(key)?.as_u64()? as usize);
-        let needed = |key| number(key).filter(|&it| it > 0).ok_or_else(|| lacks(key));
-        let family = whole.get("model_type").and_then(Value::as_str);
-        let dtype = find("torch_dtype").or_else(|| find("dtype"));
-        let heads = needed("num_attention_heads")?;
-        let read = Self {
-            family: family.ok_or_else(|| lacks("model_type"))?.to_owned(),
-            layers: needed("num_hidden_layers")?,
-            hidden: needed("hidden_size")?,
-            heads,
-            kv_heads: number("num_key_value_heads").unwrap_or(heads),
-            vocab: needed("vocab_size")?,
-            context: number("max_position_embeddings"),
-            dtype: match dtype.and_then(Value::as_str) {
-                Some("float32") => Dtype::F32,
-                Some("float16") => Dtype::F16,
-                _ => Dtype::Bf16,
-            },
-            name: (path.file_name().unwrap_or_default().to_string_lossy()).into_owned(),
-            path,
-        };
-        let files = fs::read_dir(&read.path).map_err(no_config)?;
-        let mut names = files.flatten().map(|file| file.file_name());
-        let is_weights = |name: &str| name.starts_with("model") && name.ends_with(".safetensors");
-        match names.any(|name| is_weights(&name.to_string_lossy())) {
-            true => Ok(read),
-            false => Err(FolderError::NoWeights { path: read.path }),
-        }
+        row.serialize(serializer)
     }
 }
 
@@ -479,6 +434,11 @@ impl ModelSpec {
 mod tests {
     use std::collections::HashSet;
 
+    use models::{
+        Family,
+        tiny::{self, Weights},
+    };
+
     use super::*;
 
     #[test]
@@ -524,93 +484,63 @@ mod tests {
         );
     }
 
-    const CONFIG: &str = r#"{"model_type": "llama", "hidden_size": 576,
-        "num_hidden_layers": 30, "num_attention_heads": 12, "num_key_value_heads": 6,
-        "vocab_size": 49152, "max_position_embeddings": 2048, "torch_dtype": "float16"}"#;
-
-    /// A folder with these files.
-    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            fs::write(folder.path().join(name), text).unwrap();
-        }
-        folder
+    /// A small Llama of four query heads, two key and value heads and four layers.
+    fn tiny() -> (tempfile::TempDir, Model) {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("tiny");
+        tiny::write(Family::Llama, Weights::Quantised, 1, &path).unwrap();
+        let folder = Folder::open(None, &path).unwrap();
+        (root, Model::Folder(folder))
     }
 
     #[test]
-    fn a_folder_is_read_as_far_as_a_sweep_must_know_it() {
-        let files = [
-            ("config.json", CONFIG),
-            ("model-00001-of-2.safetensors", ""),
-        ];
-        let whole = folder(&files);
-        let model = Model::named(whole.path().to_str().unwrap()).unwrap();
-        let Model::Folder(read) = &model else {
-            panic!("{model:?}")
-        };
-        let counts = [
-            read.layers,
-            read.hidden,
-            read.heads,
-            read.kv_heads,
-            read.vocab,
-        ];
-        assert_eq!(counts, [30, 576, 12, 6, 49152]);
-        assert_eq!((&*read.family, read.context), ("llama", Some(2048)));
-        assert_eq!(model.message_bytes(), 1152);
-        assert!(read.path.is_absolute());
-        assert_eq!(model.of_job(), JobModel::Folder(read.path.clone()));
-
-        // A model that also sees images has these in a part of their own.
-        let nested = format!(r#"{{"model_type": "both", "text_config": {CONFIG}}}"#);
-        let nested = folder(&[("config.json", &nested), ("model.safetensors", "")]);
-        let nested = Folder::read(nested.path()).unwrap();
-        assert_eq!((&*nested.family, nested.vocab), ("both", 49152));
-    }
-
-    #[test]
-    fn what_is_no_model_folder_is_refused_with_the_remedy() {
-        let refusal = |files: &[(&str, &str)]| {
-            let folder = folder(files);
-            let error = Folder::read(folder.path()).unwrap_err();
-            assert!(!error.help().is_empty());
-            let place = folder.path().display().to_string();
-            assert!(error.to_string().contains(&place), "{error}");
-            error
-        };
-        assert!(matches!(refusal(&[]), FolderError::NoConfig { .. }));
-        let damaged = refusal(&[("config.json", "{")]);
-        assert!(matches!(damaged, FolderError::Damaged { .. }), "{damaged}");
-        let no_weights = refusal(&[("config.json", CONFIG), ("notes.safetensors", "")]);
-        assert!(
-            matches!(no_weights, FolderError::NoWeights { .. }),
-            "{no_weights}"
-        );
-        let lacks = CONFIG.replace("vocab_size", "vocabulary");
-        let lacks = refusal(&[("config.json", &lacks)]);
-        assert!(lacks.to_string().contains("vocab_size"), "{lacks}");
-
-        let unknown = Model::named("gpt").unwrap_err();
-        assert!(
-            unknown.to_string().starts_with("gpt is neither"),
-            "{unknown}"
-        );
-        assert!(unknown.help().contains("qwen3-tiny"));
-    }
-
-    #[test]
-    fn heads_that_do_not_divide_are_refused_with_the_counts_that_would_do() {
-        let files = folder(&[("config.json", CONFIG), ("model.safetensors", "")]);
-        let model = Model::Folder(Folder::read(files.path()).unwrap());
-        model.check_split(Strategy::Tp, 3).unwrap();
-        model.check_split(Strategy::Pp, 4).unwrap();
-        let error = model.check_split(Strategy::Tp, 4).unwrap_err().to_string();
+    fn a_report_says_of_a_folder_what_it_is() {
+        let (root, model) = tiny();
+        let path = fs::canonicalize(root.path()).unwrap().join("tiny");
         assert_eq!(
-            error,
-            "tp cannot split the model's 6 key and value heads evenly over 4 ranks; over 2, 3 or \
-             6 it can"
+            serde_json::to_value(&model).unwrap(),
+            serde_json::json!({
+                "name": "tiny", "path": path, "family": "llama", "layers": 4, "hidden": 64,
+                "heads": 4, "kv_heads": 2, "vocab": 256, "context": 4096, "dtype": "f32",
+            })
         );
-        assert!(model.check_split(Strategy::Pp, 31).is_err());
+        assert_eq!(model.message_bytes(), Some(64 * 4));
+        assert_eq!(model.of_job(), JobModel::Folder(path.clone()));
+        assert_eq!(Folder::open(Some("a/b"), &path).unwrap().name, "a/b");
+        assert!(Folder::open(None, root.path()).is_err());
+    }
+
+    #[test]
+    fn what_a_folder_does_not_permit_is_refused_with_what_would_do() {
+        let (_root, model) = tiny();
+        let refusal = |engine, strategy, ranks| {
+            let refused = model.check_split(engine, strategy, ranks).unwrap_err();
+            format!("{refused}; {}", refused.help().unwrap())
+        };
+        for engine in Engine::ALL {
+            model.check_split(engine, Strategy::Tp, 2).unwrap();
+            model.check_split(engine, Strategy::Pp, 4).unwrap();
+            let text = refusal(engine, Strategy::Tp, 4);
+            assert!(text.contains("2 key and value heads"), "{text}");
+            assert!(text.contains("a rig with 2 nodes"), "{text}");
+            let text = refusal(engine, Strategy::Pp, 5);
+            assert!(text.contains("the model has 4"), "{text}");
+        }
+        model.check_length(4000, 96).unwrap();
+        let error = model.check_length(4000, 97).unwrap_err();
+        assert!(error.to_string().contains("4097 tokens"), "{error}");
+    }
+
+    #[test]
+    fn a_family_is_cut_by_the_engine_that_can() {
+        let (root, _) = tiny();
+        let config = root.path().join("tiny/config.json");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(&config, text.replace("\"llama\"", "\"deepseek_v3\"")).unwrap();
+        let model = Model::Folder(Folder::open(None, &root.path().join("tiny")).unwrap());
+        model.check_split(Engine::MlxLm, Strategy::Tp, 2).unwrap();
+        let refused = model.check_split(Engine::Rust, Strategy::Tp, 2);
+        assert!(matches!(refused, Err(ModelError::Folder(_))), "{refused:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use models::Tokenizer;
 use rail_matrix::{Backend, Devices, Frames, Given, Jaccl, RankOrder};
 use rig::Rig;
 
@@ -9,7 +10,7 @@ use crate::{
     engine::Engine,
     launch::Limits,
     model::{Model, Preset},
-    protocol::Strategy,
+    protocol::{Prompt, Strategy},
     sweep::{self, CableCounts, Joining, PlannedCell, SweepError},
 };
 
@@ -80,6 +81,8 @@ pub struct Settings {
     pub seed: u64,
     /// Length of the prompt in tokens.
     pub prompt_tokens: usize,
+    /// The prompt, if it is a text. It then has as many ids as `prompt_tokens` says.
+    pub text: Option<Text>,
     /// The most tokens of the prompt that are processed in one step; `None` for the
     /// engine's own.
     pub prefill_step: Option<usize>,
@@ -101,6 +104,7 @@ pub const DEFAULTS: Settings = Settings {
     model: Model::Preset(Preset::ALL[0]),
     seed: 1,
     prompt_tokens: 256,
+    text: None,
     prefill_step: None,
     generation_tokens: 32,
     warmup: 1,
@@ -113,6 +117,41 @@ pub const DEFAULTS: Settings = Settings {
         grace: Duration::from_secs(2),
     },
 };
+
+impl Settings {
+    /// The prompt as a job has it.
+    pub fn prompt(&self) -> Prompt {
+        match &self.text {
+            None => Prompt::Seeded {
+                tokens: self.prompt_tokens,
+            },
+            Some(text) => Prompt::Ids(text.ids.clone()),
+        }
+    }
+}
+
+/// A prompt that is a text. Engines see its ids alone.
+#[derive(Debug, Clone)]
+pub struct Text {
+    /// The ids of its tokens.
+    pub ids: Vec<u32>,
+    /// What turns ids into text again.
+    pub tokenizer: Tokenizer,
+}
+
+impl Text {
+    /// Takes a text apart by the model's tokenizer.
+    ///
+    /// # Errors
+    /// The folder has no tokenizer, or the tokenizer does not work.
+    pub fn new(text: &str, model: &models::Folder) -> models::Result<Self> {
+        let tokenizer = Tokenizer::open(model.path())?;
+        Ok(Self {
+            ids: tokenizer.encode(text)?,
+            tokenizer,
+        })
+    }
+}
 
 impl Default for Settings {
     /// [`DEFAULTS`].

@@ -17,7 +17,7 @@ use crate::{
     meter::Meter,
     plan::{Plan, Settings},
     progress::Progress,
-    protocol::{Event, Job, Prompt},
+    protocol::{Event, Job},
     report::{BuildInfo, CellReport, Report, SCHEMA},
     sweep::{Cell, Joining, PlannedCell},
     verdict::{Judgement, Reference, ReferenceError, Verdict},
@@ -208,7 +208,7 @@ impl Bench<'_> {
         let reference = Reference::from_outcome(&outcome, settings)?;
 
         let mut report = CellReport::new(cell, settings, Judgement::passed());
-        report.set_measured(&outcome.transcripts);
+        report.set_measured(&outcome.transcripts, settings);
         self.harness.progress.end_cell(&report);
         Ok((reference, report))
     }
@@ -246,7 +246,7 @@ impl Bench<'_> {
                 warnings.extend(not_done.map(|what| format!("{cell}: {what}")));
                 // A cell that ended has all its times, even if its tokens are wrong.
                 if matches!(report.verdict, Verdict::Pass | Verdict::Wrong) {
-                    report.set_measured(&outcome.transcripts);
+                    report.set_measured(&outcome.transcripts, settings);
                 }
                 report
             }
@@ -350,9 +350,7 @@ fn job(cell: Cell, rank: usize, ranks: usize, settings: &Settings) -> Job {
         ranks,
         model: settings.model.of_job(),
         seed: settings.seed,
-        prompt: Prompt::Seeded {
-            tokens: settings.prompt_tokens,
-        },
+        prompt: settings.prompt(),
         prefill_step: settings.prefill_step,
         generation_tokens: settings.generation_tokens,
         warmup: settings.warmup,

@@ -15,7 +15,7 @@ use rig::{Rig, RigError, RigProblem};
 use crate::{
     Options,
     engine::{Engine, EngineError},
-    model::SplitError,
+    model::ModelError,
     protocol::Strategy,
 };
 
@@ -176,9 +176,9 @@ pub enum SweepError {
     /// jaccl refuses the given matrix.
     #[error(transparent)]
     Given(#[from] GivenError),
-    /// The model cannot be divided over the nodes.
+    /// The model cannot be divided over the nodes, or its context is too short.
     #[error(transparent)]
-    Split(#[from] SplitError),
+    Model(#[from] ModelError),
     /// An engine cannot run the model.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -186,8 +186,8 @@ pub enum SweepError {
 
 impl SweepError {
     /// The remedy, if the message does not contain it.
-    pub const fn help(&self) -> Option<&'static str> {
-        match self {
+    pub fn help(&self) -> Option<String> {
+        let fixed = match self {
             Self::OneNode(_) => Some("add a [[node]] and its [[cable]]s to the rig"),
             Self::Plan(PlanError::NoRing { .. }) => {
                 Some("add cables to the rig, or use the mesh backend alone")
@@ -197,10 +197,11 @@ impl SweepError {
             }
             Self::LeftOut { .. } => Some("ask for fewer cables, or give the matrix that is meant"),
             Self::Given(error) => error.help(),
-            Self::Split(error) => Some(error.help()),
+            Self::Model(error) => return error.help(),
             Self::Engine(error) => Some(error.help()),
             Self::Rig(_) | Self::Plan(_) => None,
-        }
+        };
+        fixed.map(str::to_owned)
     }
 }
 
@@ -218,9 +219,11 @@ impl SweepError {
 /// When the rig or the matrix does not permit the cells, or the model cannot be split
 /// over the ranks.
 pub(crate) fn cells(options: &Options) -> Result<Vec<PlannedCell>, SweepError> {
+    let settings = &options.settings;
     for engine in &options.engines {
-        engine.check(&options.settings.model)?;
+        engine.check(&settings.model)?;
     }
+    (settings.model).check_length(settings.prompt_tokens, settings.generation_tokens)?;
     let joinings = match &options.given {
         Some(given) => BTreeMap::from([of_given(given, &options.rig, &options.jaccl)?]),
         None => planned(options)?,
@@ -232,9 +235,8 @@ pub(crate) fn cells(options: &Options) -> Result<Vec<PlannedCell>, SweepError> {
             if strategy == Strategy::Single {
                 continue;
             }
-            let (model, ranks) = (&options.settings.model, joining.nodes.len());
-            model.check_split(strategy, ranks)?;
             for &engine in &options.engines {
+                (settings.model).check_split(engine, strategy, joining.nodes.len())?;
                 let cell = Cell {
                     engine,
                     strategy,
@@ -507,7 +509,7 @@ mod tests {
         .unwrap();
         assert!(matches!(
             names(&triangle, BOTH, None),
-            Err(SweepError::Split(_))
+            Err(SweepError::Model(_))
         ));
     }
 

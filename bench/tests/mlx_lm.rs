@@ -132,7 +132,7 @@ impl Tiny {
 
     /// The sweep of this model over one cable and two, in a ring.
     fn options(&self) -> Options {
-        let folder = Folder::read(&self.path()).unwrap();
+        let folder = Folder::open(None, &self.path()).unwrap();
         options(Model::Folder(folder))
     }
 }

@@ -5,12 +5,16 @@ mod support;
 use std::{env, error::Error, fs, path::Path, process::Command, time::Duration};
 
 use launch::{Launcher, StartError};
+use models::{
+    Family,
+    tiny::{self, Weights},
+};
 use rail_bench::{
     Measured, Options, Plan, Report, RunError,
     cabling::{Cabling, Plugged},
     engine::{Engine, EngineProgram},
     launch::LaunchError,
-    model::{Model, Preset},
+    model::{Folder, Model, Preset},
     protocol::Strategy,
     sweep::SweepError,
     verdict::{ReferenceError, Verdict},
@@ -230,14 +234,11 @@ fn ranks_with_other_logits_are_wrong_although_their_tokens_are_right() {
 #[test]
 fn real_weights_may_decode_other_tokens_in_tp_and_not_in_pp() {
     let folder = tempfile::tempdir().unwrap();
-    let config = r#"{"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 99}"#;
-    fs::write(folder.path().join("config.json"), config).unwrap();
-    fs::write(folder.path().join("model.safetensors"), "").unwrap();
+    tiny::write(Family::Qwen3Next, Weights::Plain, 1, folder.path()).unwrap();
     let mut options = only(Strategy::Tp, Backend::Ring, "1");
     options.strategies = Strategy::SPREAD.to_vec();
     options.engines = vec![Engine::MlxLm];
-    options.settings.model = Model::named(folder.path().to_str().unwrap()).unwrap();
+    options.settings.model = Model::Folder(Folder::open(None, folder.path()).unwrap());
     // A real model may repeat itself, too.
     let rank = FakeRank::new("tp ring-1 (mlx-lm)=wrong;pp ring-1 (mlx-lm)=wrong");
     let report = run(options.clone(), &rank, &PretendCables).unwrap();

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use pins::{Pin, Series};
 use rail_bench::{
-    BuildInfo, Harness, Measured, Plan, baseline::Baseline, cabling::Emulated, model::Model,
-    progress::Progress, report::check_folder,
+    BuildInfo, Harness, Measured, Plan, baseline::Baseline, cabling::Emulated, progress::Progress,
+    report::check_folder,
 };
 use rail_verify::preflight::{self, Verdict::Slow};
 use toolchain::build::{Build, Request};
@@ -14,7 +14,7 @@ use toolchain::build::{Build, Request};
 use crate::{
     bench_flags::{Bench, Format},
     exit::{Context, Failure, Kind, Result},
-    job_matrix, output,
+    job_matrix, model, output,
     programs::Programs,
     say,
     session::Session,
@@ -29,8 +29,15 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
     let given = given
         .map(|path| job_matrix::given(path, &rig))
         .transpose()?;
-    let model = Model::named(&flags.model)?;
-    let plan = Plan::new(flags.options(rig, job_matrix::jaccl(&pin)?, model, given))?;
+    let model = model::named(session, &flags.model)?;
+    let text = flags.prompt.as_deref();
+    let text = text.map(|text| model::text(&model, text)).transpose()?;
+    let mut options = flags.options(rig, job_matrix::jaccl(&pin)?, model, given);
+    if let Some(text) = text {
+        options.settings.prompt_tokens = text.ids.len();
+        options.settings.text = Some(text);
+    }
+    let plan = Plan::new(options)?;
     let baseline = flags.baseline.as_deref().map(Baseline::read).transpose()?;
     if let Some(baseline) = &baseline {
         baseline.check_plan(&plan, &flags.mlx, flags.series.name())?;

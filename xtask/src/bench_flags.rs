@@ -28,8 +28,10 @@ Examples:
       A rig of your own, over one and four cables, for a program to read.
   cargo xtask bench --baseline before/bench.json --fail-over 5%
       Has the rig become slower? Exits with 1 if a cell has.
-  cargo xtask bench --engine mlx-lm --model ~/models/Qwen3-0.6B-4bit
-      A model of yours, by mlx-lm, which is installed into the store first.
+  cargo xtask bench --engine rust,mlx-lm --model ~/models/Qwen3-0.6B-4bit
+      A model of yours, by both engines; mlx-lm is installed into the store first.
+  cargo xtask bench --model smollm2 --prompt 'The capital of France is'
+      Real weights, and the text that comes out.
   cargo xtask bench --rig rig.toml --devices devices.json
       The matrix that a job of yours uses, in place of the planner's.
 
@@ -112,11 +114,12 @@ pub struct Bench {
     pub engine: Vec<Engine>,
 
     /// The model: qwen3-wide (f32, decode messages of 8192 bytes, prefill bound by
-    /// the cables), qwen3-wide-4bit, qwen3-tiny (for a quick look), or a folder as
-    /// mlx-lm reads it, for the mlx-lm engine
+    /// the cables), qwen3-wide-4bit, qwen3-tiny (for a quick look), smollm2 (real
+    /// weights, fetched by pip), a folder as mlx-lm reads it, or org/name, which is
+    /// looked for in the caches of exo and Hugging Face
     #[arg(
         long,
-        value_name = "PRESET|DIR",
+        value_name = "NAME|DIR|ORG/NAME",
         default_value_t = DEFAULTS.model.name().to_owned(),
         help_heading = "What is run"
     )]
@@ -125,6 +128,16 @@ pub struct Bench {
     /// Length of the prompt
     #[arg(short, long, value_name = "N", default_value_t = DEFAULTS.prompt_tokens, value_parser = at_least_one, help_heading = "What is run")]
     pub prompt_tokens: usize,
+
+    /// The prompt as a text, in place of ids drawn from a seed. The report then has the
+    /// text that came out. The model needs a tokenizer
+    #[arg(
+        long,
+        value_name = "TEXT",
+        conflicts_with = "prompt_tokens",
+        help_heading = "What is run"
+    )]
+    pub prompt: Option<String>,
 
     /// Tokens of the prompt that are processed in one step [default: the engine's
     /// own: rust 4096, in pp 2048; mlx-lm 2048]
@@ -312,7 +325,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use rail_bench::Plan;
+    use rail_bench::{Plan, model::Preset};
     use rail_matrix::RankOrder;
 
     use super::*;
@@ -333,7 +346,7 @@ mod tests {
         let plan = |options| format!("{:?}", Plan::new(options).unwrap());
         let embedded = Rig::embedded();
         let flags = parse("").unwrap();
-        let model = Model::named(&flags.model).unwrap();
+        let model = Preset::find(&flags.model).unwrap().into();
         let flags = flags.options(embedded, Jaccl::default(), model, None);
         assert_eq!(plan(flags), plan(Options::default()));
     }
@@ -352,7 +365,7 @@ mod tests {
         assert_eq!(long.rig.file, Some("rig.toml".into()));
         assert_eq!(long.out_dir, Some("out".into()));
         let jaccl = Jaccl::of([0, 32, 4]);
-        let model = Model::named(&long.model).unwrap();
+        let model = Preset::find(&long.model).unwrap().into();
         let options = long.options(Rig::embedded(), jaccl, model, None);
         assert_eq!(options.engines, Engine::ALL);
         assert_eq!((options.order, options.jaccl), (RankOrder::Pinned, jaccl));
@@ -392,6 +405,7 @@ mod tests {
             ("--cables two", "write numbers of cables as 3, 1,3 or 1..3"),
             ("--engine vllm", "[possible values: rust, mlx-lm]"),
             ("--prefill-step 0", "write 1 or more"),
+            ("--prompt a -p 9", "cannot be used with '--prompt-tokens"),
             ("--strategy single", "[possible values: tp, pp]"),
             ("--backend none", "[possible values: mesh, ring]"),
             ("--series mine", "[possible values: stock, patched, tuned]"),

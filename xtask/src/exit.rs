@@ -136,8 +136,7 @@ failures! {
         _ => Kind::Ours,
     }, it.help().map(str::to_owned);
     rail_bench::baseline::BaselineError: |it| Kind::Input, Some(it.help().to_owned());
-    rail_bench::model::FolderError: |it| Kind::Input, Some(it.help());
-    rail_bench::sweep::SweepError: |it| Kind::Input, it.help().map(str::to_owned);
+    rail_bench::sweep::SweepError: |it| Kind::Input, it.help();
     rail_matrix::BadVersion: |it| Kind::Input;
     rail_matrix::GivenError: |it| Kind::Input, it.help().map(str::to_owned);
     rail_matrix::PlanError: |it| Kind::Input;

@@ -39,6 +39,7 @@ pub(super) fn render(report: &Report) -> String {
         stop(report),
         table(report),
         against(report),
+        texts(report),
         failures(report),
         losses(report),
         warnings(report),
@@ -289,6 +290,16 @@ fn one_line(text: &str) -> String {
     lines.join(" ")
 }
 
+/// The text that came out of each cell.
+fn texts(report: &Report) -> String {
+    let texts = report.cells.iter();
+    let told = texts.filter_map(|cell| {
+        let text = cell.text.as_ref()?;
+        Some(format!("- **{}** continues {text:?}", cell.cell()))
+    });
+    told.collect::<Vec<_>>().join("\n")
+}
+
 /// The lost messages, and the state of the cables when a cell failed.
 fn losses(report: &Report) -> String {
     let directions = report.cells.iter().flat_map(|cell| {
@@ -325,7 +336,7 @@ fn decode_note(report: &Report) -> String {
     /// The limit of `RingImpl::all_sum` for one wire, in bytes, up to MLX 0.32.0.
     const ONE_WIRE: usize = 64 * 1024;
 
-    let message = report.model.message_bytes();
+    let small = (report.model.message_bytes()).filter(|it| *it <= ONE_WIRE);
     let mut said = Vec::new();
     let tensor_parallel = report
         .cells
@@ -333,7 +344,7 @@ fn decode_note(report: &Report) -> String {
         .any(|cell| cell.strategy == Strategy::Tp);
     // The tuned series deals frames over all cables, from two frames on.
     let one_wire = report.build.series != "tuned";
-    if tensor_parallel && one_wire && message <= ONE_WIRE {
+    if let (true, Some(message)) = (tensor_parallel && one_wire, small) {
         said.push(format!(
             "A ring's all-reduce of up to 64 KiB (32 KiB from MLX 0.32.1) goes over one cable. TP \
              decode at batch 1 reduces {message} bytes at a time, so further cables do not speed \

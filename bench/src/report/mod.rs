@@ -131,6 +131,9 @@ pub struct CellReport {
     pub peak_bytes: Vec<u64>,
     /// Bytes of the weights on each rank.
     pub weight_bytes: Vec<u64>,
+    /// The text of the tokens of the first measured run, if the prompt was a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 impl CellReport {
@@ -164,6 +167,7 @@ impl CellReport {
             load_ms: Vec::new(),
             peak_bytes: Vec::new(),
             weight_bytes: Vec::new(),
+            text: None,
         }
     }
 
@@ -182,7 +186,7 @@ impl CellReport {
 
     /// Takes the times from the measured runs of rank 0, and the margin from all runs of
     /// all ranks. The runs must be complete.
-    pub(crate) fn set_measured(&mut self, ranks: &[Transcript]) {
+    pub(crate) fn set_measured(&mut self, ranks: &[Transcript], settings: &Settings) {
         let runs = ranks.iter().flat_map(|rank| &rank.runs);
         self.min_margin = least_margin_of(runs).filter(|margin| !margin.is_nan());
 
@@ -216,6 +220,13 @@ impl CellReport {
         self.prompt_tps = Summary::of(prompt);
         self.generation_tps = Summary::of(generation);
         self.itl_ms = Percentiles::of(&intervals);
+
+        let measured = ranks[0].runs.iter().find(|run| !run.warmup);
+        self.text = settings.text.as_ref().zip(measured).map(|(text, run)| {
+            let ids: Vec<u32> = run.tokens.iter().map(|token| token.id).collect();
+            // An id without a token is a wrong token, of which the verdict is.
+            text.tokenizer.decode(&ids).unwrap_or_default()
+        });
     }
 
     /// The cell of this result.

@@ -46,6 +46,51 @@ impl Array {
         })
     }
 
+    /// An array of elements of any type but [`Dtype::Bool`], whose bits lie in `bytes` in
+    /// row-major order, little-endian, as safetensors files have them.
+    ///
+    /// # Errors
+    /// `shape` and `dtype` do not have as many bytes, or the elements are truth values, of
+    /// which not every byte is one.
+    pub fn from_bytes(bytes: &[u8], shape: &[i32], dtype: Dtype) -> Result<Self> {
+        let wanted = shape.iter().try_fold(dtype.size(), |product, &length| {
+            product.checked_mul(usize::try_from(length).ok()?)
+        });
+        if wanted != Some(bytes.len()) || dtype == Dtype::Bool {
+            return Err(Error::new(format!(
+                "[from_bytes] {} bytes cannot be {dtype:?} elements of shape {shape:?}",
+                bytes.len()
+            )));
+        }
+        // mlx-c reads elements, each of which must lie where its type may lie.
+        let aligned: Vec<u64>;
+        let mut data = bytes.as_ptr();
+        if !data.cast::<u64>().is_aligned() {
+            let mut words = vec![0; bytes.len().div_ceil(size_of::<u64>())];
+            for (word, eight) in words.iter_mut().zip(bytes.chunks(size_of::<u64>())) {
+                let mut filled = [0; size_of::<u64>()];
+                filled[..eight.len()].copy_from_slice(eight);
+                *word = u64::from_ne_bytes(filled);
+            }
+            aligned = words;
+            data = aligned.as_ptr().cast();
+        }
+        array(|out| {
+            // SAFETY: `data` is aligned for every type, and points to exactly the bytes of
+            // the elements that `shape` and `dtype` name (checked above), any of which are
+            // a value of the type; mlx-c copies them before it returns.
+            unsafe {
+                mlx_sys::mlx_array_set_data(
+                    out,
+                    data.cast(),
+                    shape.as_ptr(),
+                    shape.len() as i32,
+                    dtype.raw(),
+                )
+            }
+        })
+    }
+
     /// An array without dimensions that holds `value`.
     ///
     /// # Errors

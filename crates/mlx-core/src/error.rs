@@ -30,7 +30,7 @@ impl Error {
 }
 
 /// The result of an operation on arrays.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 thread_local! {
     // mlx-c calls the handler on the thread whose call failed, just before that call

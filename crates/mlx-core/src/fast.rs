@@ -44,6 +44,24 @@ impl Rope {
             optional(None),
         ))
     }
+
+    /// `x` with every row rotated by its position, in place of `base` by `1 / periods[k]`
+    /// radians a position for feature pair `k`.
+    pub fn apply_by_periods(&self, x: &Array, offset: i32, periods: &Array) -> Result<Array> {
+        let no_base = mlx_optional_float {
+            value: 0.0,
+            has_value: false,
+        };
+        op!(mlx_fast_rope(
+            x.raw(),
+            self.dims,
+            self.traditional,
+            no_base,
+            1.0,
+            offset,
+            periods.raw(),
+        ))
+    }
 }
 
 /// The keys that a query attends to.

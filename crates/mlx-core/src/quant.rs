@@ -114,6 +114,34 @@ impl QuantizedMatrix {
         })
     }
 
+    /// A matrix that is quantised already: `weight` has the integers of each row in words
+    /// of 32 bits, the first in the lowest bits, and each group of them an element in
+    /// `scales` and one in `biases`.
+    ///
+    /// An operation on it fails if the shapes do not fit each other or the scheme.
+    pub fn from_parts(weight: Array, scales: Array, biases: Array, scheme: Scheme) -> Self {
+        Self {
+            weight,
+            scales,
+            biases,
+            scheme,
+        }
+    }
+
+    /// The rows `indices`, dequantised, of a table of embeddings.
+    ///
+    /// # Errors
+    /// An index is out of range, or MLX refuses the shapes.
+    pub fn rows(&self, indices: &[u32]) -> Result<Array> {
+        let rows = Self {
+            weight: self.weight.take_axis(indices, 0)?,
+            scales: self.scales.take_axis(indices, 0)?,
+            biases: self.biases.take_axis(indices, 0)?,
+            scheme: self.scheme,
+        };
+        rows.dequantize()
+    }
+
     /// `x` times this matrix transposed: (..., columns) to (..., rows).
     pub fn matmul_transposed(&self, x: &Array) -> Result<Array> {
         op!(mlx_quantized_matmul(

@@ -63,6 +63,31 @@ fn elements_survive_the_round_trip() -> Result<()> {
 }
 
 #[test]
+fn bytes_become_elements_wherever_they_lie() -> Result<()> {
+    let values = [1.5f32, -2.0, 0.25, 8.0];
+    let mut bytes = vec![0];
+    bytes.extend(values.iter().flat_map(|it| it.to_le_bytes()));
+    for start in 0..4 {
+        bytes.insert(0, 0);
+        let content = &bytes[start + 2..];
+        let array = Array::from_bytes(content, &[2, 2], Dtype::Float32)?;
+        assert_eq!(array.shape(), [2, 2]);
+        assert_eq!(array.to_vec::<f32>()?, values);
+    }
+    // Half of 1.0 is 0x3800 in 16 bits.
+    let halves = Array::from_bytes(&[0, 0x38], &[1], Dtype::Float16)?;
+    assert_eq!(halves.astype(Dtype::Float32)?.item::<f32>()?, 0.5);
+    for (shape, dtype) in [
+        (&[3][..], Dtype::Float32),
+        (&[-2, -2], Dtype::Float32),
+        (&[16], Dtype::Bool),
+    ] {
+        assert!(Array::from_bytes(&[0; 16], shape, dtype).is_err());
+    }
+    Ok(())
+}
+
+#[test]
 fn views_are_copied_out_in_row_major_order() -> Result<()> {
     let array = Array::arange(0, 24, Dtype::Int32)?.reshape(&[2, 3, 4])?;
     let turned = array.transpose(&[2, 0, 1])?;
@@ -296,6 +321,23 @@ fn a_quantised_product_equals_that_of_the_dequantised_matrix() -> Result<()> {
         let packed = quantised.matmul_transposed(&x)?;
         assert_close(&packed.to_vec()?, &plain.to_vec()?, 1e-4);
     }
+    Ok(())
+}
+
+#[test]
+fn a_matrix_of_its_parts_is_the_quantised_one() -> Result<()> {
+    let matrix = Array::from_slice(&numbers(16 * 64, 21), &[16, 64])?;
+    let scheme = Scheme::new(32, 8)?;
+    let quantised = QuantizedMatrix::quantize(&matrix, scheme)?;
+    let [weight, scales, biases] = quantised.arrays().map(Clone::clone);
+    let again = QuantizedMatrix::from_parts(weight, scales, biases, scheme);
+    let whole = quantised.dequantize()?;
+    assert_eq!(again.dequantize()?.to_vec::<f32>()?, whole.to_vec::<f32>()?);
+    assert_eq!(
+        again.rows(&[7, 0])?.to_vec::<f32>()?,
+        whole.take_axis(&[7, 0], 0)?.to_vec::<f32>()?
+    );
+    assert!(again.rows(&[16]).is_err());
     Ok(())
 }
 

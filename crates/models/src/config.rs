@@ -41,8 +41,10 @@ pub struct Config {
     pub rope_traditional: bool,
     /// The part of a head that the rotary encoding turns.
     pub rotary_factor: f32,
-    /// `rope_scaling` as it stands, if it is there.
-    pub rope_scaling: Option<serde_json::Value>,
+    /// How the rotary encoding is stretched.
+    pub rope_scaling: RopeScaling,
+    /// Whether some layers attend to the last positions alone.
+    pub has_sliding_window: bool,
     /// Added under the root of an RMS norm.
     pub rms_eps: f32,
     /// Whether the output head is the matrix of the embeddings.
@@ -51,6 +53,70 @@ pub struct Config {
     pub experts: Option<Experts>,
     /// The gated delta net, of families that have it.
     pub delta_net: Option<DeltaNet>,
+}
+
+/// How the rotary encoding is stretched (`rope_scaling`).
+#[derive(Debug, Clone, PartialEq)]
+pub enum RopeScaling {
+    /// Not at all.
+    None,
+    /// As by Llama 3.1: slow frequencies are divided by a factor, fast ones are kept, and
+    /// between both there is a transition.
+    Llama3(Llama3Scaling),
+    /// In another way: the object as it stands.
+    Other(serde_json::Value),
+}
+
+/// The numbers of [`RopeScaling::Llama3`].
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub struct Llama3Scaling {
+    /// What slow frequencies are divided by.
+    pub factor: f32,
+    /// Slow is what turns fewer times than this in the original context.
+    #[serde(default = "one_f32")]
+    pub low_freq_factor: f32,
+    /// Fast is what turns more often than this in the original context.
+    #[serde(default = "four_f32")]
+    pub high_freq_factor: f32,
+    /// The original context in tokens.
+    #[serde(
+        rename = "original_max_position_embeddings",
+        default = "context_of_llama3"
+    )]
+    pub original_context: f32,
+}
+
+const fn one_f32() -> f32 {
+    1.0
+}
+
+const fn four_f32() -> f32 {
+    4.0
+}
+
+const fn context_of_llama3() -> f32 {
+    8192.0
+}
+
+impl RopeScaling {
+    fn of(value: Option<serde_json::Value>, file: &Path) -> Result<Self> {
+        let Some(value) = value.filter(|it| !it.is_null()) else {
+            return Ok(Self::None);
+        };
+        let keys = ["type", "rope_type"];
+        let kind = keys.iter().find_map(|key| value.get(key)?.as_str());
+        match kind {
+            None | Some("default") => Ok(Self::None),
+            Some("llama3") => match serde_json::from_value(value) {
+                Ok(scaling) => Ok(Self::Llama3(scaling)),
+                Err(source) => Err(Error::Json {
+                    file: file.to_owned(),
+                    source,
+                }),
+            },
+            Some(_) => Ok(Self::Other(value)),
+        }
+    }
 }
 
 /// The experts of a model.
@@ -248,6 +314,7 @@ struct Known {
     #[serde(default)]
     rope_traditional: bool,
     rope_scaling: Option<serde_json::Value>,
+    layer_types: Option<Vec<String>>,
     #[serde(default = "all")]
     partial_rotary_factor: f32,
     tie_word_embeddings: Option<bool>,
@@ -336,7 +403,10 @@ fn known(family: Family, text: &[u8], file: &Path) -> Result<Config> {
             Family::Qwen3Next => known.partial_rotary_factor,
             _ => 1.0,
         },
-        rope_scaling: known.rope_scaling,
+        rope_scaling: RopeScaling::of(known.rope_scaling, file)?,
+        // Only mlx-lm's Llama reads it.
+        has_sliding_window: family == Family::Llama
+            && (known.layer_types.iter().flatten()).any(|it| it == "sliding_attention"),
         rms_eps: known.rms_norm_eps,
         tied: known.tie_word_embeddings.unwrap_or(family == Family::Llama),
         experts,

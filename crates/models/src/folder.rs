@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A model's folder, as mlx-lm reads it. Weights stay on the disk.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Folder {
     path: PathBuf,
     read: config::Read,

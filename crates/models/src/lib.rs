@@ -29,7 +29,7 @@ pub mod tiny;
 mod tokenizer;
 mod write;
 
-pub use config::{Config, DeltaNet, Experts, Quantisation, Quantised};
+pub use config::{Config, DeltaNet, Experts, Llama3Scaling, Quantisation, Quantised, RopeScaling};
 pub use error::{Error, Result};
 pub use family::Family;
 pub use folder::Folder;

@@ -1,11 +1,11 @@
 //! A rank's share of each tensor, by the table of the family.
 
-use std::ops::Range;
+use std::{fs::File, ops::Range, os::unix::fs::FileExt};
 
 use crate::{
     Dtype, Folder, Tensor,
     config::Config,
-    error::{Error, Result},
+    error::{Error, IoContext, Result},
     family::{Cut, Module},
 };
 
@@ -46,21 +46,50 @@ impl Share {
     /// does not begin at a byte.
     pub fn copy(&self, tensor: &Tensor, content: &[u8]) -> Vec<u8> {
         assert_eq!(content.len(), tensor.bytes, "the content of {}", self.name);
+        let mut share = Vec::with_capacity(self.bytes);
+        for range in self.runs(tensor) {
+            share.extend_from_slice(&content[range]);
+        }
+        share
+    }
+
+    /// Reads the share's bytes, and none of the other ranks'.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    ///
+    /// # Panics
+    /// As [`Share::copy`].
+    pub fn read(&self, tensor: &Tensor) -> Result<Vec<u8>> {
+        let file = File::open(&tensor.file).at("open", &tensor.file)?;
+        let mut share = vec![0; self.bytes];
+        let mut rest = share.as_mut_slice();
+        for range in self.runs(tensor) {
+            let (run, others) = rest.split_at_mut(range.len());
+            file.read_exact_at(run, tensor.offset + range.start as u64)
+                .at("read", &tensor.file)?;
+            rest = others;
+        }
+        Ok(share)
+    }
+
+    /// Where the share's bytes lie in the tensor's, in order.
+    fn runs(&self, tensor: &Tensor) -> Vec<Range<usize>> {
         let Part::Slices { axis, ranges } = &self.part else {
-            return content.to_owned();
+            return vec![0..tensor.bytes];
         };
-        let along: usize = tensor.shape[*axis];
+        let outer: usize = tensor.shape[..*axis].iter().product();
         let inner: usize = tensor.shape[axis + 1..].iter().product();
         let bits = inner * tensor.dtype.bitsize();
         assert!(bits.is_multiple_of(8), "{} is cut between bytes", self.name);
-        let one = bits / 8;
-        let mut share = Vec::with_capacity(self.bytes);
-        for outer in content.chunks_exact(along * one) {
-            for range in ranges {
-                share.extend_from_slice(&outer[range.start * one..range.end * one]);
-            }
-        }
-        share
+        let (one, along) = (bits / 8, tensor.shape[*axis] * bits / 8);
+        let starts = (0..outer).map(|outer| outer * along);
+        let runs = starts.flat_map(|start| {
+            let within =
+                move |range: &Range<usize>| start + range.start * one..start + range.end * one;
+            ranges.iter().map(within)
+        });
+        runs.collect()
     }
 }
 

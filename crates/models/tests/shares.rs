@@ -59,6 +59,7 @@ proptest! {
                 let tensor = &folder.tensors()[&share.name];
                 let bytes = share.copy(tensor, &tensor.read().unwrap());
                 prop_assert_eq!(bytes.len(), share.bytes);
+                prop_assert_eq!(&share.read(tensor).unwrap(), &bytes);
                 let elements: usize = share.shape.iter().product();
                 prop_assert_eq!(elements * tensor.dtype.bitsize() / 8, share.bytes);
                 shares.entry(share.name.clone()).or_default().push((share, bytes));

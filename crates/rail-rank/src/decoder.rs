@@ -1,46 +1,123 @@
-//! The layers of a Qwen3 decoder: grouped-query attention with RMS norms on
-//! queries and keys, then SwiGLU, each behind an RMS norm and added to its input.
+//! The layers of a Llama or Qwen3 decoder: grouped-query attention, of Qwen3 with RMS norms
+//! on queries and keys, then SwiGLU, each behind an RMS norm and added to its input.
 //!
 //! Activations have the shape (1, positions, hidden).
 
+use std::ops::Range;
+
 use mlx_core::{
-    Array, Dtype, Result, concatenate, eval,
+    Array, Dtype, Result, concatenate,
     fast::{Mask, Rope, rms_norm, scaled_dot_product_attention},
-    quant::Scheme,
 };
+use models::{Config, Family, Llama3Scaling, RopeScaling};
 use rail_bench::model::{self, ModelSpec};
 
-use crate::{linear::Linear, share::Share, weights::Weights};
+use crate::{
+    linear::{Linear, Matrix},
+    tensors::{Cut, LoadError, Tensors},
+};
+
+/// The shape of a whole model.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    hidden: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    ffn: usize,
+    vocab: usize,
+    rope: Rope,
+    rope_scaling: Option<Llama3Scaling>,
+    rms_eps: f32,
+    /// Whether queries and keys have norms.
+    has_head_norms: bool,
+    /// Whether the output head is the table of embeddings.
+    is_tied: bool,
+    /// Type of the activations.
+    pub(crate) dtype: Dtype,
+}
+
+impl Shape {
+    pub(crate) fn of_spec(spec: &ModelSpec) -> Self {
+        Self {
+            hidden: spec.hidden,
+            heads: spec.heads,
+            kv_heads: spec.kv_heads,
+            head_dim: spec.head_dim,
+            ffn: spec.ffn,
+            vocab: spec.vocab,
+            rope: Rope {
+                dims: spec.head_dim as i32,
+                traditional: false,
+                base: spec.rope_theta,
+            },
+            rope_scaling: None,
+            rms_eps: spec.rms_eps,
+            has_head_norms: true,
+            is_tied: false,
+            dtype: match spec.dtype {
+                model::Dtype::F32 => Dtype::Float32,
+                model::Dtype::Bf16 => Dtype::Bfloat16,
+                model::Dtype::F16 => Dtype::Float16,
+            },
+        }
+    }
+
+    /// The shape of a config whose family and rotary encoding this engine knows; see
+    /// [`rail_bench::engine::Engine::check`].
+    pub(crate) fn of_config(config: &Config, dtype: Dtype) -> Self {
+        Self {
+            hidden: config.hidden,
+            heads: config.heads,
+            kv_heads: config.kv_heads,
+            head_dim: config.head_dim,
+            ffn: config.ffn,
+            vocab: config.vocab,
+            rope: Rope {
+                dims: config.head_dim as i32,
+                traditional: config.rope_traditional,
+                base: config.rope_theta,
+            },
+            rope_scaling: match config.rope_scaling {
+                RopeScaling::Llama3(scaling) => Some(scaling),
+                RopeScaling::None | RopeScaling::Other(_) => None,
+            },
+            rms_eps: config.rms_eps,
+            has_head_norms: config.family != Family::Llama,
+            is_tied: config.tied,
+            dtype,
+        }
+    }
+}
 
 /// A rank's share of a model.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    embedding: Array,
+    embedding: Matrix,
     layers: Vec<Layer>,
     norm: Array,
-    head: Linear,
-    spec: ModelSpec,
+    /// None if it is the table of embeddings.
+    head: Option<Linear>,
+    shape: Shape,
 }
 
 impl Decoder {
-    /// Makes a share of the model of a seed. Every share has the embedding and the head,
-    /// so that any rank can choose the next token and start from it.
-    pub(crate) fn new(spec: &ModelSpec, share: &Share, seed: u64) -> Result<Self> {
-        let weights = Weights::new(seed, spec.layers, dtype(spec));
-        let scheme = scheme(spec)?;
-        let embedding = weights.matrix("model.embed_tokens", spec.vocab, spec.hidden)?;
-        let norm = weights.norm("model.norm", spec.hidden)?;
-        eval(&[&embedding, &norm])?;
+    /// Takes these layers of a model. Every share has the embedding and the head, so that any
+    /// rank can choose the next token and start from it.
+    pub(crate) fn new(
+        shape: Shape,
+        layers: Range<usize>,
+        tensors: &impl Tensors,
+    ) -> Result<Self, LoadError> {
+        let head = || tensors.linear("lm_head", Cut::Whole, shape.vocab, shape.hidden);
         Ok(Self {
-            embedding,
-            layers: share
-                .layers
-                .clone()
-                .map(|index| Layer::new(spec, share, &weights, scheme, index))
-                .collect::<Result<_>>()?,
-            norm,
-            head: Linear::new(&weights.matrix("lm_head", spec.vocab, spec.hidden)?, None)?,
-            spec: *spec,
+            embedding: tensors.table("model.embed_tokens", shape.vocab, shape.hidden)?,
+            norm: tensors.norm("model.norm", shape.hidden)?,
+            layers: layers
+                .map(|index| Layer::new(&shape, tensors, index))
+                .collect::<Result<_, _>>()?,
+            head: (!shape.is_tied).then(head).transpose()?,
+            shape,
         })
     }
 
@@ -48,18 +125,19 @@ impl Decoder {
     pub(crate) fn weights(&self) -> impl Iterator<Item = &Array> {
         let layers = self.layers.iter().flat_map(Layer::weights);
         layers
-            .chain([&self.embedding, &self.norm])
-            .chain(self.head.arrays())
+            .chain(self.embedding.arrays())
+            .chain([&self.norm])
+            .chain(self.head.iter().flat_map(Linear::arrays))
     }
 
     /// Type of the activations.
     pub(crate) fn dtype(&self) -> Dtype {
-        dtype(&self.spec)
+        self.shape.dtype
     }
 
     /// Shape of the activations of this many positions.
     pub(crate) fn activation_shape(&self, positions: usize) -> [i32; 3] {
-        [1, positions as i32, self.spec.hidden as i32]
+        [1, positions as i32, self.shape.hidden as i32]
     }
 
     /// An empty cache for each layer.
@@ -70,7 +148,7 @@ impl Decoder {
     /// The activations of the embedded tokens.
     pub(crate) fn embed(&self, tokens: &[u32]) -> Result<Array> {
         self.embedding
-            .take_axis(tokens, 0)?
+            .rows(tokens)?
             .reshape(&self.activation_shape(tokens.len()))
     }
 
@@ -88,23 +166,13 @@ impl Decoder {
 
     /// The logits of one position, (1, 1, hidden), in 32 bits.
     pub(crate) fn logits(&self, x: &Array) -> Result<Vec<f32>> {
-        let x = rms_norm(x, Some(&self.norm), self.spec.rms_eps)?;
-        self.head.apply(&x)?.astype(Dtype::Float32)?.to_vec()
+        let x = rms_norm(x, Some(&self.norm), self.shape.rms_eps)?;
+        let logits = match &self.head {
+            None => self.embedding.apply(&x)?,
+            Some(head) => head.apply(&x)?,
+        };
+        logits.astype(Dtype::Float32)?.to_vec()
     }
-}
-
-fn dtype(spec: &ModelSpec) -> Dtype {
-    match spec.dtype {
-        model::Dtype::F32 => Dtype::Float32,
-        model::Dtype::Bf16 => Dtype::Bfloat16,
-        model::Dtype::F16 => Dtype::Float16,
-    }
-}
-
-fn scheme(spec: &ModelSpec) -> Result<Option<Scheme>> {
-    spec.quant
-        .map(|quant| Scheme::new(quant.group_size as i32, quant.bits as i32))
-        .transpose()
 }
 
 /// Keys and values of the positions so far, (1, heads, positions, features).
@@ -150,26 +218,15 @@ struct Layer {
 }
 
 impl Layer {
-    fn new(
-        spec: &ModelSpec,
-        share: &Share,
-        weights: &Weights,
-        scheme: Option<Scheme>,
-        index: usize,
-    ) -> Result<Self> {
+    fn new(shape: &Shape, tensors: &impl Tensors, index: usize) -> Result<Self, LoadError> {
         let name = format!("model.layers.{index}");
-        let parts = Parts {
-            share,
-            weights,
-            scheme,
-            name: &name,
-        };
+        let norm = |norm: &str| tensors.norm(&format!("{name}.{norm}"), shape.hidden);
         Ok(Self {
-            attention_norm: parts.norm("input_layernorm", spec.hidden)?,
-            attention: Attention::new(spec, &parts)?,
-            feed_forward_norm: parts.norm("post_attention_layernorm", spec.hidden)?,
-            feed_forward: FeedForward::new(spec, &parts)?,
-            eps: spec.rms_eps,
+            attention_norm: norm("input_layernorm")?,
+            attention: Attention::new(shape, tensors, &format!("{name}.self_attn"))?,
+            feed_forward_norm: norm("post_attention_layernorm")?,
+            feed_forward: FeedForward::new(shape, tensors, &format!("{name}.mlp"))?,
+            eps: shape.rms_eps,
         })
     }
 
@@ -184,14 +241,11 @@ impl Layer {
             &feed.up,
             &feed.down,
         ];
-        let norms = [
-            &self.attention_norm,
-            &attention.query_norm,
-            &attention.key_norm,
-            &self.feed_forward_norm,
-        ];
+        let head_norms = attention.head_norms.iter().flatten();
         let matrices = matrices.into_iter().flat_map(Linear::arrays);
-        matrices.chain(norms)
+        matrices
+            .chain([&self.attention_norm, &self.feed_forward_norm])
+            .chain(head_norms)
     }
 
     fn apply(
@@ -201,46 +255,9 @@ impl Layer {
         sum: impl Fn(Array) -> Result<Array>,
     ) -> Result<Array> {
         let normed = rms_norm(x, Some(&self.attention_norm), self.eps)?;
-        let x = x.add(&sum(self.attention.apply(&normed, cache)?)?)?;
+        let x = x.add(&self.attention.apply(&normed, cache, &sum)?)?;
         let normed = rms_norm(&x, Some(&self.feed_forward_norm), self.eps)?;
-        x.add(&sum(self.feed_forward.apply(&normed)?)?)
-    }
-}
-
-/// Makes a layer's tensors, sliced to the rank's share.
-struct Parts<'a> {
-    share: &'a Share,
-    weights: &'a Weights,
-    scheme: Option<Scheme>,
-    name: &'a str,
-}
-
-impl Parts<'_> {
-    /// A matrix of which the share has a slice of the outputs.
-    fn by_outputs(&self, name: &str, outputs: usize, inputs: usize) -> Result<Linear> {
-        self.cut(name, outputs, inputs, 0)
-    }
-
-    /// A matrix of which the share has a slice of the inputs, so that the ranks' results
-    /// must be summed.
-    fn by_inputs(&self, name: &str, outputs: usize, inputs: usize) -> Result<Linear> {
-        self.cut(name, outputs, inputs, 1)
-    }
-
-    fn cut(&self, name: &str, outputs: usize, inputs: usize, axis: usize) -> Result<Linear> {
-        let matrix = self.weights.matrix(&self.full(name), outputs, inputs)?;
-        Linear::new(&self.share.take(&matrix, axis)?, self.scheme)
-    }
-
-    /// The weight of a norm, which every rank has in full.
-    fn norm(&self, name: &str, width: usize) -> Result<Array> {
-        let weight = self.weights.norm(&self.full(name), width)?;
-        eval(&[&weight])?;
-        Ok(weight)
-    }
-
-    fn full(&self, name: &str) -> String {
-        format!("{}.{name}", self.name)
+        x.add(&self.feed_forward.apply(&normed, &sum)?)
     }
 }
 
@@ -250,42 +267,61 @@ struct Attention {
     keys: Linear,
     values: Linear,
     output: Linear,
-    query_norm: Array,
-    key_norm: Array,
-    rope: Rope,
+    /// Of the queries and of the keys.
+    head_norms: Option<[Array; 2]>,
+    rotary: Rotary,
     head_dim: i32,
     eps: f32,
 }
 
 impl Attention {
-    fn new(spec: &ModelSpec, parts: &Parts<'_>) -> Result<Self> {
-        let (query_width, kv_width) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
+    fn new(shape: &Shape, tensors: &impl Tensors, name: &str) -> Result<Self, LoadError> {
+        let Shape {
+            hidden, head_dim, ..
+        } = *shape;
+        let (query_width, kv_width) = (shape.heads * head_dim, shape.kv_heads * head_dim);
+        let by_outputs = |matrix: &str, outputs: usize| {
+            tensors.linear(&format!("{name}.{matrix}"), Cut::Outputs, outputs, hidden)
+        };
+        let norm = |norm: &str| tensors.norm(&format!("{name}.{norm}"), head_dim);
+        let output = format!("{name}.o_proj");
         Ok(Self {
-            queries: parts.by_outputs("self_attn.q_proj", query_width, spec.hidden)?,
-            keys: parts.by_outputs("self_attn.k_proj", kv_width, spec.hidden)?,
-            values: parts.by_outputs("self_attn.v_proj", kv_width, spec.hidden)?,
-            output: parts.by_inputs("self_attn.o_proj", spec.hidden, query_width)?,
-            query_norm: parts.norm("self_attn.q_norm", spec.head_dim)?,
-            key_norm: parts.norm("self_attn.k_norm", spec.head_dim)?,
-            rope: Rope {
-                dims: spec.head_dim as i32,
-                traditional: false,
-                base: spec.rope_theta,
+            queries: by_outputs("q_proj", query_width)?,
+            keys: by_outputs("k_proj", kv_width)?,
+            values: by_outputs("v_proj", kv_width)?,
+            output: tensors.linear(&output, Cut::Inputs, hidden, query_width)?,
+            head_norms: match shape.has_head_norms {
+                true => Some([norm("q_norm")?, norm("k_norm")?]),
+                false => None,
             },
-            head_dim: spec.head_dim as i32,
-            eps: spec.rms_eps,
+            rotary: Rotary::new(shape)?,
+            head_dim: head_dim as i32,
+            eps: shape.rms_eps,
         })
     }
 
-    fn apply(&self, x: &Array, cache: &mut Cache) -> Result<Array> {
+    fn apply(
+        &self,
+        x: &Array,
+        cache: &mut Cache,
+        sum: impl Fn(Array) -> Result<Array>,
+    ) -> Result<Array> {
         let positions = x.dim(1);
         let offset = cache.len();
-        let turned = |projected: Array, norm: &Array| {
-            let normed = rms_norm(&self.split_heads(&projected)?, Some(norm), self.eps)?;
-            self.rope.apply(&by_head(&normed)?, offset)
+        let turned = |projected: Array, norm: Option<&Array>| {
+            let heads = self.split_heads(&projected)?;
+            let heads = match norm {
+                None => heads,
+                Some(norm) => rms_norm(&heads, Some(norm), self.eps)?,
+            };
+            self.rotary.apply(&by_head(&heads)?, offset)
         };
-        let queries = turned(self.queries.apply(x)?, &self.query_norm)?;
-        let keys = turned(self.keys.apply(x)?, &self.key_norm)?;
+        let [query_norm, key_norm] = match &self.head_norms {
+            None => [None, None],
+            Some([queries, keys]) => [Some(queries), Some(keys)],
+        };
+        let queries = turned(self.queries.apply(x)?, query_norm)?;
+        let keys = turned(self.keys.apply(x)?, key_norm)?;
         let values = by_head(&self.split_heads(&self.values.apply(x)?)?)?;
         let (keys, values) = cache.extend(keys, values)?;
 
@@ -297,14 +333,68 @@ impl Attention {
         };
         let scale = (self.head_dim as f32).sqrt().recip();
         let mixed = scaled_dot_product_attention(&queries, &keys, &values, scale, mask)?;
-        self.output
-            .apply(&by_head(&mixed)?.reshape(&[1, positions, -1])?)
+        let mixed = by_head(&mixed)?.reshape(&[1, positions, -1])?;
+        self.output.apply_summed(&mixed, sum)
     }
 
     /// (1, positions, heads x features) to (1, positions, heads, features).
     fn split_heads(&self, x: &Array) -> Result<Array> {
         x.reshape(&[1, x.dim(1), -1, self.head_dim])
     }
+}
+
+/// The rotary encoding of positions.
+#[derive(Debug)]
+struct Rotary {
+    rope: Rope,
+    /// Of each pair of features, if they do not follow from the base.
+    periods: Option<Array>,
+}
+
+impl Rotary {
+    fn new(shape: &Shape) -> Result<Self> {
+        let periods = |scaling| {
+            let periods = periods(shape.rope, scaling);
+            Array::from_slice(&periods, &[periods.len() as i32])
+        };
+        Ok(Self {
+            rope: shape.rope,
+            periods: shape.rope_scaling.map(periods).transpose()?,
+        })
+    }
+
+    fn apply(&self, x: &Array, offset: i32) -> Result<Array> {
+        match &self.periods {
+            None => self.rope.apply(x, offset),
+            Some(periods) => self.rope.apply_by_periods(x, offset, periods),
+        }
+    }
+}
+
+/// The positions in which each pair of features turns by one radian, as mlx-lm 0.31.3 has
+/// them (`Llama3RoPE`).
+fn periods(rope: Rope, scaling: Llama3Scaling) -> Vec<f32> {
+    let Llama3Scaling {
+        factor,
+        low_freq_factor: low,
+        high_freq_factor: high,
+        original_context: context,
+    } = scaling;
+    let pairs = (0..rope.dims).step_by(2);
+    pairs
+        .map(|at| {
+            let period = rope.base.powf(at as f32 / rope.dims as f32);
+            let turns = context / (std::f32::consts::TAU * period);
+            if turns < low {
+                period * factor
+            } else if turns > high {
+                period
+            } else {
+                let smooth = (turns - low) / (high - low);
+                period / ((1.0 - smooth) / factor + smooth)
+            }
+        })
+        .collect()
 }
 
 /// Swaps positions and heads.
@@ -321,16 +411,21 @@ struct FeedForward {
 }
 
 impl FeedForward {
-    fn new(spec: &ModelSpec, parts: &Parts<'_>) -> Result<Self> {
+    fn new(shape: &Shape, tensors: &impl Tensors, name: &str) -> Result<Self, LoadError> {
+        let (hidden, ffn) = (shape.hidden, shape.ffn);
+        let by_outputs =
+            |matrix: &str| tensors.linear(&format!("{name}.{matrix}"), Cut::Outputs, ffn, hidden);
+        let down = format!("{name}.down_proj");
         Ok(Self {
-            gate: parts.by_outputs("mlp.gate_proj", spec.ffn, spec.hidden)?,
-            up: parts.by_outputs("mlp.up_proj", spec.ffn, spec.hidden)?,
-            down: parts.by_inputs("mlp.down_proj", spec.hidden, spec.ffn)?,
+            gate: by_outputs("gate_proj")?,
+            up: by_outputs("up_proj")?,
+            down: tensors.linear(&down, Cut::Inputs, hidden, ffn)?,
         })
     }
 
-    fn apply(&self, x: &Array) -> Result<Array> {
+    fn apply(&self, x: &Array, sum: impl Fn(Array) -> Result<Array>) -> Result<Array> {
         let gate = self.gate.apply(x)?.silu()?;
-        self.down.apply(&gate.multiply(&self.up.apply(x)?)?)
+        let wide = gate.multiply(&self.up.apply(x)?)?;
+        self.down.apply_summed(&wide, sum)
     }
 }

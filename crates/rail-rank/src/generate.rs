@@ -1,15 +1,18 @@
 //! Prefill and greedy decode, the same on every rank.
 
-use mlx_core::{Array, Result, eval};
+use mlx_core::{Array, Dtype, Result, eval};
+use models::Folder;
 use rail_bench::{
+    engine::Engine,
     model::ModelSpec,
     protocol::{Strategy, digest},
 };
 
 use crate::{
     collective::Collective,
-    decoder::{Cache, Decoder},
+    decoder::{Cache, Decoder, Shape},
     share::Share,
+    tensors::{LoadError, OfFolder, Seeded, dtype_of},
 };
 
 /// Positions of a prefill step with TP, as in exo.
@@ -28,6 +31,8 @@ pub struct Choice {
     pub margin: f32,
     /// Names the bits of the logits.
     pub digest: String,
+    /// The logits, a token's at the index of its id.
+    pub logits: Vec<f32>,
 }
 
 impl Choice {
@@ -35,7 +40,7 @@ impl Choice {
     ///
     /// # Panics
     /// There are no logits.
-    pub fn greedy(logits: &[f32]) -> Self {
+    pub fn greedy(logits: Vec<f32>) -> Self {
         let (mut token, mut best, mut second) = (0, f32::NEG_INFINITY, f32::NEG_INFINITY);
         let mut magnitude = 0f32;
         let numbers = !logits.iter().any(|logit| logit.is_nan());
@@ -54,7 +59,8 @@ impl Choice {
                 true => (best - second) / magnitude,
                 false => f32::NAN,
             },
-            digest: digest(logits),
+            digest: digest(&logits),
+            logits,
         }
     }
 }
@@ -73,17 +79,49 @@ pub struct Session<C> {
 }
 
 impl<C: Collective> Session<C> {
-    /// Makes the weights of this rank's share.
+    /// Makes the weights of this rank's share of a preset.
     ///
     /// # Errors
     /// The errors that MLX reports.
     ///
     /// # Panics
-    /// As [`Share::of`].
-    pub fn new(strategy: Strategy, spec: &ModelSpec, seed: u64, ranks: C) -> Result<Self> {
-        let share = Share::of(strategy, spec, ranks.rank(), ranks.size());
-        let decoder = Decoder::new(spec, &share, seed)?;
-        Ok(Self {
+    /// The model cannot be split this way; see [`ModelSpec::check_tensor_split`] and
+    /// [`ModelSpec::check_pipeline_split`].
+    pub fn new(
+        strategy: Strategy,
+        spec: &ModelSpec,
+        seed: u64,
+        ranks: C,
+    ) -> Result<Self, LoadError> {
+        let shape = Shape::of_spec(spec);
+        let share = Share::of(strategy, spec.layers, ranks.rank(), ranks.size());
+        let tensors = Seeded::new(spec, &share, seed, shape.dtype)?;
+        let decoder = Decoder::new(shape, share.layers.clone(), &tensors)?;
+        Ok(Self::with(strategy, decoder, ranks))
+    }
+
+    /// Reads this rank's share of the model in a folder, and none of the other ranks' bytes.
+    ///
+    /// # Errors
+    /// This engine cannot run the model ([`Engine::check_folder`]), tensor parallelism cannot
+    /// split it, the folder lacks a tensor or cannot be read, or MLX refuses a tensor.
+    ///
+    /// # Panics
+    /// With PP a rank would have no layer; see [`Folder::check_pipeline`].
+    pub fn open(strategy: Strategy, folder: &Folder, ranks: C) -> Result<Self, LoadError> {
+        Engine::Rust.check_folder(folder)?;
+        let config = folder.config()?;
+        let place = (ranks.rank(), ranks.size());
+        let share = Share::of(strategy, config.layers, place.0, place.1);
+        let tensors = OfFolder::new(folder, strategy, place)?;
+        let dtype = folder.activations().and_then(dtype_of);
+        let shape = Shape::of_config(config, dtype.unwrap_or(Dtype::Float32));
+        let decoder = Decoder::new(shape, share.layers, &tensors)?;
+        Ok(Self::with(strategy, decoder, ranks))
+    }
+
+    fn with(strategy: Strategy, decoder: Decoder, ranks: C) -> Self {
+        Self {
             caches: decoder.caches(),
             decoder,
             strategy,
@@ -92,7 +130,7 @@ impl<C: Collective> Session<C> {
                 Strategy::Pp => PP_PREFILL_STEP,
                 Strategy::Tp | Strategy::Single => TP_PREFILL_STEP,
             },
-        })
+        }
     }
 
     /// Processes at most `step` tokens of a prompt at a time from now on.
@@ -161,8 +199,12 @@ impl<C: Collective> Session<C> {
                 Strategy::Tp => ranks.all_sum(&part),
                 Strategy::Pp | Strategy::Single => Ok(part),
             })?;
-        if pipelined && rank < last {
-            x = self.ranks.send(&x, rank + 1)?;
+        if pipelined {
+            // The receiver relies on the type.
+            x = x.astype(self.decoder.dtype())?;
+            if rank < last {
+                x = self.ranks.send(&x, rank + 1)?;
+            }
         }
         let computed: Vec<_> = self
             .caches
@@ -186,7 +228,7 @@ impl<C: Collective> Session<C> {
                 .all_gather(&row)?
                 .slice_axis(0, ranks - 1, ranks)?;
         }
-        Ok(Choice::greedy(&self.decoder.logits(&row)?))
+        Ok(Choice::greedy(self.decoder.logits(&row)?))
     }
 }
 
@@ -196,7 +238,7 @@ mod tests {
 
     #[test]
     fn the_margin_is_relative_to_the_greatest_magnitude() {
-        let choice = Choice::greedy(&[0.5, -4.0, 2.0, 1.0]);
+        let choice = Choice::greedy(vec![0.5, -4.0, 2.0, 1.0]);
         assert_eq!((choice.token, choice.margin), (2, 0.25));
     }
 
@@ -204,13 +246,16 @@ mod tests {
     fn a_logit_that_is_not_a_number_shows_in_the_margin() {
         const NAN: f32 = f32::NAN;
         for logits in [[NAN; 4], [NAN, 1.0, 3.0, 2.0], [3.0, 1.0, 2.0, NAN]] {
-            assert!(Choice::greedy(&logits).margin.is_nan(), "{logits:?}");
+            assert!(
+                Choice::greedy(logits.to_vec()).margin.is_nan(),
+                "{logits:?}"
+            );
         }
     }
 
     #[test]
     fn of_equals_the_first_is_chosen() {
-        let choice = Choice::greedy(&[1.0, 3.0, 3.0]);
+        let choice = Choice::greedy(vec![1.0, 3.0, 3.0]);
         assert_eq!((choice.token, choice.margin), (1, 0.0));
     }
 }

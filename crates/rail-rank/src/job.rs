@@ -2,12 +2,14 @@
 
 use std::{io, time::Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use mlx_core::{
     distributed::{Backend, Group},
     peak_memory,
 };
+use models::Folder;
 use rail_bench::{
+    engine::Engine,
     model::ModelSpec,
     protocol::{Event, Job, JobModel, Phase, Strategy},
 };
@@ -15,6 +17,7 @@ use rail_bench::{
 use crate::{
     collective::{Alone, Collective},
     generate::Session,
+    tensors::LoadError,
 };
 
 /// Runs a job, and reports the events to `say`.
@@ -24,7 +27,7 @@ use crate::{
 pub fn run(job: &Job, say: &mut dyn FnMut(Event) -> io::Result<()>) -> Result<()> {
     let model = check(job)?;
     if job.strategy == Strategy::Single {
-        return run_as(job, model, Alone, say);
+        return run_as(job, &model, Alone, say);
     }
     say(Event::Phase { phase: Phase::Init })?;
     let group = Group::init(Backend::Jaccl, true).context("cannot join the other ranks")?;
@@ -37,18 +40,63 @@ pub fn run(job: &Job, say: &mut dyn FnMut(Event) -> io::Result<()>) -> Result<()
         group.rank(),
         group.size()
     );
-    run_as(job, model, group, say)
+    run_as(job, &model, group, say)
+}
+
+/// The model of a job that can be done.
+enum Model<'a> {
+    Preset(&'a ModelSpec),
+    Folder { folder: Box<Folder>, vocab: usize },
+}
+
+impl<'a> Model<'a> {
+    fn of(model: &'a JobModel) -> Result<Self> {
+        Ok(match model {
+            JobModel::Preset(spec) => {
+                ensure!(
+                    spec.vocab > 0 && spec.layers > 0,
+                    "the model has no vocabulary or no layers"
+                );
+                Self::Preset(spec)
+            }
+            JobModel::Folder(path) => {
+                let folder = Box::new(Folder::open(path)?);
+                Engine::Rust.check_folder(&folder)?;
+                let vocab = folder.config()?.vocab;
+                Self::Folder { folder, vocab }
+            }
+        })
+    }
+
+    fn check_split(&self, strategy: Strategy, ranks: usize) -> Result<()> {
+        match (self, strategy) {
+            (_, Strategy::Single) => ensure!(ranks == 1, "single is one rank, not {ranks}"),
+            (Self::Preset(spec), Strategy::Tp) => spec.check_tensor_split(ranks)?,
+            (Self::Preset(spec), Strategy::Pp) => spec.check_pipeline_split(ranks)?,
+            (Self::Folder { folder, .. }, Strategy::Tp) => folder.check_split(ranks)?,
+            (Self::Folder { folder, .. }, Strategy::Pp) => folder.check_pipeline(ranks)?,
+        }
+        Ok(())
+    }
+
+    fn vocab(&self) -> usize {
+        match self {
+            Self::Preset(spec) => spec.vocab,
+            Self::Folder { vocab, .. } => *vocab,
+        }
+    }
+
+    /// This rank's share, in memory.
+    fn load<C: Collective>(&self, job: &Job, ranks: C) -> Result<Session<C>, LoadError> {
+        match self {
+            Self::Preset(spec) => Session::new(job.strategy, spec, job.seed, ranks),
+            Self::Folder { folder, .. } => Session::open(job.strategy, folder, ranks),
+        }
+    }
 }
 
 /// Refuses a job that cannot be done, and gives its model.
-fn check(job: &Job) -> Result<&ModelSpec> {
-    let model = match &job.model {
-        JobModel::Preset(spec) => spec,
-        JobModel::Folder(folder) => bail!(
-            "{} is a model folder, and this engine makes presets alone",
-            folder.display()
-        ),
-    };
+fn check(job: &Job) -> Result<Model<'_>> {
     ensure!(
         job.rank < job.ranks,
         "there is no rank {} of {}",
@@ -67,15 +115,8 @@ fn check(job: &Job) -> Result<&ModelSpec> {
         job.prefill_step != Some(0),
         "prefill_step is 0; a step has at least one token"
     );
-    ensure!(
-        model.vocab > 0 && model.layers > 0,
-        "the model has no vocabulary or no layers"
-    );
-    match job.strategy {
-        Strategy::Single => ensure!(job.ranks == 1, "single is one rank, not {}", job.ranks),
-        Strategy::Tp => model.check_tensor_split(job.ranks)?,
-        Strategy::Pp => model.check_pipeline_split(job.ranks)?,
-    }
+    let model = Model::of(&job.model)?;
+    model.check_split(job.strategy, job.ranks)?;
     Ok(model)
 }
 
@@ -87,18 +128,18 @@ fn least(a: f32, b: f32) -> f32 {
 
 fn run_as(
     job: &Job,
-    model: &ModelSpec,
+    model: &Model<'_>,
     ranks: impl Collective,
     say: &mut dyn FnMut(Event) -> io::Result<()>,
 ) -> Result<()> {
     say(Event::Phase { phase: Phase::Load })?;
     let began = Instant::now();
-    let mut session = Session::new(job.strategy, model, job.seed, ranks)?;
+    let mut session = model.load(job, ranks)?;
     if let Some(step) = job.prefill_step {
         session.set_prefill_step(step);
     }
     let load_ns = nanos(began);
-    let prompt = job.prompt.ids(job.seed, model.vocab);
+    let prompt = job.prompt.ids(job.seed, model.vocab());
 
     for run in 0..job.warmup + job.repeat {
         let warmup = run < job.warmup;

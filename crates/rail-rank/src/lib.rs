@@ -1,5 +1,7 @@
-//! One rank of the benchmark: a decoder of Qwen3's shape on MLX, whole or split over
-//! ranks, that reports its events in the protocol of [`rail_bench::protocol`].
+//! One rank of the benchmark: a decoder on MLX, whole or split over ranks, that reports its
+//! events in the protocol of [`rail_bench::protocol`]. The model is a preset of Qwen3's shape,
+//! with weights from a seed, or a folder with a model of the family Llama or Qwen3, as mlx-lm
+//! reads it.
 //!
 //! The messages are those that exo's placements issue:
 //!
@@ -9,6 +11,9 @@
 //! | PP       | none          | a send to the next rank; an all-gather of one row  |
 //!
 //! # Why equal tokens are a fair requirement
+//! This is about presets. Real weights give no such promise for TP. PP computes what a single
+//! process does in the same order, so there its tokens are required too.
+//!
 //! The model computes in 32-bit floats, and every rank generates the same weights, so a
 //! strategy can differ from a single process in one way only: the order of additions. TP
 //! adds partial sums of `o_proj` and `down_proj` that one process adds in one go, and a
@@ -29,8 +34,10 @@ mod generate;
 mod job;
 mod linear;
 mod share;
+mod tensors;
 pub mod weights;
 
 pub use generate::{Choice, Session};
 pub use job::run;
 pub use share::Share;
+pub use tensors::LoadError;

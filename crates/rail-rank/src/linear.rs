@@ -1,45 +1,98 @@
-//! A weight matrix, plain or quantised.
+//! Weight matrices, plain or quantised.
 
 use mlx_core::{
     Array, Result, eval,
     quant::{QuantizedMatrix, Scheme},
 };
 
-/// Maps (..., inputs) to (..., outputs).
+/// A matrix (outputs, inputs), in memory.
 #[derive(Debug)]
-pub(crate) enum Linear {
-    Dense(Array),
+pub(crate) enum Matrix {
+    /// Its elements, and a view of them that maps inputs to outputs.
+    Dense {
+        rows: Array,
+        turned: Array,
+    },
     Quantized(QuantizedMatrix),
 }
 
-impl Linear {
-    /// From a matrix (outputs, inputs), ready to use.
-    pub(crate) fn new(matrix: &Array, scheme: Option<Scheme>) -> Result<Self> {
+impl Matrix {
+    /// The matrix with these elements.
+    pub(crate) fn dense(rows: Array) -> Result<Self> {
+        eval(&[&rows])?;
+        let turned = rows.transpose(&[1, 0])?;
+        Ok(Self::Dense { rows, turned })
+    }
+
+    /// A matrix whose elements are rounded to a scheme, or kept where there is none.
+    pub(crate) fn rounded(matrix: Array, scheme: Option<Scheme>) -> Result<Self> {
         match scheme {
-            None => {
-                eval(&[matrix])?;
-                matrix.transpose(&[1, 0]).map(Self::Dense)
-            }
-            Some(scheme) => {
-                let matrix = QuantizedMatrix::quantize(matrix, scheme)?;
-                eval(&matrix.arrays())?;
-                Ok(Self::Quantized(matrix))
-            }
+            None => Self::dense(matrix),
+            Some(scheme) => Self::quantized(QuantizedMatrix::quantize(&matrix, scheme)?),
         }
+    }
+
+    /// A matrix that is quantised already.
+    pub(crate) fn quantized(matrix: QuantizedMatrix) -> Result<Self> {
+        eval(&matrix.arrays())?;
+        Ok(Self::Quantized(matrix))
     }
 
     /// The arrays that it consists of.
     pub(crate) fn arrays(&self) -> Vec<&Array> {
         match self {
-            Self::Dense(matrix) => vec![matrix],
+            Self::Dense { rows, .. } => vec![rows],
             Self::Quantized(matrix) => matrix.arrays().into(),
         }
     }
 
+    /// Maps (..., inputs) to (..., outputs).
     pub(crate) fn apply(&self, x: &Array) -> Result<Array> {
         match self {
-            Self::Dense(matrix) => x.matmul(matrix),
+            Self::Dense { turned, .. } => x.matmul(turned),
             Self::Quantized(matrix) => matrix.matmul_transposed(x),
+        }
+    }
+
+    /// The rows of these numbers, of a table of embeddings.
+    pub(crate) fn rows(&self, numbers: &[u32]) -> Result<Array> {
+        match self {
+            Self::Dense { rows, .. } => rows.take_axis(numbers, 0),
+            Self::Quantized(matrix) => matrix.rows(numbers),
+        }
+    }
+}
+
+/// Maps (..., inputs) to (..., outputs), and adds a bias if there is one.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    pub(crate) matrix: Matrix,
+    pub(crate) bias: Option<Array>,
+}
+
+impl Linear {
+    /// The arrays that it consists of.
+    pub(crate) fn arrays(&self) -> Vec<&Array> {
+        let mut arrays = self.matrix.arrays();
+        arrays.extend(&self.bias);
+        arrays
+    }
+
+    pub(crate) fn apply(&self, x: &Array) -> Result<Array> {
+        self.apply_summed(x, Ok)
+    }
+
+    /// Of a matrix of which each rank has a slice of the inputs: `sum` adds up the ranks'
+    /// products, and the bias is added once, to the sum.
+    pub(crate) fn apply_summed(
+        &self,
+        x: &Array,
+        sum: impl Fn(Array) -> Result<Array>,
+    ) -> Result<Array> {
+        let product = sum(self.matrix.apply(x)?)?;
+        match &self.bias {
+            None => Ok(product),
+            Some(bias) => product.add(bias),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use mlx_core::{Array, Result};
-use rail_bench::{model::ModelSpec, protocol::Strategy};
+use rail_bench::protocol::Strategy;
 
 /// A rank's share of the model: some of the layers, and a slice of each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,23 +17,22 @@ pub struct Share {
 }
 
 impl Share {
-    /// The share of `rank` among `ranks`. With PP, if the layers do not divide evenly,
-    /// the first ranks get one more.
+    /// The share of `rank` among `ranks` of a model with this many layers. With PP, if the
+    /// layers do not divide evenly, the first ranks get one more.
     ///
     /// # Panics
-    /// The model cannot be split this way; see [`ModelSpec::check_tensor_split`] and
-    /// [`ModelSpec::check_pipeline_split`].
-    pub fn of(strategy: Strategy, spec: &ModelSpec, rank: usize, ranks: usize) -> Self {
+    /// There is no such rank, or with PP a rank would have no layer.
+    pub fn of(strategy: Strategy, layers: usize, rank: usize, ranks: usize) -> Self {
         assert!(rank < ranks, "rank {rank} of {ranks}");
         match strategy {
             Strategy::Single | Strategy::Tp => Self {
-                layers: 0..spec.layers,
+                layers: 0..layers,
                 part: rank,
                 parts: ranks,
             },
             Strategy::Pp => {
-                let (each, left) = (spec.layers / ranks, spec.layers % ranks);
-                assert!(each > 0, "{} layers on {ranks} ranks", spec.layers);
+                let (each, left) = (layers / ranks, layers % ranks);
+                assert!(each > 0, "{layers} layers on {ranks} ranks");
                 let first = rank * each + rank.min(left);
                 Self {
                     layers: first..first + each + usize::from(rank < left),
@@ -69,18 +68,12 @@ impl Share {
 
 #[cfg(test)]
 mod tests {
-    use rail_bench::model::Preset;
-
     use super::*;
 
     #[test]
     fn pipeline_shares_cover_the_layers_in_order_of_rank() {
-        let spec = ModelSpec {
-            layers: 7,
-            ..Preset::ALL[0].spec
-        };
         let shares: Vec<_> = (0..3)
-            .map(|rank| Share::of(Strategy::Pp, &spec, rank, 3))
+            .map(|rank| Share::of(Strategy::Pp, 7, rank, 3))
             .collect();
         assert_eq!(
             shares.iter().map(|s| s.layers.clone()).collect::<Vec<_>>(),
@@ -91,11 +84,7 @@ mod tests {
 
     #[test]
     fn tensor_shares_cut_every_layer() {
-        let spec = ModelSpec {
-            layers: 7,
-            ..Preset::ALL[0].spec
-        };
-        let share = Share::of(Strategy::Tp, &spec, 1, 2);
+        let share = Share::of(Strategy::Tp, 7, 1, 2);
         assert_eq!((share.layers.clone(), share.slice(8)), (0..7, 4..8));
     }
 }

@@ -4,9 +4,17 @@
 use std::path::PathBuf;
 
 use launch::Launcher;
+use models::{
+    Family,
+    tiny::{self, Weights},
+};
 use rail_bench::{
-    BuildInfo, Harness, Options, Plan, Report, RunError, Settings, cabling::Emulated,
-    engine::EngineProgram, model::Preset, progress::Progress, protocol::Strategy,
+    BuildInfo, Harness, Options, Plan, Report, RunError, Settings,
+    cabling::Emulated,
+    engine::EngineProgram,
+    model::{Folder, Model, Preset},
+    progress::Progress,
+    protocol::Strategy,
 };
 use rail_matrix::{Backend, Frames};
 
@@ -106,4 +114,22 @@ fn big_frames_decode_the_same() {
     let mut options = tiny("3");
     options.settings.frames = Frames::Big;
     all_pass(options);
+}
+
+#[test]
+fn a_folder_has_the_same_bits_on_all_ranks_and_in_pp_the_single_processs_tokens() {
+    for (family, weights) in [
+        (Family::Llama, Weights::Quantised),
+        (Family::Qwen3, Weights::Plain),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        tiny::write(family, weights, 7, root.path()).unwrap();
+        let mut options = tiny("2");
+        options.settings.model = Model::Folder(Folder::open(None, root.path()).unwrap());
+        let report = all_pass(options);
+        for cell in &report.cells {
+            let is_exact = cell.strategy != Strategy::Tp;
+            assert!(cell.tokens_match || !is_exact, "{cell:#?}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use std::{
 };
 
 use mlx_core::{Array, Dtype, Result};
+use models::{Family, Folder, tiny::Weights};
 use rail_bench::{
     model::{ModelSpec, Quant},
     protocol::Strategy,
@@ -24,7 +25,9 @@ use rail_rank::{
     collective::{Alone, Collective},
 };
 
-use common::small_model;
+use common::{small_model, tiny};
+
+const SEED: u64 = 5;
 
 type Issued = Arc<Mutex<Vec<(&'static str, usize)>>>;
 
@@ -127,23 +130,33 @@ impl Collective for Threaded {
     }
 }
 
-fn generate(strategy: Strategy, spec: &ModelSpec, ranks: impl Collective) -> Result<Vec<Choice>> {
-    let seed = 5;
-    let mut session = Session::new(strategy, spec, seed, ranks)?;
+/// What a rank chooses after a prompt of 20 tokens.
+fn choose<C: Collective>(mut session: Session<C>, vocab: usize) -> Result<Vec<Choice>> {
     session.barrier()?;
-    let mut choices = vec![session.prefill(&prompt(seed, 20, spec.vocab))?];
+    let mut choices = vec![session.prefill(&prompt(SEED, 20, vocab))?];
     while choices.len() < 24 {
         choices.push(session.decode(choices[choices.len() - 1].token)?);
     }
     Ok(choices)
 }
 
+fn generate(strategy: Strategy, spec: &ModelSpec, ranks: impl Collective) -> Vec<Choice> {
+    let session = Session::new(strategy, spec, SEED, ranks).unwrap();
+    choose(session, spec.vocab).unwrap()
+}
+
+fn generate_by(strategy: Strategy, folder: &Folder, ranks: impl Collective) -> Vec<Choice> {
+    let session = Session::open(strategy, folder, ranks).unwrap();
+    choose(session, folder.config().unwrap().vocab).unwrap()
+}
+
 /// The choices of each rank.
-fn split(strategy: Strategy, spec: &ModelSpec, size: usize) -> Vec<Vec<Choice>> {
+fn split(size: usize, generate: impl Fn(Threaded) -> Vec<Choice> + Sync) -> Vec<Vec<Choice>> {
+    let generate = &generate;
     thread::scope(|scope| {
         let ranks: Vec<_> = Threaded::ranks(size)
             .into_iter()
-            .map(|rank| scope.spawn(move || generate(strategy, spec, rank).unwrap()))
+            .map(|rank| scope.spawn(move || generate(rank)))
             .collect();
         ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
     })
@@ -154,8 +167,9 @@ fn split(strategy: Strategy, spec: &ModelSpec, size: usize) -> Vec<Vec<Choice>> 
 /// could have changed a token.
 fn assert_split_alike(strategy: Strategy, spec: &ModelSpec, size: usize) {
     let rounding = least_margin(spec.dtype);
-    let whole = generate(Strategy::Single, spec, Alone).unwrap();
-    for (rank, choices) in split(strategy, spec, size).into_iter().enumerate() {
+    let whole = generate(Strategy::Single, spec, Alone);
+    let split = split(size, |rank| generate(strategy, spec, rank));
+    for (rank, choices) in split.into_iter().enumerate() {
         for (index, (split, whole)) in choices.iter().zip(&whole).enumerate() {
             let place = format!("token {index} of rank {rank} of {size}");
             assert_eq!(split.token, whole.token, "{place}");
@@ -187,6 +201,64 @@ fn quantised_shards_are_cut_between_groups() {
         bits: 4,
     });
     assert_split_alike(Strategy::Tp, &small_model(quant), 2);
+}
+
+/// The folders of every family that this engine computes.
+fn folders() -> impl Iterator<Item = (tempfile::TempDir, Folder)> {
+    [Family::Llama, Family::Qwen3]
+        .into_iter()
+        .flat_map(|family| {
+            [Weights::Plain, Weights::Quantised].map(|weights| tiny(family, weights))
+        })
+}
+
+#[test]
+fn a_folder_in_a_pipeline_has_the_bits_of_a_single_process() {
+    for (_root, folder) in folders() {
+        let whole = generate_by(Strategy::Single, &folder, Alone);
+        for size in [2, 3] {
+            let split = split(size, |rank| generate_by(Strategy::Pp, &folder, rank));
+            for (rank, choices) in split.iter().enumerate() {
+                assert!(*choices == whole, "rank {rank} of {size}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_is_split_has_the_same_bits_on_all_ranks_and_nearly_the_single_processs() {
+    for (_root, folder) in folders() {
+        let whole = generate_by(Strategy::Single, &folder, Alone);
+        let split = split(2, |rank| generate_by(Strategy::Tp, &folder, rank));
+        assert!(split[0] == split[1]);
+        for (index, (split, whole)) in split[0].iter().zip(&whole).enumerate() {
+            let greatest = whole
+                .logits
+                .iter()
+                .fold(0f32, |it, logit| it.max(logit.abs()));
+            let pairs = split.logits.iter().zip(&whole.logits);
+            let difference = pairs.map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+            assert!(difference < 1e-5 * greatest, "token {index}: {difference}");
+            if split.token != whole.token {
+                // From here on they continue different texts.
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_rank_of_a_folder_has_its_share_of_the_weights() {
+    for (_root, folder) in folders() {
+        let whole = Session::open(Strategy::Single, &folder, Alone).unwrap();
+        assert_eq!(whole.weight_bytes(), folder.bytes());
+        for rank in Threaded::ranks(2) {
+            let shares = folder.shares(rank.rank, 2).unwrap();
+            let expected: usize = shares.iter().map(|it| it.bytes).sum();
+            let session = Session::open(Strategy::Tp, &folder, rank).unwrap();
+            assert_eq!(session.weight_bytes(), expected);
+        }
+    }
 }
 
 /// The operations that each of two ranks issues for a prompt of 20 tokens and for the

@@ -2,12 +2,13 @@
 
 mod common;
 
+use models::{Family, tiny::Weights};
 use rail_bench::{
     model::Quant,
-    protocol::{Event, Job, JobModel, Phase, Prompt},
+    protocol::{Event, Job, JobModel, Phase, Prompt, Strategy},
 };
 
-use common::{default_model, distinct, events, margins, single, small_model, tokens};
+use common::{default_model, distinct, events, margins, single, small_model, tiny, tokens};
 
 /// Far above the effect of another order of additions on a logit, see the crate's
 /// documentation.
@@ -131,4 +132,64 @@ fn impossible_jobs_are_refused() {
         })
         .contains("48")
     );
+}
+
+#[test]
+fn a_folder_decodes_after_ids_and_after_a_seeded_prompt() {
+    let (root, folder) = tiny(Family::Llama, Weights::Quantised);
+    let vocab = folder.config().unwrap().vocab;
+    let seeded = Job {
+        model: JobModel::Folder(root.path().to_owned()),
+        ..single(small_model(None), 8, 2)
+    };
+    let by_seed = events(&seeded).unwrap();
+    let first = tokens(&by_seed, 0);
+    assert_eq!(tokens(&by_seed, 1), first);
+    let ids = Job {
+        prompt: Prompt::Ids(seeded.prompt.ids(seeded.seed, vocab)),
+        ..seeded.clone()
+    };
+    assert_eq!(tokens(&events(&ids).unwrap(), 0), first);
+    let beyond = Job {
+        prompt: Prompt::Ids(vec![vocab as u32]),
+        ..seeded
+    };
+    let refusal = events(&beyond).unwrap_err().to_string();
+    assert!(refusal.contains("index 256 is out of range"), "{refusal}");
+}
+
+#[test]
+fn a_folder_that_this_engine_cannot_run_is_refused_before_it_is_loaded() {
+    let refusal = |family, change: [&str; 2], ranks| {
+        let (root, _) = tiny(family, Weights::Quantised);
+        let config = root.path().join("config.json");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, text.replace(change[0], change[1])).unwrap();
+        let job = Job {
+            model: JobModel::Folder(root.path().to_owned()),
+            strategy: match ranks {
+                1 => Strategy::Single,
+                _ => Strategy::Tp,
+            },
+            ranks,
+            ..single(small_model(None), 2, 1)
+        };
+        let mut said = Vec::new();
+        let error = rail_rank::run(&job, &mut |event| {
+            said.push(event);
+            Ok(())
+        });
+        assert!(said.is_empty(), "{said:?}");
+        format!("{:#}", error.unwrap_err())
+    };
+    let as_is = ["", ""];
+    assert!(refusal(Family::Qwen3Next, as_is, 1).contains("qwen3_next"));
+    assert!(refusal(Family::Llama, as_is, 4).contains("key and value heads"));
+    let scaled = [
+        "\"rope_theta\"",
+        "\"rope_scaling\": {\"type\": \"yarn\"}, \"rope_theta\"",
+    ];
+    assert!(refusal(Family::Qwen3, scaled, 1).contains("yarn"));
+    let mode = ["\"affine\"", "\"mxfp4\""];
+    assert!(refusal(Family::Llama, mode, 1).contains("mxfp4"));
 }

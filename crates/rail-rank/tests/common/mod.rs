@@ -3,6 +3,10 @@
 
 use std::collections::HashSet;
 
+use models::{
+    Family, Folder,
+    tiny::{self, Weights},
+};
 use rail_bench::{
     model::{ModelSpec, Preset, Quant},
     protocol::{Event, Job, JobModel, Prompt, Strategy},
@@ -26,6 +30,14 @@ pub fn small_model(quant: Option<Quant>) -> ModelSpec {
         quant,
         ..default_model()
     }
+}
+
+/// A folder with a small model of a family.
+pub fn tiny(family: Family, weights: Weights) -> (tempfile::TempDir, Folder) {
+    let root = tempfile::tempdir().unwrap();
+    tiny::write(family, weights, 7, root.path()).unwrap();
+    let folder = Folder::open(root.path()).unwrap();
+    (root, folder)
 }
 
 /// A job of one rank.
