@@ -71,7 +71,7 @@ impl Engine {
 }
 
 /// The families that the Rust engine computes.
-const BY_RUST: [Family; 2] = [Family::Llama, Family::Qwen3];
+const BY_RUST: [Family; 3] = [Family::Llama, Family::Qwen3, Family::Qwen3Moe];
 
 fn by_rust(folder: &models::Folder) -> Result<(), EngineError> {
     let model_type = folder.model_type();

@@ -10,12 +10,12 @@ use models::{
     tiny::{self, Weights},
 };
 use rail_bench::{
-    Measured, Options, Plan, Report, RunError,
+    Measured, Options, Plan, Report, RunError, Text,
     cabling::{Cabling, Plugged},
     engine::{Engine, EngineProgram},
     launch::LaunchError,
     model::{Folder, Model, Preset},
-    protocol::Strategy,
+    protocol::{Prompt, Strategy},
     sweep::SweepError,
     verdict::{ReferenceError, Verdict},
 };
@@ -261,6 +261,51 @@ fn real_weights_may_decode_other_tokens_in_tp_and_not_in_pp() {
         refused
             .help()
             .is_some_and(|help| help.contains("--engine mlx-lm"))
+    );
+}
+
+#[test]
+fn a_text_is_taken_apart_once_and_the_report_has_what_came_out() {
+    let folder = tempfile::tempdir().unwrap();
+    tiny::write(Family::Llama, Weights::Plain, 1, folder.path()).unwrap();
+    let model = Folder::open(None, folder.path()).unwrap();
+    let absent = Text::new("w1 w2", &model.content).unwrap_err();
+    assert!(
+        matches!(absent, models::Error::NoTokenizer { .. }),
+        "{absent}"
+    );
+
+    let vocab: serde_json::Map<_, _> = (0..256).map(|id| (format!("w{id}"), id.into())).collect();
+    let tokenizer = serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": null, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null,
+        "decoder": null, "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "w0"},
+    });
+    fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let text = Text::new("w1 w2 w250", &model.content).unwrap();
+    assert_eq!(text.ids, [1, 2, 250]);
+
+    let mut options = only(Strategy::Pp, Backend::Ring, "1");
+    options.engines = vec![Engine::MlxLm];
+    options.settings.model = Model::Folder(model);
+    options.settings.prompt_tokens = text.ids.len();
+    options.settings.text = Some(text);
+    assert_eq!(options.settings.prompt(), Prompt::Ids(vec![1, 2, 250]));
+    options.settings.generation_tokens = 3;
+    let report = run(options.clone(), &FakeRank::new(""), &PretendCables).unwrap();
+    assert!(report.all_pass(), "{report:?}");
+    for cell in &report.cells {
+        assert_eq!(cell.text.as_deref(), Some("w3 w20 w37"));
+    }
+    let told = "- **pp ring-1 (mlx-lm)** continues \"w3 w20 w37\"";
+    assert!(report.markdown().contains(told), "{}", report.markdown());
+
+    options.settings.generation_tokens = 4094;
+    let refused = Plan::new(options).unwrap_err();
+    assert!(refused.to_string().contains("context of 4096"), "{refused}");
+    assert!(
+        refused.help().unwrap().contains("at most 4096"),
+        "{refused}"
     );
 }
 

@@ -57,4 +57,4 @@ pub use dtype::{Dtype, Element};
 pub use error::{Error, Result};
 pub use eval::{depends, eval};
 pub use memory::peak_memory;
-pub use ops::concatenate;
+pub use ops::{Choices, concatenate};

@@ -4,8 +4,33 @@
 
 use crate::{
     Array, Dtype, Result,
-    call::{ArrayVector, op},
+    call::{ArrayVector, op, optional},
 };
+
+/// Indices that are known to be in a range, because MLX checks none.
+#[derive(Debug, Clone)]
+pub struct Choices {
+    indices: Array,
+    below: i32,
+}
+
+impl Choices {
+    /// Refuses a stack of matrices that not every index is in.
+    pub(crate) fn check(&self, stack: &Array) -> Result<()> {
+        match stack.shape().first() {
+            Some(&length) if length >= self.below => Ok(()),
+            _ => Err(crate::Error::new(format!(
+                "[choices] indices below {} are out of range for a stack of shape {:?}",
+                self.below,
+                stack.shape()
+            ))),
+        }
+    }
+
+    pub(crate) fn indices(&self) -> &Array {
+        &self.indices
+    }
+}
 
 impl Array {
     /// Zeros of a shape and type.
@@ -88,6 +113,31 @@ impl Array {
     /// The `k` greatest elements along `axis`, in no particular order.
     pub fn topk_axis(&self, k: i32, axis: i32) -> Result<Array> {
         op!(mlx_topk_axis(self.raw(), k, axis))
+    }
+
+    /// The `k` greatest elements of the last dimension, in no particular order, and where
+    /// they are. Without dimensions there are none.
+    pub fn greatest(&self, k: i32) -> Result<(Choices, Array)> {
+        let last = self.ndim() as i32 - 1;
+        let below = self.shape().last().copied().unwrap_or_default();
+        let sorted = op!(mlx_argpartition_axis(self.raw(), -k, -1))?;
+        let indices = sorted.slice_axis(last.max(0) as usize, below - k, below)?;
+        let values = op!(mlx_take_along_axis(self.raw(), indices.raw(), -1))?;
+        Ok((Choices { indices, below }, values))
+    }
+
+    /// The product of the last two dimensions with a matrix (inputs, outputs) of the stack
+    /// `matrices` for each choice. Of this array (..., rows, inputs) and choices of a shape
+    /// that its first dimensions broadcast to.
+    pub fn matmul_chosen(&self, matrices: &Array, choices: &Choices) -> Result<Array> {
+        choices.check(matrices)?;
+        op!(mlx_gather_mm(
+            self.raw(),
+            matrices.raw(),
+            optional(None),
+            choices.indices.raw(),
+            false,
+        ))
     }
 
     /// Softmax along `axis`; `precise` accumulates in 32 bits whatever the type.

@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use mlx_sys::{mlx_optional_dtype, mlx_optional_int};
 
 use crate::{
-    Array, Error, Result,
+    Array, Choices, Error, Result,
     call::{ArrayVector, op, optional, status},
     device::Stream,
 };
@@ -153,6 +153,26 @@ impl QuantizedMatrix {
             self.scheme.raw_group_size(),
             self.scheme.raw_bits(),
             AFFINE.as_ptr(),
+        ))
+    }
+
+    /// As [`Array::matmul_chosen`], of a stack of matrices of which each is (outputs, inputs).
+    pub fn matmul_chosen(&self, x: &Array, choices: &Choices) -> Result<Array> {
+        for stack in self.arrays() {
+            choices.check(stack)?;
+        }
+        op!(mlx_gather_qmm(
+            x.raw(),
+            self.weight.raw(),
+            self.scales.raw(),
+            self.biases.raw(),
+            optional(None),
+            choices.indices().raw(),
+            true,
+            self.scheme.raw_group_size(),
+            self.scheme.raw_bits(),
+            AFFINE.as_ptr(),
+            false,
         ))
     }
 

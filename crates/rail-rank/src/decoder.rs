@@ -1,5 +1,6 @@
 //! The layers of a Llama or Qwen3 decoder: grouped-query attention, of Qwen3 with RMS norms
-//! on queries and keys, then SwiGLU, each behind an RMS norm and added to its input.
+//! on queries and keys, then SwiGLU, or several experts of it, each behind an RMS norm and
+//! added to its input.
 //!
 //! Activations have the shape (1, positions, hidden).
 
@@ -9,7 +10,7 @@ use mlx_core::{
     Array, Dtype, Result, concatenate,
     fast::{Mask, Rope, rms_norm, scaled_dot_product_attention},
 };
-use models::{Config, Family, Llama3Scaling, RopeScaling};
+use models::{Config, Experts, Family, Llama3Scaling, RopeScaling};
 use rail_bench::model::{self, ModelSpec};
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// The shape of a whole model.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Shape {
     hidden: usize,
     heads: usize,
@@ -29,6 +30,9 @@ pub(crate) struct Shape {
     rope: Rope,
     rope_scaling: Option<Llama3Scaling>,
     rms_eps: f32,
+    experts: Option<Experts>,
+    /// Of each layer, whether it has experts.
+    has_experts: Vec<bool>,
     /// Whether queries and keys have norms.
     has_head_norms: bool,
     /// Whether the output head is the table of embeddings.
@@ -53,6 +57,8 @@ impl Shape {
             },
             rope_scaling: None,
             rms_eps: spec.rms_eps,
+            experts: None,
+            has_experts: vec![false; spec.layers],
             has_head_norms: true,
             is_tied: false,
             dtype: match spec.dtype {
@@ -83,6 +89,10 @@ impl Shape {
                 RopeScaling::None | RopeScaling::Other(_) => None,
             },
             rms_eps: config.rms_eps,
+            experts: config.experts.clone(),
+            has_experts: (0..config.layers)
+                .map(|it| config.has_experts(it))
+                .collect(),
             has_head_norms: config.family != Family::Llama,
             is_tied: config.tied,
             dtype,
@@ -213,7 +223,7 @@ struct Layer {
     attention_norm: Array,
     attention: Attention,
     feed_forward_norm: Array,
-    feed_forward: FeedForward,
+    block: Block,
     eps: f32,
 }
 
@@ -225,27 +235,25 @@ impl Layer {
             attention_norm: norm("input_layernorm")?,
             attention: Attention::new(shape, tensors, &format!("{name}.self_attn"))?,
             feed_forward_norm: norm("post_attention_layernorm")?,
-            feed_forward: FeedForward::new(shape, tensors, &format!("{name}.mlp"))?,
+            block: Block::new(shape, tensors, &format!("{name}.mlp"), index)?,
             eps: shape.rms_eps,
         })
     }
 
     fn weights(&self) -> impl Iterator<Item = &Array> {
-        let (attention, feed) = (&self.attention, &self.feed_forward);
+        let attention = &self.attention;
         let matrices = [
             &attention.queries,
             &attention.keys,
             &attention.values,
             &attention.output,
-            &feed.gate,
-            &feed.up,
-            &feed.down,
         ];
         let head_norms = attention.head_norms.iter().flatten();
         let matrices = matrices.into_iter().flat_map(Linear::arrays);
         matrices
             .chain([&self.attention_norm, &self.feed_forward_norm])
             .chain(head_norms)
+            .chain(self.block.weights())
     }
 
     fn apply(
@@ -257,7 +265,7 @@ impl Layer {
         let normed = rms_norm(x, Some(&self.attention_norm), self.eps)?;
         let x = x.add(&self.attention.apply(&normed, cache, &sum)?)?;
         let normed = rms_norm(&x, Some(&self.feed_forward_norm), self.eps)?;
-        x.add(&self.feed_forward.apply(&normed, &sum)?)
+        x.add(&self.block.apply(&normed, &sum)?)
     }
 }
 
@@ -400,6 +408,98 @@ fn periods(rope: Rope, scaling: Llama3Scaling) -> Vec<f32> {
 /// Swaps positions and heads.
 fn by_head(x: &Array) -> Result<Array> {
     x.transpose(&[0, 2, 1, 3])
+}
+
+/// What follows attention in a layer.
+#[derive(Debug)]
+enum Block {
+    Dense(FeedForward),
+    Experts(Mixture),
+}
+
+impl Block {
+    fn new(
+        shape: &Shape,
+        tensors: &impl Tensors,
+        name: &str,
+        layer: usize,
+    ) -> Result<Self, LoadError> {
+        match &shape.experts {
+            Some(experts) if shape.has_experts[layer] => {
+                Mixture::new(shape, experts, tensors, name).map(Self::Experts)
+            }
+            _ => FeedForward::new(shape, tensors, name).map(Self::Dense),
+        }
+    }
+
+    fn weights(&self) -> Vec<&Array> {
+        match self {
+            Self::Dense(FeedForward { gate, up, down }) => [gate, up, down]
+                .into_iter()
+                .flat_map(Linear::arrays)
+                .collect(),
+            Self::Experts(mixture) => {
+                let Mixture { gate, up, down, .. } = mixture;
+                let stacks = [gate, up, down].into_iter().flat_map(Matrix::arrays);
+                stacks.chain(mixture.router.arrays()).collect()
+            }
+        }
+    }
+
+    fn apply(&self, x: &Array, sum: impl Fn(Array) -> Result<Array>) -> Result<Array> {
+        match self {
+            Self::Dense(feed_forward) => feed_forward.apply(x, sum),
+            Self::Experts(mixture) => sum(mixture.apply(x)?),
+        }
+    }
+}
+
+/// Experts, of which each token takes a few (arXiv:1701.06538), as in Qwen3-MoE.
+#[derive(Debug)]
+struct Mixture {
+    router: Linear,
+    gate: Matrix,
+    up: Matrix,
+    down: Matrix,
+    per_token: i32,
+    is_normalised: bool,
+}
+
+impl Mixture {
+    fn new(
+        shape: &Shape,
+        experts: &Experts,
+        tensors: &impl Tensors,
+        name: &str,
+    ) -> Result<Self, LoadError> {
+        let stack = |matrix: &str| tensors.experts(name, matrix, experts.count);
+        let router = format!("{name}.gate");
+        Ok(Self {
+            router: tensors.linear(&router, Cut::Whole, experts.count, shape.hidden)?,
+            gate: stack("gate_proj")?,
+            up: stack("up_proj")?,
+            down: stack("down_proj")?,
+            per_token: experts.per_token as i32,
+            is_normalised: experts.normalise,
+        })
+    }
+
+    /// This rank's part of the result.
+    fn apply(&self, x: &Array) -> Result<Array> {
+        let (positions, hidden) = (x.dim(1), x.dim(2));
+        let weights = self.router.apply(x)?.softmax_axis(-1, true)?;
+        let (choices, mut weights) = weights.greatest(self.per_token)?;
+        if self.is_normalised {
+            weights = weights.divide(&weights.sum_axis(-1, true)?)?;
+        }
+        let x = x.reshape(&[1, positions, 1, 1, hidden])?;
+        let gate = self.gate.apply_chosen(&x, &choices)?.silu()?;
+        let wide = gate.multiply(&self.up.apply_chosen(&x, &choices)?)?;
+        let each = self.down.apply_chosen(&wide, &choices)?;
+        let each = each.reshape(&[1, positions, self.per_token, hidden])?;
+        let weights = weights.reshape(&[1, positions, self.per_token, 1])?;
+        each.multiply(&weights)?.sum_axis(2, false)
+    }
 }
 
 /// SwiGLU (arXiv:2002.05202).

@@ -1,7 +1,7 @@
 //! One rank of the benchmark: a decoder on MLX, whole or split over ranks, that reports its
 //! events in the protocol of [`rail_bench::protocol`]. The model is a preset of Qwen3's shape,
-//! with weights from a seed, or a folder with a model of the family Llama or Qwen3, as mlx-lm
-//! reads it.
+//! with weights from a seed, or a folder with a model of the families Llama, Qwen3 and
+//! Qwen3-MoE, as mlx-lm reads it.
 //!
 //! The messages are those that exo's placements issue:
 //!

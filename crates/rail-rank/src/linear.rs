@@ -1,11 +1,11 @@
 //! Weight matrices, plain or quantised.
 
 use mlx_core::{
-    Array, Result, eval,
+    Array, Choices, Result, eval,
     quant::{QuantizedMatrix, Scheme},
 };
 
-/// A matrix (outputs, inputs), in memory.
+/// A matrix (outputs, inputs), or a stack of them, in memory.
 #[derive(Debug)]
 pub(crate) enum Matrix {
     /// Its elements, and a view of them that maps inputs to outputs.
@@ -20,7 +20,12 @@ impl Matrix {
     /// The matrix with these elements.
     pub(crate) fn dense(rows: Array) -> Result<Self> {
         eval(&[&rows])?;
-        let turned = rows.transpose(&[1, 0])?;
+        let mut axes: Vec<i32> = (0..rows.ndim() as i32).collect();
+        axes.reverse();
+        if let [outputs, inputs, stack] = axes[..] {
+            axes = vec![stack, outputs, inputs];
+        }
+        let turned = rows.transpose(&axes)?;
         Ok(Self::Dense { rows, turned })
     }
 
@@ -51,6 +56,14 @@ impl Matrix {
         match self {
             Self::Dense { turned, .. } => x.matmul(turned),
             Self::Quantized(matrix) => matrix.matmul_transposed(x),
+        }
+    }
+
+    /// Of a stack: each choice's matrix maps (..., 1, inputs) to (..., 1, outputs).
+    pub(crate) fn apply_chosen(&self, x: &Array, choices: &Choices) -> Result<Array> {
+        match self {
+            Self::Dense { turned, .. } => x.matmul_chosen(turned, choices),
+            Self::Quantized(matrix) => matrix.matmul_chosen(x, choices),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mlx_core::{
-    Array, Dtype, eval,
+    Array, Dtype, concatenate, eval,
     quant::{QuantizedMatrix, Scheme},
 };
 use models::Folder;
@@ -57,6 +57,8 @@ pub(crate) enum Cut {
 pub(crate) trait Tensors {
     /// The matrix of a module, whose whole has this many outputs and inputs.
     fn linear(&self, module: &str, cut: Cut, outputs: usize, inputs: usize) -> Result<Linear>;
+    /// The matrices of the experts of a block, one on the other.
+    fn experts(&self, block: &str, matrix: &str, experts: usize) -> Result<Matrix>;
     /// The table of embeddings, which every rank has in full.
     fn table(&self, module: &str, rows: usize, width: usize) -> Result<Matrix>;
     /// The weight of a norm, which every rank has in full.
@@ -96,6 +98,10 @@ impl Tensors for Seeded<'_> {
             matrix: Matrix::rounded(matrix, scheme)?,
             bias: None,
         })
+    }
+
+    fn experts(&self, block: &str, _: &str, _: usize) -> Result<Matrix> {
+        unreachable!("no preset has experts, and so none in {block}")
     }
 
     fn table(&self, module: &str, rows: usize, width: usize) -> Result<Matrix> {
@@ -156,12 +162,16 @@ impl<'a> OfFolder<'a> {
     }
 
     fn matrix(&self, module: &str) -> Result<Matrix> {
-        let weight = self.get(&format!("{module}.weight"))?;
+        self.matrix_of(module, |part| self.get(&format!("{module}.{part}")))
+    }
+
+    /// The matrix of what `get` gets, quantised as a module is.
+    fn matrix_of(&self, module: &str, get: impl Fn(&str) -> Result<Array>) -> Result<Matrix> {
+        let weight = get("weight")?;
         let Some(quantised) = self.folder.quantised(module) else {
             return Ok(Matrix::dense(weight)?);
         };
-        let scales = self.get(&format!("{module}.scales"))?;
-        let biases = self.get(&format!("{module}.biases"))?;
+        let (scales, biases) = (get("scales")?, get("biases")?);
         let scheme = Scheme::new(quantised.group_size as i32, quantised.bits as i32)?;
         let matrix = QuantizedMatrix::from_parts(weight, scales, biases, scheme);
         Ok(Matrix::quantized(matrix)?)
@@ -173,6 +183,24 @@ impl Tensors for OfFolder<'_> {
         Ok(Linear {
             matrix: self.matrix(module)?,
             bias: self.find(&format!("{module}.bias"))?,
+        })
+    }
+
+    /// mlx-lm writes a stack, and Hugging Face's folders have a matrix for each expert.
+    fn experts(&self, block: &str, matrix: &str, experts: usize) -> Result<Matrix> {
+        let stacked = format!("{block}.switch_mlp.{matrix}");
+        if self.shares.contains_key(&format!("{stacked}.weight")) {
+            return self.matrix(&stacked);
+        }
+        let module = |expert: usize| format!("{block}.experts.{expert}.{matrix}");
+        self.matrix_of(&module(0), |part| {
+            let mut layers = Vec::new();
+            for expert in 0..experts {
+                let layer = self.get(&format!("{}.{part}", module(expert)))?;
+                let shape = [&[1], layer.shape()].concat();
+                layers.push(layer.reshape(&shape)?);
+            }
+            Ok(concatenate(&layers.iter().collect::<Vec<_>>(), 0)?)
         })
     }
 

@@ -78,7 +78,7 @@ fn assert_alike(folder: &Folder) {
 
 #[test]
 fn small_folders_have_mlx_lms_logits() {
-    for family in [Family::Llama, Family::Qwen3] {
+    for family in [Family::Llama, Family::Qwen3, Family::Qwen3Moe] {
         for weights in [Weights::Plain, Weights::Quantised] {
             let (_root, folder) = tiny(family, weights);
             assert_alike(&folder);

@@ -205,7 +205,7 @@ fn quantised_shards_are_cut_between_groups() {
 
 /// The folders of every family that this engine computes.
 fn folders() -> impl Iterator<Item = (tempfile::TempDir, Folder)> {
-    [Family::Llama, Family::Qwen3]
+    [Family::Llama, Family::Qwen3, Family::Qwen3Moe]
         .into_iter()
         .flat_map(|family| {
             [Weights::Plain, Weights::Quantised].map(|weights| tiny(family, weights))
