@@ -110,6 +110,7 @@ impl<'a> Group<'a> {
             passed.retain(|cell| cell.passed());
             let pairs = passed.windows(2);
             pairs
+                .filter(|pair| pair[0].place.cables < pair[1].place.cables)
                 .map(|pair| Step {
                     from: pair[0],
                     to: pair[1],
@@ -117,7 +118,8 @@ impl<'a> Group<'a> {
                 .collect::<Vec<_>>()
         });
         // The first of equals is the ring.
-        steps.reduce(|most, next| if next.len() > most.len() { next } else { most })
+        steps
+            .reduce(|most, next| if next.len() > most.len() { next } else { most })
             .unwrap_or_default()
     }
 

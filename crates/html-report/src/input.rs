@@ -396,7 +396,11 @@ impl Task {
         parts.extend(self.depth.map(|it| format!("depth {it}")));
         parts.extend(self.prefill_step.map(|it| format!("prefill step {it}")));
         parts.extend((!self.frames.is_empty()).then(|| format!("{} frames", self.frames)));
-        parts.extend(self.fast_synch.as_ref().map(|it| format!("fast synch {it}")));
+        parts.extend(
+            self.fast_synch
+                .as_ref()
+                .map(|it| format!("fast synch {it}")),
+        );
         parts.extend(self.env.as_ref().map(|it| format!("environment {it}")));
         parts.join(", ")
     }

@@ -36,6 +36,8 @@ mod palette;
 mod svg;
 mod words;
 
+use std::fmt;
+
 pub use input::ReadError;
 
 use input::{Bench, Collectives};
@@ -51,28 +53,36 @@ pub struct Inputs<'a> {
     pub collectives: Option<&'a str>,
 }
 
-/// Which input cannot be used, and why.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The report that the page is about.
-    #[error("the report cannot be read")]
-    Bench(#[source] ReadError),
-    /// The report that it is set beside.
-    #[error("the report to set it against cannot be read")]
-    Against(#[source] ReadError),
-    /// The collectives.
-    #[error("the report of collectives cannot be read")]
-    Collectives(#[source] ReadError),
+/// An input of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// [`Inputs::bench`].
+    Bench,
+    /// [`Inputs::against`].
+    Against,
+    /// [`Inputs::collectives`].
+    Collectives,
 }
 
-impl Error {
-    /// What is wrong with the input.
-    pub fn reason(&self) -> &ReadError {
-        match self {
-            Self::Bench(reason) | Self::Against(reason) | Self::Collectives(reason) => reason,
-        }
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bench => "the report",
+            Self::Against => "the report to set it against",
+            Self::Collectives => "the report of collectives",
+        })
     }
+}
+
+/// Which input cannot be used, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{input} cannot be used")]
+pub struct Error {
+    /// The input.
+    pub input: Input,
+    /// The reason. It has the remedy.
+    #[source]
+    pub reason: ReadError,
 }
 
 /// Makes the page.
@@ -80,11 +90,12 @@ impl Error {
 /// # Errors
 /// When an input is not what its place wants.
 pub fn page(inputs: &Inputs) -> Result<String, Error> {
-    let bench = Bench::read(inputs.bench).map_err(Error::Bench)?;
+    let of = |input| move |reason| Error { input, reason };
+    let bench = Bench::read(inputs.bench).map_err(of(Input::Bench))?;
     let against = inputs.against.map(Bench::read).transpose();
-    let against = against.map_err(Error::Against)?;
+    let against = against.map_err(of(Input::Against))?;
     let collectives = inputs.collectives.map(Collectives::read).transpose();
-    let collectives = collectives.map_err(Error::Collectives)?;
+    let collectives = collectives.map_err(of(Input::Collectives))?;
     let page = page::Page {
         inputs,
         bench: &bench,

@@ -46,7 +46,7 @@ const COLOURS: [Colour; 14] = [
     colour("series-2", "#c04a00", "#ff9d5c"),
     colour("series-3", "#0a7a5c", "#3fcf9f"),
     colour("series-4", "#7a3fb5", "#c79bff"),
-    colour("series-5", "#9a6b00", "#e8c04a"),
+    colour("series-5", "#8a6000", "#e8c04a"),
     colour("series-6", "#a3195b", "#ff8cbc"),
     colour("page", "#f6f8fa", "#101317"),
     colour("surface", "#ffffff", "#191d23"),
@@ -98,7 +98,10 @@ pub fn style_sheet() -> String {
          @media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
     );
     for Colour { name, .. } in &COLOURS[..FIRST_SERIES + SERIES] {
-        let _ = writeln!(text, ".f-{name}{{fill:var(--{name})}}.s-{name}{{stroke:var(--{name})}}");
+        let _ = writeln!(
+            text,
+            ".f-{name}{{fill:var(--{name})}}.s-{name}{{stroke:var(--{name})}}"
+        );
     }
     text
 }
@@ -133,7 +136,11 @@ mod tests {
                 }
                 for (ink, ground) in [(colour.light, ground.light), (colour.dark, ground.dark)] {
                     let contrast = contrast(ink, ground);
-                    assert!(contrast >= 4.5, "{} {ink} on {ground}: {contrast}", colour.name);
+                    assert!(
+                        contrast >= 4.5,
+                        "{} {ink} on {ground}: {contrast}",
+                        colour.name
+                    );
                 }
             }
         }
@@ -141,7 +148,13 @@ mod tests {
 
     #[test]
     fn an_ink_is_found_by_its_key() {
-        for ink in [Ink::Text, Ink::Muted, Ink::Grid, Ink::Series(2), Ink::Series(7)] {
+        for ink in [
+            Ink::Text,
+            Ink::Muted,
+            Ink::Grid,
+            Ink::Series(2),
+            Ink::Series(7),
+        ] {
             let RGBColor(red, green, blue) = ink.key();
             assert_eq!(Ink::of_key((red, green, blue)), ink.name());
         }

@@ -86,7 +86,10 @@ mod tests {
 
     #[test]
     fn numbers_keep_three_digits() {
-        assert_eq!([0.0, 0.25, 7.25, 72.5, 725.4].map(number), ["0", "0.250", "7.25", "72.5", "725"]);
+        assert_eq!(
+            [0.0, 0.25, 7.25, 72.5, 725.4].map(number),
+            ["0", "0.250", "7.25", "72.5", "725"]
+        );
         assert_eq!([0.0, 0.5, 50.0, 2.25].map(tick), ["0", "0.5", "50", "2.25"]);
     }
 
@@ -98,9 +101,18 @@ mod tests {
 
     #[test]
     fn sizes_and_counts() {
-        assert_eq!([12, 8192, 2 << 20, 1536].map(bytes), ["12 B", "8 KiB", "2 MiB", "1.5 KiB"]);
-        assert_eq!([1, 2, 3, 4, 11, 13, 22].map(ordinal), ["1st", "2nd", "3rd", "4th", "11th", "13th", "22nd"]);
+        assert_eq!(
+            [12, 8192, 2 << 20, 1536].map(bytes),
+            ["12 B", "8 KiB", "2 MiB", "1.5 KiB"]
+        );
+        assert_eq!(
+            [1, 2, 3, 4, 11, 13, 22].map(ordinal),
+            ["1st", "2nd", "3rd", "4th", "11th", "13th", "22nd"]
+        );
         assert_eq!([1, 2].map(|n| count(n, "cable")), ["1 cable", "2 cables"]);
-        assert_eq!((cut("cable-1", 7), cut("cable-10", 7)), ("cable-1".to_owned(), "cable-…".to_owned()));
+        assert_eq!(
+            (cut("cable-1", 7), cut("cable-10", 7)),
+            ("cable-1".to_owned(), "cable-…".to_owned())
+        );
     }
 }

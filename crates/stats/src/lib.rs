@@ -148,7 +148,10 @@ mod tests {
         let near = |interval: Option<MedianInterval>, low, high, confidence: f64| {
             let interval = interval.unwrap();
             assert_eq!((interval.low, interval.high), (low, high));
-            assert!((interval.confidence - confidence).abs() < 5e-4, "{interval:?}");
+            assert!(
+                (interval.confidence - confidence).abs() < 5e-4,
+                "{interval:?}"
+            );
         };
         assert_eq!(of(1), None);
         near(of(2), 1.0, 2.0, 0.5);

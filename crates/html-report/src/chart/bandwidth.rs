@@ -51,7 +51,10 @@ fn drawn(row: &Row) -> bool {
 
 /// The lines of a chart, in the order of their series: backend and cables.
 pub fn lines<'a>(collectives: &'a Collectives, subject: &Subject) -> Vec<(&'a str, u32)> {
-    let rows = collectives.rows.iter().filter(|row| drawn(row) && of(row) == *subject);
+    let rows = collectives
+        .rows
+        .iter()
+        .filter(|row| drawn(row) && of(row) == *subject);
     let mut lines = distinct(rows.map(|row| (row.backend.as_str(), row.cables)));
     lines.sort_by_key(|(backend, cables)| (crate::figures::series_of(backend), *cables));
     lines
@@ -60,7 +63,12 @@ pub fn lines<'a>(collectives: &'a Collectives, subject: &Subject) -> Vec<(&'a st
 /// Draws a line for each backend and number of cables, what the cables carry at most, and
 /// the lengths that a benchmark sends.
 pub fn draw(id: &str, collectives: &Collectives, subject: &Subject, marks: &[Mark]) -> Markup {
-    let rows = || collectives.rows.iter().filter(|row| drawn(row) && of(row) == *subject);
+    let rows = || {
+        collectives
+            .rows
+            .iter()
+            .filter(|row| drawn(row) && of(row) == *subject)
+    };
     let lines = lines(collectives, subject);
     let exponents = || rows().map(|row| (row.bytes as f64).log2());
     let first = exponents().fold(f64::INFINITY, f64::min);
@@ -72,7 +80,11 @@ pub fn draw(id: &str, collectives: &Collectives, subject: &Subject, marks: &[Mar
     };
     let rates: Vec<_> = lines
         .iter()
-        .map(|line| rows().filter(|row| (row.backend.as_str(), row.cables) == *line).find_map(rate))
+        .map(|line| {
+            rows()
+                .filter(|row| (row.backend.as_str(), row.cables) == *line)
+                .find_map(rate)
+        })
         .collect();
     let megabytes = |row: &Row| row.busbw.unwrap_or_default() / 1e6;
     let values = rows().map(megabytes).chain(rates.iter().flatten().copied());
@@ -80,7 +92,10 @@ pub fn draw(id: &str, collectives: &Collectives, subject: &Subject, marks: &[Mar
     let each = lines.iter().map(|(backend, cables)| {
         let row = rows().filter(|row| (row.backend.as_str(), row.cables) == (backend, *cables));
         let points = row.map(|row| format!("{} {} MB/s", bytes(row.bytes), number(megabytes(row))));
-        format!("{backend}-{cables}: {}.", points.collect::<Vec<_>>().join(", "))
+        format!(
+            "{backend}-{cables}: {}.",
+            points.collect::<Vec<_>>().join(", ")
+        )
     });
     let desc = each.collect::<Vec<_>>().join(" ");
     let title = format!("Bus bandwidth of {} against the length", subject.op);
@@ -122,7 +137,11 @@ pub fn draw(id: &str, collectives: &Collectives, subject: &Subject, marks: &[Mar
             let mut row: Vec<_> = row.collect();
             row.sort_by_key(|row| row.bytes);
             let at = |row: &Row| plot.at((row.bytes as f64).log2(), megabytes(row));
-            plot.line(row.iter().map(|row| at(row)).collect(), Ink::Series(series), 2)?;
+            plot.line(
+                row.iter().map(|row| at(row)).collect(),
+                Ink::Series(series),
+                2,
+            )?;
             for row in row {
                 let words = format!(
                     "{}-{}, {}: {} MB/s{}",

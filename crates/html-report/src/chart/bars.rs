@@ -28,7 +28,10 @@ pub fn bytes(
 ) -> Option<Markup> {
     const VALUES: i32 = 116;
 
-    let cells: Vec<_> = group.of(strategy).filter(|cell| !of(cell).is_empty()).collect();
+    let cells: Vec<_> = group
+        .of(strategy)
+        .filter(|cell| !of(cell).is_empty())
+        .collect();
     let carried = cells.iter().flat_map(|cell| of(cell).values().copied());
     let most = carried.fold(0.0, f64::max);
     if most <= 0.0 || !most.is_finite() {
@@ -38,8 +41,9 @@ pub fn bytes(
     let height = LINE * bars as i32 + BETWEEN * cells.len() as i32;
     let each = cells.iter().map(|cell| {
         let cables = of(cell).iter();
-        let cables: Vec<_> =
-            cables.map(|(cable, bytes)| format!("{cable} {} MB", megabytes(*bytes))).collect();
+        let cables: Vec<_> = cables
+            .map(|(cable, bytes)| format!("{cable} {} MB", megabytes(*bytes)))
+            .collect();
         format!("{}: {}.", cell.place.name(), cables.join(", "))
     });
     let title = format!("Bytes a cable in {phase}, {strategy}");
@@ -49,7 +53,13 @@ pub fn bytes(
         let mut y = BETWEEN / 2;
         for cell in &cells {
             let name = format!("{}-{}", cut(&cell.place.backend, 5), cell.place.cables);
-            write(area, &name, (NAMES - 8, y + LINE / 2), Ink::Text, (HPos::Right, VPos::Center))?;
+            write(
+                area,
+                &name,
+                (NAMES - 8, y + LINE / 2),
+                Ink::Text,
+                (HPos::Right, VPos::Center),
+            )?;
             for (cable, bytes) in of(cell) {
                 let room = f64::from(WIDTH as i32 - NAMES - VALUES);
                 let right = NAMES + (bytes / most * room).round().max(1.0) as i32;
@@ -86,7 +96,11 @@ pub fn split(id: &str, group: &Group) -> Option<Markup> {
     const LINE: i32 = 24;
 
     let total = |cell: &Cell| cell.time_split_ms.iter().map(|(_, ms)| ms).sum::<f64>();
-    let cells: Vec<_> = group.cells.iter().filter(|cell| total(cell) > 0.0).collect();
+    let cells: Vec<_> = group
+        .cells
+        .iter()
+        .filter(|cell| total(cell) > 0.0)
+        .collect();
     let most = cells.iter().map(|cell| total(cell)).fold(0.0, f64::max);
     if most <= 0.0 || !most.is_finite() {
         return None;
@@ -94,34 +108,49 @@ pub fn split(id: &str, group: &Group) -> Option<Markup> {
     let parts = parts(group);
     let each = cells.iter().map(|cell| {
         let split = cell.time_split_ms.iter();
-        let split: Vec<_> = split.map(|(part, ms)| format!("{part} {} ms", number(*ms))).collect();
+        let split: Vec<_> = split
+            .map(|(part, ms)| format!("{part} {} ms", number(*ms)))
+            .collect();
         format!("{}: {}.", cell.place.name(), split.join(", "))
     });
     let desc = each.collect::<Vec<_>>().join(" ");
     let size = (WIDTH, (LINE * cells.len() as i32) as u32);
-    Some(Canvas::draw(size, id, "Where the time went, by cell", &desc, |canvas, area| {
-        for (k, cell) in cells.iter().enumerate() {
-            let y = LINE * k as i32;
-            let name = cut(&cell.place.name(), 10);
-            write(area, &name, (NAMES + 2, y + LINE / 2), Ink::Text, (HPos::Right, VPos::Center))?;
-            let room = f64::from(WIDTH as i32 - NAMES - 10 - VALUES);
-            let mut before = 0.0;
-            let mut right = NAMES + 10;
-            for (part, ms) in &cell.time_split_ms {
-                let left = right;
-                before += ms;
-                right = NAMES + 10 + (before / most * room).round() as i32;
-                let series = parts.iter().position(|it| it == part).unwrap_or_default();
-                let share = percent(ms / total(cell)).trim_start_matches('+').to_owned();
-                let words = format!("{}, {part}: {} ms, {share}", cell.place.name(), number(*ms));
-                // A gap of a pixel parts what colours alone would.
-                let corners = [(left, y + 4), ((right - 1).max(left), y + LINE - 4)];
-                canvas.group("", &words, || fill(area, corners, Ink::Series(series)))?;
+    Some(Canvas::draw(
+        size,
+        id,
+        "Where the time went, by cell",
+        &desc,
+        |canvas, area| {
+            for (k, cell) in cells.iter().enumerate() {
+                let y = LINE * k as i32;
+                let name = cut(&cell.place.name(), 10);
+                write(
+                    area,
+                    &name,
+                    (NAMES + 2, y + LINE / 2),
+                    Ink::Text,
+                    (HPos::Right, VPos::Center),
+                )?;
+                let room = f64::from(WIDTH as i32 - NAMES - 10 - VALUES);
+                let mut before = 0.0;
+                let mut right = NAMES + 10;
+                for (part, ms) in &cell.time_split_ms {
+                    let left = right;
+                    before += ms;
+                    right = NAMES + 10 + (before / most * room).round() as i32;
+                    let series = parts.iter().position(|it| it == part).unwrap_or_default();
+                    let share = percent(ms / total(cell)).trim_start_matches('+').to_owned();
+                    let words =
+                        format!("{}, {part}: {} ms, {share}", cell.place.name(), number(*ms));
+                    // A gap of a pixel parts what colours alone would.
+                    let corners = [(left, y + 4), ((right - 1).max(left), y + LINE - 4)];
+                    canvas.group("", &words, || fill(area, corners, Ink::Series(series)))?;
+                }
+                let at = (right + 5, y + LINE / 2);
+                let text = format!("{} ms", number(total(cell)));
+                write(area, &text, at, Ink::Muted, (HPos::Left, VPos::Center))?;
             }
-            let at = (right + 5, y + LINE / 2);
-            let text = format!("{} ms", number(total(cell)));
-            write(area, &text, at, Ink::Muted, (HPos::Left, VPos::Center))?;
-        }
-        Ok(())
-    }))
+            Ok(())
+        },
+    ))
 }

@@ -19,7 +19,12 @@ pub struct Line<'a> {
 
 /// The lines of a strategy over groups that differ in their depth alone.
 pub fn lines<'a>(groups: &[&Group<'a>], strategy: &str, metric: Metric) -> Vec<Line<'a>> {
-    let cells = || groups.iter().flat_map(|group| group.of(strategy)).filter(|cell| cell.passed());
+    let cells = || {
+        groups
+            .iter()
+            .flat_map(|group| group.of(strategy))
+            .filter(|cell| cell.passed())
+    };
     let places = distinct(cells().map(|cell| &cell.place));
     let lines = places.into_iter().map(|place| {
         let cells = cells().filter(|cell| cell.place == *place);
@@ -43,7 +48,10 @@ pub fn sweeps<'a, 'b>(groups: &'b [Group<'a>]) -> Vec<Vec<&'b Group<'a>>> {
     let deep = groups.iter().filter(|group| group.task.depth.is_some());
     let mut sweeps: Vec<Vec<&Group>> = Vec::new();
     for group in deep {
-        match sweeps.iter_mut().find(|sweep| without(sweep[0]) == without(group)) {
+        match sweeps
+            .iter_mut()
+            .find(|sweep| without(sweep[0]) == without(group))
+        {
             Some(sweep) => sweep.push(group),
             None => sweeps.push(vec![group]),
         }
@@ -73,30 +81,37 @@ pub fn draw(id: &str, lines: &[Line], strategy: &str, metric: Metric) -> Option<
     let unit = metric.unit();
     let each = lines.iter().map(|line| {
         let points = line.points.iter();
-        let points: Vec<_> =
-            points.map(|(x, y)| format!("{} {unit} at {x}", number(*y))).collect();
+        let points: Vec<_> = points
+            .map(|(x, y)| format!("{} {unit} at {x}", number(*y)))
+            .collect();
         format!("{}: {}.", line.place.name(), points.join(", "))
     });
     let desc = each.collect::<Vec<_>>().join(" ");
     let title = format!("{}, {strategy}, against depth", metric.name());
-    Some(Canvas::draw((WIDTH, HEIGHT), id, &title, &desc, |canvas, area| {
-        let axes = Axes {
-            x: -0.03 * deepest..1.06 * deepest,
-            x_ticks: ticks.clone(),
-            x_name: "tokens in the cache",
-            x_label: &|depth| format!("{depth}"),
-            y_max: top(all().map(|(_, value)| *value)),
-        };
-        let plot = Plot::new(canvas, area, &axes)?;
-        for (series, line) in lines.iter().enumerate() {
-            let pixels: Vec<_> = line.points.iter().map(|(x, y)| plot.at(*x, *y)).collect();
-            plot.line(pixels.clone(), Ink::Series(series), 2)?;
-            for (at, (depth, value)) in pixels.into_iter().zip(&line.points) {
-                let name = line.place.name();
-                let words = format!("{name}, depth {depth}: {} {unit}", number(*value));
-                plot.group("", &words, || plot.mark(series, at, false))?;
+    Some(Canvas::draw(
+        (WIDTH, HEIGHT),
+        id,
+        &title,
+        &desc,
+        |canvas, area| {
+            let axes = Axes {
+                x: -0.03 * deepest..1.06 * deepest,
+                x_ticks: ticks.clone(),
+                x_name: "tokens in the cache",
+                x_label: &|depth| format!("{depth}"),
+                y_max: top(all().map(|(_, value)| *value)),
+            };
+            let plot = Plot::new(canvas, area, &axes)?;
+            for (series, line) in lines.iter().enumerate() {
+                let pixels: Vec<_> = line.points.iter().map(|(x, y)| plot.at(*x, *y)).collect();
+                plot.line(pixels.clone(), Ink::Series(series), 2)?;
+                for (at, (depth, value)) in pixels.into_iter().zip(&line.points) {
+                    let name = line.place.name();
+                    let words = format!("{name}, depth {depth}: {} {unit}", number(*value));
+                    plot.group("", &words, || plot.mark(series, at, false))?;
+                }
             }
-        }
-        Ok(())
-    }))
+            Ok(())
+        },
+    ))
 }

@@ -132,7 +132,10 @@ impl<'a> Plot<'a> {
         let part = (x - self.x.start) / (self.x.end - self.x.start);
         let (width, height) = (self.right - self.left, self.bottom - self.top);
         let x = self.left + (part * f64::from(width)).round() as i32;
-        (x, self.bottom - (y / self.y_max * f64::from(height)).round() as i32)
+        (
+            x,
+            self.bottom - (y / self.y_max * f64::from(height)).round() as i32,
+        )
     }
 
     /// Draws marks under words that show when one points at them.
@@ -180,7 +183,9 @@ pub fn swatch(series: usize, hollow: bool) -> Markup {
 /// A line of a class, for a legend.
 pub fn swatch_of_line(class: &str) -> Markup {
     Canvas::sketch((24, 16), |canvas, area| {
-        canvas.group(class, "", || line(area, vec![(1, 8), (23, 8)], Ink::Muted, 2))
+        canvas.group(class, "", || {
+            line(area, vec![(1, 8), (23, 8)], Ink::Muted, 2)
+        })
     })
 }
 
@@ -207,7 +212,12 @@ fn outline(series: usize, (x, y): Pixel) -> Option<Vec<Pixel>> {
         4 => &[(0, 6), (6, -5), (-6, -5)],
         _ => &[(-3, -6), (3, -6), (6, 0), (3, 6), (-3, 6), (-6, 0)],
     };
-    Some(corners.iter().map(|(right, down)| (x + right, y + down)).collect())
+    Some(
+        corners
+            .iter()
+            .map(|(right, down)| (x + right, y + down))
+            .collect(),
+    )
 }
 
 fn line(area: &Area, pixels: Vec<Pixel>, ink: Ink, width: u32) -> Drawn {
@@ -228,7 +238,9 @@ fn fill(area: &Area, corners: [Pixel; 2], ink: Ink) -> Drawn {
 
 fn style(ink: Ink, across: HPos, down: VPos) -> TextStyle<'static> {
     let letters = ("sans-serif", LETTERS).into_font().color(&ink.key());
-    letters.pos(Pos::new(across, down)).into_text_style(&(WIDTH, HEIGHT))
+    letters
+        .pos(Pos::new(across, down))
+        .into_text_style(&(WIDTH, HEIGHT))
 }
 
 /// Four to eight round values up to a greatest one.
@@ -236,7 +248,10 @@ fn y_ticks(most: f64) -> Vec<f64> {
     let rough = most / 5.0;
     let size = 10_f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 2.5, 5.0, 10.0].map(|it| it * size);
-    let step = step.into_iter().find(|step| *step >= rough).unwrap_or(rough);
+    let step = step
+        .into_iter()
+        .find(|step| *step >= rough)
+        .unwrap_or(rough);
     let count = (most / step).floor() as u32;
     (0..=count).map(|k| f64::from(k) * step).collect()
 }

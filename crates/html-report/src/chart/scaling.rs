@@ -46,50 +46,80 @@ pub fn draw(
         })
         .collect();
     let measured = |cell: &&Cell| cell.passed() && metric.of(cell).is_some();
-    let cells = || rows.iter().flat_map(|(_, points)| points.iter().map(|it| it.cell));
+    let cells = || {
+        rows.iter()
+            .flat_map(|(_, points)| points.iter().map(|it| it.cell))
+    };
     cells().find(measured)?;
 
-    let single = group.reference().filter(measured).and_then(|cell| metric.of(cell));
-    let others = || cells().filter_map(|cell| same(against?, cell)).filter(measured);
-    let figures = || cells().filter(measured).chain(others()).filter_map(|cell| metric.of(cell));
+    let single = group
+        .reference()
+        .filter(measured)
+        .and_then(|cell| metric.of(cell));
+    let others = || {
+        cells()
+            .filter_map(|cell| same(against?, cell))
+            .filter(measured)
+    };
+    let figures = || {
+        cells()
+            .filter(measured)
+            .chain(others())
+            .filter_map(|cell| metric.of(cell))
+    };
     let values = figures().flat_map(|it| it.samples.iter().copied().chain([it.median]));
     let y_max = top(values.chain(single.map(|it| it.median)));
     let mut ticks = distinct(cells().map(|cell| f64::from(cell.place.cables)));
     ticks.sort_by(f64::total_cmp);
     let (first, last) = (ticks[0], ticks[ticks.len() - 1]);
 
-    let title = format!("{}, {strategy}, against the number of cables", metric.name());
+    let title = format!(
+        "{}, {strategy}, against the number of cables",
+        metric.name()
+    );
     let desc = words(&rows, metric, single.map(|it| it.median));
-    Some(Canvas::draw((WIDTH, HEIGHT), id, &title, &desc, |canvas, area| {
-        let axes = Axes {
-            x: first - 0.5..last + 0.5,
-            x_ticks: ticks.clone(),
-            x_name: "cables",
-            x_label: &|cables| format!("{cables}"),
-            y_max,
-        };
-        let plot = Plot::new(canvas, area, &axes)?;
-        let base = rows.iter().find_map(|(_, points)| points.iter().find(|it| measured(&it.cell)));
-        if let Some(base) = base.filter(|_| last > first) {
-            ideal(&plot, base, metric, last, y_max)?;
-        }
-        if let Some(single) = single {
-            let ends = [first - 0.5, last + 0.5].map(|x| plot.at(x, single.median));
-            let words = format!("one process, no cable: {} {}", number(single.median), metric.unit());
-            plot.group("dotted", &words, || plot.line(ends.to_vec(), Ink::Muted, 1))?;
-            // The ideal's label is at the other end.
-            let (end, across) = match metric {
-                Metric::Ttft => ((ends[0].0 + 4, ends[0].1 - 2), HPos::Left),
-                Metric::Decode => ((ends[1].0 - 2, ends[1].1 - 2), HPos::Right),
+    Some(Canvas::draw(
+        (WIDTH, HEIGHT),
+        id,
+        &title,
+        &desc,
+        |canvas, area| {
+            let axes = Axes {
+                x: first - 0.5..last + 0.5,
+                x_ticks: ticks.clone(),
+                x_name: "cables",
+                x_label: &|cables| format!("{cables}"),
+                y_max,
             };
-            plot.text("one process", end, Ink::Muted, (across, VPos::Bottom))?;
-        }
-        for (backend, points) in &rows {
-            let series = series_of(backend);
-            row(&plot, points, series, metric, against)?;
-        }
-        Ok(())
-    }))
+            let plot = Plot::new(canvas, area, &axes)?;
+            let base = rows
+                .iter()
+                .find_map(|(_, points)| points.iter().find(|it| measured(&it.cell)));
+            if let Some(base) = base.filter(|_| last > first) {
+                ideal(&plot, base, metric, last, y_max)?;
+            }
+            if let Some(single) = single {
+                let ends = [first - 0.5, last + 0.5].map(|x| plot.at(x, single.median));
+                let words = format!(
+                    "one process, no cable: {} {}",
+                    number(single.median),
+                    metric.unit()
+                );
+                plot.group("dotted", &words, || plot.line(ends.to_vec(), Ink::Muted, 1))?;
+                // The ideal's label is at the other end.
+                let (end, across) = match metric {
+                    Metric::Ttft => ((ends[0].0 + 4, ends[0].1 - 2), HPos::Left),
+                    Metric::Decode => ((ends[1].0 - 2, ends[1].1 - 2), HPos::Right),
+                };
+                plot.text("one process", end, Ink::Muted, (across, VPos::Bottom))?;
+            }
+            for (backend, points) in &rows {
+                let series = series_of(backend);
+                row(&plot, points, series, metric, against)?;
+            }
+            Ok(())
+        },
+    ))
 }
 
 /// A line through what the base would become over more cables.
@@ -100,9 +130,15 @@ fn ideal(plot: &Plot, base: &Point, metric: Metric, last: f64, y_max: f64) -> Dr
     let cables = f64::from(base.cell.place.cables.max(1));
     let points = (0..=PARTS).map(|part| {
         let more = (last - cables) * f64::from(part) / f64::from(PARTS);
-        (base.x + more, metric.ideal(figure, (cables + more) / cables))
+        (
+            base.x + more,
+            metric.ideal(figure, (cables + more) / cables),
+        )
     });
-    let inside: Vec<_> = points.take_while(|(_, y)| *y <= y_max).map(|(x, y)| plot.at(x, y)).collect();
+    let inside: Vec<_> = points
+        .take_while(|(_, y)| *y <= y_max)
+        .map(|(x, y)| plot.at(x, y))
+        .collect();
     let Some(&(x, y)) = inside.last() else {
         return Ok(());
     };
@@ -152,8 +188,12 @@ fn row(
         }
         let other = against.and_then(|other| same(other, cell));
         if let Some(other) = other.filter(|it| it.passed()).and_then(|it| metric.of(it)) {
-            let at = plot.at(*x, other.median);
-            let words = format!("{name} of the other report: {} {unit}", number(other.median));
+            // Beside this report's mark, which would hide it.
+            let at = plot.at(x - 0.1, other.median);
+            let words = format!(
+                "{name} of the other report: {} {unit}",
+                number(other.median)
+            );
             plot.group("", &words, || plot.mark(series, at, true))?;
         }
         let median = plot.at(*x, figure.median);
@@ -195,8 +235,12 @@ fn words(rows: &[(&str, Vec<Point>)], metric: Metric, single: Option<f64>) -> St
                 None => format!("{cables} {}", cell.verdict),
             }
         });
-        sentences.push(format!("{backend}: {}.", each.collect::<Vec<_>>().join(", ")));
+        sentences.push(format!(
+            "{backend}: {}.",
+            each.collect::<Vec<_>>().join(", ")
+        ));
     }
-    sentences.extend(single.map(|it| format!("One process without cables: {} {unit}.", number(it))));
+    sentences
+        .extend(single.map(|it| format!("One process without cables: {} {unit}.", number(it))));
     sentences.join(" ")
 }

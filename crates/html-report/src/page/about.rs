@@ -12,7 +12,10 @@ pub fn section(page: &Page) -> Markup {
     let build = &bench.build;
     let manifest = |path: &str| build.manifest.pointer(path);
     let patches = manifest("/inputs/patches").and_then(Value::as_array);
-    let names = patches.into_iter().flatten().filter_map(|it| it.get(0).unwrap_or(it).as_str());
+    let names = patches
+        .into_iter()
+        .flatten()
+        .filter_map(|it| it.get(0).unwrap_or(it).as_str());
     let patches: Vec<_> = names.collect();
     html! {
         h2 { "What was run" }
@@ -97,7 +100,11 @@ fn rig(rig: &Value) -> Markup {
 pub fn cables(rig: &Value) -> Option<String> {
     let of = |key: &str| rig.get(key).and_then(Value::as_array);
     let (nodes, cables) = (of("node")?, of("cable")?);
-    let links = distinct(cables.iter().map(|cable| (cable.get("bandwidth"), cable.get("latency"))));
+    let links = distinct(
+        cables
+            .iter()
+            .map(|cable| (cable.get("bandwidth"), cable.get("latency"))),
+    );
     let mut text = format!(
         "{}, {}",
         count(nodes.len() as u32, "node"),

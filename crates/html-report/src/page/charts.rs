@@ -26,7 +26,10 @@ pub fn legend(group: &Group, against: bool) -> Markup {
     let mut backends = distinct(strategies.flat_map(|strategy| group.backends(strategy)));
     backends.sort_by_key(|backend| series_of(backend));
     let figures = group.cells.iter().filter_map(|cell| cell.ttft_ms.as_ref());
-    let confidence = figures.filter_map(interval).map(|it| it.confidence).fold(1.0, f64::min);
+    let confidence = figures
+        .filter_map(interval)
+        .map(|it| it.confidence)
+        .fold(1.0, f64::min);
     html! {
         @if !backends.is_empty() {
             ul.legend {
@@ -86,12 +89,14 @@ pub fn split(id: &str, group: &Group) -> Markup {
 /// The bytes that each cable carried.
 pub fn bytes(id: &str, group: &Group) -> Markup {
     type Of = fn(&Cell) -> &BTreeMap<String, f64>;
-    let phases: [(&str, Of); 2] =
-        [("prefill", |it| &it.prefill_bytes), ("decode", |it| &it.decode_bytes)];
+    let phases: [(&str, Of); 2] = [
+        ("prefill", |it| &it.prefill_bytes),
+        ("decode", |it| &it.decode_bytes),
+    ];
     let mut figures = Vec::new();
     for (phase, of) in phases {
         for (k, strategy) in group.strategies().into_iter().enumerate() {
-            let chart = bars::bytes(&format!("{id}-{phase}-{k}"), group, strategy, phase, of);
+            let chart = bars::bytes(&format!("{id}-bytes-{phase}-{k}"), group, strategy, phase, of);
             figures.extend(chart.map(|chart| (strategy, phase, chart)));
         }
     }
@@ -113,8 +118,9 @@ pub fn depth(groups: &[Group]) -> Markup {
     let mut figures = Vec::new();
     for (k, sweep) in depth::sweeps(groups).into_iter().enumerate() {
         let strategies = distinct(sweep.iter().flat_map(|group| group.strategies()));
-        for (metric, (n, strategy)) in
-            Metric::ALL.into_iter().flat_map(|it| strategies.iter().enumerate().map(move |s| (it, s)))
+        for (metric, (n, strategy)) in Metric::ALL
+            .into_iter()
+            .flat_map(|it| strategies.iter().enumerate().map(move |s| (it, s)))
         {
             let lines = depth::lines(&sweep, strategy, metric);
             let id = format!("depth{k}-{}-{n}", metric.id());
@@ -205,9 +211,12 @@ fn marks(bench: &Bench) -> Vec<Mark> {
         what: "decode",
         bytes: token,
     };
-    let prefill = distinct(chunks).into_iter().filter(|chunk| *chunk > 0).map(|chunk| Mark {
-        what: "prefill",
-        bytes: token.saturating_mul(chunk),
-    });
+    let prefill = distinct(chunks)
+        .into_iter()
+        .filter(|chunk| *chunk > 0)
+        .map(|chunk| Mark {
+            what: "prefill",
+            bytes: token.saturating_mul(chunk),
+        });
     std::iter::once(decode).chain(prefill).collect()
 }

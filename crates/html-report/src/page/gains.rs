@@ -55,7 +55,11 @@ fn card(strategy: &str, steps: &[Step]) -> Markup {
 
 /// A number of cables: its figures, and what it changed.
 fn row(cell: &Cell, step: Option<&Step>) -> Markup {
-    let figure = |metric: Metric| metric.of(cell).map_or("-".to_owned(), |it| number(it.median));
+    let figure = |metric: Metric| {
+        metric
+            .of(cell)
+            .map_or("-".to_owned(), |it| number(it.median))
+    };
     let change = |metric: Metric| {
         let change = step.and_then(|step| metric.change(step.from, step.to));
         html! {

@@ -83,14 +83,23 @@ impl Page<'_> {
             ..
         } = self.bench;
         let mut facts = vec![format!("MLX {}, {}", build.mlx, build.series)];
-        facts.extend(self.bench.model.get("name").and_then(|it| it.as_str()).map(str::to_owned));
+        facts.extend(
+            self.bench
+                .model
+                .get("name")
+                .and_then(|it| it.as_str())
+                .map(str::to_owned),
+        );
         if let [cell, ..] = &cells[..]
             && !many
         {
             facts.push(cell.task.name());
         }
         facts.extend(about::cables(&self.bench.rig));
-        let measured = cells.iter().filter(|cell| cell.verdict != "not-run").count();
+        let measured = cells
+            .iter()
+            .filter(|cell| cell.verdict != "not-run")
+            .count();
         let failed: Vec<_> = cells.iter().filter(|cell| !cell.passed()).collect();
         html! {
             header {

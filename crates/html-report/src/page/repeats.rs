@@ -16,7 +16,10 @@ const NUMBERED: usize = 16;
 /// Each repeat's time to first token beside its cell's median. Empty where no cell has two
 /// repeats.
 pub fn strip(group: &Group) -> Markup {
-    let figures = group.cells.iter().filter_map(|cell| Some((cell, cell.ttft_ms.as_ref()?)));
+    let figures = group
+        .cells
+        .iter()
+        .filter_map(|cell| Some((cell, cell.ttft_ms.as_ref()?)));
     let rows: Vec<(String, Vec<f64>)> = figures
         .map(|(cell, figure)| {
             let samples = figure.samples.iter();
@@ -24,7 +27,11 @@ pub fn strip(group: &Group) -> Markup {
             (cell.place.name(), deviations.collect())
         })
         .collect();
-    let columns = rows.iter().map(|(_, row)| row.len()).max().unwrap_or_default();
+    let columns = rows
+        .iter()
+        .map(|(_, row)| row.len())
+        .max()
+        .unwrap_or_default();
     if columns < 2 {
         return html! {};
     }
