@@ -61,14 +61,11 @@ pub fn draw(
             .filter_map(|cell| same(against?, cell))
             .filter(measured)
     };
-    let figures = || {
-        cells()
-            .filter(measured)
-            .chain(others())
-            .filter_map(|cell| metric.of(cell))
-    };
-    let values = figures().flat_map(|it| it.samples.iter().copied().chain([it.median]));
-    let y_max = top(values.chain(single.map(|it| it.median)));
+    let figures = cells().filter(measured).filter_map(|cell| metric.of(cell));
+    let values = figures.flat_map(|it| it.samples.iter().copied().chain([it.median]));
+    let others = others().filter_map(|cell| metric.of(cell));
+    let values = values.chain(others.chain(single).map(|it| it.median));
+    let y_max = top(values);
     let mut ticks = distinct(cells().map(|cell| f64::from(cell.place.cables)));
     ticks.sort_by(f64::total_cmp);
     let (first, last) = (ticks[0], ticks[ticks.len() - 1]);
@@ -106,12 +103,20 @@ pub fn draw(
                     metric.unit()
                 );
                 plot.group("dotted", &words, || plot.line(ends.to_vec(), Ink::Muted, 1))?;
-                // The ideal's label is at the other end.
-                let (end, across) = match metric {
-                    Metric::Ttft => ((ends[0].0 + 4, ends[0].1 - 2), HPos::Left),
-                    Metric::Decode => ((ends[1].0 - 2, ends[1].1 - 2), HPos::Right),
+                // Where the ideal and the cells seldom are.
+                let medians = cells().filter(measured).filter_map(|cell| metric.of(cell));
+                let is_lowest = medians
+                    .map(|it| it.median)
+                    .all(|median| single.median < median);
+                let (x, across) = match metric {
+                    Metric::Ttft => (ends[0].0 + 4, HPos::Left),
+                    Metric::Decode => (ends[1].0 - 2, HPos::Right),
                 };
-                plot.text("one process", end, Ink::Muted, (across, VPos::Bottom))?;
+                let (y, down) = match is_lowest {
+                    true => (ends[0].1 + 4, VPos::Top),
+                    false => (ends[0].1 - 2, VPos::Bottom),
+                };
+                plot.text("one process", (x, y), Ink::Muted, (across, down))?;
             }
             for (backend, points) in &rows {
                 let series = series_of(backend);
@@ -145,10 +150,7 @@ fn ideal(plot: &Plot, base: &Point, metric: Metric, last: f64, y_max: f64) -> Dr
     plot.group("dashed", "the ideal: only the cables' rate matters", || {
         plot.line(inside, Ink::Muted, 1)
     })?;
-    match metric {
-        Metric::Ttft => plot.text("ideal", (x, y + 4), Ink::Muted, (HPos::Center, VPos::Top)),
-        Metric::Decode => plot.text("ideal", (x + 4, y + 2), Ink::Muted, (HPos::Left, VPos::Top)),
-    }
+    plot.text("ideal", (x + 5, y), Ink::Muted, (HPos::Left, VPos::Center))
 }
 
 /// The cells of a backend.

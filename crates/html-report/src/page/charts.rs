@@ -96,7 +96,13 @@ pub fn bytes(id: &str, group: &Group) -> Markup {
     let mut figures = Vec::new();
     for (phase, of) in phases {
         for (k, strategy) in group.strategies().into_iter().enumerate() {
-            let chart = bars::bytes(&format!("{id}-bytes-{phase}-{k}"), group, strategy, phase, of);
+            let chart = bars::bytes(
+                &format!("{id}-bytes-{phase}-{k}"),
+                group,
+                strategy,
+                phase,
+                of,
+            );
             figures.extend(chart.map(|chart| (strategy, phase, chart)));
         }
     }
