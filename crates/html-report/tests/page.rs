@@ -343,6 +343,33 @@ fn a_cell_that_failed_is_said_first_and_marked_where_it_would_be() {
 }
 
 #[test]
+fn drift_is_counted_and_its_figures_are_compared() {
+    let head = |report: &Value| {
+        let page = of(&report.to_string());
+        let document = Html::parse_document(&page);
+        assert_eq!(drawings(&page)[0].matches("r=\"5\"").count(), 3);
+        text(all(&document, "header")[0])
+    };
+    let all_match = "✓ 9 cells passed: every token is the single process's";
+    assert!(
+        head(&patched()).ends_with(all_match),
+        "{}",
+        head(&patched())
+    );
+    let drifting = changed(|k, cell| {
+        if k == 4 {
+            cell["verdict"] = json!("drift");
+            cell["tokens_match"] = json!(false);
+        }
+    });
+    let head = head(&drifting);
+    assert!(
+        head.contains("✓ 9 cells passed ~ 1 cell with drift"),
+        "{head}"
+    );
+}
+
+#[test]
 fn a_figure_without_data_is_left_out_and_one_with_data_is_shown() {
     let has = |page: &str, heading: &str| headings(page).iter().any(|it| it == heading);
     let plain = of(PATCHED);

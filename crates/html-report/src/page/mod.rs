@@ -126,12 +126,19 @@ impl Page<'_> {
                 }
                 @if failed.is_empty() {
                     p.status.good {
-                        "\u{2713} " (count(cells.len() as u32, "cell")) " passed: every token is the single process's"
+                        "\u{2713} " (count(cells.len() as u32, "cell")) " passed"
+                        @if cells.iter().all(|cell| cell.tokens_match == Some(true)) {
+                            ": every token is the single process's"
+                        }
                     }
                 } @else {
                     p.status.bad {
                         "\u{2717} " (failed.len()) " of " (count(cells.len() as u32, "cell")) " did not pass"
                     }
+                }
+                @let drifting = cells.iter().filter(|cell| cell.drifts()).count() as u32;
+                @if drifting > 0 {
+                    p.warn { "~ " (count(drifting, "cell")) " with drift: near the reference's tokens, and not the same" }
                 }
                 @if *interrupted {
                     p.status.warn {
