@@ -459,6 +459,28 @@ fn another_report_is_hollow_marks_and_a_column_of_changes() {
     );
 }
 
+/// The first operation has one cable, the second one has three.
+#[test]
+fn a_line_has_the_same_mark_in_the_charts_of_all_operations() {
+    let mut rows: Value = serde_json::from_str(&collectives()).unwrap();
+    for row in rows["rows"].as_array_mut().unwrap() {
+        let op = if row["cables"] == 3 {
+            "send"
+        } else {
+            "all_sum"
+        };
+        row["op"] = json!(op);
+    }
+    let page = beside(PATCHED, None, Some(&rows.to_string()));
+    let charts: Vec<_> = drawings(&page)
+        .into_iter()
+        .filter(|body| body.contains("Bus bandwidth of"))
+        .collect();
+    let inks = |body: &str| [1, 2, 3].map(|n| body.contains(&format!("s-series-{n}\"")));
+    assert_eq!(inks(charts[0]), [true, true, false]);
+    assert_eq!(inks(charts[1]), [false, false, true]);
+}
+
 #[test]
 fn numbers_that_no_run_gives_are_no_reason_to_fail() {
     for number in [0.0, -1.0, 1e-300, 1e308, 5e14] {

@@ -49,15 +49,34 @@ fn drawn(row: &Row) -> bool {
     row.verdict == "pass" && row.bytes > 0 && row.busbw.is_some_and(usable)
 }
 
-/// The lines of a chart, in the order of their series: backend and cables.
-pub fn lines<'a>(collectives: &'a Collectives, subject: &Subject) -> Vec<(&'a str, u32)> {
-    let rows = collectives
-        .rows
-        .iter()
-        .filter(|row| drawn(row) && of(row) == *subject);
-    let mut lines = distinct(rows.map(|row| (row.backend.as_str(), row.cables)));
-    lines.sort_by_key(|(backend, cables)| (crate::figures::series_of(backend), *cables));
-    lines
+/// A line of a chart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line<'a> {
+    /// Its series, which it has in all charts of the collectives.
+    pub series: usize,
+    pub backend: &'a str,
+    pub cables: u32,
+}
+
+impl Line<'_> {
+    fn has(&self, row: &Row) -> bool {
+        (row.backend.as_str(), row.cables) == (self.backend, self.cables)
+    }
+}
+
+/// The lines of a chart, in the order of their series.
+pub fn lines<'a>(collectives: &'a Collectives, subject: &Subject) -> Vec<Line<'a>> {
+    let rows = || collectives.rows.iter().filter(|row| drawn(row));
+    let mut all = distinct(rows().map(|row| (row.backend.as_str(), row.cables)));
+    all.sort_by_key(|(backend, cables)| (crate::figures::series_of(backend), *cables));
+    let all = all.into_iter().enumerate();
+    let lines = all.map(|(series, (backend, cables))| Line {
+        series,
+        backend,
+        cables,
+    });
+    let here = |line: &Line| rows().any(|row| of(row) == *subject && line.has(row));
+    lines.filter(here).collect()
 }
 
 /// Draws a line for each backend and number of cables, what the cables carry at most, and
@@ -80,22 +99,16 @@ pub fn draw(id: &str, collectives: &Collectives, subject: &Subject, marks: &[Mar
     };
     let rates: Vec<_> = lines
         .iter()
-        .map(|line| {
-            rows()
-                .filter(|row| (row.backend.as_str(), row.cables) == *line)
-                .find_map(rate)
-        })
+        .map(|line| rows().filter(|row| line.has(row)).find_map(rate))
         .collect();
     let megabytes = |row: &Row| row.busbw.unwrap_or_default() / 1e6;
     let values = rows().map(megabytes).chain(rates.iter().flatten().copied());
     let y_max = top(values);
-    let each = lines.iter().map(|(backend, cables)| {
-        let row = rows().filter(|row| (row.backend.as_str(), row.cables) == (backend, *cables));
+    let each = lines.iter().map(|line| {
+        let row = rows().filter(|row| line.has(row));
         let points = row.map(|row| format!("{} {} MB/s", bytes(row.bytes), number(megabytes(row))));
-        format!(
-            "{backend}-{cables}: {}.",
-            points.collect::<Vec<_>>().join(", ")
-        )
+        let points: Vec<_> = points.collect();
+        format!("{}-{}: {}.", line.backend, line.cables, points.join(", "))
     });
     let desc = each.collect::<Vec<_>>().join(" ");
     let title = format!("Bus bandwidth of {} against the length", subject.op);
@@ -132,14 +145,14 @@ pub fn draw(id: &str, collectives: &Collectives, subject: &Subject, marks: &[Mar
             let at = (ends[1].0 + beside, ends[1].1);
             plot.text(&cut(&words, 24), at, Ink::Text, (across, VPos::Bottom))?;
         }
-        for (series, line) in lines.iter().enumerate() {
-            let row = rows().filter(|row| (row.backend.as_str(), row.cables) == *line);
+        for line in &lines {
+            let row = rows().filter(|row| line.has(row));
             let mut row: Vec<_> = row.collect();
             row.sort_by_key(|row| row.bytes);
             let at = |row: &Row| plot.at((row.bytes as f64).log2(), megabytes(row));
             plot.line(
                 row.iter().map(|row| at(row)).collect(),
-                Ink::Series(series),
+                Ink::Series(line.series),
                 2,
             )?;
             for row in row {
@@ -153,7 +166,7 @@ pub fn draw(id: &str, collectives: &Collectives, subject: &Subject, marks: &[Mar
                         format!(", {:.0} % of the line", 100.0 * share)
                     })
                 );
-                plot.group("", &words, || plot.mark(series, at(row), false))?;
+                plot.group("", &words, || plot.mark(line.series, at(row), false))?;
             }
         }
         Ok(())

@@ -184,10 +184,8 @@ pub fn bandwidth(collectives: Option<&Collectives>, bench: &Bench) -> Markup {
             @for (k, subject) in subjects.iter().enumerate() {
                 @let legend = html! {
                     ul.legend {
-                        @for (series, (backend, cables)) in
-                            bandwidth::lines(collectives, subject).iter().enumerate()
-                        {
-                            li { (swatch(series, false)) (backend) "-" (cables) }
+                        @for line in bandwidth::lines(collectives, subject) {
+                            li { (swatch(line.series, false)) (line.backend) "-" (line.cables) }
                         }
                     }
                 };
