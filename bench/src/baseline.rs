@@ -6,14 +6,18 @@ use std::{
     str::FromStr,
 };
 
+use rail_matrix::{Backend, Frames};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 use stats::Summary;
 
 use crate::{
+    engine::Engine,
     plan::Plan,
-    report::{BuildInfo, CellReport, Report},
+    report::{BuildInfo, CellReport, NO_BACKEND, Report},
+    sweep::Cell,
+    verdict::Verdict,
 };
 
 /// The schemas that can be read.
@@ -62,7 +66,7 @@ struct Row {
 }
 
 fn the_only_engine() -> String {
-    crate::engine::Engine::Rust.to_string()
+    Engine::Rust.to_string()
 }
 
 /// Why a report cannot be the baseline of a run.
@@ -187,17 +191,13 @@ impl Baseline {
                 name.map(|name| format!(": {name}; this run is of {}", settings.model.name()));
             return Err(self.differs("model", difference.unwrap_or_default()));
         }
-        let planned = plan.cells.iter().any(|planned| {
-            self.document.cells.iter().any(|row| {
-                row.is(planned.cell)
-                    && row.is_of(
-                        settings.frames,
-                        settings.prompt_tokens,
-                        settings.generation_tokens,
-                    )
-            })
-        });
-        match planned {
+        let task = (
+            settings.frames,
+            settings.prompt_tokens,
+            settings.generation_tokens,
+        );
+        let mut cells = plan.cells.iter();
+        match cells.any(|planned| self.row(planned.cell, task).is_some()) {
             true => Ok(()),
             false => Err(BaselineError::NothingInCommon {
                 path: self.path.clone(),
@@ -229,14 +229,17 @@ impl Baseline {
         }
     }
 
+    /// The row of a cell with these frames, prompt and generated tokens.
+    fn row(&self, cell: Cell, task: (Frames, usize, usize)) -> Option<&Row> {
+        self.document.cells.iter().find(|row| row.is(cell, task))
+    }
+
     /// The report beside this one: every cell that both have and that passed in both.
     pub fn compare(&self, report: &Report, fail_over: Option<Percent>) -> Comparison {
         let cells = report.cells.iter().filter_map(|cell| {
-            let row = self.document.cells.iter().find(|row| {
-                row.is(cell.cell())
-                    && row.is_of(cell.frames, cell.prompt_tokens, cell.generation_tokens)
-            })?;
-            let passed = crate::verdict::Verdict::Pass;
+            let task = (cell.frames, cell.prompt_tokens, cell.generation_tokens);
+            let row = self.row(cell.cell(), task)?;
+            let passed = Verdict::Pass;
             (cell.verdict == passed && row.verdict == passed.to_string())
                 .then(|| CellChange::new(row, cell))
         });
@@ -253,16 +256,19 @@ fn json(value: &impl Serialize) -> Value {
 }
 
 impl Row {
-    fn is(&self, cell: crate::sweep::Cell) -> bool {
-        let backend = cell.backend.map_or("none", rail_matrix::Backend::name);
-        (self.engine.as_str(), self.backend.as_str(), self.cables)
-            == (cell.engine.to_string().as_str(), backend, cell.cables)
-            && self.strategy == cell.strategy.name()
-    }
-
-    fn is_of(&self, frames: rail_matrix::Frames, prompt: usize, generated: usize) -> bool {
-        self.frames == frames.to_string()
-            && (self.prompt_tokens, self.generation_tokens) == (prompt, generated)
+    fn is(&self, cell: Cell, (frames, prompt, generated): (Frames, usize, usize)) -> bool {
+        let Cell {
+            engine,
+            strategy,
+            backend,
+            cables,
+        } = cell;
+        self.engine == engine.name()
+            && self.strategy == strategy.name()
+            && self.backend == backend.map_or(NO_BACKEND, Backend::name)
+            && self.frames == frames.name()
+            && (self.cables, self.prompt_tokens, self.generation_tokens)
+                == (cables, prompt, generated)
     }
 }
 

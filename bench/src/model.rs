@@ -199,12 +199,12 @@ impl Serialize for Folder {
 /// The weights come from the job's seed, so a spec and a seed define a whole model.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ModelSpec {
-    /// Decoder layers. [`Strategy::Pp`](crate::protocol::Strategy::Pp) gives
+    /// Decoder layers. [`Strategy::Pp`] gives
     /// each rank consecutive ones.
     pub layers: usize,
     /// Width of the activations that ranks exchange.
     pub hidden: usize,
-    /// Query heads. [`Strategy::Tp`](crate::protocol::Strategy::Tp) splits them
+    /// Query heads. [`Strategy::Tp`] splits them
     /// over the ranks.
     pub heads: usize,
     /// Key and value heads, split like the query heads.

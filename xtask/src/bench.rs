@@ -16,7 +16,7 @@ use crate::{
     exit::{Context, Failure, Kind, Result},
     job_matrix, model, output,
     programs::Programs,
-    say,
+    report as page, say,
     session::Session,
     warn,
 };
@@ -98,6 +98,10 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
 
     // The measurements are printed even if they cannot be stored.
     let saved = report.save(&out_dir).map_err(unwritable);
+    let saved = saved.and_then(|()| {
+        let html = page::page(&report.json())?;
+        page::write(&out_dir.join(page::NAME), &html).map_err(unwritable)
+    });
     output::document(&match flags.format {
         Format::Md => report.markdown(),
         Format::Json => report.json(),
@@ -105,7 +109,7 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
     })?;
     saved?;
     say!(
-        "bench.json, bench.md and bench.csv are in {}",
+        "report.html, bench.json, bench.md and bench.csv are in {}",
         out_dir.display()
     );
     let (measured, all) = (report.measured(), report.cells.len());

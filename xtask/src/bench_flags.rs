@@ -185,7 +185,7 @@ pub struct Bench {
     #[arg(long, value_enum, default_value_t, help_heading = "What is reported")]
     pub format: Format,
 
-    /// Where bench.json, bench.md and bench.csv are written [default:
+    /// Where bench.json, bench.md, bench.csv and report.html are written [default:
     /// target/bench/PIN-SERIES in the checkout]
     #[arg(long, value_name = "DIR", help_heading = "What is reported")]
     pub out_dir: Option<PathBuf>,

@@ -10,7 +10,7 @@ use terminal::{NotListening, exit, output::Unprinted};
 
 pub use terminal::Kind;
 
-use crate::job_matrix::UnreadableMatrix;
+use crate::{job_matrix::UnreadableMatrix, report::UnreadableReport};
 
 /// The result of a verb.
 pub type Result<T = ExitCode, E = Failure> = std::result::Result<T, E>;
@@ -118,6 +118,7 @@ failures! {
     // This program's own errors.
     crate::verify_flags::FlagsError: |it| Kind::Input;
     UnreadableMatrix: |it| Kind::Input, it.help();
+    UnreadableReport: |it| Kind::Input, it.help();
     // The errors of libraries, in the order of their names.
     collectives::MeasureError: |it| match &it {
         collectives::MeasureError::Library(_) => Kind::Ours,
@@ -126,6 +127,7 @@ failures! {
     collectives::cells::CellsError: |it| Kind::Input;
     collectives::foreign::ForeignError: |it| Kind::Ours;
     collectives::options::OptionsError: |it| Kind::Input;
+    html_report::ReadError: |it| Kind::Input, Some(it.help());
     matrix_cli::Error: |it| it.kind(), it.help();
     models::Error: |it| Kind::input_if(it.is_input()), it.help();
     patch_series::Error: |it| of_kind(it.kind()), it.help();

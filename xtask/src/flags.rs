@@ -119,6 +119,11 @@ pub enum Verb {
     Preflight(Preflight),
     /// Make one folder to hand over: wheels, patches, verdicts, the benchmark, hashes
     Release(Release),
+    /// Make a page of a measured report: what each cable brings, in one HTML file
+    ///
+    /// The page has charts, the cells, and the JSON that it is made of. It fetches nothing, so it
+    /// can be sent as it is. `bench` writes it beside its bench.json. Prints where the page is.
+    Report(Report),
     /// Run any program over emulated cables
     Rig(RigFlags),
     /// Run every test, after building what the tests need
@@ -295,6 +300,29 @@ pub struct RigFlags {
 pub enum RigStep {
     /// Run a command over emulated cables: libibverbs is the emulator, the devices are the rig's
     Up(RigUp),
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "The last report again, set against another build's, with the bus bandwidth of the \
+                  collectives:\n  \
+                  cargo xtask report target/bench/0.31.2-tuned \\\n    \
+                  --against target/bench/0.31.2-patched --collectives out"
+)]
+pub struct Report {
+    /// A bench.json, or the folder that it is in
+    pub file: PathBuf,
+    /// Another bench.json, or its folder: its medians are hollow marks, and the cells have their
+    /// change from it
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+    /// A collectives.json, or its folder: bus bandwidth against length, with the lengths that the
+    /// benchmark sends
+    #[arg(long, value_name = "FILE")]
+    pub collectives: Option<PathBuf>,
+    /// Where the page is written [default: report.html beside the bench.json]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Args)]

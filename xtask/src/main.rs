@@ -27,6 +27,7 @@ mod pin;
 mod preflight;
 mod programs;
 mod release;
+mod report;
 mod rig;
 mod session;
 mod test;
@@ -64,6 +65,7 @@ fn run(cli: Cli) -> Result {
     let verb = match cli.verb {
         Verb::Cable(flags) => return cable::run(launcher.cancel(), &flags),
         Verb::Matrix(flags) => return matrix::run(&launcher, *flags),
+        Verb::Report(flags) => return report::run(&flags),
         verb => verb,
     };
     let session = Session::begin(launcher, cli.global.offline)?;
@@ -83,6 +85,8 @@ fn run(cli: Cli) -> Result {
         Verb::Test(flags) => test::run(&session, &flags),
         Verb::Verify(flags) => verify::run(&session, &flags),
         Verb::Wheel(flags) => wheel::run(&session, &flags),
-        Verb::Cable(_) | Verb::Matrix(_) => unreachable!("done without a session"),
+        Verb::Cable(_) | Verb::Matrix(_) | Verb::Report(_) => {
+            unreachable!("done without a session")
+        }
     }
 }

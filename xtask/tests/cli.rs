@@ -202,6 +202,7 @@ fn what_needs_no_store_runs_where_there_is_no_place_for_one() {
     };
     homeless(&["matrix"]).code(0);
     homeless(&["matrix", "check", "/dev/null"]).code(2);
+    homeless(&["report", "/no/such"]).code(2);
     homeless(&["cable", "stats", "--fabric", "/no/such"]).code(2);
     let refused = homeless(&["gc"]).code(2);
     let message = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
@@ -908,4 +909,92 @@ fn a_wheel_that_has_nowhere_to_go_is_refused_before_anything_is_installed() {
             .arg(&file),
     );
     names_all(&message, &["cannot create", "file"]);
+}
+
+/// A report with one cell, of a schema.
+fn bench_json(schema: &str) -> String {
+    format!(
+        r#"{{"schema":"{schema}","build":{{"mlx":"0.31.2","series":"patched"}},"cells":[
+          {{"strategy":"tp","backend":"ring","cables":1,"verdict":"pass",
+            "ttft_ms":{{"median":4.0,"samples":[4.0,5.0]}}}}]}}"#
+    )
+}
+
+/// The schema is the one that `bench` writes: a page of it must be possible.
+#[test]
+fn a_page_is_written_beside_its_report_or_where_it_is_asked_for() {
+    let folder = TempDir::new().unwrap();
+    let bench = folder.path().join("bench.json");
+    fs::write(&bench, bench_json(rail_bench::report::SCHEMA)).unwrap();
+    let made = |arguments: &[&Path]| {
+        let mut command = xtask(&folder);
+        let assert = command.arg("report").args(arguments).assert().code(0);
+        let said = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
+        let path = PathBuf::from(said.strip_suffix('\n').unwrap());
+        let page = fs::read_to_string(&path).unwrap();
+        assert!(page.starts_with("<!DOCTYPE html>") && page.contains("tp ring-1"));
+        path
+    };
+    let beside = folder.path().join("report.html");
+    assert_eq!(made(&[&bench]), beside);
+    assert_eq!(made(&[folder.path()]), beside);
+    let out = folder.path().join("page.html");
+    let against = [
+        Path::new("--against"),
+        folder.path(),
+        Path::new("--out"),
+        &out,
+    ];
+    assert_eq!(made(&[&[&*bench], &against[..]].concat()), out);
+}
+
+#[test]
+fn a_page_of_what_is_no_report_is_refused_and_nothing_is_written() {
+    let folder = TempDir::new().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let good = file("bench.json", &bench_json(rail_bench::report::SCHEMA));
+    let cut = file("cut.json", r#"{"schema": "mlx-rails/ben"#);
+    let other = file("other.json", r#"{"schema": "mlx-rails/verify/1"}"#);
+    let newer = file("newer.json", &bench_json("mlx-rails/bench/99"));
+    let empty = file(
+        "empty.json",
+        r#"{"schema": "mlx-rails/bench/2", "build": {"mlx": "1", "series": "a"}, "cells": []}"#,
+    );
+    let wrong = bench_json("mlx-rails/bench/2").replace("4.0,\"samples", "\"4\",\"samples");
+    let wrong = file("wrong.json", &wrong);
+    let missing = folder.path().join("missing.json").display().to_string();
+    let places = [
+        (&cut, "it is not JSON: EOF while parsing a string at line 1"),
+        (
+            &other,
+            "its schema is mlx-rails/verify/1, not mlx-rails/bench/",
+        ),
+        (&newer, "its schema is mlx-rails/bench/99"),
+        (&empty, "it has no cells"),
+        (&wrong, "its field cells[0].ttft_ms.median is not as"),
+        (&missing, "cannot read"),
+    ];
+    for (path, problem) in places {
+        let message = refusal(xtask(&folder).args(["report", path]));
+        names_all(&message, &[path, problem, "help: "]);
+        let message = refusal(xtask(&folder).args(["report", &good, "--against", path]));
+        names_all(&message, &["--against", path, problem, "help: "]);
+    }
+    let message = refusal(xtask(&folder).args(["report", &good, "--collectives", &good]));
+    names_all(
+        &message,
+        &["--collectives", "not mlx-rails/collectives/1", "help: "],
+    );
+    let message = refusal(xtask(&folder).args(["report", &good, "--out", &good]));
+    names_all(&message, &["would replace an input", "help: "]);
+    let message = refusal(xtask(&folder).args(["report", &good, "--out", "/no/such/page.html"]));
+    names_all(&message, &["cannot write /no/such/page.html", "--out"]);
+
+    let pages = fs::read_dir(folder.path()).unwrap();
+    let names = pages.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(names.into_iter().all(|name| name.ends_with(".json")));
 }

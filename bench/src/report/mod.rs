@@ -287,7 +287,7 @@ impl Report {
 }
 
 /// The name in place of a backend for the reference in JSON and CSV.
-const NO_BACKEND: &str = "none";
+pub(crate) const NO_BACKEND: &str = "none";
 
 fn backend_or_none<S: Serializer>(
     backend: &Option<Backend>,

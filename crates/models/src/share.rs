@@ -76,7 +76,8 @@ impl Share {
     /// Where the share's bytes lie in the tensor's, in order.
     fn runs(&self, tensor: &Tensor) -> Vec<Range<usize>> {
         let Part::Slices { axis, ranges } = &self.part else {
-            return vec![0..tensor.bytes];
+            let whole = 0..tensor.bytes;
+            return vec![whole];
         };
         let outer: usize = tensor.shape[..*axis].iter().product();
         let inner: usize = tensor.shape[axis + 1..].iter().product();

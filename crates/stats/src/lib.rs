@@ -64,6 +64,51 @@ impl Percentiles {
     }
 }
 
+/// An interval around the median of what was sampled, from one sample to another.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MedianInterval {
+    /// Its lower end.
+    pub low: f64,
+    /// Its upper end.
+    pub high: f64,
+    /// How often such an interval has the median in it, from 0 to 1, for independent
+    /// samples of any distribution.
+    pub confidence: f64,
+}
+
+impl MedianInterval {
+    /// The narrowest interval of order statistics with a confidence of at least `wanted`.
+    /// Where there are too few samples for that, it is from the least to the greatest, with
+    /// the confidence that this has: 1 - 2 / 2^n for n samples. `None` for fewer than two.
+    pub fn of(samples: &[f64], wanted: f64) -> Option<Self> {
+        let sorted = sorted(samples).filter(|sorted| sorted.len() > 1)?;
+        let n = sorted.len();
+        let interval = |out: usize, outside: f64| Self {
+            low: sorted[out],
+            high: sorted[n - 1 - out],
+            confidence: 1.0 - outside,
+        };
+        // The k-th smallest is above the median when fewer than k of n fair coins fall below.
+        let mut chance = 0.5_f64.powf(n as f64);
+        let mut outside = 2.0 * chance;
+        let mut narrowest = interval(0, outside);
+        for out in 1..n / 2 {
+            chance *= (n - out + 1) as f64 / out as f64;
+            outside += 2.0 * chance;
+            if 1.0 - outside < wanted {
+                break;
+            }
+            narrowest = interval(out, outside);
+        }
+        Some(narrowest)
+    }
+
+    /// Whether it has values in common with another.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.low <= other.high && other.low <= self.high
+    }
+}
+
 fn sorted(samples: &[f64]) -> Option<Vec<f64>> {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -91,6 +136,37 @@ mod tests {
         assert_eq!((one.median, one.mean, one.stddev), (7.0, 7.0, None));
         assert_eq!(Summary::of(vec![]), None);
         assert_eq!(Percentiles::of(&[]), None);
+    }
+
+    /// Values of the binomial distribution's table for p = 1/2.
+    #[test]
+    fn a_median_s_interval_has_the_confidence_of_its_order_statistics() {
+        let of = |n: i32| {
+            let samples: Vec<_> = (1..=n).rev().map(f64::from).collect();
+            MedianInterval::of(&samples, 0.95)
+        };
+        let near = |interval: Option<MedianInterval>, low, high, confidence: f64| {
+            let interval = interval.unwrap();
+            assert_eq!((interval.low, interval.high), (low, high));
+            assert!(
+                (interval.confidence - confidence).abs() < 5e-4,
+                "{interval:?}"
+            );
+        };
+        assert_eq!(of(1), None);
+        near(of(2), 1.0, 2.0, 0.5);
+        near(of(5), 1.0, 5.0, 0.9375);
+        near(of(6), 1.0, 6.0, 0.9688);
+        near(of(9), 2.0, 8.0, 0.9609);
+        near(of(10), 2.0, 9.0, 0.9785);
+        near(of(20), 6.0, 15.0, 0.9586);
+    }
+
+    #[test]
+    fn intervals_overlap_when_they_share_a_value() {
+        let of = |samples: &[f64]| MedianInterval::of(samples, 0.95).unwrap();
+        assert!(of(&[1.0, 2.0]).overlaps(&of(&[2.0, 3.0])));
+        assert!(!of(&[1.0, 2.0]).overlaps(&of(&[2.5, 3.0])));
     }
 
     #[test]

@@ -428,7 +428,7 @@ fn an_environment_of_mlx_lm_is_kept_with_its_packages_and_its_tree() {
     make("current", &packages[0], &patched);
     make("of-another-tree", &packages[0], &"0".repeat(40));
     make("of-other-packages", "0123", &patched);
-    checkout.toolchain.collect_garbage(false).unwrap();
+    checkout.toolchain.collect_garbage(&[], false).unwrap();
     let mut kept = [packages[0].clone(), "current".to_owned()];
     kept.sort();
     assert_eq!(keys(&checkout, Kind::Tools), kept);

@@ -3,9 +3,9 @@
 use jaccl::{Dtype, Operation, Report, Step};
 
 use crate::{
-    attempt::{Bench, Patience, Unjudged, refusals, unless_killed, while_joining},
+    attempt::{Bench, Patience, Unjudged, refusals, unless_killed},
     case::{Case, Frames},
-    group::{End, Ends, Until, finding, standing},
+    group::{End, Ends, standing},
     loss::silence_after_loss,
     setup::{AFFLICTED, Setup},
     verdict::{Finding, Verdict},
@@ -50,9 +50,8 @@ impl Bench<'_> {
         patience: Patience,
     ) -> Result<Option<Finding>, Unjudged> {
         let mut group = self.start(&Setup::of_case(case))?;
-        let joined = unless_killed(group.joined(patience.joining(), Until::All)?)?;
-        if let Some(finding) = finding(&joined) {
-            return Ok(Some(while_joining(group.with_cables(finding))));
+        if let Some(finding) = self.joined(&mut group, patience)? {
+            return Ok(Some(finding));
         }
         let step = |rank| Step {
             operation,

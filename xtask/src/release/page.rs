@@ -57,7 +57,8 @@ impl Page {
             text +=
                 "| `verify-wheel/verify.html` | the verdicts on the wheel itself, installed |\n";
         }
-        text += "| `bench/bench.md` | tokens/s and time to first token over emulated cables |\n\
+        text += "| `bench/report.html` | what each emulated cable brings, with charts |\n\
+                 | `bench/bench.md` | tokens/s and time to first token over emulated cables |\n\
                  | `SHA256SUMS` | every file; `sha256sum -c SHA256SUMS` checks them |\n\n\
                  ## What was run\n\n\
                  These commands, in a checkout of mlx-rails; each ended with exit code 0:\n\n```sh\n";
