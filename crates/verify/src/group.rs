@@ -177,6 +177,17 @@ pub enum End {
 /// How all ranks ended, by position in the group.
 pub type Ends = BTreeMap<usize, End>;
 
+/// What came of a step in which something broke.
+#[derive(Debug)]
+pub struct Broken {
+    /// How the ranks ended.
+    pub ends: Ends,
+    /// When each rank ended, since it broke.
+    pub times: BTreeMap<usize, Duration>,
+    /// The bytes of the step that the cables had carried when it broke.
+    pub moved: u64,
+}
+
 /// How long rank 0 may take to load jaccl before the others are started.
 const LOADING: Duration = Duration::from_secs(10);
 
@@ -395,8 +406,8 @@ impl Group {
     }
 
     /// Requests all ranks to run a step, and calls `breaks` once the cables have carried
-    /// that many bytes of it, or a moment later if they never do. Returns how the ranks
-    /// ended that are not `left_out`, and after what time since then each of them did.
+    /// that many bytes of it, or a moment later if they never do. Leaves out the end of the
+    /// rank that is `left_out`.
     ///
     /// # Errors
     /// If the caller asked to stop.
@@ -407,7 +418,7 @@ impl Group {
         breaks: impl FnOnce(&Live, &Cancel),
         left_out: Option<usize>,
         limit: Limit,
-    ) -> Result<(Ends, BTreeMap<usize, Duration>), GroupError> {
+    ) -> Result<Broken, GroupError> {
         let start = self.moved();
         self.before = self.fabric.live().counters();
         self.salt += 1;
@@ -421,12 +432,13 @@ impl Group {
             std::thread::sleep(Duration::from_millis(1));
         }
         breaks(self.fabric.live(), &cancel);
+        let moved = self.moved() - start;
         let began = Instant::now();
         let mut times = BTreeMap::new();
         let ends = self.collect_but(left_out, limit, Until::All, |place| {
             times.entry(place).or_insert_with(|| began.elapsed());
         })?;
-        Ok((ends, times))
+        Ok(Broken { ends, times, moved })
     }
 
     /// The cables, which can be broken.

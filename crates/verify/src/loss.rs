@@ -15,17 +15,21 @@ use softrail::live::{Live, Order};
 use crate::{
     attempt::{Bench, Patience, Unjudged, refusals, unless_killed, while_joining},
     case::{Case, Direction, Op},
-    group::{End, Ends, Until, finding},
+    group::{Broken, End, Ends, Until, finding},
     setup::{AFFLICTED, Setup},
     verdict::{Finding, Verdict},
 };
 
-/// The length of an operation in which something is lost: four tenths of a second over one
-/// cable.
-const BYTES: usize = 8 << 20;
+/// The lengths of an operation in which something is lost, the next one where the loss came
+/// too late in the one before. The first takes four tenths of a second over one cable.
+const LENGTHS: [usize; 3] = [8 << 20, 32 << 20, 128 << 20];
 
 /// The bytes on all cables after which the loss happens.
 const MIDDLE: u64 = 1 << 18;
+
+/// The part of an operation that the cables may have carried when the loss happens. Later, on
+/// a machine too busy to break a cable in time, a rank may have had all it needs.
+const EARLY: usize = 4;
 
 /// How long a rank is stopped: longer than jaccl needs to notice that a rank is gone.
 const FROZEN: Duration = Duration::from_millis(1200);
@@ -88,6 +92,38 @@ impl Bench<'_> {
         loss: Loss,
         patience: Patience,
     ) -> Result<Option<Finding>, Unjudged> {
+        let mut found = None;
+        for bytes in LENGTHS {
+            let (finding, moved) = self.lose_in_step(
+                case,
+                loss,
+                Step {
+                    operation,
+                    bytes,
+                    dtype: Dtype::UInt8,
+                    in_place: false,
+                    salt: 0,
+                },
+                patience,
+            )?;
+            found = finding;
+            let is_late = moved > (bytes / EARLY) as u64;
+            let succeeded = |found: &Finding| found.verdict == Verdict::Wrong;
+            if !is_late || !found.as_ref().is_some_and(succeeded) {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The finding, and how many bytes the cables had carried when the loss happened.
+    fn lose_in_step(
+        &self,
+        case: &Case,
+        loss: Loss,
+        step: Step,
+        patience: Patience,
+    ) -> Result<(Option<Finding>, u64), Unjudged> {
         let mut setup = Setup::of_case(case);
         if let Loss::Limit(_) = loss {
             let (name, value) = TIMEOUT;
@@ -96,15 +132,8 @@ impl Bench<'_> {
         let mut group = self.start(&setup)?;
         let joined = unless_killed(group.joined(patience.joining(), Until::All)?)?;
         if let Some(finding) = finding(&joined) {
-            return Ok(Some(while_joining(group.with_cables(finding))));
+            return Ok((Some(while_joining(group.with_cables(finding))), 0));
         }
-        let step = Step {
-            operation,
-            bytes: BYTES,
-            dtype: Dtype::UInt8,
-            in_place: false,
-            salt: 0,
-        };
         let cable = setup.first_cable();
         let node = |rank: usize| setup.nodes[rank].as_str();
         let breaks = |live: &Live, cancel: &Cancel| {
@@ -134,7 +163,8 @@ impl Bench<'_> {
             _ => None,
         };
         let limit = silence_after_loss(patience);
-        let (ends, times) = group.run_broken(step, MIDDLE, breaks, left_out, limit)?;
+        let Broken { ends, times, moved } =
+            group.run_broken(step, MIDDLE, breaks, left_out, limit)?;
         if let Loss::Limit(rank) = loss {
             // Its process can be ended only when it runs.
             drop(group.live().order(node(rank), Order::Continue));
@@ -154,10 +184,11 @@ impl Bench<'_> {
             &others,
             &cable.ends.clone().map(|end| end.device),
         );
-        Ok(finding.map(|mut finding| {
+        let finding = finding.map(|mut finding| {
             finding.detail.push_str(&after(&others, &times));
             group.with_cables(finding)
-        }))
+        });
+        Ok((finding, moved))
     }
 }
 
