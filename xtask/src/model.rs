@@ -18,7 +18,18 @@ pub fn named(session: &Session, name: &str) -> Result<Model> {
     if let Some(preset) = Preset::find(name) {
         return Ok(preset.into());
     }
-    let folder = match resolve(name, &Caches::of_user())? {
+    let found = resolve(name, &Caches::of_user()).map_err(|error| match error {
+        models::Error::NoSuchModel { .. } => {
+            let presets: Vec<_> = Preset::ALL.iter().map(|preset| preset.name).collect();
+            Failure::from(error).help(format!(
+                "name a preset ({}), {}, a folder, or a model as org/name",
+                presets.join(", "),
+                smollm2::NAME
+            ))
+        }
+        error => error.into(),
+    })?;
+    let folder = match found {
         // A folder has its own name; a model of a cache has the one that it was found by.
         Found::Folder(path) if path.as_os_str() == name => Folder::open(None, &path)?,
         Found::Folder(path) => Folder::open(Some(name), &path)?,

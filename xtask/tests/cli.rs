@@ -432,13 +432,18 @@ fn a_bench_that_cannot_be_is_refused_before_anything_is_built() {
     let model = folder.to_str().unwrap();
     let of = |engine| bench(&["--engine", engine, "--model", model]);
     names_all(&of("mlx-lm"), &[model, "config.json"]);
-    let config = r#"{"model_type": "llama", "hidden_size": 576, "num_hidden_layers": 30,
-        "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152}"#;
+    let config = r#"{"model_type": "llama", "hidden_size": 576, "intermediate_size": 1536,
+        "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3,
+        "rms_norm_eps": 1e-5, "vocab_size": 49152}"#;
     fs::write(folder.join("config.json"), config).unwrap();
     names_all(&of("mlx-lm"), &[model, "safetensors"]);
-    fs::write(folder.join("model.safetensors"), "").unwrap();
-    names_all(&of("mlx-lm"), &["9 query heads", "over 3 it can"]);
-    names_all(&of("rust"), &["a-model", "--engine mlx-lm"]);
+    let weights = folder.join("model.safetensors");
+    fs::write(&weights, "").unwrap();
+    names_all(&of("mlx-lm"), &["model.safetensors is cut off"]);
+    fs::write(&weights, b"\x02\0\0\0\0\0\0\0{}").unwrap();
+    for engine in ["mlx-lm", "rust"] {
+        names_all(&of(engine), &[model, "no tensor model.layers.0"]);
+    }
     assert!(is_empty(&store.path().join("builds")));
 }
 
