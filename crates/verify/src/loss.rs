@@ -221,7 +221,12 @@ fn judge(case: &Case, loss: Loss, ends: &Ends, devices: &[String; 2]) -> Option<
         Direction::All => true,
         Direction::Pair { from, to } => [from, to].contains(rank),
     };
-    let ranks: Vec<usize> = ends.keys().copied().filter(takes_part).collect();
+    // A rank that is not at the cable's ends may get all it needs over the others.
+    let needs_no_more = |rank: &usize| {
+        loss == Loss::Cable && *rank > 1 && matches!(ends[rank], End::Report(Report::Passed { .. }))
+    };
+    let judged = |rank: &usize| takes_part(rank) && !needs_no_more(rank);
+    let ranks: Vec<usize> = ends.keys().copied().filter(judged).collect();
     refusals(ends, ranks.iter().copied()).or_else(|| {
         ranks.into_iter().find_map(|rank| {
             let End::Report(Report::Error { message, .. }) = &ends[&rank] else {
