@@ -1,6 +1,6 @@
 //! The command line of `cargo xtask bench`.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{
     Args, ValueEnum,
@@ -496,6 +496,8 @@ fn timeout(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use clap::Parser;
     use rail_bench::{Plan, model::Preset};
     use rail_matrix::RankOrder;
