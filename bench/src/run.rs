@@ -125,7 +125,8 @@ fn in_full(error: &dyn Error) -> String {
 /// The measurements of a run.
 #[derive(Debug)]
 pub struct Measured {
-    /// Every cell of the plan. A cell that the run did not reach is [`Verdict::NotRun`].
+    /// Every cell of the plan. A cell that the run did not reach is
+    /// [`Verdict::NotRun`](crate::verdict::Verdict::NotRun).
     pub report: Report,
     /// Why the run stopped before its last cell, if it did.
     pub stopped: Option<RunError>,
