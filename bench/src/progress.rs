@@ -15,13 +15,14 @@ use crate::{
 };
 
 /// Reports the progress of a run: with a moving bar on a terminal, with a line for each
-/// cell elsewhere.
+/// launch elsewhere.
 #[derive(Debug)]
 pub struct Progress {
     /// Hidden if lines or nothing is written.
     bar: ProgressBar,
     lines: bool,
-    cells: Shared<usize>,
+    launches: Shared<usize>,
+    workloads: Shared<usize>,
     ended: Shared<usize>,
 }
 
@@ -49,31 +50,41 @@ impl Progress {
         Self {
             bar,
             lines,
-            cells: Shared::new(0),
+            launches: Shared::new(0),
+            workloads: Shared::new(0),
             ended: Shared::new(0),
         }
     }
 
-    pub(crate) fn begin(&self, cells: usize) {
-        self.cells.set(cells);
-        self.bar.set_length(cells as u64);
+    pub(crate) fn begin(&self, launches: usize, workloads: usize) {
+        self.launches.set(launches);
+        self.workloads.set(workloads);
+        self.bar.set_length(launches as u64);
         self.bar.enable_steady_tick(Duration::from_millis(120));
     }
 
     pub(crate) fn begin_cell(&self, cell: Cell) {
-        self.bar.set_message(cell.to_string());
+        self.bar.set_message(self.name(cell));
+    }
+
+    fn name(&self, cell: Cell) -> String {
+        cell.name_among(self.workloads.get())
     }
 
     pub(crate) fn hear(&self, cell: Cell, rank: usize, event: &Event) {
         if rank != 0 {
             return;
         }
+        let cell = self.name(cell);
         match event {
             Event::Phase { phase: Phase::Load } => {
                 self.bar.set_message(format!("{cell}: loading the model"));
             }
             Event::Phase { phase: Phase::Init } => {
                 self.bar.set_message(format!("{cell}: joining the group"));
+            }
+            Event::Phase { phase: Phase::Fill } => {
+                self.bar.set_message(format!("{cell}: filling the cache"));
             }
             Event::Token { run, index, .. } => {
                 self.bar
@@ -83,10 +94,15 @@ impl Progress {
         }
     }
 
-    pub(crate) fn end_cell(&self, report: &CellReport) {
+    /// A launch that is not needed any more.
+    pub(crate) fn skip(&self) {
         self.ended.set(self.ended.get() + 1);
         self.bar.inc(1);
-        let mut line = format!("{}: {}", report.cell(), report.verdict);
+    }
+
+    pub(crate) fn end_launch(&self, report: &CellReport) {
+        self.skip();
+        let mut line = format!("{}: {}", self.name(report.cell()), report.verdict);
         if let Some(ttft) = &report.ttft_ms {
             line += &format!(", TTFT {:.0} ms", ttft.median);
         }
@@ -103,7 +119,7 @@ impl Progress {
                 stderr(),
                 "[{}/{}] {line}",
                 self.ended.get(),
-                self.cells.get()
+                self.launches.get()
             );
         } else {
             self.bar.println(line);

@@ -92,8 +92,12 @@ pub struct Job {
     pub seed: u64,
     /// The prompt.
     pub prompt: Prompt,
-    /// The most tokens of the prompt that are processed in one step. Without it, the
-    /// engine's own: see its documentation.
+    /// Tokens that are in the cache before the prompt: the ids of
+    /// [`filler`](seeded::filler), processed as a prompt is, before the clock starts.
+    #[serde(default)]
+    pub depth: usize,
+    /// The most tokens that are processed in one step of prefill. Without it, the engine's
+    /// own: see its documentation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefill_step: Option<usize>,
     /// Tokens to generate in a run, the first included.
@@ -154,6 +158,9 @@ pub enum Phase {
     Load,
     /// Joining the distributed group.
     Init,
+    /// Filling the cache up to the job's depth, before every run. It has ended on every rank
+    /// when the run begins.
+    Fill,
     /// A run that is not measured.
     Warmup,
     /// A measured run.
@@ -261,7 +268,7 @@ impl Event {
 }
 
 /// A margin in JSON: a number, or `"NaN"`.
-mod margin {
+pub(crate) mod margin {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[derive(Serialize, Deserialize)]
@@ -276,7 +283,7 @@ mod margin {
         NaN,
     }
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         margin: &Option<f32>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -287,7 +294,7 @@ mod margin {
         margin.serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<f32>, D::Error> {
         let margin = Option::<Margin>::deserialize(deserializer)?;
@@ -399,6 +406,7 @@ mod tests {
             model: JobModel::Preset(Preset::ALL[0].spec),
             seed: 7,
             prompt: Prompt::Seeded { tokens: 9 },
+            depth: 0,
             prefill_step: None,
             generation_tokens: 2,
             warmup: 0,
@@ -407,6 +415,7 @@ mod tests {
         let other = Job {
             model: JobModel::Folder("/models/a".into()),
             prompt: Prompt::Ids(vec![5, 0, 7]),
+            depth: 4,
             prefill_step: Some(2048),
             ..job.clone()
         };
@@ -421,7 +430,7 @@ mod tests {
             (
                 &other,
                 [
-                    r#""prompt":{"ids":[5,0,7]},"prefill_step":2048"#,
+                    r#""prompt":{"ids":[5,0,7]},"depth":4,"prefill_step":2048"#,
                     r#""model":{"folder":"/models/a"}"#,
                 ],
             ),

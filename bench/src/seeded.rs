@@ -15,13 +15,25 @@ pub fn hash(seed: u64, name: &str) -> u64 {
     hash ^ (hash >> 31)
 }
 
-/// `count` token ids below `vocab`.
+/// The ids of a prompt of `count` tokens, below `vocab`.
 ///
 /// # Panics
 /// There is no token.
 pub fn prompt(seed: u64, count: usize, vocab: usize) -> Vec<u32> {
+    ids("prompt", seed, count, vocab)
+}
+
+/// The `count` ids that are in the cache before a prompt, below `vocab`.
+///
+/// # Panics
+/// There is no token.
+pub fn filler(seed: u64, count: usize, vocab: usize) -> Vec<u32> {
+    ids("depth", seed, count, vocab)
+}
+
+fn ids(name: &str, seed: u64, count: usize, vocab: usize) -> Vec<u32> {
     (0..count)
-        .map(|position| (hash(seed, &format!("prompt.{position}")) % vocab as u64) as u32)
+        .map(|position| (hash(seed, &format!("{name}.{position}")) % vocab as u64) as u32)
         .collect()
 }
 
@@ -31,8 +43,8 @@ mod tests {
 
     #[test]
     fn a_prompt_uses_the_whole_vocabulary() {
-        let prompt = prompt(3, 4000, 50);
-        assert!((0..50).all(|token| prompt.contains(&token)));
-        assert!(prompt.iter().all(|&token| token < 50));
+        let ids = prompt(3, 4000, 50);
+        assert!((0..50).all(|token| ids.contains(&token)));
+        assert!(ids.iter().all(|&token| token < 50));
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use launch::Launcher;
 use pins::{DEFAULT_PIN, Series};
 use rail_bench::{
-    BuildInfo, Harness, Options, Plan, Report, RunError, Settings,
+    BuildInfo, Harness, Options, Plan, Report, RunError, Settings, Workload,
     cabling::Emulated,
     engine::{Engine, EngineProgram},
     launch::{Ending, Outcome, RankStart, launch},
@@ -100,6 +100,7 @@ impl Tiny {
             model: JobModel::Folder(self.path()),
             seed: SEED,
             prompt: Prompt::Seeded { tokens: 9 },
+            depth: 0,
             prefill_step: None,
             generation_tokens: 3,
             warmup: 0,
@@ -142,15 +143,19 @@ fn options(model: Model) -> Options {
         engines: vec![Engine::MlxLm],
         backends: vec![Backend::Ring],
         cables: Some("2".parse().unwrap()),
-        settings: Settings {
-            model,
-            seed: SEED,
-            // Three steps, the last of another length, and the last token in one of its own.
+        // Three steps, the last of another length, and the last token in one of its own.
+        workloads: vec![Workload {
             prompt_tokens: 40,
             prefill_step: Some(16),
             generation_tokens: 8,
+            ..Workload::DEFAULT
+        }],
+        settings: Settings {
+            model,
+            seed: SEED,
             warmup: 0,
             repeat: 2,
+            rounds: 1,
             ..DEFAULTS
         },
         ..Options::default()
@@ -172,10 +177,42 @@ fn run(options: Options, engine: EngineProgram) -> Result<Report, RunError> {
         warnings: vec![],
         launcher: &Launcher::default(),
         progress: Progress::hidden(),
+        resumed: vec![],
+        record: &|_| Ok(()),
     };
     let measured = rail_bench::run(&Plan::new(options).unwrap(), &harness)?;
     assert!(measured.stopped.is_none(), "{:?}", measured.stopped);
     Ok(measured.report)
+}
+
+#[test]
+fn a_depth_is_in_the_cache_before_the_prompt_of_every_run() {
+    let tiny = Tiny::new();
+    let deep = Job {
+        depth: 21,
+        prefill_step: Some(8),
+        repeat: 2,
+        ..tiny.job()
+    };
+    let ids = [
+        seeded::filler(SEED, 21, VOCAB),
+        deep.prompt.ids(SEED, VOCAB),
+    ];
+    let joined = Job {
+        depth: 0,
+        prompt: Prompt::Ids(ids.concat()),
+        ..deep.clone()
+    };
+    let tokens = |job| {
+        let outcome = tiny.outcome(job);
+        assert_eq!(outcome.ending, Ending::Done);
+        let runs = outcome.transcripts[0].runs.iter();
+        runs.map(|run| run.tokens.iter().map(|it| it.id).collect::<Vec<_>>())
+            .collect::<Vec<_>>()
+    };
+    let deep = tokens(deep);
+    assert_eq!((deep.len(), deep[0].len()), (2, 3));
+    assert_eq!(deep, tokens(joined));
 }
 
 #[test]

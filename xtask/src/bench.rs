@@ -1,11 +1,16 @@
 //! `cargo xtask bench`: builds MLX and the ranks, and prints a table of measured cells.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use anyhow::anyhow;
 use pins::{Pin, Series};
 use rail_bench::{
-    BuildInfo, Harness, Measured, Plan, baseline::Baseline, cabling::Emulated, progress::Progress,
+    BuildInfo, Harness, Measured, Plan,
+    baseline::Baseline,
+    cabling::Emulated,
+    dry_run,
+    lines::{self, Resume},
+    progress::Progress,
     report::check_folder,
 };
 use rail_verify::preflight::{self, Verdict::Slow};
@@ -34,7 +39,9 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
     let text = text.map(|text| model::text(&model, text)).transpose()?;
     let mut options = flags.options(rig, job_matrix::jaccl(&pin)?, model, given);
     if let Some(text) = text {
-        options.settings.prompt_tokens = text.ids.len();
+        for workload in &mut options.workloads {
+            workload.prompt_tokens = text.ids.len();
+        }
         options.settings.text = Some(text);
     }
     let plan = Plan::new(options)?;
@@ -42,10 +49,19 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
     if let Some(baseline) = &baseline {
         baseline.check_plan(&plan, &flags.mlx, flags.series.name())?;
     }
+    let resume = flags.resume.as_deref().map(Resume::read).transpose()?;
+    if let Some(resume) = &resume {
+        resume.check_plan(&plan, &flags.mlx, flags.series.name())?;
+    }
     let out_dir = flags.out_dir.clone().unwrap_or_else(|| {
         let reports = session.toolchain.root().join("target/bench");
         reports.join(format!("{}-{}", flags.mlx, flags.series))
     });
+    if flags.dry_run {
+        let earlier = baseline.or_else(|| earlier(&out_dir, &plan));
+        output::document(&dry_run::describe(&plan, earlier.as_ref()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let unwritable = |error| {
         let problem = anyhow::Error::from(error);
         let problem = problem.context(format!("cannot write reports to {}", out_dir.display()));
@@ -61,6 +77,10 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
     if let Some(baseline) = &baseline {
         baseline.check_build(&info)?;
     }
+    if let Some(resume) = &resume {
+        resume.check_build(&info)?;
+        say!("{} launches are taken from before", resume.len());
+    }
     let series = (&pin, flags.series);
     let programs = Programs::compile(session, series, &build, &plan.engines)?;
 
@@ -68,7 +88,21 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         provider: programs.provider,
         parent: softrail::default_parent(),
     };
+    let printed = flags.format == Format::Jsonl;
+    if let (true, Some(resume)) = (printed, &resume) {
+        output::document(&resume.text())?;
+    }
+    let lines = lines::Writer::new(&out_dir, resume.as_ref());
+    let record = |line: &str| {
+        if printed {
+            // A reader that left is no reason to stop, because the file has the line.
+            let _ = output::line(format_args!("{line}"));
+        }
+        lines.append(line)
+    };
     let harness = Harness {
+        resumed: resume.as_ref().map(Resume::launched).unwrap_or_default(),
+        record: &record,
         engines: programs.engines,
         cabling: &cabling,
         build: info,
@@ -106,18 +140,21 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         Format::Md => report.markdown(),
         Format::Json => report.json(),
         Format::Csv => report.csv(),
+        // Printed launch by launch.
+        Format::Jsonl => String::new(),
     })?;
     saved?;
     say!(
-        "report.html, bench.json, bench.md and bench.csv are in {}",
+        "report.html, bench.json, bench.md, bench.csv and bench.jsonl are in {}",
         out_dir.display()
     );
     let (measured, all) = (report.measured(), report.cells.len());
     match stopped {
         Some(why) if why.is_interrupted() => {
             say!(
-                "interrupted: {measured} of {all} cells were measured; a repeat measures every \
-                 cell again"
+                "interrupted: {measured} of {all} cells were measured; --resume {} goes on from \
+                 here",
+                out_dir.display()
             );
             Ok(Kind::Interrupted.into())
         }
@@ -128,6 +165,12 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         ))),
         None => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// The report of an earlier run of the model in a folder, if there is one.
+fn earlier(folder: &Path, plan: &Plan) -> Option<Baseline> {
+    let report = Baseline::read(&folder.join("bench.json")).ok()?;
+    report.is_of_model(&plan.settings.model).then_some(report)
 }
 
 /// Refuses a rig with a rail that does not carry; returns the other problems of the rig.

@@ -4,13 +4,16 @@ mod csv;
 mod files;
 mod markdown;
 
-use rail_matrix::{Backend, Frames, Given};
+use std::collections::{BTreeMap, BTreeSet};
+
+use rail_matrix::{Backend, Given};
 use rig::Rig;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use softrail::counters::Counters;
 use stats::{Percentiles, Summary};
 
 pub use files::check_folder;
+pub(crate) use files::temporary;
 
 use crate::{
     baseline::Comparison,
@@ -22,6 +25,7 @@ use crate::{
     protocol::Strategy,
     sweep::{Cell, PlannedCell},
     verdict::{Judgement, Verdict, least_margin_of},
+    workload::Workload,
 };
 
 /// The name and version of the JSON.
@@ -41,7 +45,9 @@ pub struct Report {
     pub given: Option<Given>,
     /// The model.
     pub model: Model,
-    /// Of each engine the reference, then every cell of the plan.
+    /// How often and in which order the cells ran.
+    pub runs: Runs,
+    /// Of each engine and workload the reference, then its cells of the plan.
     pub cells: Vec<CellReport>,
     /// An earlier report beside this one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,6 +61,36 @@ pub struct Report {
     /// Any other reason why the run stopped before its last cell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// How often and in which order the cells of a report ran.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Runs {
+    /// Seeds the weights of a preset, and the prompt.
+    pub seed: u64,
+    /// The number of runs before the measured ones of a launch.
+    pub warmup: usize,
+    /// The number of measured runs of a cell.
+    pub repeat: usize,
+    /// The number of launches that they are spread over, one in each round.
+    pub rounds: usize,
+    /// The seed of the order of cells in a round; null if it was the report's.
+    pub shuffle: Option<u64>,
+    /// Seconds between two launches.
+    pub delay: f64,
+}
+
+impl Runs {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Self {
+            seed: settings.seed,
+            warmup: settings.warmup,
+            repeat: settings.repeat,
+            rounds: settings.rounds(),
+            shuffle: settings.shuffle,
+            delay: settings.delay.as_secs_f64(),
+        }
+    }
 }
 
 /// The MLX build that a report is about.
@@ -88,12 +124,13 @@ pub struct CellReport {
     /// The node of each rank. Empty for the reference, which uses no cable.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<String>,
-    /// jaccl's largest message.
-    pub frames: Frames,
-    /// Length of the prompt.
-    pub prompt_tokens: usize,
-    /// Tokens generated in a run.
-    pub generation_tokens: usize,
+    /// What it computes.
+    #[serde(flatten)]
+    pub workload: Workload,
+    /// [`Workload::test`].
+    pub test: String,
+    /// Environment variables that every rank was given by the caller.
+    pub env: BTreeMap<String, String>,
     /// The verdict.
     pub verdict: Verdict,
     /// Whether the cell ended, nothing is wrong with it, and every token of every run on every
@@ -149,9 +186,9 @@ impl CellReport {
             backend: cell.backend,
             cables: cell.cables,
             nodes: Vec::new(),
-            frames: settings.frames,
-            prompt_tokens: settings.prompt_tokens,
-            generation_tokens: settings.generation_tokens,
+            workload: cell.workload,
+            test: cell.workload.test(),
+            env: settings.env.clone(),
             verdict,
             tokens_match,
             ttft_ms: None,
@@ -179,9 +216,9 @@ impl CellReport {
         }
     }
 
-    pub(crate) fn set_carried(&mut self, carried: Carried) {
-        self.cable_bytes = carried.prefill;
-        self.decode_cable_bytes = carried.decode;
+    pub(crate) fn add_carried(&mut self, carried: &Carried) {
+        add(&mut self.cable_bytes, &carried.prefill);
+        add(&mut self.decode_cable_bytes, &carried.decode);
     }
 
     /// Takes the times from the measured runs of rank 0, and the margin from all runs of
@@ -205,7 +242,7 @@ impl CellReport {
                 continue;
             };
             ttft.push(millis(first.ns));
-            prompt.push(self.prompt_tokens as f64 / seconds(first.ns));
+            prompt.push(self.workload.prompt_tokens as f64 / seconds(first.ns));
             if run.tokens.len() > 1 {
                 let after_first = (run.tokens.len() - 1) as f64;
                 generation.push(after_first / seconds(last.ns - first.ns));
@@ -233,6 +270,7 @@ impl CellReport {
     pub fn cell(&self) -> Cell {
         Cell {
             engine: self.engine,
+            workload: self.workload,
             strategy: self.strategy,
             backend: self.backend,
             cables: self.cables,
@@ -256,6 +294,16 @@ impl Report {
     pub fn measured(&self) -> usize {
         let measured = |cell: &&CellReport| cell.verdict != Verdict::NotRun;
         self.cells.iter().filter(measured).count()
+    }
+
+    /// What its cells compute, each once.
+    pub fn workloads(&self) -> BTreeSet<Workload> {
+        self.cells.iter().map(|cell| cell.workload).collect()
+    }
+
+    /// The name of a cell, as `tp ring-3`, with its workload where there are several.
+    pub fn name(&self, cell: &CellReport) -> String {
+        cell.cell().name_among(self.workloads().len())
     }
 
     /// A Markdown table with notes, for people.
@@ -294,6 +342,12 @@ fn backend_or_none<S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(backend.map_or(NO_BACKEND, Backend::name))
+}
+
+fn add(sum: &mut CableBytes, more: &CableBytes) {
+    for (cable, bytes) in more {
+        *sum.entry(cable.clone()).or_default() += bytes;
+    }
 }
 
 fn millis(ns: u64) -> f64 {

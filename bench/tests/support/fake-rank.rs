@@ -2,7 +2,7 @@
 //! fails on demand.
 //!
 //! `FAKE_RANK` contains rules, `CELL[@RANK]=BEHAVIOUR` separated by `;`, where CELL is as
-//! `rail_bench::sweep::Cell` displays it. Without a rule a rank passes. `FAKE_RANK_PIDS`
+//! `rail_bench::sweep::Cell` is named, with its workload or without. Without a rule a rank passes. `FAKE_RANK_PIDS`
 //! names a folder for the process numbers: a file each, with the rank, the node of
 //! `FAKE_NODE` and the matrix.
 
@@ -12,8 +12,9 @@ use rail_bench::{
     engine::Engine,
     protocol::{Event, Job, Phase, Strategy, end_with_launcher},
     sweep::Cell,
+    workload::Workload,
 };
-use rail_matrix::Backend;
+use rail_matrix::{Backend, Frames};
 
 fn main() {
     end_with_launcher();
@@ -40,7 +41,7 @@ fn main() {
     let big_frames = env::var_os("JACCL_BIG_FRAMES").is_some();
     let checked = match behaviour.as_str() {
         "wants-big-frames" if !big_frames => Err("the frames are not big".to_owned()),
-        _ => check_environment(&job, cell),
+        _ => check_environment(&job),
     };
     if let Err(why) = checked {
         say(Event::Error { message: why });
@@ -100,6 +101,9 @@ impl Rank {
 
     fn one_run(&self, run: usize, last: bool) {
         let warmup = run < self.job.warmup;
+        if self.job.depth > 0 {
+            say(Event::Phase { phase: Phase::Fill });
+        }
         say(Event::Phase {
             phase: if warmup { Phase::Warmup } else { Phase::Run },
         });
@@ -164,6 +168,7 @@ impl Rank {
         match self.behaviour.as_str() {
             "repeat" => 5,
             "wrong" if last && index == 2 => id + 1,
+            "wrong-in-later" if last && index == 2 && self.job.repeat == 2 => id + 1,
             _ => id,
         }
     }
@@ -178,6 +183,9 @@ impl Rank {
     /// token every 5 ms, and a little more in every run.
     fn time(&self, run: usize, index: usize) -> u64 {
         let prefill = 120_000_000 / self.cell.cables.max(1) as u64;
+        // With `slower`, the later launch of a cell, which measures less, takes longer.
+        let slower = self.behaves("slower") && self.job.repeat == 2;
+        let prefill = prefill + if slower { prefill / 10 } else { 0 };
         prefill + 1_000_000 * run as u64 + 5_000_000 * index as u64
     }
 
@@ -214,9 +222,26 @@ fn cell(job: &Job) -> Cell {
     let engine = env::var("FAKE_RANK_ENGINE").ok();
     Cell {
         engine: engine.map_or(Engine::Rust, |it| it.parse().expect("an engine")),
+        workload: workload(job),
         strategy: job.strategy,
         backend,
         cables,
+    }
+}
+
+/// As the job and the environment have it.
+fn workload(job: &Job) -> Workload {
+    let is_set = |name: &str| env::var_os(name).is_some();
+    Workload {
+        frames: match is_set("JACCL_BIG_FRAMES") {
+            true => Frames::Big,
+            false => Frames::Small,
+        },
+        prompt_tokens: job.prompt.tokens(),
+        generation_tokens: job.generation_tokens,
+        depth: job.depth,
+        prefill_step: job.prefill_step,
+        fast_synch: env::var("MLX_METAL_FAST_SYNCH").is_ok_and(|it| it == "1"),
     }
 }
 
@@ -228,7 +253,12 @@ fn devices() -> Option<Vec<Vec<Vec<String>>>> {
 
 fn behaviour(cell: Cell, rank: usize) -> Option<String> {
     let rules = env::var("FAKE_RANK").ok()?;
-    let applies = [cell.to_string(), format!("{cell}@{rank}"), "*".to_owned()];
+    let applies = [
+        cell.to_string(),
+        cell.name_among(2),
+        format!("{cell}@{rank}"),
+        "*".to_owned(),
+    ];
     rules
         .split(';')
         .filter_map(|rule| rule.split_once('='))
@@ -237,14 +267,14 @@ fn behaviour(cell: Cell, rank: usize) -> Option<String> {
 }
 
 /// The variables that would change jaccl's behaviour.
-fn check_environment(job: &Job, cell: Cell) -> Result<(), String> {
+fn check_environment(job: &Job) -> Result<(), String> {
     let is = |name: &str| env::var(name).ok();
     if let Some(left_over) = is("JACCL_RING") {
         return Err(format!(
             "JACCL_RING={left_over} was left over from the caller"
         ));
     }
-    if cell == Cell::reference(cell.engine) {
+    if job.strategy == Strategy::Single {
         return match is("MLX_JACCL_COORDINATOR") {
             None => Ok(()),
             Some(_) => Err("the reference was told to join a group".into()),

@@ -501,8 +501,9 @@ mod tests {
             .into_iter()
             .map(|it| (it.from, it.bytes_per_second == 7, it.cut, it.faults))
             .collect();
-        let line = |from: &str, slow, cut, faults: &[&'static str]| {
-            (from.to_owned(), slow, cut, faults.to_vec())
+        let line = |from: &str, slow, cut, faults: &[&str]| {
+            let faults: Vec<_> = faults.iter().map(|it| (*it).to_owned()).collect();
+            (from.to_owned(), slow, cut, faults)
         };
         assert_eq!(
             told,
