@@ -10,6 +10,10 @@ use std::{
 };
 
 use launch::Launcher;
+use models::{
+    Family,
+    tiny::{self, Weights},
+};
 use pins::{DEFAULT_PIN, Series};
 use rail_bench::{
     BuildInfo, Harness, Options, Plan, Report, RunError, Settings,
@@ -210,6 +214,35 @@ fn a_folder_decodes_the_same_on_one_process_and_on_two() {
         let carried: u64 = cell.cable_bytes.values().sum();
         // The prompt but its last token goes through pp once, in two runs.
         assert!(carried >= 2 * 39 * 64 * 4, "{cell:?}");
+    }
+}
+
+/// Families that mlx-lm 0.31.3 does not split, and the table does.
+#[test]
+fn tp_by_the_table_has_the_single_processs_tokens() {
+    for family in [Family::Qwen3Moe, Family::Qwen3Next] {
+        for weights in [Weights::Plain, Weights::Quantised] {
+            let root = tempfile::tempdir().unwrap();
+            let model = root.path().join("model");
+            tiny::write(family, weights, SEED, &model).unwrap();
+            let mut options = options(Model::Folder(Folder::open(None, &model).unwrap()));
+            options.strategies = vec![Strategy::Tp];
+            options.cables = Some("1".parse().unwrap());
+            options.settings.repeat = 1;
+            let MlxLm { python, build } = ENVIRONMENT.clone();
+            let engine = EngineProgram::mlx_lm(python, build, root.path()).unwrap();
+            let report = run(options, engine).unwrap();
+            // The digests of both ranks are equal, every token.
+            assert!(report.all_pass(), "{:#?}", report.cells);
+            let [single, tp] = &report.cells[..] else {
+                panic!("{:#?}", report.cells)
+            };
+            // Far above rounding, so that equal tokens are no luck.
+            assert!(single.min_margin.is_some_and(|it| it > 1e-4), "{single:#?}");
+            assert!(tp.tokens_match, "{tp:#?}");
+            let whole = single.weight_bytes[0];
+            assert!(tp.weight_bytes.iter().all(|it| *it < whole), "{tp:#?}");
+        }
     }
 }
 

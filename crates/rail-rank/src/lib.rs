@@ -37,7 +37,7 @@ mod share;
 mod tensors;
 pub mod weights;
 
-pub use generate::{Choice, Session};
+pub use generate::{Choice, Next, Session};
 pub use job::run;
 pub use share::Share;
 pub use tensors::LoadError;
