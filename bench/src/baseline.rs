@@ -1,12 +1,13 @@
 //! A report beside an earlier one of the same build, model and rig.
 
 use std::{
+    collections::BTreeMap,
     fmt, fs, io,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
-use rail_matrix::{Backend, Frames};
+use rail_matrix::Backend;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use statrs::distribution::{ContinuousCDF, StudentsT};
@@ -18,6 +19,7 @@ use crate::{
     report::{BuildInfo, CellReport, NO_BACKEND, Report},
     sweep::Cell,
     verdict::Verdict,
+    workload::Workload,
 };
 
 /// The schemas that can be read.
@@ -57,9 +59,10 @@ struct Row {
     strategy: String,
     backend: String,
     cables: usize,
-    frames: String,
-    prompt_tokens: usize,
-    generation_tokens: usize,
+    #[serde(flatten)]
+    workload: Workload,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
     verdict: String,
     ttft_ms: Option<Summary>,
     generation_tps: Option<Summary>,
@@ -107,7 +110,7 @@ pub enum BaselineError {
         /// How it differs, with a colon before it; empty if that is too long to say.
         difference: String,
     },
-    /// No cell of the run is in the report with the same prompt, tokens and frames.
+    /// No cell of the run is in the report with the same workload and environment variables.
     #[error("the baseline {} has no cell of this run", path.display())]
     NothingInCommon {
         /// The file.
@@ -130,7 +133,7 @@ impl BaselineError {
                  model and rig"
             }
             Self::NothingInCommon { .. } => {
-                "ask for the same cells, prompt, tokens and frames as the baseline has"
+                "ask for the same cells, prompt, tokens, depth, frames and settings as the baseline has"
             }
         }
     }
@@ -191,13 +194,8 @@ impl Baseline {
                 name.map(|name| format!(": {name}; this run is of {}", settings.model.name()));
             return Err(self.differs("model", difference.unwrap_or_default()));
         }
-        let task = (
-            settings.frames,
-            settings.prompt_tokens,
-            settings.generation_tokens,
-        );
         let mut cells = plan.cells.iter();
-        match cells.any(|planned| self.row(planned.cell, task).is_some()) {
+        match cells.any(|planned| self.row(planned.cell, &settings.env).is_some()) {
             true => Ok(()),
             false => Err(BaselineError::NothingInCommon {
                 path: self.path.clone(),
@@ -229,19 +227,19 @@ impl Baseline {
         }
     }
 
-    /// The row of a cell with these frames, prompt and generated tokens.
-    fn row(&self, cell: Cell, task: (Frames, usize, usize)) -> Option<&Row> {
-        self.document.cells.iter().find(|row| row.is(cell, task))
+    /// The row of a cell with these environment variables.
+    fn row(&self, cell: Cell, env: &BTreeMap<String, String>) -> Option<&Row> {
+        let mut rows = self.document.cells.iter();
+        rows.find(|row| row.is(cell) && row.env == *env)
     }
 
     /// The report beside this one: every cell that both have and that passed in both.
     pub fn compare(&self, report: &Report, fail_over: Option<Percent>) -> Comparison {
         let cells = report.cells.iter().filter_map(|cell| {
-            let task = (cell.frames, cell.prompt_tokens, cell.generation_tokens);
-            let row = self.row(cell.cell(), task)?;
+            let row = self.row(cell.cell(), &cell.env)?;
             let passed = Verdict::Pass;
             (cell.verdict == passed && row.verdict == passed.to_string())
-                .then(|| CellChange::new(row, cell))
+                .then(|| CellChange::new(report.name(cell), row, cell))
         });
         Comparison {
             file: self.path.display().to_string(),
@@ -256,19 +254,19 @@ fn json(value: &impl Serialize) -> Value {
 }
 
 impl Row {
-    fn is(&self, cell: Cell, (frames, prompt, generated): (Frames, usize, usize)) -> bool {
+    fn is(&self, cell: Cell) -> bool {
         let Cell {
             engine,
+            workload,
             strategy,
             backend,
             cables,
         } = cell;
         self.engine == engine.name()
+            && self.workload == workload
             && self.strategy == strategy.name()
             && self.backend == backend.map_or(NO_BACKEND, Backend::name)
-            && self.frames == frames.name()
-            && (self.cables, self.prompt_tokens, self.generation_tokens)
-                == (cables, prompt, generated)
+            && self.cables == cables
     }
 }
 
@@ -326,7 +324,7 @@ impl Comparison {
 /// A cell in both reports.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CellChange {
-    /// The cell, as `tp ring-3`.
+    /// The cell, as `tp ring-3`, with its workload where the report has several.
     pub cell: String,
     /// The time to first token.
     pub ttft: Option<Change>,
@@ -335,13 +333,13 @@ pub struct CellChange {
 }
 
 impl CellChange {
-    fn new(row: &Row, cell: &CellReport) -> Self {
+    fn new(name: String, row: &Row, cell: &CellReport) -> Self {
         let inverse = |summary: &Option<Summary>| {
             let rates = summary.as_ref()?.samples.iter();
             Summary::of(rates.map(|rate| 1.0 / rate).collect())
         };
         Self {
-            cell: cell.cell().to_string(),
+            cell: name,
             ttft: row
                 .ttft_ms
                 .as_ref()

@@ -16,7 +16,7 @@ use models::{
 };
 use pins::{DEFAULT_PIN, Series};
 use rail_bench::{
-    BuildInfo, Harness, Options, Plan, Report, RunError, Settings,
+    BuildInfo, Harness, Options, Plan, Report, RunError, Settings, Workload,
     cabling::Emulated,
     engine::{Engine, EngineProgram},
     launch::{Ending, Outcome, RankStart, launch},
@@ -104,6 +104,7 @@ impl Tiny {
             model: JobModel::Folder(self.path()),
             seed: SEED,
             prompt: Prompt::Seeded { tokens: 9 },
+            depth: 0,
             prefill_step: None,
             generation_tokens: 3,
             warmup: 0,
@@ -146,13 +147,16 @@ fn options(model: Model) -> Options {
         engines: vec![Engine::MlxLm],
         backends: vec![Backend::Ring],
         cables: Some("2".parse().unwrap()),
-        settings: Settings {
-            model,
-            seed: SEED,
-            // Three steps, the last of another length, and the last token in one of its own.
+        // Three steps, the last of another length, and the last token in one of its own.
+        workloads: vec![Workload {
             prompt_tokens: 40,
             prefill_step: Some(16),
             generation_tokens: 8,
+            ..Workload::DEFAULT
+        }],
+        settings: Settings {
+            model,
+            seed: SEED,
             warmup: 0,
             repeat: 2,
             ..DEFAULTS
@@ -271,7 +275,7 @@ fn every_token_has_a_digest_and_a_seeded_prompt_is_that_of_its_ids() {
     };
     let seeded = digests(tiny.job());
     assert!(seeded.len() == 3 && seeded.iter().all(|it| it.len() == 16));
-    let ids = Prompt::Ids(seeded::prompt(SEED, 9, VOCAB));
+    let ids = Prompt::Ids(seeded::ids("prompt", SEED, 9, VOCAB));
     let given = Job {
         prompt: ids,
         ..tiny.job()

@@ -158,6 +158,7 @@ impl fmt::Display for Transcript {
             None => return f.write_str("said nothing"),
             Some(Phase::Load) => return f.write_str("loading the model"),
             Some(Phase::Init) => return f.write_str("joining the group"),
+            Some(Phase::Fill) => "filling the cache before run",
             Some(Phase::Warmup) => "warm-up run",
             Some(Phase::Run) => "run",
         };

@@ -4,7 +4,9 @@ mod csv;
 mod files;
 mod markdown;
 
-use rail_matrix::{Backend, Frames, Given};
+use std::collections::{BTreeMap, BTreeSet};
+
+use rail_matrix::{Backend, Given};
 use rig::Rig;
 use serde::{Serialize, Serializer};
 use softrail::counters::Counters;
@@ -22,6 +24,7 @@ use crate::{
     protocol::Strategy,
     sweep::{Cell, PlannedCell},
     verdict::{Judgement, Verdict, least_margin_of},
+    workload::Workload,
 };
 
 /// The name and version of the JSON.
@@ -41,7 +44,7 @@ pub struct Report {
     pub given: Option<Given>,
     /// The model.
     pub model: Model,
-    /// Of each engine the reference, then every cell of the plan.
+    /// Of each engine and workload the reference, then its cells of the plan.
     pub cells: Vec<CellReport>,
     /// An earlier report beside this one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,12 +91,13 @@ pub struct CellReport {
     /// The node of each rank. Empty for the reference, which uses no cable.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<String>,
-    /// jaccl's largest message.
-    pub frames: Frames,
-    /// Length of the prompt.
-    pub prompt_tokens: usize,
-    /// Tokens generated in a run.
-    pub generation_tokens: usize,
+    /// What it computes.
+    #[serde(flatten)]
+    pub workload: Workload,
+    /// [`Workload::test`].
+    pub test: String,
+    /// Environment variables that every rank was given by the caller.
+    pub env: BTreeMap<String, String>,
     /// The verdict.
     pub verdict: Verdict,
     /// Whether the cell ended, nothing is wrong with it, and every token of every run on every
@@ -149,9 +153,9 @@ impl CellReport {
             backend: cell.backend,
             cables: cell.cables,
             nodes: Vec::new(),
-            frames: settings.frames,
-            prompt_tokens: settings.prompt_tokens,
-            generation_tokens: settings.generation_tokens,
+            workload: cell.workload,
+            test: cell.workload.test(),
+            env: settings.env.clone(),
             verdict,
             tokens_match,
             ttft_ms: None,
@@ -205,7 +209,7 @@ impl CellReport {
                 continue;
             };
             ttft.push(millis(first.ns));
-            prompt.push(self.prompt_tokens as f64 / seconds(first.ns));
+            prompt.push(self.workload.prompt_tokens as f64 / seconds(first.ns));
             if run.tokens.len() > 1 {
                 let after_first = (run.tokens.len() - 1) as f64;
                 generation.push(after_first / seconds(last.ns - first.ns));
@@ -233,6 +237,7 @@ impl CellReport {
     pub fn cell(&self) -> Cell {
         Cell {
             engine: self.engine,
+            workload: self.workload,
             strategy: self.strategy,
             backend: self.backend,
             cables: self.cables,
@@ -256,6 +261,16 @@ impl Report {
     pub fn measured(&self) -> usize {
         let measured = |cell: &&CellReport| cell.verdict != Verdict::NotRun;
         self.cells.iter().filter(measured).count()
+    }
+
+    /// What its cells compute, each once.
+    pub fn workloads(&self) -> BTreeSet<Workload> {
+        self.cells.iter().map(|cell| cell.workload).collect()
+    }
+
+    /// The name of a cell, as `tp ring-3`, with its workload where there are several.
+    pub fn name(&self, cell: &CellReport) -> String {
+        cell.cell().name_among(self.workloads().len())
     }
 
     /// A Markdown table with notes, for people.

@@ -197,38 +197,47 @@ impl<C: Collective> Session<C> {
         eval(&[&self.ranks.all_sum(&Array::scalar(1f32)?)?])
     }
 
-    /// Clears the cache, processes a prompt, and begins the first token.
+    /// Empties the cache.
+    pub fn clear(&mut self) {
+        self.caches = self.decoder.caches();
+    }
+
+    /// Processes tokens as a prompt, and chooses none after them.
     ///
     /// # Errors
     /// The errors that MLX reports; an unknown token.
-    ///
-    /// # Panics
-    /// The prompt is empty.
-    pub fn prefill(&mut self, prompt: &[u32]) -> Result<Next> {
-        assert!(!prompt.is_empty(), "a prompt has at least one token");
-        self.caches = self.decoder.caches();
-        let mut steps = prompt.chunks(self.prefill_step).peekable();
-        loop {
-            let step = steps.next().expect("the last one returns");
-            let tokens = self.known(step)?;
-            if steps.peek().is_none() {
-                return self.begin(&tokens);
-            }
-            self.advance(&tokens)?;
-            // Nothing else of this step is needed, and so nothing else is computed.
+    pub fn fill(&mut self, tokens: &[u32]) -> Result<()> {
+        for tokens in tokens.chunks(self.prefill_step) {
+            self.advance(&self.known(tokens)?)?;
+            // Nothing else is needed, and so nothing else is computed.
             let caches = self.caches.iter().flat_map(Cache::arrays);
             eval(&caches.collect::<Vec<_>>())?;
             clear_cache()?;
         }
+        Ok(())
+    }
+
+    /// Processes a prompt after what is in the cache, and begins the first token.
+    ///
+    /// # Errors
+    /// As [`Session::fill`].
+    ///
+    /// # Panics
+    /// The prompt is empty.
+    pub fn prefill(&mut self, prompt: &[u32]) -> Result<Next> {
+        let steps = prompt.len().div_ceil(self.prefill_step);
+        assert!(steps > 0, "a prompt has at least one token");
+        let (before, last) = prompt.split_at((steps - 1) * self.prefill_step);
+        self.fill(before)?;
+        self.begin(&self.known(last)?)
     }
 
     /// Processes one token and begins the next.
     ///
     /// # Errors
-    /// As [`Session::prefill`].
+    /// As [`Session::fill`].
     pub fn decode(&mut self, token: u32) -> Result<Next> {
-        let token = self.known(&[token])?;
-        self.begin(&token)
+        self.begin(&self.known(&[token])?)
     }
 
     /// Processes a token that need not be known yet, and begins the next. `meanwhile` is

@@ -11,7 +11,7 @@ use models::Folder;
 use rail_bench::{
     engine::Engine,
     model::ModelSpec,
-    protocol::{Event, Job, JobModel, Phase, Strategy},
+    protocol::{Event, Job, JobModel, Phase, Strategy, filler},
 };
 
 use crate::{
@@ -139,10 +139,17 @@ fn run_as(
         session.set_prefill_step(step);
     }
     let load_ns = nanos(began);
+    let filler = filler(job.depth, job.seed, model.vocab());
     let prompt = job.prompt.ids(job.seed, model.vocab());
 
     for run in 0..job.warmup + job.repeat {
         let warmup = run < job.warmup;
+        session.clear();
+        if !filler.is_empty() {
+            say(Event::Phase { phase: Phase::Fill })?;
+            session.fill(&filler)?;
+            session.barrier()?;
+        }
         say(Event::Phase {
             phase: if warmup { Phase::Warmup } else { Phase::Run },
         })?;

@@ -8,7 +8,7 @@ use std::{path::Path, process::Command, sync::LazyLock};
 
 use models::{Family, Folder, tiny::Weights};
 use pins::{DEFAULT_PIN, Series};
-use rail_bench::{protocol::Strategy, seeded::prompt};
+use rail_bench::{protocol::Strategy, seeded};
 use rail_rank::{Session, collective::Alone};
 use toolchain::{Toolchain, mlx_lm::MlxLm};
 
@@ -49,7 +49,7 @@ fn by_mlx_lm(folder: &Path, ids: &[u32]) -> Vec<Vec<f32>> {
 fn assert_alike(folder: &Folder) {
     let vocab = folder.config().unwrap().vocab;
     let mut session = Session::open(Strategy::Single, folder, Alone).unwrap();
-    let mut ids = prompt(1, 40, vocab);
+    let mut ids = seeded::ids("prompt", 1, 40, vocab);
     // In steps that do not divide it.
     session.set_prefill_step(16);
     let mut nexts = vec![session.prefill(&ids).unwrap()];
