@@ -73,6 +73,7 @@ fn a_job_is_told_from_its_load_to_its_end() {
             Event::Loaded { .. } => "loaded",
             Event::Phase { phase: Phase::Load } => "load",
             Event::Phase { phase: Phase::Init } => "init",
+            Event::Phase { phase: Phase::Fill } => "fill",
             Event::Phase {
                 phase: Phase::Warmup,
             } => "warmup",

@@ -100,14 +100,14 @@ impl Decoder {
     /// layer's result are computed.
     pub(crate) fn layers(
         &self,
-        indices: Range<usize>,
+        mut indices: Range<usize>,
         x: Array,
         caches: &mut [Cache],
         rows: Rows,
         sum: impl Fn(Array) -> Result<Array>,
     ) -> Result<Array> {
         let last = self.layers.len() - 1;
-        indices.into_iter().try_fold(x, |x, index| {
+        indices.try_fold(x, |x, index| {
             let rows = if index == last { rows } else { Rows::All };
             self.layers[index].apply(&x, &mut caches[index], rows, &sum)
         })
