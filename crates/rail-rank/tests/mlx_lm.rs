@@ -48,6 +48,12 @@ fn by_mlx_lm(folder: &Path, ids: &[u32]) -> Vec<Vec<f32>> {
 #[track_caller]
 fn assert_alike(folder: &Folder) {
     let vocab = folder.config().unwrap().vocab;
+    // Of 24 bits: MLX multiplies one row otherwise than many. What a gated delta net rounds
+    // stays in its memory.
+    let rounding = match folder.family() {
+        Some(Family::Qwen3Next) => 5e-5,
+        _ => 1e-5,
+    };
     let mut session = Session::open(Strategy::Single, folder, Alone).unwrap();
     let mut ids = seeded::ids("prompt", 1, 40, vocab);
     // In steps that do not divide it.
@@ -69,9 +75,8 @@ fn assert_alike(folder: &Folder) {
             "token {index}: {:e} of the greatest logit",
             difference / greatest
         );
-        // Of 24 bits: MLX multiplies one row otherwise than many.
         assert!(
-            difference < 1e-5 * greatest,
+            difference < rounding * greatest,
             "token {index}: {difference} of {greatest}"
         );
     }

@@ -293,7 +293,9 @@ fn issued(strategy: Strategy, spec: &ModelSpec) -> Vec<[Vec<(&'static str, usize
     let ask = move |rank: Threaded| {
         let issued = Arc::clone(&rank.issued);
         let mut session = Session::new(strategy, spec, 0, rank).unwrap();
-        let next = session.prefill(&seeded::ids("prompt", 0, 20, spec.vocab)).unwrap();
+        let next = session
+            .prefill(&seeded::ids("prompt", 0, 20, spec.vocab))
+            .unwrap();
         let choice = next.choice().unwrap();
         let prefill = std::mem::take(&mut *issued.lock().unwrap());
         session.decode(choice.token).unwrap().id().unwrap();
