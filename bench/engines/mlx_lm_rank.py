@@ -10,14 +10,17 @@ What is measured is mlx-lm's own loop, `generate_step`: prefill in steps, the la
 the prompt in a step of its own, and each token's computation begun before the one before
 it is read. The model is divided in these ways:
 
-* TP by the family's own `shard`, which mlx-lm's server uses too.
+* TP by the family's own `shard`, which mlx-lm's server uses too; for a family that has none,
+  by the table `cuts.json`, which says what exo does (`auto_parallel.py`).
 * PP as exo does it (`auto_parallel.py`): consecutive layers, rank 0 first; a rank's first
   layer receives, its last one sends; while a token is chosen, the last layers' outputs are
   gathered, so that every rank computes the logits. Sends of prefill follow each step.
 """
 
 import hashlib
+import itertools
 import json
+import math
 import os
 import struct
 import sys
@@ -216,14 +219,94 @@ def f32(number):
 
 
 def shard(model, group):
-    if not hasattr(model, "shard"):
-        raise Refused(f"mlx-lm cannot split {family(model)} for tp; use pp")
     args = getattr(model, "args", None)
+    if not hasattr(model, "shard"):
+        shard_by_table(model, args, group)
+        return
     for key in ("num_attention_heads", "num_key_value_heads"):
-        count = getattr(args, key, None)
-        if count is not None and count % group.size():
-            raise Refused(f"tp cannot split {key} {count} over {group.size()} ranks")
+        check_division(args, key, group.size())
     model.shard(group)
+
+
+def check_division(args, key, ranks):
+    count = getattr(args, key, None)
+    if count is not None and count % ranks:
+        raise Refused(f"tp cannot split {key} {count} over {ranks} ranks")
+
+
+def cuts_of(model):
+    """How the table cuts a model. The module `family` of the crate `models` says what its
+    words mean."""
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "cuts.json")) as file:
+        families = json.load(file)["families"]
+    for cuts in families:
+        if family(model) in cuts["model_types"]:
+            return cuts
+    raise Refused(f"neither mlx-lm nor the table splits {family(model)} for tp; use pp")
+
+
+def is_of(pattern, path):
+    """Whether a path is of a pattern, in which `*` stands for a number."""
+    pattern, path = pattern.split("."), path.split(".")
+    pairs = list(zip(pattern, path))
+    return len(pattern) == len(path) and all(a == b or a == "*" and b.isdigit() for a, b in pairs)
+
+
+def shard_by_table(model, args, group):
+    """Leaves this rank its share of a model that mlx-lm does not cut."""
+    from mlx.nn.layers.distributed import shard_inplace
+
+    cuts, ranks = cuts_of(model), group.size()
+
+    def cut(path, weight):
+        """The axis that is cut, and where the segments along it begin."""
+        module = path.rpartition(".")[0]
+        found = [it for it in cuts["modules"] if is_of(it["module"], module)]
+        found += [it for it in cuts["modules"] if is_of(it["module"], path)]
+        if not found:
+            raise Refused(f"the table does not say how {path} is cut")
+        how, is_bias = found[0]["cut"], path.endswith(".bias")
+        if "of" in found[0]:
+            check_division(args, found[0]["of"], ranks)
+        if how == "rows":
+            return weight.ndim - 1 if is_bias else max(weight.ndim - 2, 0)
+        if how == "columns" and not is_bias:
+            if path.endswith(".scales") and weight.shape[-1] % ranks:
+                raise Refused(f"tp cannot split the groups of {module} over {ranks} ranks")
+            return weight.ndim - 1
+        if how == "channels":
+            lengths = [math.prod(getattr(args, it) for it in one) for one in found[0]["segments"]]
+            return 0, list(itertools.accumulate(lengths[:-1]))
+        return None
+
+    shard_inplace(model, cut, group=group)
+    for path, module in list(model.named_modules()):
+        for name in cuts["divided"]:
+            owner, _, attribute = name.rpartition(".")
+            if is_of(owner, path):
+                if (count := getattr(module, attribute, None)) is not None:
+                    setattr(module, attribute, count // ranks)
+        if any(is_of(it, path) for it in cuts["sums"]):
+            add_up(module, group)
+
+
+def add_up(module, group):
+    """Lets a module give the sum over the ranks of what each computes."""
+    import mlx.core as mx
+
+    own = type(module)
+
+    class Summed(own):
+        def __call__(self, x):
+            # Added once, to the sum.
+            bias = self.pop("bias", None)
+            y = mx.distributed.all_sum(own.__call__(self, x), group=group)
+            if bias is not None:
+                self["bias"] = bias
+                y = y + bias
+            return y
+
+    module.__class__ = Summed
 
 
 def family(model):
@@ -369,16 +452,22 @@ class Watch:
         self.margin = float("inf")
 
     def __call__(self, _tokens, logits):
-        self.logits.append(logits)
+        import mlx.core as mx
+
+        if logits.dtype == mx.float32:
+            self.logits.append(logits)
+        else:
+            # Begun here: what is begun when the token is known waits for the next token.
+            self.logits.append(logits.astype(mx.float32))
+            mx.async_eval(self.logits[-1])
         return logits
 
     def look(self, index):
         """The digest of a token's logits."""
-        import mlx.core as mx
         import numpy as np
 
         logits, self.logits[index] = self.logits[index], None
-        logits = np.array(logits.astype(mx.float32)).reshape(-1)
+        logits = np.array(logits).reshape(-1)
         content = logits.tobytes()
         # A NaN anywhere makes this one, and must not be lost among the others.
         magnitude = float(np.abs(logits).max())

@@ -70,16 +70,10 @@ impl Engine {
     }
 }
 
-/// The families that the Rust engine computes.
-const BY_RUST: [Family; 3] = [Family::Llama, Family::Qwen3, Family::Qwen3Moe];
-
 fn by_rust(folder: &models::Folder) -> Result<(), EngineError> {
-    let model_type = folder.model_type();
-    let known = folder.family().filter(|it| BY_RUST.contains(it));
-    let config = folder.config().ok().filter(|_| known.is_some());
-    let config = config.ok_or_else(|| EngineError::Family {
-        model_type: model_type.to_owned(),
-        known: BY_RUST
+    let config = folder.config().map_err(|_| EngineError::Family {
+        model_type: folder.model_type().to_owned(),
+        known: Family::ALL
             .iter()
             .flat_map(|it| it.cuts().model_types.clone())
             .collect(),
@@ -212,16 +206,21 @@ impl EngineProgram {
     }
 
     /// [`Engine::MlxLm`], by the interpreter of an environment with mlx-lm and MLX. Its file
-    /// is written into `folder` in one step, because other ranks may be about to read it.
+    /// and the table of how families are cut are written into `folder`, each in one step,
+    /// because other ranks may be about to read it.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When a file cannot be written.
     pub fn mlx_lm(python: PathBuf, build: String, folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let script = folder.join("mlx_lm_rank.py");
-        let unfinished = folder.join(format!("{}.new", process::id()));
-        fs::write(&unfinished, MLX_LM_RANK)?;
-        fs::rename(&unfinished, &script)?;
+        let write = |name: &str, content: &str| {
+            let file = folder.join(name);
+            let unfinished = folder.join(format!("{}.new", process::id()));
+            fs::write(&unfinished, content)?;
+            fs::rename(&unfinished, &file).map(|()| file)
+        };
+        write("cuts.json", models::family::TABLE)?;
+        let script = write("mlx_lm_rank.py", MLX_LM_RANK)?;
         // Isolated: neither PYTHONPATH nor a user's packages decide what is imported. And
         // nothing is written into the environment.
         let args = ["-I", "-B", &script.display().to_string()].map(str::to_owned);

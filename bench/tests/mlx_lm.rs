@@ -10,6 +10,10 @@ use std::{
 };
 
 use launch::Launcher;
+use models::{
+    Family,
+    tiny::{self, Weights},
+};
 use pins::{DEFAULT_PIN, Series};
 use rail_bench::{
     BuildInfo, Harness, Options, Plan, Report, RunError, Settings, Workload,
@@ -250,6 +254,35 @@ fn a_folder_decodes_the_same_on_one_process_and_on_two() {
     }
 }
 
+/// Families that mlx-lm 0.31.3 does not split, and the table does.
+#[test]
+fn tp_by_the_table_has_the_single_processs_tokens() {
+    for family in [Family::Qwen3Moe, Family::Qwen3Next] {
+        for weights in [Weights::Plain, Weights::Quantised] {
+            let root = tempfile::tempdir().unwrap();
+            let model = root.path().join("model");
+            tiny::write(family, weights, SEED, &model).unwrap();
+            let mut options = options(Model::Folder(Folder::open(None, &model).unwrap()));
+            options.strategies = vec![Strategy::Tp];
+            options.cables = Some("1".parse().unwrap());
+            options.settings.repeat = 1;
+            let MlxLm { python, build } = ENVIRONMENT.clone();
+            let engine = EngineProgram::mlx_lm(python, build, root.path()).unwrap();
+            let report = run(options, engine).unwrap();
+            // The digests of both ranks are equal, every token.
+            assert!(report.all_pass(), "{:#?}", report.cells);
+            let [single, tp] = &report.cells[..] else {
+                panic!("{:#?}", report.cells)
+            };
+            // Far above rounding, so that equal tokens are no luck.
+            assert!(single.min_margin.is_some_and(|it| it > 1e-4), "{single:#?}");
+            assert!(tp.tokens_match, "{tp:#?}");
+            let whole = single.weight_bytes[0];
+            assert!(tp.weight_bytes.iter().all(|it| *it < whole), "{tp:#?}");
+        }
+    }
+}
+
 #[test]
 fn a_preset_is_made_as_by_the_other_engine() {
     let tiny = Tiny::new();
@@ -275,7 +308,7 @@ fn every_token_has_a_digest_and_a_seeded_prompt_is_that_of_its_ids() {
     };
     let seeded = digests(tiny.job());
     assert!(seeded.len() == 3 && seeded.iter().all(|it| it.len() == 16));
-    let ids = Prompt::Ids(seeded::prompt(SEED, 9, VOCAB));
+    let ids = Prompt::Ids(seeded::ids("prompt", SEED, 9, VOCAB));
     let given = Job {
         prompt: ids,
         ..tiny.job()

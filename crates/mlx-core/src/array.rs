@@ -8,7 +8,7 @@ use mlx_sys::mlx_array;
 use crate::{
     Dtype, Element, Error, Result,
     call::{array, status, turn},
-    eval::eval,
+    device::synchronize,
 };
 
 /// An n-dimensional array, possibly not computed yet (see the crate's documentation).
@@ -140,32 +140,62 @@ impl Array {
         Dtype::from_raw(unsafe { mlx_sys::mlx_array_dtype(self.0) })
     }
 
-    /// Computes the array and copies its elements out in row-major order.
+    /// Computes the array, unless this is done or under way, and waits for it alone, not for
+    /// what was begun later.
+    ///
+    /// # Errors
+    /// What MLX reports.
+    fn wait(&self) -> Result<()> {
+        // SAFETY: a live handle.
+        status(|| unsafe { mlx_sys::mlx_array_eval(self.0) }).inspect_err(|_| {
+            // As in `eval`.
+            let _ = synchronize();
+        })
+    }
+
+    /// Computes the array and lets `reader` read its elements in row-major order, without a
+    /// copy where they lie so.
     ///
     /// # Errors
     /// The elements are not of type `T`, or the computation fails.
-    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+    pub fn read<T: Element, R>(&self, reader: impl FnOnce(&[T]) -> R) -> Result<R> {
         if self.dtype() != T::DTYPE {
             return Err(Error::new(format!(
-                "[to_vec] the elements are {:?}, not {:?}; use astype first",
+                "[read] the elements are {:?}, not {:?}; use astype first",
                 self.dtype(),
                 T::DTYPE
             )));
         }
-        let dense = self.contiguous()?;
-        eval(&[&dense])?;
-        if dense.size() == 0 {
-            return Ok(Vec::new());
+        self.wait()?;
+        if self.size() == 0 {
+            return Ok(reader(&[]));
+        }
+        let mut is_dense = false;
+        status(|| {
+            // SAFETY: a live number to write to, and a live handle of an array that is
+            // computed, whose strides are therefore known.
+            unsafe { mlx_sys::_mlx_array_is_row_contiguous(&mut is_dense, self.0) }
+        })?;
+        if !is_dense {
+            return self.contiguous()?.read(reader);
         }
         // SAFETY: the array is evaluated and of type `T`.
-        let first = unsafe { T::data(dense.0) };
+        let first = unsafe { T::data(self.0) };
         if first.is_null() {
             return Err(Error::take());
         }
         // SAFETY: the array is dense in row-major order, so `size` elements follow
-        // `first`; they stay while `dense` lives, and no thread writes to an evaluated
+        // `first`; they stay while `self` lives, and no thread writes to an evaluated
         // array that is still referred to.
-        Ok(unsafe { slice::from_raw_parts(first, dense.size()) }.to_vec())
+        Ok(reader(unsafe { slice::from_raw_parts(first, self.size()) }))
+    }
+
+    /// Computes the array and copies its elements out in row-major order.
+    ///
+    /// # Errors
+    /// As [`Array::read`].
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        self.read(<[T]>::to_vec)
     }
 
     /// Computes the array and returns its only element.

@@ -2,7 +2,9 @@
 #![allow(unsafe_code)]
 
 use std::{
+    cell::Cell,
     ffi::c_int,
+    mem::ManuallyDrop,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -14,15 +16,35 @@ use crate::{
     error::{check, install_handler},
 };
 
+thread_local! {
+    static HAS_TURN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A thread's turn to use MLX. Within its turn, a function that MLX traces takes another,
+/// which is none of its own.
+pub(crate) struct Turn(Option<MutexGuard<'static, ()>>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            HAS_TURN.set(false);
+        }
+    }
+}
+
 /// The caller's turn to use MLX, with errors recorded rather than fatal.
 ///
 /// The lock guards MLX's unsynchronised state (see the crate's documentation), not Rust
 /// data, so a panic of another thread poisons nothing.
-pub(crate) fn turn() -> MutexGuard<'static, ()> {
+pub(crate) fn turn() -> Turn {
     static TURN: Mutex<()> = Mutex::new(());
+    if HAS_TURN.get() {
+        return Turn(None);
+    }
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    HAS_TURN.set(true);
     install_handler();
-    turn
+    Turn(Some(turn))
 }
 
 /// The array that `call` writes to its first argument.
@@ -99,6 +121,18 @@ impl ArrayVector {
             }
         })?;
         Ok(vector)
+    }
+
+    /// The arrays of somebody else's list.
+    ///
+    /// # Safety
+    /// `list` is live.
+    pub(crate) unsafe fn borrow(list: mlx_vector_array) -> Result<Vec<Array>> {
+        // Not freed here: the list is not ours.
+        let list = ManuallyDrop::new(Self(list));
+        // SAFETY: a live list.
+        let length = unsafe { mlx_sys::mlx_vector_array_size(list.0) };
+        (0..length).map(|index| list.get(index)).collect()
     }
 
     pub(crate) fn raw(&self) -> mlx_vector_array {

@@ -30,6 +30,22 @@ impl Device {
         })
     }
 
+    /// The device of the process's operations.
+    ///
+    /// # Errors
+    /// What MLX reports.
+    pub fn of_operations() -> Result<Self> {
+        let _turn = turn();
+        let device = DeviceHandle::of_default()?;
+        let mut kind = mlx_sys::MLX_CPU;
+        // SAFETY: a live number to write to and a live handle.
+        check(unsafe { mlx_sys::mlx_device_get_type(&mut kind, device.0) })?;
+        Ok(match kind {
+            mlx_sys::MLX_GPU => Self::Gpu,
+            _ => Self::Cpu,
+        })
+    }
+
     fn handle(self) -> DeviceHandle {
         let kind = match self {
             Self::Cpu => mlx_sys::MLX_CPU,
@@ -55,6 +71,17 @@ pub fn synchronize() -> Result<()> {
 
 struct DeviceHandle(mlx_device);
 
+impl DeviceHandle {
+    /// Of the default device. The caller has its turn.
+    fn of_default() -> Result<Self> {
+        // SAFETY: makes a handle of a device, which is overwritten below.
+        let mut device = Self(unsafe { mlx_sys::mlx_device_new() });
+        // SAFETY: a live handle to write to.
+        check(unsafe { mlx_sys::mlx_get_default_device(&mut device.0) })?;
+        Ok(device)
+    }
+}
+
 impl Drop for DeviceHandle {
     fn drop(&mut self) {
         // SAFETY: only this value owns the handle.
@@ -69,11 +96,7 @@ impl Stream {
     /// The calling thread's stream on the default device.
     pub(crate) fn of_default_device() -> Result<Self> {
         let _turn = turn();
-        // SAFETY: makes a handle of a device, which is overwritten below.
-        let mut device = DeviceHandle(unsafe { mlx_sys::mlx_device_new() });
-        // SAFETY: a live handle to write to.
-        check(unsafe { mlx_sys::mlx_get_default_device(&mut device.0) })?;
-        Self::default_of(&device)
+        Self::default_of(&DeviceHandle::of_default()?)
     }
 
     /// The calling thread's stream on the CPU, whatever the default device is.

@@ -27,6 +27,26 @@ pub fn eval(arrays: &[&Array]) -> Result<()> {
     })
 }
 
+/// Begins to compute `arrays` and everything they depend on, and does not wait for the
+/// result: [`Array::read`], [`Array::item`] and [`Array::to_vec`] wait for their array. On the
+/// CPU it returns when no more than about fifty operations are left to compute
+/// (`MAX_ACTIVE_TASKS` in `mlx/transforms.cpp`).
+///
+/// # Errors
+/// As [`eval()`]. The arrays must not be read after an error: what was not scheduled never
+/// becomes ready.
+pub fn async_eval(arrays: &[&Array]) -> Result<()> {
+    let outputs = ArrayVector::new(arrays)?;
+    status(|| {
+        // SAFETY: a live list of live arrays.
+        unsafe { mlx_sys::mlx_async_eval(outputs.raw()) }
+    })
+    .inspect_err(|_| {
+        // As in `eval`.
+        let _ = synchronize();
+    })
+}
+
 /// `array`, computed only after `dependencies`.
 ///
 /// Messages between ranks carry no tag, so every rank must issue them in the same order.

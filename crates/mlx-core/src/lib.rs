@@ -13,7 +13,8 @@
 //!
 //! # Laziness
 //! MLX is lazy: an operation returns at once with a node of a graph, and [`eval()`],
-//! [`Array::item`] or [`Array::to_vec`] compute it. Shapes and types are checked when the
+//! [`Array::item`] or [`Array::to_vec`] compute it. [`async_eval()`] begins to compute it, so
+//! that the next graph is made meanwhile. Shapes and types are checked when the
 //! node is made, so the call with the wrong argument returns the error.
 //!
 //! # Errors
@@ -39,6 +40,8 @@
 mod array;
 mod build_key;
 mod call;
+mod choices;
+mod compile;
 mod device;
 pub mod distributed;
 mod dtype;
@@ -52,9 +55,11 @@ pub mod random;
 
 pub use array::Array;
 pub use build_key::build_key;
+pub use choices::{Choices, Grouped};
+pub use compile::Compiled;
 pub use device::{Device, synchronize};
 pub use dtype::{Dtype, Element};
 pub use error::{Error, Result};
-pub use eval::{depends, eval};
-pub use memory::peak_memory;
-pub use ops::{Choices, concatenate};
+pub use eval::{async_eval, depends, eval};
+pub use memory::{clear_cache, peak_memory};
+pub use ops::{concatenate, stack};

@@ -16,6 +16,15 @@ pub fn peak_memory() -> Result<usize> {
     Ok(bytes)
 }
 
+/// Gives back what arrays that are gone took, which MLX keeps for others where it has a GPU.
+///
+/// # Errors
+/// What MLX reports.
+pub fn clear_cache() -> Result<()> {
+    // SAFETY: no arguments.
+    status(|| unsafe { mlx_sys::mlx_clear_cache() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

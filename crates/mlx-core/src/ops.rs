@@ -4,33 +4,8 @@
 
 use crate::{
     Array, Dtype, Result,
-    call::{ArrayVector, op, optional},
+    call::{ArrayVector, op},
 };
-
-/// Indices that are known to be in a range, because MLX checks none.
-#[derive(Debug, Clone)]
-pub struct Choices {
-    indices: Array,
-    below: i32,
-}
-
-impl Choices {
-    /// Refuses a stack of matrices that not every index is in.
-    pub(crate) fn check(&self, stack: &Array) -> Result<()> {
-        match stack.shape().first() {
-            Some(&length) if length >= self.below => Ok(()),
-            _ => Err(crate::Error::new(format!(
-                "[choices] indices below {} are out of range for a stack of shape {:?}",
-                self.below,
-                stack.shape()
-            ))),
-        }
-    }
-
-    pub(crate) fn indices(&self) -> &Array {
-        &self.indices
-    }
-}
 
 impl Array {
     /// Zeros of a shape and type.
@@ -66,6 +41,27 @@ impl Array {
     /// Element-wise quotient.
     pub fn divide(&self, other: &Array) -> Result<Array> {
         op!(mlx_divide(self.raw(), other.raw()))
+    }
+
+    /// Element-wise `-x`.
+    pub fn negative(&self) -> Result<Array> {
+        op!(mlx_negative(self.raw()))
+    }
+
+    /// Element-wise exponential function.
+    pub fn exp(&self) -> Result<Array> {
+        op!(mlx_exp(self.raw()))
+    }
+
+    /// Element-wise `ln(1 + exp(x))`, as `mlx.nn.softplus`.
+    pub fn softplus(&self) -> Result<Array> {
+        let zero = Array::zeros(&[], self.dtype())?;
+        op!(mlx_logaddexp(self.raw(), zero.raw()))
+    }
+
+    /// Element-wise product with a number of the same type.
+    pub fn scaled(&self, factor: f32) -> Result<Array> {
+        self.multiply(&Array::scalar(factor)?.astype(self.dtype())?)
     }
 
     /// Element-wise absolute value.
@@ -104,40 +100,9 @@ impl Array {
         op!(mlx_max(self.raw(), false))
     }
 
-    /// Index of the greatest element along `axis`, the first of equals, as
-    /// [`Dtype::Uint32`].
-    pub fn argmax_axis(&self, axis: i32) -> Result<Array> {
-        op!(mlx_argmax_axis(self.raw(), axis, false))
-    }
-
     /// The `k` greatest elements along `axis`, in no particular order.
     pub fn topk_axis(&self, k: i32, axis: i32) -> Result<Array> {
         op!(mlx_topk_axis(self.raw(), k, axis))
-    }
-
-    /// The `k` greatest elements of the last dimension, in no particular order, and where
-    /// they are. Without dimensions there are none.
-    pub fn greatest(&self, k: i32) -> Result<(Choices, Array)> {
-        let last = self.ndim() as i32 - 1;
-        let below = self.shape().last().copied().unwrap_or_default();
-        let sorted = op!(mlx_argpartition_axis(self.raw(), -k, -1))?;
-        let indices = sorted.slice_axis(last.max(0) as usize, below - k, below)?;
-        let values = op!(mlx_take_along_axis(self.raw(), indices.raw(), -1))?;
-        Ok((Choices { indices, below }, values))
-    }
-
-    /// The product of the last two dimensions with a matrix (inputs, outputs) of the stack
-    /// `matrices` for each choice. Of this array (..., rows, inputs) and choices of a shape
-    /// that its first dimensions broadcast to.
-    pub fn matmul_chosen(&self, matrices: &Array, choices: &Choices) -> Result<Array> {
-        choices.check(matrices)?;
-        op!(mlx_gather_mm(
-            self.raw(),
-            matrices.raw(),
-            optional(None),
-            choices.indices.raw(),
-            false,
-        ))
     }
 
     /// Softmax along `axis`; `precise` accumulates in 32 bits whatever the type.
@@ -182,19 +147,41 @@ impl Array {
         self.slice(&starts, &stops)
     }
 
-    /// Entries `indices` of dimension `axis`. With axis 0 and a table of embeddings: the
-    /// rows of those tokens. MLX does not check the range of indices on any device, so
-    /// this wrapper takes them from the host and checks them.
-    pub fn take_axis(&self, indices: &[u32], axis: usize) -> Result<Array> {
-        let length = self.shape().get(axis).copied().unwrap_or(0) as u32;
-        if let Some(index) = indices.iter().find(|&&index| index >= length) {
-            return Err(crate::Error::new(format!(
-                "[take_axis] index {index} is out of range for axis {axis} of shape {:?}",
-                self.shape()
-            )));
-        }
-        let indices = Array::from_slice(indices, &[indices.len() as i32])?;
-        op!(mlx_take_axis(self.raw(), indices.raw(), axis as i32))
+    /// This array with `update` in the place of the elements from `start` up to but not
+    /// including `stop`, each with one entry for each dimension. If nothing else refers to
+    /// this array's content when the result is computed, it is changed in place.
+    pub fn slice_update(&self, update: &Array, start: &[i32], stop: &[i32]) -> Result<Array> {
+        let strides = vec![1; start.len()];
+        op!(mlx_slice_update(
+            self.raw(),
+            update.raw(),
+            start.as_ptr(),
+            start.len(),
+            stop.as_ptr(),
+            stop.len(),
+            strides.as_ptr(),
+            strides.len(),
+        ))
+    }
+
+    /// Each entry of `axis` this many times, one after the other.
+    pub fn repeat_axis(&self, times: i32, axis: i32) -> Result<Array> {
+        op!(mlx_repeat_axis(self.raw(), times, axis))
+    }
+
+    /// Convolution of each channel for itself, without padding: (batch, positions, channels)
+    /// with a kernel (channels, length, 1).
+    pub fn conv1d_by_channel(&self, kernel: &Array) -> Result<Array> {
+        let channels = self.shape().last().copied().unwrap_or_default();
+        let (stride, padding, dilation) = (1, 0, 1);
+        op!(mlx_conv1d(
+            self.raw(),
+            kernel.raw(),
+            stride,
+            padding,
+            dilation,
+            channels,
+        ))
     }
 
     /// The same values as another type.
@@ -212,4 +199,10 @@ impl Array {
 pub fn concatenate(arrays: &[&Array], axis: i32) -> Result<Array> {
     let arrays = ArrayVector::new(arrays)?;
     op!(mlx_concatenate_axis(arrays.raw(), axis))
+}
+
+/// `arrays` of the same shape, one after the other along a new dimension `axis`.
+pub fn stack(arrays: &[&Array], axis: i32) -> Result<Array> {
+    let arrays = ArrayVector::new(arrays)?;
+    op!(mlx_stack_axis(arrays.raw(), axis))
 }

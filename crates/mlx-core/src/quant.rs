@@ -128,15 +128,15 @@ impl QuantizedMatrix {
         }
     }
 
-    /// The rows `indices`, dequantised, of a table of embeddings.
+    /// The chosen rows, dequantised, of a table of embeddings.
     ///
     /// # Errors
-    /// An index is out of range, or MLX refuses the shapes.
-    pub fn rows(&self, indices: &[u32]) -> Result<Array> {
+    /// An index may be out of range, or MLX refuses the shapes.
+    pub fn rows(&self, choices: &Choices) -> Result<Array> {
         let rows = Self {
-            weight: self.weight.take_axis(indices, 0)?,
-            scales: self.scales.take_axis(indices, 0)?,
-            biases: self.biases.take_axis(indices, 0)?,
+            weight: self.weight.take_axis(choices, 0)?,
+            scales: self.scales.take_axis(choices, 0)?,
+            biases: self.biases.take_axis(choices, 0)?,
             scheme: self.scheme,
         };
         rows.dequantize()
@@ -159,7 +159,7 @@ impl QuantizedMatrix {
     /// As [`Array::matmul_chosen`], of a stack of matrices of which each is (outputs, inputs).
     pub fn matmul_chosen(&self, x: &Array, choices: &Choices) -> Result<Array> {
         for stack in self.arrays() {
-            choices.check(stack)?;
+            choices.check_stack(stack)?;
         }
         op!(mlx_gather_qmm(
             x.raw(),
@@ -172,7 +172,7 @@ impl QuantizedMatrix {
             self.scheme.raw_group_size(),
             self.scheme.raw_bits(),
             AFFINE.as_ptr(),
-            false,
+            choices.is_sorted(),
         ))
     }
 

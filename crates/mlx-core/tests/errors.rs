@@ -3,7 +3,7 @@
 use std::thread;
 
 use mlx_core::{
-    Array, Device, Result, concatenate,
+    Array, Choices, Device, Result, concatenate,
     distributed::{Backend, Group},
     quant::{QuantizedMatrix, Scheme},
 };
@@ -74,7 +74,9 @@ fn the_wrapper_checks_what_mlx_does_not() {
     assert!(message(Array::from_slice(&[1i32; 2], &[-1, -2])).contains("[-1, -2]"));
     assert!(message(ones(&[2]).to_vec::<i32>()).contains("Float32"));
     assert!(message(ones(&[2]).item::<f32>()).contains("[2]"));
-    assert!(message(ones(&[2, 2]).take_axis(&[1, 2], 0)).contains("index 2"));
+    assert!(message(Choices::new(&[1, 2], 2)).contains("index 2"));
+    let three = Choices::new(&[0], 3).unwrap();
+    assert!(message(ones(&[2, 2]).take_axis(&three, 0)).contains("below 3"));
 }
 
 #[test]

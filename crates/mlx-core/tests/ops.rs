@@ -1,10 +1,11 @@
 //! Operations, compared with plain Rust.
 
 use mlx_core::{
-    Array, Dtype, Result, concatenate,
+    Array, Choices, Dtype, Result, async_eval, concatenate,
     fast::{Mask, Rope, rms_norm, scaled_dot_product_attention},
     quant::{QuantizedMatrix, Scheme},
     random::Key,
+    stack,
 };
 
 /// Numbers without a pattern that a wrong stride could hide behind.
@@ -146,7 +147,8 @@ fn reductions_and_choices() -> Result<()> {
         .iter()
         .map(|row| (0..5).max_by(|&i, &j| row[i].total_cmp(&row[j])).unwrap() as u32)
         .collect();
-    assert_eq!(x.argmax_axis(-1)?.to_vec::<u32>()?, greatest);
+    let places = x.place_of_greatest()?;
+    assert_eq!(places.indices().to_vec::<u32>()?, greatest);
 
     let mut top = x.topk_axis(2, -1)?.slice_axis(0, 1, 2)?.to_vec::<f32>()?;
     let mut expected = rows[1].to_vec();
@@ -163,7 +165,9 @@ fn reductions_and_choices() -> Result<()> {
 fn gathering_and_joining() -> Result<()> {
     let table = Array::arange(0, 12, Dtype::Int32)?.reshape(&[4, 3])?;
     assert_eq!(
-        table.take_axis(&[3, 0], 0)?.to_vec::<i32>()?,
+        table
+            .take_axis(&Choices::new(&[3, 0], 4)?, 0)?
+            .to_vec::<i32>()?,
         [9, 10, 11, 0, 1, 2]
     );
     let joined = concatenate(
@@ -175,6 +179,92 @@ fn gathering_and_joining() -> Result<()> {
         Array::zeros(&[2], Dtype::Float32)?.to_vec::<f32>()?,
         [0.0, 0.0]
     );
+    Ok(())
+}
+
+#[test]
+fn a_slice_is_put_in_place_and_arrays_are_stacked_and_repeated() -> Result<()> {
+    let room = Array::zeros(&[1, 4, 2], Dtype::Int32)?;
+    let two = Array::arange(1, 5, Dtype::Int32)?.reshape(&[1, 2, 2])?;
+    let filled = room.slice_update(&two, &[0, 1, 0], &[1, 3, 2])?;
+    assert_eq!(filled.to_vec::<i32>()?, [0, 0, 1, 2, 3, 4, 0, 0]);
+    assert_eq!(room.to_vec::<i32>()?, [0; 8], "others see the old content");
+    assert!(room.slice_update(&two, &[0, 3, 0], &[1, 4, 2]).is_err());
+
+    let both = stack(&[&two, &two.negative()?], 1)?;
+    assert_eq!(both.shape(), [1, 2, 2, 2]);
+    assert_eq!(both.to_vec::<i32>()?, [1, 2, 3, 4, -1, -2, -3, -4]);
+    let twice = two.repeat_axis(2, 1)?;
+    assert_eq!(twice.to_vec::<i32>()?, [1, 2, 1, 2, 3, 4, 3, 4]);
+    Ok(())
+}
+
+#[test]
+fn a_convolution_by_channel_sees_each_channel_alone() -> Result<()> {
+    let (positions, channels, length) = (6usize, 3usize, 4usize);
+    let (a, k) = (
+        numbers(positions * channels, 31),
+        numbers(channels * length, 32),
+    );
+    let x = Array::from_slice(&a, &[1, positions as i32, channels as i32])?;
+    let kernel = Array::from_slice(&k, &[channels as i32, length as i32, 1])?;
+    let mut expected = Vec::new();
+    for start in 0..=positions - length {
+        for channel in 0..channels {
+            let terms = (0..length)
+                .map(|at| a[(start + at) * channels + channel] * k[channel * length + at]);
+            expected.push(terms.sum());
+        }
+    }
+    assert_close(&x.conv1d_by_channel(&kernel)?.to_vec()?, &expected, 1e-5);
+    Ok(())
+}
+
+#[test]
+fn exponentials() -> Result<()> {
+    let a = numbers(16, 33);
+    let x = Array::from_slice(&a, &[16])?;
+    let of = |function: fn(f32) -> f32| a.iter().copied().map(function).collect::<Vec<_>>();
+    assert_close(&x.exp()?.to_vec()?, &of(f32::exp), 1e-5);
+    assert_close(&x.softplus()?.to_vec()?, &of(|x| x.exp().ln_1p()), 1e-5);
+    assert_close(&x.scaled(-0.5)?.to_vec()?, &of(|x| -0.5 * x), 0.0);
+    let half = x.astype(Dtype::Bfloat16)?;
+    assert_eq!(half.scaled(0.5)?.dtype(), Dtype::Bfloat16);
+    Ok(())
+}
+
+/// Each of three rows chooses two of four matrices.
+#[test]
+fn grouped_choices_give_what_the_choices_give() -> Result<()> {
+    let stack = Array::from_slice(&numbers(4 * 5 * 6, 34), &[4, 5, 6])?;
+    let x = Array::from_slice(&numbers(3 * 5, 35), &[3, 5])?;
+    let (choices, _) = Array::from_slice(&numbers(3 * 4, 36), &[3, 4])?.greatest(2)?;
+    let plain = x.reshape(&[3, 1, 1, 5])?.matmul_chosen(&stack, &choices)?;
+    let grouped = choices.grouped()?;
+    let order = grouped.choices.indices().to_vec::<u32>()?;
+    assert!(order.is_sorted(), "{order:?}");
+    let rows = x.reshape(&[3, 1, 5])?.take_axis(&grouped.rows, 0)?;
+    let sorted = rows.matmul_chosen(&stack, &grouped.choices)?;
+    let back = sorted.take_axis(&grouped.places, 0)?;
+    assert_close(&back.to_vec()?, &plain.to_vec::<f32>()?, 1e-6);
+    Ok(())
+}
+
+#[test]
+fn an_array_is_read_while_the_next_is_computed() -> Result<()> {
+    let mut x = Array::from_slice(&numbers(64 * 64, 37), &[64, 64])?;
+    let mut expected = x.clone();
+    for _ in 0..4 {
+        let next = x.matmul(&x)?;
+        async_eval(&[&next])?;
+        // Without a copy, and not turned around.
+        let (first, transposed) = (x.read(<[f32]>::to_vec)?, x.transpose(&[1, 0])?);
+        assert_eq!(first, expected.to_vec::<f32>()?);
+        assert_eq!(transposed.read(|it: &[f32]| it[1])?, first[64]);
+        expected = expected.matmul(&expected)?;
+        x = next;
+    }
+    assert_eq!(x.to_vec::<f32>()?, expected.to_vec::<f32>()?);
     Ok(())
 }
 
@@ -332,12 +422,13 @@ fn a_matrix_of_its_parts_is_the_quantised_one() -> Result<()> {
     let [weight, scales, biases] = quantised.arrays().map(Clone::clone);
     let again = QuantizedMatrix::from_parts(weight, scales, biases, scheme);
     let whole = quantised.dequantize()?;
+    let choices = Choices::new(&[7, 0], 16)?;
     assert_eq!(again.dequantize()?.to_vec::<f32>()?, whole.to_vec::<f32>()?);
     assert_eq!(
-        again.rows(&[7, 0])?.to_vec::<f32>()?,
-        whole.take_axis(&[7, 0], 0)?.to_vec::<f32>()?
+        again.rows(&choices)?.to_vec::<f32>()?,
+        whole.take_axis(&choices, 0)?.to_vec::<f32>()?
     );
-    assert!(again.rows(&[16]).is_err());
+    assert!(again.rows(&Choices::new(&[0], 17)?).is_err());
     Ok(())
 }
 

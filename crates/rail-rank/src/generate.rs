@@ -1,6 +1,8 @@
 //! Prefill and greedy decode, the same on every rank.
 
-use mlx_core::{Array, Dtype, Result, eval};
+use std::ops::Range;
+
+use mlx_core::{Array, Choices, Device, Dtype, Result, async_eval, clear_cache, eval};
 use models::Folder;
 use rail_bench::{
     engine::Engine,
@@ -10,7 +12,7 @@ use rail_bench::{
 
 use crate::{
     collective::Collective,
-    decoder::{Cache, Decoder, Shape},
+    decoder::{Cache, Decoder, Rows, Shape},
     share::Share,
     tensors::{LoadError, OfFolder, Seeded, dtype_of},
 };
@@ -31,8 +33,6 @@ pub struct Choice {
     pub margin: f32,
     /// Names the bits of the logits.
     pub digest: String,
-    /// The logits, a token's at the index of its id.
-    pub logits: Vec<f32>,
 }
 
 impl Choice {
@@ -40,7 +40,7 @@ impl Choice {
     ///
     /// # Panics
     /// There are no logits.
-    pub fn greedy(logits: Vec<f32>) -> Self {
+    pub fn greedy(logits: &[f32]) -> Self {
         let (mut token, mut best, mut second) = (0, f32::NEG_INFINITY, f32::NEG_INFINITY);
         let mut magnitude = 0f32;
         let numbers = !logits.iter().any(|logit| logit.is_nan());
@@ -59,9 +59,42 @@ impl Choice {
                 true => (best - second) / magnitude,
                 false => f32::NAN,
             },
-            digest: digest(&logits),
-            logits,
+            digest: digest(logits),
         }
+    }
+}
+
+/// The next token, whose computation has begun.
+#[derive(Debug)]
+pub struct Next {
+    token: Choices,
+    /// (1, 1, vocabulary), in 32 bits.
+    logits: Array,
+}
+
+impl Next {
+    /// The token's id. Waits for it.
+    ///
+    /// # Errors
+    /// The errors that MLX reports.
+    pub fn id(&self) -> Result<u32> {
+        self.token.indices().item()
+    }
+
+    /// Waits for the logits and looks at them, where they are.
+    ///
+    /// # Errors
+    /// The errors that MLX reports.
+    pub fn choice(&self) -> Result<Choice> {
+        self.logits.read(Choice::greedy)
+    }
+
+    /// The logits, a token's at the index of its id. Waits for them.
+    ///
+    /// # Errors
+    /// The errors that MLX reports.
+    pub fn logits(&self) -> Result<Vec<f32>> {
+        self.logits.to_vec()
     }
 }
 
@@ -76,6 +109,8 @@ pub struct Session<C> {
     ranks: C,
     caches: Vec<Cache>,
     prefill_step: usize,
+    /// Layers whose computation for the next token begins before this token is known.
+    ahead: usize,
 }
 
 impl<C: Collective> Session<C> {
@@ -97,7 +132,7 @@ impl<C: Collective> Session<C> {
         let share = Share::of(strategy, spec.layers, ranks.rank(), ranks.size());
         let tensors = Seeded::new(spec, &share, seed, shape.dtype)?;
         let decoder = Decoder::new(shape, share.layers.clone(), &tensors)?;
-        Ok(Self::with(strategy, decoder, ranks))
+        Ok(Self::with(strategy, decoder, ranks)?)
     }
 
     /// Reads this rank's share of the model in a folder, and none of the other ranks' bytes.
@@ -117,11 +152,18 @@ impl<C: Collective> Session<C> {
         let dtype = folder.activations().and_then(dtype_of);
         let shape = Shape::of_config(config, dtype.unwrap_or(Dtype::Float32));
         let decoder = Decoder::new(shape, share.layers, &tensors)?;
-        Ok(Self::with(strategy, decoder, ranks))
+        Ok(Self::with(strategy, decoder, ranks)?)
     }
 
-    fn with(strategy: Strategy, decoder: Decoder, ranks: C) -> Self {
-        Self {
+    fn with(strategy: Strategy, decoder: Decoder, ranks: C) -> Result<Self> {
+        // On the CPU, MLX makes its caller wait until about fifty operations are left, so
+        // that with all layers a token would be known when the next one is nearly computed.
+        let ahead = match Device::of_operations()? {
+            Device::Cpu => 1,
+            Device::Gpu => decoder.depth(),
+        };
+        Ok(Self {
+            ahead,
             caches: decoder.caches(),
             decoder,
             strategy,
@@ -130,7 +172,7 @@ impl<C: Collective> Session<C> {
                 Strategy::Pp => PP_PREFILL_STEP,
                 Strategy::Tp | Strategy::Single => TP_PREFILL_STEP,
             },
-        }
+        })
     }
 
     /// Processes at most `step` tokens of a prompt at a time from now on.
@@ -166,76 +208,120 @@ impl<C: Collective> Session<C> {
     /// The errors that MLX reports; an unknown token.
     pub fn fill(&mut self, tokens: &[u32]) -> Result<()> {
         for tokens in tokens.chunks(self.prefill_step) {
-            self.advance(tokens)?;
+            self.advance(&self.known(tokens)?)?;
+            // Nothing else is needed, and so nothing else is computed.
+            let caches = self.caches.iter().flat_map(Cache::arrays);
+            eval(&caches.collect::<Vec<_>>())?;
+            clear_cache()?;
         }
         Ok(())
     }
 
-    /// Processes a prompt after what is in the cache, and chooses the first token.
+    /// Processes a prompt after what is in the cache, and begins the first token.
     ///
     /// # Errors
     /// As [`Session::fill`].
     ///
     /// # Panics
     /// The prompt is empty.
-    pub fn prefill(&mut self, prompt: &[u32]) -> Result<Choice> {
-        let mut last = None;
-        for tokens in prompt.chunks(self.prefill_step) {
-            last = Some(self.advance(tokens)?);
-        }
-        self.choose(&last.expect("a prompt has at least one token"))
+    pub fn prefill(&mut self, prompt: &[u32]) -> Result<Next> {
+        let steps = prompt.len().div_ceil(self.prefill_step);
+        assert!(steps > 0, "a prompt has at least one token");
+        let (before, last) = prompt.split_at((steps - 1) * self.prefill_step);
+        self.fill(before)?;
+        self.begin(&self.known(last)?)
     }
 
-    /// Processes one token and chooses the next.
+    /// Processes one token and begins the next.
     ///
     /// # Errors
     /// As [`Session::fill`].
-    pub fn decode(&mut self, token: u32) -> Result<Choice> {
-        let x = self.advance(&[token])?;
+    pub fn decode(&mut self, token: u32) -> Result<Next> {
+        self.begin(&self.known(&[token])?)
+    }
+
+    /// Processes a token that need not be known yet, and begins the next. `meanwhile` is
+    /// called when the computation has begun: it can wait for the token that is processed,
+    /// and do what is to be done about it, while there is something to compute.
+    ///
+    /// # Errors
+    /// The errors that MLX reports, and those of `meanwhile`.
+    pub fn follow<E: From<mlx_core::Error>>(
+        &mut self,
+        before: &Next,
+        meanwhile: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Next, E> {
+        if self.strategy == Strategy::Pp {
+            meanwhile()?;
+            return Ok(self.begin(&before.token)?);
+        }
+        let ahead = self.ahead.min(self.decoder.depth());
+        let x = self.decoder.embed(&before.token)?;
+        let x = self.layers(0..ahead, x)?;
+        if ahead < self.decoder.depth() {
+            async_eval(&[&x])?;
+            meanwhile()?;
+            let x = self.layers(ahead..self.decoder.depth(), x)?;
+            return Ok(self.choose(&x)?);
+        }
+        let next = self.choose(&x)?;
+        meanwhile()?;
+        Ok(next)
+    }
+
+    fn known(&self, tokens: &[u32]) -> Result<Choices> {
+        Choices::new(tokens, self.decoder.vocab())
+    }
+
+    fn begin(&mut self, tokens: &Choices) -> Result<Next> {
+        let x = self.advance(tokens)?;
         self.choose(&x)
     }
 
-    /// Runs this rank's layers over the next tokens. When it returns the result is
-    /// computed, and with PP it has been sent on: a message must be in flight before the
-    /// next one begins, since no data would keep them in order.
-    fn advance(&mut self, tokens: &[u32]) -> Result<Array> {
-        let pipelined = self.strategy == Strategy::Pp;
-        let (rank, last) = (self.ranks.rank(), self.ranks.size() - 1);
-        let x = if pipelined && rank > 0 {
+    /// Whether what the layers give goes to another rank.
+    fn sends(&self) -> bool {
+        self.strategy == Strategy::Pp && self.ranks.rank() + 1 < self.ranks.size()
+    }
+
+    /// This rank's layers over the next tokens. With PP, when it returns the result is
+    /// computed and has been sent on: a message must be in flight before the next one
+    /// begins, since no data would keep them in order.
+    fn advance(&mut self, tokens: &Choices) -> Result<Array> {
+        let rank = self.ranks.rank();
+        let x = if self.strategy == Strategy::Pp && rank > 0 {
             let shape = self.decoder.activation_shape(tokens.len());
             self.ranks.recv(&shape, self.decoder.dtype(), rank - 1)?
         } else {
             self.decoder.embed(tokens)?
         };
-        let (strategy, ranks) = (self.strategy, &self.ranks);
-        let mut x = self
-            .decoder
-            .layers(x, &mut self.caches, |part| match strategy {
-                Strategy::Tp => ranks.all_sum(&part),
-                Strategy::Pp | Strategy::Single => Ok(part),
-            })?;
-        if pipelined {
-            // The receiver relies on the type.
-            x = x.astype(self.decoder.dtype())?;
-            if rank < last {
-                x = self.ranks.send(&x, rank + 1)?;
-            }
+        let x = self.layers(0..self.decoder.depth(), x)?;
+        if self.strategy != Strategy::Pp {
+            return Ok(x);
         }
-        let computed: Vec<_> = self
-            .caches
-            .iter()
-            .flat_map(Cache::arrays)
-            .chain([&x])
-            .collect();
-        eval(&computed)?;
+        // The receiver relies on the type.
+        let mut x = x.astype(self.decoder.dtype())?;
+        if self.sends() {
+            x = self.ranks.send(&x, rank + 1)?;
+        }
+        let caches = self.caches.iter().flat_map(Cache::arrays);
+        eval(&caches.chain([&x]).collect::<Vec<_>>())?;
         Ok(x)
     }
 
-    /// Chooses a token from the last position of the last rank's activations. With PP
-    /// every rank first receives them from that rank.
-    fn choose(&self, x: &Array) -> Result<Choice> {
-        let positions = x.dim(1);
-        let mut row = x.slice_axis(1, positions - 1, positions)?;
+    fn layers(&mut self, indices: Range<usize>, x: Array) -> Result<Array> {
+        let rows = if self.sends() { Rows::All } else { Rows::Last };
+        let (strategy, ranks) = (self.strategy, &self.ranks);
+        let sum = |part| match strategy {
+            Strategy::Tp => ranks.all_sum(&part),
+            Strategy::Pp | Strategy::Single => Ok(part),
+        };
+        self.decoder.layers(indices, x, &mut self.caches, rows, sum)
+    }
+
+    /// Begins to choose a token from the last position of the last rank's activations. With
+    /// PP every rank first receives them from that rank.
+    fn choose(&self, x: &Array) -> Result<Next> {
+        let mut row = Rows::Last.of(x)?;
         if self.strategy == Strategy::Pp {
             let ranks = self.ranks.size() as i32;
             row = self
@@ -243,7 +329,10 @@ impl<C: Collective> Session<C> {
                 .all_gather(&row)?
                 .slice_axis(0, ranks - 1, ranks)?;
         }
-        Ok(Choice::greedy(self.decoder.logits(&row)?))
+        let logits = self.decoder.logits(&row)?;
+        let token = logits.place_of_greatest()?;
+        async_eval(&[&logits, token.indices()])?;
+        Ok(Next { token, logits })
     }
 }
 
@@ -253,7 +342,7 @@ mod tests {
 
     #[test]
     fn the_margin_is_relative_to_the_greatest_magnitude() {
-        let choice = Choice::greedy(vec![0.5, -4.0, 2.0, 1.0]);
+        let choice = Choice::greedy(&[0.5, -4.0, 2.0, 1.0]);
         assert_eq!((choice.token, choice.margin), (2, 0.25));
     }
 
@@ -261,16 +350,13 @@ mod tests {
     fn a_logit_that_is_not_a_number_shows_in_the_margin() {
         const NAN: f32 = f32::NAN;
         for logits in [[NAN; 4], [NAN, 1.0, 3.0, 2.0], [3.0, 1.0, 2.0, NAN]] {
-            assert!(
-                Choice::greedy(logits.to_vec()).margin.is_nan(),
-                "{logits:?}"
-            );
+            assert!(Choice::greedy(&logits).margin.is_nan(), "{logits:?}");
         }
     }
 
     #[test]
     fn of_equals_the_first_is_chosen() {
-        let choice = Choice::greedy(vec![1.0, 3.0, 3.0]);
+        let choice = Choice::greedy(&[1.0, 3.0, 3.0]);
         assert_eq!((choice.token, choice.margin), (1, 0.0));
     }
 }

@@ -17,7 +17,7 @@ use rail_bench::{
 
 use crate::{
     collective::{Alone, Collective},
-    generate::Session,
+    generate::{Choice, Session},
     tensors::LoadError,
 };
 
@@ -157,20 +157,28 @@ fn run_as(
 
         session.barrier()?;
         let start = Instant::now();
-        let mut choice = session.prefill(&prompt)?;
-        let mut min_margin = choice.margin;
+        let mut min_margin = f32::INFINITY;
+        let mut next = session.prefill(&prompt)?;
         for index in 0..job.generation_tokens {
-            if index > 0 {
-                choice = session.decode(choice.token)?;
-                min_margin = least(min_margin, choice.margin);
+            let mut report = || -> Result<()> {
+                let id = next.id()?;
+                let ns = nanos(start);
+                let Choice { margin, digest, .. } = next.choice()?;
+                min_margin = least(min_margin, margin);
+                let digest = Some(digest);
+                Ok(say(Event::Token {
+                    run,
+                    index,
+                    id,
+                    ns,
+                    digest,
+                })?)
+            };
+            if index + 1 == job.generation_tokens {
+                report()?;
+                break;
             }
-            say(Event::Token {
-                run,
-                index,
-                id: choice.token,
-                ns: nanos(start),
-                digest: Some(choice.digest.clone()),
-            })?;
+            next = session.follow(&next, report)?;
         }
         say(Event::Run {
             run,

@@ -1,7 +1,7 @@
 //! One rank of the benchmark: a decoder on MLX, whole or split over ranks, that reports its
 //! events in the protocol of [`rail_bench::protocol`]. The model is a preset of Qwen3's shape,
-//! with weights from a seed, or a folder with a model of the families Llama, Qwen3 and
-//! Qwen3-MoE, as mlx-lm reads it.
+//! with weights from a seed, or a folder with a model of the families Llama, Qwen3, Qwen3-MoE
+//! and Qwen3-Next, as mlx-lm reads it.
 //!
 //! The messages are those that exo's placements issue:
 //!
@@ -9,6 +9,13 @@
 //! |----------|---------------|----------------------------------------------------|
 //! | TP       | 2 all-reduces | none                                               |
 //! | PP       | none          | a send to the next rank; an all-gather of one row  |
+//!
+//! The all-reduces have every position of a step. Those of the last layer have the last one
+//! alone, since nothing else is needed of it, and in a step that is not the prompt's last there
+//! are none.
+//!
+//! Of a token's computation, the first layer begins before the token before it is read (on a
+//! GPU all layers do); see [`Session::follow`].
 //!
 //! # Why equal tokens are a fair requirement
 //! This is about presets. Real weights give no such promise for TP. PP computes what a single
@@ -37,7 +44,7 @@ mod share;
 mod tensors;
 pub mod weights;
 
-pub use generate::{Choice, Session};
+pub use generate::{Choice, Next, Session};
 pub use job::run;
 pub use share::Share;
 pub use tensors::LoadError;

@@ -68,11 +68,16 @@ impl Matrix {
     }
 
     /// The rows of these numbers, of a table of embeddings.
-    pub(crate) fn rows(&self, numbers: &[u32]) -> Result<Array> {
+    pub(crate) fn rows(&self, numbers: &Choices) -> Result<Array> {
         match self {
             Self::Dense { rows, .. } => rows.take_axis(numbers, 0),
             Self::Quantized(matrix) => matrix.rows(numbers),
         }
+    }
+
+    /// The number of outputs.
+    pub(crate) fn outputs(&self) -> i32 {
+        self.arrays()[0].dim(0)
     }
 }
 

@@ -6,7 +6,7 @@ use mlx_core::{
     Array, Dtype, concatenate, eval,
     quant::{QuantizedMatrix, Scheme},
 };
-use models::Folder;
+use models::{Family, Folder};
 use rail_bench::{engine::EngineError, model::ModelSpec, protocol::Strategy};
 
 use crate::{
@@ -63,6 +63,8 @@ pub(crate) trait Tensors {
     fn table(&self, module: &str, rows: usize, width: usize) -> Result<Matrix>;
     /// The weight of a norm, which every rank has in full.
     fn norm(&self, module: &str, width: usize) -> Result<Array>;
+    /// A tensor by its whole name, with so many axes.
+    fn parameter(&self, name: &str, axes: usize) -> Result<Array>;
 }
 
 /// The tensors that follow from a seed.
@@ -113,12 +115,19 @@ impl Tensors for Seeded<'_> {
         eval(&[&weight])?;
         Ok(weight)
     }
+
+    fn parameter(&self, name: &str, _: usize) -> Result<Array> {
+        unreachable!("every tensor of a preset is a matrix or a norm, and so is {name}")
+    }
 }
 
 /// The tensors of a folder. Of a tensor that is cut, only the rank's bytes are read.
 pub(crate) struct OfFolder<'a> {
     folder: &'a Folder,
     shares: BTreeMap<String, models::Share>,
+    /// Whether 1 is to be added to norms. mlx-lm does so when it turns Hugging Face's folder
+    /// of a Qwen3-Next, whose experts are not stacked yet, into one of its own.
+    lacks_one: bool,
 }
 
 impl<'a> OfFolder<'a> {
@@ -133,9 +142,13 @@ impl<'a> OfFolder<'a> {
             Strategy::Pp | Strategy::Single => folder.shares(0, 1)?,
         };
         let shares = shares.into_iter().map(|it| (it.name.clone(), it));
+        let is_of_hugging_face = folder
+            .tensors()
+            .contains_key("model.layers.0.mlp.experts.0.up_proj.weight");
         Ok(Self {
             folder,
             shares: shares.collect(),
+            lacks_one: folder.family() == Some(Family::Qwen3Next) && is_of_hugging_face,
         })
     }
 
@@ -209,7 +222,26 @@ impl Tensors for OfFolder<'_> {
     }
 
     fn norm(&self, module: &str, _: usize) -> Result<Array> {
-        self.get(&format!("{module}.weight"))
+        let weight = self.get(&format!("{module}.weight"))?;
+        if !self.lacks_one || module.ends_with(".linear_attn.norm") {
+            return Ok(weight);
+        }
+        let one = Array::scalar(1f32)?.astype(weight.dtype())?;
+        let weight = weight.add(&one)?;
+        eval(&[&weight])?;
+        Ok(weight)
+    }
+
+    fn parameter(&self, name: &str, axes: usize) -> Result<Array> {
+        let parameter = self.get(name)?;
+        if parameter.ndim() == axes {
+            return Ok(parameter);
+        }
+        Err(models::Error::Tensor {
+            name: name.to_owned(),
+            problem: format!("its shape {:?} has not {axes} axes", parameter.shape()),
+        }
+        .into())
     }
 }
 

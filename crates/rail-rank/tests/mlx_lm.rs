@@ -8,7 +8,7 @@ use std::{path::Path, process::Command, sync::LazyLock};
 
 use models::{Family, Folder, tiny::Weights};
 use pins::{DEFAULT_PIN, Series};
-use rail_bench::{protocol::Strategy, seeded::prompt};
+use rail_bench::{protocol::Strategy, seeded};
 use rail_rank::{Session, collective::Alone};
 use toolchain::{Toolchain, mlx_lm::MlxLm};
 
@@ -48,29 +48,35 @@ fn by_mlx_lm(folder: &Path, ids: &[u32]) -> Vec<Vec<f32>> {
 #[track_caller]
 fn assert_alike(folder: &Folder) {
     let vocab = folder.config().unwrap().vocab;
+    // Of 24 bits: MLX multiplies one row otherwise than many. What a gated delta net rounds
+    // stays in its memory.
+    let rounding = match folder.family() {
+        Some(Family::Qwen3Next) => 5e-5,
+        _ => 1e-5,
+    };
     let mut session = Session::open(Strategy::Single, folder, Alone).unwrap();
-    let mut ids = prompt(1, 40, vocab);
+    let mut ids = seeded::ids("prompt", 1, 40, vocab);
     // In steps that do not divide it.
     session.set_prefill_step(16);
-    let mut choices = vec![session.prefill(&ids).unwrap()];
-    while choices.len() < 8 {
-        let token = choices[choices.len() - 1].token;
+    let mut nexts = vec![session.prefill(&ids).unwrap()];
+    while nexts.len() < 8 {
+        let token = nexts[nexts.len() - 1].id().unwrap();
         ids.push(token);
-        choices.push(session.decode(token).unwrap());
+        nexts.push(session.decode(token).unwrap());
     }
     let theirs = by_mlx_lm(folder.path(), &ids);
-    for (index, (ours, theirs)) in choices.iter().zip(&theirs[39..]).enumerate() {
-        assert_eq!(ours.logits.len(), theirs.len());
+    for (index, (ours, theirs)) in nexts.iter().zip(&theirs[39..]).enumerate() {
+        let ours = ours.logits().unwrap();
+        assert_eq!(ours.len(), theirs.len());
         let greatest = theirs.iter().fold(0f32, |it, logit| it.max(logit.abs()));
-        let pairs = ours.logits.iter().zip(theirs);
+        let pairs = ours.iter().zip(theirs);
         let difference = pairs.map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
         eprintln!(
             "token {index}: {:e} of the greatest logit",
             difference / greatest
         );
-        // Of 24 bits: MLX multiplies one row otherwise than many.
         assert!(
-            difference < 1e-5 * greatest,
+            difference < rounding * greatest,
             "token {index}: {difference} of {greatest}"
         );
     }
@@ -78,7 +84,7 @@ fn assert_alike(folder: &Folder) {
 
 #[test]
 fn small_folders_have_mlx_lms_logits() {
-    for family in [Family::Llama, Family::Qwen3, Family::Qwen3Moe] {
+    for family in Family::ALL {
         for weights in [Weights::Plain, Weights::Quantised] {
             let (_root, folder) = tiny(family, weights);
             assert_alike(&folder);

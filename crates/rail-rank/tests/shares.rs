@@ -17,11 +17,11 @@ use models::{Family, Folder, tiny::Weights};
 use rail_bench::{
     model::{ModelSpec, Quant},
     protocol::Strategy,
-    seeded::prompt,
+    seeded,
     verdict::least_margin,
 };
 use rail_rank::{
-    Choice, Session,
+    Choice, Next, Session,
     collective::{Alone, Collective},
 };
 
@@ -130,28 +130,55 @@ impl Collective for Threaded {
     }
 }
 
-/// What a rank chooses after a prompt of 20 tokens.
-fn choose<C: Collective>(mut session: Session<C>, vocab: usize) -> Result<Vec<Choice>> {
-    session.barrier()?;
-    let mut choices = vec![session.prefill(&prompt(SEED, 20, vocab))?];
-    while choices.len() < 24 {
-        choices.push(session.decode(choices[choices.len() - 1].token)?);
-    }
-    Ok(choices)
+/// A token, and the logits that it was chosen from.
+#[derive(Debug, PartialEq)]
+struct Chosen {
+    choice: Choice,
+    logits: Vec<f32>,
 }
 
-fn generate(strategy: Strategy, spec: &ModelSpec, ranks: impl Collective) -> Vec<Choice> {
+impl Chosen {
+    fn of(next: &Next) -> Result<Self> {
+        let (choice, logits) = (next.choice()?, next.logits()?);
+        assert_eq!(next.id()?, choice.token);
+        Ok(Self { choice, logits })
+    }
+}
+
+/// What a rank chooses after a prompt of 20 tokens.
+fn choose<C: Collective>(mut session: Session<C>, vocab: usize) -> Result<Vec<Chosen>> {
+    session.barrier()?;
+    let mut next = session.prefill(&seeded::ids("prompt", SEED, 20, vocab))?;
+    let mut chosen = Vec::new();
+    while chosen.len() < 23 {
+        // Every other token is known before the next one begins.
+        next = match chosen.len() % 2 {
+            0 => session.follow(&next, || -> Result<()> {
+                chosen.push(Chosen::of(&next)?);
+                Ok(())
+            })?,
+            _ => {
+                chosen.push(Chosen::of(&next)?);
+                session.decode(next.id()?)?
+            }
+        };
+    }
+    chosen.push(Chosen::of(&next)?);
+    Ok(chosen)
+}
+
+fn generate(strategy: Strategy, spec: &ModelSpec, ranks: impl Collective) -> Vec<Chosen> {
     let session = Session::new(strategy, spec, SEED, ranks).unwrap();
     choose(session, spec.vocab).unwrap()
 }
 
-fn generate_by(strategy: Strategy, folder: &Folder, ranks: impl Collective) -> Vec<Choice> {
+fn generate_by(strategy: Strategy, folder: &Folder, ranks: impl Collective) -> Vec<Chosen> {
     let session = Session::open(strategy, folder, ranks).unwrap();
     choose(session, folder.config().unwrap().vocab).unwrap()
 }
 
 /// The choices of each rank.
-fn split(size: usize, generate: impl Fn(Threaded) -> Vec<Choice> + Sync) -> Vec<Vec<Choice>> {
+fn split(size: usize, generate: impl Fn(Threaded) -> Vec<Chosen> + Sync) -> Vec<Vec<Chosen>> {
     let generate = &generate;
     thread::scope(|scope| {
         let ranks: Vec<_> = Threaded::ranks(size)
@@ -172,6 +199,7 @@ fn assert_split_alike(strategy: Strategy, spec: &ModelSpec, size: usize) {
     for (rank, choices) in split.into_iter().enumerate() {
         for (index, (split, whole)) in choices.iter().zip(&whole).enumerate() {
             let place = format!("token {index} of rank {rank} of {size}");
+            let (split, whole) = (&split.choice, &whole.choice);
             assert_eq!(split.token, whole.token, "{place}");
             let difference = (split.margin - whole.margin).abs();
             assert!(
@@ -205,11 +233,9 @@ fn quantised_shards_are_cut_between_groups() {
 
 /// The folders of every family that this engine computes.
 fn folders() -> impl Iterator<Item = (tempfile::TempDir, Folder)> {
-    [Family::Llama, Family::Qwen3, Family::Qwen3Moe]
-        .into_iter()
-        .flat_map(|family| {
-            [Weights::Plain, Weights::Quantised].map(|weights| tiny(family, weights))
-        })
+    Family::ALL.into_iter().flat_map(|family| {
+        [Weights::Plain, Weights::Quantised].map(|weights| tiny(family, weights))
+    })
 }
 
 #[test]
@@ -239,7 +265,7 @@ fn a_folder_that_is_split_has_the_same_bits_on_all_ranks_and_nearly_the_single_p
             let pairs = split.logits.iter().zip(&whole.logits);
             let difference = pairs.map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
             assert!(difference < 1e-5 * greatest, "token {index}: {difference}");
-            if split.token != whole.token {
+            if split.choice.token != whole.choice.token {
                 // From here on they continue different texts.
                 break;
             }
@@ -267,9 +293,12 @@ fn issued(strategy: Strategy, spec: &ModelSpec) -> Vec<[Vec<(&'static str, usize
     let ask = move |rank: Threaded| {
         let issued = Arc::clone(&rank.issued);
         let mut session = Session::new(strategy, spec, 0, rank).unwrap();
-        let choice = session.prefill(&prompt(0, 20, spec.vocab)).unwrap();
+        let next = session
+            .prefill(&seeded::ids("prompt", 0, 20, spec.vocab))
+            .unwrap();
+        let choice = next.choice().unwrap();
         let prefill = std::mem::take(&mut *issued.lock().unwrap());
-        session.decode(choice.token).unwrap();
+        session.decode(choice.token).unwrap().id().unwrap();
         let decode = std::mem::take(&mut *issued.lock().unwrap());
         [prefill, decode]
     };
@@ -286,7 +315,11 @@ fn issued(strategy: Strategy, spec: &ModelSpec) -> Vec<[Vec<(&'static str, usize
 fn a_tensor_parallel_layer_takes_two_all_sums() {
     let spec = small_model(None);
     let row = spec.message_bytes();
-    let expected = [20 * row, row].map(|bytes| vec![("all_sum", bytes); 2 * spec.layers]);
+    let decode = vec![("all_sum", row); 2 * spec.layers];
+    // Of the last layer, only the last position's result is needed.
+    let mut prefill = vec![("all_sum", 20 * row); 2 * (spec.layers - 1)];
+    prefill.extend([("all_sum", row); 2]);
+    let expected = [prefill, decode];
     assert_eq!(issued(Strategy::Tp, &spec), [expected.clone(), expected]);
 }
 

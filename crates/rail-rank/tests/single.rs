@@ -214,7 +214,8 @@ fn a_folder_that_this_engine_cannot_run_is_refused_before_it_is_loaded() {
         format!("{:#}", error.unwrap_err())
     };
     let as_is = ["", ""];
-    assert!(refusal(Family::Qwen3Next, as_is, 1).contains("qwen3_next"));
+    let unknown = ["\"llama\"", "\"gpt_oss\""];
+    assert!(refusal(Family::Llama, unknown, 1).contains("gpt_oss"));
     assert!(refusal(Family::Llama, as_is, 4).contains("key and value heads"));
     let scaled = [
         "\"rope_theta\"",
