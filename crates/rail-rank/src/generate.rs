@@ -1,11 +1,14 @@
 //! Prefill and greedy decode, the same on every rank.
 
-use mlx_core::{Array, Dtype, Result, eval};
+use std::cell::Cell;
+
+use mlx_core::{Array, Dtype, Result, eval, random::Key};
 use models::Folder;
 use rail_bench::{
     engine::Engine,
     model::ModelSpec,
     protocol::{Strategy, digest},
+    seeded,
 };
 
 use crate::{
@@ -14,11 +17,6 @@ use crate::{
     share::Share,
     tensors::{LoadError, OfFolder, Seeded, dtype_of},
 };
-
-/// Positions of a prefill step with TP, as in exo.
-const TP_PREFILL_STEP: usize = 4096;
-/// Positions of a prefill step with PP, as in exo: each step is one message.
-const PP_PREFILL_STEP: usize = 2048;
 
 /// The next token, and what it was chosen from.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +63,35 @@ impl Choice {
     }
 }
 
+/// Splits sums in two at random and adds the halves again.
+#[derive(Debug)]
+struct Nudge {
+    number: usize,
+    /// The sums so far.
+    sums: Cell<usize>,
+}
+
+impl Nudge {
+    /// What is left of a sum when it has been cut into two parts, each rounded to the sum's
+    /// type. The parts are about as large as those of two ranks: no smaller than the sum, nor
+    /// than the mean of its row where much cancels out.
+    fn apply(&self, sum: &Array) -> Result<Array> {
+        let at = self.sums.replace(self.sums.get() + 1);
+        let key = Key::new(seeded::hash(self.number as u64, &format!("sum.{at}")))?;
+        let wide = sum.astype(Dtype::Float32)?;
+        let half = wide.multiply(&Array::scalar(0.5f32)?)?;
+        let size = half.abs()?;
+        let width = Array::scalar(sum.dim(sum.ndim() - 1) as f32)?;
+        let size = size.add(&size.sum_axis(-1, true)?.divide(&width)?)?;
+        let cut = key
+            .normal(sum.shape(), 1.0, Dtype::Float32)?
+            .multiply(&size)?;
+        let a = half.add(&cut)?.astype(sum.dtype())?;
+        let b = half.subtract(&cut)?.astype(sum.dtype())?;
+        a.add(&b)
+    }
+}
+
 /// A rank's share of a model and its group.
 ///
 /// Every rank chooses every token itself, from the same activations, so tokens are never
@@ -76,6 +103,7 @@ pub struct Session<C> {
     ranks: C,
     caches: Vec<Cache>,
     prefill_step: usize,
+    nudge: Option<Nudge>,
 }
 
 impl<C: Collective> Session<C> {
@@ -126,10 +154,8 @@ impl<C: Collective> Session<C> {
             decoder,
             strategy,
             ranks,
-            prefill_step: match strategy {
-                Strategy::Pp => PP_PREFILL_STEP,
-                Strategy::Tp | Strategy::Single => TP_PREFILL_STEP,
-            },
+            prefill_step: Engine::Rust.prefill_step(strategy),
+            nudge: None,
         }
     }
 
@@ -140,6 +166,18 @@ impl<C: Collective> Session<C> {
     pub fn set_prefill_step(&mut self, step: usize) {
         assert!(step > 0, "a step has at least one token");
         self.prefill_step = step;
+    }
+
+    /// From now on splits the sums that TP splits once more, at random; 0 stops it. Every
+    /// number has random numbers of its own, the same on every rank.
+    ///
+    /// This shows how far the logits move when TP adds in another order than one process:
+    /// see [`rail_bench::checks::logits`].
+    pub fn nudge_sums(&mut self, number: usize) {
+        self.nudge = (number > 0).then(|| Nudge {
+            number,
+            sums: Cell::new(0),
+        });
     }
 
     /// Bytes of the weights of this rank's share.
@@ -207,13 +245,17 @@ impl<C: Collective> Session<C> {
         } else {
             self.decoder.embed(tokens)?
         };
-        let (strategy, ranks) = (self.strategy, &self.ranks);
-        let mut x = self
-            .decoder
-            .layers(x, &mut self.caches, |part| match strategy {
-                Strategy::Tp => ranks.all_sum(&part),
-                Strategy::Pp | Strategy::Single => Ok(part),
-            })?;
+        let (strategy, ranks, nudge) = (self.strategy, &self.ranks, &self.nudge);
+        let mut x = self.decoder.layers(x, &mut self.caches, |part| {
+            let sum = match strategy {
+                Strategy::Tp => ranks.all_sum(&part)?,
+                Strategy::Pp | Strategy::Single => part,
+            };
+            match nudge {
+                None => Ok(sum),
+                Some(nudge) => nudge.apply(&sum),
+            }
+        })?;
         if pipelined {
             // The receiver relies on the type.
             x = x.astype(self.decoder.dtype())?;

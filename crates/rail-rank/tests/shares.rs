@@ -17,8 +17,8 @@ use models::{Family, Folder, tiny::Weights};
 use rail_bench::{
     model::{ModelSpec, Quant},
     protocol::Strategy,
+    reference::least_margin,
     seeded::prompt,
-    verdict::least_margin,
 };
 use rail_rank::{
     Choice, Session,
