@@ -462,12 +462,18 @@ class Watch:
             mx.async_eval(self.logits[-1])
         return logits
 
+    def take(self, index):
+        """A token's logits, once."""
+        import numpy as np
+
+        logits, self.logits[index] = self.logits[index], None
+        return np.array(logits).reshape(-1)
+
     def look(self, index):
         """The digest of a token's logits."""
         import numpy as np
 
-        logits, self.logits[index] = self.logits[index], None
-        logits = np.array(logits).reshape(-1)
+        logits = self.take(index)
         content = logits.tobytes()
         # A NaN anywhere makes this one, and must not be lost among the others.
         magnitude = float(np.abs(logits).max())
@@ -478,7 +484,7 @@ class Watch:
         return hashlib.sha256(content).hexdigest()[:16]
 
 
-def steps(job, model, pipeline, cache, prompt, generated, processors=()):
+def steps(job, model, pipeline, cache, prompt, generated, processors=(), sampler=None):
     """mlx-lm's own loop over a prompt after what is in the cache, and so many tokens."""
     import mlx.core as mx
     from mlx_lm.generate import generate_step
@@ -497,6 +503,7 @@ def steps(job, model, pipeline, cache, prompt, generated, processors=()):
         mx.array(prompt, mx.uint32),
         model,
         max_tokens=generated,
+        sampler=sampler,
         logits_processors=list(processors),
         prompt_cache=cache,
         prefill_step_size=job.get("prefill_step") or 2048,
@@ -517,20 +524,99 @@ def fill(job, model, pipeline, group, filler):
     return cache
 
 
-def generate(job, model, pipeline, cache, prompt, start, run):
-    """The tokens of one run, each reported when it is known."""
+def generate(job, model, pipeline, cache, prompt, count, watch, sampler=None):
+    """The tokens that follow a prompt, each when it is known."""
     import mlx.core as mx
 
-    watch = Watch()
-    asked = job["generation_tokens"]
-    tokens = steps(job, model, pipeline, cache, prompt, asked, [watch])
-    for index, (token, _) in enumerate(tokens):
-        ns = time.perf_counter_ns() - start
-        say("token", run=run, index=index, id=int(token), ns=ns, digest=watch.look(index))
+    for token, _ in steps(job, model, pipeline, cache, prompt, count, [watch], sampler):
+        yield int(token)
     # mlx-lm has begun one token more. The messages of its computation must not get between
     # those of the next run.
     mx.eval(watch.logits[-1])
-    return watch.margin
+
+
+# --- What follows the last run, for the checks ----------------------------------------
+
+TOP = 6
+
+
+def top(logits):
+    """As `top` of `protocol.rs`."""
+    import numpy as np
+
+    if not np.isfinite(logits).all():
+        return []
+    length = min(TOP, logits.size)
+    least = np.partition(logits, -length)[-length]
+    ids = np.nonzero(logits >= least)[0]
+    ids = ids[np.argsort(-logits[ids], kind="stable")][:length]
+    return [[int(id), float(logits[id])] for id in ids]
+
+
+class Alone:
+    """A group of one, for a model that is sharded over no other rank."""
+
+    def rank(self):
+        return 0
+
+    def size(self):
+        return 1
+
+
+class Nudge:
+    """Splits the sums of `all_sum` in two at random and adds the halves again, as the Rust
+    engine does: see `Nudge` of `generate.rs` of the crate `rail-rank`."""
+
+    def __init__(self, group):
+        import mlx.core as mx
+
+        self.group, self.number, self.sums = group, 0, 0
+        self.all_sum = mx.distributed.all_sum
+        # The families' code looks it up here for each sum.
+        mx.distributed.all_sum = self
+
+    def begin(self, number):
+        self.number, self.sums = number, 0
+
+    def __call__(self, x, *args, **kwargs):
+        import mlx.core as mx
+
+        if self.group is not None:
+            x = self.all_sum(x, *args, **kwargs)
+        if self.number == 0:
+            return x
+        key = mx.random.key(seeded(self.number, f"sum.{self.sums}"))
+        self.sums += 1
+        half = x.astype(mx.float32) * 0.5
+        size = mx.abs(half)
+        size = size + size.mean(axis=-1, keepdims=True)
+        cut = mx.random.normal(x.shape, mx.float32, key=key) * size
+        return (half + cut).astype(x.dtype) + (half - cut).astype(x.dtype)
+
+
+def force(asked, job, model, group, pipeline, filler, prompt, first):
+    import mlx.core as mx
+
+    tokens = asked.get("tokens") or first
+    if len(tokens) != job["generation_tokens"]:
+        raise Refused("the forced tokens are not as many as a run generates")
+    nudged, nudge = asked.get("nudged", 0), None
+    for number in range(nudged + 1):
+        if number == 1:
+            if job["strategy"] == "single":
+                shard(model, Alone())
+            nudge = Nudge(group)
+        if nudge is not None:
+            nudge.begin(number)
+        cache, watch = fill(job, model, pipeline, group, filler), Watch()
+        # mlx-lm asks for one more than it gives.
+        given = iter(tokens + tokens[-1:])
+        sampler = lambda logits: mx.array([next(given)], mx.uint32)
+        forced = generate(job, model, pipeline, cache, prompt, len(tokens), watch, sampler)
+        for index, _ in enumerate(forced):
+            say("forced", **{"pass": number}, index=index, top=top(watch.take(index)))
+    if nudge is not None:
+        nudge.begin(0)
 
 
 def run(job):
@@ -560,7 +646,7 @@ def run(job):
     mx.eval(model.parameters())
     load_ns = time.perf_counter_ns() - began
     weights = weight_bytes(model)
-    filler, prompt = filler_of(job, vocab), prompt_of(job, vocab)
+    filler, prompt, first = filler_of(job, vocab), prompt_of(job, vocab), []
     if not prompt or job["generation_tokens"] < 1:
         raise Refused("a job has at least one token of prompt and one to generate")
 
@@ -570,10 +656,27 @@ def run(job):
         say("phase", phase="warmup" if warmup else "run")
         barrier(group)
         start = time.perf_counter_ns()
-        margin = generate(job, model, pipeline, cache, prompt, start, number)
-        margin = "NaN" if margin != margin else margin
+        watch, count = Watch(), job["generation_tokens"]
+        tokens = generate(job, model, pipeline, cache, prompt, count, watch)
+        for index, token in enumerate(tokens):
+            ns = time.perf_counter_ns() - start
+            say("token", run=number, index=index, id=token, ns=ns, digest=watch.look(index))
+            if number == 0:
+                first.append(token)
+        margin = "NaN" if watch.margin != watch.margin else watch.margin
         say("run", run=number, warmup=warmup, prompt_tokens=len(prompt), min_margin=margin)
     say("usage", load_ns=load_ns, peak_bytes=mx.get_peak_memory(), weight_bytes=weights)
+    after = job.get("after", {})
+    if after:
+        say("phase", phase="check")
+    for index, needle in enumerate(after.get("needles", [])):
+        asked, count = needle["prompt"], needle["generation_tokens"]
+        cache = fill(job, model, pipeline, group, [])
+        tokens = generate(job, model, pipeline, cache, asked, count, Watch())
+        say("needle", index=index, ids=list(tokens))
+    # The last, because it may change the model.
+    if asked := after.get("forced"):
+        force(asked, job, model, group, pipeline, filler, prompt, first)
     say("done")
 
 

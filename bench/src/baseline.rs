@@ -261,12 +261,11 @@ impl Baseline {
         self.document.model == json(model)
     }
 
-    /// The report beside this one: every cell that both have and that passed in both.
+    /// The report beside this one: every cell that both have and that is sound in both.
     pub fn compare(&self, report: &Report, fail_over: Option<Percent>) -> Comparison {
         let cells = report.cells.iter().filter_map(|cell| {
             let row = self.row(cell.cell(), &cell.env)?;
-            let passed = Verdict::Pass;
-            (cell.verdict == passed && row.verdict == passed.to_string())
+            (cell.verdict.is_sound() && row.is_sound())
                 .then(|| CellChange::new(report.name(cell), row, cell))
         });
         Comparison {
@@ -278,6 +277,12 @@ impl Baseline {
 }
 
 impl Row {
+    fn is_sound(&self) -> bool {
+        [Verdict::Pass, Verdict::Drift]
+            .map(|it| it.to_string())
+            .contains(&self.verdict)
+    }
+
     fn is(&self, cell: Cell) -> bool {
         let Cell {
             engine,

@@ -2,7 +2,7 @@
 
 use stats::{MedianInterval, Summary};
 
-use crate::{report::CellReport, verdict::Verdict};
+use crate::report::CellReport;
 
 /// The confidence of each interval. Two that are apart are then no chance.
 const CONFIDENCE: f64 = 0.95;
@@ -17,7 +17,7 @@ const LEAST: f64 = 0.02;
 /// intervals around their medians (order statistics, of any distribution) are apart.
 pub(crate) fn warnings(cells: &[CellReport]) -> Vec<String> {
     let passed: Vec<_> = (cells.iter())
-        .filter(|cell| cell.verdict == Verdict::Pass)
+        .filter(|cell| cell.verdict.is_sound())
         .collect();
     let ttft = passed.iter().filter_map(|cell| cell.ttft_ms.as_ref());
     let ttft = of_times(ttft.map(|it| it.samples.clone()), "the time to first token");

@@ -14,7 +14,7 @@ use std::{
 use models::{Family, Quantised, RopeScaling};
 use serde::{Deserialize, Serialize};
 
-use crate::{launch::RankProgram, model::Model};
+use crate::{launch::RankProgram, model::Model, protocol::Strategy};
 
 /// The Python program of [`Engine::MlxLm`].
 const MLX_LM_RANK: &str = include_str!("../engines/mlx_lm_rank.py");
@@ -25,12 +25,10 @@ const MLX_LM_RANK: &str = include_str!("../engines/mlx_lm_rank.py");
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Engine {
-    /// `rail-rank`, ours: Rust over mlx-c. Without a prefill step in the job it processes
-    /// 4096 tokens of a prompt at a time, 2048 with PP.
+    /// `rail-rank`, ours: Rust over mlx-c.
     #[default]
     Rust,
-    /// mlx-lm, unmodified: Python. Without a prefill step in the job it processes 2048
-    /// tokens of a prompt at a time, mlx-lm's own default.
+    /// mlx-lm, unmodified: Python.
     MlxLm,
 }
 
@@ -43,6 +41,16 @@ impl Engine {
         match self {
             Self::Rust => "rust",
             Self::MlxLm => "mlx-lm",
+        }
+    }
+
+    /// The most tokens of a prompt that it processes in one step without a prefill step in the
+    /// job: of the Rust engine as in exo, where a step of PP is one message; of mlx-lm its own
+    /// default.
+    pub const fn prefill_step(self, strategy: Strategy) -> usize {
+        match (self, strategy) {
+            (Self::Rust, Strategy::Tp | Strategy::Single) => 4096,
+            (Self::Rust, Strategy::Pp) | (Self::MlxLm, _) => 2048,
         }
     }
 

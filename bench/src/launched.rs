@@ -63,7 +63,7 @@ impl<'a> Measurement<'a> {
     /// Whether no further launch can make its verdict better.
     pub(crate) fn has_failed(&self) -> bool {
         let judgement = self.judgement.as_ref();
-        judgement.is_some_and(|it| it.verdict != Verdict::Pass)
+        judgement.is_some_and(|it| !it.verdict.is_sound())
     }
 
     /// Takes the launch and the judgement on it, and returns its own report.
@@ -118,7 +118,7 @@ impl<'a> Measurement<'a> {
             }
         }
         // A cell that ended has all its times, even if its tokens are wrong.
-        let ended = matches!(report.verdict, Verdict::Pass | Verdict::Wrong);
+        let ended = report.verdict.is_sound() || report.verdict == Verdict::Wrong;
         if ended && !ranks.is_empty() {
             report.set_measured(&ranks, settings);
         }

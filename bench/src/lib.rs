@@ -4,7 +4,8 @@
 //! ```text
 //! Options ── Plan ── run ──┬─ cabling   cables for the cell, counted
 //!                          ├─ launch    one process a rank, under a watchdog
-//!                          ├─ verdict   tokens against the single process's
+//!                          ├─ checks    what must hold: tokens, logits, needles
+//!                          ├─ verdict   a cell's, by its checks and its reference
 //!                          ├─ lines     a line a launch, and a run that goes on from them
 //!                          ├─ drift     the last repeats against the first
 //!                          ├─ report    figures with their samples
@@ -17,9 +18,11 @@
 
 pub mod baseline;
 pub mod cabling;
+pub mod checks;
 mod drift;
 pub mod dry_run;
 pub mod engine;
+mod judge;
 pub mod launch;
 mod launched;
 pub mod lines;
@@ -28,6 +31,7 @@ pub mod model;
 pub mod plan;
 pub mod progress;
 pub mod protocol;
+pub mod reference;
 pub mod report;
 mod run;
 pub mod seeded;

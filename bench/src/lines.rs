@@ -13,6 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    checks::Check,
     launched::Launched,
     plan::{Launch, Plan},
     report::{BuildInfo, CellReport, Runs, temporary},
@@ -34,6 +35,8 @@ pub(crate) struct Head {
     rig: Value,
     given: Value,
     runs: Runs,
+    checks: Vec<Check>,
+    reference: String,
     /// The SHA-256 of the ids of a prompt that is a text.
     text: Option<String>,
     env: BTreeMap<String, String>,
@@ -55,6 +58,8 @@ impl Head {
             rig: json(&plan.rig),
             given: json(&plan.given),
             runs: Runs::of(settings),
+            checks: plan.checks.made().collect(),
+            reference: plan.checks.source.to_string(),
             text,
             env: settings.env.clone(),
         }
@@ -283,6 +288,11 @@ impl Resume {
                 let [theirs, ours] = [&run.runs, &ours.runs].map(json);
                 let difference = format!(": {theirs}; this run has {ours}");
                 return Err(self.differs(line, "number, order or seed of runs", difference));
+            }
+            if (&run.checks, &run.reference) != (&ours.checks, &ours.reference) {
+                let told = |head: &Head| format!("{} by {}", json(&head.checks), head.reference);
+                let difference = format!(": {}; this run has {}", told(run), told(&ours));
+                return Err(self.differs(line, "set of checks", difference));
             }
             if run.env != ours.env {
                 let [theirs, ours] = [&run.env, &ours.env].map(json);

@@ -1,6 +1,9 @@
 //! The plan of a run, checked before anything slow begins.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use launch::environment::configures_jaccl;
 use models::Tokenizer;
@@ -8,10 +11,12 @@ use rail_matrix::{Backend, Devices, Given, Jaccl, RankOrder};
 use rig::Rig;
 
 use crate::{
+    checks::{Check, Checks},
     engine::Engine,
     launch::Limits,
     model::{Model, Preset},
     protocol::{Prompt, Strategy},
+    reference::Source,
     seeded,
     sweep::{self, CableCounts, Cell, Joining, PlannedCell, SweepError},
     workload::Workload,
@@ -40,6 +45,10 @@ pub struct Options {
     pub given: Option<Given>,
     /// What the cells compute: each has a reference and cells of its own.
     pub workloads: Vec<Workload>,
+    /// The checks that are demanded; `None` for sensible ones.
+    pub checks: Option<BTreeSet<Check>>,
+    /// Where the tokens come from that cells are compared with.
+    pub reference: Source,
     /// The settings that all cells share.
     pub settings: Settings,
 }
@@ -58,6 +67,8 @@ impl Default for Options {
             jaccl: Jaccl::default(),
             given: None,
             workloads: vec![Workload::DEFAULT],
+            checks: None,
+            reference: Source::Single,
             settings: Settings::default(),
         }
     }
@@ -76,6 +87,8 @@ pub struct Plan {
     pub cells: Vec<PlannedCell>,
     /// The matrix of all cells, if it was given rather than planned.
     pub given: Option<Given>,
+    /// The checks that the cells are put to.
+    pub checks: Checks,
     /// The settings that all cells share.
     pub settings: Settings,
 }
@@ -213,6 +226,8 @@ impl Plan {
     /// When the rig or the model does not permit the sweep.
     pub fn new(options: Options) -> Result<Self, SweepError> {
         let cells = sweep::cells(&options)?;
+        let (demanded, settings) = (options.checks.as_ref(), &options.settings);
+        let checks = Checks::new(demanded, options.reference, settings, &cells)?;
         let mut workloads = options.workloads;
         workloads.sort();
         workloads.dedup();
@@ -222,12 +237,20 @@ impl Plan {
             workloads,
             cells,
             given: options.given,
+            checks,
             settings: options.settings,
         })
     }
 
-    /// The references: of each engine one for each workload.
+    /// The references that are processes of their own: of each engine one for each workload.
     pub fn references(&self) -> impl Iterator<Item = Cell> {
+        let single = self.checks.source == Source::Single;
+        self.groups().filter(move |_| single)
+    }
+
+    /// The single process of each engine and workload, whether it is measured or not: see
+    /// [`Cell::own_reference`].
+    pub(crate) fn groups(&self) -> impl Iterator<Item = Cell> {
         let of_engine = |&engine| {
             let workloads = self.workloads.iter();
             workloads.map(move |&workload| Cell::reference(engine, workload))
@@ -249,7 +272,7 @@ impl Plan {
             if let Some(seed) = self.settings.shuffle {
                 order.sort_by_cached_key(|cell| {
                     let name = format!("round {round}, {}", cell.name_among(2));
-                    let is_judged = round == 0 && cell.strategy != Strategy::Single;
+                    let is_judged = round == 0 && !self.checks.is_reference(*cell);
                     (is_judged, seeded::hash(seed, &name))
                 });
             }

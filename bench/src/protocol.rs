@@ -106,6 +106,75 @@ pub struct Job {
     pub warmup: usize,
     /// The number of measured runs.
     pub repeat: usize,
+    /// What follows the last run.
+    #[serde(default, skip_serializing_if = "After::is_nothing")]
+    pub after: After,
+}
+
+/// What a rank does after its last run, for the checks. Nothing of it is measured.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct After {
+    /// Passes over the prompt in which the tokens are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forced: Option<Forced>,
+    /// Other prompts to continue.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needles: Vec<Needle>,
+}
+
+impl After {
+    /// Whether nothing follows the last run.
+    pub fn is_nothing(&self) -> bool {
+        self.forced.is_none() && self.needles.is_empty()
+    }
+}
+
+/// Passes over the prompt in which every token is given, whatever the logits
+/// (teacher-forcing), so that the logits of different processes stay comparable after a
+/// close choice. Each reports an [`Event::Forced`] a token.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forced {
+    /// The tokens, as many as a run generates. Without them, those of the rank's first run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Vec<u32>>,
+    /// The number of passes after the first in which the sums that TP splits are split once
+    /// more, at random: see [`crate::checks::logits`]. The passes differ among themselves, and
+    /// not between ranks.
+    #[serde(default)]
+    pub nudged: usize,
+}
+
+/// A prompt and how much of its continuation is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needle {
+    /// The ids of the prompt.
+    pub prompt: Vec<u32>,
+    /// Tokens to generate.
+    pub generation_tokens: usize,
+}
+
+/// The greatest logits of a token with their ids, in descending order; of equals the one
+/// with the smallest id is first. Empty if a logit is not a finite number.
+pub type Top = Vec<(u32, f32)>;
+
+/// The length of a [`Top`], where the vocabulary is no smaller.
+pub const TOP: usize = 6;
+
+/// The greatest of a token's logits.
+pub fn top(logits: &[f32]) -> Top {
+    if !logits.iter().all(|logit| logit.is_finite()) {
+        return Top::new();
+    }
+    let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
+    let logit = |id: u32| logits[id as usize];
+    let order = |a: &u32, b: &u32| logit(*b).total_cmp(&logit(*a)).then(a.cmp(b));
+    let length = TOP.min(ids.len());
+    if length < ids.len() {
+        ids.select_nth_unstable_by(length, order);
+        ids.truncate(length);
+    }
+    ids.sort_unstable_by(order);
+    ids.into_iter().map(|id| (id, logit(id))).collect()
 }
 
 /// The model of a job.
@@ -165,6 +234,8 @@ pub enum Phase {
     Warmup,
     /// A measured run.
     Run,
+    /// What follows the last run.
+    Check,
 }
 
 /// A line of a rank's stdout.
@@ -220,7 +291,24 @@ pub enum Event {
         /// The message.
         message: String,
     },
-    /// What the rank took, reported once, before [`Event::Done`].
+    /// The greatest logits of a token in a pass of [`Forced`].
+    Forced {
+        /// The pass, from 0. The first is not nudged.
+        pass: usize,
+        /// The token's position, from 0.
+        index: usize,
+        /// The logits.
+        top: Top,
+    },
+    /// How a [`Needle`] continues.
+    Needle {
+        /// The needle, from 0.
+        index: usize,
+        /// The ids of the tokens.
+        ids: Vec<u32>,
+    },
+    /// What the rank took until its last run, reported once, before [`Phase::Check`] and
+    /// [`Event::Done`].
     Usage {
         /// Nanoseconds from the start of [`Phase::Load`] until the rank's share of the
         /// model was in memory.
@@ -384,6 +472,21 @@ mod tests {
                 "{\"event\":\"run\",\"run\":1,\"warmup\":false,\"prompt_tokens\":128}\n",
             ),
             (
+                Event::Forced {
+                    pass: 1,
+                    index: 2,
+                    top: vec![(9, 2.5), (3, -1.0)],
+                },
+                "{\"event\":\"forced\",\"pass\":1,\"index\":2,\"top\":[[9,2.5],[3,-1.0]]}\n",
+            ),
+            (
+                Event::Needle {
+                    index: 0,
+                    ids: vec![4, 2],
+                },
+                "{\"event\":\"needle\",\"index\":0,\"ids\":[4,2]}\n",
+            ),
+            (
                 Event::Error {
                     message: "[jaccl]\nbad".into(),
                 },
@@ -411,12 +514,23 @@ mod tests {
             generation_tokens: 2,
             warmup: 0,
             repeat: 1,
+            after: After::default(),
         };
         let other = Job {
             model: JobModel::Folder("/models/a".into()),
             prompt: Prompt::Ids(vec![5, 0, 7]),
             depth: 4,
             prefill_step: Some(2048),
+            after: After {
+                forced: Some(Forced {
+                    tokens: Some(vec![1, 2]),
+                    nudged: 0,
+                }),
+                needles: vec![Needle {
+                    prompt: vec![8],
+                    generation_tokens: 3,
+                }],
+            },
             ..job.clone()
         };
         for (job, texts) in [
@@ -436,11 +550,23 @@ mod tests {
             ),
         ] {
             let text = serde_json::to_string(job).unwrap();
+            assert_eq!(text.contains("after"), job == &other, "{text}");
             assert!(texts.iter().all(|part| text.contains(part)), "{text}");
             assert_eq!(&serde_json::from_str::<Job>(&text).unwrap(), job);
         }
         assert_eq!(other.prompt.ids(7, 100), [5, 0, 7]);
         assert_eq!(job.prompt.ids(7, 100).len(), 9);
+    }
+
+    #[test]
+    fn the_greatest_logits_are_in_order_and_of_finite_numbers() {
+        assert_eq!(top(&[1.0, 3.0, 3.0]), [(1, 3.0), (2, 3.0), (0, 1.0)]);
+        let many: Vec<f32> = (0..100).map(|id| (id * 37 % 100) as f32).collect();
+        let ids: Vec<f32> = top(&many).into_iter().map(|(_, logit)| logit).collect();
+        assert_eq!(ids, [99.0, 98.0, 97.0, 96.0, 95.0, 94.0]);
+        for odd in [f32::NAN, f32::INFINITY] {
+            assert!(top(&[1.0, odd, 2.0]).is_empty());
+        }
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The run: launch by launch.
 
 use std::{
-    collections::BTreeMap,
     error::Error,
     fs, io,
     path::{Path, PathBuf},
@@ -17,16 +16,18 @@ use crate::{
     cabling::{Cabling, Plugged},
     drift,
     engine::{Engine, EngineProgram},
+    judge::Judge,
     launch::{LaunchError, Outcome, RankStart, Transcript, launch},
     launched::{Launched, Measurement},
     lines::{self, Head},
     meter::{Carried, Meter},
     plan::{Launch, Plan, Settings},
     progress::Progress,
-    protocol::{Event, Job},
+    protocol::{After, Event, Job},
+    reference::ReferenceError,
     report::{BuildInfo, Report, Runs, SCHEMA},
     sweep::{Cell, Joining, PlannedCell},
-    verdict::{Judgement, Reference, ReferenceError},
+    verdict::Judgement,
 };
 
 /// The resources that execute a plan.
@@ -162,9 +163,10 @@ struct Bench<'a> {
     plan: &'a Plan,
     harness: &'a Harness<'a>,
     head: Head,
-    /// Of each engine and workload the reference, then its cells.
+    /// Of each engine and workload the reference, if it is a process of its own, then its
+    /// cells.
     cells: Vec<Measurement<'a>>,
-    references: BTreeMap<Cell, Reference>,
+    judge: Judge<'a>,
     resumed: Vec<Launched>,
     warnings: Vec<String>,
     /// Whether ranks have been started.
@@ -174,8 +176,10 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn new(plan: &'a Plan, harness: &'a Harness) -> Self {
         let mut cells = Vec::new();
-        for reference in plan.references() {
-            cells.push(Measurement::of_reference(reference));
+        for reference in plan.groups() {
+            if plan.checks.is_reference(reference) {
+                cells.push(Measurement::of_reference(reference));
+            }
             let mine = plan.cells.iter();
             let mine = mine.filter(|it| it.cell.own_reference() == reference);
             cells.extend(mine.map(Measurement::of));
@@ -185,7 +189,7 @@ impl<'a> Bench<'a> {
             harness,
             head: Head::new(plan, &harness.build),
             cells,
-            references: BTreeMap::new(),
+            judge: Judge::new(plan, &harness.build.key),
             resumed: harness.resumed.clone(),
             warnings: harness.warnings.clone(),
             started: false,
@@ -211,6 +215,7 @@ impl<'a> Bench<'a> {
             model: settings.model.clone(),
             runs: Runs::of(settings),
             cells,
+            demanded: plan.checks.demanded().iter().copied().collect(),
             against: None,
             warnings: self.warnings,
             interrupted,
@@ -241,7 +246,7 @@ impl<'a> Bench<'a> {
                 return Ok(());
             }
         };
-        let judgement = self.judge(launch, &launched)?;
+        let judgement = self.judge.judge(launch, &launched.outcome)?;
         let cell = &mut self.cells[at];
         let not_done = launched.not_done.iter();
         self.warnings
@@ -257,24 +262,6 @@ impl<'a> Bench<'a> {
         }
         self.harness.progress.end_launch(&report);
         Ok(())
-    }
-
-    /// Judges a launch by the first launch of its reference, which is judged by itself.
-    fn judge(&mut self, launch: Launch, launched: &Launched) -> Result<Judgement, RunError> {
-        let Launch { cell, repeat, .. } = launch;
-        let settings = Settings {
-            repeat,
-            ..self.plan.settings.clone()
-        };
-        let outcome = &launched.outcome;
-        match self.references.get(&cell.own_reference()) {
-            Some(reference) => Ok(Judgement::of(outcome, &settings, cell, reference)),
-            None => {
-                let reference = Reference::from_outcome(outcome, &settings, cell.workload)?;
-                self.references.insert(cell, reference);
-                Ok(Judgement::passed())
-            }
-        }
     }
 
     /// Waits as long as the settings say, so that a machine can cool down.
@@ -297,16 +284,13 @@ impl<'a> Bench<'a> {
         planned: Option<&PlannedCell>,
     ) -> Result<Result<Launched, String>, RunError> {
         self.pause()?;
-        let Launch {
-            cell,
-            round,
-            repeat,
-        } = launch;
+        let Launch { cell, round, .. } = launch;
+        let after = self.judge.after(launch);
         self.harness.progress.begin_cell(cell);
         let scratch = scratch()?;
         let Some(PlannedCell { joining, .. }) = planned else {
             let starts = [RankStart {
-                job: self.job(cell, 0, 1, repeat),
+                job: self.job(launch, 0, 1, after),
                 env: shared_env(cell, &self.plan.settings),
             }];
             let outcome = self.launch(cell, &starts, scratch.path(), || 0, |_, _| {})?;
@@ -326,7 +310,7 @@ impl<'a> Bench<'a> {
                 return Ok(Err(format!("the cables could not be plugged in: {why}")));
             }
         };
-        let starts = self.starts(launch, joining, &*cables, scratch.path())?;
+        let starts = self.starts(launch, joining, &*cables, scratch.path(), &after)?;
         let mut meter = Meter::new(&*cables);
         let moved = || cables.moved();
         let outcome = self.launch(cell, &starts, scratch.path(), moved, |rank, event| {
@@ -350,8 +334,9 @@ impl<'a> Bench<'a> {
         joining: &Joining,
         cables: &dyn Plugged,
         scratch: &Path,
+        after: &After,
     ) -> Result<Vec<RankStart>, RunError> {
-        let Launch { cell, repeat, .. } = launch;
+        let cell = launch.cell;
         let settings = &self.plan.settings;
         let devices = scratch.join("devices.json");
         let matrix = serde_json::to_vec(&joining.devices).expect("a matrix is arrays of strings");
@@ -378,14 +363,15 @@ impl<'a> Bench<'a> {
             env.push(("MLX_RANK".to_owned(), rank.to_string()));
             env.extend(joined.iter().cloned());
             RankStart {
-                job: self.job(cell, rank, joining.nodes.len(), repeat),
+                job: self.job(launch, rank, joining.nodes.len(), after.clone()),
                 env,
             }
         });
         Ok(starts.collect())
     }
 
-    fn job(&self, cell: Cell, rank: usize, ranks: usize, repeat: usize) -> Job {
+    fn job(&self, launch: Launch, rank: usize, ranks: usize, after: After) -> Job {
+        let Launch { cell, repeat, .. } = launch;
         let settings = &self.plan.settings;
         let workload = cell.workload;
         Job {
@@ -400,6 +386,7 @@ impl<'a> Bench<'a> {
             generation_tokens: workload.generation_tokens,
             warmup: settings.warmup,
             repeat,
+            after,
         }
     }
 

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Options,
+    checks::CheckError,
     engine::{Engine, EngineError},
     model::ModelError,
     protocol::Strategy,
@@ -202,6 +203,9 @@ pub enum SweepError {
     /// An engine cannot run the model.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A check cannot be made.
+    #[error(transparent)]
+    Check(#[from] CheckError),
 }
 
 impl SweepError {
@@ -218,6 +222,7 @@ impl SweepError {
             Self::LeftOut { .. } => Some("ask for fewer cables, or give the matrix that is meant"),
             Self::Given(error) => error.help(),
             Self::Model(error) => return error.help(),
+            Self::Check(error) => return error.help(),
             Self::Engine(error) => Some(error.help()),
             Self::Rig(_) | Self::Plan(_) => None,
         };

@@ -1,28 +1,30 @@
 //! The verdict on a cell.
 
-use std::{collections::HashSet, fmt};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    launch::{Ending, Outcome, RunRecord, Transcript},
-    model::{Dtype, Model},
+    checks::{Check, logits, needle::Needles},
+    launch::{Ending, Outcome, Transcript},
     plan::Settings,
+    reference::{Reference, first_nan, first_other_bits},
     sweep::Cell,
     workload::Workload,
 };
 
 /// The verdict on a cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// The cell ended, the ranks had the same logits, and every token equals the reference's
-    /// where the model and the strategy promise it ([`Model::is_exact`]).
+    /// The cell ended, and all its checks hold.
     Pass,
+    /// All its checks hold. Its tokens are not the reference's, and its logits are, as far as
+    /// another order of sums permits ([`Check::Logits`]).
+    Drift,
     /// Its ranks fell silent.
     Hang,
-    /// The cell ended with tokens other than the reference's, with logits that differ
-    /// between its ranks, or with NaN logits.
+    /// The cell ended, and one of its checks does not hold, or a logit is NaN.
     Wrong,
     /// A rank died.
     Crash,
@@ -33,10 +35,18 @@ pub enum Verdict {
     NotRun,
 }
 
+impl Verdict {
+    /// Whether the cell ended and nothing is wrong with it.
+    pub const fn is_sound(self) -> bool {
+        matches!(self, Self::Pass | Self::Drift)
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Pass => "pass",
+            Self::Drift => "drift",
             Self::Hang => "hang",
             Self::Wrong => "wrong",
             Self::Crash => "crash",
@@ -47,7 +57,7 @@ impl fmt::Display for Verdict {
 }
 
 /// A verdict and, unless it is [`Verdict::Pass`], the reason for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
     /// The verdict.
     pub verdict: Verdict,
@@ -56,30 +66,124 @@ pub struct Judgement {
     /// Whether nothing is wrong and every token of every run on every rank equals the
     /// reference's.
     pub tokens_match: bool,
+    /// The checks that the cell was put to. Empty for a cell that did not end.
+    pub checks: Vec<Check>,
+    /// The farthest that a logit is from the reference's, if both were given the same tokens.
+    pub movement: Option<f32>,
+    /// The name of what the tokens were compared with.
+    pub reference: Option<String>,
+    /// What others are compared with, of a cell that is a reference.
+    pub evidence: Option<Reference>,
+}
+
+/// What is demanded of a cell.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Demands<'a> {
+    /// [`Check::Ranks`].
+    pub ranks: bool,
+    /// [`Check::Cross`], with the digests of the first of the cells, and its name.
+    pub cross: Option<(&'a str, &'a [String])>,
+    /// What the tokens are compared with.
+    pub reference: Option<&'a Reference>,
+    /// [`Check::Exact`].
+    pub exact: bool,
+    /// [`Check::Exact`], with the bits of the logits.
+    pub bits: bool,
+    /// [`Check::Logits`], with the reference's logits and the noise.
+    pub logits: Option<(&'a [crate::protocol::Top], f32)>,
+    /// Whether other tokens are a drift.
+    pub may_drift: bool,
+    /// [`Check::Needle`].
+    pub needles: Option<&'a Needles>,
+}
+
+impl Demands<'_> {
+    /// The checks, in their order.
+    fn checks(&self) -> Vec<Check> {
+        let all = [
+            (Check::Ranks, self.ranks),
+            (Check::Cross, self.cross.is_some()),
+            (Check::Exact, self.exact || self.bits),
+            (Check::Logits, self.logits.is_some()),
+            (Check::Needle, self.needles.is_some()),
+        ];
+        let made = all.into_iter().filter(|(_, made)| *made);
+        made.map(|(check, _)| check).collect()
+    }
+
+    /// The first thing that is not as demanded.
+    fn first_wrong(&self, transcripts: &[Transcript]) -> Option<String> {
+        let of_ranks = || self.ranks.then(|| first_disagreement(transcripts))?;
+        let of_cross = || {
+            let (name, digests) = self.cross?;
+            let (place, own, theirs) = first_other_bits(digests, transcripts)?;
+            Some(format!(
+                "{place}: its logits differ from those of {name} ({own} and {theirs})"
+            ))
+        };
+        let reference = |demanded: bool| self.reference.filter(|_| demanded);
+        let of_tokens = || reference(self.exact || self.bits)?.first_difference(transcripts);
+        let of_bits = || reference(self.bits)?.first_other_bits(transcripts);
+        let of_logits = || {
+            let (top, noise) = self.logits?;
+            let mut ranks = transcripts.iter().enumerate();
+            ranks.find_map(|(rank, said)| {
+                let pass = said.forced.first().map_or(&[][..], Vec::as_slice);
+                logits::first_break(top, noise, rank, pass)
+            })
+        };
+        let of_needles = || {
+            let mut ranks = transcripts.iter().enumerate();
+            ranks.find_map(|(rank, said)| self.needles?.first_lost(rank, &said.needles))
+        };
+        first_nan(transcripts)
+            .or_else(of_tokens)
+            .or_else(of_ranks)
+            .or_else(of_bits)
+            .or_else(of_cross)
+            .or_else(of_logits)
+            .or_else(of_needles)
+    }
 }
 
 impl Judgement {
-    /// Judges the outcome of a cell by the logits of its ranks and the reference's tokens.
-    pub fn of(outcome: &Outcome, settings: &Settings, cell: Cell, reference: &Reference) -> Self {
+    /// Judges the outcome of a cell.
+    pub(crate) fn of(
+        outcome: &Outcome,
+        settings: &Settings,
+        cell: Cell,
+        demands: &Demands<'_>,
+    ) -> Self {
         let judgement = Self::of_ending(outcome, settings, cell.workload);
         if judgement.verdict != Verdict::Pass {
             return judgement;
         }
         let transcripts = &outcome.transcripts;
-        let difference = reference.first_difference(transcripts);
-        let tokens_match = difference.is_none();
-        let demanded = difference.filter(|_| settings.model.is_exact(cell.strategy));
-        let wrong = demanded
-            .or_else(|| first_nan(transcripts))
-            .or_else(|| first_disagreement(transcripts));
+        let wrong = demands.first_wrong(transcripts);
+        let reference = demands.reference;
+        let difference = reference.and_then(|it| it.first_difference(transcripts));
+        let drift = difference.filter(|_| demands.may_drift).map(|difference| {
+            format!("{difference}; no logit moved farther than another order of sums moves it")
+        });
+        let movement = demands.logits.and_then(|(top, _)| {
+            let passes = transcripts.iter().filter_map(|it| it.forced.first());
+            let moved = passes.filter_map(|pass| logits::greatest_movement(top, pass));
+            moved.reduce(f32::max)
+        });
         Self {
-            verdict: match wrong {
-                None => Verdict::Pass,
-                Some(_) => Verdict::Wrong,
+            verdict: match (&wrong, &drift) {
+                (Some(_), _) => Verdict::Wrong,
+                (None, Some(_)) => Verdict::Drift,
+                (None, None) => Verdict::Pass,
             },
             // Right tokens of a cell that is wrong otherwise prove nothing.
-            tokens_match: tokens_match && wrong.is_none(),
-            detail: wrong,
+            tokens_match: wrong.is_none()
+                && reference.is_some_and(|it| it.first_difference(transcripts).is_none()),
+            detail: wrong.or(drift),
+            checks: demands.checks(),
+            movement,
+            reference: None,
+            evidence: None,
         }
     }
 
@@ -89,6 +193,10 @@ impl Judgement {
             verdict: Verdict::Pass,
             detail: None,
             tokens_match: true,
+            checks: Vec::new(),
+            movement: None,
+            reference: None,
+            evidence: None,
         }
     }
 
@@ -106,11 +214,18 @@ impl Judgement {
         Self { detail, ..self }
     }
 
-    /// The judgement on a cell that had passed and has a later launch.
+    /// The judgement on a cell that was sound and has a later launch.
     pub(crate) fn and(self, later: Self) -> Self {
+        let keeps = later.verdict.is_sound() && self.verdict == Verdict::Drift;
+        let (verdict, detail) = match keeps {
+            true => (self.verdict, self.detail),
+            false => (later.verdict, later.detail),
+        };
         Self {
+            verdict,
+            detail,
             tokens_match: self.tokens_match && later.tokens_match,
-            ..later
+            ..self
         }
     }
 
@@ -119,11 +234,12 @@ impl Judgement {
             verdict,
             detail,
             tokens_match: false,
+            ..Self::passed()
         }
     }
 
     /// Judges whether a cell ended with all of its events, whatever the tokens.
-    fn of_ending(outcome: &Outcome, settings: &Settings, workload: Workload) -> Self {
+    pub(crate) fn of_ending(outcome: &Outcome, settings: &Settings, workload: Workload) -> Self {
         let verdict = match outcome.ending {
             Ending::Done => Verdict::Pass,
             Ending::Hang { .. } => Verdict::Hang,
@@ -167,153 +283,6 @@ fn missing(said: &Transcript, settings: &Settings, workload: Workload) -> Option
     ))
 }
 
-/// The tokens of a run on one process, which are correct by definition.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reference {
-    tokens: Vec<u32>,
-}
-
-/// Why equality with a reference's tokens would prove nothing.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReferenceError {
-    /// The reference did not pass.
-    #[error("the single-process reference ended in {verdict}: {detail}")]
-    Failed {
-        /// Its verdict.
-        verdict: Verdict,
-        /// The reason.
-        detail: String,
-    },
-    /// Its own runs differ.
-    #[error("the runs of the single-process reference differ among themselves: {0}")]
-    Unsteady(String),
-    /// It repeats tokens.
-    #[error(
-        "the reference's {tokens} tokens hold only {distinct} different ones, and unless half of \
-         them differ, equal tokens prove nothing"
-    )]
-    Repetitive {
-        /// Tokens in a run.
-        tokens: usize,
-        /// The number of distinct tokens.
-        distinct: usize,
-    },
-    /// It reports no margin.
-    #[error("the reference reported no margin between its best tokens")]
-    NoMargin,
-    /// It computed with NaN.
-    #[error("{0}")]
-    NotANumber(String),
-    /// A choice is so close that rounding could have made it.
-    #[error(
-        "the reference chose a token by a margin of {margin:e} of its greatest logit, and below \
-         {needed:e} rounding may choose another"
-    )]
-    TooClose {
-        /// The smallest margin of its runs.
-        margin: f32,
-        /// The smallest sufficient margin.
-        needed: f32,
-    },
-}
-
-impl ReferenceError {
-    /// The remedy, if there is one.
-    pub const fn help(&self) -> Option<&'static str> {
-        match self {
-            Self::Repetitive { .. } => Some("choose another model, or generate fewer tokens"),
-            Self::TooClose { .. } => Some("choose another model, or a prompt of another length"),
-            Self::NoMargin => Some("the rank program is broken: compile it anew"),
-            Self::Failed { .. } | Self::Unsteady(_) | Self::NotANumber(_) => None,
-        }
-    }
-}
-
-/// The smallest margin, relative as `min_margin` of [`Event::Run`] is, at which another
-/// order of summation cannot be expected to change the token.
-///
-/// Splitting a model reorders its sums. Over two ranks in f32 this moved the margins of
-/// the presets by less than 1e-6 in measurements; the limit is ten times that. bfloat16
-/// keeps 8 significant bits where f32 keeps 24, so there the same reordering moves the
-/// margins 2^16 times as far (float16, with 11 bits, 2^13 times), and hardly any reference
-/// passes.
-///
-/// [`Event::Run`]: crate::protocol::Event::Run
-pub const fn least_margin(dtype: Dtype) -> f32 {
-    const F32: f32 = 1e-5;
-    match dtype {
-        Dtype::F32 => F32,
-        Dtype::Bf16 => F32 * 65536.0,
-        Dtype::F16 => F32 * 8192.0,
-    }
-}
-
-impl Reference {
-    /// Takes the tokens of a single-process outcome after checking that they can serve as
-    /// a reference.
-    ///
-    /// # Errors
-    /// When they cannot.
-    pub fn from_outcome(
-        outcome: &Outcome,
-        settings: &Settings,
-        workload: Workload,
-    ) -> Result<Self, ReferenceError> {
-        let judgement = Judgement::of_ending(outcome, settings, workload);
-        if let Some(detail) = judgement.detail {
-            return Err(ReferenceError::Failed {
-                verdict: judgement.verdict,
-                detail,
-            });
-        }
-        if let Some(why) = first_nan(&outcome.transcripts) {
-            return Err(ReferenceError::NotANumber(why));
-        }
-        let runs = &outcome.transcripts[0].runs;
-        let reference = Self {
-            tokens: runs[0].tokens.iter().map(|token| token.id).collect(),
-        };
-        if let Some(why) = reference.first_difference(&outcome.transcripts) {
-            return Err(ReferenceError::Unsteady(why));
-        }
-        // A folder's model is what it is: it may repeat itself, and a close choice voids
-        // nothing, because its TP need not have the same tokens.
-        let Model::Preset(preset) = &settings.model else {
-            return Ok(reference);
-        };
-        let tokens = reference.tokens.len();
-        let distinct = reference.tokens.iter().collect::<HashSet<_>>().len();
-        if 2 * distinct < tokens {
-            return Err(ReferenceError::Repetitive { tokens, distinct });
-        }
-        let margin = least_margin_of(runs).ok_or(ReferenceError::NoMargin)?;
-        let needed = least_margin(preset.spec.dtype);
-        if margin < needed {
-            return Err(ReferenceError::TooClose { margin, needed });
-        }
-        Ok(reference)
-    }
-
-    /// The first token, by rank, run and position, that differs from the reference's.
-    fn first_difference(&self, transcripts: &[Transcript]) -> Option<String> {
-        for (rank, transcript) in transcripts.iter().enumerate() {
-            for (run, record) in transcript.runs.iter().enumerate() {
-                let pairs = record.tokens.iter().zip(&self.tokens);
-                for (index, (token, expected)) in pairs.enumerate() {
-                    if token.id != *expected {
-                        return Some(format!(
-                            "rank {rank}, run {run}, token {index}: expected {expected}, got {}",
-                            token.id
-                        ));
-                    }
-                }
-            }
-        }
-        None
-    }
-}
-
 /// The first token, by rank, run and position, whose logits do not have the bits that the
 /// first rank with logits had. Every rank chooses tokens from the same sums, so the bits must
 /// be the same, whatever the model and its dtype.
@@ -341,27 +310,4 @@ fn first_disagreement(transcripts: &[Transcript]) -> Option<String> {
         }
     }
     None
-}
-
-/// The first run, by rank and run, in which a logit was NaN.
-fn first_nan(transcripts: &[Transcript]) -> Option<String> {
-    for (rank, transcript) in transcripts.iter().enumerate() {
-        let mut runs = transcript.runs.iter();
-        if let Some(run) = runs.position(|run| run.min_margin.is_some_and(f32::is_nan)) {
-            return Some(format!(
-                "rank {rank}, run {run}: a logit is not a number (NaN)"
-            ));
-        }
-    }
-    None
-}
-
-/// The smallest margin of all runs, if every run has one. NaN is smaller than any number.
-pub(crate) fn least_margin_of<'a>(runs: impl IntoIterator<Item = &'a RunRecord>) -> Option<f32> {
-    let margins: Option<Vec<f32>> = runs.into_iter().map(|run| run.min_margin).collect();
-    let least = |least: f32, margin: f32| match least.is_nan() || least <= margin {
-        true => least,
-        false => margin,
-    };
-    margins?.into_iter().reduce(least)
 }

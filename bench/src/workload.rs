@@ -40,6 +40,17 @@ impl Workload {
         fast_synch: false,
     };
 
+    /// The part of it that decides tokens and logits: how messages are cut and awaited is left
+    /// out.
+    #[must_use]
+    pub const fn computed(self) -> Self {
+        Self {
+            frames: Self::DEFAULT.frames,
+            fast_synch: Self::DEFAULT.fast_synch,
+            ..self
+        }
+    }
+
     /// Its name as llama-bench writes it, such as `pp512+tg128 @ d4096`: prompt, generated
     /// tokens and depth.
     pub fn test(&self) -> String {

@@ -11,7 +11,7 @@ use launch::Launcher;
 use rail_bench::{
     launch::{Ending, LaunchError, Limits, Outcome, RankProgram, RankStart, launch},
     model::Preset,
-    protocol::{Event, Job, JobModel, Prompt, Strategy},
+    protocol::{After, Event, Job, JobModel, Prompt, Strategy},
 };
 use support::{FakeRank, LIMITS};
 
@@ -28,6 +28,7 @@ fn job(rank: usize) -> Job {
         generation_tokens: 4,
         warmup: 1,
         repeat: 2,
+        after: After::default(),
     }
 }
 

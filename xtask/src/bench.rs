@@ -144,6 +144,7 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         Format::Jsonl => String::new(),
     })?;
     saved?;
+    say!("{}", report.tally());
     say!(
         "report.html, bench.json, bench.md, bench.csv and bench.jsonl are in {}",
         out_dir.display()

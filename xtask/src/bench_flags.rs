@@ -10,10 +10,12 @@ use pins::{DEFAULT_PIN, Series};
 use rail_bench::{
     Options, Settings,
     baseline::Percent,
+    checks::Check,
     engine::Engine,
     model::Model,
     plan::{DEFAULTS, check_variable},
     protocol::Strategy,
+    reference::Source,
     sweep::CableCounts,
     workload::{Lists, Workload},
 };
@@ -42,6 +44,8 @@ Examples:
       A model of yours, by both engines; mlx-lm is installed into the store first.
   cargo xtask bench --model smollm2 --prompt 'The capital of France is'
       Real weights, and the text that comes out.
+  cargo xtask bench --model smollm2 --check needle,ranks --prefill-step 128
+      Does a prompt of several prefill steps still come through whole?
   cargo xtask bench --rig rig.toml --devices devices.json
       The matrix that a job of yours uses, in place of the planner's.
 
@@ -51,10 +55,10 @@ cells are marked. --resume goes on from there.";
 /// Measure decoding over one, two and more cables, and check every token.
 ///
 /// Runs a decoder-only transformer, one process a node, in every cell of
-/// workload x strategy x backend x cables, and each workload on a single process. A cell passes when
-/// its ranks agree and all its tokens equal the single process's (in tp with a
-/// model folder they need not). Exits with 0 when every cell passes and with 1
-/// when one does not.
+/// workload x strategy x backend x cables, and each workload on a single process. A
+/// cell passes when its checks hold. It drifts when they hold and real weights chose
+/// other tokens in tp, where two were close. Exits with 0 when every cell passes or
+/// drifts, and with 1 when a check does not hold; with --check exact a drift is 1, too.
 #[derive(Debug, Clone, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Bench {
@@ -260,6 +264,31 @@ pub struct Bench {
     #[arg(long, value_name = "FILE|DIR", help_heading = "What is run")]
     pub resume: Option<PathBuf>,
 
+    /// What must hold of each cell [default: ranks, cross and exact, and for a model
+    /// folder logits, each where it can be made]. A check that is named here and cannot be
+    /// made is an error. A cell drifts when its checks hold and real weights chose other
+    /// tokens in tp; this counts as a pass, unless exact is named here
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "LIST",
+        value_parser = checks(),
+        help_heading = "What is checked"
+    )]
+    pub check: Vec<Check>,
+
+    /// What the cells' tokens and logits are compared with: one process without cables
+    /// (single), the cell mesh-1 of each strategy, nothing, or an earlier bench.json of
+    /// the same engine, model, prompt and tokens. For a model that is too big for one
+    /// process
+    #[arg(
+        long,
+        value_name = "single|mesh-1|none|FILE",
+        default_value_t,
+        help_heading = "What is checked"
+    )]
+    pub reference: Source,
+
     /// Compare with this bench.json, of the same build, model and rig
     #[arg(long, value_name = "FILE", help_heading = "What is reported")]
     pub baseline: Option<PathBuf>,
@@ -301,6 +330,8 @@ impl Bench {
             jaccl,
             given,
             workloads: self.lists().product(),
+            checks: (!self.check.is_empty()).then(|| self.check.iter().copied().collect()),
+            reference: self.reference.clone(),
             settings: Settings {
                 model,
                 warmup: self.warmup,
@@ -430,6 +461,24 @@ fn series() -> impl TypedValueParser<Value = Series> {
     one_of(values, Series::name)
 }
 
+fn checks() -> impl TypedValueParser<Value = Check> {
+    let help = |check| match check {
+        Check::Ranks => "All ranks of a cell have the same logits, bit for bit",
+        Check::Cross => "All tp cells of two ranks have the same logits, bit for bit",
+        Check::Exact => {
+            "In pp, and in tp of presets: the reference's tokens. In pp its logits too, bit for bit"
+        }
+        Check::Logits => {
+            "In tp, given the reference's tokens: no logit moves farther than another order of \
+             sums moves it"
+        }
+        Check::Needle => {
+            "The model finds what a prompt of 0.5, 1.5 and 2.5 prefill steps hides. Slow"
+        }
+    };
+    one_of(Check::ALL.map(|it| (it, help(it))), Check::name)
+}
+
 fn engines() -> impl TypedValueParser<Value = Engine> {
     let help = |engine| match engine {
         Engine::Rust => "Ours, over mlx-c",
@@ -532,7 +581,8 @@ mod tests {
              --model qwen3-tiny --prompt-tokens 9 --gen-tokens 8 --repeat 7 --warmup 0 \
              --frames big --timeout 2500ms --format json --out-dir out --rig rig.toml \
              --no-preflight --order pinned --engine mlx-lm,rust --prefill-step 6 --depth 5 \
-             --fast-synch both --env A=1 --env B=x=y --rounds 3 --shuffle off --delay 1.5 \
+             --fast-synch both --env A=1 --env B=x=y --check exact,ranks \
+             --reference mesh-1 --rounds 3 --shuffle off --delay 1.5 \
              --dry-run --resume out",
         )
         .unwrap();
@@ -556,6 +606,9 @@ mod tests {
                 "pp9+tg8 @ d5, prefill step 6, big frames, fast synch",
             ]
         );
+        let checks = [Check::Ranks, Check::Exact];
+        assert_eq!(options.checks, Some(checks.into()));
+        assert_eq!(options.reference, Source::Mesh1);
         let settings = options.settings;
         assert_eq!(settings.model.name(), "qwen3-tiny");
         assert!(long.dry_run && long.resume == Some("out".into()));
@@ -594,6 +647,10 @@ mod tests {
             ("--cables 3..1", "write the smaller number first"),
             ("--cables two", "write numbers of cables as 3, 1,3 or 1..3"),
             ("--engine vllm", "[possible values: rust, mlx-lm]"),
+            (
+                "--check all",
+                "[possible values: ranks, cross, exact, logits, needle]",
+            ),
             ("--prefill-step 0", "write 1 or more"),
             (
                 "--depth 0,x",

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{Event, Phase, margin};
+use crate::protocol::{Event, Phase, Top, margin};
 
 /// A generated token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,10 @@ pub struct Transcript {
     pub runs: Vec<RunRecord>,
     /// What it took, if it reported it.
     pub usage: Option<Usage>,
+    /// The greatest logits of each token in each forced pass, as in [`Event::Forced`].
+    pub forced: Vec<Vec<Top>>,
+    /// The continuation of each needle, as in [`Event::Needle`].
+    pub needles: Vec<Vec<u32>>,
     build: Option<String>,
     phase: Option<Phase>,
     done: bool,
@@ -110,6 +114,32 @@ impl Transcript {
                     peak_bytes,
                     weight_bytes,
                 });
+            }
+            Event::Forced {
+                pass,
+                index,
+                ref top,
+            } => {
+                let begun = self.forced.len();
+                let due = match self.forced.last() {
+                    Some(tokens) if pass + 1 == begun => tokens.len(),
+                    _ => 0,
+                };
+                if index != due || pass + 1 < begun || pass > begun {
+                    return Err(format!(
+                        "said token {index} of forced pass {pass} out of turn"
+                    ));
+                }
+                if pass == begun {
+                    self.forced.push(Vec::new());
+                }
+                self.forced[pass].push(top.clone());
+            }
+            Event::Needle { index, ref ids } => {
+                if index != self.needles.len() {
+                    return Err(format!("continued needle {index} out of turn"));
+                }
+                self.needles.push(ids.clone());
             }
             Event::Done => self.done = true,
             Event::Error { .. } => {}
@@ -174,6 +204,13 @@ impl fmt::Display for Transcript {
             Some(Phase::Fill) => "filling the cache before run",
             Some(Phase::Warmup) => "warm-up run",
             Some(Phase::Run) => "run",
+            Some(Phase::Check) => {
+                let (passes, needles) = (self.forced.len(), self.needles.len());
+                return write!(
+                    f,
+                    "checks, {passes} forced passes begun and {needles} needles continued"
+                );
+            }
         };
         let (run, tokens) = match self.runs.last() {
             Some(record) if !record.ended => (self.runs.len() - 1, record.tokens.len()),
@@ -292,5 +329,22 @@ mod tests {
         assert!(transcript.hear(&timeless).is_err());
         transcript.hear(&end_of(0, false)).unwrap();
         assert!(transcript.hear(&end_of(0, false)).is_err());
+        let forced = |pass, index| Event::Forced {
+            pass,
+            index,
+            top: vec![],
+        };
+        for (pass, index) in [(0, 0), (0, 1), (1, 0)] {
+            transcript.hear(&forced(pass, index)).unwrap();
+        }
+        for (pass, index) in [(0, 0), (1, 2), (2, 1), (3, 0)] {
+            assert!(
+                transcript.hear(&forced(pass, index)).is_err(),
+                "{pass} {index}"
+            );
+        }
+        let needle = |index| Event::Needle { index, ids: vec![] };
+        transcript.hear(&needle(0)).unwrap();
+        assert!(transcript.hear(&needle(0)).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! The table for people, with notes for reading it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use rail_matrix::Backend;
@@ -9,7 +9,9 @@ use softrail::counters::Counters;
 use stats::Summary;
 
 use super::{CellReport, Report, Runs};
-use crate::{baseline::Change, meter::CableBytes, protocol::Strategy, verdict::Verdict};
+use crate::{
+    baseline::Change, checks::Check, meter::CableBytes, protocol::Strategy, verdict::Verdict,
+};
 
 /// Shown in place of a missing figure.
 const NONE: &str = "-";
@@ -39,6 +41,7 @@ pub(super) fn render(report: &Report) -> String {
         heading(report),
         stop(report),
         table(report),
+        report.tally() + ".",
         against(report),
         texts(report),
         failures(report),
@@ -177,10 +180,10 @@ fn row(report: &Report, cell: &CellReport) -> [String; COLUMNS.len()] {
     let ttft_gain = report.gain(cell, |cell| Some(1.0 / cell.ttft_ms.as_ref()?.median));
     let itl = cell.itl_ms;
     let tokens = match cell.verdict {
-        Verdict::Pass if cell.backend.is_none() => "reference",
+        Verdict::Pass if cell.evidence.is_some() => "reference",
         Verdict::Pass if cell.tokens_match => "match",
-        Verdict::Pass => "differ",
-        Verdict::Wrong => "differ",
+        Verdict::Pass if cell.reference.as_deref() == Some("none") => NONE,
+        Verdict::Pass | Verdict::Drift | Verdict::Wrong => "differ",
         Verdict::Hang | Verdict::Crash | Verdict::Error | Verdict::NotRun => NONE,
     };
     [
@@ -351,17 +354,58 @@ fn warnings(report: &Report) -> String {
 }
 
 fn notes(report: &Report) -> String {
-    let ranks = report.cells.iter().map(|cell| cell.nodes.len()).max();
-    let ranks = ranks.unwrap_or_default();
     format!(
-        "A cell passes when every token of every run on each of the {ranks} ranks equals the \
-         single process's. TTFT and decode are medians ± sample standard deviation, as rank 0 saw \
+        "{} TTFT and decode are medians ± sample standard deviation, as rank 0 saw \
          them; ITL percentiles are by nearest rank over all measured runs. Gains are against \
          ring-1 of the same strategy and test, so that a change of backend is not taken for the gain of a \
          cable. MB a cable count both directions over the measured runs: prefill up to their first \
          token, decode from there. In brackets how far the cables of a pair of nodes are apart, of \
-         their mean."
+         their mean.",
+        checks_note(report)
     )
+}
+
+/// What the cells were put to, each check with the strategies of its cells.
+fn checks_note(report: &Report) -> String {
+    let ranks = report.cells.iter().map(|cell| cell.nodes.len()).max();
+    let ranks = ranks.unwrap_or_default();
+    let told = Check::ALL.into_iter().filter_map(|check| {
+        let cells = report
+            .cells
+            .iter()
+            .filter(|cell| cell.checks.contains(&check));
+        let strategies: BTreeSet<_> = cells.map(|cell| cell.strategy.name()).collect();
+        let strategies: Vec<_> = strategies.into_iter().collect();
+        let holds = match check {
+            Check::Ranks => format!("all {ranks} ranks have the same logits, bit for bit"),
+            Check::Cross => "all cells have the same logits, bit for bit".to_owned(),
+            Check::Exact => "every token of every run on every rank is the reference's".to_owned(),
+            Check::Logits => "given the reference's tokens, no logit moves farther than another \
+                              order of sums moves it; a cell with other tokens drifts"
+                .to_owned(),
+            Check::Needle => "what a long prompt hides comes back".to_owned(),
+        };
+        let of = strategies.join(", ");
+        (!strategies.is_empty()).then(|| format!("{check} ({of}): {holds}"))
+    });
+    let told: Vec<_> = told.collect();
+    let references: BTreeSet<_> = report
+        .cells
+        .iter()
+        .filter_map(|cell| cell.reference.as_deref())
+        .collect();
+    let references: Vec<_> = references.into_iter().filter(|it| *it != "none").collect();
+    let reference = match references.is_empty() {
+        true => "There is no reference.".to_owned(),
+        false => format!("The reference is {}.", references.join(", ")),
+    };
+    match told.is_empty() {
+        true => "A cell passes when it ends.".to_owned(),
+        false => format!(
+            "A cell passes when its checks hold. {}. {reference}",
+            told.join(". ")
+        ),
+    }
 }
 
 /// Why more cables do not make every decode faster, with the measurements.

@@ -17,14 +17,16 @@ pub(crate) use files::temporary;
 
 use crate::{
     baseline::Comparison,
+    checks::Check,
     engine::Engine,
     launch::Transcript,
     meter::{CableBytes, Carried},
     model::Model,
     plan::Settings,
     protocol::Strategy,
+    reference::{Reference, least_margin_of},
     sweep::{Cell, PlannedCell},
-    verdict::{Judgement, Verdict, least_margin_of},
+    verdict::{Judgement, Verdict},
     workload::Workload,
 };
 
@@ -49,6 +51,9 @@ pub struct Report {
     pub runs: Runs,
     /// Of each engine and workload the reference, then its cells of the plan.
     pub cells: Vec<CellReport>,
+    /// The checks that the caller demanded. Empty for sensible ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub demanded: Vec<Check>,
     /// An earlier report beside this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub against: Option<Comparison>,
@@ -171,6 +176,17 @@ pub struct CellReport {
     /// The text of the tokens of the first measured run, if the prompt was a text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// The checks that the cell was put to. Empty if it did not end.
+    pub checks: Vec<Check>,
+    /// What it was compared with; none for a reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// The farthest that a logit is from the reference's, if both were given the same tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub movement: Option<f32>,
+    /// What a reference has to be compared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Reference>,
 }
 
 impl CellReport {
@@ -180,6 +196,10 @@ impl CellReport {
             verdict,
             detail,
             tokens_match,
+            checks,
+            movement,
+            reference,
+            evidence,
         } = judgement;
         Self {
             strategy: cell.strategy,
@@ -205,6 +225,10 @@ impl CellReport {
             peak_bytes: Vec::new(),
             weight_bytes: Vec::new(),
             text: None,
+            checks,
+            reference,
+            movement,
+            evidence,
         }
     }
 
@@ -279,15 +303,45 @@ impl CellReport {
 }
 
 impl Report {
-    /// Whether every cell passed.
+    /// Whether every cell passed, and none drifted.
     pub fn all_pass(&self) -> bool {
         self.cells.iter().all(|cell| cell.verdict == Verdict::Pass)
     }
 
-    /// Whether some cell was measured and did not pass.
+    /// Whether some cell was measured and a check does not hold. A cell that drifts holds them,
+    /// unless the caller demanded [`Check::Exact`].
     pub fn any_failed(&self) -> bool {
-        let failed = |cell: &CellReport| !matches!(cell.verdict, Verdict::Pass | Verdict::NotRun);
+        let failed = |cell: &CellReport| match cell.verdict {
+            Verdict::Pass | Verdict::NotRun => false,
+            Verdict::Drift => self.demanded.contains(&Check::Exact),
+            Verdict::Hang | Verdict::Wrong | Verdict::Crash | Verdict::Error => true,
+        };
         self.cells.iter().any(failed)
+    }
+
+    /// How many cells have each verdict, as `6 of 7 cells pass, 1 drifts`.
+    pub fn tally(&self) -> String {
+        let count = |verdict| {
+            let cells = self.cells.iter();
+            cells.filter(|cell| cell.verdict == verdict).count()
+        };
+        let all = self.cells.len();
+        let mut tally = format!("{} of {all} cells pass", count(Verdict::Pass));
+        for (verdict, one, several) in [
+            (Verdict::Drift, "drifts", "drift"),
+            (Verdict::Wrong, "is wrong", "are wrong"),
+            (Verdict::Hang, "hangs", "hang"),
+            (Verdict::Crash, "crashed", "crashed"),
+            (Verdict::Error, "has an error", "have an error"),
+            (Verdict::NotRun, "was not run", "were not run"),
+        ] {
+            match count(verdict) {
+                0 => {}
+                1 => tally += &format!(", 1 {one}"),
+                many => tally += &format!(", {many} {several}"),
+            }
+        }
+        tally
     }
 
     /// The number of cells that were measured, the reference included.
@@ -324,13 +378,13 @@ impl Report {
     }
 
     /// The gain of a cell over its baseline in a figure where more is better. None for
-    /// the reference, if either did not pass, and if a figure is missing.
+    /// the reference, if either is not sound, and if a figure is missing.
     fn gain(&self, cell: &CellReport, figure: impl Fn(&CellReport) -> Option<f64>) -> Option<f64> {
         cell.backend?;
         let baseline = cell.cell().baseline();
         let base = self.cells.iter().find(|other| other.cell() == baseline)?;
-        let passed = |cell: &CellReport| cell.verdict == Verdict::Pass;
-        (passed(cell) && passed(base)).then(|| Some(figure(cell)? / figure(base)?))?
+        (cell.verdict.is_sound() && base.verdict.is_sound())
+            .then(|| Some(figure(cell)? / figure(base)?))?
     }
 }
 

@@ -10,7 +10,7 @@ use std::{env, fs, io, process, thread, time::Duration};
 
 use rail_bench::{
     engine::Engine,
-    protocol::{Event, Job, Phase, Strategy, end_with_launcher},
+    protocol::{Event, Job, Phase, Strategy, Top, end_with_launcher},
     sweep::Cell,
     workload::Workload,
 };
@@ -93,6 +93,7 @@ impl Rank {
             peak_bytes: 4096,
             weight_bytes: 1024,
         });
+        self.after();
         say(Event::Done);
         if self.behaves("stay") {
             sleep_for_ever();
@@ -137,6 +138,51 @@ impl Rank {
         });
     }
 
+    /// As if the greatest logits of each token were its own and the next one's.
+    fn after(&self) {
+        if self.job.after.is_nothing() {
+            return;
+        }
+        say(Event::Phase {
+            phase: Phase::Check,
+        });
+        let passes = self.job.after.forced.iter().map(|it| it.nudged + 1);
+        for pass in 0..passes.sum() {
+            for index in 0..self.job.generation_tokens {
+                let top = self.top(pass, index);
+                say(Event::Forced { pass, index, top });
+            }
+        }
+        for (index, needle) in self.job.after.needles.iter().enumerate() {
+            let ids = self.answer(&needle.prompt);
+            say(Event::Needle { index, ids });
+        }
+    }
+
+    fn top(&self, pass: usize, index: usize) -> Top {
+        let (id, moved) = (self.token(index, false), 0.01 * pass as f32);
+        match self.behaviour.as_str() {
+            "no-noise" => vec![],
+            // Allowed is eight times the noise of the second nudged pass.
+            "far" if index == 1 => vec![(id, 2.0), (id + 1, 1.17)],
+            "turned" if index == 1 => vec![(id + 1, 2.0), (id, 1.0)],
+            "drift" => vec![(id, 2.0), (id + 1, 1.15)],
+            _ => vec![(id, 2.0), (id + 1, 1.0 + moved)],
+        }
+    }
+
+    /// The pass key of a prompt whose ids are its characters, with a word around it.
+    fn answer(&self, prompt: &[u32]) -> Vec<u32> {
+        let text: String = prompt.iter().filter_map(|&id| char::from_u32(id)).collect();
+        let hidden = text.split("The pass key is ").nth(1).unwrap_or_default();
+        let key = hidden.split('.').next().unwrap_or_default();
+        let answer = match self.behaves("lost") && prompt.len() > 300 {
+            true => " 12345. So",
+            false => &format!(" {key}. So"),
+        };
+        answer.chars().map(u32::from).collect()
+    }
+
     fn fail_late(&self) {
         match self.behaviour.as_str() {
             "hang" => sleep_for_ever(),
@@ -167,7 +213,7 @@ impl Rank {
         let id = 17 * index as u32 + 3;
         match self.behaviour.as_str() {
             "repeat" => 5,
-            "wrong" if last && index == 2 => id + 1,
+            "wrong" | "drift" | "far" | "turned" if last && index == 2 => id + 1,
             "wrong-in-later" if last && index == 2 && self.job.repeat == 2 => id + 1,
             _ => id,
         }
@@ -175,7 +221,11 @@ impl Rank {
 
     /// As if the logits were the token's number alone.
     fn digest(&self, index: usize, last: bool) -> String {
-        let odd = self.behaves("other-logits") && last && self.job.rank == 1;
+        let odd = match self.behaviour.as_str() {
+            "other-logits" => last && self.job.rank == 1,
+            "other-bits" => last && index == 1,
+            _ => false,
+        };
         format!("{:016x}", index + usize::from(odd))
     }
 

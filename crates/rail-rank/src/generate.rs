@@ -1,13 +1,14 @@
 //! Prefill and greedy decode, the same on every rank.
 
-use std::ops::Range;
+use std::{cell::Cell, ops::Range};
 
-use mlx_core::{Array, Choices, Device, Dtype, Result, async_eval, clear_cache, eval};
+use mlx_core::{Array, Choices, Device, Dtype, Result, async_eval, clear_cache, eval, random::Key};
 use models::Folder;
 use rail_bench::{
     engine::Engine,
     model::ModelSpec,
     protocol::{Strategy, digest},
+    seeded,
 };
 
 use crate::{
@@ -16,11 +17,6 @@ use crate::{
     share::Share,
     tensors::{LoadError, OfFolder, Seeded, dtype_of},
 };
-
-/// Positions of a prefill step with TP, as in exo.
-const TP_PREFILL_STEP: usize = 4096;
-/// Positions of a prefill step with PP, as in exo: each step is one message.
-const PP_PREFILL_STEP: usize = 2048;
 
 /// The next token, and what it was chosen from.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,6 +94,35 @@ impl Next {
     }
 }
 
+/// Splits sums in two at random and adds the halves again.
+#[derive(Debug)]
+struct Nudge {
+    number: usize,
+    /// The sums so far.
+    sums: Cell<usize>,
+}
+
+impl Nudge {
+    /// What is left of a sum when it has been cut into two parts, each rounded to the sum's
+    /// type. The parts are about as large as those of two ranks: no smaller than the sum, nor
+    /// than the mean of its row where much cancels out.
+    fn apply(&self, sum: &Array) -> Result<Array> {
+        let at = self.sums.replace(self.sums.get() + 1);
+        let key = Key::new(seeded::hash(self.number as u64, &format!("sum.{at}")))?;
+        let wide = sum.astype(Dtype::Float32)?;
+        let half = wide.multiply(&Array::scalar(0.5f32)?)?;
+        let size = half.abs()?;
+        let width = Array::scalar(sum.dim(sum.ndim() - 1) as f32)?;
+        let size = size.add(&size.sum_axis(-1, true)?.divide(&width)?)?;
+        let cut = key
+            .normal(sum.shape(), 1.0, Dtype::Float32)?
+            .multiply(&size)?;
+        let a = half.add(&cut)?.astype(sum.dtype())?;
+        let b = half.subtract(&cut)?.astype(sum.dtype())?;
+        a.add(&b)
+    }
+}
+
 /// A rank's share of a model and its group.
 ///
 /// Every rank chooses every token itself, from the same activations, so tokens are never
@@ -111,6 +136,7 @@ pub struct Session<C> {
     prefill_step: usize,
     /// Layers whose computation for the next token begins before this token is known.
     ahead: usize,
+    nudge: Option<Nudge>,
 }
 
 impl<C: Collective> Session<C> {
@@ -168,10 +194,8 @@ impl<C: Collective> Session<C> {
             decoder,
             strategy,
             ranks,
-            prefill_step: match strategy {
-                Strategy::Pp => PP_PREFILL_STEP,
-                Strategy::Tp | Strategy::Single => TP_PREFILL_STEP,
-            },
+            prefill_step: Engine::Rust.prefill_step(strategy),
+            nudge: None,
         })
     }
 
@@ -182,6 +206,18 @@ impl<C: Collective> Session<C> {
     pub fn set_prefill_step(&mut self, step: usize) {
         assert!(step > 0, "a step has at least one token");
         self.prefill_step = step;
+    }
+
+    /// From now on splits the sums that TP splits once more, at random; 0 stops it. Every
+    /// number has random numbers of its own, the same on every rank.
+    ///
+    /// This shows how far the logits move when TP adds in another order than one process:
+    /// see [`rail_bench::checks::logits`].
+    pub fn nudge_sums(&mut self, number: usize) {
+        self.nudge = (number > 0).then(|| Nudge {
+            number,
+            sums: Cell::new(0),
+        });
     }
 
     /// Bytes of the weights of this rank's share.
@@ -310,10 +346,16 @@ impl<C: Collective> Session<C> {
 
     fn layers(&mut self, indices: Range<usize>, x: Array) -> Result<Array> {
         let rows = if self.sends() { Rows::All } else { Rows::Last };
-        let (strategy, ranks) = (self.strategy, &self.ranks);
-        let sum = |part| match strategy {
-            Strategy::Tp => ranks.all_sum(&part),
-            Strategy::Pp | Strategy::Single => Ok(part),
+        let (strategy, ranks, nudge) = (self.strategy, &self.ranks, &self.nudge);
+        let sum = |part| {
+            let sum = match strategy {
+                Strategy::Tp => ranks.all_sum(&part)?,
+                Strategy::Pp | Strategy::Single => part,
+            };
+            match nudge {
+                None => Ok(sum),
+                Some(nudge) => nudge.apply(&sum),
+            }
         };
         self.decoder.layers(indices, x, &mut self.caches, rows, sum)
     }

@@ -11,7 +11,7 @@ use models::Folder;
 use rail_bench::{
     engine::Engine,
     model::ModelSpec,
-    protocol::{Event, Job, JobModel, Phase, Strategy},
+    protocol::{After, Event, Forced, Job, JobModel, Needle, Phase, Strategy, top},
     seeded::filler,
 };
 
@@ -116,6 +116,16 @@ fn check(job: &Job) -> Result<Model<'_>> {
         job.prefill_step != Some(0),
         "prefill_step is 0; a step has at least one token"
     );
+    let given = job.after.forced.as_ref().and_then(|it| it.tokens.as_ref());
+    ensure!(
+        given.is_none_or(|tokens| tokens.len() == job.generation_tokens),
+        "the forced tokens are not as many as a run generates"
+    );
+    let mut needles = job.after.needles.iter();
+    ensure!(
+        needles.all(|it| !it.prompt.is_empty() && it.generation_tokens > 0),
+        "a needle has a prompt, and at least one token to generate"
+    );
     let model = Model::of(&job.model)?;
     model.check_split(job.strategy, job.ranks)?;
     Ok(model)
@@ -142,6 +152,7 @@ fn run_as(
     let load_ns = nanos(began);
     let filler = filler(job.seed, job.depth, model.vocab());
     let prompt = job.prompt.ids(job.seed, model.vocab());
+    let mut first = Vec::new();
 
     for run in 0..job.warmup + job.repeat {
         let warmup = run < job.warmup;
@@ -165,6 +176,9 @@ fn run_as(
                 let ns = nanos(start);
                 let Choice { margin, digest, .. } = next.choice()?;
                 min_margin = least(min_margin, margin);
+                if run == 0 {
+                    first.push(id);
+                }
                 let digest = Some(digest);
                 Ok(say(Event::Token {
                     run,
@@ -192,7 +206,53 @@ fn run_as(
         peak_bytes: peak_memory()? as u64,
         weight_bytes: session.weight_bytes() as u64,
     })?;
+    check_after(job, &mut session, [&filler, &prompt, &first], say)?;
     say(Event::Done)?;
+    Ok(())
+}
+
+/// What follows the last run, for the checks.
+fn check_after(
+    job: &Job,
+    session: &mut Session<impl Collective>,
+    [filler, prompt, first]: [&[u32]; 3],
+    say: &mut dyn FnMut(Event) -> io::Result<()>,
+) -> Result<()> {
+    let After { forced, needles } = &job.after;
+    if !job.after.is_nothing() {
+        say(Event::Phase {
+            phase: Phase::Check,
+        })?;
+    }
+    if let Some(Forced { tokens, nudged }) = forced {
+        let tokens = tokens.as_deref().unwrap_or(first);
+        for pass in 0..=*nudged {
+            session.nudge_sums(pass);
+            session.clear();
+            session.fill(filler)?;
+            let mut next = session.prefill(prompt)?;
+            for index in 0..tokens.len() {
+                if index > 0 {
+                    next = session.decode(tokens[index - 1])?;
+                }
+                let top = top(&next.logits()?);
+                say(Event::Forced { pass, index, top })?;
+            }
+        }
+        session.nudge_sums(0);
+    }
+    for (index, needle) in needles.iter().enumerate() {
+        let Needle {
+            prompt,
+            generation_tokens,
+        } = needle;
+        session.clear();
+        let mut ids = vec![session.prefill(prompt)?.id()?];
+        while ids.len() < *generation_tokens {
+            ids.push(session.decode(ids[ids.len() - 1])?.id()?);
+        }
+        say(Event::Needle { index, ids })?;
+    }
     Ok(())
 }
 

@@ -55,7 +55,7 @@ fn assert_alike(folder: &Folder) {
         _ => 1e-5,
     };
     let mut session = Session::open(Strategy::Single, folder, Alone).unwrap();
-    let mut ids = seeded::ids("prompt", 1, 40, vocab);
+    let mut ids = seeded::prompt(1, 40, vocab);
     // In steps that do not divide it.
     session.set_prefill_step(16);
     let mut nexts = vec![session.prefill(&ids).unwrap()];

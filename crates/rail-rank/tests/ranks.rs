@@ -131,10 +131,24 @@ fn a_folder_has_the_same_bits_on_all_ranks_and_in_pp_the_single_processs_tokens(
         tiny::write(family, weights, 7, root.path()).unwrap();
         let mut options = tiny("2");
         options.settings.model = Model::Folder(Folder::open(None, root.path()).unwrap());
-        let report = all_pass(options);
-        for cell in &report.cells {
-            let is_exact = cell.strategy != Strategy::Tp;
-            assert!(cell.tokens_match || !is_exact, "{cell:#?}");
+        let report = run(options, linked()).unwrap();
+        assert!(!report.any_failed(), "{:#?}", report.cells);
+        let noise = report.cells[0].evidence.as_ref().unwrap().noise.unwrap();
+        for cell in &report.cells[1..] {
+            let checks = cell.checks.iter().map(|it| it.name());
+            match cell.strategy {
+                // Another order of sums moves logits, and no farther than the model's own
+                // noise says.
+                Strategy::Tp => {
+                    assert!(checks.eq(["ranks", "cross", "logits"]), "{cell:#?}");
+                    let moved = cell.movement.unwrap();
+                    assert!(moved > 0.0 && moved <= 8.0 * noise, "{moved} {noise}");
+                }
+                _ => {
+                    assert!(checks.eq(["ranks", "exact"]), "{cell:#?}");
+                    assert!(cell.tokens_match, "{cell:#?}");
+                }
+            }
         }
     }
 }

@@ -17,8 +17,8 @@ use models::{Family, Folder, tiny::Weights};
 use rail_bench::{
     model::{ModelSpec, Quant},
     protocol::Strategy,
+    reference::least_margin,
     seeded,
-    verdict::least_margin,
 };
 use rail_rank::{
     Choice, Next, Session,
@@ -148,7 +148,7 @@ impl Chosen {
 /// What a rank chooses after a prompt of 20 tokens.
 fn choose<C: Collective>(mut session: Session<C>, vocab: usize) -> Result<Vec<Chosen>> {
     session.barrier()?;
-    let mut next = session.prefill(&seeded::ids("prompt", SEED, 20, vocab))?;
+    let mut next = session.prefill(&seeded::prompt(SEED, 20, vocab))?;
     let mut chosen = Vec::new();
     while chosen.len() < 23 {
         // Every other token is known before the next one begins.
@@ -293,9 +293,7 @@ fn issued(strategy: Strategy, spec: &ModelSpec) -> Vec<[Vec<(&'static str, usize
     let ask = move |rank: Threaded| {
         let issued = Arc::clone(&rank.issued);
         let mut session = Session::new(strategy, spec, 0, rank).unwrap();
-        let next = session
-            .prefill(&seeded::ids("prompt", 0, 20, spec.vocab))
-            .unwrap();
+        let next = session.prefill(&seeded::prompt(0, 20, spec.vocab)).unwrap();
         let choice = next.choice().unwrap();
         let prefill = std::mem::take(&mut *issued.lock().unwrap());
         session.decode(choice.token).unwrap().id().unwrap();

@@ -4,8 +4,9 @@ mod common;
 
 use models::{Family, tiny::Weights};
 use rail_bench::{
+    checks::logits,
     model::Quant,
-    protocol::{Event, Job, JobModel, Phase, Prompt, Strategy},
+    protocol::{Event, Forced, Job, JobModel, Needle, Phase, Prompt, Strategy, Top},
     seeded::filler,
 };
 
@@ -80,11 +81,16 @@ fn a_job_is_told_from_its_load_to_its_end() {
                 phase: Phase::Warmup,
             } => "warmup",
             Event::Phase { phase: Phase::Run } => "run",
+            Event::Phase {
+                phase: Phase::Check,
+            } => "check",
             Event::Token { .. } => "token",
             Event::Run { warmup: true, .. } => "warmed up",
             Event::Run { .. } => "ran",
             Event::Usage { .. } => "usage",
             Event::Error { .. } => "error",
+            Event::Forced { .. } => "forced",
+            Event::Needle { .. } => "needle",
             Event::Done => "done",
         })
         .collect();
@@ -224,4 +230,62 @@ fn a_folder_that_this_engine_cannot_run_is_refused_before_it_is_loaded() {
     assert!(refusal(Family::Qwen3, scaled, 1).contains("yarn"));
     let mode = ["\"affine\"", "\"mxfp4\""];
     assert!(refusal(Family::Llama, mode, 1).contains("mxfp4"));
+}
+
+/// The greatest logits of each token of a forced pass.
+fn forced(events: &[Event], wanted: usize) -> Vec<Top> {
+    let tops = events.iter().filter_map(|event| match event {
+        Event::Forced { pass, top, .. } if *pass == wanted => Some(top.clone()),
+        _ => None,
+    });
+    tops.collect()
+}
+
+#[test]
+fn given_tokens_are_fed_whatever_the_logits_and_nudged_sums_move_those_a_little() {
+    let asked = |tokens| Forced { tokens, nudged: 1 };
+    let mut job = single(small_model(None), 3, 1);
+    job.depth = 5;
+    job.after.forced = Some(asked(None));
+    let own = events(&job).unwrap();
+    let plain = forced(&own, 0);
+    let best: Vec<u32> = plain.iter().map(|top| top[0].0).collect();
+    assert_eq!(best, tokens(&own, 0));
+    let nudged = forced(&own, 1);
+    let noise = logits::noise(&[plain.clone(), nudged.clone()]).unwrap();
+    assert!(noise > 0.0 && noise < 1e-4, "{noise}");
+    assert_eq!(forced(&events(&job).unwrap(), 1), nudged);
+
+    let other = vec![best[0] ^ 1, best[1], best[2]];
+    job.after.forced = Some(asked(Some(other)));
+    let given = forced(&events(&job).unwrap(), 0);
+    assert_eq!(given[0], plain[0]);
+    assert!(logits::movement(&given[1], &plain[1]) > 0.1, "{given:?}");
+
+    job.after.forced = Some(asked(Some(best[..2].into())));
+    let error = events(&job).unwrap_err().to_string();
+    assert!(error.contains("not as many as a run generates"), "{error}");
+}
+
+#[test]
+fn a_needle_is_continued_as_a_prompt_is() {
+    let mut job = single(small_model(None), 3, 1);
+    let prompt = job.prompt.ids(job.seed, 512);
+    let needle = |prompt: &[u32]| Needle {
+        prompt: prompt.to_owned(),
+        generation_tokens: 3,
+    };
+    job.after.needles = vec![needle(&prompt[..7]), needle(&prompt)];
+    let events = events(&job).unwrap();
+    let said = events.iter().filter_map(|event| match event {
+        Event::Needle { ids, .. } => Some(ids.clone()),
+        _ => None,
+    });
+    let said: Vec<_> = said.collect();
+    assert_eq!((said.len(), &said[1]), (2, &tokens(&events, 0)));
+    assert_ne!(said[0], said[1]);
+
+    job.after.needles = vec![needle(&[])];
+    let error = common::events(&job).unwrap_err().to_string();
+    assert!(error.contains("a needle has a prompt"), "{error}");
 }

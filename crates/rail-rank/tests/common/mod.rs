@@ -9,7 +9,7 @@ use models::{
 };
 use rail_bench::{
     model::{ModelSpec, Preset, Quant},
-    protocol::{Event, Job, JobModel, Prompt, Strategy},
+    protocol::{After, Event, Job, JobModel, Prompt, Strategy},
 };
 
 /// The benchmark's default model.
@@ -54,6 +54,7 @@ pub fn single(model: ModelSpec, generation_tokens: usize, repeat: usize) -> Job 
         generation_tokens,
         warmup: 0,
         repeat,
+        after: After::default(),
     }
 }
 
