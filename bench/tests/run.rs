@@ -319,6 +319,10 @@ fn real_weights_may_decode_other_tokens_in_tp_and_not_in_pp() {
     );
     run(options.clone(), &FakeRank::new("*=repeat"), &PretendCables).unwrap();
 
+    let config = folder.path().join("config.json");
+    let other = fs::read_to_string(&config).unwrap();
+    fs::write(&config, other.replace("qwen3_next", "gemma3")).unwrap();
+    options.settings.model = Model::Folder(Folder::open(None, folder.path()).unwrap());
     options.engines = Engine::ALL.to_vec();
     let refused = Plan::new(options).unwrap_err();
     assert!(matches!(refused, SweepError::Engine(_)), "{refused}");
