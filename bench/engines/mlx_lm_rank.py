@@ -16,6 +16,7 @@ it is read. The model is divided in these ways:
   gathered, so that every rank computes the logits. Sends of prefill follow each step.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -353,6 +354,163 @@ def point_at_masks(model, inner, layers):
     raise Refused(f"this engine cannot split {family(model)} for pp over so many ranks")
 
 
+# --- Where the time goes --------------------------------------------------------------
+#
+# As in the module `passes` of the crate `rail-rank`: a pass `without` messages, and one in
+# which each message is evaluated `apart`, after its input. MLX's functions are replaced for
+# the time of a pass, so that mlx-lm stays as it is. In measured runs nothing is replaced.
+
+
+class Passes:
+    def __init__(self):
+        self.reset()
+
+    def reset(self):
+        self.depth = self.evaluating = self.waiting = self.message = 0
+        self.since = time.perf_counter_ns()
+
+    def lap(self):
+        """What has been spent since the lap before."""
+        now = time.perf_counter_ns()
+        spent = {
+            "ns": now - self.since,
+            "evaluating_ns": self.evaluating,
+            "waiting_ns": self.waiting,
+            "message_ns": self.message,
+        }
+        self.reset()
+        self.since = now
+        return spent
+
+    def timed(self, function):
+        """A function in which the rank waits for MLX. One may call another."""
+
+        def call(*args, **kwargs):
+            began = time.perf_counter_ns()
+            self.depth += 1
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.depth -= 1
+                if self.depth == 0:
+                    self.evaluating += time.perf_counter_ns() - began
+
+        return call
+
+    def replacements(self, kind):
+        import mlx.core as mx
+
+        timed = {
+            (mx, "eval"): self.timed(mx.eval),
+            (mx, "async_eval"): self.timed(mx.async_eval),
+            (mx.array, "item"): self.timed(mx.array.item),
+        }
+        messages = self.without() if kind == "without" else self.apart()
+        return timed | {(mx.distributed, name): call for name, call in messages.items()}
+
+    def without(self):
+        import mlx.core as mx
+
+        def all_gather(x, *, group=None, **_):
+            return mx.concatenate([x] * group.size())
+
+        return {
+            "all_sum": lambda x, **_: x,
+            "all_gather": all_gather,
+            "send": lambda x, _to, **_: x,
+            "recv_like": lambda x, _source, **_: mx.zeros_like(x),
+        }
+
+    def apart(self):
+        import mlx.core as mx
+
+        original = {name: getattr(mx.distributed, name) for name in MESSAGES}
+        evaluate = mx.eval
+
+        def one():
+            return mx.array([1.0])
+
+        def took(make):
+            began = time.perf_counter_ns()
+            made = make()
+            evaluate(made)
+            return made, time.perf_counter_ns() - began
+
+        def apart(x, exchange, message):
+            evaluate(x)
+            _, first = took(exchange)
+            _, second = took(exchange)
+            made, time_of_it = took(message)
+            self.waiting += max(0, first - second)
+            self.message += time_of_it
+            return made
+
+        def collective(name):
+            def call(x, **given):
+                return apart(
+                    x,
+                    lambda: original["all_sum"](one(), **given),
+                    lambda: original[name](x, **given),
+                )
+
+            return call
+
+        def between_two(name):
+            def call(x, peer, **given):
+                return apart(
+                    x,
+                    lambda: original[name](one(), peer, **given),
+                    lambda: original[name](x, peer, **given),
+                )
+
+            return call
+
+        return {
+            "all_sum": collective("all_sum"),
+            "all_gather": collective("all_gather"),
+            "send": between_two("send"),
+            "recv_like": between_two("recv_like"),
+        }
+
+    @contextlib.contextmanager
+    def of(self, kind):
+        replacements = self.replacements(kind)
+        originals = {(of, name): getattr(of, name) for of, name in replacements}
+        for (of, name), call in replacements.items():
+            setattr(of, name, call)
+        self.reset()
+        try:
+            yield self
+        finally:
+            for (of, name), call in originals.items():
+                setattr(of, name, call)
+
+
+# What the models and the pipeline of this file send.
+MESSAGES = ("all_sum", "all_gather", "send", "recv_like")
+
+
+def run_passes(job, model, pipeline, prompt, group):
+    passes = Passes()
+    kinds = ["without"] if group is None else ["without", "apart"]
+    for kind in kinds:
+        for number in range(job.get("split", 0)):
+            say("phase", phase="split")
+            barrier(group)
+            with passes.of(kind):
+                for index, _, watch in steps(job, model, pipeline, prompt):
+                    say("lap", **{"pass": kind}, run=number, index=index, **passes.lap())
+                    # As a measured run does, for the time that it takes.
+                    watch.look(index)
+
+
+def barrier(group):
+    import mlx.core as mx
+
+    if group is not None:
+        mx.eval(mx.distributed.all_sum(mx.array(1.0), group=group))
+
+
 # --- Runs -----------------------------------------------------------------------------
 
 
@@ -386,7 +544,16 @@ class Watch:
 
 
 def generate(job, model, pipeline, prompt, start, run):
-    """The tokens of one run, each reported when it is known."""
+    """Reports each token of one run when it is known, and gives the smallest margin."""
+    watch = None
+    for index, token, watch in steps(job, model, pipeline, prompt):
+        ns = time.perf_counter_ns() - start
+        say("token", run=run, index=index, id=int(token), ns=ns, digest=watch.look(index))
+    return watch.margin
+
+
+def steps(job, model, pipeline, prompt):
+    """The tokens of one run, each with its index, and what has the logits."""
     import mlx.core as mx
     from mlx_lm.generate import generate_step
 
@@ -401,7 +568,7 @@ def generate(job, model, pipeline, prompt, start, run):
 
     if pipeline is not None:
         pipeline.prefill = total > 1
-    steps = generate_step(
+    tokens = generate_step(
         mx.array(prompt, mx.uint32),
         model,
         max_tokens=job["generation_tokens"],
@@ -409,13 +576,11 @@ def generate(job, model, pipeline, prompt, start, run):
         prefill_step_size=job.get("prefill_step") or 2048,
         prompt_progress_callback=progress,
     )
-    for index, (token, _) in enumerate(steps):
-        ns = time.perf_counter_ns() - start
-        say("token", run=run, index=index, id=int(token), ns=ns, digest=watch.look(index))
+    for index, (token, _) in enumerate(tokens):
+        yield index, token, watch
     # mlx-lm has begun one token more. The messages of its computation must not get between
     # those of the next run.
     mx.eval(watch.logits[-1])
-    return watch.margin
 
 
 def run(job):
@@ -452,13 +617,13 @@ def run(job):
     for number in range(job["warmup"] + job["repeat"]):
         warmup = number < job["warmup"]
         say("phase", phase="warmup" if warmup else "run")
-        if group is not None:
-            mx.eval(mx.distributed.all_sum(mx.array(1.0), group=group))
+        barrier(group)
         start = time.perf_counter_ns()
         margin = generate(job, model, pipeline, prompt, start, number)
         margin = "NaN" if margin != margin else margin
         say("run", run=number, warmup=warmup, prompt_tokens=len(prompt), min_margin=margin)
     say("usage", load_ns=load_ns, peak_bytes=mx.get_peak_memory(), weight_bytes=weights)
+    run_passes(job, model, pipeline, prompt, group)
     say("done")
 
 

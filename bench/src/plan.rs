@@ -92,6 +92,9 @@ pub struct Settings {
     pub warmup: usize,
     /// The number of measured runs.
     pub repeat: usize,
+    /// The number of runs of each pass that shows where the time goes, after the measured
+    /// runs; see [`Pass`](crate::protocol::Pass).
+    pub split: usize,
     /// jaccl's largest message.
     pub frames: Frames,
     /// The limit on the silence of ranks.
@@ -109,6 +112,7 @@ pub const DEFAULTS: Settings = Settings {
     generation_tokens: 32,
     warmup: 1,
     repeat: 5,
+    split: 0,
     frames: Frames::Small,
     limits: Limits {
         silence: Duration::from_secs(20),

@@ -247,6 +247,7 @@ impl Bench<'_> {
                 // A cell that ended has all its times, even if its tokens are wrong.
                 if matches!(report.verdict, Verdict::Pass | Verdict::Wrong) {
                     report.set_measured(&outcome.transcripts, settings);
+                    report.set_bandwidth(&joining.rig);
                 }
                 report
             }
@@ -355,6 +356,7 @@ fn job(cell: Cell, rank: usize, ranks: usize, settings: &Settings) -> Job {
         generation_tokens: settings.generation_tokens,
         warmup: settings.warmup,
         repeat: settings.repeat,
+        split: settings.split,
     }
 }
 

@@ -27,6 +27,7 @@ fn job(rank: usize) -> Job {
         generation_tokens: 4,
         warmup: 1,
         repeat: 2,
+        split: 0,
     }
 }
 

@@ -104,6 +104,7 @@ impl Tiny {
             generation_tokens: 3,
             warmup: 0,
             repeat: 1,
+            split: 0,
         }
     }
 
@@ -210,6 +211,29 @@ fn a_folder_decodes_the_same_on_one_process_and_on_two() {
         let carried: u64 = cell.cable_bytes.values().sum();
         // The prompt but its last token goes through pp once, in two runs.
         assert!(carried >= 2 * 39 * 64 * 4, "{cell:?}");
+    }
+}
+
+#[test]
+fn a_run_with_a_split_says_where_the_time_of_every_rank_went() {
+    let tiny = Tiny::new();
+    let mut options = tiny.options();
+    options.cables = Some("1".parse().unwrap());
+    options.settings.split = 1;
+    options.settings.repeat = 1;
+    let report = run(options, tiny.engine()).unwrap();
+    assert!(report.all_pass(), "{:#?}", report.cells);
+    for cell in &report.cells {
+        let split = cell.time_split.as_ref().unwrap();
+        let ranks = cell.nodes.len().max(1);
+        let phases = [&split.prefill_ms, &split.decode_ms];
+        assert_eq!(phases.map(Vec::len), [ranks; 2], "{}", cell.cell());
+        for parts in phases.into_iter().flatten() {
+            assert!(parts.compute > 0.0 && parts.host > 0.0, "{parts:?}");
+        }
+        for parts in &split.decode_ms {
+            assert_eq!(parts.cable > 0.0, ranks > 1, "{}: {parts:?}", cell.cell());
+        }
     }
 }
 

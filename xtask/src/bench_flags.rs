@@ -32,6 +32,8 @@ Examples:
       A model of yours, by both engines; mlx-lm is installed into the store first.
   cargo xtask bench --model smollm2 --prompt 'The capital of France is'
       Real weights, and the text that comes out.
+  cargo xtask bench --model smollm2 --strategy tp --split
+      Where the time went: computing, fences, cables, waiting, the host.
   cargo xtask bench --rig rig.toml --devices devices.json
       The matrix that a job of yours uses, in place of the planner's.
 
@@ -156,6 +158,19 @@ pub struct Bench {
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.warmup, help_heading = "What is run")]
     pub warmup: usize,
 
+    /// Show where the time went, by N runs of each cell without messages and N with each
+    /// message apart, after the measured ones [default N: 3]
+    #[arg(
+        long,
+        value_name = "N",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "3",
+        value_parser = at_least_one,
+        help_heading = "What is run"
+    )]
+    pub split: Option<usize>,
+
     /// How long all ranks may be silent before the cell counts as hung, such as
     /// "20 s" or "500 ms"; a number alone is seconds. This is for the longest
     /// step, not for a cell: slow cells are left to finish
@@ -213,6 +228,7 @@ impl Bench {
                 generation_tokens: self.gen_tokens,
                 warmup: self.warmup,
                 repeat: self.repeat,
+                split: self.split.unwrap_or(0),
                 frames: self.frames,
                 limits,
                 ..DEFAULTS
@@ -241,6 +257,12 @@ pub enum Format {
     Json,
     /// A row a cell, medians only
     Csv,
+    /// What exo's bench/exo_bench.py writes: a JSON object with every measured run
+    Exo,
+    /// What llama-bench writes as jsonl: prefill and decode of each cell
+    Llama,
+    /// What llama-bench writes as md
+    LlamaMd,
 }
 
 /// One of these values by its name, each with its purpose.
@@ -357,7 +379,7 @@ mod tests {
             "--cables 1..3 --strategy pp --backend ring --mlx 0.31.2 --series stock \
              --model qwen3-tiny --prompt-tokens 9 --gen-tokens 8 --repeat 7 --warmup 0 \
              --frames big --timeout 2500ms --format json --out-dir out --rig rig.toml \
-             --no-preflight --order pinned --engine mlx-lm,rust --prefill-step 6",
+             --no-preflight --order pinned --engine mlx-lm,rust --prefill-step 6 --split=4",
         )
         .unwrap();
         assert_eq!((&*long.mlx, long.series), ("0.31.2", Series::Stock));
@@ -382,13 +404,17 @@ mod tests {
         ];
         assert_eq!(counts, [9, 8, 7, 0]);
         assert_eq!(settings.frames, Frames::Big);
-        assert_eq!(settings.prefill_step, Some(6));
+        assert_eq!((settings.prefill_step, settings.split), (Some(6), 4));
         assert_eq!(settings.limits.silence, Duration::from_millis(2500));
 
         let short = parse("-p 9 -g 8 -r 7 --timeout 3").unwrap();
         let counts = [short.prompt_tokens, short.gen_tokens, short.repeat];
         assert_eq!(counts, [9, 8, 7]);
         assert_eq!(short.timeout, Duration::from_secs(3));
+        assert_eq!(
+            (short.split, parse("--split").unwrap().split),
+            (None, Some(3))
+        );
     }
 
     #[test]
@@ -405,6 +431,7 @@ mod tests {
             ("--cables two", "write numbers of cables as 3, 1,3 or 1..3"),
             ("--engine vllm", "[possible values: rust, mlx-lm]"),
             ("--prefill-step 0", "write 1 or more"),
+            ("--split=0", "write 1 or more"),
             ("--prompt a -p 9", "cannot be used with '--prompt-tokens"),
             ("--strategy single", "[possible values: tp, pp]"),
             ("--backend none", "[possible values: mesh, ring]"),

@@ -15,7 +15,7 @@ use std::{
 };
 
 use launch::{Death, Heard, Interrupted, Launcher, Limit, Ranks, StartError, Watchdog};
-pub use transcript::{RunRecord, Token, Transcript, Usage};
+pub use transcript::{Lap, RunRecord, Token, Transcript, Usage};
 
 use crate::protocol::{Event, Job};
 

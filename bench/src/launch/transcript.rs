@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::protocol::{Event, Phase};
+use crate::protocol::{Event, Pass, Phase, Spent};
 
 /// A generated token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,19 @@ pub struct Usage {
     pub weight_bytes: u64,
 }
 
+/// A token of a pass, as in [`Event::Lap`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lap {
+    /// The pass.
+    pub pass: Pass,
+    /// The run, from 0 in each pass.
+    pub run: usize,
+    /// The token's position in the run.
+    pub index: usize,
+    /// What it took.
+    pub spent: Spent,
+}
+
 /// All events of a rank. Its `Display` describes the rank's current state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Transcript {
@@ -46,6 +59,8 @@ pub struct Transcript {
     pub runs: Vec<RunRecord>,
     /// What it took, if it reported it.
     pub usage: Option<Usage>,
+    /// The tokens of the passes that show where the time goes.
+    pub laps: Vec<Lap>,
     build: Option<String>,
     phase: Option<Phase>,
     done: bool,
@@ -97,6 +112,17 @@ impl Transcript {
                 record.warmup = warmup;
                 record.min_margin = min_margin;
             }
+            Event::Lap {
+                pass,
+                run,
+                index,
+                spent,
+            } => self.laps.push(Lap {
+                pass,
+                run,
+                index,
+                spent,
+            }),
             Event::Usage {
                 load_ns,
                 peak_bytes,
@@ -160,6 +186,7 @@ impl fmt::Display for Transcript {
             Some(Phase::Init) => return f.write_str("joining the group"),
             Some(Phase::Warmup) => "warm-up run",
             Some(Phase::Run) => "run",
+            Some(Phase::Split) => return f.write_str("in a run that shows where the time goes"),
         };
         let (run, tokens) = match self.runs.last() {
             Some(record) if !record.ended => (self.runs.len() - 1, record.tokens.len()),
@@ -250,6 +277,33 @@ mod tests {
                 .unwrap_err()
                 .contains("did not say first which build")
         );
+    }
+
+    #[test]
+    fn a_rank_in_a_pass_says_so_and_its_laps_are_kept() {
+        let mut transcript = loaded();
+        transcript
+            .hear(&Event::Phase {
+                phase: Phase::Split,
+            })
+            .unwrap();
+        let spent = Spent {
+            ns: 9,
+            ..Spent::default()
+        };
+        let lap = Event::Lap {
+            pass: Pass::Without,
+            run: 0,
+            index: 0,
+            spent,
+        };
+        transcript.hear(&lap).unwrap();
+        assert_eq!(
+            transcript.to_string(),
+            "in a run that shows where the time goes"
+        );
+        assert!(transcript.runs.is_empty());
+        assert_eq!(transcript.laps[0].spent.ns, 9);
     }
 
     #[test]

@@ -1,11 +1,26 @@
 //! Computing lazy arrays.
 #![allow(unsafe_code)]
 
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
+
 use crate::{
     Array, Result,
     call::{ArrayVector, status},
     device::synchronize,
 };
+
+thread_local! {
+    static EVALUATING: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// How long the calling thread has waited for evaluations so far, in [`eval()`] and in what
+/// reads an array.
+pub fn evaluating() -> Duration {
+    EVALUATING.get()
+}
 
 /// Computes `arrays` and everything they depend on, and waits for the result.
 ///
@@ -15,11 +30,13 @@ use crate::{
 /// documentation describes errors of the work itself.
 pub fn eval(arrays: &[&Array]) -> Result<()> {
     let outputs = ArrayVector::new(arrays)?;
-    status(|| {
+    let began = Instant::now();
+    let done = status(|| {
         // SAFETY: a live list of live arrays.
         unsafe { mlx_sys::mlx_eval(outputs.raw()) }
-    })
-    .inspect_err(|_| {
+    });
+    EVALUATING.set(EVALUATING.get() + began.elapsed());
+    done.inspect_err(|_| {
         // MLX marks an array evaluated once its work is queued, and relies on the end of
         // `eval` to wait. After an error no call has waited, so reading such an array
         // would race with the stream's thread.
@@ -47,7 +64,7 @@ pub fn depends(array: &Array, dependencies: &[&Array]) -> Result<Array> {
 
 #[cfg(test)]
 mod tests {
-    use std::{env, process::Command};
+    use std::{env, process::Command, thread};
 
     use super::*;
     use crate::{
@@ -76,6 +93,18 @@ mod tests {
             "{error}"
         );
         assert_eq!(sum.item::<f32>()?, 64.0);
+        Ok(())
+    }
+
+    #[test]
+    fn each_thread_counts_the_time_of_its_own_evaluations() -> Result<()> {
+        let before = evaluating();
+        let ones = Array::from_slice(&[1.0f32; 64], &[64])?;
+        assert_eq!(evaluating(), before);
+        ones.sum_axis(0, false)?.item::<f32>()?;
+        assert!(evaluating() > before);
+        let other = thread::spawn(evaluating).join().expect("it ends");
+        assert_eq!(other, Duration::ZERO);
         Ok(())
     }
 

@@ -55,6 +55,6 @@ pub use build_key::build_key;
 pub use device::{Device, synchronize};
 pub use dtype::{Dtype, Element};
 pub use error::{Error, Result};
-pub use eval::{depends, eval};
+pub use eval::{depends, eval, evaluating};
 pub use memory::peak_memory;
 pub use ops::{Choices, concatenate};

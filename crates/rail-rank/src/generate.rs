@@ -142,6 +142,11 @@ impl<C: Collective> Session<C> {
         self.prefill_step = step;
     }
 
+    /// The ranks of the job.
+    pub fn ranks(&self) -> &C {
+        &self.ranks
+    }
+
     /// Bytes of the weights of this rank's share.
     pub fn weight_bytes(&self) -> usize {
         self.decoder.weights().map(Array::nbytes).sum()

@@ -11,12 +11,13 @@ use models::Folder;
 use rail_bench::{
     engine::Engine,
     model::ModelSpec,
-    protocol::{Event, Job, JobModel, Phase, Strategy},
+    protocol::{Event, Job, JobModel, Pass, Phase, Strategy},
 };
 
 use crate::{
     collective::{Alone, Collective},
     generate::Session,
+    passes::{Stopwatch, Watched},
     tensors::LoadError,
 };
 
@@ -134,7 +135,7 @@ fn run_as(
 ) -> Result<()> {
     say(Event::Phase { phase: Phase::Load })?;
     let began = Instant::now();
-    let mut session = model.load(job, ranks)?;
+    let mut session = model.load(job, Watched::new(ranks))?;
     if let Some(step) = job.prefill_step {
         session.set_prefill_step(step);
     }
@@ -176,7 +177,44 @@ fn run_as(
         peak_bytes: peak_memory()? as u64,
         weight_bytes: session.weight_bytes() as u64,
     })?;
+    for &pass in Pass::of(job.strategy) {
+        for run in 0..job.split {
+            run_pass(pass, run, job, &mut session, &prompt, say)?;
+        }
+    }
     say(Event::Done)?;
+    Ok(())
+}
+
+/// A run that shows where the time goes.
+fn run_pass(
+    pass: Pass,
+    run: usize,
+    job: &Job,
+    session: &mut Session<Watched<impl Collective>>,
+    prompt: &[u32],
+    say: &mut dyn FnMut(Event) -> io::Result<()>,
+) -> Result<()> {
+    say(Event::Phase {
+        phase: Phase::Split,
+    })?;
+    session.ranks().set_pass(None);
+    session.barrier()?;
+    session.ranks().set_pass(Some(pass));
+    let mut watch = Stopwatch::start();
+    let mut choice = session.prefill(prompt)?;
+    for index in 0..job.generation_tokens {
+        if index > 0 {
+            choice = session.decode(choice.token)?;
+        }
+        let spent = watch.lap(session.ranks());
+        say(Event::Lap {
+            pass,
+            run,
+            index,
+            spent,
+        })?;
+    }
     Ok(())
 }
 

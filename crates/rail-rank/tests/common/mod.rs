@@ -53,6 +53,7 @@ pub fn single(model: ModelSpec, generation_tokens: usize, repeat: usize) -> Job 
         generation_tokens,
         warmup: 0,
         repeat,
+        split: 0,
     }
 }
 
