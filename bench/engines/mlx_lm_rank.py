@@ -116,6 +116,10 @@ def prompt_of(job, vocab):
     raise Refused(f"{kind} is no prompt that this engine knows")
 
 
+def filler_of(job, vocab):
+    return [seeded(job["seed"], f"depth.{at}") % vocab for at in range(job.get("depth", 0))]
+
+
 def only(value):
     """The name and the content of a variant with fields."""
     ((name, content),) = value.items()
@@ -490,25 +494,23 @@ class Passes:
 MESSAGES = ("all_sum", "all_gather", "send", "recv_like")
 
 
-def run_passes(job, model, pipeline, prompt, group):
+def run_passes(job, model, pipeline, group, filler, prompt):
     passes = Passes()
     kinds = ["without"] if group is None else ["without", "apart"]
     for kind in kinds:
         for number in range(job.get("split", 0)):
+            cache = fill(job, model, pipeline, group, filler)
             say("phase", phase="split")
             barrier(group)
+            watch = Watch()
             with passes.of(kind):
-                for index, _, watch in steps(job, model, pipeline, prompt):
+                asked = job["generation_tokens"]
+                tokens = steps(job, model, pipeline, cache, prompt, asked, [watch])
+                for index, _ in enumerate(tokens):
                     say("lap", **{"pass": kind}, run=number, index=index, **passes.lap())
                     # As a measured run does, for the time that it takes.
                     watch.look(index)
-
-
-def barrier(group):
-    import mlx.core as mx
-
-    if group is not None:
-        mx.eval(mx.distributed.all_sum(mx.array(1.0), group=group))
+                watch.finish()
 
 
 # --- Runs -----------------------------------------------------------------------------
@@ -542,22 +544,19 @@ class Watch:
             self.margin = margin
         return hashlib.sha256(content).hexdigest()[:16]
 
+    def finish(self):
+        """mlx-lm has begun one token more. The messages of its computation must not get
+        between those of the next run."""
+        import mlx.core as mx
 
-def generate(job, model, pipeline, prompt, start, run):
-    """Reports each token of one run when it is known, and gives the smallest margin."""
-    watch = None
-    for index, token, watch in steps(job, model, pipeline, prompt):
-        ns = time.perf_counter_ns() - start
-        say("token", run=run, index=index, id=int(token), ns=ns, digest=watch.look(index))
-    return watch.margin
+        mx.eval(self.logits[-1])
 
 
-def steps(job, model, pipeline, prompt):
-    """The tokens of one run, each with its index, and what has the logits."""
+def steps(job, model, pipeline, cache, prompt, generated, processors=()):
+    """mlx-lm's own loop over a prompt after what is in the cache, and so many tokens."""
     import mlx.core as mx
     from mlx_lm.generate import generate_step
 
-    watch = Watch()
     total = len(prompt)
 
     def progress(done, _total):
@@ -568,16 +567,38 @@ def steps(job, model, pipeline, prompt):
 
     if pipeline is not None:
         pipeline.prefill = total > 1
-    tokens = generate_step(
+    return generate_step(
         mx.array(prompt, mx.uint32),
         model,
-        max_tokens=job["generation_tokens"],
-        logits_processors=[watch],
+        max_tokens=generated,
+        logits_processors=list(processors),
+        prompt_cache=cache,
         prefill_step_size=job.get("prefill_step") or 2048,
         prompt_progress_callback=progress,
     )
+
+
+def fill(job, model, pipeline, group, filler):
+    """A cache with these tokens in it, on every rank."""
+    from mlx_lm.models.cache import make_prompt_cache
+
+    cache = make_prompt_cache(model)
+    if filler:
+        say("phase", phase="fill")
+        for _ in steps(job, model, pipeline, cache, filler, 0):
+            pass
+        barrier(group)
+    return cache
+
+
+def generate(job, model, pipeline, cache, prompt, start, run):
+    """The tokens of one run, each reported when it is known."""
+    watch = Watch()
+    asked = job["generation_tokens"]
+    tokens = steps(job, model, pipeline, cache, prompt, asked, [watch])
     for index, (token, _) in enumerate(tokens):
-        yield index, token, watch
+        ns = time.perf_counter_ns() - start
+        say("token", run=run, index=index, id=int(token), ns=ns, digest=watch.look(index))
     # mlx-lm has begun one token more. The messages of its computation must not get between
     # those of the next run.
     mx.eval(watch.logits[-1])
@@ -610,21 +631,29 @@ def run(job):
     mx.eval(model.parameters())
     load_ns = time.perf_counter_ns() - began
     weights = weight_bytes(model)
-    prompt = prompt_of(job, vocab)
+    filler, prompt = filler_of(job, vocab), prompt_of(job, vocab)
     if not prompt or job["generation_tokens"] < 1:
         raise Refused("a job has at least one token of prompt and one to generate")
 
     for number in range(job["warmup"] + job["repeat"]):
         warmup = number < job["warmup"]
+        cache = fill(job, model, pipeline, group, filler)
         say("phase", phase="warmup" if warmup else "run")
         barrier(group)
         start = time.perf_counter_ns()
-        margin = generate(job, model, pipeline, prompt, start, number)
+        margin = generate(job, model, pipeline, cache, prompt, start, number)
         margin = "NaN" if margin != margin else margin
         say("run", run=number, warmup=warmup, prompt_tokens=len(prompt), min_margin=margin)
     say("usage", load_ns=load_ns, peak_bytes=mx.get_peak_memory(), weight_bytes=weights)
-    run_passes(job, model, pipeline, prompt, group)
+    run_passes(job, model, pipeline, group, filler, prompt)
     say("done")
+
+
+def barrier(group):
+    import mlx.core as mx
+
+    if group is not None:
+        mx.eval(mx.distributed.all_sum(mx.array(1.0), group=group))
 
 
 def weight_bytes(model):

@@ -1,12 +1,13 @@
 //! A report beside an earlier one of the same build, model and rig.
 
 use std::{
+    collections::BTreeMap,
     fmt, fs, io,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
-use rail_matrix::{Backend, Frames};
+use rail_matrix::Backend;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stats::{Change, Summary};
@@ -17,6 +18,7 @@ use crate::{
     report::{BuildInfo, CellReport, NO_BACKEND, Report},
     sweep::Cell,
     verdict::Verdict,
+    workload::Workload,
 };
 
 /// The schemas that can be read.
@@ -53,9 +55,10 @@ struct Row {
     strategy: String,
     backend: String,
     cables: usize,
-    frames: String,
-    prompt_tokens: usize,
-    generation_tokens: usize,
+    #[serde(flatten)]
+    workload: Workload,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
     verdict: String,
     ttft_ms: Option<Summary>,
     generation_tps: Option<Summary>,
@@ -103,7 +106,7 @@ pub enum BaselineError {
         /// How it differs, as the end of a sentence; empty if that is too long to say.
         difference: String,
     },
-    /// No cell of the run is in the report with the same prompt, tokens and frames.
+    /// No cell of the run is in the report with the same workload and environment variables.
     #[error("the baseline {} has no cell of this run", path.display())]
     NothingInCommon {
         /// The file.
@@ -126,7 +129,7 @@ impl BaselineError {
                  model and rig"
             }
             Self::NothingInCommon { .. } => {
-                "ask for the same cells, prompt, tokens and frames as the baseline has"
+                "ask for the same cells, prompt, tokens, depth, frames and settings as the baseline has"
             }
         }
     }
@@ -190,13 +193,8 @@ impl Baseline {
             };
             return Err(self.differs("model", difference));
         }
-        let task = (
-            settings.frames,
-            settings.prompt_tokens,
-            settings.generation_tokens,
-        );
         let mut cells = plan.cells.iter();
-        match cells.any(|planned| self.row(planned.cell, task).is_some()) {
+        match cells.any(|planned| self.row(planned.cell, &settings.env).is_some()) {
             true => Ok(()),
             false => Err(BaselineError::NothingInCommon {
                 path: self.path.clone(),
@@ -228,19 +226,19 @@ impl Baseline {
         }
     }
 
-    /// The row of a cell with these frames, prompt and generated tokens.
-    fn row(&self, cell: Cell, task: (Frames, usize, usize)) -> Option<&Row> {
-        self.document.cells.iter().find(|row| row.is(cell, task))
+    /// The row of a cell with these environment variables.
+    fn row(&self, cell: Cell, env: &BTreeMap<String, String>) -> Option<&Row> {
+        let mut rows = self.document.cells.iter();
+        rows.find(|row| row.is(cell) && row.env == *env)
     }
 
     /// The report beside this one: every cell that both have and that passed in both.
     pub fn compare(&self, report: &Report, fail_over: Option<Percent>) -> Comparison {
         let cells = report.cells.iter().filter_map(|cell| {
-            let task = (cell.frames, cell.prompt_tokens, cell.generation_tokens);
-            let row = self.row(cell.cell(), task)?;
+            let row = self.row(cell.cell(), &cell.env)?;
             let passed = Verdict::Pass;
             (cell.verdict == passed && row.verdict == passed.to_string())
-                .then(|| CellChange::new(row, cell))
+                .then(|| CellChange::new(report.name(cell), row, cell))
         });
         Comparison {
             file: self.path.display().to_string(),
@@ -271,19 +269,19 @@ fn json(value: &impl Serialize) -> Value {
 }
 
 impl Row {
-    fn is(&self, cell: Cell, (frames, prompt, generated): (Frames, usize, usize)) -> bool {
+    fn is(&self, cell: Cell) -> bool {
         let Cell {
             engine,
+            workload,
             strategy,
             backend,
             cables,
         } = cell;
         self.engine == engine.name()
+            && self.workload == workload
             && self.strategy == strategy.name()
             && self.backend == backend.map_or(NO_BACKEND, Backend::name)
-            && self.frames == frames.name()
-            && (self.cables, self.prompt_tokens, self.generation_tokens)
-                == (cables, prompt, generated)
+            && self.cables == cables
     }
 }
 
@@ -341,7 +339,7 @@ impl Comparison {
 /// A cell in both reports.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CellChange {
-    /// The cell, as `tp ring-3`.
+    /// The cell, as `tp ring-3`, with its workload where the report has several.
     pub cell: String,
     /// The time to first token.
     pub ttft: Option<Change>,
@@ -350,12 +348,12 @@ pub struct CellChange {
 }
 
 impl CellChange {
-    fn new(row: &Row, cell: &CellReport) -> Self {
+    fn new(name: String, row: &Row, cell: &CellReport) -> Self {
         let between = |then: &Option<Summary>, now: &Option<Summary>| {
             Change::between(&then.as_ref()?.samples, &now.as_ref()?.samples)
         };
         Self {
-            cell: cell.cell().to_string(),
+            cell: name,
             ttft: between(&row.ttft_ms, &cell.ttft_ms),
             // A rate is the inverse of a time.
             decode: between(&cell.generation_tps, &row.generation_tps),

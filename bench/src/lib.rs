@@ -27,7 +27,9 @@ mod run;
 pub mod seeded;
 pub mod sweep;
 pub mod verdict;
+pub mod workload;
 
 pub use plan::{Options, Plan, Settings, Text};
 pub use report::{BuildInfo, Report};
 pub use run::{Harness, Measured, RunError, run};
+pub use workload::Workload;

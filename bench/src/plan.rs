@@ -1,9 +1,10 @@
 //! The plan of a run, checked before anything slow begins.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use launch::environment::configures_jaccl;
 use models::Tokenizer;
-use rail_matrix::{Backend, Devices, Frames, Given, Jaccl, RankOrder};
+use rail_matrix::{Backend, Devices, Given, Jaccl, RankOrder};
 use rig::Rig;
 
 use crate::{
@@ -11,7 +12,8 @@ use crate::{
     launch::Limits,
     model::{Model, Preset},
     protocol::{Prompt, Strategy},
-    sweep::{self, CableCounts, Joining, PlannedCell, SweepError},
+    sweep::{self, CableCounts, Cell, Joining, PlannedCell, SweepError},
+    workload::Workload,
 };
 
 /// The values to sweep, and the settings.
@@ -35,6 +37,8 @@ pub struct Options {
     /// A matrix over the rig in place of the planner's; then backends, cables and order
     /// are the matrix's.
     pub given: Option<Given>,
+    /// What the cells compute: each has a reference and cells of its own.
+    pub workloads: Vec<Workload>,
     /// The settings that all cells share.
     pub settings: Settings,
 }
@@ -52,6 +56,7 @@ impl Default for Options {
             order: RankOrder::Widest,
             jaccl: Jaccl::default(),
             given: None,
+            workloads: vec![Workload::DEFAULT],
             settings: Settings::default(),
         }
     }
@@ -62,8 +67,10 @@ impl Default for Options {
 pub struct Plan {
     /// The rig, with all its cables.
     pub rig: Rig,
-    /// The engines, each of which has a reference and cells.
+    /// The engines, each of which has references and cells.
     pub engines: Vec<Engine>,
+    /// What the cells compute, each once.
+    pub workloads: Vec<Workload>,
     /// The cells, without the references.
     pub cells: Vec<PlannedCell>,
     /// The matrix of all cells, if it was given rather than planned.
@@ -79,15 +86,8 @@ pub struct Settings {
     pub model: Model,
     /// Seeds the weights and the prompt. Reports are comparable if it is the same.
     pub seed: u64,
-    /// Length of the prompt in tokens.
-    pub prompt_tokens: usize,
-    /// The prompt, if it is a text. It then has as many ids as `prompt_tokens` says.
+    /// The prompt, if it is a text. It then has as many ids as every workload says.
     pub text: Option<Text>,
-    /// The most tokens of the prompt that are processed in one step; `None` for the
-    /// engine's own.
-    pub prefill_step: Option<usize>,
-    /// Tokens generated in a run.
-    pub generation_tokens: usize,
     /// The number of runs before the measured ones.
     pub warmup: usize,
     /// The number of measured runs.
@@ -95,25 +95,21 @@ pub struct Settings {
     /// The number of runs of each pass that shows where the time goes, after the measured
     /// runs; see [`Pass`](crate::protocol::Pass).
     pub split: usize,
-    /// jaccl's largest message.
-    pub frames: Frames,
+    /// Environment variables of every rank.
+    pub env: BTreeMap<String, String>,
     /// The limit on the silence of ranks.
     pub limits: Limits,
 }
 
-/// The first preset, a prompt of 256 tokens, 32 generated, five runs after a warm-up,
-/// small frames, 20 seconds of silence.
+/// The first preset, five runs after a warm-up, 20 seconds of silence.
 pub const DEFAULTS: Settings = Settings {
     model: Model::Preset(Preset::ALL[0]),
     seed: 1,
-    prompt_tokens: 256,
     text: None,
-    prefill_step: None,
-    generation_tokens: 32,
     warmup: 1,
     repeat: 5,
     split: 0,
-    frames: Frames::Small,
+    env: BTreeMap::new(),
     limits: Limits {
         silence: Duration::from_secs(20),
         // For the other ranks to end by themselves, which jaccl promises within 2 s of a
@@ -123,14 +119,37 @@ pub const DEFAULTS: Settings = Settings {
 };
 
 impl Settings {
-    /// The prompt as a job has it.
-    pub fn prompt(&self) -> Prompt {
+    /// The prompt of a workload as a job has it.
+    pub fn prompt(&self, workload: Workload) -> Prompt {
         match &self.text {
             None => Prompt::Seeded {
-                tokens: self.prompt_tokens,
+                tokens: workload.prompt_tokens,
             },
             Some(text) => Prompt::Ids(text.ids.clone()),
         }
+    }
+}
+
+/// The error for an environment variable that the caller of a run cannot set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is set by the benchmark, by its own flags")]
+pub struct OwnVariable(String);
+
+/// Refuses an environment variable that the benchmark sets itself: those of jaccl, of the
+/// emulated cables, of the loader's search, and what a workload has.
+///
+/// # Errors
+/// If it is one.
+pub fn check_variable(name: &str) -> Result<(), OwnVariable> {
+    const OWN: [&str; 3] = [
+        "MLX_METAL_FAST_SYNCH",
+        "LD_LIBRARY_PATH",
+        "DYLD_LIBRARY_PATH",
+    ];
+    let own = OWN.contains(&name) || name.starts_with("SOFTRAIL_") || configures_jaccl(name);
+    match own {
+        true => Err(OwnVariable(name.to_owned())),
+        false => Ok(()),
     }
 }
 
@@ -171,13 +190,26 @@ impl Plan {
     /// When the rig or the model does not permit the sweep.
     pub fn new(options: Options) -> Result<Self, SweepError> {
         let cells = sweep::cells(&options)?;
+        let mut workloads = options.workloads;
+        workloads.sort();
+        workloads.dedup();
         Ok(Self {
             rig: options.rig,
             engines: options.engines,
+            workloads,
             cells,
             given: options.given,
             settings: options.settings,
         })
+    }
+
+    /// The references: of each engine one for each workload.
+    pub fn references(&self) -> impl Iterator<Item = Cell> {
+        let of_engine = |&engine| {
+            let workloads = self.workloads.iter();
+            workloads.map(move |&workload| Cell::reference(engine, workload))
+        };
+        self.engines.iter().flat_map(of_engine)
     }
 
     /// Every matrix of the cells, each once, with the node of each rank: those of the most

@@ -22,6 +22,7 @@ pub struct Progress {
     bar: ProgressBar,
     lines: bool,
     cells: Shared<usize>,
+    workloads: Shared<usize>,
     ended: Shared<usize>,
 }
 
@@ -50,30 +51,40 @@ impl Progress {
             bar,
             lines,
             cells: Shared::new(0),
+            workloads: Shared::new(0),
             ended: Shared::new(0),
         }
     }
 
-    pub(crate) fn begin(&self, cells: usize) {
+    pub(crate) fn begin(&self, cells: usize, workloads: usize) {
         self.cells.set(cells);
+        self.workloads.set(workloads);
         self.bar.set_length(cells as u64);
         self.bar.enable_steady_tick(Duration::from_millis(120));
     }
 
     pub(crate) fn begin_cell(&self, cell: Cell) {
-        self.bar.set_message(cell.to_string());
+        self.bar.set_message(self.name(cell));
+    }
+
+    fn name(&self, cell: Cell) -> String {
+        cell.name_among(self.workloads.get())
     }
 
     pub(crate) fn hear(&self, cell: Cell, rank: usize, event: &Event) {
         if rank != 0 {
             return;
         }
+        let cell = self.name(cell);
         match event {
             Event::Phase { phase: Phase::Load } => {
                 self.bar.set_message(format!("{cell}: loading the model"));
             }
             Event::Phase { phase: Phase::Init } => {
                 self.bar.set_message(format!("{cell}: joining the group"));
+            }
+            Event::Phase { phase: Phase::Fill } => {
+                self.bar.set_message(format!("{cell}: filling the cache"));
             }
             Event::Token { run, index, .. } => {
                 self.bar
@@ -90,7 +101,7 @@ impl Progress {
     pub(crate) fn end_cell(&self, report: &CellReport) {
         self.ended.set(self.ended.get() + 1);
         self.bar.inc(1);
-        let mut line = format!("{}: {}", report.cell(), report.verdict);
+        let mut line = format!("{}: {}", self.name(report.cell()), report.verdict);
         if let Some(ttft) = &report.ttft_ms {
             line += &format!(", TTFT {:.0} ms", ttft.median);
         }

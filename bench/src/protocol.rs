@@ -92,8 +92,12 @@ pub struct Job {
     pub seed: u64,
     /// The prompt.
     pub prompt: Prompt,
-    /// The most tokens of the prompt that are processed in one step. Without it, the
-    /// engine's own: see its documentation.
+    /// Tokens that are in the cache before the prompt: [`filler`]s, processed as a prompt is,
+    /// before the clock starts.
+    #[serde(default)]
+    pub depth: usize,
+    /// The most tokens that are processed in one step of prefill. Without it, the engine's
+    /// own: see its documentation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefill_step: Option<usize>,
     /// Tokens to generate in a run, the first included.
@@ -178,10 +182,16 @@ impl Prompt {
     /// The ids, for a model with a vocabulary of this size.
     pub fn ids(&self, seed: u64, vocab: usize) -> Vec<u32> {
         match self {
-            Self::Seeded { tokens } => seeded::prompt(seed, *tokens, vocab),
+            Self::Seeded { tokens } => seeded::ids("prompt", seed, *tokens, vocab),
             Self::Ids(ids) => ids.clone(),
         }
     }
+}
+
+/// The ids that are in the cache before the prompt, for a model with a vocabulary of this
+/// size.
+pub fn filler(depth: usize, seed: u64, vocab: usize) -> Vec<u32> {
+    seeded::ids("depth", seed, depth, vocab)
 }
 
 /// The phase of a rank in its job.
@@ -192,6 +202,9 @@ pub enum Phase {
     Load,
     /// Joining the distributed group.
     Init,
+    /// Filling the cache up to the job's depth, before every run. It has ended on every rank
+    /// when the run begins.
+    Fill,
     /// A run that is not measured.
     Warmup,
     /// A measured run.
@@ -481,6 +494,7 @@ mod tests {
             model: JobModel::Preset(Preset::ALL[0].spec),
             seed: 7,
             prompt: Prompt::Seeded { tokens: 9 },
+            depth: 0,
             prefill_step: None,
             generation_tokens: 2,
             warmup: 0,
@@ -490,6 +504,7 @@ mod tests {
         let other = Job {
             model: JobModel::Folder("/models/a".into()),
             prompt: Prompt::Ids(vec![5, 0, 7]),
+            depth: 4,
             prefill_step: Some(2048),
             split: 3,
             ..job.clone()
@@ -505,7 +520,7 @@ mod tests {
             (
                 &other,
                 &[
-                    r#""prompt":{"ids":[5,0,7]},"prefill_step":2048"#,
+                    r#""prompt":{"ids":[5,0,7]},"depth":4,"prefill_step":2048"#,
                     r#""model":{"folder":"/models/a"}"#,
                     r#""split":3"#,
                 ],

@@ -120,8 +120,8 @@ pub struct Measured {
     pub stopped: Option<RunError>,
 }
 
-/// Executes a plan: for each engine the reference on one process, then every cell, each with
-/// fresh cables and fresh ranks. A cell that fails does not keep the next ones from running. If the
+/// Executes a plan: for each engine and workload the reference on one process, then every cell,
+/// each with fresh cables and fresh ranks. A cell that fails does not keep the next ones from running. If the
 /// run itself cannot continue, or the caller asks to stop, the measurements until then
 /// are kept: see [`Measured::stopped`].
 ///
@@ -134,17 +134,18 @@ pub struct Measured {
 /// An engine of the plan has no program.
 pub fn run(plan: &Plan, harness: &Harness) -> Result<Measured, RunError> {
     let bench = Bench { plan, harness };
+    let references: Vec<_> = plan.references().collect();
     harness
         .progress
-        .begin(plan.cells.len() + plan.engines.len());
+        .begin(plan.cells.len() + references.len(), plan.workloads.len());
     let mut cells = Vec::new();
     let mut warnings = harness.warnings.clone();
     let mut stopped: Option<RunError> = None;
     let not_run = || Judgement::not_run("the run stopped before it was measured".to_owned());
-    for &engine in &plan.engines {
+    for cell in references {
         let mut reference = None;
         if stopped.is_none() {
-            match bench.reference(engine) {
+            match bench.reference(cell) {
                 Ok((tokens, report)) => {
                     reference = Some(tokens);
                     cells.push(report);
@@ -154,10 +155,10 @@ pub fn run(plan: &Plan, harness: &Harness) -> Result<Measured, RunError> {
             }
         }
         if reference.is_none() {
-            let cell = Cell::reference(engine);
             cells.push(CellReport::new(cell, &plan.settings, not_run()));
         }
-        for planned in plan.cells.iter().filter(|it| it.cell.engine == engine) {
+        let mine = plan.cells.iter();
+        for planned in mine.filter(|it| it.cell.own_reference() == cell) {
             if let (Some(reference), None) = (&reference, &stopped) {
                 match bench.cell(planned, reference, &mut warnings) {
                     Ok(report) => {
@@ -195,17 +196,16 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn reference(&self, engine: Engine) -> Result<(Reference, CellReport), RunError> {
+    fn reference(&self, cell: Cell) -> Result<(Reference, CellReport), RunError> {
         let settings = &self.plan.settings;
-        let cell = Cell::reference(engine);
         self.harness.progress.begin_cell(cell);
 
         let starts = [RankStart {
             job: job(cell, 0, 1, settings),
-            env: vec![],
+            env: shared_env(cell, settings),
         }];
         let outcome = self.launch(cell, &starts, scratch()?.path(), || 0, |_, _| {})?;
-        let reference = Reference::from_outcome(&outcome, settings)?;
+        let reference = Reference::from_outcome(&outcome, settings, cell.workload)?;
 
         let mut report = CellReport::new(cell, settings, Judgement::passed());
         report.set_measured(&outcome.transcripts, settings);
@@ -273,22 +273,23 @@ impl Bench<'_> {
             source,
         })?;
 
-        let mut shared = vec![
+        let mut joined = vec![
             ("MLX_IBV_DEVICES".to_owned(), devices.display().to_string()),
             ("MLX_JACCL_COORDINATOR".to_owned(), cables.coordinator()),
         ];
         // jaccl checks only whether these are set, not their values.
         if cell.backend == Some(Backend::Ring) {
-            shared.push(("MLX_JACCL_RING".to_owned(), "1".to_owned()));
+            joined.push(("MLX_JACCL_RING".to_owned(), "1".to_owned()));
         }
-        if settings.frames == Frames::Big {
-            shared.push(("JACCL_BIG_FRAMES".to_owned(), "1".to_owned()));
+        if cell.workload.frames == Frames::Big {
+            joined.push(("JACCL_BIG_FRAMES".to_owned(), "1".to_owned()));
         }
         let nodes = joining.nodes.iter().enumerate();
         let starts = nodes.map(|(rank, node)| {
-            let mut env = cables.env(node);
+            let mut env = shared_env(cell, settings);
+            env.extend(cables.env(node));
             env.push(("MLX_RANK".to_owned(), rank.to_string()));
-            env.extend(shared.iter().cloned());
+            env.extend(joined.iter().cloned());
             RankStart {
                 job: job(cell, rank, joining.nodes.len(), settings),
                 env,
@@ -351,13 +352,24 @@ fn job(cell: Cell, rank: usize, ranks: usize, settings: &Settings) -> Job {
         ranks,
         model: settings.model.of_job(),
         seed: settings.seed,
-        prompt: settings.prompt(),
-        prefill_step: settings.prefill_step,
-        generation_tokens: settings.generation_tokens,
+        prompt: settings.prompt(cell.workload),
+        depth: cell.workload.depth,
+        prefill_step: cell.workload.prefill_step,
+        generation_tokens: cell.workload.generation_tokens,
         warmup: settings.warmup,
         repeat: settings.repeat,
         split: settings.split,
     }
+}
+
+/// What every rank of a cell gets, with cables or without. MLX's own setting is always
+/// written, so that none is taken over from the caller.
+fn shared_env(cell: Cell, settings: &Settings) -> Vec<(String, String)> {
+    let fast = u8::from(cell.workload.fast_synch).to_string();
+    let env = settings.env.iter();
+    env.map(|(name, value)| (name.clone(), value.clone()))
+        .chain([("MLX_METAL_FAST_SYNCH".to_owned(), fast)])
+        .collect()
 }
 
 fn scratch() -> Result<TempDir, RunError> {

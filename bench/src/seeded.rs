@@ -15,13 +15,13 @@ pub fn hash(seed: u64, name: &str) -> u64 {
     hash ^ (hash >> 31)
 }
 
-/// `count` token ids below `vocab`.
+/// `count` token ids below `vocab`, of the numbers `NAME.0`, `NAME.1` and so on.
 ///
 /// # Panics
 /// There is no token.
-pub fn prompt(seed: u64, count: usize, vocab: usize) -> Vec<u32> {
+pub fn ids(name: &str, seed: u64, count: usize, vocab: usize) -> Vec<u32> {
     (0..count)
-        .map(|position| (hash(seed, &format!("prompt.{position}")) % vocab as u64) as u32)
+        .map(|position| (hash(seed, &format!("{name}.{position}")) % vocab as u64) as u32)
         .collect()
 }
 
@@ -30,9 +30,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prompt_uses_the_whole_vocabulary() {
-        let prompt = prompt(3, 4000, 50);
-        assert!((0..50).all(|token| prompt.contains(&token)));
-        assert!(prompt.iter().all(|&token| token < 50));
+    fn ids_use_the_whole_vocabulary() {
+        let ids = ids("prompt", 3, 4000, 50);
+        assert!((0..50).all(|token| ids.contains(&token)));
+        assert!(ids.iter().all(|&token| token < 50));
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     engine::{Engine, EngineError},
     model::ModelError,
     protocol::Strategy,
+    workload::Workload,
 };
 
 /// One point of the sweep.
@@ -24,6 +25,8 @@ use crate::{
 pub struct Cell {
     /// The program that runs the model.
     pub engine: Engine,
+    /// What it computes.
+    pub workload: Workload,
     /// The parallel strategy.
     pub strategy: Strategy,
     /// The connection of the ranks; none for the reference.
@@ -33,19 +36,25 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// One process and no cable: the tokens of the engine's other cells must equal its
-    /// tokens.
-    pub const fn reference(engine: Engine) -> Self {
+    /// One process and no cable: the tokens of the engine's other cells of the workload must
+    /// equal its tokens.
+    pub const fn reference(engine: Engine, workload: Workload) -> Self {
         Self {
             engine,
+            workload,
             strategy: Strategy::Single,
             backend: None,
             cables: 0,
         }
     }
 
-    /// The baseline of a cell's gain: the same engine and strategy with the ring over one cable, so
-    /// that only the cables differ.
+    /// The reference of this cell.
+    pub const fn own_reference(self) -> Self {
+        Self::reference(self.engine, self.workload)
+    }
+
+    /// The baseline of a cell's gain: the same engine, workload and strategy with the ring over one
+    /// cable, so that only the cables differ.
     pub fn baseline(self) -> Self {
         Self {
             backend: Some(Backend::Ring),
@@ -53,8 +62,18 @@ impl Cell {
             ..self
         }
     }
+
+    /// Its name where there are this many workloads: what `Display` writes, and the workload
+    /// where there are several.
+    pub fn name_among(self, workloads: usize) -> String {
+        match workloads {
+            ..2 => self.to_string(),
+            _ => format!("{self} [{}]", self.workload),
+        }
+    }
 }
 
+/// Everything but the workload, as `tp ring-3 (mlx-lm)`.
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.backend {
@@ -205,15 +224,15 @@ impl SweepError {
     }
 }
 
-/// The cells of a run, without the reference.
+/// The cells of a run, without the references.
 ///
-/// Without a given matrix: for each strategy and backend one rail, and each of the
-/// requested numbers of rails (all up to the planner's best when none are requested), as
+/// Without a given matrix: for each engine, workload, strategy and backend one rail, and each
+/// of the requested numbers of rails (all up to the planner's best when none are requested), as
 /// far as the planner uses that many. The ring over one cable is always among a ring's
 /// cells: it is the baseline for the gain of further cables. A mesh before MLX 0.32.4
 /// has only the cell of one.
 ///
-/// With a given matrix: one cell for each strategy.
+/// With a given matrix: one cell for each engine, workload and strategy.
 ///
 /// # Errors
 /// When the rig or the matrix does not permit the cells, or the model cannot be split
@@ -223,7 +242,10 @@ pub(crate) fn cells(options: &Options) -> Result<Vec<PlannedCell>, SweepError> {
     for engine in &options.engines {
         engine.check(&settings.model)?;
     }
-    (settings.model).check_length(settings.prompt_tokens, settings.generation_tokens)?;
+    for workload in &options.workloads {
+        let prompt = workload.depth.saturating_add(workload.prompt_tokens);
+        (settings.model).check_length(prompt, workload.generation_tokens)?;
+    }
     let joinings = match &options.given {
         Some(given) => BTreeMap::from([of_given(given, &options.rig, &options.jaccl)?]),
         None => planned(options)?,
@@ -237,13 +259,16 @@ pub(crate) fn cells(options: &Options) -> Result<Vec<PlannedCell>, SweepError> {
             }
             for &engine in &options.engines {
                 (settings.model).check_split(engine, strategy, joining.nodes.len())?;
-                let cell = Cell {
-                    engine,
-                    strategy,
-                    backend: Some(backend),
-                    cables,
-                };
-                cells.insert(cell, joining.clone());
+                cells.extend(options.workloads.iter().map(|&workload| {
+                    let cell = Cell {
+                        engine,
+                        workload,
+                        strategy,
+                        backend: Some(backend),
+                        cables,
+                    };
+                    (cell, joining.clone())
+                }));
             }
         }
     }

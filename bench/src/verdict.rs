@@ -9,6 +9,7 @@ use crate::{
     model::{Dtype, Model},
     plan::Settings,
     sweep::Cell,
+    workload::Workload,
 };
 
 /// The verdict on a cell.
@@ -60,7 +61,7 @@ pub struct Judgement {
 impl Judgement {
     /// Judges the outcome of a cell by the logits of its ranks and the reference's tokens.
     pub fn of(outcome: &Outcome, settings: &Settings, cell: Cell, reference: &Reference) -> Self {
-        let judgement = Self::of_ending(outcome, settings);
+        let judgement = Self::of_ending(outcome, settings, cell.workload);
         if judgement.verdict != Verdict::Pass {
             return judgement;
         }
@@ -105,7 +106,7 @@ impl Judgement {
     }
 
     /// Judges whether a cell ended with all of its events, whatever the tokens.
-    fn of_ending(outcome: &Outcome, settings: &Settings) -> Self {
+    fn of_ending(outcome: &Outcome, settings: &Settings, workload: Workload) -> Self {
         let verdict = match outcome.ending {
             Ending::Done => Verdict::Pass,
             Ending::Hang { .. } => Verdict::Hang,
@@ -114,7 +115,10 @@ impl Judgement {
         };
         let missing = || {
             let mut ranks = outcome.transcripts.iter().enumerate();
-            ranks.find_map(|(rank, said)| Some(format!("rank {rank} {}", missing(said, settings)?)))
+            ranks.find_map(|(rank, said)| {
+                let missing = missing(said, settings, workload)?;
+                Some(format!("rank {rank} {missing}"))
+            })
         };
         match outcome.detail().or_else(missing) {
             Some(why) if verdict == Verdict::Pass => Self::failed(Verdict::Error, Some(why)),
@@ -125,7 +129,7 @@ impl Judgement {
 }
 
 /// The missing part of a rank that reports to be done.
-fn missing(said: &Transcript, settings: &Settings) -> Option<String> {
+fn missing(said: &Transcript, settings: &Settings, workload: Workload) -> Option<String> {
     let runs = settings.warmup + settings.repeat;
     let ended = said.runs.iter().filter(|run| run.ended).count();
     if ended != runs {
@@ -138,7 +142,7 @@ fn missing(said: &Transcript, settings: &Settings) -> Option<String> {
             settings.repeat
         ));
     }
-    let asked = settings.generation_tokens;
+    let asked = workload.generation_tokens;
     let short = said.runs.iter().position(|run| run.tokens.len() != asked)?;
     let said = said.runs[short].tokens.len();
     Some(format!(
@@ -234,8 +238,12 @@ impl Reference {
     ///
     /// # Errors
     /// When they cannot.
-    pub fn from_outcome(outcome: &Outcome, settings: &Settings) -> Result<Self, ReferenceError> {
-        let judgement = Judgement::of_ending(outcome, settings);
+    pub fn from_outcome(
+        outcome: &Outcome,
+        settings: &Settings,
+        workload: Workload,
+    ) -> Result<Self, ReferenceError> {
+        let judgement = Judgement::of_ending(outcome, settings, workload);
         if let Some(detail) = judgement.detail {
             return Err(ReferenceError::Failed {
                 verdict: judgement.verdict,

@@ -23,6 +23,7 @@ fn job(rank: usize) -> Job {
         model: JobModel::Preset(Preset::find("qwen3-tiny").unwrap().spec),
         seed: 1,
         prompt: Prompt::Seeded { tokens: 8 },
+        depth: 0,
         prefill_step: None,
         generation_tokens: 4,
         warmup: 1,

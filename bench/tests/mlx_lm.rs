@@ -12,7 +12,7 @@ use std::{
 use launch::Launcher;
 use pins::{DEFAULT_PIN, Series};
 use rail_bench::{
-    BuildInfo, Harness, Options, Plan, Report, RunError, Settings,
+    BuildInfo, Harness, Options, Plan, Report, RunError, Settings, Workload,
     cabling::Emulated,
     engine::{Engine, EngineProgram},
     launch::{Ending, Outcome, RankStart, launch},
@@ -100,6 +100,7 @@ impl Tiny {
             model: JobModel::Folder(self.path()),
             seed: SEED,
             prompt: Prompt::Seeded { tokens: 9 },
+            depth: 0,
             prefill_step: None,
             generation_tokens: 3,
             warmup: 0,
@@ -143,13 +144,16 @@ fn options(model: Model) -> Options {
         engines: vec![Engine::MlxLm],
         backends: vec![Backend::Ring],
         cables: Some("2".parse().unwrap()),
-        settings: Settings {
-            model,
-            seed: SEED,
-            // Three steps, the last of another length, and the last token in one of its own.
+        // Three steps, the last of another length, and the last token in one of its own.
+        workloads: vec![Workload {
             prompt_tokens: 40,
             prefill_step: Some(16),
             generation_tokens: 8,
+            ..Workload::DEFAULT
+        }],
+        settings: Settings {
+            model,
+            seed: SEED,
             warmup: 0,
             repeat: 2,
             ..DEFAULTS

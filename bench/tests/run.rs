@@ -10,7 +10,7 @@ use models::{
     tiny::{self, Weights},
 };
 use rail_bench::{
-    Measured, Options, Plan, Report, RunError, Text,
+    Measured, Options, Plan, Report, RunError, Text, Workload,
     cabling::{Cabling, Plugged},
     engine::{Engine, EngineProgram},
     launch::LaunchError,
@@ -54,7 +54,7 @@ fn only_tp() -> Options {
 #[test]
 fn a_run_in_which_all_is_well() {
     let mut options = short();
-    options.settings.prompt_tokens = 128;
+    options.workloads[0].prompt_tokens = 128;
     options.settings.repeat = 3;
     let report = run(options, &FakeRank::new(""), &PretendCables).unwrap();
     assert!(report.all_pass() && !report.any_failed());
@@ -149,8 +149,8 @@ fn what_is_amiss_with_the_rig_stands_in_the_report() {
 #[test]
 fn the_json_keeps_the_contract() {
     let mut options = only(Strategy::Pp, Backend::Ring, "2");
-    options.settings.generation_tokens = 3;
-    options.settings.frames = Frames::Big;
+    options.workloads[0].generation_tokens = 3;
+    options.workloads[0].frames = Frames::Big;
     options.settings.model = Preset::find("qwen3-tiny").unwrap().into();
     let report = run(
         options,
@@ -266,6 +266,70 @@ fn every_engine_has_a_reference_and_cells_of_its_own() {
 }
 
 #[test]
+fn every_workload_has_a_reference_and_cells_of_its_own_and_every_row_names_it() {
+    let deep = Workload {
+        prompt_tokens: 8,
+        generation_tokens: 4,
+        depth: 16,
+        prefill_step: Some(4),
+        frames: Frames::Big,
+        fast_synch: true,
+    };
+    let mut options = Options {
+        workloads: vec![deep, short().workloads[0], deep],
+        ..only(Strategy::Tp, Backend::Ring, "1")
+    };
+    options.settings.env = [("MLX_SOMETHING".to_owned(), "7".to_owned())].into();
+    let words = "pp8+tg4 @ d16, prefill step 4, big frames, fast synch";
+    let rank = FakeRank::new(&format!("tp ring-1 [{words}]=wrong"));
+    let report = run(options, &rank, &PretendCables).unwrap();
+    assert_eq!(
+        verdicts(&report),
+        [
+            "single: pass",
+            "tp ring-1: pass",
+            "single: pass",
+            "tp ring-1: wrong",
+        ]
+    );
+    let wrong = &report.cells[3];
+    assert_eq!(wrong.workload, deep);
+    assert_eq!(report.name(wrong), format!("tp ring-1 [{words}]"));
+
+    let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+    let row = &json["cells"][3];
+    let expected = serde_json::json!({
+        "test": "pp8+tg4 @ d16", "prompt_tokens": 8, "generation_tokens": 4, "depth": 16,
+        "prefill_step": 4, "frames": "big", "fast_synch": true, "env": {"MLX_SOMETHING": "7"},
+    });
+    for (field, value) in expected.as_object().unwrap() {
+        assert_eq!(&row[field], value, "{field}");
+    }
+    let text = report.markdown();
+    assert!(text.contains(&format!("| tp ring-1 | {words} |")), "{text}");
+    assert!(text.contains("\n- environment MLX_SOMETHING=7\n"), "{text}");
+    let csv = report.csv();
+    let last = csv.lines().last().unwrap();
+    assert!(
+        last.contains(",pp8+tg4 @ d16,16,4,true,MLX_SOMETHING=7,"),
+        "{last}"
+    );
+}
+
+#[test]
+fn a_depth_beyond_the_models_context_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    tiny::write(Family::Llama, Weights::Plain, 1, folder.path()).unwrap();
+    let mut options = only(Strategy::Tp, Backend::Ring, "1");
+    options.settings.model = Model::Folder(Folder::open(None, folder.path()).unwrap());
+    options.workloads[0].depth = 4096 - 8 - 4;
+    Plan::new(options.clone()).unwrap();
+    options.workloads[0].depth += 1;
+    let refused = Plan::new(options).unwrap_err().to_string();
+    assert!(refused.contains("context of 4096"), "{refused}");
+}
+
+#[test]
 fn a_reference_that_fails_later_keeps_what_another_engine_measured() {
     let options = Options {
         engines: Engine::ALL.to_vec(),
@@ -364,10 +428,13 @@ fn a_text_is_taken_apart_once_and_the_report_has_what_came_out() {
     let mut options = only(Strategy::Pp, Backend::Ring, "1");
     options.engines = vec![Engine::MlxLm];
     options.settings.model = Model::Folder(model);
-    options.settings.prompt_tokens = text.ids.len();
+    options.workloads[0].prompt_tokens = text.ids.len();
     options.settings.text = Some(text);
-    assert_eq!(options.settings.prompt(), Prompt::Ids(vec![1, 2, 250]));
-    options.settings.generation_tokens = 3;
+    assert_eq!(
+        options.settings.prompt(options.workloads[0]),
+        Prompt::Ids(vec![1, 2, 250])
+    );
+    options.workloads[0].generation_tokens = 3;
     let report = run(options.clone(), &FakeRank::new(""), &PretendCables).unwrap();
     assert!(report.all_pass(), "{report:?}");
     for cell in &report.cells {
@@ -376,7 +443,7 @@ fn a_text_is_taken_apart_once_and_the_report_has_what_came_out() {
     let told = "- **pp ring-1 (mlx-lm)** continues \"w3 w20 w37\"";
     assert!(report.markdown().contains(told), "{}", report.markdown());
 
-    options.settings.generation_tokens = 4094;
+    options.workloads[0].generation_tokens = 4094;
     let refused = Plan::new(options).unwrap_err();
     assert!(refused.to_string().contains("context of 4096"), "{refused}");
     assert!(
@@ -398,7 +465,7 @@ fn the_builds_manifest_travels_with_the_report() {
 fn a_single_generated_token_has_a_ttft_and_no_decode() {
     let mut options = short();
     options.backends = vec![Backend::Mesh];
-    options.settings.generation_tokens = 1;
+    options.workloads[0].generation_tokens = 1;
     options.settings.repeat = 1;
     let report = run(options, &FakeRank::new(""), &PretendCables).unwrap();
     assert!(report.all_pass());

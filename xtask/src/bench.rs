@@ -34,7 +34,9 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
     let text = text.map(|text| model::text(&model, text)).transpose()?;
     let mut options = flags.options(rig, job_matrix::jaccl(&pin)?, model, given);
     if let Some(text) = text {
-        options.settings.prompt_tokens = text.ids.len();
+        for workload in &mut options.workloads {
+            workload.prompt_tokens = text.ids.len();
+        }
         options.settings.text = Some(text);
     }
     let plan = Plan::new(options)?;

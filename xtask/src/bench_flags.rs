@@ -1,6 +1,6 @@
 //! The command line of `cargo xtask bench`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use clap::{
     Args, ValueEnum,
@@ -8,8 +8,14 @@ use clap::{
 };
 use pins::{DEFAULT_PIN, Series};
 use rail_bench::{
-    Options, Settings, baseline::Percent, engine::Engine, model::Model, plan::DEFAULTS,
-    protocol::Strategy, sweep::CableCounts,
+    Options, Settings,
+    baseline::Percent,
+    engine::Engine,
+    model::Model,
+    plan::{DEFAULTS, check_variable},
+    protocol::Strategy,
+    sweep::CableCounts,
+    workload::{Lists, Workload},
 };
 use rail_matrix::{Backend, Frames, Given, Jaccl};
 use rig::{Rig, units::parse_seconds};
@@ -92,9 +98,77 @@ pub struct Bench {
     )]
     pub backend: Vec<Backend>,
 
+    /// Lengths of the prompt in tokens
+    #[arg(
+        short,
+        long,
+        visible_alias = "pp",
+        value_delimiter = ',',
+        default_values_t = [Workload::DEFAULT.prompt_tokens],
+        value_name = "LIST",
+        value_parser = tokens,
+        help_heading = "What is swept"
+    )]
+    pub prompt_tokens: Vec<usize>,
+
+    /// Tokens to generate in a run, the first included
+    #[arg(
+        short,
+        long,
+        visible_alias = "tg",
+        value_delimiter = ',',
+        default_values_t = [Workload::DEFAULT.generation_tokens],
+        value_name = "LIST",
+        value_parser = tokens,
+        help_heading = "What is swept"
+    )]
+    pub gen_tokens: Vec<usize>,
+
+    /// Tokens that are in the cache before the prompt. They are processed as a prompt is,
+    /// before the clock starts
+    #[arg(
+        short,
+        long,
+        value_delimiter = ',',
+        default_values_t = [Workload::DEFAULT.depth],
+        value_name = "LIST",
+        value_parser = depth,
+        help_heading = "What is swept"
+    )]
+    pub depth: Vec<usize>,
+
+    /// Tokens of the prompt that are processed in one step [default: the engine's
+    /// own: rust 4096, in pp 2048; mlx-lm 2048]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "LIST",
+        value_parser = tokens,
+        help_heading = "What is swept"
+    )]
+    pub prefill_step: Vec<usize>,
+
     /// The largest message jaccl sends in one piece
-    #[arg(long, value_name = "FRAMES", default_value_t = DEFAULTS.frames, value_parser = frames(), help_heading = "What is swept")]
-    pub frames: Frames,
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_values_t = [Workload::DEFAULT.frames],
+        value_name = "LIST",
+        value_parser = frames(),
+        help_heading = "What is swept"
+    )]
+    pub frames: Vec<Frames>,
+
+    /// How a GPU waits for a collective (MLX_METAL_FAST_SYNCH): exo sets it, MLX does not.
+    /// Of no effect without Metal
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "WAY",
+        help_heading = "What is swept"
+    )]
+    pub fast_synch: FastSynch,
 
     /// The pinned MLX to build and run
     #[arg(long, value_name = "PIN", default_value = DEFAULT_PIN, help_heading = "What is run")]
@@ -127,10 +201,6 @@ pub struct Bench {
     )]
     pub model: String,
 
-    /// Length of the prompt
-    #[arg(short, long, value_name = "N", default_value_t = DEFAULTS.prompt_tokens, value_parser = at_least_one, help_heading = "What is run")]
-    pub prompt_tokens: usize,
-
     /// The prompt as a text, in place of ids drawn from a seed. The report then has the
     /// text that came out. The model needs a tokenizer
     #[arg(
@@ -141,14 +211,9 @@ pub struct Bench {
     )]
     pub prompt: Option<String>,
 
-    /// Tokens of the prompt that are processed in one step [default: the engine's
-    /// own: rust 4096, in pp 2048; mlx-lm 2048]
-    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "What is run")]
-    pub prefill_step: Option<usize>,
-
-    /// Tokens to generate in a run
-    #[arg(short, long, value_name = "N", default_value_t = DEFAULTS.generation_tokens, value_parser = at_least_one, help_heading = "What is run")]
-    pub gen_tokens: usize,
+    /// An environment variable of every rank. May be repeated. The reports have it
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable, help_heading = "What is run")]
+    pub env: Vec<(String, String)>,
 
     /// Measured runs of a cell
     #[arg(short, long, value_name = "N", default_value_t = DEFAULTS.repeat, value_parser = at_least_one, help_heading = "What is run")]
@@ -221,15 +286,13 @@ impl Bench {
             order: self.order.into(),
             jaccl,
             given,
+            workloads: self.lists().product(),
             settings: Settings {
                 model,
-                prompt_tokens: self.prompt_tokens,
-                prefill_step: self.prefill_step,
-                generation_tokens: self.gen_tokens,
                 warmup: self.warmup,
                 repeat: self.repeat,
                 split: self.split.unwrap_or(0),
-                frames: self.frames,
+                env: self.env.iter().cloned().collect(),
                 limits,
                 ..DEFAULTS
             },
@@ -238,6 +301,25 @@ impl Bench {
 }
 
 impl Bench {
+    fn lists(&self) -> Lists {
+        let steps = self.prefill_step.iter();
+        Lists {
+            frames: self.frames.clone(),
+            prompt_tokens: self.prompt_tokens.clone(),
+            generation_tokens: self.gen_tokens.clone(),
+            depth: self.depth.clone(),
+            prefill_step: match self.prefill_step.is_empty() {
+                true => vec![None],
+                false => steps.copied().map(Some).collect(),
+            },
+            fast_synch: match self.fast_synch {
+                FastSynch::Off => vec![false],
+                FastSynch::On => vec![true],
+                FastSynch::Both => vec![false, true],
+            },
+        }
+    }
+
     /// The engines, each once.
     fn engines(&self) -> Vec<Engine> {
         let mut engines = self.engine.clone();
@@ -245,6 +327,18 @@ impl Bench {
         engines.dedup();
         engines
     }
+}
+
+/// The values of `--fast-synch`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum FastSynch {
+    /// A fence, as MLX has it; about 0.2 ms a collective
+    #[default]
+    Off,
+    /// Polling, which can wedge the GPU; some microseconds
+    On,
+    /// Cells with each
+    Both,
 }
 
 /// The formats of a report.
@@ -328,6 +422,34 @@ fn engines() -> impl TypedValueParser<Value = Engine> {
     one_of(Engine::ALL.map(|it| (it, help(it))), Engine::name)
 }
 
+/// More tokens than any model has a context for.
+const MOST_TOKENS: usize = 1 << 24;
+
+fn tokens(text: &str) -> Result<usize, String> {
+    at_least_one(text).and_then(not_too_many)
+}
+
+fn depth(text: &str) -> Result<usize, String> {
+    let depth = text.parse();
+    depth
+        .map_err(|_| "write whole numbers, as 0,4096".to_owned())
+        .and_then(not_too_many)
+}
+
+fn not_too_many(tokens: usize) -> Result<usize, String> {
+    match tokens > MOST_TOKENS {
+        true => Err(format!("write {MOST_TOKENS} or less")),
+        false => Ok(tokens),
+    }
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let name_and_value = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let (name, value) = name_and_value.ok_or("write NAME=VALUE")?;
+    check_variable(name).map_err(|error| error.to_string())?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("write 1 or more".to_owned()),
@@ -379,7 +501,8 @@ mod tests {
             "--cables 1..3 --strategy pp --backend ring --mlx 0.31.2 --series stock \
              --model qwen3-tiny --prompt-tokens 9 --gen-tokens 8 --repeat 7 --warmup 0 \
              --frames big --timeout 2500ms --format json --out-dir out --rig rig.toml \
-             --no-preflight --order pinned --engine mlx-lm,rust --prefill-step 6 --split=4",
+             --no-preflight --order pinned --engine mlx-lm,rust --prefill-step 6 --depth 5 \
+             --fast-synch both --env A=1 --env B=x=y --split=4",
         )
         .unwrap();
         assert_eq!((&*long.mlx, long.series), ("0.31.2", Series::Stock));
@@ -394,34 +517,48 @@ mod tests {
         assert_eq!(options.strategies, [Strategy::Pp]);
         assert_eq!(options.backends, [Backend::Ring]);
         assert_eq!(options.cables, Some("1..3".parse().unwrap()));
+        let workloads: Vec<_> = options.workloads.iter().map(Workload::to_string).collect();
+        assert_eq!(
+            workloads,
+            [
+                "pp9+tg8 @ d5, prefill step 6, big frames",
+                "pp9+tg8 @ d5, prefill step 6, big frames, fast synch",
+            ]
+        );
         let settings = options.settings;
         assert_eq!(settings.model.name(), "qwen3-tiny");
-        let counts = [
-            settings.prompt_tokens,
-            settings.generation_tokens,
-            settings.repeat,
-            settings.warmup,
-        ];
-        assert_eq!(counts, [9, 8, 7, 0]);
-        assert_eq!(settings.frames, Frames::Big);
-        assert_eq!((settings.prefill_step, settings.split), (Some(6), 4));
+        assert_eq!(
+            [settings.repeat, settings.warmup, settings.split],
+            [7, 0, 4]
+        );
+        let env = [("A", "1"), ("B", "x=y")].map(|(name, value)| (name.into(), value.into()));
+        assert_eq!(settings.env, BTreeMap::from(env));
         assert_eq!(settings.limits.silence, Duration::from_millis(2500));
 
         let short = parse("-p 9 -g 8 -r 7 --timeout 3").unwrap();
-        let counts = [short.prompt_tokens, short.gen_tokens, short.repeat];
-        assert_eq!(counts, [9, 8, 7]);
-        assert_eq!(short.timeout, Duration::from_secs(3));
+        assert_eq!(
+            (&*short.prompt_tokens, &*short.gen_tokens),
+            (&[9][..], &[8][..])
+        );
+        assert_eq!((short.repeat, short.timeout), (7, Duration::from_secs(3)));
+
         assert_eq!(
             (short.split, parse("--split").unwrap().split),
             (None, Some(3))
         );
+
+        let lists = parse("--pp 512,2048 --tg 128 -d 0,4096 --frames small,big").unwrap();
+        assert_eq!(lists.lists().product().len(), 8);
     }
 
     #[test]
     fn bad_values_are_named_with_the_remedy() {
         let cases = [
-            ("-g 0", "'0' for '--gen-tokens <N>': write 1 or more"),
-            ("-p 0", "'0' for '--prompt-tokens <N>': write 1 or more"),
+            ("-g 0", "'0' for '--gen-tokens <LIST>': write 1 or more"),
+            (
+                "--pp 9,0,8",
+                "'0' for '--prompt-tokens <LIST>': write 1 or more",
+            ),
             ("-p many", "write a whole number, 1 or more"),
             ("-r 0", "'0' for '--repeat <N>'"),
             ("--timeout 0", "it must be greater than 0"),
@@ -432,6 +569,16 @@ mod tests {
             ("--engine vllm", "[possible values: rust, mlx-lm]"),
             ("--prefill-step 0", "write 1 or more"),
             ("--split=0", "write 1 or more"),
+            (
+                "--depth 0,x",
+                "'x' for '--depth <LIST>': write whole numbers",
+            ),
+            ("--pp 9,,8", "write a whole number, 1 or more"),
+            ("--tg 99999999", "write 16777216 or less"),
+            ("--frames small,huge", "'huge' for '--frames <LIST>'"),
+            ("--fast-synch maybe", "[possible values: off, on, both]"),
+            ("--env A", "'A' for '--env <NAME=VALUE>': write NAME=VALUE"),
+            ("--env JACCL_BIG_FRAMES=1", "is set by the benchmark"),
             ("--prompt a -p 9", "cannot be used with '--prompt-tokens"),
             ("--strategy single", "[possible values: tp, pp]"),
             ("--backend none", "[possible values: mesh, ring]"),

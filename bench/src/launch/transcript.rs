@@ -184,6 +184,7 @@ impl fmt::Display for Transcript {
             None => return f.write_str("said nothing"),
             Some(Phase::Load) => return f.write_str("loading the model"),
             Some(Phase::Init) => return f.write_str("joining the group"),
+            Some(Phase::Fill) => "filling the cache before run",
             Some(Phase::Warmup) => "warm-up run",
             Some(Phase::Run) => "run",
             Some(Phase::Split) => return f.write_str("in a run that shows where the time goes"),

@@ -1,11 +1,13 @@
 //! One row for each cell.
 
+use std::{collections::BTreeMap, fmt};
+
 use rail_matrix::{Backend, Frames};
 use serde::{Serialize, Serializer};
 use stats::Summary;
 
 use super::{CellReport, NO_BACKEND, Parts, Report};
-use crate::{engine::Engine, meter::CableBytes, protocol::Strategy, verdict::Verdict};
+use crate::{engine::Engine, protocol::Strategy, verdict::Verdict};
 
 /// The fields are the columns, in this order.
 #[derive(Serialize)]
@@ -41,6 +43,11 @@ struct Row<'a> {
     load_ms: String,
     peak_bytes: String,
     weight_bytes: String,
+    test: &'a str,
+    depth: usize,
+    prefill_step: Option<usize>,
+    fast_synch: bool,
+    env: String,
     #[serde(serialize_with = "figure")]
     tpot_ms_median: Option<f64>,
     #[serde(serialize_with = "figure")]
@@ -79,15 +86,15 @@ impl<'a> Row<'a> {
     fn of(cell: &'a CellReport) -> Self {
         let median = |summary: &Option<Summary>| summary.as_ref().map(|s| s.median);
         let stddev = |summary: &Option<Summary>| summary.as_ref().and_then(|s| s.stddev);
-        let itl = cell.itl_ms;
+        let (itl, workload) = (cell.itl_ms, cell.workload);
         let split = cell.time_split.as_ref();
         Self {
             strategy: cell.strategy,
             backend: cell.backend.map_or(NO_BACKEND, Backend::name),
             cables: cell.cables,
-            frames: cell.frames,
-            prompt_tokens: cell.prompt_tokens,
-            generation_tokens: cell.generation_tokens,
+            frames: workload.frames,
+            prompt_tokens: workload.prompt_tokens,
+            generation_tokens: workload.generation_tokens,
             verdict: cell.verdict,
             tokens_match: cell.tokens_match,
             ttft_ms_median: median(&cell.ttft_ms),
@@ -98,13 +105,18 @@ impl<'a> Row<'a> {
             itl_ms_p50: itl.map(|itl| itl.p50),
             itl_ms_p90: itl.map(|itl| itl.p90),
             itl_ms_p99: itl.map(|itl| itl.p99),
-            cable_bytes: bytes(&cell.cable_bytes),
-            decode_cable_bytes: bytes(&cell.decode_cable_bytes),
+            cable_bytes: pairs(&cell.cable_bytes),
+            decode_cable_bytes: pairs(&cell.decode_cable_bytes),
             detail: cell.detail.as_deref(),
             engine: cell.engine,
             load_ms: each(&cell.load_ms, |ms| format!("{ms:.3}")),
             peak_bytes: each(&cell.peak_bytes, u64::to_string),
             weight_bytes: each(&cell.weight_bytes, u64::to_string),
+            test: &cell.test,
+            depth: workload.depth,
+            prefill_step: workload.prefill_step,
+            fast_synch: workload.fast_synch,
+            env: pairs(&cell.env),
             tpot_ms_median: median(&cell.tpot_ms),
             tpot_ms_stddev: stddev(&cell.tpot_ms),
             e2e_ms_median: median(&cell.e2e_ms),
@@ -150,10 +162,10 @@ fn parts(ranks: &[Parts]) -> String {
     each.join(";")
 }
 
-fn bytes(bytes: &CableBytes) -> String {
-    let each: Vec<_> = bytes
-        .iter()
-        .map(|(cable, bytes)| format!("{cable}={bytes}"))
+fn pairs<T: fmt::Display>(values: &BTreeMap<String, T>) -> String {
+    let pairs = values.iter();
+    let pairs: Vec<_> = pairs
+        .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    each.join(";")
+    pairs.join(";")
 }

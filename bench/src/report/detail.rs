@@ -21,6 +21,7 @@ pub(super) fn times(report: &Report) -> String {
     }
     let columns = [
         "cell",
+        "test",
         "end to end ms",
         "TPOT ms",
         "TTFT of ranks",
@@ -43,6 +44,7 @@ fn times_row(cell: &CellReport) -> Vec<String> {
     let skew = cell.skew_ms;
     vec![
         cell.cell().to_string(),
+        cell.workload.to_string(),
         spread(&cell.e2e_ms),
         figure(cell.tpot_ms.as_ref().map(|it| it.median), 2),
         of_ranks(|rank| &rank.ttft_ms, 1),
@@ -74,7 +76,7 @@ pub(super) fn split(report: &Report) -> String {
         };
         let apart = split.cost.apart.map(|cost| format!(" / {cost:.2}x"));
         let cost = format!("{:.2}x{}", split.cost.without, apart.unwrap_or_default());
-        let mut row = vec![cell.cell().to_string()];
+        let mut row = vec![cell.cell().to_string(), cell.workload.to_string()];
         row.extend(parts(&split.prefill_ms));
         row.extend(parts(&split.decode_ms));
         row.push(cost);
@@ -84,7 +86,7 @@ pub(super) fn split(report: &Report) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let mut columns = vec!["cell".to_owned()];
+    let mut columns = vec!["cell".to_owned(), "test".to_owned()];
     for phase in ["prefill", "token"] {
         let [first, rest @ ..] = Parts::NAMES;
         columns.push(format!("{phase} ms: {first}"));
@@ -103,7 +105,7 @@ fn table(columns: &[impl ToString], rows: impl IntoIterator<Item = Vec<String>>)
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN);
     table.set_header(columns.iter().map(ToString::to_string));
-    for column in table.column_iter_mut().skip(1) {
+    for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table.add_rows(rows);

@@ -83,8 +83,8 @@ fn runs<'a>(report: &'a Report, cell: &'a CellReport) -> Vec<Run<'a>> {
             stats: Stats {
                 prompt_tps: *prompt_tps,
                 generation_tps: generation_tps.get(index).copied().unwrap_or(0.0),
-                prompt_tokens: cell.prompt_tokens,
-                generation_tokens: cell.generation_tokens,
+                prompt_tokens: cell.workload.prompt_tokens,
+                generation_tokens: cell.workload.generation_tokens,
                 peak_memory_usage: Memory {
                     in_bytes: cell.peak_bytes.first().copied().unwrap_or(0),
                 },
@@ -96,8 +96,8 @@ fn runs<'a>(report: &'a Report, cell: &'a CellReport) -> Vec<Run<'a>> {
             placement_instance_meta: instance_meta,
             placement_nodes: cell.nodes.len().max(1),
             instance_id: cell.cell().to_string(),
-            pp_tokens: cell.prompt_tokens,
-            tg: cell.generation_tokens,
+            pp_tokens: cell.workload.prompt_tokens,
+            tg: cell.workload.generation_tokens,
             repeat_index: index,
             concurrency: 1,
         })

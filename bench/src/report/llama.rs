@@ -10,11 +10,14 @@ use serde::Serialize;
 use stats::Summary;
 
 use super::{CellReport, Report};
-use crate::{engine::Engine, protocol::Strategy, verdict::Verdict};
+use crate::{engine::Engine, protocol::Strategy, verdict::Verdict, workload::Workload};
 
 /// A test. What has no counterpart here is 0, false or empty.
 #[derive(Serialize)]
 struct Test<'a> {
+    /// As `pp512` and `tg128 @ d4096`, of the table alone.
+    #[serde(skip)]
+    name: String,
     build_commit: &'a str,
     build_number: u32,
     cpu_info: &'static str,
@@ -85,7 +88,7 @@ pub(super) fn table(report: &Report) -> String {
             size(test.model_size),
             test.backends.clone(),
             test.split_mode.to_owned(),
-            test.name(),
+            test.name,
             format!("{:.2} ± {:.2}", test.avg_ts, test.stddev_ts),
         ]);
     }
@@ -99,10 +102,16 @@ fn tests(report: &Report) -> Vec<Test<'_>> {
     let tests = passed.flat_map(|cell| {
         let prefill = cell.prompt_tps.as_ref();
         let decode = cell.generation_tps.as_ref();
-        let prompt = cell.prompt_tokens;
+        let Workload {
+            prompt_tokens: prompt,
+            generation_tokens: generated,
+            depth,
+            ..
+        } = cell.workload;
+        // The prompt is in the cache when decode begins.
         [
-            prefill.map(|tps| Test::of(report, cell, (prompt, 0, 0), tps)),
-            decode.map(|tps| Test::of(report, cell, (0, cell.generation_tokens, prompt), tps)),
+            prefill.map(|tps| Test::of(report, cell, (prompt, 0, depth), tps)),
+            decode.map(|tps| Test::of(report, cell, (0, generated, depth + prompt), tps)),
         ]
     });
     tests.flatten().collect()
@@ -126,6 +135,10 @@ impl<'a> Test<'a> {
             Some(backend) => format!(" jaccl {backend}-{}", cell.cables),
         };
         Self {
+            name: match n_gen {
+                0 => cell.workload.prefill_test(),
+                _ => cell.workload.decode_test(),
+            },
             build_commit: &report.build.patched_tree,
             build_number: 0,
             cpu_info: "",
@@ -138,7 +151,7 @@ impl<'a> Test<'a> {
             model_type: report.model.name(),
             model_size: whole_bytes(report, cell.engine),
             model_n_params: 0,
-            n_batch: 0,
+            n_batch: cell.workload.prefill_step.unwrap_or(0),
             n_ubatch: 0,
             n_threads: 0,
             cpu_mask: "0x0",
@@ -178,18 +191,6 @@ impl<'a> Test<'a> {
             stddev_ts: tps.stddev.unwrap_or(0.0),
             samples_ns: times.samples.iter().map(|ns| ns.round() as u64).collect(),
             samples_ts: tps.samples.clone(),
-        }
-    }
-
-    /// As `pp512` and `tg128 @ d4096`.
-    fn name(&self) -> String {
-        let test = match self.n_gen {
-            0 => format!("pp{}", self.n_prompt),
-            tokens => format!("tg{tokens}"),
-        };
-        match self.n_depth {
-            0 => test,
-            depth => format!("{test} @ d{depth}"),
         }
     }
 }

@@ -15,10 +15,11 @@ use crate::{meter::CableBytes, protocol::Strategy, verdict::Verdict};
 pub(super) const NONE: &str = "-";
 
 /// The columns from this one on contain figures.
-const FIRST_FIGURE: usize = 3;
+const FIRST_FIGURE: usize = 4;
 
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
     "cell",
+    "test",
     "verdict",
     "tokens",
     "TTFT ms",
@@ -64,24 +65,31 @@ fn heading(report: &Report) -> String {
         ..
     } = report;
     let nodes: Vec<_> = rig.nodes.iter().map(|node| node.name.as_str()).collect();
-    let task = cells.first().map(|cell| {
-        format!(
-            "; a prompt of {} tokens, {} generated, {} frames",
-            cell.prompt_tokens, cell.generation_tokens, cell.frames
-        )
-    });
     let mut lines = vec![
         format!("# MLX {}, {}\n", build.mlx, build.series),
         format!("- build {}, tree {}", build.key, build.patched_tree),
         format!("- nodes {}; {}", nodes.join(", "), cables(&rig.cables)),
     ];
     lines.extend(ranks(report));
-    lines.push(format!(
-        "- model {}{}",
-        model.name(),
-        task.unwrap_or_default()
-    ));
+    lines.push(format!("- model {}{}", model.name(), task(report)));
+    if let Some(cell) = cells.iter().find(|cell| !cell.env.is_empty()) {
+        let env = cell.env.iter();
+        let env: Vec<_> = env.map(|(name, value)| format!("{name}={value}")).collect();
+        lines.push(format!("- environment {}", env.join(", ")));
+    }
     lines.join("\n")
+}
+
+/// What the cells compute, if they compute the same.
+fn task(report: &Report) -> String {
+    let workloads = report.workloads();
+    match (workloads.first(), workloads.len()) {
+        (Some(workload), 1) => format!(
+            "; a prompt of {} tokens, {} generated, {} frames",
+            workload.prompt_tokens, workload.generation_tokens, workload.frames
+        ),
+        (_, several) => format!("; {several} workloads"),
+    }
 }
 
 /// The node of each rank, where the ranks are not the rig's nodes in their order, and a
@@ -97,7 +105,7 @@ fn ranks(report: &Report) -> Vec<String> {
     let mut orders = BTreeMap::<_, Vec<String>>::new();
     for cell in report.cells.iter().filter(|cell| !cell.nodes.is_empty()) {
         let cells = orders.entry(&cell.nodes).or_default();
-        cells.push(cell.cell().to_string());
+        cells.push(report.name(cell));
     }
     let listed: Vec<_> = report.rig.nodes.iter().map(|node| &node.name).collect();
     let moved = orders
@@ -155,6 +163,7 @@ fn row(report: &Report, cell: &CellReport) -> [String; COLUMNS.len()] {
     };
     [
         cell.cell().to_string(),
+        cell.workload.to_string(),
         cell.verdict.to_string(),
         tokens.to_owned(),
         spread(&cell.ttft_ms),
@@ -278,7 +287,7 @@ fn failures(report: &Report) -> String {
         (a.verdict, &a.detail) == (b.verdict, &b.detail) && a.verdict == Verdict::NotRun
     };
     let told = failed.chunk_by(alike).map(|alike| {
-        let cells: Vec<_> = alike.iter().map(|cell| cell.cell().to_string()).collect();
+        let cells: Vec<_> = alike.iter().map(|cell| report.name(cell)).collect();
         let why = alike[0].detail.as_deref().unwrap_or_default();
         let verdict = alike[0].verdict;
         format!("- **{}: {verdict}**: {}", cells.join(", "), one_line(why))
@@ -297,7 +306,7 @@ fn texts(report: &Report) -> String {
     let texts = report.cells.iter();
     let told = texts.filter_map(|cell| {
         let text = cell.text.as_ref()?;
-        Some(format!("- **{}** continues {text:?}", cell.cell()))
+        Some(format!("- **{}** continues {text:?}", report.name(cell)))
     });
     told.collect::<Vec<_>>().join("\n")
 }
@@ -308,7 +317,7 @@ fn losses(report: &Report) -> String {
         let failed = cell.verdict != Verdict::Pass;
         let told = move |it: &&Counters| it.lost > 0 || failed && it.pending > 0;
         let told = cell.directions.iter().filter(told);
-        told.map(|direction| format!("- **{}**: {direction}", cell.cell()))
+        told.map(move |direction| format!("- **{}**: {direction}", report.name(cell)))
     });
     directions.collect::<Vec<_>>().join("\n")
 }
@@ -329,7 +338,7 @@ fn notes(report: &Report) -> String {
          token after the first takes. Skew is how far apart the ranks had a token. busbw is \
          what the cell's cables carried in one direction, the mean of both, beside what they \
          carry by the rig. Gains are against \
-         ring-1 of the same strategy, so that a change of backend is not taken for the gain of a \
+         ring-1 of the same strategy and test, so that a change of backend is not taken for the gain of a \
          cable. MB a cable count both directions over the measured runs: prefill up to their first \
          token, decode from there. In brackets how far the cables of a pair of nodes are apart, of \
          their mean."
@@ -356,15 +365,11 @@ fn decode_note(report: &Report) -> String {
              it up and the first carries all of it; prefill uses all."
         ));
     }
-    let gains: Vec<_> = [Strategy::Tp, Strategy::Pp]
+    let gains: Vec<_> = widest_rings(report)
         .into_iter()
-        .filter_map(|strategy| widest_ring(report, strategy))
         .filter_map(|cell| {
-            Some(format!(
-                "{} {:.2}x",
-                cell.cell(),
-                decode_gain(report, cell)?
-            ))
+            let gain = decode_gain(report, cell)?;
+            Some(format!("{} {gain:.2}x", report.name(cell)))
         })
         .collect();
     if !gains.is_empty() {
@@ -376,10 +381,23 @@ fn decode_note(report: &Report) -> String {
     said.join(" ")
 }
 
-fn widest_ring(report: &Report, strategy: Strategy) -> Option<&CellReport> {
-    let of_strategy = report.cells.iter().filter(|cell| cell.strategy == strategy);
-    let rings = of_strategy.filter(|cell| cell.backend == Some(Backend::Ring) && cell.cables > 1);
-    rings.max_by_key(|cell| cell.cables)
+/// The ring over most cables of every baseline that there is.
+fn widest_rings(report: &Report) -> Vec<&CellReport> {
+    let rings = report.cells.iter();
+    let rings = rings.filter(|cell| cell.backend == Some(Backend::Ring) && cell.cables > 1);
+    let mut widest = Vec::<&CellReport>::new();
+    for ring in rings {
+        let baseline = ring.cell().baseline();
+        match widest
+            .iter_mut()
+            .find(|it| it.cell().baseline() == baseline)
+        {
+            Some(found) if found.cables < ring.cables => *found = ring,
+            Some(_) => {}
+            None => widest.push(ring),
+        }
+    }
+    widest
 }
 
 #[cfg(test)]

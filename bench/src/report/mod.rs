@@ -10,7 +10,9 @@ mod markdown;
 mod split;
 mod times;
 
-use rail_matrix::{Backend, Frames, Given};
+use std::collections::{BTreeMap, BTreeSet};
+
+use rail_matrix::{Backend, Given};
 use rig::Rig;
 use serde::{Serialize, Serializer};
 use softrail::counters::Counters;
@@ -31,6 +33,7 @@ use crate::{
     protocol::Strategy,
     sweep::{Cell, PlannedCell},
     verdict::{Judgement, Verdict, least_margin_of},
+    workload::Workload,
 };
 use times::Samples;
 
@@ -51,7 +54,7 @@ pub struct Report {
     pub given: Option<Given>,
     /// The model.
     pub model: Model,
-    /// Of each engine the reference, then every cell of the plan.
+    /// Of each engine and workload the reference, then its cells of the plan.
     pub cells: Vec<CellReport>,
     /// An earlier report beside this one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,12 +101,13 @@ pub struct CellReport {
     /// The node of each rank. Empty for the reference, which uses no cable.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<String>,
-    /// jaccl's largest message.
-    pub frames: Frames,
-    /// Length of the prompt.
-    pub prompt_tokens: usize,
-    /// Tokens generated in a run.
-    pub generation_tokens: usize,
+    /// What it computes.
+    #[serde(flatten)]
+    pub workload: Workload,
+    /// [`Workload::test`].
+    pub test: String,
+    /// Environment variables that every rank was given by the caller.
+    pub env: BTreeMap<String, String>,
     /// The verdict.
     pub verdict: Verdict,
     /// Whether the cell ended, nothing is wrong with it, and every token of every run on every
@@ -174,9 +178,9 @@ impl CellReport {
             backend: cell.backend,
             cables: cell.cables,
             nodes: Vec::new(),
-            frames: settings.frames,
-            prompt_tokens: settings.prompt_tokens,
-            generation_tokens: settings.generation_tokens,
+            workload: cell.workload,
+            test: cell.workload.test(),
+            env: settings.env.clone(),
             verdict,
             tokens_match,
             ttft_ms: None,
@@ -227,7 +231,7 @@ impl CellReport {
         self.peak_bytes = usage.iter().map(|it| it.peak_bytes).collect();
         self.weight_bytes = usage.iter().map(|it| it.weight_bytes).collect();
 
-        let samples = |rank| Samples::of(rank, self.prompt_tokens);
+        let samples = |rank| Samples::of(rank, self.workload.prompt_tokens);
         let first = samples(&ranks[0]);
         self.itl_ms = Percentiles::of(&first.intervals_ms);
         self.prompt_tps = Summary::of(first.prompt_tps);
@@ -240,7 +244,7 @@ impl CellReport {
         } = self.ranks[0].clone();
         (self.ttft_ms, self.tpot_ms, self.e2e_ms) = (ttft_ms, tpot_ms, e2e_ms);
         self.skew_ms = times::skew(ranks);
-        let passes = (settings.split, settings.generation_tokens);
+        let passes = (settings.split, self.workload.generation_tokens);
         self.time_split = TimeSplit::of(ranks, &self.ranks, passes);
 
         let measured = ranks[0].runs.iter().find(|run| !run.warmup);
@@ -260,6 +264,7 @@ impl CellReport {
     pub fn cell(&self) -> Cell {
         Cell {
             engine: self.engine,
+            workload: self.workload,
             strategy: self.strategy,
             backend: self.backend,
             cables: self.cables,
@@ -283,6 +288,16 @@ impl Report {
     pub fn measured(&self) -> usize {
         let measured = |cell: &&CellReport| cell.verdict != Verdict::NotRun;
         self.cells.iter().filter(measured).count()
+    }
+
+    /// What its cells compute, each once.
+    pub fn workloads(&self) -> BTreeSet<Workload> {
+        self.cells.iter().map(|cell| cell.workload).collect()
+    }
+
+    /// The name of a cell, as `tp ring-3`, with its workload where there are several.
+    pub fn name(&self, cell: &CellReport) -> String {
+        cell.cell().name_among(self.workloads().len())
     }
 
     /// A Markdown table with notes, for people.

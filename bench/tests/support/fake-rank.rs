@@ -2,7 +2,7 @@
 //! fails on demand.
 //!
 //! `FAKE_RANK` contains rules, `CELL[@RANK]=BEHAVIOUR` separated by `;`, where CELL is as
-//! `rail_bench::sweep::Cell` displays it. Without a rule a rank passes. `FAKE_RANK_PIDS`
+//! `rail_bench::sweep::Cell` is named, with its workload or without. Without a rule a rank passes. `FAKE_RANK_PIDS`
 //! names a folder for the process numbers: a file each, with the rank, the node of
 //! `FAKE_NODE` and the matrix.
 
@@ -12,8 +12,9 @@ use rail_bench::{
     engine::Engine,
     protocol::{Event, Job, Pass, Phase, Spent, Strategy, end_with_launcher},
     sweep::Cell,
+    workload::Workload,
 };
-use rail_matrix::Backend;
+use rail_matrix::{Backend, Frames};
 
 fn main() {
     end_with_launcher();
@@ -105,6 +106,9 @@ impl Rank {
 
     fn one_run(&self, run: usize, last: bool) {
         let warmup = run < self.job.warmup;
+        if self.job.depth > 0 {
+            say(Event::Phase { phase: Phase::Fill });
+        }
         say(Event::Phase {
             phase: if warmup { Phase::Warmup } else { Phase::Run },
         });
@@ -257,9 +261,26 @@ fn cell(job: &Job) -> Cell {
     let engine = env::var("FAKE_RANK_ENGINE").ok();
     Cell {
         engine: engine.map_or(Engine::Rust, |it| it.parse().expect("an engine")),
+        workload: workload(job),
         strategy: job.strategy,
         backend,
         cables,
+    }
+}
+
+/// As the job and the environment have it.
+fn workload(job: &Job) -> Workload {
+    let is_set = |name: &str| env::var_os(name).is_some();
+    Workload {
+        frames: match is_set("JACCL_BIG_FRAMES") {
+            true => Frames::Big,
+            false => Frames::Small,
+        },
+        prompt_tokens: job.prompt.tokens(),
+        generation_tokens: job.generation_tokens,
+        depth: job.depth,
+        prefill_step: job.prefill_step,
+        fast_synch: env::var("MLX_METAL_FAST_SYNCH").is_ok_and(|it| it == "1"),
     }
 }
 
@@ -271,7 +292,12 @@ fn devices() -> Option<Vec<Vec<Vec<String>>>> {
 
 fn behaviour(cell: Cell, rank: usize) -> Option<String> {
     let rules = env::var("FAKE_RANK").ok()?;
-    let applies = [cell.to_string(), format!("{cell}@{rank}"), "*".to_owned()];
+    let applies = [
+        cell.to_string(),
+        cell.name_among(2),
+        format!("{cell}@{rank}"),
+        "*".to_owned(),
+    ];
     rules
         .split(';')
         .filter_map(|rule| rule.split_once('='))
@@ -287,7 +313,7 @@ fn check_environment(job: &Job, cell: Cell) -> Result<(), String> {
             "JACCL_RING={left_over} was left over from the caller"
         ));
     }
-    if cell == Cell::reference(cell.engine) {
+    if job.strategy == Strategy::Single {
         return match is("MLX_JACCL_COORDINATOR") {
             None => Ok(()),
             Some(_) => Err("the reference was told to join a group".into()),

@@ -6,7 +6,7 @@ use std::{cell::Cell, error::Error, fs, path::PathBuf, time::Duration};
 
 use launch::Launcher;
 use rail_bench::{
-    BuildInfo, Harness, Measured, Options, Plan, Report, RunError, Settings,
+    BuildInfo, Harness, Measured, Options, Plan, Report, RunError, Settings, Workload,
     cabling::{Cabling, Plugged},
     engine::{Engine, EngineProgram},
     launch::{Limits, RankProgram},
@@ -34,9 +34,12 @@ pub const HASTY: Limits = Limits {
 /// to differ.
 pub fn short() -> Options {
     Options {
-        settings: Settings {
+        workloads: vec![Workload {
             prompt_tokens: 8,
             generation_tokens: 4,
+            ..Workload::DEFAULT
+        }],
+        settings: Settings {
             repeat: 2,
             limits: PATIENT,
             ..Settings::default()

@@ -191,10 +191,10 @@ pub struct Task {
     pub prompt_tokens: u64,
     pub generation_tokens: u64,
     /// Tokens in the cache before the prompt.
-    pub depth: Option<u64>,
+    pub depth: u64,
     pub prefill_step: Option<u64>,
-    pub fast_synch: Option<Value>,
-    pub env: Option<Value>,
+    pub fast_synch: bool,
+    pub env: BTreeMap<String, String>,
 }
 
 /// Over which cables a cell computes.
@@ -220,10 +220,13 @@ struct FlatCell {
     prompt_tokens: u64,
     #[serde(default)]
     generation_tokens: u64,
-    depth: Option<u64>,
+    #[serde(default)]
+    depth: u64,
     prefill_step: Option<u64>,
-    fast_synch: Option<Value>,
-    env: Option<Value>,
+    #[serde(default)]
+    fast_synch: bool,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
     verdict: String,
     tokens_match: Option<bool>,
     ttft_ms: Option<Figure>,
@@ -443,15 +446,12 @@ impl Task {
         parts.extend(self.engine.clone());
         parts.push(format!("prompt of {} tokens", self.prompt_tokens));
         parts.push(format!("{} generated", self.generation_tokens));
-        parts.extend(self.depth.map(|it| format!("depth {it}")));
+        parts.extend((self.depth > 0).then(|| format!("depth {}", self.depth)));
         parts.extend(self.prefill_step.map(|it| format!("prefill step {it}")));
         parts.extend((!self.frames.is_empty()).then(|| format!("{} frames", self.frames)));
-        parts.extend(
-            self.fast_synch
-                .as_ref()
-                .map(|it| format!("fast synch {it}")),
-        );
-        parts.extend(self.env.as_ref().map(|it| format!("environment {it}")));
+        parts.extend(self.fast_synch.then(|| "fast synch".to_owned()));
+        let env = self.env.iter();
+        parts.extend(env.map(|(name, value)| format!("{name}={value}")));
         parts.join(", ")
     }
 }

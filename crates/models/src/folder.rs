@@ -119,7 +119,7 @@ impl Folder {
     /// # Errors
     /// [`Error::TooLong`].
     pub fn check_length(&self, prompt: usize, generated: usize) -> Result<()> {
-        let tokens = prompt + generated;
+        let tokens = prompt.saturating_add(generated);
         match self.context() {
             Some(context) if tokens > context => Err(Error::TooLong { tokens, context }),
             _ => Ok(()),

@@ -160,15 +160,30 @@ impl<C: Collective> Session<C> {
         eval(&[&self.ranks.all_sum(&Array::scalar(1f32)?)?])
     }
 
-    /// Clears the cache, processes a prompt, and chooses the first token.
+    /// Empties the cache.
+    pub fn clear(&mut self) {
+        self.caches = self.decoder.caches();
+    }
+
+    /// Processes tokens as a prompt, and chooses none after them.
     ///
     /// # Errors
     /// The errors that MLX reports; an unknown token.
+    pub fn fill(&mut self, tokens: &[u32]) -> Result<()> {
+        for tokens in tokens.chunks(self.prefill_step) {
+            self.advance(tokens)?;
+        }
+        Ok(())
+    }
+
+    /// Processes a prompt after what is in the cache, and chooses the first token.
+    ///
+    /// # Errors
+    /// As [`Session::fill`].
     ///
     /// # Panics
     /// The prompt is empty.
     pub fn prefill(&mut self, prompt: &[u32]) -> Result<Choice> {
-        self.caches = self.decoder.caches();
         let mut last = None;
         for tokens in prompt.chunks(self.prefill_step) {
             last = Some(self.advance(tokens)?);
@@ -179,7 +194,7 @@ impl<C: Collective> Session<C> {
     /// Processes one token and chooses the next.
     ///
     /// # Errors
-    /// As [`Session::prefill`].
+    /// As [`Session::fill`].
     pub fn decode(&mut self, token: u32) -> Result<Choice> {
         let x = self.advance(&[token])?;
         self.choose(&x)

@@ -11,7 +11,7 @@ use models::Folder;
 use rail_bench::{
     engine::Engine,
     model::ModelSpec,
-    protocol::{Event, Job, JobModel, Pass, Phase, Strategy},
+    protocol::{Event, Job, JobModel, Pass, Phase, Spent, Strategy, filler},
 };
 
 use crate::{
@@ -140,10 +140,12 @@ fn run_as(
         session.set_prefill_step(step);
     }
     let load_ns = nanos(began);
+    let filler = filler(job.depth, job.seed, model.vocab());
     let prompt = job.prompt.ids(job.seed, model.vocab());
 
     for run in 0..job.warmup + job.repeat {
         let warmup = run < job.warmup;
+        fill(&mut session, &filler, say)?;
         say(Event::Phase {
             phase: if warmup { Phase::Warmup } else { Phase::Run },
         })?;
@@ -179,41 +181,57 @@ fn run_as(
     })?;
     for &pass in Pass::of(job.strategy) {
         for run in 0..job.split {
-            run_pass(pass, run, job, &mut session, &prompt, say)?;
+            fill(&mut session, &filler, say)?;
+            say(Event::Phase {
+                phase: Phase::Split,
+            })?;
+            session.barrier()?;
+            session.ranks().set_pass(Some(pass));
+            let mut say = |index, spent| {
+                say(Event::Lap {
+                    pass,
+                    run,
+                    index,
+                    spent,
+                })
+            };
+            run_pass(&mut session, &prompt, job.generation_tokens, &mut say)?;
+            session.ranks().set_pass(None);
         }
     }
     say(Event::Done)?;
     Ok(())
 }
 
-/// A run that shows where the time goes.
-fn run_pass(
-    pass: Pass,
-    run: usize,
-    job: &Job,
-    session: &mut Session<Watched<impl Collective>>,
-    prompt: &[u32],
+/// Fills the cache with tokens, and nothing else, on every rank.
+fn fill(
+    session: &mut Session<impl Collective>,
+    filler: &[u32],
     say: &mut dyn FnMut(Event) -> io::Result<()>,
 ) -> Result<()> {
-    say(Event::Phase {
-        phase: Phase::Split,
-    })?;
-    session.ranks().set_pass(None);
-    session.barrier()?;
-    session.ranks().set_pass(Some(pass));
+    session.clear();
+    if !filler.is_empty() {
+        say(Event::Phase { phase: Phase::Fill })?;
+        session.fill(filler)?;
+        session.barrier()?;
+    }
+    Ok(())
+}
+
+/// A run that shows where the time goes: reports what each token took, by its index.
+fn run_pass(
+    session: &mut Session<Watched<impl Collective>>,
+    prompt: &[u32],
+    tokens: usize,
+    say: &mut dyn FnMut(usize, Spent) -> io::Result<()>,
+) -> Result<()> {
     let mut watch = Stopwatch::start();
     let mut choice = session.prefill(prompt)?;
-    for index in 0..job.generation_tokens {
+    for index in 0..tokens {
         if index > 0 {
             choice = session.decode(choice.token)?;
         }
-        let spent = watch.lap(session.ranks());
-        say(Event::Lap {
-            pass,
-            run,
-            index,
-            spent,
-        })?;
+        say(index, watch.lap(session.ranks()))?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use models::{
     tiny::{self, Weights},
 };
 use rail_bench::{
-    BuildInfo, Harness, Options, Plan, Report, RunError, Settings,
+    BuildInfo, Harness, Options, Plan, Report, RunError, Settings, Workload,
     cabling::Emulated,
     engine::EngineProgram,
     model::{Folder, Model, Preset},
@@ -60,10 +60,13 @@ fn all_pass(options: Options) -> Report {
 fn tiny(cables: &str) -> Options {
     Options {
         cables: Some(cables.parse().unwrap()),
-        settings: Settings {
-            model: Preset::find("qwen3-tiny").unwrap().into(),
+        workloads: vec![Workload {
             prompt_tokens: 24,
             generation_tokens: 12,
+            ..Workload::DEFAULT
+        }],
+        settings: Settings {
+            model: Preset::find("qwen3-tiny").unwrap().into(),
             repeat: 1,
             warmup: 0,
             ..Settings::default()
@@ -97,8 +100,8 @@ fn a_decode_message_of_8192_bytes_crosses_two_and_three_cables() {
     options.strategies = vec![Strategy::Pp];
     options.backends = vec![Backend::Ring];
     options.settings.model = Settings::default().model;
-    options.settings.prompt_tokens = 8;
-    options.settings.generation_tokens = 4;
+    options.workloads[0].prompt_tokens = 8;
+    options.workloads[0].generation_tokens = 4;
     let report = all_pass(options);
     let widest = report.cells.last().unwrap();
     let decode: Vec<u64> = widest.decode_cable_bytes.values().copied().collect();

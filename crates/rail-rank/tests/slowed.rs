@@ -10,6 +10,7 @@ use rail_bench::{
     engine::EngineProgram,
     progress::Progress,
     protocol::Strategy,
+    workload::Workload,
 };
 use rail_matrix::Backend;
 use rig::{Link, Rig};
@@ -45,9 +46,12 @@ fn plan() -> Plan {
         strategies: vec![Strategy::Tp],
         backends: vec![Backend::Ring],
         cables: Some("1".parse().unwrap()),
-        settings: Settings {
+        workloads: vec![Workload {
             prompt_tokens: 4,
             generation_tokens: 2,
+            ..Workload::DEFAULT
+        }],
+        settings: Settings {
             warmup: 0,
             repeat: 5,
             ..Settings::default()

@@ -36,18 +36,17 @@ pub fn lines<'a>(groups: &[&Group<'a>], strategy: &str, metric: Metric) -> Vec<L
 }
 
 fn point(cell: &Cell, metric: Metric) -> Option<(f64, f64)> {
-    Some((cell.task.depth? as f64, metric.of(cell)?.median))
+    Some((cell.task.depth as f64, metric.of(cell)?.median))
 }
 
 /// The groups by everything but their depth, where there are several depths.
 pub fn sweeps<'a, 'b>(groups: &'b [Group<'a>]) -> Vec<Vec<&'b Group<'a>>> {
     let without = |group: &Group| Task {
-        depth: None,
+        depth: 0,
         ..group.task.clone()
     };
-    let deep = groups.iter().filter(|group| group.task.depth.is_some());
     let mut sweeps: Vec<Vec<&Group>> = Vec::new();
-    for group in deep {
+    for group in groups {
         match sweeps
             .iter_mut()
             .find(|sweep| without(sweep[0]) == without(group))

@@ -49,6 +49,7 @@ pub fn single(model: ModelSpec, generation_tokens: usize, repeat: usize) -> Job 
         model: JobModel::Preset(model),
         seed: 0,
         prompt: Prompt::Seeded { tokens: 24 },
+        depth: 0,
         prefill_step: None,
         generation_tokens,
         warmup: 0,
