@@ -264,8 +264,11 @@ fn is_same_model(then: &Value, now: &Value) -> bool {
     then == now
 }
 
+/// A value as a file has it. A 32-bit number is written with fewer digits than the 64-bit
+/// one that it is turned into otherwise.
 fn json(value: &impl Serialize) -> Value {
-    serde_json::to_value(value).expect("plain data")
+    let text = serde_json::to_string(value).expect("plain data");
+    serde_json::from_str(&text).expect("it was just written")
 }
 
 impl Row {

@@ -77,6 +77,14 @@ fn a_model_is_the_same_wherever_its_folder_is_and_another_one_is_refused() {
     assert!(text.ends_with("another model of the name tiny"), "{text}");
 }
 
+/// A preset has numbers of 32 bits, of which a file has fewer digits.
+#[test]
+fn a_preset_is_the_same_as_in_its_own_report() {
+    let (_file, baseline) = baseline(short(), |text| text);
+    let plan = Plan::new(short()).unwrap();
+    baseline.check_plan(&plan, "0.31.2", "patched").unwrap();
+}
+
 #[test]
 fn an_earlier_version_s_report_names_no_content_and_is_compared_by_the_rest() {
     let (_here, here) = model("tiny", 1);

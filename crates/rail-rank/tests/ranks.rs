@@ -115,7 +115,7 @@ fn a_decode_message_of_8192_bytes_crosses_two_and_three_cables() {
 #[test]
 fn big_frames_decode_the_same() {
     let mut options = tiny("3");
-    options.settings.frames = Frames::Big;
+    options.workloads[0].frames = Frames::Big;
     all_pass(options);
 }
 
