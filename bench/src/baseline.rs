@@ -13,7 +13,10 @@ use serde_json::Value;
 use stats::{Change, Summary};
 
 use crate::{
+    dry_run::Pace,
     engine::Engine,
+    lines::json,
+    model::Model,
     plan::Plan,
     report::{BuildInfo, CellReport, NO_BACKEND, Report},
     sweep::Cell,
@@ -232,6 +235,31 @@ impl Baseline {
         rows.find(|row| row.is(cell) && row.env == *env)
     }
 
+    /// The pace of the cells of an engine and a strategy, whatever their cables and workloads:
+    /// the median of what passed.
+    pub(crate) fn pace(&self, cell: Cell) -> Option<Pace> {
+        let rows =
+            self.document.cells.iter().filter(|row| {
+                row.engine == cell.engine.name() && row.strategy == cell.strategy.name()
+            });
+        let rows: Vec<_> = rows.collect();
+        let median = |seconds: Vec<f64>| Some(Summary::of(seconds)?.median);
+        let prefill = |row: &&Row| {
+            let tokens = row.workload.prompt_tokens as f64;
+            Some(row.ttft_ms.as_ref()?.median / 1e3 / tokens)
+        };
+        let decode = |row: &&Row| Some(1.0 / row.generation_tps.as_ref()?.median);
+        Some(Pace {
+            prefill: median(rows.iter().filter_map(prefill).collect())?,
+            decode: median(rows.iter().filter_map(decode).collect())?,
+        })
+    }
+
+    /// Whether it is about this model.
+    pub fn is_of_model(&self, model: &Model) -> bool {
+        self.document.model == json(model)
+    }
+
     /// The report beside this one: every cell that both have and that passed in both.
     pub fn compare(&self, report: &Report, fail_over: Option<Percent>) -> Comparison {
         let cells = report.cells.iter().filter_map(|cell| {
@@ -262,13 +290,6 @@ fn is_same_model(then: &Value, now: &Value) -> bool {
         }
     }
     then == now
-}
-
-/// A value as a file has it. A 32-bit number is written with fewer digits than the 64-bit
-/// one that it is turned into otherwise.
-fn json(value: &impl Serialize) -> Value {
-    let text = serde_json::to_string(value).expect("plain data");
-    serde_json::from_str(&text).expect("it was just written")
 }
 
 impl Row {

@@ -5,6 +5,8 @@
 //! Options ── Plan ── run ──┬─ cabling   cables for the cell, counted
 //!                          ├─ launch    one process a rank, under a watchdog
 //!                          ├─ verdict   tokens against the single process's
+//!                          ├─ lines     a line a launch, and a run that goes on from them
+//!                          ├─ drift     the last repeats against the first
 //!                          ├─ report    figures with their samples
 //!                          └─ baseline  an earlier report beside it
 //! ```
@@ -15,8 +17,12 @@
 
 pub mod baseline;
 pub mod cabling;
+mod drift;
+pub mod dry_run;
 pub mod engine;
 pub mod launch;
+mod launched;
+pub mod lines;
 mod meter;
 pub mod model;
 pub mod plan;
@@ -29,6 +35,7 @@ pub mod sweep;
 pub mod verdict;
 pub mod workload;
 
+pub use launched::Launched;
 pub use plan::{Options, Plan, Settings, Text};
 pub use report::{BuildInfo, Report};
 pub use run::{Harness, Measured, RunError, run};

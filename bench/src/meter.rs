@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use softrail::counters::by_cable;
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
 pub(crate) type CableBytes = BTreeMap<String, u64>;
 
 /// The bytes of the measured runs, both directions together.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Carried {
     /// From a run's start to its first token.
     pub prefill: CableBytes,

@@ -45,6 +45,22 @@ impl Model {
         }
     }
 
+    /// Bytes of all weights, if they are known.
+    pub fn bytes(&self) -> Option<usize> {
+        match self {
+            Self::Preset(preset) => Some(preset.spec.weight_bytes()),
+            Self::Folder(folder) => Some(folder.content.bytes()),
+        }
+    }
+
+    /// The number of decoder layers, if it is known.
+    pub fn layers(&self) -> Option<usize> {
+        match self {
+            Self::Preset(preset) => Some(preset.spec.layers),
+            Self::Folder(folder) => folder.content.layers(),
+        }
+    }
+
     /// Whether a strategy's tokens must equal the single process's. PP computes what the
     /// single process does in the same order. TP adds in another one: with the presets,
     /// which are made for it, no token may change by that; with real weights a close
@@ -411,6 +427,14 @@ impl ModelSpec {
     /// Bytes of one token's activation: what PP sends and TP reduces at decode.
     pub fn message_bytes(&self) -> usize {
         self.hidden * self.dtype.bytes()
+    }
+
+    /// Bytes of all weights, without norms and the scales of quantised layers.
+    pub fn weight_bytes(&self) -> usize {
+        let heads = (2 * self.heads + 2 * self.kv_heads) * self.head_dim;
+        let linear = self.layers * self.hidden * (heads + 3 * self.ffn);
+        let bits = self.quant.map_or(8 * self.dtype.bytes(), |it| it.bits);
+        2 * self.vocab * self.hidden * self.dtype.bytes() + linear * bits / 8
     }
 
     /// Checks that tensor parallelism over `ranks` leaves each rank whole heads

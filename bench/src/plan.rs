@@ -12,6 +12,7 @@ use crate::{
     launch::Limits,
     model::{Model, Preset},
     protocol::{Prompt, Strategy},
+    seeded,
     sweep::{self, CableCounts, Cell, Joining, PlannedCell, SweepError},
     workload::Workload,
 };
@@ -79,6 +80,27 @@ pub struct Plan {
     pub settings: Settings,
 }
 
+/// A start of a cell's ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Launch {
+    /// The cell.
+    pub cell: Cell,
+    /// The round, from 0.
+    pub round: usize,
+    /// The measured runs.
+    pub repeat: usize,
+}
+
+impl Launch {
+    /// The runs of each pass that shows where the time goes: all in the first round.
+    pub fn split(&self, settings: &Settings) -> usize {
+        match self.round {
+            0 => settings.split,
+            _ => 0,
+        }
+    }
+}
+
 /// The settings that all cells of a run share.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -90,10 +112,17 @@ pub struct Settings {
     pub text: Option<Text>,
     /// The number of runs before the measured ones.
     pub warmup: usize,
-    /// The number of measured runs.
+    /// The number of measured runs of a cell.
     pub repeat: usize,
+    /// The number of rounds. In each every cell is launched once, and has its part of the
+    /// measured runs, after the runs before them. At most [`repeat`](Self::repeat).
+    pub rounds: usize,
+    /// The seed of the order of cells in a round; `None` for the plan's own.
+    pub shuffle: Option<u64>,
+    /// The pause between two launches.
+    pub delay: Duration,
     /// The number of runs of each pass that shows where the time goes, after the measured
-    /// runs; see [`Pass`](crate::protocol::Pass).
+    /// runs of the first round; see [`Pass`](crate::protocol::Pass).
     pub split: usize,
     /// Environment variables of every rank.
     pub env: BTreeMap<String, String>,
@@ -101,13 +130,16 @@ pub struct Settings {
     pub limits: Limits,
 }
 
-/// The first preset, five runs after a warm-up, 20 seconds of silence.
+/// The first preset, five runs in two rounds, a warm-up before each, 20 seconds of silence.
 pub const DEFAULTS: Settings = Settings {
     model: Model::Preset(Preset::ALL[0]),
     seed: 1,
     text: None,
     warmup: 1,
     repeat: 5,
+    rounds: 2,
+    shuffle: Some(1),
+    delay: Duration::ZERO,
     split: 0,
     env: BTreeMap::new(),
     limits: Limits {
@@ -119,6 +151,11 @@ pub const DEFAULTS: Settings = Settings {
 };
 
 impl Settings {
+    /// The number of rounds, each of which measures something.
+    pub fn rounds(&self) -> usize {
+        self.rounds.min(self.repeat).max(1)
+    }
+
     /// The prompt of a workload as a job has it.
     pub fn prompt(&self, workload: Workload) -> Prompt {
         match &self.text {
@@ -210,6 +247,34 @@ impl Plan {
             workloads.map(move |&workload| Cell::reference(engine, workload))
         };
         self.engines.iter().flat_map(of_engine)
+    }
+
+    /// All launches in their order, round by round. In a round every cell is launched once.
+    /// The order in it is shuffled, so that a machine that changes in the meantime is not
+    /// taken for a difference between cells. The first round begins with the references,
+    /// because the other cells are judged by them.
+    pub fn schedule(&self) -> Vec<Launch> {
+        let Settings { repeat, .. } = self.settings;
+        let rounds = self.settings.rounds();
+        let cells = || self.cells.iter().map(|planned| planned.cell);
+        let mut schedule = Vec::new();
+        for round in 0..rounds {
+            let mut order: Vec<_> = self.references().chain(cells()).collect();
+            if let Some(seed) = self.settings.shuffle {
+                order.sort_by_cached_key(|cell| {
+                    let name = format!("round {round}, {}", cell.name_among(2));
+                    let is_judged = round == 0 && cell.strategy != Strategy::Single;
+                    (is_judged, seeded::hash(seed, &name))
+                });
+            }
+            let repeat = repeat / rounds + usize::from(round < repeat % rounds);
+            schedule.extend(order.into_iter().map(|cell| Launch {
+                cell,
+                round,
+                repeat,
+            }));
+        }
+        schedule
     }
 
     /// Every matrix of the cells, each once, with the node of each rank: those of the most

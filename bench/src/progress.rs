@@ -15,13 +15,13 @@ use crate::{
 };
 
 /// Reports the progress of a run: with a moving bar on a terminal, with a line for each
-/// cell elsewhere.
+/// launch elsewhere.
 #[derive(Debug)]
 pub struct Progress {
     /// Hidden if lines or nothing is written.
     bar: ProgressBar,
     lines: bool,
-    cells: Shared<usize>,
+    launches: Shared<usize>,
     workloads: Shared<usize>,
     ended: Shared<usize>,
 }
@@ -50,16 +50,16 @@ impl Progress {
         Self {
             bar,
             lines,
-            cells: Shared::new(0),
+            launches: Shared::new(0),
             workloads: Shared::new(0),
             ended: Shared::new(0),
         }
     }
 
-    pub(crate) fn begin(&self, cells: usize, workloads: usize) {
-        self.cells.set(cells);
+    pub(crate) fn begin(&self, launches: usize, workloads: usize) {
+        self.launches.set(launches);
         self.workloads.set(workloads);
-        self.bar.set_length(cells as u64);
+        self.bar.set_length(launches as u64);
         self.bar.enable_steady_tick(Duration::from_millis(120));
     }
 
@@ -98,9 +98,14 @@ impl Progress {
         }
     }
 
-    pub(crate) fn end_cell(&self, report: &CellReport) {
+    /// A launch that is not needed any more.
+    pub(crate) fn skip(&self) {
         self.ended.set(self.ended.get() + 1);
         self.bar.inc(1);
+    }
+
+    pub(crate) fn end_launch(&self, report: &CellReport) {
+        self.skip();
         let mut line = format!("{}: {}", self.name(report.cell()), report.verdict);
         if let Some(ttft) = &report.ttft_ms {
             line += &format!(", TTFT {:.0} ms", ttft.median);
@@ -118,7 +123,7 @@ impl Progress {
                 stderr(),
                 "[{}/{}] {line}",
                 self.ended.get(),
-                self.cells.get()
+                self.launches.get()
             );
         } else {
             self.bar.println(line);

@@ -341,7 +341,7 @@ impl Event {
 }
 
 /// A margin in JSON: a number, or `"NaN"`.
-mod margin {
+pub(crate) mod margin {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[derive(Serialize, Deserialize)]
@@ -356,7 +356,7 @@ mod margin {
         NaN,
     }
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         margin: &Option<f32>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -367,7 +367,7 @@ mod margin {
         margin.serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<f32>, D::Error> {
         let margin = Option::<Margin>::deserialize(deserializer)?;

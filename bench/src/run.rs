@@ -1,9 +1,12 @@
-//! The run: the reference, then cell by cell.
+//! The run: launch by launch.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     fs, io,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use launch::Launcher;
@@ -12,15 +15,18 @@ use tempfile::TempDir;
 
 use crate::{
     cabling::{Cabling, Plugged},
+    drift,
     engine::{Engine, EngineProgram},
     launch::{LaunchError, Outcome, RankStart, Transcript, launch},
-    meter::Meter,
-    plan::{Plan, Settings},
+    launched::{Launched, Measurement},
+    lines::{self, Head},
+    meter::{Carried, Meter},
+    plan::{Launch, Plan, Settings},
     progress::Progress,
     protocol::{Event, Job},
-    report::{BuildInfo, CellReport, Report, SCHEMA},
+    report::{BuildInfo, Report, Runs, SCHEMA},
     sweep::{Cell, Joining, PlannedCell},
-    verdict::{Judgement, Reference, ReferenceError, Verdict},
+    verdict::{Judgement, Reference, ReferenceError},
 };
 
 /// The resources that execute a plan.
@@ -37,6 +43,11 @@ pub struct Harness<'a> {
     pub launcher: &'a Launcher,
     /// Receives the progress of the run.
     pub progress: Progress,
+    /// Launches of an earlier run of this plan, which are not repeated
+    /// ([`Resume::launched`](lines::Resume::launched)).
+    pub resumed: Vec<Launched>,
+    /// Keeps a line of JSON for each launch as it ends. Its errors become warnings.
+    pub record: &'a dyn Fn(&str) -> io::Result<()>,
 }
 
 /// Why a run has no results, or stopped before its last cell. A failure in a cell is the
@@ -120,10 +131,10 @@ pub struct Measured {
     pub stopped: Option<RunError>,
 }
 
-/// Executes a plan: for each engine and workload the reference on one process, then every cell,
-/// each with fresh cables and fresh ranks. A cell that fails does not keep the next ones from running. If the
-/// run itself cannot continue, or the caller asks to stop, the measurements until then
-/// are kept: see [`Measured::stopped`].
+/// Executes a plan, launch by launch ([`Plan::schedule`]), each with fresh cables and fresh
+/// ranks. A cell that fails does not keep the next ones from running, and is not launched
+/// again. If the run itself cannot continue, or the caller asks to stop, the measurements until
+/// then are kept: see [`Measured::stopped`].
 ///
 /// When this returns, no process it started is alive and no cable is left.
 ///
@@ -133,138 +144,209 @@ pub struct Measured {
 /// # Panics
 /// An engine of the plan has no program.
 pub fn run(plan: &Plan, harness: &Harness) -> Result<Measured, RunError> {
-    let bench = Bench { plan, harness };
-    let references: Vec<_> = plan.references().collect();
-    harness
-        .progress
-        .begin(plan.cells.len() + references.len(), plan.workloads.len());
-    let mut cells = Vec::new();
-    let mut warnings = harness.warnings.clone();
-    let mut stopped: Option<RunError> = None;
-    let not_run = || Judgement::not_run("the run stopped before it was measured".to_owned());
-    for cell in references {
-        let mut reference = None;
-        if stopped.is_none() {
-            match bench.reference(cell) {
-                Ok((tokens, report)) => {
-                    reference = Some(tokens);
-                    cells.push(report);
-                }
-                Err(why) if cells.is_empty() => return Err(why),
-                Err(why) => stopped = Some(why),
-            }
-        }
-        if reference.is_none() {
-            cells.push(CellReport::new(cell, &plan.settings, not_run()));
-        }
-        let mine = plan.cells.iter();
-        for planned in mine.filter(|it| it.cell.own_reference() == cell) {
-            if let (Some(reference), None) = (&reference, &stopped) {
-                match bench.cell(planned, reference, &mut warnings) {
-                    Ok(report) => {
-                        cells.push(report);
-                        continue;
-                    }
-                    Err(why) => stopped = Some(why),
-                }
-            }
-            cells.push(CellReport::of(planned, &plan.settings, not_run()));
-        }
+    let schedule = plan.schedule();
+    let mut bench = Bench::new(plan, harness);
+    let progress = &harness.progress;
+    progress.begin(schedule.len(), plan.workloads.len());
+    let mut launches = schedule.into_iter();
+    let stopped = launches.try_for_each(|launch| bench.take(launch)).err();
+    progress.end();
+    match stopped {
+        Some(why) if !bench.has_begun() => Err(why),
+        stopped => Ok(bench.conclude(stopped)),
     }
-    harness.progress.end();
-
-    let interrupted = stopped.as_ref().is_some_and(RunError::is_interrupted);
-    let failure = stopped.as_ref().filter(|why| !why.is_interrupted());
-    let report = Report {
-        schema: SCHEMA,
-        build: harness.build.clone(),
-        rig: plan.rig.clone(),
-        given: plan.given.clone(),
-        model: plan.settings.model.clone(),
-        cells,
-        against: None,
-        warnings,
-        interrupted,
-        error: failure.map(|why| in_full(why)),
-    };
-    Ok(Measured { report, stopped })
 }
 
 struct Bench<'a> {
     plan: &'a Plan,
     harness: &'a Harness<'a>,
+    head: Head,
+    /// Of each engine and workload the reference, then its cells.
+    cells: Vec<Measurement<'a>>,
+    references: BTreeMap<Cell, Reference>,
+    resumed: Vec<Launched>,
+    warnings: Vec<String>,
+    /// Whether ranks have been started.
+    started: bool,
 }
 
-impl Bench<'_> {
-    fn reference(&self, cell: Cell) -> Result<(Reference, CellReport), RunError> {
-        let settings = &self.plan.settings;
-        self.harness.progress.begin_cell(cell);
-
-        let starts = [RankStart {
-            job: job(cell, 0, 1, settings),
-            env: shared_env(cell, settings),
-        }];
-        let outcome = self.launch(cell, &starts, scratch()?.path(), || 0, |_, _| {})?;
-        let reference = Reference::from_outcome(&outcome, settings, cell.workload)?;
-
-        let mut report = CellReport::new(cell, settings, Judgement::passed());
-        report.set_measured(&outcome.transcripts, settings);
-        self.harness.progress.end_cell(&report);
-        Ok((reference, report))
+impl<'a> Bench<'a> {
+    fn new(plan: &'a Plan, harness: &'a Harness) -> Self {
+        let mut cells = Vec::new();
+        for reference in plan.references() {
+            cells.push(Measurement::of_reference(reference));
+            let mine = plan.cells.iter();
+            let mine = mine.filter(|it| it.cell.own_reference() == reference);
+            cells.extend(mine.map(Measurement::of));
+        }
+        Self {
+            plan,
+            harness,
+            head: Head::new(plan, &harness.build),
+            cells,
+            references: BTreeMap::new(),
+            resumed: harness.resumed.clone(),
+            warnings: harness.warnings.clone(),
+            started: false,
+        }
     }
 
-    fn cell(
-        &self,
-        planned: &PlannedCell,
-        reference: &Reference,
-        warnings: &mut Vec<String>,
-    ) -> Result<CellReport, RunError> {
-        let settings = &self.plan.settings;
-        let PlannedCell { cell, joining } = planned;
-        let cell = *cell;
-        self.harness.progress.begin_cell(cell);
+    fn has_begun(&self) -> bool {
+        self.cells.iter().any(Measurement::has_begun)
+    }
 
-        let report = match self.harness.cabling.plug(&joining.rig) {
+    fn conclude(mut self, stopped: Option<RunError>) -> Measured {
+        let Self { plan, harness, .. } = self;
+        let settings = &plan.settings;
+        let cells: Vec<_> = self.cells.iter().map(|it| it.report(settings)).collect();
+        self.warnings.extend(drift::warnings(&cells));
+        let interrupted = stopped.as_ref().is_some_and(RunError::is_interrupted);
+        let failure = stopped.as_ref().filter(|why| !why.is_interrupted());
+        let report = Report {
+            schema: SCHEMA,
+            build: harness.build.clone(),
+            rig: plan.rig.clone(),
+            given: plan.given.clone(),
+            model: settings.model.clone(),
+            runs: Runs::of(settings),
+            cells,
+            against: None,
+            warnings: self.warnings,
+            interrupted,
+            error: failure.map(|why| in_full(why)),
+        };
+        Measured { report, stopped }
+    }
+
+    /// Takes a launch of the schedule: from an earlier run if it has it.
+    fn take(&mut self, launch: Launch) -> Result<(), RunError> {
+        let at = self.cells.iter().position(|it| it.cell == launch.cell);
+        let at = at.expect("every launch is of a cell of the plan");
+        if self.cells[at].has_failed() {
+            self.harness.progress.skip();
+            return Ok(());
+        }
+        let is_it = |it: &Launched| (it.cell, it.round) == (launch.cell, launch.round);
+        let (launched, is_new) = match self.resumed.iter().position(is_it) {
+            Some(known) => (Ok(self.resumed.swap_remove(known)), false),
+            None => (self.start(launch, self.cells[at].planned())?, true),
+        };
+        let settings = &self.plan.settings;
+        let launched = match launched {
+            Ok(launched) => launched,
             Err(why) => {
-                let why = format!("the cables could not be plugged in: {}", in_full(&*why));
-                CellReport::of(planned, settings, Judgement::not_run(why))
-            }
-            Ok(cables) => {
-                let scratch = scratch()?;
-                let starts = self.starts(cell, joining, &*cables, scratch.path())?;
-                let mut meter = Meter::new(&*cables);
-                let moved = || cables.moved();
-                let outcome =
-                    self.launch(cell, &starts, scratch.path(), moved, |rank, event| {
-                        meter.hear(rank, event);
-                    })?;
-                let judgement = Judgement::of(&outcome, settings, cell, reference);
-                let mut report = CellReport::of(planned, settings, judgement);
-                report.set_carried(meter.read());
-                report.directions = cables.counters();
-                let not_done = cables.not_done().into_iter();
-                warnings.extend(not_done.map(|what| format!("{cell}: {what}")));
-                // A cell that ended has all its times, even if its tokens are wrong.
-                if matches!(report.verdict, Verdict::Pass | Verdict::Wrong) {
-                    report.set_measured(&outcome.transcripts, settings);
-                    report.set_bandwidth(&joining.rig);
-                }
-                report
+                let report = self.cells[at].end(Judgement::not_run(why), settings);
+                self.harness.progress.end_launch(&report);
+                return Ok(());
             }
         };
-        self.harness.progress.end_cell(&report);
-        Ok(report)
+        let judgement = self.judge(launch, &launched)?;
+        let cell = &mut self.cells[at];
+        let not_done = launched.not_done.iter();
+        self.warnings
+            .extend(not_done.map(|what| format!("{}: {what}", launch.cell)));
+        let report = cell.add(launched.clone(), judgement, settings);
+        if is_new {
+            let line = lines::line(&self.head, &report, &launched);
+            if let Err(error) = (self.harness.record)(&line) {
+                let name = lines::NAME;
+                self.warnings
+                    .push(format!("{name} lacks a launch of {}: {error}", launch.cell));
+            }
+        }
+        self.harness.progress.end_launch(&report);
+        Ok(())
+    }
+
+    /// Judges a launch by the first launch of its reference, which is judged by itself.
+    fn judge(&mut self, launch: Launch, launched: &Launched) -> Result<Judgement, RunError> {
+        let Launch { cell, repeat, .. } = launch;
+        let settings = Settings {
+            repeat,
+            ..self.plan.settings.clone()
+        };
+        let outcome = &launched.outcome;
+        match self.references.get(&cell.own_reference()) {
+            Some(reference) => Ok(Judgement::of(outcome, &settings, cell, reference)),
+            None => {
+                let reference = Reference::from_outcome(outcome, &settings, cell.workload)?;
+                self.references.insert(cell, reference);
+                Ok(Judgement::passed())
+            }
+        }
+    }
+
+    /// Waits as long as the settings say, so that a machine can cool down.
+    fn pause(&mut self) -> Result<(), RunError> {
+        const LOOK: Duration = Duration::from_millis(50);
+        let cancel = self.harness.launcher.cancel();
+        let until = Instant::now() + self.plan.settings.delay;
+        while self.started && Instant::now() < until {
+            cancel.check().map_err(LaunchError::from)?;
+            thread::sleep(LOOK.min(until.saturating_duration_since(Instant::now())));
+        }
+        self.started = true;
+        Ok(())
+    }
+
+    /// Starts the ranks of a cell, or says why its cables could not be plugged in.
+    fn start(
+        &mut self,
+        launch: Launch,
+        planned: Option<&PlannedCell>,
+    ) -> Result<Result<Launched, String>, RunError> {
+        self.pause()?;
+        let Launch { cell, round, .. } = launch;
+        self.harness.progress.begin_cell(cell);
+        let scratch = scratch()?;
+        let Some(PlannedCell { joining, .. }) = planned else {
+            let starts = [RankStart {
+                job: self.job(launch, 0, 1),
+                env: shared_env(cell, &self.plan.settings),
+            }];
+            let outcome = self.launch(cell, &starts, scratch.path(), || 0, |_, _| {})?;
+            return Ok(Ok(Launched {
+                cell,
+                round,
+                outcome,
+                carried: Carried::default(),
+                directions: Vec::new(),
+                not_done: Vec::new(),
+            }));
+        };
+        let cables = match self.harness.cabling.plug(&joining.rig) {
+            Ok(cables) => cables,
+            Err(why) => {
+                let why = in_full(&*why);
+                return Ok(Err(format!("the cables could not be plugged in: {why}")));
+            }
+        };
+        let starts = self.starts(launch, joining, &*cables, scratch.path())?;
+        let mut meter = Meter::new(&*cables);
+        let moved = || cables.moved();
+        let outcome = self.launch(cell, &starts, scratch.path(), moved, |rank, event| {
+            meter.hear(rank, event);
+        })?;
+        Ok(Ok(Launched {
+            cell,
+            round,
+            outcome,
+            carried: meter.read(),
+            directions: cables.counters(),
+            not_done: cables.not_done(),
+        }))
     }
 
     /// The ranks, each on its node, with the environment that jaccl reads
     /// (`Config::from_env` in `jaccl.cpp`).
     fn starts(
         &self,
-        cell: Cell,
+        launch: Launch,
         joining: &Joining,
         cables: &dyn Plugged,
         scratch: &Path,
     ) -> Result<Vec<RankStart>, RunError> {
+        let cell = launch.cell;
         let settings = &self.plan.settings;
         let devices = scratch.join("devices.json");
         let matrix = serde_json::to_vec(&joining.devices).expect("a matrix is arrays of strings");
@@ -291,11 +373,31 @@ impl Bench<'_> {
             env.push(("MLX_RANK".to_owned(), rank.to_string()));
             env.extend(joined.iter().cloned());
             RankStart {
-                job: job(cell, rank, joining.nodes.len(), settings),
+                job: self.job(launch, rank, joining.nodes.len()),
                 env,
             }
         });
         Ok(starts.collect())
+    }
+
+    fn job(&self, launch: Launch, rank: usize, ranks: usize) -> Job {
+        let Launch { cell, repeat, .. } = launch;
+        let settings = &self.plan.settings;
+        let workload = cell.workload;
+        Job {
+            strategy: cell.strategy,
+            rank,
+            ranks,
+            model: settings.model.of_job(),
+            seed: settings.seed,
+            prompt: settings.prompt(workload),
+            depth: workload.depth,
+            prefill_step: workload.prefill_step,
+            generation_tokens: workload.generation_tokens,
+            warmup: settings.warmup,
+            repeat,
+            split: launch.split(settings),
+        }
     }
 
     /// Launches the ranks of a cell and makes sure that they run the build that their
@@ -342,23 +444,6 @@ impl Bench<'_> {
                 expected: build.clone(),
             }),
         }
-    }
-}
-
-fn job(cell: Cell, rank: usize, ranks: usize, settings: &Settings) -> Job {
-    Job {
-        strategy: cell.strategy,
-        rank,
-        ranks,
-        model: settings.model.of_job(),
-        seed: settings.seed,
-        prompt: settings.prompt(cell.workload),
-        depth: cell.workload.depth,
-        prefill_step: cell.workload.prefill_step,
-        generation_tokens: cell.workload.generation_tokens,
-        warmup: settings.warmup,
-        repeat: settings.repeat,
-        split: settings.split,
     }
 }
 

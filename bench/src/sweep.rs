@@ -11,6 +11,7 @@ use rail_matrix::{
     Backend, Devices, Given, GivenError, Jaccl, MAX_RAILS, Note, Plan, PlanError, Topology, plan,
 };
 use rig::{Rig, RigError, RigProblem};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Options,
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// One point of the sweep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Cell {
     /// The program that runs the model.
     pub engine: Engine,

@@ -97,6 +97,23 @@ impl Judgement {
         Self::failed(Verdict::NotRun, Some(why))
     }
 
+    /// The same with the launch before the reason, unless it is the first.
+    pub(crate) fn in_launch(self, round: usize) -> Self {
+        let detail = match round {
+            0 => self.detail,
+            _ => (self.detail).map(|detail| format!("launch {}: {detail}", round + 1)),
+        };
+        Self { detail, ..self }
+    }
+
+    /// The judgement on a cell that had passed and has a later launch.
+    pub(crate) fn and(self, later: Self) -> Self {
+        Self {
+            tokens_match: self.tokens_match && later.tokens_match,
+            ..later
+        }
+    }
+
     fn failed(verdict: Verdict, detail: Option<String>) -> Self {
         Self {
             verdict,

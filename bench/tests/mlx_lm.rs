@@ -156,6 +156,7 @@ fn options(model: Model) -> Options {
             seed: SEED,
             warmup: 0,
             repeat: 2,
+            rounds: 1,
             ..DEFAULTS
         },
         ..Options::default()
@@ -177,6 +178,8 @@ fn run(options: Options, engine: EngineProgram) -> Result<Report, RunError> {
         warnings: vec![],
         launcher: &Launcher::default(),
         progress: Progress::hidden(),
+        resumed: vec![],
+        record: &|_| Ok(()),
     };
     let measured = rail_bench::run(&Plan::new(options).unwrap(), &harness)?;
     assert!(measured.stopped.is_none(), "{:?}", measured.stopped);

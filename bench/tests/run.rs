@@ -671,6 +671,8 @@ fn an_error_in_a_late_cell_keeps_what_was_measured() {
         warnings: vec![],
         launcher: &Launcher::default(),
         progress: rail_bench::progress::Progress::hidden(),
+        resumed: vec![],
+        record: &|_| Ok(()),
     };
     let Measured { report, stopped } = rail_bench::run(&plan, &harness).unwrap();
     rank.assert_none_left();

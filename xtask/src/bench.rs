@@ -1,11 +1,21 @@
 //! `cargo xtask bench`: builds MLX and the ranks, and prints a table of measured cells.
 
-use std::process::ExitCode;
+use std::{
+    cell::RefCell,
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
 
 use anyhow::anyhow;
 use pins::{Pin, Series};
 use rail_bench::{
-    BuildInfo, Harness, Measured, Plan, baseline::Baseline, cabling::Emulated, progress::Progress,
+    BuildInfo, Harness, Measured, Plan,
+    baseline::Baseline,
+    cabling::Emulated,
+    dry_run,
+    lines::{self, Resume},
+    progress::Progress,
     report::check_folder,
 };
 use rail_verify::preflight::{self, Verdict::Slow};
@@ -44,10 +54,19 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
     if let Some(baseline) = &baseline {
         baseline.check_plan(&plan, &flags.mlx, flags.series.name())?;
     }
+    let resume = flags.resume.as_deref().map(Resume::read).transpose()?;
+    if let Some(resume) = &resume {
+        resume.check_plan(&plan, &flags.mlx, flags.series.name())?;
+    }
     let out_dir = flags.out_dir.clone().unwrap_or_else(|| {
         let reports = session.toolchain.root().join("target/bench");
         reports.join(format!("{}-{}", flags.mlx, flags.series))
     });
+    if flags.dry_run {
+        let earlier = baseline.or_else(|| earlier(&out_dir, &plan));
+        output::document(&dry_run::describe(&plan, earlier.as_ref()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let unwritable = |error| {
         let problem = anyhow::Error::from(error);
         let problem = problem.context(format!("cannot write reports to {}", out_dir.display()));
@@ -63,6 +82,10 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
     if let Some(baseline) = &baseline {
         baseline.check_build(&info)?;
     }
+    if let Some(resume) = &resume {
+        resume.check_build(&info)?;
+        say!("{} launches are taken from before", resume.len());
+    }
     let series = (&pin, flags.series);
     let programs = Programs::compile(session, series, &build, &plan.engines)?;
 
@@ -70,7 +93,25 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         provider: programs.provider,
         parent: softrail::default_parent(),
     };
+    // A new file only now: until here nothing has replaced an earlier run's.
+    let kept = resume.as_ref().map(Resume::text).unwrap_or_default();
+    let file = lines::create(&out_dir, &kept).map_err(unwritable)?;
+    let file = RefCell::new(file);
+    let printed = flags.format == Format::Jsonl;
+    if printed {
+        output::document(&kept)?;
+    }
+    let record = |line: &str| {
+        let line = format!("{line}\n");
+        file.borrow_mut().write_all(line.as_bytes())?;
+        match printed {
+            true => output::document(&line).map_err(io::Error::other),
+            false => Ok(()),
+        }
+    };
     let harness = Harness {
+        resumed: resume.as_ref().map(Resume::launched).unwrap_or_default(),
+        record: &record,
         engines: programs.engines,
         cabling: &cabling,
         build: info,
@@ -111,18 +152,21 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         Format::Exo => report.exo(),
         Format::Llama => report.llama(),
         Format::LlamaMd => report.llama_markdown(),
+        // Printed launch by launch.
+        Format::Jsonl => String::new(),
     })?;
     saved?;
     say!(
-        "report.html, bench.json, bench.md and bench.csv are in {}",
+        "report.html, bench.json, bench.md, bench.csv and bench.jsonl are in {}",
         out_dir.display()
     );
     let (measured, all) = (report.measured(), report.cells.len());
     match stopped {
         Some(why) if why.is_interrupted() => {
             say!(
-                "interrupted: {measured} of {all} cells were measured; a repeat measures every \
-                 cell again"
+                "interrupted: {measured} of {all} cells were measured; --resume {} goes on from \
+                 here",
+                out_dir.display()
             );
             Ok(Kind::Interrupted.into())
         }
@@ -133,6 +177,12 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         ))),
         None => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// The report of an earlier run of the model in a folder, if there is one.
+fn earlier(folder: &Path, plan: &Plan) -> Option<Baseline> {
+    let report = Baseline::read(&folder.join("bench.json")).ok()?;
+    report.is_of_model(&plan.settings.model).then_some(report)
 }
 
 /// Refuses a rig with a rail that does not carry; returns the other problems of the rig.

@@ -30,6 +30,10 @@ Examples:
       See the defect that the patches mend: pp hangs over two and three cables.
   cargo xtask bench --strategy tp --backend ring -p 512 -r 10 --out-dir out
       What prefill gains by each cable, with more samples, kept in files.
+  cargo xtask bench --pp 512,2048,8192 --tg 128 --depth 0,4096 --dry-run
+      What such a sweep would run, and about how long.
+  cargo xtask bench --resume target/bench/0.31.2-patched
+      Go on where Ctrl-C ended the last one.
   cargo xtask bench --rig rig.toml --cables 1,4 --frames big --format json
       A rig of your own, over one and four cables, for a program to read.
   cargo xtask bench --baseline before/bench.json --fail-over 5%
@@ -44,7 +48,7 @@ Examples:
       The matrix that a job of yours uses, in place of the planner's.
 
 Ctrl-C keeps what was measured: the reports are written and printed, and the missing
-cells are marked. A repeat measures every cell again.";
+cells are marked. --resume goes on from there.";
 
 /// Measure decoding over one, two and more cables, and check every token.
 ///
@@ -215,11 +219,25 @@ pub struct Bench {
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable, help_heading = "What is run")]
     pub env: Vec<(String, String)>,
 
-    /// Measured runs of a cell
+    /// Measured runs of a cell, over all its launches
     #[arg(short, long, value_name = "N", default_value_t = DEFAULTS.repeat, value_parser = at_least_one, help_heading = "What is run")]
     pub repeat: usize,
 
-    /// Runs of a cell before the measured ones
+    /// Rounds. In each, every cell is launched once and has its part of the measured runs.
+    /// More rounds show a machine that changes, and are the dearer the longer a model takes to
+    /// load: 1 for a large one, as many as --repeat to launch a cell for each run
+    #[arg(long, value_name = "N", default_value_t = DEFAULTS.rounds, value_parser = at_least_one, help_heading = "What is run")]
+    pub rounds: usize,
+
+    /// The order of cells in a round: shuffled by this seed, or `off` for the table's
+    #[arg(long, value_name = "SEED|off", default_value = "1", value_parser = shuffle, help_heading = "What is run")]
+    pub shuffle: Shuffle,
+
+    /// Wait this long between two launches, for a machine that throttles
+    #[arg(long, value_name = "TIME", default_value = "0 s", value_parser = delay, help_heading = "What is run")]
+    pub delay: Duration,
+
+    /// Runs of a launch before the measured ones
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.warmup, help_heading = "What is run")]
     pub warmup: usize,
 
@@ -247,6 +265,15 @@ pub struct Bench {
     #[arg(long, help_heading = "What is run")]
     pub no_preflight: bool,
 
+    /// Print the cells, their matrices and about how long they take, and start nothing
+    #[arg(long, help_heading = "What is run")]
+    pub dry_run: bool,
+
+    /// Go on from the bench.jsonl of a run that was stopped: its launches are not repeated.
+    /// Lines of another build, model, rig or workload are refused
+    #[arg(long, value_name = "FILE|DIR", help_heading = "What is run")]
+    pub resume: Option<PathBuf>,
+
     /// Compare with this bench.json, of the same build, model and rig
     #[arg(long, value_name = "FILE", help_heading = "What is reported")]
     pub baseline: Option<PathBuf>,
@@ -265,7 +292,8 @@ pub struct Bench {
     #[arg(long, value_enum, default_value_t, help_heading = "What is reported")]
     pub format: Format,
 
-    /// Where bench.json, bench.md, bench.csv and report.html are written [default:
+    /// Where bench.json, bench.md, bench.csv, report.html and, while it runs, bench.jsonl
+    /// are written [default:
     /// target/bench/PIN-SERIES in the checkout]
     #[arg(long, value_name = "DIR", help_heading = "What is reported")]
     pub out_dir: Option<PathBuf>,
@@ -292,6 +320,9 @@ impl Bench {
                 warmup: self.warmup,
                 repeat: self.repeat,
                 split: self.split.unwrap_or(0),
+                rounds: self.rounds,
+                shuffle: self.shuffle.0,
+                delay: self.delay,
                 env: self.env.iter().cloned().collect(),
                 limits,
                 ..DEFAULTS
@@ -351,6 +382,8 @@ pub enum Format {
     Json,
     /// A row a cell, medians only
     Csv,
+    /// A line a launch while it runs, as in bench.jsonl
+    Jsonl,
     /// What exo's bench/exo_bench.py writes: a JSON object with every measured run
     Exo,
     /// What llama-bench writes as jsonl: prefill and decode of each cell
@@ -358,6 +391,10 @@ pub enum Format {
     /// What llama-bench writes as md
     LlamaMd,
 }
+
+/// The seed of an order, if it is shuffled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shuffle(pub Option<u64>);
 
 /// One of these values by its name, each with its purpose.
 fn one_of<T: Copy + Send + Sync + 'static>(
@@ -458,6 +495,18 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+fn shuffle(text: &str) -> Result<Shuffle, String> {
+    match (text, text.parse()) {
+        ("off", _) => Ok(Shuffle(None)),
+        (_, Ok(seed)) => Ok(Shuffle(Some(seed))),
+        (_, Err(_)) => Err("write a whole number, or off".to_owned()),
+    }
+}
+
+fn delay(text: &str) -> Result<Duration, String> {
+    parse_seconds(text).map_err(|error| error.to_string())
+}
+
 fn timeout(text: &str) -> Result<Duration, String> {
     match parse_seconds(text) {
         Ok(Duration::ZERO) => Err("it must be greater than 0".to_owned()),
@@ -502,7 +551,8 @@ mod tests {
              --model qwen3-tiny --prompt-tokens 9 --gen-tokens 8 --repeat 7 --warmup 0 \
              --frames big --timeout 2500ms --format json --out-dir out --rig rig.toml \
              --no-preflight --order pinned --engine mlx-lm,rust --prefill-step 6 --depth 5 \
-             --fast-synch both --env A=1 --env B=x=y --split=4",
+             --fast-synch both --env A=1 --env B=x=y --rounds 3 --shuffle off --delay 1.5 \
+             --dry-run --resume out --split=4",
         )
         .unwrap();
         assert_eq!((&*long.mlx, long.series), ("0.31.2", Series::Stock));
@@ -527,10 +577,16 @@ mod tests {
         );
         let settings = options.settings;
         assert_eq!(settings.model.name(), "qwen3-tiny");
-        assert_eq!(
-            [settings.repeat, settings.warmup, settings.split],
-            [7, 0, 4]
-        );
+        assert!(long.dry_run && long.resume == Some("out".into()));
+        let counts = [
+            settings.repeat,
+            settings.warmup,
+            settings.rounds,
+            settings.split,
+        ];
+        assert_eq!(counts, [7, 0, 3, 4]);
+        assert_eq!(settings.shuffle, None);
+        assert_eq!(settings.delay, Duration::from_millis(1500));
         let env = [("A", "1"), ("B", "x=y")].map(|(name, value)| (name.into(), value.into()));
         assert_eq!(settings.env, BTreeMap::from(env));
         assert_eq!(settings.limits.silence, Duration::from_millis(2500));
@@ -577,6 +633,9 @@ mod tests {
             ("--tg 99999999", "write 16777216 or less"),
             ("--frames small,huge", "'huge' for '--frames <LIST>'"),
             ("--fast-synch maybe", "[possible values: off, on, both]"),
+            ("--rounds 0", "write 1 or more"),
+            ("--shuffle on", "write a whole number, or off"),
+            ("--delay soon", "a number and a unit"),
             ("--env A", "'A' for '--env <NAME=VALUE>': write NAME=VALUE"),
             ("--env JACCL_BIG_FRAMES=1", "is set by the benchmark"),
             ("--prompt a -p 9", "cannot be used with '--prompt-tokens"),

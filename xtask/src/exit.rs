@@ -138,6 +138,7 @@ failures! {
         _ => Kind::Ours,
     }, it.help().map(str::to_owned);
     rail_bench::baseline::BaselineError: |it| Kind::Input, Some(it.help().to_owned());
+    rail_bench::lines::ResumeError: |it| Kind::Input, Some(it.help().to_owned());
     rail_bench::sweep::SweepError: |it| Kind::Input, it.help();
     rail_matrix::BadVersion: |it| Kind::Input;
     rail_matrix::GivenError: |it| Kind::Input, it.help().map(str::to_owned);

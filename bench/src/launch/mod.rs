@@ -15,6 +15,7 @@ use std::{
 };
 
 use launch::{Death, Heard, Interrupted, Launcher, Limit, Ranks, StartError, Watchdog};
+use serde::{Deserialize, Serialize};
 pub use transcript::{Lap, RunRecord, Token, Transcript, Usage};
 
 use crate::protocol::{Event, Job};
@@ -50,7 +51,8 @@ pub struct Limits {
 }
 
 /// How the ranks ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Ending {
     /// Every rank completed its job.
     Done,
@@ -80,7 +82,7 @@ pub enum Ending {
 }
 
 /// The outcome of a launch.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Outcome {
     /// How it ended.
     pub ending: Ending,

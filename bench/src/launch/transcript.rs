@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use crate::protocol::{Event, Pass, Phase, Spent};
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{Event, Pass, Phase, Spent, margin};
 
 /// A generated token.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     /// The token's id.
     pub id: u32,
@@ -16,7 +18,7 @@ pub struct Token {
 }
 
 /// One run of a rank.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// The tokens in order of generation.
     pub tokens: Vec<Token>,
@@ -25,11 +27,12 @@ pub struct RunRecord {
     /// Whether it was a warm-up. Known once it has ended.
     pub warmup: bool,
     /// The smallest margin of any token, as in [`Event::Run`].
+    #[serde(with = "margin")]
     pub min_margin: Option<f32>,
 }
 
 /// What a rank took, as in [`Event::Usage`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Nanoseconds to load its share of the model.
     pub load_ns: u64,
@@ -40,7 +43,7 @@ pub struct Usage {
 }
 
 /// A token of a pass, as in [`Event::Lap`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lap {
     /// The pass.
     pub pass: Pass,
@@ -53,13 +56,14 @@ pub struct Lap {
 }
 
 /// All events of a rank. Its `Display` describes the rank's current state.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Transcript {
     /// The runs in order, warm-ups included.
     pub runs: Vec<RunRecord>,
     /// What it took, if it reported it.
     pub usage: Option<Usage>,
     /// The tokens of the passes that show where the time goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub laps: Vec<Lap>,
     build: Option<String>,
     phase: Option<Phase>,
@@ -150,6 +154,17 @@ impl Transcript {
             self.runs.push(RunRecord::default());
         }
         Ok(&mut self.runs[run])
+    }
+
+    /// Adds the runs of a later launch of the same rank, and what it took if that is more.
+    /// Passes run in the first launch alone.
+    pub(crate) fn append(&mut self, later: &Self) {
+        self.runs.extend_from_slice(&later.runs);
+        self.usage = self.usage.zip(later.usage).map(|(a, b)| Usage {
+            load_ns: a.load_ns.max(b.load_ns),
+            peak_bytes: a.peak_bytes.max(b.peak_bytes),
+            weight_bytes: a.weight_bytes.max(b.weight_bytes),
+        });
     }
 
     /// Records that the process ended by itself.

@@ -47,7 +47,7 @@ pub fn check_folder(dir: &Path) -> io::Result<()> {
     temporary(dir).map(drop)
 }
 
-fn temporary(dir: &Path) -> io::Result<NamedTempFile> {
+pub(crate) fn temporary(dir: &Path) -> io::Result<NamedTempFile> {
     tempfile::Builder::new()
         .prefix(".bench-")
         .permissions(Permissions::from_mode(0o644))

@@ -8,7 +8,7 @@ use rig::{Cable, Rig, units};
 use softrail::counters::Counters;
 use stats::{Change, Summary};
 
-use super::{CellReport, Report, detail};
+use super::{CellReport, Report, Runs, detail};
 use crate::{meter::CableBytes, protocol::Strategy, verdict::Verdict};
 
 /// Shown in place of a missing figure.
@@ -72,12 +72,36 @@ fn heading(report: &Report) -> String {
     ];
     lines.extend(ranks(report));
     lines.push(format!("- model {}{}", model.name(), task(report)));
+    lines.push(format!("- {}", runs(&report.runs)));
     if let Some(cell) = cells.iter().find(|cell| !cell.env.is_empty()) {
         let env = cell.env.iter();
         let env: Vec<_> = env.map(|(name, value)| format!("{name}={value}")).collect();
         lines.push(format!("- environment {}", env.join(", ")));
     }
     lines.join("\n")
+}
+
+/// How often and in which order the cells ran.
+fn runs(runs: &Runs) -> String {
+    let Runs {
+        repeat,
+        warmup,
+        rounds,
+        ..
+    } = runs;
+    let order = match (runs.shuffle, rounds) {
+        (None, _) => "cells in this order".to_owned(),
+        (Some(seed), 1) => format!("cells shuffled by the seed {seed}"),
+        (Some(seed), _) => format!("cells shuffled in each round by the seed {seed}"),
+    };
+    let delay = match runs.delay {
+        0.0 => String::new(),
+        seconds => format!(", {seconds} s apart"),
+    };
+    let launches = if *rounds == 1 { "launch" } else { "launches" };
+    format!(
+        "{repeat} runs a cell in {rounds} {launches}, {warmup} before them in each; {order}{delay}"
+    )
 }
 
 /// What the cells compute, if they compute the same.

@@ -14,12 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rail_matrix::{Backend, Given};
 use rig::Rig;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use softrail::counters::Counters;
 use stats::{Percentiles, Summary};
 
 pub use bandwidth::BusBandwidth;
 pub use files::check_folder;
+pub(crate) use files::temporary;
 pub use split::{Cost, Parts, TimeSplit};
 pub use times::RankTimes;
 
@@ -54,6 +55,8 @@ pub struct Report {
     pub given: Option<Given>,
     /// The model.
     pub model: Model,
+    /// How often and in which order the cells ran.
+    pub runs: Runs,
     /// Of each engine and workload the reference, then its cells of the plan.
     pub cells: Vec<CellReport>,
     /// An earlier report beside this one.
@@ -68,6 +71,40 @@ pub struct Report {
     /// Any other reason why the run stopped before its last cell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// How often and in which order the cells of a report ran.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Runs {
+    /// Seeds the weights of a preset, and the prompt.
+    pub seed: u64,
+    /// The number of runs before the measured ones of a launch.
+    pub warmup: usize,
+    /// The number of measured runs of a cell.
+    pub repeat: usize,
+    /// The number of launches that they are spread over, one in each round.
+    pub rounds: usize,
+    /// The seed of the order of cells in a round; null if it was the report's.
+    pub shuffle: Option<u64>,
+    /// Seconds between two launches.
+    pub delay: f64,
+    /// The runs of each pass that shows where the time goes.
+    #[serde(default)]
+    pub split: usize,
+}
+
+impl Runs {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Self {
+            seed: settings.seed,
+            warmup: settings.warmup,
+            repeat: settings.repeat,
+            rounds: settings.rounds(),
+            shuffle: settings.shuffle,
+            delay: settings.delay.as_secs_f64(),
+            split: settings.split,
+        }
+    }
 }
 
 /// The MLX build that a report is about.
@@ -214,9 +251,9 @@ impl CellReport {
         }
     }
 
-    pub(crate) fn set_carried(&mut self, carried: Carried) {
-        self.cable_bytes = carried.prefill;
-        self.decode_cable_bytes = carried.decode;
+    pub(crate) fn add_carried(&mut self, carried: &Carried) {
+        add(&mut self.cable_bytes, &carried.prefill);
+        add(&mut self.decode_cable_bytes, &carried.decode);
     }
 
     /// Takes the times from the measured runs, and the margin from all runs of all ranks.
@@ -352,6 +389,12 @@ fn backend_or_none<S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(backend.map_or(NO_BACKEND, Backend::name))
+}
+
+fn add(sum: &mut CableBytes, more: &CableBytes) {
+    for (cable, bytes) in more {
+        *sum.entry(cable.clone()).or_default() += bytes;
+    }
 }
 
 fn millis(ns: u64) -> f64 {

@@ -210,6 +210,7 @@ impl Rank {
         match self.behaviour.as_str() {
             "repeat" => 5,
             "wrong" if last && index == 2 => id + 1,
+            "wrong-in-later" if last && index == 2 && self.job.repeat == 2 => id + 1,
             _ => id,
         }
     }
@@ -225,6 +226,9 @@ impl Rank {
     fn time(&self, run: usize, index: usize) -> u64 {
         let prefill = 120_000_000 / self.cell.cables.max(1) as u64;
         let late = if self.behaves("late") { 2_000_000 } else { 0 };
+        // With `slower`, the later launch of a cell, which measures less, takes longer.
+        let slower = self.behaves("slower") && self.job.repeat == 2;
+        let prefill = prefill + if slower { prefill / 10 } else { 0 };
         late + prefill + 1_000_000 * run as u64 + 5_000_000 * index as u64
     }
 

@@ -2,11 +2,11 @@
 //! nothing is left behind.
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use std::{cell::Cell, error::Error, fs, path::PathBuf, time::Duration};
+use std::{cell::Cell, error::Error, fs, io, path::PathBuf, time::Duration};
 
 use launch::Launcher;
 use rail_bench::{
-    BuildInfo, Harness, Measured, Options, Plan, Report, RunError, Settings, Workload,
+    BuildInfo, Harness, Launched, Measured, Options, Plan, Report, RunError, Settings, Workload,
     cabling::{Cabling, Plugged},
     engine::{Engine, EngineProgram},
     launch::{Limits, RankProgram},
@@ -41,6 +41,8 @@ pub fn short() -> Options {
         }],
         settings: Settings {
             repeat: 2,
+            rounds: 1,
+            shuffle: None,
             limits: PATIENT,
             ..Settings::default()
         },
@@ -197,8 +199,22 @@ pub fn run_until(
     cabling: &dyn Cabling,
     launcher: &Launcher,
 ) -> Result<Measured, RunError> {
+    run_from(options, rank, cabling, launcher, vec![], &|_| Ok(()))
+}
+
+/// As [`run_until`], from the launches of an earlier run, with the lines going to `record`.
+pub fn run_from(
+    options: Options,
+    rank: &FakeRank,
+    cabling: &dyn Cabling,
+    launcher: &Launcher,
+    resumed: Vec<Launched>,
+    record: &dyn Fn(&str) -> io::Result<()>,
+) -> Result<Measured, RunError> {
     let plan = Plan::new(options).unwrap();
     let harness = Harness {
+        resumed,
+        record,
         engines: Engine::ALL
             .map(|engine| EngineProgram {
                 engine,

@@ -42,6 +42,8 @@ fn run(options: Options, build: &str) -> Result<Report, RunError> {
         },
         launcher: &Launcher::default(),
         progress: Progress::hidden(),
+        resumed: vec![],
+        record: &|_| Ok(()),
         warnings: vec![],
     };
     let measured = rail_bench::run(&plan, &harness)?;

@@ -78,6 +78,8 @@ fn run(cabling: &dyn Cabling) -> Report {
         launcher: &Launcher::default(),
         progress: Progress::hidden(),
         warnings: vec![],
+        resumed: vec![],
+        record: &|_| Ok(()),
     };
     let measured = rail_bench::run(&plan(), &harness).unwrap();
     assert!(measured.stopped.is_none(), "{:?}", measured.stopped);

@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 use rig::{DeviceFault, End, units};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::shm::EndState;
 
 /// What one direction of a cable has carried since its launcher made it, and its current
 /// condition.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// The cable.
     pub cable: String,
@@ -41,7 +41,7 @@ pub struct Counters {
     /// Whether the cable is cut now.
     pub cut: bool,
     /// The current faults of the sending device, by their names in `rig.toml`.
-    pub faults: Vec<&'static str>,
+    pub faults: Vec<String>,
 }
 
 impl Counters {
@@ -61,8 +61,22 @@ impl Counters {
             bytes_per_second: link.bytes_per_second,
             latency_ns: u64::try_from(link.latency.as_nanos()).unwrap_or(u64::MAX),
             cut: condition.is_cut(),
-            faults: condition.faults().map(DeviceFault::name).collect(),
+            faults: condition.faults().map(|it| it.name().to_owned()).collect(),
         }
+    }
+
+    /// Adds what this direction of the same cable carried in another life of it. The
+    /// condition is the later one's.
+    pub fn add(&mut self, later: &Counters) {
+        *self = Counters {
+            bytes: self.bytes + later.bytes,
+            messages: self.messages + later.messages,
+            depth: self.depth.max(later.depth),
+            waited: self.waited + later.waited,
+            lost: self.lost + later.lost,
+            pending: self.pending + later.pending,
+            ..later.clone()
+        };
     }
 
     /// What was added since this direction was read as `before`.
@@ -145,7 +159,7 @@ fn condition(counters: &Counters) -> String {
     let cut = counters.cut.then_some("cut");
     let broken: Vec<_> = cut
         .into_iter()
-        .chain(counters.faults.iter().copied())
+        .chain(counters.faults.iter().map(String::as_str))
         .collect();
     match &*broken {
         [] => format!("{rate}, {latency}"),

@@ -111,12 +111,18 @@ impl MedianInterval {
         }
         Some(narrowest)
     }
+
+    /// Whether it has values in common with another. Sets whose intervals are apart differ,
+    /// whatever their outliers; sets whose intervals overlap may differ too, see [`Change`].
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.low <= other.high && other.low <= self.high
+    }
 }
 
 /// How much longer something takes than before, in percent; negative if it is faster.
 ///
-/// This is the one comparison of two sets of samples. [`MedianInterval`] is about one set.
-/// Two of them cannot take the place of this: intervals that overlap may belong to sets that
+/// This says how much two sets of samples differ, and how sure that is. Two
+/// [`MedianInterval`]s cannot take its place: intervals that overlap may belong to sets that
 /// clearly differ, and how often they do is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Change {
@@ -251,6 +257,13 @@ mod tests {
         assert_eq!((change.low, change.high), (change.percent, change.percent));
         assert!((change.percent - 100.0).abs() < 1e-9);
         assert_eq!(Change::between(&[5.0], &same), None);
+    }
+
+    #[test]
+    fn intervals_overlap_when_they_share_a_value() {
+        let of = |samples: &[f64]| MedianInterval::of(samples, 0.95).unwrap();
+        assert!(of(&[1.0, 2.0]).overlaps(&of(&[2.0, 3.0])));
+        assert!(!of(&[1.0, 2.0]).overlaps(&of(&[2.5, 3.0])));
     }
 
     #[test]
