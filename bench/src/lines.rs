@@ -1,6 +1,7 @@
 //! The launches as lines of JSON, written while a run goes on, and read again to resume it.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     fs::{self, File},
     io::{self, Write},
@@ -80,15 +81,44 @@ pub(crate) fn line(head: &Head, cell: &CellReport, launched: &Launched) -> Strin
     serde_json::to_string(&line).expect("a line is plain data")
 }
 
-/// Creates the file in a folder, with the lines of an earlier run in it. It replaces one that
-/// is there in one step.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn create(folder: &Path, kept: &str) -> io::Result<File> {
-    let mut file = temporary(folder)?;
-    file.write_all(kept.as_bytes())?;
-    Ok(file.persist(folder.join(NAME))?)
+/// Appends to the file in a folder. The first line of a run replaces a file that is there, in
+/// one step, by one that begins with the lines of the run that is resumed.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    folder: &'a Path,
+    kept: String,
+    file: RefCell<Option<File>>,
+}
+
+impl<'a> Writer<'a> {
+    /// Nothing is written yet.
+    pub fn new(folder: &'a Path, resumed: Option<&Resume>) -> Self {
+        Self {
+            folder,
+            kept: resumed.map(Resume::text).unwrap_or_default(),
+            file: RefCell::new(None),
+        }
+    }
+
+    /// Appends a line, and its end.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn append(&self, line: &str) -> io::Result<()> {
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => self.create()?,
+        };
+        let written = file.write_all(format!("{line}\n").as_bytes());
+        self.file.replace(Some(file));
+        written
+    }
+
+    fn create(&self) -> io::Result<File> {
+        let mut file = temporary(self.folder)?;
+        file.write_all(self.kept.as_bytes())?;
+        Ok(file.persist(self.folder.join(NAME))?)
+    }
 }
 
 /// The lines of an earlier run that was not finished.

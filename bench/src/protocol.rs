@@ -92,8 +92,8 @@ pub struct Job {
     pub seed: u64,
     /// The prompt.
     pub prompt: Prompt,
-    /// Tokens that are in the cache before the prompt: [`filler`]s, processed as a prompt is,
-    /// before the clock starts.
+    /// Tokens that are in the cache before the prompt: the ids of
+    /// [`filler`](seeded::filler), processed as a prompt is, before the clock starts.
     #[serde(default)]
     pub depth: usize,
     /// The most tokens that are processed in one step of prefill. Without it, the engine's
@@ -182,16 +182,10 @@ impl Prompt {
     /// The ids, for a model with a vocabulary of this size.
     pub fn ids(&self, seed: u64, vocab: usize) -> Vec<u32> {
         match self {
-            Self::Seeded { tokens } => seeded::ids("prompt", seed, *tokens, vocab),
+            Self::Seeded { tokens } => seeded::prompt(seed, *tokens, vocab),
             Self::Ids(ids) => ids.clone(),
         }
     }
-}
-
-/// The ids that are in the cache before the prompt, for a model with a vocabulary of this
-/// size.
-pub fn filler(depth: usize, seed: u64, vocab: usize) -> Vec<u32> {
-    seeded::ids("depth", seed, depth, vocab)
 }
 
 /// The phase of a rank in its job.

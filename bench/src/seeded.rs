@@ -15,11 +15,23 @@ pub fn hash(seed: u64, name: &str) -> u64 {
     hash ^ (hash >> 31)
 }
 
-/// `count` token ids below `vocab`, of the numbers `NAME.0`, `NAME.1` and so on.
+/// The ids of a prompt of `count` tokens, below `vocab`.
 ///
 /// # Panics
 /// There is no token.
-pub fn ids(name: &str, seed: u64, count: usize, vocab: usize) -> Vec<u32> {
+pub fn prompt(seed: u64, count: usize, vocab: usize) -> Vec<u32> {
+    ids("prompt", seed, count, vocab)
+}
+
+/// The `count` ids that are in the cache before a prompt, below `vocab`.
+///
+/// # Panics
+/// There is no token.
+pub fn filler(seed: u64, count: usize, vocab: usize) -> Vec<u32> {
+    ids("depth", seed, count, vocab)
+}
+
+fn ids(name: &str, seed: u64, count: usize, vocab: usize) -> Vec<u32> {
     (0..count)
         .map(|position| (hash(seed, &format!("{name}.{position}")) % vocab as u64) as u32)
         .collect()
@@ -30,8 +42,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_use_the_whole_vocabulary() {
-        let ids = ids("prompt", 3, 4000, 50);
+    fn a_prompt_uses_the_whole_vocabulary() {
+        let ids = prompt(3, 4000, 50);
         assert!((0..50).all(|token| ids.contains(&token)));
         assert!(ids.iter().all(|&token| token < 50));
     }

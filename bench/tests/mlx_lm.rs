@@ -187,6 +187,36 @@ fn run(options: Options, engine: EngineProgram) -> Result<Report, RunError> {
 }
 
 #[test]
+fn a_depth_is_in_the_cache_before_the_prompt_of_every_run() {
+    let tiny = Tiny::new();
+    let deep = Job {
+        depth: 21,
+        prefill_step: Some(8),
+        repeat: 2,
+        ..tiny.job()
+    };
+    let ids = [
+        seeded::filler(SEED, 21, VOCAB),
+        deep.prompt.ids(SEED, VOCAB),
+    ];
+    let joined = Job {
+        depth: 0,
+        prompt: Prompt::Ids(ids.concat()),
+        ..deep.clone()
+    };
+    let tokens = |job| {
+        let outcome = tiny.outcome(job);
+        assert_eq!(outcome.ending, Ending::Done);
+        let runs = outcome.transcripts[0].runs.iter();
+        runs.map(|run| run.tokens.iter().map(|it| it.id).collect::<Vec<_>>())
+            .collect::<Vec<_>>()
+    };
+    let deep = tokens(deep);
+    assert_eq!((deep.len(), deep[0].len()), (2, 3));
+    assert_eq!(deep, tokens(joined));
+}
+
+#[test]
 fn a_folder_decodes_the_same_on_one_process_and_on_two() {
     let tiny = Tiny::new();
     let report = run(tiny.options(), tiny.engine()).unwrap();

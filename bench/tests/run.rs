@@ -330,7 +330,7 @@ fn a_depth_beyond_the_models_context_is_refused() {
 }
 
 #[test]
-fn a_reference_that_fails_later_keeps_what_another_engine_measured() {
+fn a_reference_that_fails_later_ends_the_run_before_any_cell_and_keeps_the_other_one() {
     let options = Options {
         engines: Engine::ALL.to_vec(),
         ..only(Strategy::Tp, Backend::Ring, "1")
@@ -346,7 +346,7 @@ fn a_reference_that_fails_later_keeps_what_another_engine_measured() {
         verdicts(&report),
         [
             "single: pass",
-            "tp ring-1: pass",
+            "tp ring-1: not-run",
             "single (mlx-lm): not-run",
             "tp ring-1 (mlx-lm): not-run",
         ]

@@ -181,6 +181,14 @@ fn a_run_goes_on_from_its_lines_and_reports_what_an_unbroken_one_does() {
         3
     );
 
+    // A file of an earlier run is replaced by the first line, and then appended to.
+    let path = folder.path().join(lines::NAME);
+    fs::write(&path, "old").unwrap();
+    let writer = lines::Writer::new(folder.path(), None);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    text.lines().for_each(|line| writer.append(line).unwrap());
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+
     // As if it had been killed while it wrote the fourth line.
     let kept: String = text
         .lines()
@@ -188,7 +196,7 @@ fn a_run_goes_on_from_its_lines_and_reports_what_an_unbroken_one_does() {
         .map(|line| format!("{line}\n"))
         .collect();
     let cut = &text.lines().nth(3).unwrap()[..50];
-    fs::write(folder.path().join(lines::NAME), kept.clone() + cut).unwrap();
+    fs::write(&path, kept.clone() + cut).unwrap();
     let resume = Resume::read(folder.path()).unwrap();
     assert_eq!((resume.len(), resume.text()), (3, kept));
     let plan = Plan::new(rounds()).unwrap();
@@ -198,6 +206,9 @@ fn a_run_goes_on_from_its_lines_and_reports_what_an_unbroken_one_does() {
     let (resumed, again, started) = recorded(rounds(), "tp ring-3=wrong", Some(&resume));
     // The reference and two cells were known.
     assert_eq!((again.lines().count(), started), (7, 12 - 5));
+    let writer = lines::Writer::new(folder.path(), Some(&resume));
+    writer.append("new").unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), resume.text() + "new\n");
     assert_eq!(again, text);
     assert_eq!(resumed.json(), whole.json());
 }

@@ -1,11 +1,6 @@
 //! `cargo xtask bench`: builds MLX and the ranks, and prints a table of measured cells.
 
-use std::{
-    cell::RefCell,
-    io::{self, Write},
-    path::Path,
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode};
 
 use anyhow::anyhow;
 use pins::{Pin, Series};
@@ -93,21 +88,17 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         provider: programs.provider,
         parent: softrail::default_parent(),
     };
-    // A new file only now: until here nothing has replaced an earlier run's.
-    let kept = resume.as_ref().map(Resume::text).unwrap_or_default();
-    let file = lines::create(&out_dir, &kept).map_err(unwritable)?;
-    let file = RefCell::new(file);
     let printed = flags.format == Format::Jsonl;
-    if printed {
-        output::document(&kept)?;
+    if let (true, Some(resume)) = (printed, &resume) {
+        output::document(&resume.text())?;
     }
+    let lines = lines::Writer::new(&out_dir, resume.as_ref());
     let record = |line: &str| {
-        let line = format!("{line}\n");
-        file.borrow_mut().write_all(line.as_bytes())?;
-        match printed {
-            true => output::document(&line).map_err(io::Error::other),
-            false => Ok(()),
+        if printed {
+            // A reader that left is no reason to stop, because the file has the line.
+            let _ = output::line(format_args!("{line}"));
         }
+        lines.append(line)
     };
     let harness = Harness {
         resumed: resume.as_ref().map(Resume::launched).unwrap_or_default(),

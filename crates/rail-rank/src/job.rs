@@ -11,7 +11,8 @@ use models::Folder;
 use rail_bench::{
     engine::Engine,
     model::ModelSpec,
-    protocol::{Event, Job, JobModel, Pass, Phase, Spent, Strategy, filler},
+    protocol::{Event, Job, JobModel, Pass, Phase, Spent, Strategy},
+    seeded::filler,
 };
 
 use crate::{
@@ -140,7 +141,7 @@ fn run_as(
         session.set_prefill_step(step);
     }
     let load_ns = nanos(began);
-    let filler = filler(job.depth, job.seed, model.vocab());
+    let filler = filler(job.seed, job.depth, model.vocab());
     let prompt = job.prompt.ids(job.seed, model.vocab());
 
     for run in 0..job.warmup + job.repeat {

@@ -6,6 +6,7 @@ use models::{Family, tiny::Weights};
 use rail_bench::{
     model::Quant,
     protocol::{Event, Job, JobModel, Phase, Prompt, Strategy},
+    seeded::filler,
 };
 
 use common::{default_model, distinct, events, margins, single, small_model, tiny, tokens};
@@ -108,6 +109,32 @@ fn a_job_is_told_from_its_load_to_its_end() {
         })
         .collect();
     assert!(times[0] > 0 && times[0] < times[1], "{times:?}");
+}
+
+#[test]
+fn a_depth_is_in_the_cache_before_the_prompt_of_every_run() {
+    let deep = Job {
+        depth: 21,
+        prefill_step: Some(8),
+        ..single(small_model(None), 6, 2)
+    };
+    let vocab = small_model(None).vocab;
+    let ids = [
+        filler(deep.seed, 21, vocab),
+        deep.prompt.ids(deep.seed, vocab),
+    ];
+    let joined = Job {
+        depth: 0,
+        prompt: Prompt::Ids(ids.concat()),
+        ..deep.clone()
+    };
+    let [deep, joined] = [deep, joined].map(|job| events(&job).unwrap());
+    for run in 0..2 {
+        assert_eq!(tokens(&deep, run), tokens(&joined, run));
+    }
+    let fill = Event::Phase { phase: Phase::Fill };
+    let fills = |events: &[Event]| events.iter().filter(|it| **it == fill).count();
+    assert_eq!((fills(&deep), fills(&joined)), (2, 0));
 }
 
 #[test]

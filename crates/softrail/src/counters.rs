@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
-use rig::{DeviceFault, End, units};
+use rig::{End, units};
 use serde::{Deserialize, Serialize};
 
 use crate::shm::EndState;
@@ -170,7 +170,7 @@ fn condition(counters: &Counters) -> String {
 #[cfg(test)]
 mod tests {
     use crate::Broken;
-    use rig::Rig;
+    use rig::{DeviceFault, Rig};
 
     use super::*;
     use crate::{Fabric, live::Live};
