@@ -41,7 +41,7 @@ fn main() {
     let big_frames = env::var_os("JACCL_BIG_FRAMES").is_some();
     let checked = match behaviour.as_str() {
         "wants-big-frames" if !big_frames => Err("the frames are not big".to_owned()),
-        _ => check_environment(&job, cell),
+        _ => check_environment(&job),
     };
     if let Err(why) = checked {
         say(Event::Error { message: why });
@@ -310,7 +310,7 @@ fn behaviour(cell: Cell, rank: usize) -> Option<String> {
 }
 
 /// The variables that would change jaccl's behaviour.
-fn check_environment(job: &Job, cell: Cell) -> Result<(), String> {
+fn check_environment(job: &Job) -> Result<(), String> {
     let is = |name: &str| env::var(name).ok();
     if let Some(left_over) = is("JACCL_RING") {
         return Err(format!(
