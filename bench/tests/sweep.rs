@@ -106,8 +106,8 @@ fn a_cell_has_the_samples_of_all_its_launches() {
         "split": 0,
     });
     assert_eq!(json["runs"], runs);
-    let told = "\n- 5 runs a cell in 2 launches, 1 before them in each; cells shuffled in each \
-                round by the seed 1\n";
+    let told = "\n- 5 runs a cell in 2 launches, each after a warm-up of 1; cells shuffled in \
+                each round by the seed 1\n";
     assert!(report.markdown().contains(told), "{}", report.markdown());
 }
 

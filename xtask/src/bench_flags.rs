@@ -1,6 +1,6 @@
 //! The command line of `cargo xtask bench`.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{
     Args, ValueEnum,
@@ -53,7 +53,7 @@ cells are marked. --resume goes on from there.";
 /// Measure decoding over one, two and more cables, and check every token.
 ///
 /// Runs a decoder-only transformer, one process a node, in every cell of
-/// strategy x backend x cables, and once on a single process. A cell passes when
+/// workload x strategy x backend x cables, and each workload on a single process. A cell passes when
 /// its ranks agree and all its tokens equal the single process's (in tp with a
 /// model folder they need not). Exits with 0 when every cell passes and with 1
 /// when one does not.
@@ -223,9 +223,10 @@ pub struct Bench {
     #[arg(short, long, value_name = "N", default_value_t = DEFAULTS.repeat, value_parser = at_least_one, help_heading = "What is run")]
     pub repeat: usize,
 
-    /// Rounds. In each, every cell is launched once and has its part of the measured runs.
-    /// More rounds show a machine that changes, and are the dearer the longer a model takes to
-    /// load: 1 for a large one, as many as --repeat to launch a cell for each run
+    /// Rounds. In each, every cell is launched once, and has its part of the measured runs
+    /// after a warm-up. More rounds show a machine that changes, and each loads the model
+    /// again: take 1 where that lasts minutes, and as many as --repeat to launch the ranks
+    /// for every run
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.rounds, value_parser = at_least_one, help_heading = "What is run")]
     pub rounds: usize,
 
@@ -517,6 +518,8 @@ fn timeout(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use clap::Parser;
     use rail_bench::{Plan, model::Preset};
     use rail_matrix::RankOrder;

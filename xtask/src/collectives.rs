@@ -9,8 +9,7 @@ use terminal::Terminal;
 use toolchain::build::Request;
 
 use crate::{
-    bench_flags::Format,
-    collectives_flags::Collectives,
+    collectives_flags::{Collectives, Format},
     exit::{self, Kind, Result},
     out, output, programs, say,
     session::Session,

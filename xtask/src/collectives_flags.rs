@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use collectives::{
     Cells, Op, Options,
     cells::{Cables, Ranks, Sizes, flat},
@@ -14,7 +14,7 @@ use rig::{
     units::{parse_rate, parse_time},
 };
 
-use crate::{bench_flags::Format, flags::one_of};
+use crate::flags::one_of;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -108,6 +108,18 @@ pub struct Collectives {
     /// Also write collectives.json, collectives.md and collectives.csv into this folder
     #[arg(long, value_name = "DIR", help_heading = "What is reported")]
     pub out_dir: Option<PathBuf>,
+}
+
+/// The formats of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// A Markdown table with notes
+    #[default]
+    Md,
+    /// Everything, samples included
+    Json,
+    /// A row a cell, medians only
+    Csv,
 }
 
 /// The lists of [`Cells`]. One that is left out has the library's default.

@@ -413,6 +413,11 @@ fn a_bench_that_cannot_be_is_refused_before_anything_is_built() {
     names_all(&bench(&["--cables", "9"]), &["9"]);
     names_all(&bench(&["--prompt-tokens", "0"]), &["--prompt-tokens"]);
     names_all(&bench(&["--gen-tokens", "0"]), &["--gen-tokens"]);
+    names_all(&bench(&["--pp", "512,x"]), &["'x'", "--prompt-tokens"]);
+    names_all(
+        &bench(&["--resume", "/no/such"]),
+        &["/no/such", "bench.jsonl"],
+    );
     names_all(
         &bench(&["--rig", "/no/such/rig.toml"]),
         &["/no/such/rig.toml", "--rig"],
@@ -439,6 +444,33 @@ fn a_bench_that_cannot_be_is_refused_before_anything_is_built() {
     fs::write(folder.join("model.safetensors"), "").unwrap();
     names_all(&of("mlx-lm"), &["9 query heads", "over 3 it can"]);
     names_all(&of("rust"), &["a-model", "--engine mlx-lm"]);
+    assert!(is_empty(&store.path().join("builds")));
+}
+
+#[test]
+fn a_dry_run_of_the_benchmark_names_cells_and_minutes_and_starts_nothing() {
+    let store = TempDir::new().unwrap();
+    let reports = store.path().join("reports");
+    let assert = xtask(&store)
+        .args([
+            "bench",
+            "--pp",
+            "512,2048",
+            "--depth",
+            "0,4096",
+            "--dry-run",
+            "--out-dir",
+        ])
+        .arg(&reports)
+        .assert()
+        .code(0);
+    let said = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
+    assert!(
+        said.starts_with("36 cells in 72 launches, about "),
+        "{said}"
+    );
+    names_all(&said, &["pp2048+tg32 @ d4096", "tp ring-3", "rdma_en7"]);
+    assert!(!reports.exists());
     assert!(is_empty(&store.path().join("builds")));
 }
 

@@ -100,7 +100,7 @@ fn runs(runs: &Runs) -> String {
     };
     let launches = if *rounds == 1 { "launch" } else { "launches" };
     format!(
-        "{repeat} runs a cell in {rounds} {launches}, {warmup} before them in each; {order}{delay}"
+        "{repeat} runs a cell in {rounds} {launches}, each after a warm-up of {warmup}; {order}{delay}"
     )
 }
 

@@ -67,6 +67,7 @@ fn a_quantised_model_decodes() {
 fn a_job_is_told_from_its_load_to_its_end() {
     let mut job = single(small_model(None), 2, 1);
     job.warmup = 1;
+    job.depth = 3;
     let events = events(&job).unwrap();
     let outline: Vec<_> = events
         .iter()
@@ -74,6 +75,7 @@ fn a_job_is_told_from_its_load_to_its_end() {
             Event::Loaded { .. } => "loaded",
             Event::Phase { phase: Phase::Load } => "load",
             Event::Phase { phase: Phase::Init } => "init",
+            Event::Phase { phase: Phase::Fill } => "fill",
             Event::Phase {
                 phase: Phase::Warmup,
             } => "warmup",
@@ -88,10 +90,12 @@ fn a_job_is_told_from_its_load_to_its_end() {
         .collect();
     let expected = [
         "load",
+        "fill",
         "warmup",
         "token",
         "token",
         "warmed up",
+        "fill",
         "run",
         "token",
         "token",
