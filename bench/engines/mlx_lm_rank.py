@@ -17,6 +17,7 @@ it is read. The model is divided in these ways:
   gathered, so that every rank computes the logits. Sends of prefill follow each step.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -440,6 +441,161 @@ def point_at_masks(model, inner, layers):
     raise Refused(f"this engine cannot split {family(model)} for pp over so many ranks")
 
 
+# --- Where the time goes --------------------------------------------------------------
+#
+# As in the module `passes` of the crate `rail-rank`: a pass `without` messages, and one in
+# which each message is evaluated `apart`, after its input. MLX's functions are replaced for
+# the time of a pass, so that mlx-lm stays as it is. In measured runs nothing is replaced.
+
+
+class Passes:
+    def __init__(self):
+        self.reset()
+
+    def reset(self):
+        self.depth = self.evaluating = self.waiting = self.message = 0
+        self.since = time.perf_counter_ns()
+
+    def lap(self):
+        """What has been spent since the lap before."""
+        now = time.perf_counter_ns()
+        spent = {
+            "ns": now - self.since,
+            "evaluating_ns": self.evaluating,
+            "waiting_ns": self.waiting,
+            "message_ns": self.message,
+        }
+        self.reset()
+        self.since = now
+        return spent
+
+    def timed(self, function):
+        """A function in which the rank waits for MLX. One may call another."""
+
+        def call(*args, **kwargs):
+            began = time.perf_counter_ns()
+            self.depth += 1
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.depth -= 1
+                if self.depth == 0:
+                    self.evaluating += time.perf_counter_ns() - began
+
+        return call
+
+    def replacements(self, kind):
+        import mlx.core as mx
+
+        timed = {
+            (mx, "eval"): self.timed(mx.eval),
+            (mx, "async_eval"): self.timed(mx.async_eval),
+            (mx.array, "item"): self.timed(mx.array.item),
+        }
+        messages = self.without() if kind == "without" else self.apart()
+        return timed | {(mx.distributed, name): call for name, call in messages.items()}
+
+    def without(self):
+        import mlx.core as mx
+
+        def all_gather(x, *, group=None, **_):
+            return mx.concatenate([x] * group.size())
+
+        return {
+            "all_sum": lambda x, **_: x,
+            "all_gather": all_gather,
+            "send": lambda x, _to, **_: x,
+            "recv_like": lambda x, _source, **_: mx.zeros_like(x),
+        }
+
+    def apart(self):
+        import mlx.core as mx
+
+        original = {name: getattr(mx.distributed, name) for name in MESSAGES}
+        evaluate = mx.eval
+
+        def one():
+            return mx.array([1.0])
+
+        def took(make):
+            began = time.perf_counter_ns()
+            made = make()
+            evaluate(made)
+            return made, time.perf_counter_ns() - began
+
+        def apart(x, exchange, message):
+            evaluate(x)
+            _, first = took(exchange)
+            _, second = took(exchange)
+            made, time_of_it = took(message)
+            self.waiting += max(0, first - second)
+            self.message += time_of_it
+            return made
+
+        def collective(name):
+            def call(x, **given):
+                return apart(
+                    x,
+                    lambda: original["all_sum"](one(), **given),
+                    lambda: original[name](x, **given),
+                )
+
+            return call
+
+        def between_two(name):
+            def call(x, peer, **given):
+                return apart(
+                    x,
+                    lambda: original[name](one(), peer, **given),
+                    lambda: original[name](x, peer, **given),
+                )
+
+            return call
+
+        return {
+            "all_sum": collective("all_sum"),
+            "all_gather": collective("all_gather"),
+            "send": between_two("send"),
+            "recv_like": between_two("recv_like"),
+        }
+
+    @contextlib.contextmanager
+    def of(self, kind):
+        replacements = self.replacements(kind)
+        originals = {(of, name): getattr(of, name) for of, name in replacements}
+        for (of, name), call in replacements.items():
+            setattr(of, name, call)
+        self.reset()
+        try:
+            yield self
+        finally:
+            for (of, name), call in originals.items():
+                setattr(of, name, call)
+
+
+# What the models and the pipeline of this file send.
+MESSAGES = ("all_sum", "all_gather", "send", "recv_like")
+
+
+def run_passes(job, model, pipeline, group, filler, prompt):
+    passes = Passes()
+    kinds = ["without"] if group is None else ["without", "apart"]
+    for kind in kinds:
+        for number in range(job.get("split", 0)):
+            cache = fill(job, model, pipeline, group, filler)
+            say("phase", phase="split")
+            barrier(group)
+            watch = Watch()
+            with passes.of(kind):
+                asked = job["generation_tokens"]
+                tokens = steps(job, model, pipeline, cache, prompt, asked, [watch])
+                for index, _ in enumerate(tokens):
+                    say("lap", **{"pass": kind}, run=number, index=index, **passes.lap())
+                    # As a measured run does, for the time that it takes.
+                    watch.look(index)
+                watch.finish()
+
+
 # --- Runs -----------------------------------------------------------------------------
 
 
@@ -482,6 +638,13 @@ class Watch:
         if margin != margin or (self.margin == self.margin and margin < self.margin):
             self.margin = margin
         return hashlib.sha256(content).hexdigest()[:16]
+
+    def finish(self):
+        """mlx-lm has begun one token more. The messages of its computation must not get
+        between those of the next run."""
+        import mlx.core as mx
+
+        mx.eval(self.logits[-1])
 
 
 def steps(job, model, pipeline, cache, prompt, generated, processors=(), sampler=None):
@@ -526,13 +689,9 @@ def fill(job, model, pipeline, group, filler):
 
 def generate(job, model, pipeline, cache, prompt, count, watch, sampler=None):
     """The tokens that follow a prompt, each when it is known."""
-    import mlx.core as mx
-
     for token, _ in steps(job, model, pipeline, cache, prompt, count, [watch], sampler):
         yield int(token)
-    # mlx-lm has begun one token more. The messages of its computation must not get between
-    # those of the next run.
-    mx.eval(watch.logits[-1])
+    watch.finish()
 
 
 # --- What follows the last run, for the checks ----------------------------------------
@@ -666,6 +825,7 @@ def run(job):
         margin = "NaN" if watch.margin != watch.margin else watch.margin
         say("run", run=number, warmup=warmup, prompt_tokens=len(prompt), min_margin=margin)
     say("usage", load_ns=load_ns, peak_bytes=mx.get_peak_memory(), weight_bytes=weights)
+    run_passes(job, model, pipeline, group, filler, prompt)
     after = job.get("after", {})
     if after:
         say("phase", phase="check")

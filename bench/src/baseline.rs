@@ -10,8 +10,7 @@ use std::{
 use rail_matrix::Backend;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use statrs::distribution::{ContinuousCDF, StudentsT};
-use stats::Summary;
+use stats::{Change, Summary};
 
 use crate::{
     dry_run::Pace,
@@ -28,9 +27,6 @@ use crate::{
 /// The schemas that can be read.
 const SCHEMAS: [&str; 2] = ["mlx-rails/bench/1", "mlx-rails/bench/2"];
 
-/// The confidence of an interval.
-const CONFIDENCE: f64 = 0.95;
-
 /// An earlier report.
 #[derive(Debug)]
 pub struct Baseline {
@@ -38,7 +34,7 @@ pub struct Baseline {
     document: Document,
 }
 
-/// What is read of a report. The JSON of the rig and of the model is compared as it is.
+/// What is read of a report. The JSON of the rig is compared as it is.
 #[derive(Debug, Deserialize)]
 struct Document {
     build: Build,
@@ -110,7 +106,7 @@ pub enum BaselineError {
         path: PathBuf,
         /// The part that differs.
         what: &'static str,
-        /// How it differs, with a colon before it; empty if that is too long to say.
+        /// How it differs, as the end of a sentence; empty if that is too long to say.
         difference: String,
     },
     /// No cell of the run is in the report with the same workload and environment variables.
@@ -191,11 +187,14 @@ impl Baseline {
             return Err(self.differs("rig", String::new()));
         }
         let settings = &plan.settings;
-        if *model != json(&settings.model) {
-            let name = model.get("name").and_then(Value::as_str);
-            let difference =
-                name.map(|name| format!(": {name}; this run is of {}", settings.model.name()));
-            return Err(self.differs("model", difference.unwrap_or_default()));
+        if !is_same_model(model, &json(&settings.model)) {
+            let own = settings.model.name();
+            let difference = match model.get("name").and_then(Value::as_str) {
+                Some(name) if name == own => format!(" of the name {name}"),
+                Some(name) => format!(": {name}; this run is of {own}"),
+                None => String::new(),
+            };
+            return Err(self.differs("model", difference));
         }
         let mut cells = plan.cells.iter();
         match cells.any(|planned| self.row(planned.cell, &settings.env).is_some()) {
@@ -274,6 +273,22 @@ impl Baseline {
             cells: cells.collect(),
         }
     }
+}
+
+/// Whether two models have the same name and content, wherever a folder is. An earlier
+/// version named no content, and then all else decides.
+fn is_same_model(then: &Value, now: &Value) -> bool {
+    let (mut then, mut now) = (then.clone(), now.clone());
+    let named = then.get("digest").is_some();
+    for model in [&mut then, &mut now] {
+        if let Some(fields) = model.as_object_mut() {
+            fields.remove("path");
+            if !named {
+                fields.remove("digest");
+            }
+        }
+    }
+    then == now
 }
 
 impl Row {
@@ -363,21 +378,14 @@ pub struct CellChange {
 
 impl CellChange {
     fn new(name: String, row: &Row, cell: &CellReport) -> Self {
-        let inverse = |summary: &Option<Summary>| {
-            let rates = summary.as_ref()?.samples.iter();
-            Summary::of(rates.map(|rate| 1.0 / rate).collect())
+        let between = |then: &Option<Summary>, now: &Option<Summary>| {
+            Change::between(&then.as_ref()?.samples, &now.as_ref()?.samples)
         };
         Self {
             cell: name,
-            ttft: row
-                .ttft_ms
-                .as_ref()
-                .zip(cell.ttft_ms.as_ref())
-                .and_then(Change::between),
-            decode: inverse(&row.generation_tps)
-                .zip(inverse(&cell.generation_tps))
-                .as_ref()
-                .and_then(|(then, now)| Change::between((then, now))),
+            ttft: between(&row.ttft_ms, &cell.ttft_ms),
+            // A rate is the inverse of a time.
+            decode: between(&cell.generation_tps, &row.generation_tps),
         }
     }
 
@@ -387,92 +395,9 @@ impl CellChange {
     }
 }
 
-/// How much longer something takes than before, in percent; negative if it is faster.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Change {
-    /// Of the geometric means.
-    pub percent: f64,
-    /// The lower end of the 95 % interval.
-    pub low: f64,
-    /// Its upper end.
-    pub high: f64,
-}
-
-impl Change {
-    /// The change from one set of times to another. None without two samples in each: there
-    /// is no interval then.
-    ///
-    /// Welch's t-interval of the logarithms, because a disturbance multiplies a time.
-    pub fn between((then, now): (&Summary, &Summary)) -> Option<Self> {
-        let [a, b] = [then, now]
-            .map(|summary| Summary::of(summary.samples.iter().map(|time| time.ln()).collect()));
-        let (a, b) = (a?, b?);
-        let part = |logs: &Summary| -> Option<(f64, f64)> {
-            let n = logs.samples.len() as f64;
-            Some((logs.stddev?.powi(2) / n, n - 1.0))
-        };
-        let ((va, fa), (vb, fb)) = (part(&a)?, part(&b)?);
-        let difference = b.mean - a.mean;
-        let variance = va + vb;
-        // Equal samples have no variance, and no distribution either.
-        let margin = match variance > 0.0 {
-            false => 0.0,
-            true => {
-                let freedom = variance.powi(2) / (va.powi(2) / fa + vb.powi(2) / fb);
-                let student = StudentsT::new(0.0, 1.0, freedom).ok()?;
-                student.inverse_cdf((1.0 + CONFIDENCE) / 2.0) * variance.sqrt()
-            }
-        };
-        let percent = |logarithm: f64| logarithm.exp_m1() * 100.0;
-        Some(Self {
-            percent: percent(difference),
-            low: percent(difference - margin),
-            high: percent(difference + margin),
-        })
-    }
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { percent, low, high } = self;
-        write!(f, "{percent:+.1} % ({low:+.1} to {high:+.1})")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn times(samples: &[f64]) -> Summary {
-        Summary::of(samples.to_vec()).unwrap()
-    }
-
-    #[test]
-    fn a_change_of_known_samples() {
-        // By Simpson's rule over the density, t is 2.98812 at 3.38277 degrees of freedom.
-        let change = Change::between((
-            &times(&[100.0, 104.0, 98.0]),
-            &times(&[110.0, 121.0, 115.0]),
-        ));
-        let change = change.unwrap();
-        let expected = [
-            (change.low, 3.889_709),
-            (change.percent, 14.517_580),
-            (change.high, 26.232_676),
-        ];
-        for (found, expected) in expected {
-            assert!((found - expected).abs() < 1e-3, "{change}");
-        }
-    }
-
-    #[test]
-    fn equal_samples_have_no_margin_and_single_ones_no_interval() {
-        let same = times(&[5.0, 5.0]);
-        let change = Change::between((&same, &times(&[10.0, 10.0]))).unwrap();
-        assert_eq!((change.low, change.high), (change.percent, change.percent));
-        assert!((change.percent - 100.0).abs() < 1e-9);
-        assert_eq!(Change::between((&times(&[5.0]), &same)), None);
-    }
 
     #[test]
     fn a_cell_is_slower_only_beyond_doubt() {

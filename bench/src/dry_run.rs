@@ -8,7 +8,7 @@ use rail_matrix::Backend;
 use crate::{
     baseline::Baseline,
     plan::{Launch, Plan},
-    protocol::Strategy,
+    protocol::{Pass, Strategy},
     sweep::{Cell, PlannedCell},
 };
 
@@ -101,7 +101,8 @@ fn time(plan: &Plan, launch: &Launch, pace: Pace) -> Duration {
     let prompt = (workload.depth + workload.prompt_tokens) as f64;
     let generated = workload.generation_tokens as f64;
     let run = prompt * pace.prefill + generated * pace.decode;
-    let runs = (plan.settings.warmup + launch.repeat) as f64;
+    let passes = Pass::of(launch.cell.strategy).len() * launch.split(&plan.settings);
+    let runs = (plan.settings.warmup + launch.repeat + passes) as f64;
     let load = plan.settings.model.bytes().unwrap_or_default() as f64 / LOAD_RATE;
     Duration::from_secs_f64(START + load + runs * run) + plan.settings.delay
 }

@@ -121,6 +121,9 @@ impl<'a> Measurement<'a> {
         let ended = report.verdict.is_sound() || report.verdict == Verdict::Wrong;
         if ended && !ranks.is_empty() {
             report.set_measured(&ranks, settings);
+            if let Some(planned) = self.planned {
+                report.set_bandwidth(&planned.joining.rig);
+            }
         }
         report
     }

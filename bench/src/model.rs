@@ -144,20 +144,24 @@ pub struct Folder {
     pub name: String,
     /// The folder, by its absolute path.
     pub content: Arc<models::Folder>,
+    /// Names what is in it, wherever it is: see [`models::Folder::digest`].
+    pub digest: String,
 }
 
 impl Folder {
     /// Opens a folder. Without a name it has the folder's own.
     ///
     /// # Errors
-    /// As [`models::Folder::open`].
+    /// As [`models::Folder::open`] and [`models::Folder::digest`].
     pub fn open(name: Option<&str>, path: &Path) -> models::Result<Self> {
         // A folder that does not exist is refused in words by `open`.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let own = path.file_name().unwrap_or_default().to_string_lossy();
+        let content = models::Folder::open(&path)?;
         Ok(Self {
             name: name.unwrap_or(&own).to_owned(),
-            content: Arc::new(models::Folder::open(path)?),
+            digest: content.digest()?,
+            content: Arc::new(content),
         })
     }
 }
@@ -169,6 +173,7 @@ impl Serialize for Folder {
         struct Row<'a> {
             name: &'a str,
             path: &'a Path,
+            digest: &'a str,
             family: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
             layers: Option<usize>,
@@ -196,6 +201,7 @@ impl Serialize for Folder {
         let row = Row {
             name: &self.name,
             path: content.path(),
+            digest: &self.digest,
             family: content.model_type(),
             layers: content.layers(),
             hidden: content.hidden(),
@@ -521,10 +527,13 @@ mod tests {
     fn a_report_says_of_a_folder_what_it_is() {
         let (root, model) = tiny();
         let path = fs::canonicalize(root.path()).unwrap().join("tiny");
+        let Model::Folder(Folder { digest, .. }) = &model else {
+            panic!("{model:?}")
+        };
         assert_eq!(
             serde_json::to_value(&model).unwrap(),
             serde_json::json!({
-                "name": "tiny", "path": path, "family": "llama", "layers": 4, "hidden": 64,
+                "name": "tiny", "path": path, "digest": digest, "family": "llama", "layers": 4, "hidden": 64,
                 "heads": 4, "kv_heads": 2, "vocab": 256, "context": 4096, "dtype": "f32",
             })
         );

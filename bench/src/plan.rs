@@ -104,6 +104,16 @@ pub struct Launch {
     pub repeat: usize,
 }
 
+impl Launch {
+    /// The runs of each pass that shows where the time goes: all in the first round.
+    pub fn split(&self, settings: &Settings) -> usize {
+        match self.round {
+            0 => settings.split,
+            _ => 0,
+        }
+    }
+}
+
 /// The settings that all cells of a run share.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -124,6 +134,9 @@ pub struct Settings {
     pub shuffle: Option<u64>,
     /// The pause between two launches.
     pub delay: Duration,
+    /// The number of runs of each pass that shows where the time goes, after the measured
+    /// runs of the first round; see [`Pass`](crate::protocol::Pass).
+    pub split: usize,
     /// Environment variables of every rank.
     pub env: BTreeMap<String, String>,
     /// The limit on the silence of ranks.
@@ -140,6 +153,7 @@ pub const DEFAULTS: Settings = Settings {
     rounds: 2,
     shuffle: Some(1),
     delay: Duration::ZERO,
+    split: 0,
     env: BTreeMap::new(),
     limits: Limits {
         silence: Duration::from_secs(20),

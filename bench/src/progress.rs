@@ -90,6 +90,10 @@ impl Progress {
                 self.bar
                     .set_message(format!("{cell}: run {run}, token {index}"));
             }
+            Event::Lap { index, .. } => {
+                self.bar
+                    .set_message(format!("{cell}: where the time goes, token {index}"));
+            }
             _ => {}
         }
     }

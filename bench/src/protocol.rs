@@ -106,6 +106,9 @@ pub struct Job {
     pub warmup: usize,
     /// The number of measured runs.
     pub repeat: usize,
+    /// The number of runs of each [`Pass`], after the measured ones.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub split: usize,
     /// What follows the last run.
     #[serde(default, skip_serializing_if = "After::is_nothing")]
     pub after: After,
@@ -177,6 +180,41 @@ pub fn top(logits: &[f32]) -> Top {
     ids.into_iter().map(|id| (id, logit(id))).collect()
 }
 
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+/// A way to run that shows where the time goes, and that takes another time than a
+/// measured run.
+///
+/// In both a rank waits for its peers before a run begins, as before a measured one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pass {
+    /// Messages are left out: a sum is the rank's own part, a gathering this part several
+    /// times, and what would be received is zeros. What remains is what the rank computes,
+    /// in the way in which the engine computes it. Its tokens mean nothing.
+    Without,
+    /// Each message is evaluated by itself, when its input has been computed and its peers
+    /// are ready. To find out that they are, one number is exchanged before it in the same
+    /// way, twice: the first time has the waiting in it, and the second time has what such
+    /// an exchange itself takes.
+    Apart,
+}
+
+impl Pass {
+    /// Both, in the order in which a rank runs them.
+    pub const ALL: [Self; 2] = [Self::Without, Self::Apart];
+
+    /// The passes of a strategy. One rank has no messages to evaluate.
+    pub fn of(strategy: Strategy) -> &'static [Self] {
+        match strategy {
+            Strategy::Single => &Self::ALL[..1],
+            Strategy::Tp | Strategy::Pp => &Self::ALL,
+        }
+    }
+}
+
 /// The model of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -236,6 +274,8 @@ pub enum Phase {
     Run,
     /// What follows the last run.
     Check,
+    /// A run of a [`Pass`].
+    Split,
 }
 
 /// A line of a rank's stdout.
@@ -247,8 +287,8 @@ pub enum Event {
         /// The build's key, which its library contains.
         build: String,
     },
-    /// A phase begins. [`Phase::Warmup`] and [`Phase::Run`] are reported at the start of
-    /// every run of their kind.
+    /// A phase begins. [`Phase::Warmup`], [`Phase::Run`] and [`Phase::Split`] are reported
+    /// at the start of every run of their kind.
     Phase {
         /// The phase.
         phase: Phase,
@@ -307,8 +347,21 @@ pub enum Event {
         /// The ids of the tokens.
         ids: Vec<u32>,
     },
-    /// What the rank took until its last run, reported once, before [`Phase::Check`] and
-    /// [`Event::Done`].
+    /// A token was generated in a run of a pass: where the time since the token before it
+    /// went, or since the run's start.
+    Lap {
+        /// The pass.
+        pass: Pass,
+        /// The run, from 0 in each pass.
+        run: usize,
+        /// The token's position in the run, from 0.
+        index: usize,
+        /// What it took.
+        #[serde(flatten)]
+        spent: Spent,
+    },
+    /// What the rank took until its last measured run, reported once, before [`Phase::Split`],
+    /// [`Phase::Check`] and [`Event::Done`].
     Usage {
         /// Nanoseconds from the start of [`Phase::Load`] until the rank's share of the
         /// model was in memory.
@@ -320,6 +373,20 @@ pub enum Event {
     },
     /// The rank ends normally.
     Done,
+}
+
+/// Nanoseconds of a rank.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// All of them.
+    pub ns: u64,
+    /// Of these, those in which the rank waited for MLX to evaluate.
+    pub evaluating_ns: u64,
+    /// In [`Pass::Apart`], those in which it waited for peers that were not ready.
+    pub waiting_ns: u64,
+    /// In [`Pass::Apart`], those in which it waited for a message whose input was computed
+    /// and whose peers were ready.
+    pub message_ns: u64,
 }
 
 /// The `digest` of [`Event::Token`].
@@ -492,6 +559,21 @@ mod tests {
                 },
                 "{\"event\":\"error\",\"message\":\"[jaccl]\\nbad\"}\n",
             ),
+            (
+                Event::Lap {
+                    pass: Pass::Apart,
+                    run: 0,
+                    index: 1,
+                    spent: Spent {
+                        ns: 9,
+                        evaluating_ns: 7,
+                        waiting_ns: 2,
+                        message_ns: 3,
+                    },
+                },
+                "{\"event\":\"lap\",\"pass\":\"apart\",\"run\":0,\"index\":1,\"ns\":9,\
+                 \"evaluating_ns\":7,\"waiting_ns\":2,\"message_ns\":3}\n",
+            ),
             (Event::Done, "{\"event\":\"done\"}\n"),
         ];
         for (event, text) in events {
@@ -515,6 +597,7 @@ mod tests {
             warmup: 0,
             repeat: 1,
             after: After::default(),
+            split: 0,
         };
         let other = Job {
             model: JobModel::Folder("/models/a".into()),
@@ -531,26 +614,29 @@ mod tests {
                     generation_tokens: 3,
                 }],
             },
+            split: 3,
             ..job.clone()
         };
         for (job, texts) in [
             (
                 &job,
-                [
+                &[
                     r#""prompt":{"seeded":{"tokens":9}}"#,
                     r#""model":{"preset":{"layers":"#,
-                ],
+                ][..],
             ),
             (
                 &other,
-                [
+                &[
                     r#""prompt":{"ids":[5,0,7]},"depth":4,"prefill_step":2048"#,
                     r#""model":{"folder":"/models/a"}"#,
+                    r#""split":3"#,
                 ],
             ),
         ] {
             let text = serde_json::to_string(job).unwrap();
             assert_eq!(text.contains("after"), job == &other, "{text}");
+            assert_eq!(text.contains("split"), job.split > 0, "{text}");
             assert!(texts.iter().all(|part| text.contains(part)), "{text}");
             assert_eq!(&serde_json::from_str::<Job>(&text).unwrap(), job);
         }

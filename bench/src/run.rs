@@ -387,6 +387,7 @@ impl<'a> Bench<'a> {
             warmup: settings.warmup,
             repeat,
             after,
+            split: launch.split(settings),
         }
     }
 

@@ -29,6 +29,7 @@ fn job(rank: usize) -> Job {
         warmup: 1,
         repeat: 2,
         after: After::default(),
+        split: 0,
     }
 }
 

@@ -112,6 +112,7 @@ impl Tiny {
             warmup: 0,
             repeat: 1,
             after: After::default(),
+            split: 0,
         }
     }
 
@@ -319,6 +320,29 @@ fn smollm2_finds_what_a_long_prompt_hides() {
     let report = run(options, Tiny::new().engine()).unwrap();
     assert!(report.all_pass(), "{:#?}", report.cells);
     assert!(report.cells[1].checks.contains(&Check::Needle));
+}
+
+#[test]
+fn a_run_with_a_split_says_where_the_time_of_every_rank_went() {
+    let tiny = Tiny::new();
+    let mut options = tiny.options();
+    options.cables = Some("1".parse().unwrap());
+    options.settings.split = 1;
+    options.settings.repeat = 1;
+    let report = run(options, tiny.engine()).unwrap();
+    assert!(report.all_pass(), "{:#?}", report.cells);
+    for cell in &report.cells {
+        let split = cell.time_split.as_ref().unwrap();
+        let ranks = cell.nodes.len().max(1);
+        let phases = [&split.prefill_ms, &split.decode_ms];
+        assert_eq!(phases.map(Vec::len), [ranks; 2], "{}", cell.cell());
+        for parts in phases.into_iter().flatten() {
+            assert!(parts.compute > 0.0 && parts.host > 0.0, "{parts:?}");
+        }
+        for parts in &split.decode_ms {
+            assert_eq!(parts.cable > 0.0, ranks > 1, "{}: {parts:?}", cell.cell());
+        }
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ use rail_bench::{
     model::{Folder, Model, Preset},
     protocol::{Prompt, Strategy},
     reference::ReferenceError,
+    report::Parts,
     sweep::SweepError,
     verdict::Verdict,
 };
@@ -162,6 +163,81 @@ fn the_json_keeps_the_contract() {
 }
 
 #[test]
+fn a_run_with_a_split_says_where_the_time_went() {
+    let mut options = only(Strategy::Tp, Backend::Ring, "2");
+    options.settings.split = 2;
+    let report = run(
+        options,
+        &FakeRank::new("tp ring-2@1=no-laps"),
+        &PretendCables,
+    )
+    .unwrap();
+    assert!(report.all_pass(), "{report:?}");
+    let [single, ring_1, ring_2] = &report.cells[..] else {
+        panic!("{report:?}")
+    };
+    let split = single.time_split.as_ref().unwrap();
+    assert_eq!(split.cost.apart, None, "one rank has no messages");
+    let [parts] = split.prefill_ms[..] else {
+        panic!("{split:?}")
+    };
+    assert_eq!((parts.fence, parts.cable, parts.wait), (0.0, 0.0, 0.0));
+
+    // Measured runs take 121 and 122 ms to their first token, and 5 ms a token.
+    let split = ring_1.time_split.as_ref().unwrap();
+    assert_eq!((split.runs, split.decode_ms.len()), (2, 2));
+    let near = |found: Parts, expected: [f64; 5]| {
+        let pairs = found.each().into_iter().zip(expected);
+        for (found, expected) in pairs {
+            assert!((found - expected).abs() < 1e-3, "{found} {expected}");
+        }
+    };
+    near(split.prefill_ms[0], [60.0, 5.5, 24.0, 12.0, 20.0]);
+    near(split.decode_ms[0], [2.5, 0.167, 1.0, 0.5, 0.833]);
+    assert_eq!(ring_2.time_split, None, "a rank did not report it");
+    insta::assert_snapshot!("split_md", report.markdown());
+    insta::assert_snapshot!("split_csv", report.csv());
+}
+
+#[test]
+fn ranks_that_have_a_token_at_other_times_are_apart() {
+    let mut options = only(Strategy::Tp, Backend::Ring, "1");
+    options.settings.repeat = 1;
+    let report = run(options, &FakeRank::new("tp ring-1@1=late"), &PretendCables).unwrap();
+    let [single, ring] = &report.cells[..] else {
+        panic!("{report:?}")
+    };
+    assert_eq!(single.skew_ms, None);
+    let skew = ring.skew_ms.unwrap();
+    assert_eq!((skew.p50, skew.p99), (2.0, 2.0));
+    let ttft = |rank: usize| ring.ranks[rank].ttft_ms.as_ref().unwrap().median;
+    assert_eq!(ttft(1) - ttft(0), 2.0);
+    assert_eq!(ring.ttft_ms, ring.ranks[0].ttft_ms);
+}
+
+/// The time at which a row was written, which is another one in each run.
+fn timeless(text: &str) -> String {
+    let (before, rest) = text.split_once("\"test_time\":\"").expect("a time");
+    let (time, after) = rest.split_once('"').unwrap();
+    assert!(time.len() == 20 && time.ends_with('Z'), "{time}");
+    let after = match after.contains("test_time") {
+        true => timeless(after),
+        false => after.to_owned(),
+    };
+    format!("{before}\"test_time\":\"T\"{after}")
+}
+
+#[test]
+fn reports_in_the_words_of_other_benchmarks_have_the_cells_that_passed() {
+    let options = only(Strategy::Pp, Backend::Ring, "2");
+    let rank = FakeRank::new("pp ring-1=wrong");
+    let report = run(options, &rank, &PretendCables).unwrap();
+    insta::assert_snapshot!("exo_json", report.exo());
+    insta::assert_snapshot!("llama_jsonl", timeless(&report.llama()));
+    insta::assert_snapshot!("llama_md", report.llama_markdown());
+}
+
+#[test]
 fn every_engine_has_a_reference_and_cells_of_its_own() {
     let options = Options {
         engines: Engine::ALL.to_vec(),
@@ -236,7 +312,7 @@ fn every_workload_has_a_reference_and_cells_of_its_own_and_every_row_names_it() 
     let csv = report.csv();
     let last = csv.lines().last().unwrap();
     assert!(
-        last.ends_with(",pp8+tg4 @ d16,16,4,true,MLX_SOMETHING=7"),
+        last.contains(",pp8+tg4 @ d16,16,4,true,MLX_SOMETHING=7,"),
         "{last}"
     );
 }

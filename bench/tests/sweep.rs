@@ -74,6 +74,19 @@ fn there_are_no_more_rounds_than_runs() {
 }
 
 #[test]
+fn where_the_time_goes_is_asked_of_the_first_launch_of_a_cell_alone() {
+    let mut options = rounds();
+    options.settings.split = 2;
+    let plan = Plan::new(options.clone()).unwrap();
+    for launch in plan.schedule() {
+        let runs = if launch.round == 0 { 2 } else { 0 };
+        assert_eq!(launch.split(&plan.settings), runs);
+    }
+    let report = run(options, &FakeRank::new(""), &PretendCables).unwrap();
+    assert!(report.cells.iter().all(|cell| cell.time_split.is_some()));
+}
+
+#[test]
 fn a_cell_has_the_samples_of_all_its_launches() {
     let rank = FakeRank::new("");
     let report = run(rounds(), &rank, &PretendCables).unwrap();
@@ -90,6 +103,7 @@ fn a_cell_has_the_samples_of_all_its_launches() {
     let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
     let runs = serde_json::json!({
         "seed": 1, "warmup": 1, "repeat": 5, "rounds": 2, "shuffle": 1, "delay": 0.0,
+        "split": 0,
     });
     assert_eq!(json["runs"], runs);
     let told = "\n- 5 runs a cell in 2 launches, each after a warm-up of 1; cells shuffled in \

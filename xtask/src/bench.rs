@@ -140,6 +140,9 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         Format::Md => report.markdown(),
         Format::Json => report.json(),
         Format::Csv => report.csv(),
+        Format::Exo => report.exo(),
+        Format::Llama => report.llama(),
+        Format::LlamaMd => report.llama_markdown(),
         // Printed launch by launch.
         Format::Jsonl => String::new(),
     })?;

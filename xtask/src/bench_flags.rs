@@ -46,6 +46,8 @@ Examples:
       Real weights, and the text that comes out.
   cargo xtask bench --model smollm2 --check needle,ranks --prefill-step 128
       Does a prompt of several prefill steps still come through whole?
+  cargo xtask bench --model smollm2 --strategy tp --split
+      Where the time went: computing, fences, cables, waiting, the host.
   cargo xtask bench --rig rig.toml --devices devices.json
       The matrix that a job of yours uses, in place of the planner's.
 
@@ -244,6 +246,19 @@ pub struct Bench {
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.warmup, help_heading = "What is run")]
     pub warmup: usize,
 
+    /// Show where the time went, by N runs of each cell without messages and N with each
+    /// message apart, after the measured ones [default N: 3]
+    #[arg(
+        long,
+        value_name = "N",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "3",
+        value_parser = at_least_one,
+        help_heading = "What is run"
+    )]
+    pub split: Option<usize>,
+
     /// How long all ranks may be silent before the cell counts as hung, such as
     /// "20 s" or "500 ms"; a number alone is seconds. This is for the longest
     /// step, not for a cell: slow cells are left to finish
@@ -336,6 +351,7 @@ impl Bench {
                 model,
                 warmup: self.warmup,
                 repeat: self.repeat,
+                split: self.split.unwrap_or(0),
                 rounds: self.rounds,
                 shuffle: self.shuffle.0,
                 delay: self.delay,
@@ -400,6 +416,12 @@ pub enum Format {
     Csv,
     /// A line a launch while it runs, as in bench.jsonl
     Jsonl,
+    /// What exo's bench/exo_bench.py writes: a JSON object with every measured run
+    Exo,
+    /// What llama-bench writes as jsonl: prefill and decode of each cell
+    Llama,
+    /// What llama-bench writes as md
+    LlamaMd,
 }
 
 /// The seed of an order, if it is shuffled.
@@ -583,7 +605,7 @@ mod tests {
              --no-preflight --order pinned --engine mlx-lm,rust --prefill-step 6 --depth 5 \
              --fast-synch both --env A=1 --env B=x=y --check exact,ranks \
              --reference mesh-1 --rounds 3 --shuffle off --delay 1.5 \
-             --dry-run --resume out",
+             --dry-run --resume out --split=4",
         )
         .unwrap();
         assert_eq!((&*long.mlx, long.series), ("0.31.2", Series::Stock));
@@ -612,8 +634,13 @@ mod tests {
         let settings = options.settings;
         assert_eq!(settings.model.name(), "qwen3-tiny");
         assert!(long.dry_run && long.resume == Some("out".into()));
-        let counts = [settings.repeat, settings.warmup, settings.rounds];
-        assert_eq!(counts, [7, 0, 3]);
+        let counts = [
+            settings.repeat,
+            settings.warmup,
+            settings.rounds,
+            settings.split,
+        ];
+        assert_eq!(counts, [7, 0, 3, 4]);
         assert_eq!(settings.shuffle, None);
         assert_eq!(settings.delay, Duration::from_millis(1500));
         let env = [("A", "1"), ("B", "x=y")].map(|(name, value)| (name.into(), value.into()));
@@ -626,6 +653,11 @@ mod tests {
             (&[9][..], &[8][..])
         );
         assert_eq!((short.repeat, short.timeout), (7, Duration::from_secs(3)));
+
+        assert_eq!(
+            (short.split, parse("--split").unwrap().split),
+            (None, Some(3))
+        );
 
         let lists = parse("--pp 512,2048 --tg 128 -d 0,4096 --frames small,big").unwrap();
         assert_eq!(lists.lists().product().len(), 8);
@@ -652,6 +684,7 @@ mod tests {
                 "[possible values: ranks, cross, exact, logits, needle]",
             ),
             ("--prefill-step 0", "write 1 or more"),
+            ("--split=0", "write 1 or more"),
             (
                 "--depth 0,x",
                 "'x' for '--depth <LIST>': write whole numbers",

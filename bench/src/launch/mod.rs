@@ -16,7 +16,7 @@ use std::{
 
 use launch::{Death, Heard, Interrupted, Launcher, Limit, Ranks, StartError, Watchdog};
 use serde::{Deserialize, Serialize};
-pub use transcript::{RunRecord, Token, Transcript, Usage};
+pub use transcript::{Lap, RunRecord, Token, Transcript, Usage};
 
 use crate::protocol::{Event, Job};
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{Event, Phase, Top, margin};
+use crate::protocol::{Event, Pass, Phase, Spent, Top, margin};
 
 /// A generated token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,19 @@ pub struct Usage {
     pub weight_bytes: u64,
 }
 
+/// A token of a pass, as in [`Event::Lap`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lap {
+    /// The pass.
+    pub pass: Pass,
+    /// The run, from 0 in each pass.
+    pub run: usize,
+    /// The token's position in the run.
+    pub index: usize,
+    /// What it took.
+    pub spent: Spent,
+}
+
 /// All events of a rank. Its `Display` describes the rank's current state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Transcript {
@@ -53,6 +66,9 @@ pub struct Transcript {
     pub forced: Vec<Vec<Top>>,
     /// The continuation of each needle, as in [`Event::Needle`].
     pub needles: Vec<Vec<u32>>,
+    /// The tokens of the passes that show where the time goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub laps: Vec<Lap>,
     build: Option<String>,
     phase: Option<Phase>,
     done: bool,
@@ -104,6 +120,17 @@ impl Transcript {
                 record.warmup = warmup;
                 record.min_margin = min_margin;
             }
+            Event::Lap {
+                pass,
+                run,
+                index,
+                spent,
+            } => self.laps.push(Lap {
+                pass,
+                run,
+                index,
+                spent,
+            }),
             Event::Usage {
                 load_ns,
                 peak_bytes,
@@ -160,6 +187,7 @@ impl Transcript {
     }
 
     /// Adds the runs of a later launch of the same rank, and what it took if that is more.
+    /// Passes run in the first launch alone.
     pub(crate) fn append(&mut self, later: &Self) {
         self.runs.extend_from_slice(&later.runs);
         self.usage = self.usage.zip(later.usage).map(|(a, b)| Usage {
@@ -211,6 +239,7 @@ impl fmt::Display for Transcript {
                     "checks, {passes} forced passes begun and {needles} needles continued"
                 );
             }
+            Some(Phase::Split) => return f.write_str("in a run that shows where the time goes"),
         };
         let (run, tokens) = match self.runs.last() {
             Some(record) if !record.ended => (self.runs.len() - 1, record.tokens.len()),
@@ -301,6 +330,33 @@ mod tests {
                 .unwrap_err()
                 .contains("did not say first which build")
         );
+    }
+
+    #[test]
+    fn a_rank_in_a_pass_says_so_and_its_laps_are_kept() {
+        let mut transcript = loaded();
+        transcript
+            .hear(&Event::Phase {
+                phase: Phase::Split,
+            })
+            .unwrap();
+        let spent = Spent {
+            ns: 9,
+            ..Spent::default()
+        };
+        let lap = Event::Lap {
+            pass: Pass::Without,
+            run: 0,
+            index: 0,
+            spent,
+        };
+        transcript.hear(&lap).unwrap();
+        assert_eq!(
+            transcript.to_string(),
+            "in a run that shows where the time goes"
+        );
+        assert!(transcript.runs.is_empty());
+        assert_eq!(transcript.laps[0].spent.ns, 9);
     }
 
     #[test]

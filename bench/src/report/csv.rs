@@ -6,7 +6,7 @@ use rail_matrix::{Backend, Frames};
 use serde::{Serialize, Serializer};
 use stats::Summary;
 
-use super::{CellReport, NO_BACKEND, Report};
+use super::{CellReport, NO_BACKEND, Parts, Report};
 use crate::{engine::Engine, protocol::Strategy, verdict::Verdict};
 
 /// The fields are the columns, in this order.
@@ -48,6 +48,29 @@ struct Row<'a> {
     prefill_step: Option<usize>,
     fast_synch: bool,
     env: String,
+    #[serde(serialize_with = "figure")]
+    tpot_ms_median: Option<f64>,
+    #[serde(serialize_with = "figure")]
+    tpot_ms_stddev: Option<f64>,
+    #[serde(serialize_with = "figure")]
+    e2e_ms_median: Option<f64>,
+    #[serde(serialize_with = "figure")]
+    e2e_ms_stddev: Option<f64>,
+    rank_ttft_ms: String,
+    rank_tpot_ms: String,
+    rank_e2e_ms: String,
+    #[serde(serialize_with = "figure")]
+    skew_ms_p50: Option<f64>,
+    #[serde(serialize_with = "figure")]
+    skew_ms_p99: Option<f64>,
+    #[serde(serialize_with = "figure")]
+    line_mb_s: Option<f64>,
+    #[serde(serialize_with = "figure")]
+    prefill_busbw_mb_s: Option<f64>,
+    #[serde(serialize_with = "figure")]
+    decode_busbw_mb_s: Option<f64>,
+    prefill_split_ms: String,
+    decode_split_ms: String,
 }
 
 pub(super) fn render(report: &Report) -> String {
@@ -64,6 +87,7 @@ impl<'a> Row<'a> {
         let median = |summary: &Option<Summary>| summary.as_ref().map(|s| s.median);
         let stddev = |summary: &Option<Summary>| summary.as_ref().and_then(|s| s.stddev);
         let (itl, workload) = (cell.itl_ms, cell.workload);
+        let split = cell.time_split.as_ref();
         Self {
             strategy: cell.strategy,
             backend: cell.backend.map_or(NO_BACKEND, Backend::name),
@@ -93,6 +117,20 @@ impl<'a> Row<'a> {
             prefill_step: workload.prefill_step,
             fast_synch: workload.fast_synch,
             env: pairs(&cell.env),
+            tpot_ms_median: median(&cell.tpot_ms),
+            tpot_ms_stddev: stddev(&cell.tpot_ms),
+            e2e_ms_median: median(&cell.e2e_ms),
+            e2e_ms_stddev: stddev(&cell.e2e_ms),
+            rank_ttft_ms: each(&cell.ranks, |rank| of_rank(&rank.ttft_ms)),
+            rank_tpot_ms: each(&cell.ranks, |rank| of_rank(&rank.tpot_ms)),
+            rank_e2e_ms: each(&cell.ranks, |rank| of_rank(&rank.e2e_ms)),
+            skew_ms_p50: cell.skew_ms.map(|skew| skew.p50),
+            skew_ms_p99: cell.skew_ms.map(|skew| skew.p99),
+            line_mb_s: cell.busbw.map(|busbw| busbw.line / 1e6),
+            prefill_busbw_mb_s: cell.busbw.map(|busbw| busbw.prefill / 1e6),
+            decode_busbw_mb_s: cell.busbw.and_then(|busbw| Some(busbw.decode? / 1e6)),
+            prefill_split_ms: split.map_or(String::new(), |it| parts(&it.prefill_ms)),
+            decode_split_ms: split.map_or(String::new(), |it| parts(&it.decode_ms)),
         }
     }
 }
@@ -109,6 +147,19 @@ fn figure<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S:
 fn each<T>(ranks: &[T], text: impl Fn(&T) -> String) -> String {
     let ranks: Vec<_> = ranks.iter().map(text).collect();
     ranks.join(";")
+}
+
+fn of_rank(summary: &Option<Summary>) -> String {
+    let median = summary.as_ref().map(|it| format!("{:.3}", it.median));
+    median.unwrap_or_default()
+}
+
+/// The parts of the first rank's time.
+fn parts(ranks: &[Parts]) -> String {
+    let first = ranks.first().into_iter();
+    let parts = first.flat_map(|it| Parts::NAMES.into_iter().zip(it.each()));
+    let each: Vec<_> = parts.map(|(name, ms)| format!("{name}={ms:.3}")).collect();
+    each.join(";")
 }
 
 fn pairs<T: fmt::Display>(values: &BTreeMap<String, T>) -> String {

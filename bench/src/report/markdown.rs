@@ -6,15 +6,13 @@ use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use rail_matrix::Backend;
 use rig::{Cable, Rig, units};
 use softrail::counters::Counters;
-use stats::Summary;
+use stats::{Change, Summary};
 
-use super::{CellReport, Report, Runs};
-use crate::{
-    baseline::Change, checks::Check, meter::CableBytes, protocol::Strategy, verdict::Verdict,
-};
+use super::{CellReport, Report, Runs, detail};
+use crate::{checks::Check, meter::CableBytes, protocol::Strategy, verdict::Verdict};
 
 /// Shown in place of a missing figure.
-const NONE: &str = "-";
+pub(super) const NONE: &str = "-";
 
 /// The columns from this one on contain figures.
 const FIRST_FIGURE: usize = 4;
@@ -42,6 +40,8 @@ pub(super) fn render(report: &Report) -> String {
         stop(report),
         table(report),
         report.tally() + ".",
+        detail::times(report),
+        detail::split(report),
         against(report),
         texts(report),
         failures(report),
@@ -208,7 +208,7 @@ fn decode_gain(report: &Report, cell: &CellReport) -> Option<f64> {
     report.gain(cell, |cell| Some(cell.generation_tps.as_ref()?.median))
 }
 
-fn spread(summary: &Option<Summary>) -> String {
+pub(super) fn spread(summary: &Option<Summary>) -> String {
     match summary {
         None => NONE.to_owned(),
         Some(Summary {
@@ -228,7 +228,7 @@ fn gain(gain: Option<f64>) -> String {
     gain.map_or(NONE.to_owned(), |gain| format!("{gain:.2}x"))
 }
 
-fn figure(value: Option<f64>, decimals: usize) -> String {
+pub(super) fn figure(value: Option<f64>, decimals: usize) -> String {
     value.map_or(NONE.to_owned(), |value| format!("{value:.decimals$}"))
 }
 
@@ -356,7 +356,10 @@ fn warnings(report: &Report) -> String {
 fn notes(report: &Report) -> String {
     format!(
         "{} TTFT and decode are medians ± sample standard deviation, as rank 0 saw \
-         them; ITL percentiles are by nearest rank over all measured runs. Gains are against \
+         them; ITL percentiles are by nearest rank over all measured runs. TPOT is the time a \
+         token after the first takes. Skew is how far apart the ranks had a token. busbw is \
+         what the cell's cables carried in one direction, the mean of both, beside what they \
+         carry by the rig. Gains are against \
          ring-1 of the same strategy and test, so that a change of backend is not taken for the gain of a \
          cable. MB a cable count both directions over the measured runs: prefill up to their first \
          token, decode from there. In brackets how far the cables of a pair of nodes are apart, of \

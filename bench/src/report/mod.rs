@@ -1,8 +1,14 @@
 //! The results of a run, for people and for programs.
 
+mod bandwidth;
 mod csv;
+mod detail;
+mod exo;
 mod files;
+mod llama;
 mod markdown;
+mod split;
+mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +18,11 @@ use serde::{Deserialize, Serialize, Serializer};
 use softrail::counters::Counters;
 use stats::{Percentiles, Summary};
 
+pub use bandwidth::BusBandwidth;
 pub use files::check_folder;
 pub(crate) use files::temporary;
+pub use split::{Cost, Parts, TimeSplit};
+pub use times::RankTimes;
 
 use crate::{
     baseline::Comparison,
@@ -29,6 +38,7 @@ use crate::{
     verdict::{Judgement, Verdict},
     workload::Workload,
 };
+use times::Samples;
 
 /// The name and version of the JSON.
 pub const SCHEMA: &str = "mlx-rails/bench/2";
@@ -83,6 +93,9 @@ pub struct Runs {
     pub shuffle: Option<u64>,
     /// Seconds between two launches.
     pub delay: f64,
+    /// The runs of each pass that shows where the time goes.
+    #[serde(default)]
+    pub split: usize,
 }
 
 impl Runs {
@@ -94,6 +107,7 @@ impl Runs {
             rounds: settings.rounds(),
             shuffle: settings.shuffle,
             delay: settings.delay.as_secs_f64(),
+            split: settings.split,
         }
     }
 }
@@ -173,6 +187,21 @@ pub struct CellReport {
     pub peak_bytes: Vec<u64>,
     /// Bytes of the weights on each rank.
     pub weight_bytes: Vec<u64>,
+    /// Milliseconds a token after the first. None if only one token was requested.
+    pub tpot_ms: Option<Summary>,
+    /// Milliseconds to the last token.
+    pub e2e_ms: Option<Summary>,
+    /// The times of each rank. The figures above are the first one's.
+    pub ranks: Vec<RankTimes>,
+    /// Milliseconds between the first rank and the last one to have a token, over all tokens
+    /// of the measured runs. None with one rank.
+    pub skew_ms: Option<Percentiles>,
+    /// What the cables carried, beside what they can carry. None if there is no cable to
+    /// count.
+    pub busbw: Option<BusBandwidth>,
+    /// Where the time went, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_split: Option<TimeSplit>,
     /// The text of the tokens of the first measured run, if the prompt was a text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -224,6 +253,12 @@ impl CellReport {
             load_ms: Vec::new(),
             peak_bytes: Vec::new(),
             weight_bytes: Vec::new(),
+            tpot_ms: None,
+            e2e_ms: None,
+            ranks: Vec::new(),
+            skew_ms: None,
+            busbw: None,
+            time_split: None,
             text: None,
             checks,
             reference,
@@ -245,8 +280,8 @@ impl CellReport {
         add(&mut self.decode_cable_bytes, &carried.decode);
     }
 
-    /// Takes the times from the measured runs of rank 0, and the margin from all runs of
-    /// all ranks. The runs must be complete.
+    /// Takes the times from the measured runs, and the margin from all runs of all ranks.
+    /// The runs must be complete.
     pub(crate) fn set_measured(&mut self, ranks: &[Transcript], settings: &Settings) {
         let runs = ranks.iter().flat_map(|rank| &rank.runs);
         self.min_margin = least_margin_of(runs).filter(|margin| !margin.is_nan());
@@ -257,30 +292,21 @@ impl CellReport {
         self.peak_bytes = usage.iter().map(|it| it.peak_bytes).collect();
         self.weight_bytes = usage.iter().map(|it| it.weight_bytes).collect();
 
-        let mut ttft = Vec::new();
-        let mut prompt = Vec::new();
-        let mut generation = Vec::new();
-        let mut intervals = Vec::new();
-        for run in ranks[0].runs.iter().filter(|run| !run.warmup) {
-            let (Some(first), Some(last)) = (run.tokens.first(), run.tokens.last()) else {
-                continue;
-            };
-            ttft.push(millis(first.ns));
-            prompt.push(self.workload.prompt_tokens as f64 / seconds(first.ns));
-            if run.tokens.len() > 1 {
-                let after_first = (run.tokens.len() - 1) as f64;
-                generation.push(after_first / seconds(last.ns - first.ns));
-            }
-            intervals.extend(
-                run.tokens
-                    .windows(2)
-                    .map(|pair| millis(pair[1].ns - pair[0].ns)),
-            );
-        }
-        self.ttft_ms = Summary::of(ttft);
-        self.prompt_tps = Summary::of(prompt);
-        self.generation_tps = Summary::of(generation);
-        self.itl_ms = Percentiles::of(&intervals);
+        let samples = |rank| Samples::of(rank, self.workload.prompt_tokens);
+        let first = samples(&ranks[0]);
+        self.itl_ms = Percentiles::of(&first.intervals_ms);
+        self.prompt_tps = Summary::of(first.prompt_tps);
+        self.generation_tps = Summary::of(first.generation_tps);
+        self.ranks = ranks.iter().map(|rank| samples(rank).into()).collect();
+        let RankTimes {
+            ttft_ms,
+            tpot_ms,
+            e2e_ms,
+        } = self.ranks[0].clone();
+        (self.ttft_ms, self.tpot_ms, self.e2e_ms) = (ttft_ms, tpot_ms, e2e_ms);
+        self.skew_ms = times::skew(ranks);
+        let passes = (settings.split, self.workload.generation_tokens);
+        self.time_split = TimeSplit::of(ranks, &self.ranks, passes);
 
         let measured = ranks[0].runs.iter().find(|run| !run.warmup);
         self.text = settings.text.as_ref().zip(measured).map(|(text, run)| {
@@ -288,6 +314,11 @@ impl CellReport {
             // An id without a token is a wrong token, of which the verdict is.
             text.tokenizer.decode(&ids).unwrap_or_default()
         });
+    }
+
+    /// Takes the bandwidth from the times and the bytes, by what the cables of a rig carry.
+    pub(crate) fn set_bandwidth(&mut self, rig: &Rig) {
+        self.busbw = BusBandwidth::of(self, rig);
     }
 
     /// The cell of this result.
@@ -368,6 +399,22 @@ impl Report {
     /// A row for each cell, medians only.
     pub fn csv(&self) -> String {
         csv::render(self)
+    }
+
+    /// The measured runs of the cells that passed as exo's benchmark writes its own, in
+    /// JSON.
+    pub fn exo(&self) -> String {
+        exo::render(self)
+    }
+
+    /// The cells that passed as tests of llama-bench, a JSON object a line.
+    pub fn llama(&self) -> String {
+        llama::lines(self)
+    }
+
+    /// The same as its table.
+    pub fn llama_markdown(&self) -> String {
+        llama::table(self)
     }
 
     /// Everything, samples included.

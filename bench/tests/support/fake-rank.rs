@@ -10,7 +10,7 @@ use std::{env, fs, io, process, thread, time::Duration};
 
 use rail_bench::{
     engine::Engine,
-    protocol::{Event, Job, Phase, Strategy, Top, end_with_launcher},
+    protocol::{Event, Job, Pass, Phase, Spent, Strategy, Top, end_with_launcher},
     sweep::Cell,
     workload::Workload,
 };
@@ -93,6 +93,11 @@ impl Rank {
             peak_bytes: 4096,
             weight_bytes: 1024,
         });
+        for &pass in Pass::of(self.job.strategy) {
+            for run in 0..self.job.split {
+                self.one_split(pass, run);
+            }
+        }
         self.after();
         say(Event::Done);
         if self.behaves("stay") {
@@ -183,6 +188,43 @@ impl Rank {
         answer.chars().map(u32::from).collect()
     }
 
+    /// Of a measured run, two thirds without messages, and a half more than it with each
+    /// message apart.
+    fn one_split(&self, pass: Pass, run: usize) {
+        say(Event::Phase {
+            phase: Phase::Split,
+        });
+        if self.behaves("no-laps") {
+            return;
+        }
+        for index in 0..self.job.generation_tokens {
+            let since = match index {
+                0 => 0,
+                _ => self.time(0, index - 1),
+            };
+            let ns = self.time(0, index) - since;
+            let spent = match pass {
+                Pass::Without => Spent {
+                    ns: ns / 3 * 2,
+                    evaluating_ns: ns / 2,
+                    ..Spent::default()
+                },
+                Pass::Apart => Spent {
+                    ns: ns / 2 * 3,
+                    evaluating_ns: ns,
+                    waiting_ns: ns / 10,
+                    message_ns: ns / 5,
+                },
+            };
+            say(Event::Lap {
+                pass,
+                run,
+                index,
+                spent,
+            });
+        }
+    }
+
     fn fail_late(&self) {
         match self.behaviour.as_str() {
             "hang" => sleep_for_ever(),
@@ -233,10 +275,11 @@ impl Rank {
     /// token every 5 ms, and a little more in every run.
     fn time(&self, run: usize, index: usize) -> u64 {
         let prefill = 120_000_000 / self.cell.cables.max(1) as u64;
+        let late = if self.behaves("late") { 2_000_000 } else { 0 };
         // With `slower`, the later launch of a cell, which measures less, takes longer.
         let slower = self.behaves("slower") && self.job.repeat == 2;
         let prefill = prefill + if slower { prefill / 10 } else { 0 };
-        prefill + 1_000_000 * run as u64 + 5_000_000 * index as u64
+        late + prefill + 1_000_000 * run as u64 + 5_000_000 * index as u64
     }
 
     fn behaves(&self, behaviour: &str) -> bool {

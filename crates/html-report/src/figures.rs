@@ -25,7 +25,8 @@ pub enum Metric {
 pub struct Change {
     pub from: f64,
     pub to: f64,
-    /// Whether the intervals of the two medians are apart. None if one has no interval.
+    /// Whether the samples differ beyond doubt; see [`stats::Change`]. None if there is one
+    /// sample.
     pub clear: Option<bool>,
 }
 
@@ -186,11 +187,10 @@ impl Metric {
     /// Its change from one cell to another.
     pub fn change(self, from: &Cell, to: &Cell) -> Option<Change> {
         let (from, to) = (self.of(from)?, self.of(to)?);
-        let intervals = interval(from).zip(interval(to));
         Some(Change {
             from: from.median,
             to: to.median,
-            clear: intervals.map(|(from, to)| !from.overlaps(&to)),
+            clear: stats::Change::between(&from.samples, &to.samples).map(|it| it.is_clear()),
         })
     }
 
@@ -242,7 +242,13 @@ pub fn differences(this: &Bench, other: &Bench) -> Vec<&'static str> {
         }
     };
     compare(this.rig == other.rig, "the rig");
-    compare(this.model == other.model, "the model");
+    // The same folder may be elsewhere.
+    let model = |bench: &Bench| {
+        let mut model = bench.model.clone();
+        model.remove("path");
+        model
+    };
+    compare(model(this) == model(other), "the model");
     compare(this.machine == other.machine, "the machine");
     compare(this.given == other.given, "the matrix");
     let tasks = |bench: &Bench| distinct(bench.cells.iter().map(|cell| cell.task.clone()));

@@ -178,8 +178,8 @@ pub struct Cell {
     /// Bytes that each cable carried.
     pub prefill_bytes: BTreeMap<String, f64>,
     pub decode_bytes: BTreeMap<String, f64>,
-    /// Milliseconds by what they were spent on.
-    pub time_split_ms: Vec<(String, f64)>,
+    pub tpot_ms: Option<Figure>,
+    pub time_split: Option<TimeSplit>,
     pub detail: Option<String>,
 }
 
@@ -237,14 +237,13 @@ struct FlatCell {
     cable_bytes: BTreeMap<String, f64>,
     #[serde(default)]
     decode_cable_bytes: BTreeMap<String, f64>,
-    #[serde(default)]
-    time_split_ms: Map<String, Value>,
+    tpot_ms: Option<Figure>,
+    time_split: Option<TimeSplit>,
     detail: Option<String>,
 }
 
 impl From<FlatCell> for Cell {
     fn from(flat: FlatCell) -> Self {
-        let split = flat.time_split_ms.into_iter();
         Self {
             task: Task {
                 engine: flat.engine,
@@ -269,11 +268,56 @@ impl From<FlatCell> for Cell {
             itl_ms: flat.itl_ms,
             prefill_bytes: flat.cable_bytes,
             decode_bytes: flat.decode_cable_bytes,
-            time_split_ms: split
-                .filter_map(|(part, ms)| Some((part, ms.as_f64().filter(|ms| *ms >= 0.0)?)))
-                .collect(),
+            tpot_ms: flat.tpot_ms.and_then(Figure::usable),
+            time_split: flat.time_split,
             detail: flat.detail,
         }
+    }
+}
+
+/// Where the time of a cell went, by runs of their own.
+#[derive(Debug, Deserialize)]
+pub struct TimeSplit {
+    pub cost: Cost,
+    /// Milliseconds of each rank up to its first token.
+    pub prefill_ms: Vec<Parts>,
+    /// Milliseconds of each rank for a token after the first.
+    pub decode_ms: Vec<Parts>,
+}
+
+/// How long these runs take, as a part of a measured run.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Cost {
+    pub without: f64,
+    pub apart: Option<f64>,
+}
+
+/// Milliseconds by what they were spent on.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Parts {
+    compute: f64,
+    fence: f64,
+    cable: f64,
+    wait: f64,
+    host: f64,
+}
+
+impl Parts {
+    /// The parts in the order of a bar, each with its name.
+    pub fn each(&self) -> [(&'static str, f64); 5] {
+        [
+            ("compute", self.compute),
+            ("fence", self.fence),
+            ("cable", self.cable),
+            ("wait", self.wait),
+            ("host", self.host),
+        ]
+        .map(|(name, ms)| (name, if ms > 0.0 { ms } else { 0.0 }))
+    }
+
+    /// All of them.
+    pub fn total(&self) -> f64 {
+        self.each().iter().map(|(_, ms)| ms).sum()
     }
 }
 

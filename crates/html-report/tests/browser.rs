@@ -227,7 +227,17 @@ fn colour(value: &Value) -> [u8; 3] {
 fn full() -> (String, String) {
     let mut report: Value = serde_json::from_str(PATCHED).unwrap();
     for cell in report["cells"].as_array_mut().unwrap() {
-        cell["time_split_ms"] = json!({ "compute": 3.5, "fence": 1.5, "cable": 2.0, "host": 0.5 });
+        let parts = |size: f64| {
+            json!({ "compute": 0.45 * size, "fence": 0.1 * size, "cable": 0.25 * size,
+                "wait": 0.1 * size, "host": 0.05 * size })
+        };
+        let ttft = cell["ttft_ms"]["median"].as_f64().unwrap();
+        let token = 1e3 / cell["generation_tps"]["median"].as_f64().unwrap();
+        cell["tpot_ms"] = json!({ "median": token, "samples": [] });
+        cell["time_split"] = json!({
+            "runs": 3, "cost": { "without": 0.6, "apart": 1.7 },
+            "prefill_ms": [parts(ttft), parts(ttft)], "decode_ms": [parts(token), parts(token)],
+        });
     }
     let row = |cables: u32, power: u32| {
         json!({ "mlx": "0.31.2", "series": "patched", "op": "all_sum", "backend": "ring", "ranks": 2,
@@ -286,8 +296,8 @@ fn a_browser_shows_every_panel_in_light_in_dark_and_on_a_phone() {
             probe["height"]
         );
         let panels = probe["panels"].as_array().unwrap();
-        // Four figures against cables, the time split, four of bytes, one operation.
-        assert_eq!(panels.len(), 10, "{case}");
+        // Four figures against cables, two time splits, four of bytes, one operation.
+        assert_eq!(panels.len(), 11, "{case}");
         for (k, panel) in panels.iter().enumerate() {
             let part = picture.part(panel);
             let share = |is: &dyn Fn(&[u8; 3]) -> bool| {

@@ -151,6 +151,14 @@ fn is_inert(page: &str) {
     );
 }
 
+/// Where the time of two ranks went, of which the parts are about this long.
+fn time_split(ms: f64) -> Value {
+    let parts = json!({ "compute": 0.5 * ms, "fence": 0.0, "cable": 0.3 * ms, "wait": 0.1 * ms,
+        "host": 0.1 * ms });
+    json!({ "runs": 2, "cost": { "without": 0.6, "apart": 1.8 },
+        "prefill_ms": [parts, parts], "decode_ms": [parts, parts] })
+}
+
 #[test]
 fn every_cell_is_in_the_table_with_its_verdict_and_figures() {
     let page = of(PATCHED);
@@ -276,7 +284,7 @@ fn texts_that_are_markup_stay_texts() {
     }
 
     let mut report = changed(|k, cell| {
-        cell["time_split_ms"] = json!({ HOSTILE: 1.0, "fence": 2.0 });
+        cell["time_split"] = time_split(1.0);
         cell["cable_bytes"] = json!({ HOSTILE: 5e6 });
         cell["depth"] = json!(k % 2 * 512);
         if k == 3 {
@@ -390,7 +398,7 @@ fn a_figure_without_data_is_left_out_and_one_with_data_is_shown() {
 
     let mut report = changed(|_, cell| {
         cell["depth"] = json!(0);
-        cell["time_split_ms"] = json!({ "compute": 3.5, "fence": 1.5, "cable": 2.0, "host": 0.5 });
+        cell["time_split"] = time_split(10.0);
     });
     let cells = report["cells"].as_array_mut().unwrap();
     let deeper = cells.clone().into_iter().map(|mut cell| {
@@ -399,6 +407,20 @@ fn a_figure_without_data_is_left_out_and_one_with_data_is_shown() {
     });
     cells.extend(deeper);
     let page = beside(&report.to_string(), None, Some(&collectives()));
+    let splits: Vec<_> = drawings(&page)
+        .into_iter()
+        .filter(|body| body.contains("Where the time went in"))
+        .collect();
+    // Prefill and a token, at each depth.
+    assert_eq!(splits.len(), 4);
+    for part in [
+        "compute 5.00 ms",
+        "cable 3.00 ms",
+        "wait 1.00 ms",
+        "measured ",
+    ] {
+        assert!(splits[0].contains(part), "{part}: {}", splits[0]);
+    }
     for heading in [
         "Depth",
         "Where the time went",
@@ -489,7 +511,7 @@ fn numbers_that_no_run_gives_are_no_reason_to_fail() {
             json!({ "strategy": "tp", "backend": "ring", "cables": cables, "verdict": "pass",
                 "depth": u64::MAX / (1 + u64::from(cables)), "prompt_tokens": u64::MAX, "ttft_ms": figure,
                 "generation_tps": figure, "prompt_tps": figure, "cable_bytes": { "c": number },
-                "time_split_ms": { "a": number, "b": number } })
+                "tpot_ms": figure, "time_split": time_split(number) })
         };
         of(&minimal(&json!([
             cell(0),

@@ -9,6 +9,7 @@ use crate::{
     Dtype, Element, Error, Result,
     call::{array, status, turn},
     device::synchronize,
+    eval::counted,
 };
 
 /// An n-dimensional array, possibly not computed yet (see the crate's documentation).
@@ -147,7 +148,8 @@ impl Array {
     /// What MLX reports.
     fn wait(&self) -> Result<()> {
         // SAFETY: a live handle.
-        status(|| unsafe { mlx_sys::mlx_array_eval(self.0) }).inspect_err(|_| {
+        let wait = || status(|| unsafe { mlx_sys::mlx_array_eval(self.0) });
+        counted(wait).inspect_err(|_| {
             // As in `eval`.
             let _ = synchronize();
         })

@@ -1,11 +1,34 @@
 //! Computing lazy arrays.
 #![allow(unsafe_code)]
 
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
+
 use crate::{
     Array, Result,
     call::{ArrayVector, status},
     device::synchronize,
 };
+
+thread_local! {
+    static EVALUATING: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// How long the calling thread has waited for evaluations so far, in [`eval()`], in
+/// [`async_eval`] and in what reads an array.
+pub fn evaluating() -> Duration {
+    EVALUATING.get()
+}
+
+/// Counts the time of a call that waits for MLX.
+pub(crate) fn counted<R>(wait: impl FnOnce() -> R) -> R {
+    let began = Instant::now();
+    let result = wait();
+    EVALUATING.set(EVALUATING.get() + began.elapsed());
+    result
+}
 
 /// Computes `arrays` and everything they depend on, and waits for the result.
 ///
@@ -15,11 +38,11 @@ use crate::{
 /// documentation describes errors of the work itself.
 pub fn eval(arrays: &[&Array]) -> Result<()> {
     let outputs = ArrayVector::new(arrays)?;
-    status(|| {
+    let evaluate = || {
         // SAFETY: a live list of live arrays.
         unsafe { mlx_sys::mlx_eval(outputs.raw()) }
-    })
-    .inspect_err(|_| {
+    };
+    counted(|| status(evaluate)).inspect_err(|_| {
         // MLX marks an array evaluated once its work is queued, and relies on the end of
         // `eval` to wait. After an error no call has waited, so reading such an array
         // would race with the stream's thread.
@@ -37,11 +60,11 @@ pub fn eval(arrays: &[&Array]) -> Result<()> {
 /// becomes ready.
 pub fn async_eval(arrays: &[&Array]) -> Result<()> {
     let outputs = ArrayVector::new(arrays)?;
-    status(|| {
+    let begin = || {
         // SAFETY: a live list of live arrays.
         unsafe { mlx_sys::mlx_async_eval(outputs.raw()) }
-    })
-    .inspect_err(|_| {
+    };
+    counted(|| status(begin)).inspect_err(|_| {
         // As in `eval`.
         let _ = synchronize();
     })
@@ -67,7 +90,7 @@ pub fn depends(array: &Array, dependencies: &[&Array]) -> Result<Array> {
 
 #[cfg(test)]
 mod tests {
-    use std::{env, process::Command};
+    use std::{env, process::Command, thread};
 
     use super::*;
     use crate::{
@@ -96,6 +119,18 @@ mod tests {
             "{error}"
         );
         assert_eq!(sum.item::<f32>()?, 64.0);
+        Ok(())
+    }
+
+    #[test]
+    fn each_thread_counts_the_time_of_its_own_evaluations() -> Result<()> {
+        let before = evaluating();
+        let ones = Array::from_slice(&[1.0f32; 64], &[64])?;
+        assert_eq!(evaluating(), before);
+        ones.sum_axis(0, false)?.item::<f32>()?;
+        assert!(evaluating() > before);
+        let other = thread::spawn(evaluating).join().expect("it ends");
+        assert_eq!(other, Duration::ZERO);
         Ok(())
     }
 

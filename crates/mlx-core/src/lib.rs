@@ -60,6 +60,6 @@ pub use compile::Compiled;
 pub use device::{Device, synchronize};
 pub use dtype::{Dtype, Element};
 pub use error::{Error, Result};
-pub use eval::{async_eval, depends, eval};
+pub use eval::{async_eval, depends, eval, evaluating};
 pub use memory::{clear_cache, peak_memory};
 pub use ops::{concatenate, stack};

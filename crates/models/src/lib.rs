@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod digest;
 mod error;
 pub mod family;
 mod folder;

@@ -220,6 +220,11 @@ impl<C: Collective> Session<C> {
         });
     }
 
+    /// The ranks of the job.
+    pub fn ranks(&self) -> &C {
+        &self.ranks
+    }
+
     /// Bytes of the weights of this rank's share.
     pub fn weight_bytes(&self) -> usize {
         self.decoder.weights().map(Array::nbytes).sum()
@@ -285,10 +290,10 @@ impl<C: Collective> Session<C> {
     pub fn follow<E: From<mlx_core::Error>>(
         &mut self,
         before: &Next,
-        meanwhile: impl FnOnce() -> Result<(), E>,
+        meanwhile: impl FnOnce(&C) -> Result<(), E>,
     ) -> Result<Next, E> {
         if self.strategy == Strategy::Pp {
-            meanwhile()?;
+            meanwhile(&self.ranks)?;
             return Ok(self.begin(&before.token)?);
         }
         let ahead = self.ahead.min(self.decoder.depth());
@@ -296,12 +301,12 @@ impl<C: Collective> Session<C> {
         let x = self.layers(0..ahead, x)?;
         if ahead < self.decoder.depth() {
             async_eval(&[&x])?;
-            meanwhile()?;
+            meanwhile(&self.ranks)?;
             let x = self.layers(ahead..self.decoder.depth(), x)?;
             return Ok(self.choose(&x)?);
         }
         let next = self.choose(&x)?;
-        meanwhile()?;
+        meanwhile(&self.ranks)?;
         Ok(next)
     }
 

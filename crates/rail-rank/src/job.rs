@@ -11,13 +11,14 @@ use models::Folder;
 use rail_bench::{
     engine::Engine,
     model::ModelSpec,
-    protocol::{After, Event, Forced, Job, JobModel, Needle, Phase, Strategy, top},
+    protocol::{After, Event, Forced, Job, JobModel, Needle, Pass, Phase, Spent, Strategy, top},
     seeded::filler,
 };
 
 use crate::{
     collective::{Alone, Collective},
     generate::{Choice, Session},
+    passes::{Stopwatch, Watched},
     tensors::LoadError,
 };
 
@@ -145,7 +146,7 @@ fn run_as(
 ) -> Result<()> {
     say(Event::Phase { phase: Phase::Load })?;
     let began = Instant::now();
-    let mut session = model.load(job, ranks)?;
+    let mut session = model.load(job, Watched::new(ranks))?;
     if let Some(step) = job.prefill_step {
         session.set_prefill_step(step);
     }
@@ -156,12 +157,7 @@ fn run_as(
 
     for run in 0..job.warmup + job.repeat {
         let warmup = run < job.warmup;
-        session.clear();
-        if !filler.is_empty() {
-            say(Event::Phase { phase: Phase::Fill })?;
-            session.fill(&filler)?;
-            session.barrier()?;
-        }
+        fill(&mut session, &filler, say)?;
         say(Event::Phase {
             phase: if warmup { Phase::Warmup } else { Phase::Run },
         })?;
@@ -171,7 +167,7 @@ fn run_as(
         let mut min_margin = f32::INFINITY;
         let mut next = session.prefill(&prompt)?;
         for index in 0..job.generation_tokens {
-            let mut report = || -> Result<()> {
+            let mut report = |_: &_| -> Result<()> {
                 let id = next.id()?;
                 let ns = nanos(start);
                 let Choice { margin, digest, .. } = next.choice()?;
@@ -189,7 +185,7 @@ fn run_as(
                 })?)
             };
             if index + 1 == job.generation_tokens {
-                report()?;
+                report(session.ranks())?;
                 break;
             }
             next = session.follow(&next, report)?;
@@ -206,6 +202,26 @@ fn run_as(
         peak_bytes: peak_memory()? as u64,
         weight_bytes: session.weight_bytes() as u64,
     })?;
+    for &pass in Pass::of(job.strategy) {
+        for run in 0..job.split {
+            fill(&mut session, &filler, say)?;
+            say(Event::Phase {
+                phase: Phase::Split,
+            })?;
+            session.barrier()?;
+            session.ranks().set_pass(Some(pass));
+            let mut say = |index, spent| {
+                say(Event::Lap {
+                    pass,
+                    run,
+                    index,
+                    spent,
+                })
+            };
+            run_pass(&mut session, &prompt, job.generation_tokens, &mut say)?;
+            session.ranks().set_pass(None);
+        }
+    }
     check_after(job, &mut session, [&filler, &prompt, &first], say)?;
     say(Event::Done)?;
     Ok(())
@@ -252,6 +268,45 @@ fn check_after(
             ids.push(session.decode(ids[ids.len() - 1])?.id()?);
         }
         say(Event::Needle { index, ids })?;
+    }
+    Ok(())
+}
+
+/// Fills the cache with tokens, and nothing else, on every rank.
+fn fill(
+    session: &mut Session<impl Collective>,
+    filler: &[u32],
+    say: &mut dyn FnMut(Event) -> io::Result<()>,
+) -> Result<()> {
+    session.clear();
+    if !filler.is_empty() {
+        say(Event::Phase { phase: Phase::Fill })?;
+        session.fill(filler)?;
+        session.barrier()?;
+    }
+    Ok(())
+}
+
+/// A run that shows where the time goes: reports what each token took, by its index.
+fn run_pass(
+    session: &mut Session<Watched<impl Collective>>,
+    prompt: &[u32],
+    tokens: usize,
+    say: &mut dyn FnMut(usize, Spent) -> io::Result<()>,
+) -> Result<()> {
+    let mut watch = Stopwatch::start();
+    let mut next = session.prefill(prompt)?;
+    for index in 0..tokens {
+        let mut report = |ranks: &Watched<_>| -> Result<()> {
+            // As a measured run does, for the time that it takes.
+            next.id()?;
+            next.choice()?;
+            Ok(say(index, watch.lap(ranks))?)
+        };
+        if index + 1 == tokens {
+            return report(session.ranks());
+        }
+        next = session.follow(&next, report)?;
     }
     Ok(())
 }

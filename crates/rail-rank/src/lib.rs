@@ -40,6 +40,7 @@ mod decoder;
 mod generate;
 mod job;
 mod linear;
+pub mod passes;
 mod share;
 mod tensors;
 pub mod weights;

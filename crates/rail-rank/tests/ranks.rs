@@ -152,3 +152,21 @@ fn a_folder_has_the_same_bits_on_all_ranks_and_in_pp_the_single_processs_tokens(
         }
     }
 }
+
+#[test]
+fn a_run_with_a_split_says_where_the_time_of_every_rank_went() {
+    let mut options = tiny("2");
+    options.settings.split = 2;
+    let report = all_pass(options);
+    for cell in &report.cells {
+        let split = cell.time_split.as_ref().unwrap();
+        let ranks = cell.nodes.len().max(1);
+        let phases = [&split.prefill_ms, &split.decode_ms];
+        assert_eq!(phases.map(Vec::len), [ranks; 2], "{}", cell.cell());
+        for parts in phases.into_iter().flatten() {
+            assert!(parts.compute > 0.0 && parts.host > 0.0, "{parts:?}");
+            assert_eq!(parts.cable > 0.0, ranks > 1, "{}: {parts:?}", cell.cell());
+        }
+        assert_eq!(split.cost.apart.is_some(), ranks > 1);
+    }
+}

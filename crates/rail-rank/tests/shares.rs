@@ -153,7 +153,7 @@ fn choose<C: Collective>(mut session: Session<C>, vocab: usize) -> Result<Vec<Ch
     while chosen.len() < 23 {
         // Every other token is known before the next one begins.
         next = match chosen.len() % 2 {
-            0 => session.follow(&next, || -> Result<()> {
+            0 => session.follow(&next, |_| -> Result<()> {
                 chosen.push(Chosen::of(&next)?);
                 Ok(())
             })?,

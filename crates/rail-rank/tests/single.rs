@@ -67,7 +67,7 @@ fn a_quantised_model_decodes() {
 #[test]
 fn a_job_is_told_from_its_load_to_its_end() {
     let mut job = single(small_model(None), 2, 1);
-    job.warmup = 1;
+    (job.warmup, job.split) = (1, 1);
     job.depth = 3;
     let events = events(&job).unwrap();
     let outline: Vec<_> = events
@@ -84,9 +84,13 @@ fn a_job_is_told_from_its_load_to_its_end() {
             Event::Phase {
                 phase: Phase::Check,
             } => "check",
+            Event::Phase {
+                phase: Phase::Split,
+            } => "split",
             Event::Token { .. } => "token",
             Event::Run { warmup: true, .. } => "warmed up",
             Event::Run { .. } => "ran",
+            Event::Lap { .. } => "lap",
             Event::Usage { .. } => "usage",
             Event::Error { .. } => "error",
             Event::Forced { .. } => "forced",
@@ -107,6 +111,10 @@ fn a_job_is_told_from_its_load_to_its_end() {
         "token",
         "ran",
         "usage",
+        "fill",
+        "split",
+        "lap",
+        "lap",
         "done",
     ];
     assert_eq!(outline, expected);

@@ -2,7 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
+/// The confidence of the interval of a [`Change`].
+const CONFIDENCE: f64 = 0.95;
 
 /// Samples of one quantity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +71,9 @@ impl Percentiles {
 }
 
 /// An interval around the median of what was sampled, from one sample to another.
+///
+/// It shows how well one set of samples knows its median, and assumes no distribution. For
+/// what is between two sets there is [`Change`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MedianInterval {
     /// Its lower end.
@@ -103,9 +112,73 @@ impl MedianInterval {
         Some(narrowest)
     }
 
-    /// Whether it has values in common with another.
+    /// Whether it has values in common with another. Sets whose intervals are apart differ,
+    /// whatever their outliers; sets whose intervals overlap may differ too, see [`Change`].
     pub fn overlaps(&self, other: &Self) -> bool {
         self.low <= other.high && other.low <= self.high
+    }
+}
+
+/// How much longer something takes than before, in percent; negative if it is faster.
+///
+/// This says how much two sets of samples differ, and how sure that is. Two
+/// [`MedianInterval`]s cannot take its place: intervals that overlap may belong to sets that
+/// clearly differ, and how often they do is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Change {
+    /// Of the geometric means.
+    pub percent: f64,
+    /// The lower end of the interval, in which the true change is in 95 % of cases.
+    pub low: f64,
+    /// Its upper end.
+    pub high: f64,
+}
+
+impl Change {
+    /// The change from one set of times to another. None without two samples in each: there
+    /// is no interval then. The samples are greater than 0.
+    ///
+    /// Welch's t-interval of the logarithms, because a disturbance multiplies a time.
+    pub fn between(then: &[f64], now: &[f64]) -> Option<Self> {
+        let [a, b] =
+            [then, now].map(|times| Summary::of(times.iter().map(|time| time.ln()).collect()));
+        let (a, b) = (a?, b?);
+        let part = |logs: &Summary| -> Option<(f64, f64)> {
+            let n = logs.samples.len() as f64;
+            Some((logs.stddev?.powi(2) / n, n - 1.0))
+        };
+        let ((va, fa), (vb, fb)) = (part(&a)?, part(&b)?);
+        let difference = b.mean - a.mean;
+        let variance = va + vb;
+        // Equal samples have no variance, and no distribution either.
+        let margin = match variance > 0.0 {
+            false => 0.0,
+            true => {
+                let freedom = variance.powi(2) / (va.powi(2) / fa + vb.powi(2) / fb);
+                let student = StudentsT::new(0.0, 1.0, freedom).ok()?;
+                student.inverse_cdf((1.0 + CONFIDENCE) / 2.0) * variance.sqrt()
+            }
+        };
+        let percent = |logarithm: f64| logarithm.exp_m1() * 100.0;
+        Some(Self {
+            percent: percent(difference),
+            low: percent(difference - margin),
+            high: percent(difference + margin),
+        })
+    }
+}
+
+impl Change {
+    /// Whether the interval is on one side of no change.
+    pub fn is_clear(&self) -> bool {
+        self.low > 0.0 || self.high < 0.0
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { percent, low, high } = self;
+        write!(f, "{percent:+.1} % ({low:+.1} to {high:+.1})")
     }
 }
 
@@ -163,10 +236,44 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_known_samples() {
+        // By Simpson's rule over the density, t is 2.98812 at 3.38277 degrees of freedom.
+        let change = Change::between(&[100.0, 104.0, 98.0], &[110.0, 121.0, 115.0]);
+        let change = change.unwrap();
+        let expected = [
+            (change.low, 3.889_709),
+            (change.percent, 14.517_580),
+            (change.high, 26.232_676),
+        ];
+        for (found, expected) in expected {
+            assert!((found - expected).abs() < 1e-3, "{change}");
+        }
+    }
+
+    #[test]
+    fn equal_samples_have_no_margin_and_single_ones_no_interval() {
+        let same = [5.0, 5.0];
+        let change = Change::between(&same, &[10.0, 10.0]).unwrap();
+        assert_eq!((change.low, change.high), (change.percent, change.percent));
+        assert!((change.percent - 100.0).abs() < 1e-9);
+        assert_eq!(Change::between(&[5.0], &same), None);
+    }
+
+    #[test]
     fn intervals_overlap_when_they_share_a_value() {
         let of = |samples: &[f64]| MedianInterval::of(samples, 0.95).unwrap();
         assert!(of(&[1.0, 2.0]).overlaps(&of(&[2.0, 3.0])));
         assert!(!of(&[1.0, 2.0]).overlaps(&of(&[2.5, 3.0])));
+    }
+
+    #[test]
+    fn a_change_is_clear_when_its_interval_is_on_one_side() {
+        let clear = |then: &[f64], now: &[f64]| Change::between(then, now).unwrap().is_clear();
+        // The intervals of these medians overlap: each goes from the least to the greatest.
+        let (then, now) = ([10.0, 10.1, 10.2, 11.0], [10.95, 11.2, 11.3, 11.4]);
+        assert!(clear(&then, &now) && clear(&now, &then));
+        assert!(!clear(&[10.0, 12.0], &[11.0, 13.0]));
+        assert!(!clear(&[10.0, 10.0], &[10.0, 10.0]));
     }
 
     #[test]

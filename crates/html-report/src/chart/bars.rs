@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use maud::Markup;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::{WIDTH, fill, write};
+use super::{WIDTH, fill, line, write};
 use crate::{
-    figures::{Group, distinct},
-    input::Cell,
+    figures::Group,
+    input::{Cell, Parts},
     palette::Ink,
     svg::Canvas,
     words::{cut, number, percent},
@@ -84,73 +84,83 @@ fn megabytes(bytes: f64) -> String {
     number(bytes / 1e6)
 }
 
-/// The parts that the cells' time went into.
-pub fn parts<'a>(group: &'a Group) -> Vec<&'a str> {
-    let cells = group.cells.iter();
-    distinct(cells.flat_map(|cell| cell.time_split_ms.iter().map(|(part, _)| part.as_str())))
+/// A phase of the cells' time.
+pub struct Phase {
+    /// Its name.
+    pub name: &'static str,
+    /// The parts of the first rank's time.
+    pub parts: fn(&Cell) -> Option<&Parts>,
+    /// What the same takes in measured runs.
+    pub measured: fn(&Cell) -> Option<f64>,
 }
 
-/// Draws where the time of each cell went. None if no cell has it.
-pub fn split(id: &str, group: &Group) -> Option<Markup> {
+/// Draws where the time of each cell went in a phase, and a line where it ends in measured
+/// runs. None if no cell has it.
+pub fn split(id: &str, group: &Group, phase: &Phase) -> Option<Markup> {
     const VALUES: i32 = 62;
     const LINE: i32 = 24;
+    const LEFT: i32 = NAMES + 10;
 
-    let total = |cell: &Cell| cell.time_split_ms.iter().map(|(_, ms)| ms).sum::<f64>();
-    let cells: Vec<_> = group
-        .cells
-        .iter()
-        .filter(|cell| total(cell) > 0.0)
-        .collect();
-    let most = cells.iter().map(|cell| total(cell)).fold(0.0, f64::max);
+    let cells = group.cells.iter();
+    let cells = cells.filter_map(|cell| Some((cell, (phase.parts)(cell)?)));
+    let cells: Vec<_> = cells.filter(|(_, parts)| parts.total() > 0.0).collect();
+    let measured = |cell: &Cell| (phase.measured)(cell).unwrap_or(0.0);
+    let ends = cells.iter();
+    let ends = ends.map(|(cell, parts)| parts.total().max(measured(cell)));
+    let most = ends.fold(0.0, f64::max);
     if most <= 0.0 || !most.is_finite() {
         return None;
     }
-    let parts = parts(group);
-    let each = cells.iter().map(|cell| {
-        let split = cell.time_split_ms.iter();
-        let split: Vec<_> = split
-            .map(|(part, ms)| format!("{part} {} ms", number(*ms)))
+    let each = cells.iter().map(|(cell, parts)| {
+        let parts = parts.each().into_iter();
+        let split: Vec<_> = parts
+            .map(|(part, ms)| format!("{part} {} ms", number(ms)))
             .collect();
-        format!("{}: {}.", cell.place.name(), split.join(", "))
+        let whole = number(measured(cell));
+        format!(
+            "{}: {}; measured {whole} ms.",
+            cell.place.name(),
+            split.join(", ")
+        )
     });
     let desc = each.collect::<Vec<_>>().join(" ");
+    let title = format!("Where the time went in {}, by cell", phase.name);
     let size = (WIDTH, (LINE * cells.len() as i32) as u32);
-    Some(Canvas::draw(
-        size,
-        id,
-        "Where the time went, by cell",
-        &desc,
-        |canvas, area| {
-            for (k, cell) in cells.iter().enumerate() {
-                let y = LINE * k as i32;
-                let name = cut(&cell.place.name(), 10);
-                write(
-                    area,
-                    &name,
-                    (NAMES + 2, y + LINE / 2),
-                    Ink::Text,
-                    (HPos::Right, VPos::Center),
-                )?;
-                let room = f64::from(WIDTH as i32 - NAMES - 10 - VALUES);
-                let mut before = 0.0;
-                let mut right = NAMES + 10;
-                for (part, ms) in &cell.time_split_ms {
-                    let left = right;
-                    before += ms;
-                    right = NAMES + 10 + (before / most * room).round() as i32;
-                    let series = parts.iter().position(|it| it == part).unwrap_or_default();
-                    let share = percent(ms / total(cell)).trim_start_matches('+').to_owned();
-                    let words =
-                        format!("{}, {part}: {} ms, {share}", cell.place.name(), number(*ms));
-                    // A gap of a pixel parts what colours alone would.
-                    let corners = [(left, y + 4), ((right - 1).max(left), y + LINE - 4)];
-                    canvas.group("", &words, || fill(area, corners, Ink::Series(series)))?;
-                }
-                let at = (right + 5, y + LINE / 2);
-                let text = format!("{} ms", number(total(cell)));
-                write(area, &text, at, Ink::Muted, (HPos::Left, VPos::Center))?;
+    let room = f64::from(WIDTH as i32 - LEFT - VALUES);
+    let at = |ms: f64| LEFT + (ms / most * room).round() as i32;
+    Some(Canvas::draw(size, id, &title, &desc, |canvas, area| {
+        for (k, (cell, parts)) in cells.iter().enumerate() {
+            let y = LINE * k as i32;
+            let name = cell.place.name();
+            let place = (NAMES + 2, y + LINE / 2);
+            let across = (HPos::Right, VPos::Center);
+            write(area, &cut(&name, 10), place, Ink::Text, across)?;
+            let mut before = 0.0;
+            for (series, (part, ms)) in parts.each().into_iter().enumerate() {
+                let (left, right) = (at(before), at(before + ms));
+                before += ms;
+                let share = percent(ms / parts.total());
+                let share = share.trim_start_matches('+');
+                let words = format!("{name}, {part}: {} ms, {share}", number(ms));
+                // A gap of a pixel parts what colours alone would.
+                let corners = [(left, y + 4), ((right - 1).max(left), y + LINE - 4)];
+                canvas.group("", &words, || match right > left {
+                    true => fill(area, corners, Ink::Series(series)),
+                    false => Ok(()),
+                })?;
             }
-            Ok(())
-        },
-    ))
+            let whole = measured(cell);
+            if whole > 0.0 {
+                let words = format!("{name}, measured: {} ms", number(whole));
+                let x = at(whole);
+                let ends = vec![(x, y + 1), (x, y + LINE - 1)];
+                canvas.group("", &words, || line(area, ends, Ink::Text, 2))?;
+            }
+            let right = at(before.max(whole)) + 5;
+            let text = format!("{} ms", number(before));
+            let across = (HPos::Left, VPos::Center);
+            write(area, &text, (right, y + LINE / 2), Ink::Muted, across)?;
+        }
+        Ok(())
+    }))
 }

@@ -25,6 +25,7 @@ pub fn table(group: &Group, against: Option<&Bench>) -> Markup {
                     th scope="col" { "decode tok/s" }
                     th scope="col" { "gain" }
                     @if against.is_some() { th scope="col" { "change" } }
+                    th scope="col" { "TPOT ms" }
                     th scope="col" { "ITL ms p50 / p90 / p99" }
                 }
             }
@@ -57,7 +58,7 @@ fn row(group: &Group, cell: &Cell, against: Option<&Bench>) -> Markup {
                 Some((other, Some(change))) if other.passed() && cell.passed() => {
                     td {
                         (percent(change.part()))
-                        @if change.clear == Some(false) { " " abbr title="the intervals overlap" { "\u{2248}" } }
+                        @if change.clear == Some(false) { " " abbr title="the 95 % interval of the change has 0 in it" { "\u{2248}" } }
                     }
                 }
                 Some((other, _)) if !other.passed() => { td { "was " (other.verdict) } }
@@ -77,6 +78,7 @@ fn row(group: &Group, cell: &Cell, against: Option<&Bench>) -> Markup {
             td { (spread(cell.generation_tps.as_ref())) }
             td { (times(gain(Metric::Decode))) }
             @if against.is_some() { (change(Metric::Decode)) }
+            td { (cell.tpot_ms.as_ref().map_or("-".to_owned(), |it| number(it.median))) }
             td { (cell.itl_ms.map_or("-".to_owned(), |it| [it.p50, it.p90, it.p99].map(number).join(" / "))) }
         }
     }

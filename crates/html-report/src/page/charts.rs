@@ -7,11 +7,12 @@ use maud::{Markup, html};
 use crate::{
     chart::{
         bandwidth::{self, Mark},
-        bars, depth, scaling, swatch, swatch_of_line,
+        bars::{self, Phase},
+        depth, scaling, swatch, swatch_of_line,
     },
     figures::{Group, Metric, distinct, interval, series_of},
-    input::{Bench, Cell, Collectives},
-    words::bytes as size,
+    input::{Bench, Cell, Collectives, Cost},
+    words::{bytes as size, number},
 };
 
 fn figure(name: &str, more: &str, chart: &Markup) -> Markup {
@@ -73,16 +74,54 @@ pub fn scaling(id: &str, group: &Group, against: Option<&Bench>) -> Markup {
 
 /// Where the time of each cell went.
 pub fn split(id: &str, group: &Group) -> Markup {
-    let Some(chart) = bars::split(&format!("{id}-split"), group) else {
+    const PHASES: [Phase; 2] = [
+        Phase {
+            name: "prefill",
+            parts: |cell| cell.time_split.as_ref()?.prefill_ms.first(),
+            measured: |cell| Some(cell.ttft_ms.as_ref()?.median),
+        },
+        Phase {
+            name: "a token",
+            parts: |cell| cell.time_split.as_ref()?.decode_ms.first(),
+            measured: |cell| Some(cell.tpot_ms.as_ref()?.median),
+        },
+    ];
+    let charts: Vec<_> = PHASES
+        .iter()
+        .filter_map(|phase| {
+            let id = format!("{id}-split-{}", phase.name.replace(' ', "-"));
+            Some((phase.name, bars::split(&id, group, phase)?))
+        })
+        .collect();
+    let splits = || {
+        group
+            .cells
+            .iter()
+            .filter_map(|cell| cell.time_split.as_ref())
+    };
+    let Some(first) = splits().find_map(|split| split.prefill_ms.first()) else {
         return html! {};
     };
-    let parts = bars::parts(group);
+    let cost =
+        |of: fn(&Cost) -> Option<f64>| splits().filter_map(|it| of(&it.cost)).fold(0.0, f64::max);
     html! {
         h2 { "Where the time went" }
-        ul.legend {
-            @for (series, part) in parts.iter().enumerate() { li { (swatch(series, false)) (part) } }
+        p.muted {
+            "Of the first rank, in runs of their own: without messages up to "
+            (number(cost(|it| Some(it.without)))) " times as long as a measured run, with each \
+             message apart up to " (number(cost(|it| it.apart))) " times."
         }
-        div.grid { (figure("Time split by cell", "ms, in the order of the legend", &chart)) }
+        ul.legend {
+            @for (series, (part, _)) in first.each().into_iter().enumerate() {
+                li { (swatch(series, false)) (part) }
+            }
+            li { "line: TTFT and TPOT of the measured runs" }
+        }
+        div.grid {
+            @for (phase, chart) in &charts {
+                (figure(&format!("Time split of {phase}"), "ms, in the order of the legend", chart))
+            }
+        }
     }
 }
 

@@ -48,7 +48,7 @@ fn card(strategy: &str, steps: &[Step]) -> Markup {
                     @for step in steps { (row(step.to, Some(step))) }
                 }
             }
-            p.muted { small { "\u{2248} the two medians' intervals overlap: no clear change" } }
+            p.muted { small { "\u{2248} no clear change: its 95 % interval has 0 in it" } }
         }
     }
 }

@@ -55,6 +55,7 @@ pub fn single(model: ModelSpec, generation_tokens: usize, repeat: usize) -> Job 
         warmup: 0,
         repeat,
         after: After::default(),
+        split: 0,
     }
 }
 
