@@ -145,7 +145,8 @@ fn preflight(session: &Session, plan: &Plan, pin: &Pin, series: Series) -> Resul
     Ok(warnings)
 }
 
-fn build_info(build: &Build) -> Result<BuildInfo> {
+/// The build as a report has it.
+pub fn build_info(build: &Build) -> Result<BuildInfo> {
     let inputs = &build.manifest.inputs;
     Ok(BuildInfo {
         mlx: inputs.mlx.clone(),

@@ -258,7 +258,7 @@ fn one_of<T: Copy + Send + Sync + 'static>(
     })
 }
 
-fn strategies() -> impl TypedValueParser<Value = Strategy> {
+pub fn strategies() -> impl TypedValueParser<Value = Strategy> {
     let help = |strategy| match strategy {
         Strategy::Tp => "Tensor parallel: each layer is split, two all-reduces a layer",
         Strategy::Pp => {
@@ -271,7 +271,7 @@ fn strategies() -> impl TypedValueParser<Value = Strategy> {
     one_of(values, Strategy::name)
 }
 
-fn backends() -> impl TypedValueParser<Value = Backend> {
+pub fn backends() -> impl TypedValueParser<Value = Backend> {
     let help = |backend| match backend {
         Backend::Mesh => "Every rank to every other, before MLX 0.32.4 over one cable of each pair",
         Backend::Ring => "Every rank to its two neighbours, over all their cables",
@@ -280,7 +280,7 @@ fn backends() -> impl TypedValueParser<Value = Backend> {
     one_of(values, Backend::name)
 }
 
-fn frames() -> impl TypedValueParser<Value = Frames> {
+pub fn frames() -> impl TypedValueParser<Value = Frames> {
     let help = |frames| match frames {
         Frames::Small => "4 KiB",
         Frames::Big => "Up to 512 KiB, as on macOS 26.3 and later",
@@ -288,7 +288,7 @@ fn frames() -> impl TypedValueParser<Value = Frames> {
     one_of(Frames::ALL.map(|it| (it, help(it))), Frames::name)
 }
 
-fn series() -> impl TypedValueParser<Value = Series> {
+pub fn series() -> impl TypedValueParser<Value = Series> {
     let help = |series| match series {
         Series::Stock => "None that change what jaccl does",
         Series::Patched => "The fixes",
@@ -298,7 +298,7 @@ fn series() -> impl TypedValueParser<Value = Series> {
     one_of(values, Series::name)
 }
 
-fn engines() -> impl TypedValueParser<Value = Engine> {
+pub fn engines() -> impl TypedValueParser<Value = Engine> {
     let help = |engine| match engine {
         Engine::Rust => "Ours, over mlx-c",
         Engine::MlxLm => "mlx-lm as it is, in Python, on this project's wheel",
@@ -306,7 +306,7 @@ fn engines() -> impl TypedValueParser<Value = Engine> {
     one_of(Engine::ALL.map(|it| (it, help(it))), Engine::name)
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+pub fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("write 1 or more".to_owned()),
         Ok(number) => Ok(number),
