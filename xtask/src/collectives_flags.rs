@@ -101,6 +101,11 @@ pub struct Collectives {
     #[arg(long, help_heading = "How it is measured")]
     pub foreign: bool,
 
+    /// Also run every build behind the meter, which counts what each device sends: the last column
+    /// is what it costs
+    #[arg(long, conflicts_with = "foreign", help_heading = "How it is measured")]
+    pub meter: bool,
+
     /// What to print on stdout; json has every sample, schema mlx-rails/collectives/1
     #[arg(long, value_enum, default_value_t, help_heading = "What is reported")]
     pub format: Format,

@@ -121,7 +121,7 @@ failures! {
     UnreadableReport: |it| Kind::Input, it.help();
     // The errors of libraries, in the order of their names.
     collectives::MeasureError: |it| match &it {
-        collectives::MeasureError::Library(_) => Kind::Ours,
+        collectives::MeasureError::Library(_) | collectives::MeasureError::Counters(_) => Kind::Ours,
         _ => Kind::Input,
     }, it.help();
     collectives::cells::CellsError: |it| Kind::Input;

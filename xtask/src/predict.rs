@@ -1,6 +1,11 @@
 //! `cargo xtask predict`: what cells should take that nobody has run.
 
-use std::{collections::BTreeMap, path::Path, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    path::Path,
+    thread,
+    time::Duration,
+};
 
 use anyhow::anyhow;
 use collectives::{Cells, Meter, Op};
@@ -8,7 +13,7 @@ use pins::Series;
 use predict::{
     Alone, Call, Cell, Measured, Message, Report, Row, Shape, Work,
     published::{FAST_FENCE, FENCE},
-    report::{self, SCHEMA},
+    report::SCHEMA,
     share_of, steps,
 };
 use rail_bench::{
@@ -72,6 +77,7 @@ pub fn run(session: &Session, flags: &Predict) -> Result {
     let fence = flags.fence.map_or_else(fence_here, |it| it.as_secs_f64());
     let jaccl = Times::new(session, flags)?;
 
+    let mut alone = BTreeMap::new();
     let mut cells = Vec::new();
     for PlannedCell { cell, joining } in &plan.cells {
         let settings = &plan.settings;
@@ -92,7 +98,10 @@ pub fn run(session: &Session, flags: &Predict) -> Result {
         };
         let messages = shape.messages(cell.strategy, &steps);
         let (dilate, times) = jaccl.of(&group, dtype(model), &messages)?;
-        let alone = calibration.of(cell.strategy, ranks)?;
+        let alone = match alone.entry((cell.strategy, ranks)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => *new.insert(calibration.of(cell.strategy, ranks)?),
+        };
         let predicted = Cell {
             strategy: cell.strategy,
             ranks,
@@ -268,13 +277,14 @@ impl<'a> Calibration<'a> {
             provider: Path::new("none").to_owned(),
             parent: softrail::default_parent(),
         };
+        let launcher = &self.session.launcher;
         let process = || -> Result<(f64, f64)> {
             let harness = Harness {
                 engines: vec![engine.clone()],
                 cabling: &cabling,
                 build: info.clone(),
                 warnings: vec![],
-                launcher: &self.session.launcher,
+                launcher,
                 progress: Progress::hidden(),
             };
             let report = rail_bench::run(plan, &harness)?.report;
@@ -284,12 +294,12 @@ impl<'a> Calibration<'a> {
             times.ok_or_else(|| Failure::input("a process that generates one token has no rate"))
         };
         thread::scope(|scope| {
-            let threads: Vec<_> = (0..ranks).map(|_| scope.spawn(process)).collect();
+            let threads: Vec<_> = (0..ranks).map(|_| scope.spawn(&process)).collect();
             let ended = threads.into_iter().map(|thread| match thread.join() {
                 Ok(times) => times,
                 Err(_) => Err(Failure::ours(anyhow!("a thread that measures has failed"))),
             });
-            ended.collect()
+            ended.collect::<Result<_>>()
         })
         .with_context(|| "a single process")
     }
@@ -346,6 +356,7 @@ impl<'a> Times<'a> {
             programs: &self.programs,
             launcher: &self.session.launcher,
             progress: &progress,
+            meter: None,
         };
         let mut times = BTreeMap::new();
         for call in [Call::AllSum, Call::Send, Call::AllGather] {
