@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use pins::{Pin, Series};
 use rail_bench::{
-    BuildInfo, Harness, Measured, Plan, baseline::Baseline, cabling::Emulated, progress::Progress,
+    BuildInfo, Harness, Measured, Plan, baseline::Baseline, 
+    cabling::{Cabling, Emulated, Metered}, progress::Progress,
     report::check_folder,
 };
 use rail_verify::preflight::{self, Verdict::Slow};
@@ -15,7 +16,7 @@ use crate::{
     bench_flags::{Bench, Format},
     exit::{Context, Failure, Kind, Result},
     job_matrix, model, output,
-    programs::Programs,
+    programs::{self, Programs},
     report as page, say,
     session::Session,
     warn,
@@ -64,13 +65,20 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
     let series = (&pin, flags.series);
     let programs = Programs::compile(session, series, &build, &plan.engines)?;
 
-    let cabling = Emulated {
+    let emulated = Emulated {
         provider: programs.provider,
         parent: softrail::default_parent(),
     };
+    let cabling: Box<dyn Cabling> = match flags.meter {
+        false => Box::new(emulated),
+        true => Box::new(Metered {
+            cables: emulated,
+            meter: programs::meter(session)?,
+        }),
+    };
     let harness = Harness {
         engines: programs.engines,
-        cabling: &cabling,
+        cabling: &*cabling,
         build: info,
         warnings,
         launcher: &session.launcher,

@@ -167,6 +167,11 @@ pub struct Bench {
     #[arg(long, help_heading = "What is run")]
     pub no_preflight: bool,
 
+    /// Count what the cables carry by the meter, in the ranks, as on real cables, in the
+    /// place of the emulator's own counters
+    #[arg(long, help_heading = "What is reported")]
+    pub meter: bool,
+
     /// Compare with this bench.json, of the same build, model and rig
     #[arg(long, value_name = "FILE", help_heading = "What is reported")]
     pub baseline: Option<PathBuf>,
