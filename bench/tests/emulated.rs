@@ -93,7 +93,10 @@ fn a_meter_in_the_ranks_counts_for_the_cables() {
     let of_b = variables("b");
     let first = of_b[softrail::LIBRARY_PATH].split(':').next().unwrap();
     let found = |path: &str| fs::canonicalize(path).unwrap();
-    assert_eq!(found(&format!("{first}/{}", softrail::LIBRARY)), found(meter.to_str().unwrap()));
+    assert_eq!(
+        found(&format!("{first}/{}", softrail::LIBRARY)),
+        found(meter.to_str().unwrap())
+    );
     assert_eq!(found(&of_b[meter::NEXT_VARIABLE]), provider);
 
     let [a, b] = ["a", "b"].map(|node| variables(node)[meter::FILE_VARIABLE].clone());

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use pins::{Pin, Series};
 use rail_bench::{
-    BuildInfo, Harness, Measured, Plan, baseline::Baseline, 
-    cabling::{Cabling, Emulated, Metered}, progress::Progress,
+    BuildInfo, Harness, Measured, Plan,
+    baseline::Baseline,
+    cabling::{Cabling, Emulated, Metered},
+    progress::Progress,
     report::check_folder,
 };
 use rail_verify::preflight::{self, Verdict::Slow};

@@ -229,6 +229,7 @@ mod tests {
         assert_eq!(options.link.latency, Duration::from_micros(5));
         let counts = (options.dilate, options.warmup, options.iterations);
         assert_eq!(counts, (1000, Some(0), Some(7)));
+        assert!(!flags.meter && parse("--meter").expect("flags").meter);
         assert_eq!(flags.mlx, ["0.31.2", "0.32.4"]);
         assert_eq!(flags.series, [Series::Stock, Series::Patched]);
         assert_eq!(flags.format, Format::Csv);

@@ -188,7 +188,10 @@ enum Source {
     /// The row of a report.
     Report(Measured),
     /// Processes that run now.
-    Now { engine: EngineProgram, info: BuildInfo },
+    Now {
+        engine: EngineProgram,
+        info: BuildInfo,
+    },
 }
 
 impl std::fmt::Display for Calibration<'_> {
@@ -248,10 +251,19 @@ impl<'a> Calibration<'a> {
         };
         let mut plan = self.plan.clone();
         plan.cells.clear();
-        if let Model::Preset(Preset { spec, name, purpose }) = model
+        if let Model::Preset(Preset {
+            spec,
+            name,
+            purpose,
+        }) = model
             && let Some(spec) = share_of(strategy, spec, ranks)
         {
-            plan.settings.model = Preset { name, purpose, spec }.into();
+            plan.settings.model = Preset {
+                name,
+                purpose,
+                spec,
+            }
+            .into();
         }
         let work = Work::of(&plan.settings.model);
         say!("measuring {ranks} single processes at a time, for {strategy}");
@@ -384,7 +396,8 @@ impl<'a> Times<'a> {
             for row in &measured.rows {
                 let Some(time) = &row.time_us else {
                     let detail = row.detail.as_deref().unwrap_or_default();
-                    let problem = format!("jaccl does not do {}: {} {detail}", row.cell, row.verdict);
+                    let problem =
+                        format!("jaccl does not do {}: {} {detail}", row.cell, row.verdict);
                     return Err(Failure::new(terminal::Kind::Check, anyhow!(problem)));
                 };
                 let message = Message {

@@ -21,8 +21,11 @@ use meter::{Device, FILE_VARIABLE, Sheet};
 
 use crate::{bindings as ibv, complain};
 
-type PostSend =
-    unsafe extern "C" fn(*mut ibv::ibv_qp, *mut ibv::ibv_send_wr, *mut *mut ibv::ibv_send_wr) -> c_int;
+type PostSend = unsafe extern "C" fn(
+    *mut ibv::ibv_qp,
+    *mut ibv::ibv_send_wr,
+    *mut *mut ibv::ibv_send_wr,
+) -> c_int;
 type Poll = unsafe extern "C" fn(*mut ibv::ibv_cq, c_int, *mut ibv::ibv_wc) -> c_int;
 
 /// Contexts that are counted. jaccl opens a device once for each connection that it makes
@@ -78,7 +81,9 @@ fn sheet() -> Option<&'static Sheet> {
     static SHEET: OnceLock<Option<Sheet>> = OnceLock::new();
     let open = || {
         let Some(path) = env::var_os(FILE_VARIABLE) else {
-            complain(format_args!("{FILE_VARIABLE} is not set, so nothing is counted"));
+            complain(format_args!(
+                "{FILE_VARIABLE} is not set, so nothing is counted"
+            ));
             return None;
         };
         Sheet::open(Path::new(&path)).map_err(complain).ok()
@@ -93,7 +98,9 @@ fn sheet() -> Option<&'static Sheet> {
 pub unsafe fn count(context: *mut ibv::ibv_context, device: &str) {
     let Some(sheet) = sheet() else { return };
     let Some(device) = sheet.device(device) else {
-        complain(format_args!("the file has no room for {device}, which is not counted"));
+        complain(format_args!(
+            "the file has no room for {device}, which is not counted"
+        ));
         return;
     };
     // SAFETY: a live context, and its `ops` are plain function pointers.

@@ -154,9 +154,7 @@ impl Sheet {
             other if other != length => return Err(foreign()),
             _ => {}
         }
-        let map = MmapOptions::new()
-            .len(size_of::<Layout>())
-            .map_raw(&file);
+        let map = MmapOptions::new().len(size_of::<Layout>()).map_raw(&file);
         let sheet = Self {
             map: map.map_err(error("map"))?,
         };

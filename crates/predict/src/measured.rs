@@ -297,11 +297,16 @@ mod tests {
         let (plan, measured) = (plan(), parse(&report()).expect("a report"));
         let alone = measured.reference(&plan, Engine::Rust).expect("a row");
         assert_eq!((alone.ttft, alone.token), (0.08, 0.005));
-        measured.check(&plan, "0.31.2", "patched").expect("the same");
+        measured
+            .check(&plan, "0.31.2", "patched")
+            .expect("the same");
         let tp = |backend| measured.cell(&plan, cell(Strategy::Tp, backend));
         assert_eq!(tp(Backend::Mesh).map(|it| it.ttft), Some(0.4));
         assert_eq!(tp(Backend::Ring), None, "it hung");
-        assert_eq!(measured.cell(&plan, cell(Strategy::Pp, Backend::Mesh)), None);
+        assert_eq!(
+            measured.cell(&plan, cell(Strategy::Pp, Backend::Mesh)),
+            None
+        );
     }
 
     #[test]
@@ -315,7 +320,9 @@ mod tests {
         assert!(says(error).contains("engine mlx-lm with a prompt of 256"));
         let mut other = report();
         other["model"]["hidden"] = json!(4096);
-        let error = parse(&other).expect("a report").reference(&plan, Engine::Rust);
+        let error = parse(&other)
+            .expect("a report")
+            .reference(&plan, Engine::Rust);
         assert!(says(error.unwrap_err()).contains("another model"));
         other["schema"] = json!("mlx-rails/bench/9");
         assert!(says(parse(&other).unwrap_err()).contains("bench/9"));

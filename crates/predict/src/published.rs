@@ -136,7 +136,11 @@ impl Decode {
         };
         let steps = steps(Engine::MlxLm, Strategy::Tp, 1, None);
         let cell = |ranks, alone| Cell {
-            strategy: if ranks == 1 { Strategy::Single } else { Strategy::Tp },
+            strategy: if ranks == 1 {
+                Strategy::Single
+            } else {
+                Strategy::Tp
+            },
             ranks,
             shape: self.shape(),
             work,
@@ -210,9 +214,15 @@ mod tests {
     fn a_fence_that_explains_a_rate_gives_that_rate() {
         let message = |_: usize, _: Message| 20e-6;
         for model in EXO_M3_ULTRA {
-            let fence = model.fence_of(0, message).expect("it is slower than predicted");
+            let fence = model
+                .fence_of(0, message)
+                .expect("it is slower than predicted");
             let (_, published, predicted) = model.predictions(fence, message)[0];
-            assert!((predicted / published - 1.0).abs() < 1e-6, "{}", model.model);
+            assert!(
+                (predicted / published - 1.0).abs() < 1e-6,
+                "{}",
+                model.model
+            );
         }
     }
 
@@ -221,7 +231,11 @@ mod tests {
         let (sum, count) = CLAIM.shape().sums(1);
         assert_eq!((sum.bytes, count), (4096, 96));
         // 51.5 ms and 23.8 ms a token.
-        assert!((CLAIM.a_message() - 289e-6).abs() < 1e-6, "{}", CLAIM.a_message());
+        assert!(
+            (CLAIM.a_message() - 289e-6).abs() < 1e-6,
+            "{}",
+            CLAIM.a_message()
+        );
         assert!((CLAIM.left(42.0, 0.0, 0.0) - 1.0 / 42.0).abs() < 1e-12);
     }
 }

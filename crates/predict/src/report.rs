@@ -142,7 +142,10 @@ impl Report {
                 format_time(row.link.latency)
             );
             let _ = match row.dilate {
-                1 => write!(text, " jaccl was measured over emulated cables of {cables}."),
+                1 => write!(
+                    text,
+                    " jaccl was measured over emulated cables of {cables}."
+                ),
                 dilate => write!(
                     text,
                     " jaccl was measured over emulated cables of {cables} in virtual time \
@@ -315,7 +318,10 @@ mod tests {
     #[test]
     fn a_prediction_says_that_it_is_one_and_what_it_is_made_of() {
         let text = report(None).markdown();
-        assert!(text.starts_with("Predicted, not measured: qwen3-wide"), "{text}");
+        assert!(
+            text.starts_with("Predicted, not measured: qwen3-wide"),
+            "{text}"
+        );
         for part in [
             "a fence of 4.0 us",
             "6500 MB/s and 5 us in virtual time (dilated 130 times)",
@@ -348,11 +354,13 @@ mod tests {
 
     #[test]
     fn programs_get_seconds_under_fixed_names() {
-        let json: serde_json::Value =
-            serde_json::from_str(&report(None).json()).expect("JSON");
+        let json: serde_json::Value = serde_json::from_str(&report(None).json()).expect("JSON");
         let row = &json["cells"][0];
         assert_eq!(json["schema"], SCHEMA);
-        assert_eq!((&row["cell"], &row["dilate"]), (&"tp ring-3".into(), &130.into()));
+        assert_eq!(
+            (&row["cell"], &row["dilate"]),
+            (&"tp ring-3".into(), &130.into())
+        );
         assert_eq!(row["link"]["latency"], 5e-6);
         assert_eq!(row["predicted"]["token"]["cables"], 0.002);
         assert_eq!(row["messages"][0][0]["call"], "all_sum");

@@ -38,7 +38,10 @@ pub fn run(jaccl: &Times<'_>, format: ReportFormat) -> Result {
         let sums = sums().into_iter().filter(|(it, _)| *it == ranks);
         let sums: Vec<_> = sums.map(|(_, message)| message).collect();
         let (_, of) = jaccl.of(&group(Backend::Mesh, ranks, 1), Dtype::BFloat16, &sums)?;
-        times.extend(of.into_iter().map(|(message, time)| ((ranks, message), time)));
+        times.extend(
+            of.into_iter()
+                .map(|(message, time)| ((ranks, message), time)),
+        );
     }
     let claimed = CLAIM.shape().sums(1).0;
     let of_claim = |backend, cables| -> Result<f64> {
@@ -73,7 +76,8 @@ fn decode(message: &impl Fn(usize, Message) -> f64) -> Vec<Line> {
     let mut lines = Vec::new();
     for model in &EXO_M3_ULTRA {
         let [fast, usual] = [FAST_FENCE, FENCE].map(|fence| model.predictions(fence, message));
-        for (at, ((ranks, published, fast), (_, _, usual))) in fast.into_iter().zip(usual).enumerate()
+        for (at, ((ranks, published, fast), (_, _, usual))) in
+            fast.into_iter().zip(usual).enumerate()
         {
             let fence = model.fence_of(at, message);
             let from = model.rates[0].0;
@@ -155,9 +159,8 @@ fn table(heads: &[&str], lines: &[Line]) -> String {
 }
 
 fn json(decode: &[Line], all_sum: &[Line], claim: &[Line]) -> String {
-    let rows = |heads: &[&str], lines: &[Line]| -> Value {
-        json!({ "columns": heads, "rows": lines })
-    };
+    let rows =
+        |heads: &[&str], lines: &[Line]| -> Value { json!({ "columns": heads, "rows": lines }) };
     let document = json!({
         "schema": "mlx-rails/published/1",
         "decode": rows(&DECODE, decode),
