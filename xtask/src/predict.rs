@@ -8,10 +8,10 @@ use std::{
 };
 
 use anyhow::anyhow;
-use collectives::{Cells, Meter, Op};
+use collectives::{Cells, Meter, Op, Options};
 use pins::Series;
 use predict::{
-    Alone, Call, Cell, Measured, Message, Report, Row, Shape, Work,
+    Alone, Call, Cell, Measured, Message, Report, Row, Shape, Timed, Work,
     published::{FAST_FENCE, FENCE},
     report::SCHEMA,
     share_of, steps,
@@ -28,7 +28,7 @@ use rail_bench::{
 use rail_verify::{
     case::{Backend, Dtype, Frames},
     group::Programs as JacclPrograms,
-    run::Variant,
+    run::{Stop, Variant},
 };
 use rig::{Link, Rig};
 use terminal::{ReportFormat, Terminal};
@@ -38,7 +38,7 @@ mod published;
 
 use crate::{
     bench::build_info,
-    exit::{Context, Failure, Result},
+    exit::{Context, Failure, Kind, Result},
     job_matrix, model, output,
     predict_flags::Predict,
     programs::{self, Programs},
@@ -46,9 +46,6 @@ use crate::{
     session::Session,
     verify::variant,
 };
-
-/// What this machine keeps up with: a cable of the embedded rig.
-const KEPT_UP_WITH: u64 = 50_000_000;
 
 pub fn run(session: &Session, flags: &Predict) -> Result {
     let pin = session.toolchain.pin(&flags.mlx)?;
@@ -97,7 +94,7 @@ pub fn run(session: &Session, flags: &Predict) -> Result {
             link,
         };
         let messages = shape.messages(cell.strategy, &steps);
-        let (dilate, times) = jaccl.of(&group, dtype(model), &messages)?;
+        let messages = jaccl.of(&group, dtype(model), &messages)?;
         let alone = match alone.entry((cell.strategy, ranks)) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(new) => *new.insert(calibration.of(cell.strategy, ranks)?),
@@ -111,14 +108,13 @@ pub fn run(session: &Session, flags: &Predict) -> Result {
             alone,
             fence,
         }
-        .predict(|message| times[&message]);
+        .predict(|message| seconds(&messages, message));
         cells.push(Row {
             cell: *cell,
             nodes: joining.nodes.clone(),
             link,
-            dilate,
             alone,
-            messages: times.into_iter().collect(),
+            messages,
             predicted,
             measured: against.as_ref().and_then(|it| it.cell(&plan, *cell)),
         });
@@ -201,8 +197,8 @@ impl std::fmt::Display for Calibration<'_> {
                 write!(f, "the single process of {}", report.path().display())
             }
             Source::Now { .. } => f.write_str(
-                "single processes on this machine, each with the share of a rank, as many at a \
-                 time as there are ranks",
+                "single processes on this machine, each with a rank's share of a preset or with the \
+                 whole of a folder, as many at a time as there are ranks",
             ),
         }
     }
@@ -347,21 +343,27 @@ impl<'a> Times<'a> {
         })
     }
 
-    /// What each message takes between the ranks of a group, in seconds, and how far the
-    /// cables were dilated for that.
-    fn of(
-        &self,
-        group: &Group,
-        dtype: Dtype,
-        messages: &[Message],
-    ) -> Result<(u32, BTreeMap<Message, f64>)> {
-        let rate = group.link.bytes_per_second;
-        let least = || u32::try_from(rate.div_ceil(KEPT_UP_WITH)).unwrap_or(u32::MAX);
-        let dilate = self.dilate.unwrap_or_else(least).max(1);
-        let options = collectives::Options {
+    /// What each message takes between the ranks of a group.
+    fn of(&self, group: &Group, dtype: Dtype, messages: &[Message]) -> Result<Vec<Timed>> {
+        let each = messages.iter().map(|it| self.of_one(group, dtype, *it));
+        each.collect()
+    }
+
+    fn of_one(&self, group: &Group, dtype: Dtype, message: Message) -> Result<Timed> {
+        let cells = Cells {
+            op: vec![op(message.call)],
+            backend: vec![group.backend],
+            ranks: vec![group.ranks],
+            cables: vec![group.cables],
+            frames: vec![group.frames],
+            bytes: vec![message.bytes],
+            dtype: vec![dtype],
+        };
+        let usual = || Options::dilation(group.link, &cells.cells()[0]);
+        let options = Options {
             link: group.link,
-            dilate,
-            ..collectives::Options::default()
+            dilate: self.dilate.unwrap_or_else(usual),
+            ..Options::default()
         };
         let progress = Terminal::default();
         let meter = Meter {
@@ -370,45 +372,36 @@ impl<'a> Times<'a> {
             progress: &progress,
             meter: None,
         };
-        let mut times = BTreeMap::new();
-        for call in [Call::AllSum, Call::Send, Call::AllGather] {
-            let of_call = messages.iter().filter(|it| it.call == call);
-            let cells = Cells {
-                op: vec![op(call)],
-                backend: vec![group.backend],
-                ranks: vec![group.ranks],
-                cables: vec![group.cables],
-                frames: vec![group.frames],
-                bytes: of_call.map(|it| it.bytes).collect(),
-                dtype: vec![dtype],
-            };
-            if cells.bytes.is_empty() {
-                continue;
-            }
-            let measured = meter.measure(std::slice::from_ref(&self.variant), &cells, &options)?;
-            match measured.stopped {
-                Some(rail_verify::run::Stop::Failed(error)) => return Err(error.into()),
-                Some(rail_verify::run::Stop::Interrupted) => {
-                    return Err(launch::Interrupted.into());
-                }
-                None => {}
-            }
-            for row in &measured.rows {
-                let Some(time) = &row.time_us else {
-                    let detail = row.detail.as_deref().unwrap_or_default();
-                    let problem =
-                        format!("jaccl does not do {}: {} {detail}", row.cell, row.verdict);
-                    return Err(Failure::new(terminal::Kind::Check, anyhow!(problem)));
-                };
-                let message = Message {
-                    call,
-                    bytes: row.bytes,
-                };
-                times.insert(message, time.median / 1e6);
+        let measured = meter.measure(std::slice::from_ref(&self.variant), &cells, &options)?;
+        match (measured.stopped, measured.rows.first()) {
+            (Some(Stop::Failed(error)), _) => Err(error.into()),
+            (Some(Stop::Interrupted), _) => Err(launch::Interrupted.into()),
+            (None, row) => {
+                let time = row.and_then(|row| row.time_us.as_ref());
+                let time = time.ok_or_else(|| unmeasured(row))?;
+                Ok(Timed {
+                    message,
+                    seconds: time.median / 1e6,
+                    dilate: options.dilate,
+                })
             }
         }
-        Ok((dilate, times))
     }
+}
+
+fn unmeasured(row: Option<&collectives::Row>) -> Failure {
+    let why = row.map(|row| {
+        let detail = row.detail.as_deref().unwrap_or_default();
+        format!(": {}: {} {detail}", row.cell, row.verdict)
+    });
+    let problem = format!("jaccl cannot be measured{}", why.unwrap_or_default());
+    Failure::new(Kind::Check, anyhow!(problem))
+}
+
+/// The time of a message that was measured.
+fn seconds(messages: &[Timed], message: Message) -> f64 {
+    let found = messages.iter().find(|it| it.message == message);
+    found.expect("every message of a cell was measured").seconds
 }
 
 const fn op(call: Call) -> Op {

@@ -38,5 +38,5 @@ mod work;
 pub use cell::{Alone, Cell, Parts, Prediction};
 pub use measured::Measured;
 pub use messages::{Call, Message, Shape, steps};
-pub use report::{Report, Row};
+pub use report::{Report, Row, Timed};
 pub use work::{Work, share_of};

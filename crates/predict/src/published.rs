@@ -170,6 +170,18 @@ impl Decode {
             .collect()
     }
 
+    /// The last rate by the two before it, if a token over n ranks takes a + b / n: the part
+    /// that is not divided is then known without knowing what it is. `None` if there are no
+    /// three rates.
+    pub fn by_two(&self) -> Option<f64> {
+        let [(first, slow), (second, fast), (last, _)] = *self.rates else {
+            return None;
+        };
+        let [first, second, last] = [first, second, last].map(|ranks| 1.0 / ranks as f64);
+        let b = (1.0 / slow - 1.0 / fast) / (first - second);
+        Some(1.0 / (1.0 / fast - b * (second - last)))
+    }
+
     /// The length of a fence, in seconds, at which the prediction would be right, if it is
     /// the only thing that is not known. `None` if it would be negative.
     pub fn fence_of(&self, at: usize, message: impl Fn(usize, Message) -> f64) -> Option<f64> {
@@ -224,6 +236,21 @@ mod tests {
                 model.model
             );
         }
+    }
+
+    #[test]
+    fn two_rates_give_the_third_of_a_time_with_a_part_that_is_not_divided() {
+        // 2 + 8 / n.
+        let rates: &[(usize, f64)] = &[(1, 0.1), (2, 1.0 / 6.0), (4, 0.0)];
+        let by = |rates| {
+            Decode {
+                rates,
+                ..EXO_M3_ULTRA[0]
+            }
+            .by_two()
+        };
+        assert!((by(rates).expect("three rates") - 0.25).abs() < 1e-12);
+        assert_eq!(by(&rates[..2]), None);
     }
 
     #[test]

@@ -50,17 +50,27 @@ pub struct Row {
     /// The cables of the cell, each as its slowest.
     #[serde(serialize_with = "link")]
     pub link: Link,
-    /// How much slower the emulated cables were on which jaccl was measured.
-    pub dilate: u32,
     /// What one process took.
     #[serde(serialize_with = "alone")]
     pub alone: Alone,
-    /// What each message took, in seconds.
-    pub messages: Vec<(Message, f64)>,
+    /// What each message took.
+    pub messages: Vec<Timed>,
     /// What the cell should take, in seconds.
     pub predicted: Prediction,
     /// What it took.
     pub measured: Option<Times>,
+}
+
+/// What jaccl takes for a message.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Timed {
+    /// The message.
+    #[serde(flatten)]
+    pub message: Message,
+    /// The time.
+    pub seconds: f64,
+    /// How much slower the emulated cables were on which it was measured.
+    pub dilate: u32,
 }
 
 fn by_name<S: Serializer>(cell: &sweep::Cell, serializer: S) -> Result<S::Ok, S::Error> {
@@ -290,7 +300,6 @@ mod tests {
                     bytes_per_second: 6_500_000_000,
                     latency: Duration::from_micros(5),
                 },
-                dilate: 130,
                 alone: Alone {
                     work: Work {
                         cut: 3.0,
@@ -299,13 +308,14 @@ mod tests {
                     ttft: 0.08,
                     token: 0.005,
                 },
-                messages: vec![(
-                    Message {
+                messages: vec![Timed {
+                    message: Message {
                         call: Call::AllSum,
                         bytes: 8192,
                     },
-                    20e-6,
-                )],
+                    seconds: 20e-6,
+                    dilate: 130,
+                }],
                 predicted: Prediction {
                     ttft: parts(0.04, 0.06),
                     token: parts(0.003, 0.002),
@@ -324,7 +334,7 @@ mod tests {
         );
         for part in [
             "a fence of 4.0 us",
-            "6500 MB/s and 5 us in virtual time (dilated 130 times)",
+            "6500 MB/s and 5 us in virtual time",
             "tp ring-3",
             "| 100.0 |",
             "| 200.0 |",
@@ -358,12 +368,12 @@ mod tests {
         let row = &json["cells"][0];
         assert_eq!(json["schema"], SCHEMA);
         assert_eq!(
-            (&row["cell"], &row["dilate"]),
+            (&row["cell"], &row["messages"][0]["dilate"]),
             (&"tp ring-3".into(), &130.into())
         );
         assert_eq!(row["link"]["latency"], 5e-6);
         assert_eq!(row["predicted"]["token"]["cables"], 0.002);
-        assert_eq!(row["messages"][0][0]["call"], "all_sum");
+        assert_eq!(row["messages"][0]["call"], "all_sum");
         assert!(row["measured"].is_null());
     }
 }

@@ -37,16 +37,13 @@ pub fn run(jaccl: &Times<'_>, format: ReportFormat) -> Result {
     for ranks in [2, 4] {
         let sums = sums().into_iter().filter(|(it, _)| *it == ranks);
         let sums: Vec<_> = sums.map(|(_, message)| message).collect();
-        let (_, of) = jaccl.of(&group(Backend::Mesh, ranks, 1), Dtype::BFloat16, &sums)?;
-        times.extend(
-            of.into_iter()
-                .map(|(message, time)| ((ranks, message), time)),
-        );
+        let of = jaccl.of(&group(Backend::Mesh, ranks, 1), Dtype::BFloat16, &sums)?;
+        times.extend(of.iter().map(|it| ((ranks, it.message), it.seconds)));
     }
     let claimed = CLAIM.shape().sums(1).0;
     let of_claim = |backend, cables| -> Result<f64> {
-        let of = jaccl.of(&group(backend, 2, cables), Dtype::BFloat16, &[claimed])?;
-        Ok(of.1[&claimed])
+        let of = jaccl.of_one(&group(backend, 2, cables), Dtype::BFloat16, claimed)?;
+        Ok(of.seconds)
     };
     let claim = [of_claim(Backend::Mesh, 1)?, of_claim(Backend::Ring, 3)?];
     let message = |ranks: usize, message: Message| times[&(ranks, message)];
@@ -61,7 +58,7 @@ pub fn run(jaccl: &Times<'_>, format: ReportFormat) -> Result {
     Ok(ExitCode::SUCCESS)
 }
 
-const DECODE: [&str; 8] = [
+const DECODE: [&str; 10] = [
     "model",
     "nodes",
     "published tok/s",
@@ -70,6 +67,8 @@ const DECODE: [&str; 8] = [
     "predicted, fence 180 us",
     "error",
     "fence that would explain it",
+    "by the two rates before, as a + b / n",
+    "error",
 ];
 
 fn decode(message: &impl Fn(usize, Message) -> f64) -> Vec<Line> {
@@ -81,6 +80,8 @@ fn decode(message: &impl Fn(usize, Message) -> f64) -> Vec<Line> {
         {
             let fence = model.fence_of(at, message);
             let from = model.rates[0].0;
+            let by_two = model.by_two().filter(|_| at > 0);
+            let none = || "-".to_owned();
             lines.push(vec![
                 model.model.to_owned(),
                 format!("{from} -> {ranks}"),
@@ -89,7 +90,9 @@ fn decode(message: &impl Fn(usize, Message) -> f64) -> Vec<Line> {
                 percent(error(fast, published)),
                 format!("{usual:.1}"),
                 percent(error(usual, published)),
-                fence.map_or("none".to_owned(), micros),
+                fence.map_or_else(none, micros),
+                by_two.map_or_else(none, |it| format!("{it:.1}")),
+                by_two.map_or_else(none, |it| percent(error(it, published))),
             ]);
         }
     }
