@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use meter::{FILE_VARIABLE, NEXT_VARIABLE, Sheet};
+use meter::{FILE_VARIABLE, FRAME_BYTES, NEXT_VARIABLE, Sheet};
 use rig::{End, Rig};
 use softrail::{
     Fabric, LIBRARY, LIBRARY_PATH, Player,
@@ -175,7 +175,7 @@ impl MeteredCables {
             cable: cable.name.clone(),
             from: from.to_string(),
             to: to.to_string(),
-            bytes: device.as_ref().map_or(0, |it| it.sent_bytes),
+            bytes: device.as_ref().map_or(0, |it| it.sent_frames * FRAME_BYTES),
             messages: device.as_ref().map_or(0, |it| it.sent),
             depth: device.as_ref().map(|it| it.depth),
             bytes_per_second: link.bytes_per_second,

@@ -17,7 +17,7 @@ use std::{
     },
 };
 
-use meter::{Device, FILE_VARIABLE, Sheet};
+use meter::{Device, FILE_VARIABLE, FRAME_BYTES, Sheet};
 
 use crate::{bindings as ibv, complain};
 
@@ -166,6 +166,7 @@ unsafe extern "C" fn post_send<const N: usize>(
     }
     add(&slot.device.sent, all.messages - refused.messages);
     add(&slot.device.sent_bytes, all.bytes - refused.bytes);
+    add(&slot.device.sent_frames, all.frames - refused.frames);
     result
 }
 
@@ -227,6 +228,7 @@ impl Slot {
 struct Sum {
     messages: u64,
     bytes: u64,
+    frames: u64,
     /// Those that will have a completion.
     signalled: i64,
 }
@@ -247,8 +249,10 @@ impl Sum {
                 }
                 _ => &[],
             };
+            let bytes: u64 = entries.iter().map(|it| u64::from(it.length)).sum();
             sum.messages += 1;
-            sum.bytes += entries.iter().map(|it| u64::from(it.length)).sum::<u64>();
+            sum.bytes += bytes;
+            sum.frames += bytes.div_ceil(FRAME_BYTES).max(1);
             sum.signalled += i64::from(request.send_flags & ibv::IBV_SEND_SIGNALED != 0);
             next = request.next;
         }

@@ -36,6 +36,10 @@ pub const LIBRARY: &str = if cfg!(target_os = "macos") {
 /// Identifies the file and the version of its layout.
 const MAGIC: u64 = u64::from_be_bytes(*b"railmtr\x01");
 
+/// The bytes of a frame over Thunderbolt. A frame is whole on the cable, however little is in
+/// it, as Apple's technote TN3205 has it and emulated cables do.
+pub const FRAME_BYTES: u64 = 4096;
+
 /// Devices that a file has room for.
 pub const DEVICES: usize = 32;
 
@@ -68,6 +72,8 @@ pub struct Device {
     pub sent_bytes: AtomicU64,
     /// Their number.
     pub sent: AtomicU64,
+    /// Their frames of [`FRAME_BYTES`]. An empty message has one, too.
+    pub sent_frames: AtomicU64,
     /// Bytes of the messages that arrived.
     pub received_bytes: AtomicU64,
     /// Their number.
@@ -89,6 +95,8 @@ pub struct Reading {
     pub sent_bytes: u64,
     /// Their number.
     pub sent: u64,
+    /// Their frames of [`FRAME_BYTES`]. An empty message has one, too.
+    pub sent_frames: u64,
     /// Bytes of the messages that arrived.
     pub received_bytes: u64,
     /// Their number.
@@ -223,6 +231,7 @@ impl Device {
             device: String::from_utf8_lossy(&self.name()).into_owned(),
             sent_bytes: of(&self.sent_bytes),
             sent: of(&self.sent),
+            sent_frames: of(&self.sent_frames),
             received_bytes: of(&self.received_bytes),
             received: of(&self.received),
             depth: of(&self.depth),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, env, path::Path, time::Duration};
 
 use jaccl::{Dtype, Operation, Reduction, Step};
 use launch::Launcher;
-use meter::{FILE_VARIABLE, NEXT_VARIABLE, Reading, Sheet};
+use meter::{FILE_VARIABLE, FRAME_BYTES, NEXT_VARIABLE, Reading, Sheet};
 use rail_verify::{
     case::{Backend, Frames, Setting},
     group::{Group, Programs, Until, finding},
@@ -83,8 +83,10 @@ fn the_meter_counts_what_the_cables_carry() {
             let (from, to) = (device(&direction.from), device(&direction.to));
             let carried = (direction.bytes, direction.messages);
             assert!(carried.0 > 0, "{direction}");
-            assert_eq!((from.sent_bytes, from.sent), carried, "{direction}");
-            assert_eq!((to.received_bytes, to.received), carried, "{direction}");
+            let sent = (from.sent_frames * FRAME_BYTES, from.sent);
+            assert_eq!(sent, carried, "{direction}");
+            let arrived = (to.received_bytes, to.received);
+            assert_eq!(arrived, (from.sent_bytes, from.sent), "{direction}");
             assert!((1..=32).contains(&from.depth), "{from:?}");
             assert_eq!(from.failed, 0);
         }
