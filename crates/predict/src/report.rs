@@ -151,16 +151,10 @@ impl Report {
                 format_rate(row.link.bytes_per_second),
                 format_time(row.link.latency)
             );
-            let _ = match row.dilate {
-                1 => write!(
-                    text,
-                    " jaccl was measured over emulated cables of {cables}."
-                ),
-                dilate => write!(
-                    text,
-                    " jaccl was measured over emulated cables of {cables} in virtual time \
-                     (dilated {dilate} times): its processors cost nothing there."
-                ),
+            let _ = write!(text, " jaccl was measured over emulated cables of {cables}");
+            text += match row.messages.iter().all(|it| it.dilate == 1) {
+                true => ".",
+                false => " in virtual time: its processors cost nothing there.",
             };
         }
         text
