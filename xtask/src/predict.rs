@@ -302,7 +302,7 @@ impl<'a> Calibration<'a> {
             times.ok_or_else(|| Failure::input("a process that generates one token has no rate"))
         };
         thread::scope(|scope| {
-            let threads: Vec<_> = (0..ranks).map(|_| scope.spawn(&process)).collect();
+            let threads: Vec<_> = (0..ranks).map(|_| scope.spawn(process)).collect();
             let ended = threads.into_iter().map(|thread| match thread.join() {
                 Ok(times) => times,
                 Err(_) => Err(Failure::ours(anyhow!("a thread that measures has failed"))),
