@@ -330,8 +330,8 @@ mod tests {
             "a fence of 4.0 us",
             "6500 MB/s and 5 us in virtual time",
             "tp ring-3",
-            "| 100.0 |",
-            "| 200.0 |",
+            " 100.0 |",
+            " 200.0 |",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
@@ -346,10 +346,10 @@ mod tests {
         };
         let text = report(Some(measured)).markdown();
         for part in [
-            "| -50.0 % |",
+            " -50.0 % |",
             "20 + 0 + 30 %, 50 % left",
             // 250 tokens a second were measured, and 200 predicted.
-            "| -20.0 % |",
+            " -20.0 % |",
             "75 + 0 + 50 %, -25 % left",
         ] {
             assert!(text.contains(part), "{part}: {text}");
