@@ -1,16 +1,21 @@
 //! Cables for the ranks of a cell, emulated or real.
 
 use std::{
+    env,
     error::Error,
+    fs,
+    os::unix::fs::symlink,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use rig::Rig;
+use meter::{FILE_VARIABLE, FRAME_BYTES, NEXT_VARIABLE, Sheet};
+use rig::{End, Rig};
 use softrail::{
-    Fabric, Player,
+    Fabric, LIBRARY, LIBRARY_PATH, Player,
     counters::{Counters, by_cable},
 };
+use tempfile::TempDir;
 
 /// A source of cables for ranks, following a rig.
 pub trait Cabling {
@@ -121,5 +126,105 @@ impl Plugged for EmulatedCables {
     fn not_done(&self) -> Vec<String> {
         let told = self.not_done.lock();
         told.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Cables whose messages a meter counts in the ranks (the crate `meter-verbs`), in the place
+/// of counters of the cables' own. Real cables have none.
+#[derive(Debug, Clone)]
+pub struct Metered<C> {
+    /// The cables.
+    pub cables: C,
+    /// The meter's library.
+    pub meter: PathBuf,
+}
+
+impl<C: Cabling> Cabling for Metered<C> {
+    fn plug(&self, rig: &Rig) -> Result<Box<dyn Plugged>, Box<dyn Error + Send + Sync>> {
+        let cables = self.cables.plug(rig)?;
+        let folder = tempfile::Builder::new().prefix("rail-meter-").tempdir()?;
+        symlink(fs::canonicalize(&self.meter)?, folder.path().join(LIBRARY))?;
+        let sheet = |(place, _)| Sheet::open(&folder.path().join(format!("counters-{place}")));
+        let nodes = rig.nodes.iter().enumerate();
+        Ok(Box::new(MeteredCables {
+            sheets: nodes.map(sheet).collect::<Result<_, _>>()?,
+            rig: rig.clone(),
+            cables,
+            folder,
+        }))
+    }
+}
+
+struct MeteredCables {
+    cables: Box<dyn Plugged>,
+    rig: Rig,
+    /// Of each node of the rig.
+    sheets: Vec<Sheet>,
+    /// Has the meter under the name of the verbs library, and the files of counters.
+    folder: TempDir,
+}
+
+impl MeteredCables {
+    /// What one end of a cable has sent.
+    fn sent(&self, cable: &rig::Cable, [from, to]: [&End; 2]) -> Counters {
+        let sheet = self.rig.rank(&from.node).map(|place| &self.sheets[place]);
+        let read = sheet.map(Sheet::read).unwrap_or_default();
+        let device = read.into_iter().find(|it| it.device == from.device);
+        let link = cable.link;
+        Counters {
+            cable: cable.name.clone(),
+            from: from.to_string(),
+            to: to.to_string(),
+            bytes: device.as_ref().map_or(0, |it| it.sent_frames * FRAME_BYTES),
+            messages: device.as_ref().map_or(0, |it| it.sent),
+            depth: device.as_ref().map(|it| it.depth),
+            bytes_per_second: link.bytes_per_second,
+            latency_ns: u64::try_from(link.latency.as_nanos()).unwrap_or(u64::MAX),
+            ..Counters::default()
+        }
+    }
+}
+
+impl Plugged for MeteredCables {
+    fn env(&self, node: &str) -> Vec<(String, String)> {
+        let mut variables = self.cables.env(node);
+        let folder = self.folder.path();
+        let place = variables.iter().position(|(name, _)| name == LIBRARY_PATH);
+        let searched = match place {
+            Some(place) => variables.remove(place).1,
+            None => env::var(LIBRARY_PATH).unwrap_or_default(),
+        };
+        let mut behind = env::split_paths(&searched).map(|it| it.join(LIBRARY));
+        let next = behind.find(|it| it.is_file());
+        let mut with = folder.display().to_string();
+        if !searched.is_empty() {
+            with = format!("{with}:{searched}");
+        }
+        variables.push((LIBRARY_PATH.to_owned(), with));
+        // Without one the meter takes the system's.
+        let next = next.map(|it| (NEXT_VARIABLE.to_owned(), it.display().to_string()));
+        variables.extend(next);
+        if let Some(place) = self.rig.rank(node) {
+            let file = folder.join(format!("counters-{place}"));
+            variables.push((FILE_VARIABLE.to_owned(), file.display().to_string()));
+        }
+        variables
+    }
+
+    fn coordinator(&self) -> String {
+        self.cables.coordinator()
+    }
+
+    fn counters(&self) -> Vec<Counters> {
+        let cables = self.rig.cables.iter();
+        let both = cables.flat_map(|cable| {
+            let [a, b] = &cable.ends;
+            [self.sent(cable, [a, b]), self.sent(cable, [b, a])]
+        });
+        both.collect()
+    }
+
+    fn not_done(&self) -> Vec<String> {
+        self.cables.not_done()
     }
 }

@@ -2,11 +2,11 @@
 
 mod support;
 
-use std::{fs, time::Duration};
+use std::{collections::BTreeMap, fs, sync::atomic::Ordering, time::Duration};
 
 use rail_bench::{
     Options,
-    cabling::{Cabling, Emulated},
+    cabling::{Cabling, Emulated, Metered},
     protocol::Strategy,
 };
 use rail_matrix::Backend;
@@ -74,4 +74,47 @@ fn a_fault_of_the_rig_that_could_not_be_played_stands_in_the_report() {
     for part in ["tp mesh-1: at 1 ms, node 'b'", "no process on node 'b'"] {
         assert!(warning.contains(part), "{warning}");
     }
+}
+
+/// The meter lies before the emulator, and what it counts of a device is of that device's
+/// cable and direction.
+#[test]
+fn a_meter_in_the_ranks_counts_for_the_cables() {
+    let (emulated, parent) = emulated();
+    let meter = parent.path().join("librails_meter.so");
+    fs::write(&meter, "a library").unwrap();
+    let provider = fs::canonicalize(&emulated.provider).unwrap();
+    let metered = Metered {
+        cables: emulated,
+        meter: meter.clone(),
+    };
+    let cables = metered.plug(&Rig::embedded()).unwrap();
+    let variables = |node: &str| cables.env(node).into_iter().collect::<BTreeMap<_, _>>();
+    let of_b = variables("b");
+    let first = of_b[softrail::LIBRARY_PATH].split(':').next().unwrap();
+    let found = |path: &str| fs::canonicalize(path).unwrap();
+    assert_eq!(
+        found(&format!("{first}/{}", softrail::LIBRARY)),
+        found(meter.to_str().unwrap())
+    );
+    assert_eq!(found(&of_b[meter::NEXT_VARIABLE]), provider);
+
+    let [a, b] = ["a", "b"].map(|node| variables(node)[meter::FILE_VARIABLE].clone());
+    assert_ne!(a, b);
+    let count = |file: &str, device: &str, frames| {
+        let sheet = meter::Sheet::open(file.as_ref()).unwrap();
+        let device = sheet.device(device).unwrap();
+        device.sent_frames.fetch_add(frames, Ordering::Relaxed);
+        device.sent.fetch_add(1, Ordering::Relaxed);
+    };
+    // Both nodes name their devices alike.
+    count(&a, "rdma_en6", 1);
+    count(&b, "rdma_en6", 2);
+    let carried: Vec<_> = (cables.counters().into_iter())
+        .filter(|it| it.messages > 0)
+        .map(|it| (it.cable, it.from, it.bytes))
+        .collect();
+    let row = |end: &str, bytes| ("cable-2".to_owned(), end.to_owned(), bytes);
+    assert_eq!(carried, [row("a:rdma_en6", 4096), row("b:rdma_en6", 8192)]);
+    assert_eq!(cables.moved(), 4096 + 8192);
 }

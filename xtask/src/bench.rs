@@ -7,7 +7,7 @@ use pins::{Pin, Series};
 use rail_bench::{
     BuildInfo, Harness, Measured, Plan,
     baseline::Baseline,
-    cabling::Emulated,
+    cabling::{Cabling, Emulated, Metered},
     dry_run,
     lines::{self, Resume},
     progress::Progress,
@@ -20,7 +20,7 @@ use crate::{
     bench_flags::{Bench, Format},
     exit::{Context, Failure, Kind, Result},
     job_matrix, model, output,
-    programs::Programs,
+    programs::{self, Programs},
     report as page, say,
     session::Session,
     warn,
@@ -84,7 +84,7 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
     let series = (&pin, flags.series);
     let programs = Programs::compile(session, series, &build, &plan.engines)?;
 
-    let cabling = Emulated {
+    let emulated = Emulated {
         provider: programs.provider,
         parent: softrail::default_parent(),
     };
@@ -100,11 +100,18 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         }
         lines.append(line)
     };
+    let cabling: Box<dyn Cabling> = match flags.meter {
+        false => Box::new(emulated),
+        true => Box::new(Metered {
+            cables: emulated,
+            meter: programs::meter(session)?,
+        }),
+    };
     let harness = Harness {
         resumed: resume.as_ref().map(Resume::launched).unwrap_or_default(),
         record: &record,
         engines: programs.engines,
-        cabling: &cabling,
+        cabling: &*cabling,
         build: info,
         warnings,
         launcher: &session.launcher,
@@ -192,7 +199,8 @@ fn preflight(session: &Session, plan: &Plan, pin: &Pin, series: Series) -> Resul
     Ok(warnings)
 }
 
-fn build_info(build: &Build) -> Result<BuildInfo> {
+/// The build as a report has it.
+pub fn build_info(build: &Build) -> Result<BuildInfo> {
     let inputs = &build.manifest.inputs;
     Ok(BuildInfo {
         mlx: inputs.mlx.clone(),

@@ -303,6 +303,10 @@ pub struct Bench {
         help_heading = "What is checked"
     )]
     pub reference: Source,
+    /// Count what the cables carry by the meter, in the ranks, as on real cables, in the
+    /// place of the emulator's own counters
+    #[arg(long, help_heading = "What is reported")]
+    pub meter: bool,
 
     /// Compare with this bench.json, of the same build, model and rig
     #[arg(long, value_name = "FILE", help_heading = "What is reported")]
@@ -443,7 +447,7 @@ fn one_of<T: Copy + Send + Sync + 'static>(
     })
 }
 
-fn strategies() -> impl TypedValueParser<Value = Strategy> {
+pub fn strategies() -> impl TypedValueParser<Value = Strategy> {
     let help = |strategy| match strategy {
         Strategy::Tp => "Tensor parallel: each layer is split, two all-reduces a layer",
         Strategy::Pp => {
@@ -456,7 +460,7 @@ fn strategies() -> impl TypedValueParser<Value = Strategy> {
     one_of(values, Strategy::name)
 }
 
-fn backends() -> impl TypedValueParser<Value = Backend> {
+pub fn backends() -> impl TypedValueParser<Value = Backend> {
     let help = |backend| match backend {
         Backend::Mesh => "Every rank to every other, before MLX 0.32.4 over one cable of each pair",
         Backend::Ring => "Every rank to its two neighbours, over all their cables",
@@ -465,7 +469,7 @@ fn backends() -> impl TypedValueParser<Value = Backend> {
     one_of(values, Backend::name)
 }
 
-fn frames() -> impl TypedValueParser<Value = Frames> {
+pub fn frames() -> impl TypedValueParser<Value = Frames> {
     let help = |frames| match frames {
         Frames::Small => "4 KiB",
         Frames::Big => "Up to 512 KiB, as on macOS 26.3 and later",
@@ -473,7 +477,7 @@ fn frames() -> impl TypedValueParser<Value = Frames> {
     one_of(Frames::ALL.map(|it| (it, help(it))), Frames::name)
 }
 
-fn series() -> impl TypedValueParser<Value = Series> {
+pub fn series() -> impl TypedValueParser<Value = Series> {
     let help = |series| match series {
         Series::Stock => "None that change what jaccl does",
         Series::Patched => "The fixes",
@@ -501,7 +505,7 @@ fn checks() -> impl TypedValueParser<Value = Check> {
     one_of(Check::ALL.map(|it| (it, help(it))), Check::name)
 }
 
-fn engines() -> impl TypedValueParser<Value = Engine> {
+pub fn engines() -> impl TypedValueParser<Value = Engine> {
     let help = |engine| match engine {
         Engine::Rust => "Ours, over mlx-c",
         Engine::MlxLm => "mlx-lm as it is, in Python, on this project's wheel",
@@ -537,7 +541,7 @@ fn variable(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+pub fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("write 1 or more".to_owned()),
         Ok(number) => Ok(number),

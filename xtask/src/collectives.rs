@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use collectives::{Meter, report::Report};
 use pins::Pin;
-use rail_verify::{report::check_output, run::Stop};
+use rail_verify::{
+    report::check_output,
+    run::{Stop, Variant},
+};
 use terminal::Terminal;
 use toolchain::build::Request;
 
@@ -25,13 +28,19 @@ pub fn run(session: &Session, flags: &Collectives) -> Result {
     if let Some(folder) = &flags.out_dir {
         check_output(folder)?;
     }
-    let variants = variants_of(session, &pins, &flags.series)?;
+    let mut variants = variants_of(session, &pins, &flags.series)?;
     let programs = programs::of_verify(session)?;
+    let library = flags.meter.then(|| programs::meter(session)).transpose()?;
+    if library.is_some() {
+        let both = |it: Variant| [it.clone(), metered(it)];
+        variants = variants.into_iter().flat_map(both).collect();
+    }
     let progress = Terminal::default();
     let meter = Meter {
         programs: &programs,
         launcher: &session.launcher,
         progress: &progress,
+        meter: library.as_deref(),
     };
     let mut measured = meter.measure(&variants, &cells, &options)?;
     let mut ran = Ok(());
@@ -65,6 +74,14 @@ pub fn run(session: &Session, flags: &Collectives) -> Result {
             Ok(Kind::Interrupted.into())
         }
         Some(Stop::Failed(error)) => Err(error.into()),
+    }
+}
+
+/// A build under the name that it has behind the meter.
+fn metered(build: Variant) -> Variant {
+    Variant {
+        series: format!("{}, metered", build.series),
+        ..build
     }
 }
 

@@ -101,6 +101,11 @@ pub struct Collectives {
     #[arg(long, help_heading = "How it is measured")]
     pub foreign: bool,
 
+    /// Also run every build behind the meter, which counts what each device sends: the last column
+    /// is what it costs
+    #[arg(long, conflicts_with = "foreign", help_heading = "How it is measured")]
+    pub meter: bool,
+
     /// What to print on stdout; json has every sample, schema mlx-rails/collectives/1
     #[arg(long, value_enum, default_value_t, help_heading = "What is reported")]
     pub format: Format,
@@ -236,6 +241,7 @@ mod tests {
         assert_eq!(options.link.latency, Duration::from_micros(5));
         let counts = (options.dilate, options.warmup, options.iterations);
         assert_eq!(counts, (1000, Some(0), Some(7)));
+        assert!(!flags.meter && parse("--meter").expect("flags").meter);
         assert_eq!(flags.mlx, ["0.31.2", "0.32.4"]);
         assert_eq!(flags.series, [Series::Stock, Series::Patched]);
         assert_eq!(flags.format, Format::Csv);

@@ -121,7 +121,7 @@ failures! {
     UnreadableReport: |it| Kind::Input, it.help();
     // The errors of libraries, in the order of their names.
     collectives::MeasureError: |it| match &it {
-        collectives::MeasureError::Library(_) => Kind::Ours,
+        collectives::MeasureError::Library(_) | collectives::MeasureError::Counters(_) => Kind::Ours,
         _ => Kind::Input,
     }, it.help();
     collectives::cells::CellsError: |it| Kind::Input;
@@ -132,6 +132,7 @@ failures! {
     models::Error: |it| Kind::input_if(it.is_input()), it.help();
     patch_series::Error: |it| of_kind(it.kind()), it.help();
     pins::Error: |it| of_kind(it.kind()), it.help();
+    predict::measured::MeasuredError: |it| Kind::Input, Some(it.help().to_owned());
     rail_bench::RunError: |it| match &it {
         error if error.is_interrupted() => Kind::Interrupted,
         rail_bench::RunError::Reference(_) => Kind::Check,

@@ -115,6 +115,11 @@ pub enum Verb {
     Patch(Patch),
     /// Make a pin of another MLX, or print how others pin a made wheel
     Pin(PinVerb),
+    /// Predict what cells take that nobody has run
+    ///
+    /// From the time of one process, the fence of a collective, and jaccl over emulated cables,
+    /// in virtual time where they are faster than this machine. Runs no cell.
+    Predict(Box<crate::predict_flags::Predict>),
     /// Try every rail of a matrix by itself: which are ok, dead, crossed or slow
     Preflight(Preflight),
     /// Make one folder to hand over: wheels, patches, verdicts, the benchmark, hashes

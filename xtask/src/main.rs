@@ -24,6 +24,8 @@ mod model;
 mod overlay;
 mod patch;
 mod pin;
+mod predict;
+mod predict_flags;
 mod preflight;
 mod programs;
 mod release;
@@ -79,6 +81,7 @@ fn run(cli: Cli) -> Result {
         Verb::Overlay(flags) => overlay::run(&session, &flags),
         Verb::Patch(flags) => patch::run(&session, &flags),
         Verb::Pin(flags) => pin::run(&session, &flags),
+        Verb::Predict(flags) => predict::run(&session, &flags),
         Verb::Preflight(flags) => preflight::run(&session, &flags),
         Verb::Release(flags) => release::run(&session, &flags),
         Verb::Rig(flags) => rig::run(&session, &flags),

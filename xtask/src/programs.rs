@@ -132,6 +132,13 @@ pub fn provider(session: &Session) -> Result<PathBuf> {
     shared_library(&cargo::build(session, build)?, "softrail_provider")
 }
 
+/// The verbs library that counts and passes through to another one.
+pub fn meter(session: &Session) -> Result<PathBuf> {
+    let shell = &session.shell;
+    let build = cmd!(shell, "cargo build --release --package meter-verbs");
+    shared_library(&cargo::build(session, build)?, "rails_meter")
+}
+
 /// The emulator as the tests compile it, without the time for optimising it.
 pub fn provider_of_tests(session: &Session) -> Result<PathBuf> {
     let shell = &session.shell;

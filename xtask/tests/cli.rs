@@ -1035,3 +1035,32 @@ fn a_page_of_what_is_no_report_is_refused_and_nothing_is_written() {
     let names = pages.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert!(names.into_iter().all(|name| name.ends_with(".json")));
 }
+
+#[test]
+fn a_prediction_from_another_report_is_refused_before_anything_is_built() {
+    let store = TempDir::new().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = store.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let notes = file("notes.json", "{}");
+    let other = file(
+        "other.json",
+        r#"{"schema": "mlx-rails/bench/2", "build": {"mlx": "0.31.2", "series": "patched"},
+            "rig": {}, "model": {}, "cells": []}"#,
+    );
+    let absent = store.path().join("none.json").display().to_string();
+    for (flags, said) in [
+        (["--calibration", &*absent], "cannot read the report"),
+        (["--against", &notes], "has schema none"),
+        (["--calibration", &other], "is about another model"),
+        (["--against", &other], "is about another model"),
+        (["--fence", "soon"], "--fence"),
+        (["--dilate", "0"], "--dilate"),
+        (["--published", "--cables=1"], "cannot be used with"),
+    ] {
+        let message = refusal(xtask(&store).arg("predict").args(flags));
+        assert!(message.contains(said), "{flags:?}: {message}");
+    }
+}

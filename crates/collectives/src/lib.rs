@@ -18,6 +18,7 @@
 //!     programs: &programs,
 //!     launcher: &launch::Launcher::default(),
 //!     progress: &launch::Silent,
+//!     meter: None,
 //! };
 //! let measured = meter.measure(&[patched, tuned], &cells, &Options::default())?;
 //! for row in &measured.rows {

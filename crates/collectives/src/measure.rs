@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    io,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -16,6 +18,7 @@ use rail_verify::{
     verdict::Verdict,
 };
 use stats::Summary;
+use tempfile::TempDir;
 
 use crate::{
     Cells, Op, Options, Row,
@@ -43,6 +46,9 @@ pub struct Meter<'a> {
     pub launcher: &'a Launcher,
     /// Receives the progress.
     pub progress: &'a dyn Progress,
+    /// The library of the meter (the crate `meter-verbs`). If it is there, every second
+    /// build runs behind it, so that its cost shows beside the build before.
+    pub meter: Option<&'a Path>,
 }
 
 /// What was measured.
@@ -80,6 +86,9 @@ pub enum MeasureError {
     /// A build cannot be loaded.
     #[error(transparent)]
     Library(#[from] jaccl::Error),
+    /// There is no place for the meter's counters.
+    #[error("cannot make a folder for the meter's counters")]
+    Counters(#[source] io::Error),
     /// No build has the operation.
     #[error("{op} is in none of these builds: {builds}")]
     Nowhere {
@@ -107,6 +116,7 @@ impl MeasureError {
             Self::Library(error) => error.help(),
             Self::Nowhere { .. } => Some("name a newer MLX with --mlx".to_owned()),
             Self::Memory { .. } => Some("choose smaller --bytes, or fewer --ranks".to_owned()),
+            Self::Counters(_) => Some("free some space there, or set TMPDIR".to_owned()),
             Self::Cells(_) | Self::Options(_) => None,
         }
     }
@@ -117,6 +127,9 @@ struct Player<'a> {
     /// The position of the build.
     number: usize,
     variant: &'a Variant,
+    /// What its ranks are started with.
+    programs: Programs,
+    variables: Vec<(String, String)>,
     features: Features,
     /// The cables that the group is joined by.
     joined: Option<(Setting, Group)>,
@@ -139,11 +152,20 @@ impl Meter<'_> {
     ) -> Result<Measured, MeasureError> {
         cells.check()?;
         options.check()?;
+        let counters = match self.meter {
+            Some(_) => Some(tempfile::tempdir().map_err(MeasureError::Counters)?),
+            None => None,
+        };
         let mut players = Vec::new();
         for (number, variant) in variants.iter().enumerate() {
+            let is_metered = number % 2 == 1;
+            let counters = counters.as_ref().filter(|_| is_metered);
+            let (programs, variables) = self.started_with(counters.map(TempDir::path));
             players.push(Player {
                 number,
                 variant,
+                programs,
+                variables,
                 features: self.programs.rank.features(&variant.build)?,
                 joined: None,
                 refused: BTreeMap::new(),
@@ -175,6 +197,25 @@ impl Meter<'_> {
         }
         self.progress.finish();
         Ok(measured)
+    }
+
+    /// The programs of a build and the variables of its ranks. With a folder for counters
+    /// the meter is in between.
+    fn started_with(&self, counters: Option<&Path>) -> (Programs, Vec<(String, String)>) {
+        let own = self.programs;
+        let Some((library, folder)) = self.meter.zip(counters) else {
+            return (own.clone(), Vec::new());
+        };
+        let variable = |name: &str, path: &Path| (name.to_owned(), path.display().to_string());
+        let variables = [
+            variable(meter::NEXT_VARIABLE, &own.provider),
+            variable(meter::FILE_VARIABLE, &folder.join("counters")),
+        ];
+        let programs = Programs {
+            provider: library.to_owned(),
+            ..own.clone()
+        };
+        (programs, variables.into())
     }
 
     fn cell(
@@ -238,9 +279,10 @@ impl Meter<'_> {
         if let Some(refused) = player.refused.get(&setting) {
             return Ok(Some(refused.clone()));
         }
-        let setup = options::over(Setup::of(setting), options.emulated());
+        let mut setup = options::over(Setup::of(setting), options.emulated());
+        setup.variables.extend(player.variables.iter().cloned());
         let build = &player.variant.build;
-        let mut group = Group::start(self.programs, build, &setup, self.launcher)?;
+        let mut group = Group::start(&player.programs, build, &setup, self.launcher)?;
         let ends = group.joined(JOINING.into(), Until::FirstFailure)?;
         let failed = finding(&ends).map(|it| (it.verdict, format!("{}, while joining", it.detail)));
         match &failed {

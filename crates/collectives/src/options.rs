@@ -21,6 +21,13 @@ const ENOUGH: Duration = Duration::from_secs(10);
 /// The most turns that a variant has in a cell.
 const TURNS: usize = 10;
 
+/// What this machine's processors keep up with: the rate of a cable of the embedded rig.
+const KEPT_UP_WITH: u64 = 50_000_000;
+
+/// How long a call takes at least in virtual time, so that what processors and other
+/// programs of this machine take of it nearly vanishes.
+const LONG_ENOUGH: Duration = Duration::from_millis(20);
+
 /// How it is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -102,6 +109,22 @@ impl Options {
             bytes_per_second: self.link.bytes_per_second / u64::from(self.dilate),
             latency: self.link.latency * self.dilate,
         }
+    }
+
+    /// The dilation at which a cell's cables are as slow as processors need: 1 for cables that
+    /// this machine keeps up with, else virtual time, in which short calls are made long.
+    pub fn dilation(link: Link, cell: &Cell) -> u32 {
+        let kept_up_with = link.bytes_per_second.div_ceil(KEPT_UP_WITH).max(1);
+        if kept_up_with == 1 {
+            return 1;
+        }
+        let real = Self {
+            link,
+            ..Self::default()
+        };
+        let call = real.expected(cell).as_nanos().max(1);
+        let long_enough = LONG_ENOUGH.as_nanos().div_ceil(call);
+        u32::try_from(long_enough.max(kept_up_with.into())).unwrap_or(u32::MAX)
     }
 
     /// What the emulated cables need at least for a cell.
@@ -205,6 +228,23 @@ mod tests {
         assert!(turns.iter().all(|turn| turn.warmup == 2));
         let iterations: usize = turns.iter().map(|turn| turn.iterations).sum();
         assert_eq!(iterations, 23);
+    }
+
+    #[test]
+    fn short_calls_over_fast_cables_are_made_long() {
+        let dilation = |bytes_per_second, bytes: &str| {
+            let line = format!("--backend mesh --cables 1 --frames big --bytes {bytes}");
+            let cell = Cells::parse(&line).expect("cells").cells()[0];
+            let link = Link {
+                bytes_per_second,
+                latency: Duration::from_micros(5),
+            };
+            Options::dilation(link, &cell)
+        };
+        assert_eq!(dilation(50_000_000, "4KiB"), 1, "real time");
+        // 5.5 us become 20 ms; 8.4 ms are long enough, and the cables become slow enough.
+        assert_eq!(dilation(8_000_000_000, "4KiB"), 3629);
+        assert_eq!(dilation(8_000_000_000, "64MiB"), 160);
     }
 
     #[test]

@@ -138,6 +138,7 @@ fn measure(
         programs,
         launcher: &session.launcher,
         progress: &progress,
+        meter: None,
     };
     say!(
         "what {patch} of MLX {} gains, without it and with it ({place})",

@@ -6,5 +6,6 @@ mod ends;
 mod given;
 mod harness;
 mod library;
+mod meter;
 mod mutation;
 mod tuned;

@@ -1,0 +1,42 @@
+//! What a cell of the benchmark should take, though nobody has run it.
+//!
+//! Three things are known: the time of one process without cables ([`Alone`]), the time of
+//! each of jaccl's messages over the cell's cables (measured by the caller, in virtual time
+//! if need be), and the fence: what a collective costs before and after jaccl has it. The
+//! rest is arithmetic:
+//!
+//! ```text
+//! Model ─▶ Work     what a rank reads and computes ─┐
+//!       ─▶ Shape    layers, bytes of an activation ─▶ Message, so many of each ─▶ Cell::predict
+//! bench.json ─▶ Alone ──────────────────────────────┘                              │
+//!           ─▶ the measured cells beside the predicted ones ◀──────────── Report ◀─┘
+//! ```
+//!
+//! # The model of a cell
+//! - **TP.** Each rank has its share of the cut matrices and all of the others. A token is
+//!   that share of the time of one process, and two `all_sum`s a layer, each with a fence.
+//!   Prefill is the same for each of its steps, with longer messages.
+//! - **PP.** A token passes all ranks one after another, so its computation is not divided:
+//!   one `send` a boundary between two ranks, and one `all_gather`. In prefill a rank
+//!   computes a step while the next rank computes the one before.
+//! - Computation is proportional to the bytes of the weights that are read: of a mixture of
+//!   experts, those that a token takes. What a layer costs however small its share is, such
+//!   as the start of its kernels, is divided too, so the prediction is the best case of TP.
+//! - Messages and computation do not overlap.
+//!
+//! Times are in seconds.
+
+#![forbid(unsafe_code)]
+
+mod cell;
+pub mod measured;
+mod messages;
+pub mod published;
+pub mod report;
+mod work;
+
+pub use cell::{Alone, Cell, Parts, Prediction};
+pub use measured::Measured;
+pub use messages::{Call, Message, Shape, steps};
+pub use report::{Report, Row, Timed};
+pub use work::{Work, share_of};

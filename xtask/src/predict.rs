@@ -1,0 +1,415 @@
+//! `cargo xtask predict`: what cells should take that nobody has run.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    path::Path,
+    thread,
+    time::Duration,
+};
+
+use anyhow::anyhow;
+use collectives::{Cells, Meter, Op, Options};
+use pins::Series;
+use predict::{
+    Alone, Call, Cell, Measured, Message, Report, Row, Shape, Timed, Work,
+    published::{FAST_FENCE, FENCE},
+    report::SCHEMA,
+    share_of, steps,
+};
+use rail_bench::{
+    BuildInfo, Harness, Plan,
+    cabling::Emulated,
+    engine::EngineProgram,
+    model::{Model, Preset},
+    progress::Progress,
+    protocol::Strategy,
+    sweep::PlannedCell,
+};
+use rail_verify::{
+    case::{Backend, Dtype, Frames},
+    group::Programs as JacclPrograms,
+    run::{Stop, Variant},
+};
+use rig::{Link, Rig};
+use terminal::{ReportFormat, Terminal};
+use toolchain::build::Request;
+
+mod published;
+
+use crate::{
+    bench::build_info,
+    exit::{Context, Failure, Kind, Result},
+    job_matrix, model, output,
+    predict_flags::Predict,
+    programs::{self, Programs},
+    say,
+    session::Session,
+    verify::variant,
+};
+
+pub fn run(session: &Session, flags: &Predict) -> Result {
+    let pin = session.toolchain.pin(&flags.mlx)?;
+    if flags.published {
+        let jaccl = Times::new(session, flags)?;
+        return published::run(&jaccl, flags.format);
+    }
+    let options = flags.options(
+        flags.rig.read()?,
+        job_matrix::jaccl(&pin)?,
+        model::named(session, &flags.model)?,
+    );
+    let plan = Plan::new(options)?;
+    let model = &plan.settings.model;
+    let shape = Shape::of(model).ok_or_else(|| {
+        Failure::input(format!(
+            "the folder of {} does not say how long its messages are",
+            model.name()
+        ))
+    })?;
+    let against = flags.against.as_deref().map(Measured::read).transpose()?;
+    if let Some(against) = &against {
+        against.check(&plan, &flags.mlx, flags.series.name())?;
+    }
+    let calibration = Calibration::new(session, flags, &plan)?;
+    let fence = flags.fence.map_or_else(fence_here, |it| it.as_secs_f64());
+    let jaccl = Times::new(session, flags)?;
+
+    let mut alone = BTreeMap::new();
+    let mut cells = Vec::new();
+    for PlannedCell { cell, joining } in &plan.cells {
+        let workload = cell.workload;
+        let ranks = joining.nodes.len();
+        let steps = steps(
+            cell.engine,
+            cell.strategy,
+            workload.prompt_tokens,
+            workload.prefill_step,
+        );
+        let link = slowest(&joining.rig);
+        let group = Group {
+            backend: cell.backend.unwrap_or(Backend::Ring),
+            ranks,
+            cables: cell.cables,
+            frames: workload.frames,
+            link,
+        };
+        let messages = shape.messages(cell.strategy, &steps);
+        let messages = jaccl.of(&group, dtype(model), &messages)?;
+        let alone = match alone.entry((cell.strategy, ranks)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => *new.insert(calibration.of(cell.strategy, ranks)?),
+        };
+        let predicted = Cell {
+            strategy: cell.strategy,
+            ranks,
+            shape,
+            work: Work::of(model),
+            steps: &steps,
+            alone,
+            fence,
+        }
+        .predict(|message| seconds(&messages, message));
+        cells.push(Row {
+            cell: *cell,
+            nodes: joining.nodes.clone(),
+            link,
+            alone,
+            messages,
+            predicted,
+            measured: against.as_ref().and_then(|it| it.cell(*cell)),
+        });
+    }
+    let report = Report {
+        schema: SCHEMA,
+        mlx: flags.mlx.clone(),
+        series: flags.series.name().to_owned(),
+        model: model.name().to_owned(),
+        prompt_tokens: flags.prompt_tokens,
+        frames: flags.frames,
+        calibration: calibration.to_string(),
+        fence,
+        cells,
+    };
+    output::document(&match flags.format {
+        ReportFormat::Md => report.markdown(),
+        ReportFormat::Json => report.json(),
+    })?;
+    Ok(std::process::ExitCode::SUCCESS)
+}
+
+/// What a message costs beside jaccl where this program runs.
+fn fence_here() -> f64 {
+    match cfg!(target_os = "macos") {
+        false => 0.0,
+        true if std::env::var("MLX_METAL_FAST_SYNCH").is_ok_and(|it| it == "1") => FAST_FENCE,
+        true => FENCE,
+    }
+}
+
+/// jaccl deals a message evenly over its cables, so the slowest decides.
+fn slowest(rig: &Rig) -> Link {
+    let links = || rig.cables.iter().map(|cable| cable.link);
+    Link {
+        bytes_per_second: links().map(|it| it.bytes_per_second).min().unwrap_or(1),
+        latency: links().map(|it| it.latency).max().unwrap_or(Duration::ZERO),
+    }
+}
+
+/// The type of the elements that ranks sum.
+fn dtype(model: &Model) -> Dtype {
+    use rail_bench::model::Dtype as Preset;
+    match model {
+        Model::Preset(preset) => match preset.spec.dtype {
+            Preset::F32 => Dtype::Float32,
+            Preset::Bf16 => Dtype::BFloat16,
+            Preset::F16 => Dtype::Float16,
+        },
+        Model::Folder(folder) => match folder.content.activations() {
+            Some(models::Dtype::BF16) => Dtype::BFloat16,
+            Some(models::Dtype::F16) => Dtype::Float16,
+            _ => Dtype::Float32,
+        },
+    }
+}
+
+/// Where the times of single processes come from.
+struct Calibration<'a> {
+    session: &'a Session,
+    flags: &'a Predict,
+    plan: &'a Plan,
+    source: Source,
+}
+
+enum Source {
+    /// The row of a report.
+    Report(Measured),
+    /// Processes that run now.
+    Now {
+        engine: EngineProgram,
+        info: BuildInfo,
+    },
+}
+
+impl std::fmt::Display for Calibration<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.source {
+            Source::Report(report) => {
+                write!(f, "the single process of {}", report.path().display())
+            }
+            Source::Now { .. } => f.write_str(
+                "single processes on this machine, each with a rank's share of a preset or with the \
+                 whole of a folder, as many at a time as there are ranks",
+            ),
+        }
+    }
+}
+
+impl<'a> Calibration<'a> {
+    fn new(session: &'a Session, flags: &'a Predict, plan: &'a Plan) -> Result<Self> {
+        let source = match &flags.calibration {
+            Some(path) => {
+                let report = Measured::read(path)?;
+                report.reference(plan, flags.engine)?;
+                Source::Report(report)
+            }
+            None => {
+                let pin = session.toolchain.pin(&flags.mlx)?;
+                let build = session.toolchain.build(&Request::mlx(&pin, flags.series))?;
+                let series = (&pin, flags.series);
+                let mut programs = Programs::compile(session, series, &build, &[flags.engine])?;
+                Source::Now {
+                    engine: programs.engines.remove(0),
+                    info: build_info(&build)?,
+                }
+            }
+        };
+        Ok(Self {
+            session,
+            flags,
+            plan,
+            source,
+        })
+    }
+
+    /// What a process takes that is alone, of the model or of a rank's share of it.
+    fn of(&self, strategy: Strategy, ranks: usize) -> Result<Alone> {
+        let model = &self.plan.settings.model;
+        let (engine, info) = match &self.source {
+            Source::Report(report) => {
+                let times = report.reference(self.plan, self.flags.engine)?;
+                return Ok(Alone {
+                    work: Work::of(model),
+                    ttft: times.ttft,
+                    token: times.token,
+                });
+            }
+            Source::Now { engine, info } => (engine, info),
+        };
+        let mut plan = self.plan.clone();
+        plan.cells.clear();
+        if let Model::Preset(Preset {
+            spec,
+            name,
+            purpose,
+        }) = model
+            && let Some(spec) = share_of(strategy, spec, ranks)
+        {
+            plan.settings.model = Preset {
+                name,
+                purpose,
+                spec,
+            }
+            .into();
+        }
+        let work = Work::of(&plan.settings.model);
+        say!("measuring {ranks} single processes at a time, for {strategy}");
+        let times = self.processes(&plan, engine, info, ranks)?;
+        let slowest = |of: fn(&(f64, f64)) -> f64| times.iter().map(of).fold(0.0, f64::max);
+        Ok(Alone {
+            work,
+            ttft: slowest(|it| it.0),
+            token: slowest(|it| it.1),
+        })
+    }
+
+    /// The seconds to the first token and between tokens of this many processes at a time.
+    fn processes(
+        &self,
+        plan: &Plan,
+        engine: &EngineProgram,
+        info: &BuildInfo,
+        ranks: usize,
+    ) -> Result<Vec<(f64, f64)>> {
+        // The plan has no cell, so nothing is plugged.
+        let cabling = Emulated {
+            provider: Path::new("none").to_owned(),
+            parent: softrail::default_parent(),
+        };
+        let launcher = &self.session.launcher;
+        let process = || -> Result<(f64, f64)> {
+            let harness = Harness {
+                engines: vec![engine.clone()],
+                cabling: &cabling,
+                build: info.clone(),
+                warnings: vec![],
+                launcher,
+                progress: Progress::hidden(),
+                resumed: vec![],
+                record: &|_| Ok(()),
+            };
+            let report = rail_bench::run(plan, &harness)?.report;
+            let alone = &report.cells[0];
+            let times = alone.ttft_ms.as_ref().zip(alone.generation_tps.as_ref());
+            let times = times.map(|(ttft, rate)| (ttft.median / 1e3, 1.0 / rate.median));
+            times.ok_or_else(|| Failure::input("a process that generates one token has no rate"))
+        };
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..ranks).map(|_| scope.spawn(process)).collect();
+            let ended = threads.into_iter().map(|thread| match thread.join() {
+                Ok(times) => times,
+                Err(_) => Err(Failure::ours(anyhow!("a thread that measures has failed"))),
+            });
+            ended.collect::<Result<_>>()
+        })
+        .with_context(|| "a single process")
+    }
+}
+
+/// Ranks, and the cables between each two.
+#[derive(Debug, Clone, Copy)]
+struct Group {
+    backend: Backend,
+    ranks: usize,
+    cables: usize,
+    frames: Frames,
+    link: Link,
+}
+
+/// Measures what jaccl takes.
+struct Times<'a> {
+    session: &'a Session,
+    variant: Variant,
+    programs: JacclPrograms,
+    dilate: Option<u32>,
+}
+
+impl<'a> Times<'a> {
+    fn new(session: &'a Session, flags: &Predict) -> Result<Self> {
+        let pin = session.toolchain.pin(&flags.mlx)?;
+        let series: Series = flags.series;
+        Ok(Self {
+            session,
+            variant: variant(session, &Request::jaccl(&pin, series))?,
+            programs: programs::of_verify(session)?,
+            dilate: flags.dilate,
+        })
+    }
+
+    /// What each message takes between the ranks of a group.
+    fn of(&self, group: &Group, dtype: Dtype, messages: &[Message]) -> Result<Vec<Timed>> {
+        let each = messages.iter().map(|it| self.of_one(group, dtype, *it));
+        each.collect()
+    }
+
+    fn of_one(&self, group: &Group, dtype: Dtype, message: Message) -> Result<Timed> {
+        let cells = Cells {
+            op: vec![op(message.call)],
+            backend: vec![group.backend],
+            ranks: vec![group.ranks],
+            cables: vec![group.cables],
+            frames: vec![group.frames],
+            bytes: vec![message.bytes],
+            dtype: vec![dtype],
+        };
+        let usual = || Options::dilation(group.link, &cells.cells()[0]);
+        let options = Options {
+            link: group.link,
+            dilate: self.dilate.unwrap_or_else(usual),
+            ..Options::default()
+        };
+        let progress = Terminal::default();
+        let meter = Meter {
+            programs: &self.programs,
+            launcher: &self.session.launcher,
+            progress: &progress,
+            meter: None,
+        };
+        let measured = meter.measure(std::slice::from_ref(&self.variant), &cells, &options)?;
+        match (measured.stopped, measured.rows.first()) {
+            (Some(Stop::Failed(error)), _) => Err(error.into()),
+            (Some(Stop::Interrupted), _) => Err(launch::Interrupted.into()),
+            (None, row) => {
+                let time = row.and_then(|row| row.time_us.as_ref());
+                let time = time.ok_or_else(|| unmeasured(row))?;
+                Ok(Timed {
+                    message,
+                    seconds: time.median / 1e6,
+                    dilate: options.dilate,
+                })
+            }
+        }
+    }
+}
+
+fn unmeasured(row: Option<&collectives::Row>) -> Failure {
+    let why = row.map(|row| {
+        let detail = row.detail.as_deref().unwrap_or_default();
+        format!(": {}: {} {detail}", row.cell, row.verdict)
+    });
+    let problem = format!("jaccl cannot be measured{}", why.unwrap_or_default());
+    Failure::new(Kind::Check, anyhow!(problem))
+}
+
+/// The time of a message that was measured.
+fn seconds(messages: &[Timed], message: Message) -> f64 {
+    let found = messages.iter().find(|it| it.message == message);
+    found.expect("every message of a cell was measured").seconds
+}
+
+const fn op(call: Call) -> Op {
+    match call {
+        Call::Send => Op::Send,
+        Call::AllSum => Op::AllSum,
+        Call::AllGather => Op::AllGather,
+    }
+}
