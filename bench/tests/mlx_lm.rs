@@ -109,7 +109,11 @@ impl Tiny {
 
     /// Runs a job of one process.
     fn outcome(&self, job: Job) -> Outcome {
-        let start = RankStart { job, env: vec![] };
+        let start = RankStart {
+            job,
+            env: vec![],
+            seat: None,
+        };
         launch(
             &Launcher::default(),
             &self.engine().program,

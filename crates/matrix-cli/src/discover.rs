@@ -2,15 +2,12 @@
 
 use std::{collections::HashMap, io, thread};
 
-use launch::{Captured, Death, Launcher, Progress};
+use launch::{Captured, Death, Launcher, Progress, SSH_FAILED};
 use rail_matrix::read::{self, HostReport, ReportKind, System};
 use terminal::{Terminal, output};
 use xshell::{Shell, cmd};
 
 use crate::{Answer, Error, flags, plan, reports};
-
-/// The exit code of `ssh` if `ssh` failed rather than the command it ran.
-const SSH_FAILED: i32 = 255;
 
 /// Why a node could not be queried.
 #[derive(Debug, thiserror::Error)]
