@@ -87,7 +87,7 @@ impl Tiny {
     }
 
     fn engine(&self) -> EngineProgram {
-        let MlxLm { python, build } = ENVIRONMENT.clone();
+        let MlxLm { python, build, .. } = ENVIRONMENT.clone();
         EngineProgram::mlx_lm(python, build, self.folder.path()).unwrap()
     }
 

@@ -108,7 +108,10 @@ pub fn run(launcher: &Launcher, flags: &flags::Discover) -> Result<Answer, Error
     plan::over(&read::reports(&hosts)?, &flags.options)
 }
 
-/// The reports of the hosts.
+/// Asks hosts over `ssh` what their tools say about their cabling.
+///
+/// # Errors
+/// A host cannot be asked, or the caller asked to stop.
 pub fn ask(launcher: &Launcher, hosts: &[String]) -> Result<Vec<HostReport>, Error> {
     check(hosts)?;
     let terminal = Terminal::default();

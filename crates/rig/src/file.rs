@@ -294,7 +294,8 @@ impl Serialize for Rig {
         struct RigShape<'a> {
             #[serde(skip_serializing_if = "Option::is_none")]
             cables: Option<Cables>,
-            defaults: &'a Rules,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            defaults: Option<&'a Rules>,
             node: &'a [Node],
             cable: &'a [Cable],
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -303,7 +304,8 @@ impl Serialize for Rig {
         let usual = usual_kind(self.is_remote());
         RigShape {
             cables: (self.kind != usual).then_some(self.kind),
-            defaults: &self.rules,
+            defaults: (self.kind == Cables::Emulated || self.rules != Rules::default())
+                .then_some(&self.rules),
             node: &self.nodes,
             cable: &self.cables,
             fault: &self.faults,

@@ -449,14 +449,19 @@ impl Node {
         }
     }
 
-    /// The same, reached by this name of `ssh`, at this address by other ranks.
+    /// The same, reached by this name of `ssh`.
     #[must_use]
-    pub fn reached_by(self, ssh: impl Into<String>, address: Option<IpAddr>) -> Self {
+    pub fn by_ssh(self, name: impl Into<String>) -> Self {
         Self {
-            ssh: Some(ssh.into()),
-            address,
+            ssh: Some(name.into()),
             ..self
         }
+    }
+
+    /// The same, reached by other ranks at this address.
+    #[must_use]
+    pub fn at(self, address: Option<IpAddr>) -> Self {
+        Self { address, ..self }
     }
 }
 
