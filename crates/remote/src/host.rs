@@ -346,7 +346,7 @@ impl Host {
     fn install(&self, agent: &Path, hash: &str) -> Result<()> {
         let [root, at] = [&*self.root.to_string_lossy(), hash].map(quoted);
         let script = format!(
-            "cd {root} && umask 077 && mkdir -p {AGENTS} && cd {AGENTS} || exit\n\
+            "umask 077; cd {root}/{AGENTS} || exit\n\
              right() {{ {{ sha256sum \"$1\" 2>/dev/null || shasum -a 256 \"$1\"; }} | grep -q \"^{hash}\"; }}\n\
              [ -x {at} ] && right {at} && echo there && exit\n\
              echo send\n\
@@ -389,6 +389,7 @@ fn prepare(launcher: &Launcher, connection: &Connection, node: &Node, ours: &str
     let script = format!(
         "uname -sm; cd && umask 077 && mkdir -p -- {quoted} && cd -- {quoted} || exit\n\
          [ -O . ] || {{ ls -ld . >&2; exit {OTHERS_STAGE}; }}\n\
+         mkdir -p {AGENTS} && : > {AGENTS}/.new-$$ && rm {AGENTS}/.new-$$ || exit\n\
          pwd -P\n"
     );
     let mut talk = Talk::start(launcher, &node.name, connection.command(&script))?;

@@ -6,10 +6,10 @@
 
 use std::{
     fs::{self, Permissions},
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Lines, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use testbed::{Machine, Machines, eventually};
@@ -120,7 +120,10 @@ fn ranks_run_there_and_only_what_is_missing_travels() {
 }
 
 /// A launcher whose ranks all run and wait.
-struct Waiting(Child);
+struct Waiting {
+    launcher: Child,
+    said: Lines<BufReader<ChildStdout>>,
+}
 
 impl Waiting {
     fn start(machines: &Machines) -> Self {
@@ -128,35 +131,42 @@ impl Waiting {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut launcher = command.spawn().unwrap();
         let out = launcher.stdout.take().unwrap();
-        let waiting = Waiting(launcher);
+        let mut waiting = Waiting {
+            launcher,
+            said: BufReader::new(out).lines(),
+        };
+        waiting.hear(&["0 waiting", "1 waiting"]);
+        waiting
+    }
+
+    /// Reads until the launcher has printed all these lines.
+    fn hear(&mut self, wanted: &[&str]) {
         let mut heard = Vec::new();
-        for line in BufReader::new(out).lines() {
-            heard.push(line.unwrap());
-            let waits = |rank: &str| heard.contains(&format!("{rank} waiting"));
-            if waits("0") && waits("1") {
-                return waiting;
+        while !wanted.iter().all(|line| heard.iter().any(|it| it == line)) {
+            match self.said.next() {
+                Some(line) => heard.push(line.unwrap()),
+                None => panic!("{wanted:?} is not in {heard:?}"),
             }
         }
-        panic!("the ranks did not start: {heard:?}");
     }
 
     fn kill(&mut self) {
-        self.0.kill().unwrap();
+        self.launcher.kill().unwrap();
     }
 
     fn stop(&mut self) {
-        writeln!(self.0.stdin.as_mut().unwrap(), "stop").unwrap();
+        writeln!(self.launcher.stdin.as_mut().unwrap(), "stop").unwrap();
     }
 
     fn end(mut self) {
-        eventually("the launcher runs", || self.0.try_wait().unwrap().is_some());
+        eventually("the launcher runs", || self.launcher.try_wait().unwrap().is_some());
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.launcher.kill();
+        let _ = self.launcher.wait();
     }
 }
 
@@ -179,7 +189,8 @@ fn a_node_whose_sshd_is_killed_keeps_nothing_and_the_launcher_says_so() {
     let Some(machines) = machines() else { return };
     let mut waiting = Waiting::start(&machines);
     machines.all[1].kill_sshd();
-    // The launcher waits for the other rank, as its caller decides.
+    waiting.hear(&["1 ended: was lost: the connection to its node has ended"]);
+    // The launcher still waits for the other rank, as its caller decides.
     let second = &machines.all[1];
     eventually("processes are left", || second.foreign().is_empty());
     eventually("files are left", || files(&second.stage().join("scratch")).is_empty());
@@ -191,10 +202,12 @@ fn a_node_whose_sshd_is_killed_keeps_nothing_and_the_launcher_says_so() {
 #[test]
 fn a_network_that_is_gone_ends_the_ranks_on_both_sides() {
     let Some(machines) = machines() else { return };
-    let waiting = Waiting::start(&machines);
+    let mut waiting = Waiting::start(&machines);
     machines.link(0, false);
     machines.link(1, false);
     // Without a word from the other side, each counts the silence.
+    let lost = "ended: was lost: the connection to its node has ended";
+    waiting.hear(&[&format!("0 {lost}"), &format!("1 {lost}")]);
     waiting.end();
     let ranks = |machine: &Machine| {
         let processes = machine.foreign();

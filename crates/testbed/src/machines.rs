@@ -253,12 +253,15 @@ impl Machine {
         self.home.join(".cache/mlx-rails/stage")
     }
 
-    /// Kills sshd and its connections, as a node that is switched off does.
+    /// Kills sshd and its connections.
     pub fn kill_sshd(&self) {
-        for (pid, name) in self.processes() {
-            if name == "sshd" {
-                let _ = debian::run(Command::new("kill").args(["-KILL", &pid.to_string()]));
-            }
+        self.kill(|name| name == "sshd");
+    }
+
+    fn kill(&self, is_meant: impl Fn(&str) -> bool) {
+        for (pid, _) in self.processes().iter().filter(|(_, name)| is_meant(name)) {
+            // It may have ended meanwhile.
+            let _ = debian::run(Command::new("kill").args(["-KILL", &pid.to_string()]));
         }
     }
 
@@ -302,6 +305,13 @@ impl Machine {
     /// It fails.
     pub fn run(&self, script: &str) {
         self.space.run(script).expect(script);
+    }
+}
+
+/// A connection whose network was switched off never ends by itself.
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.kill(|_| true);
     }
 }
 

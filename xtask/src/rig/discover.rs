@@ -6,7 +6,7 @@ use rail_matrix::{Network, Topology, read};
 use rig::{Cable, Cables, End, Link, Node, Rig};
 
 use crate::{
-    exit::{Failure, Result},
+    exit::Result,
     flags::RigDiscover,
     output,
     session::Session,
@@ -61,8 +61,8 @@ fn node(topology: &Topology, host: &str, notes: &mut Vec<String>) -> Node {
         let rank = match address.network {
             Network::Ethernet => 0,
             Network::Wifi => 1,
-            Network::Unknown | Network::MaybeEthernet => 2,
             Network::Thunderbolt => return None,
+            _ => 2,
         };
         Some((rank, ip))
     });

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, BufRead, Write},
     process::{Command, ExitCode},
-    sync::mpsc::{self, Receiver, TryRecvError},
+    sync::mpsc::{self, Receiver, Sender, TryRecvError},
     thread,
     time::{Duration, Instant},
 };
@@ -19,6 +19,9 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// How long a stream that another process holds open is read after the rank's end.
 const QUIET: Duration = Duration::from_millis(300);
+
+/// How long the last lines may take to leave.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the launcher says.
 enum Told {
@@ -54,14 +57,17 @@ pub(super) fn run(
         lines: sender,
     };
     let rank = Process::start(command, to).at(&run.program)?;
+    let printer = Printer::start();
     let death = Attended {
         rank,
         lines,
         told: listen(input),
         beat: Instant::now(),
         open: 2,
+        printer: &printer,
     }
     .attend();
+    printer.end();
     // The exit code is seen after the folder is gone.
     drop(scratch);
     Ok(ExitCode::from(u8::try_from(death.code()).unwrap_or(u8::MAX)))
@@ -86,7 +92,44 @@ fn listen(mut input: impl BufRead + Send + 'static) -> Receiver<Told> {
     told
 }
 
-struct Attended {
+/// Prints lines. A network that takes no more keeps only this waiting, and not the watch
+/// over the launcher.
+struct Printer {
+    lines: Sender<(Stream, String)>,
+    /// Closes when the last line is printed, or none can be.
+    printed: Receiver<()>,
+}
+
+impl Printer {
+    fn start() -> Self {
+        let (lines, to_print) = mpsc::channel::<(Stream, String)>();
+        let (sender, printed) = mpsc::channel();
+        thread::spawn(move || {
+            let _closes_at_the_end: Sender<()> = sender;
+            for (stream, text) in to_print {
+                let done = match stream {
+                    Stream::Out => {
+                        let mut out = io::stdout().lock();
+                        writeln!(out, "{text}").and_then(|()| out.flush())
+                    }
+                    Stream::Err => writeln!(io::stderr(), "{text}"),
+                };
+                if done.is_err() {
+                    return;
+                }
+            }
+        });
+        Printer { lines, printed }
+    }
+
+    /// Waits until all is printed, or nobody takes it.
+    fn end(self) {
+        drop(self.lines);
+        let _ = self.printed.recv_timeout(PATIENCE);
+    }
+}
+
+struct Attended<'a> {
     rank: Process,
     lines: Receiver<Line>,
     told: Receiver<Told>,
@@ -94,22 +137,22 @@ struct Attended {
     beat: Instant,
     /// Streams of the rank that are open.
     open: usize,
+    printer: &'a Printer,
 }
 
-impl Attended {
+impl Attended<'_> {
     fn attend(mut self) -> Death {
         let mut ended: Option<(Death, Instant)> = None;
         loop {
             let heard = self.hear();
-            if !self.launcher_is_there() || heard.is_err() {
+            if !self.launcher_is_there() {
                 let death = self.rank.end();
                 return death.unwrap_or(Death::Lost);
             }
-            if let (Some((_, since)), Ok(true)) = (&mut ended, heard) {
-                *since = Instant::now();
-            }
             if ended.is_none() {
                 ended = self.rank.death().map(|death| (death, Instant::now()));
+            } else if let (Some((_, since)), true) = (&mut ended, heard) {
+                *since = Instant::now();
             }
             if let Some((death, since)) = ended
                 && (self.open == 0 || since.elapsed() >= QUIET)
@@ -120,24 +163,20 @@ impl Attended {
     }
 
     /// Passes on what the rank says within a moment. Returns whether it said anything.
-    fn hear(&mut self) -> io::Result<bool> {
+    fn hear(&mut self) -> bool {
         if self.open == 0 {
             thread::sleep(TICK);
-            return Ok(false);
+            return false;
         }
         let Ok(line) = self.lines.recv_timeout(TICK) else {
-            return Ok(false);
+            return false;
         };
-        match (line.stream, line.said) {
-            (_, Said::Closed) => self.open -= 1,
-            (Stream::Out, Said::Text(text)) => {
-                let mut out = io::stdout().lock();
-                writeln!(out, "{text}").and_then(|()| out.flush())?;
-            }
-            // What is lost of it nobody misses.
-            (Stream::Err, Said::Text(text)) => drop(writeln!(io::stderr(), "{text}")),
+        match line.said {
+            Said::Closed => self.open -= 1,
+            // A launcher that reads nothing more is gone, which its silence shows.
+            Said::Text(text) => drop(self.printer.lines.send((line.stream, text))),
         }
-        Ok(true)
+        true
     }
 
     /// Passes on what the launcher says. Returns whether it is still there.

@@ -72,15 +72,17 @@ fn work(launcher: &Launcher, arguments: &[String]) -> remote::Result<()> {
         });
         ranks.start_far(connection, &order).expect("ssh");
     }
-    while !ranks.silent() {
-        if let Some(Heard::Said { rank, text }) = ranks.listen()? {
-            println!("{rank} {text}");
+    while !ranks.silent() || ranks.has_heard() {
+        match ranks.listen()? {
+            Some(Heard::Said { rank, text }) => println!("{rank} {text}"),
+            Some(Heard::Closed { rank }) => {
+                let death = ranks.end_of(rank, Duration::from_secs(10));
+                println!("{rank} ended: {}", death.expect("its streams are closed"));
+                let words = ranks.process(rank).last_words();
+                println!("{rank} said: {}", words.join(" | "));
+            }
+            None => {}
         }
-    }
-    for rank in 0..ranks.len() {
-        let death = ranks.end_of(rank, Duration::from_secs(10));
-        println!("{rank} ended: {}", death.expect("its streams are closed"));
-        println!("{rank} said: {}", ranks.process(rank).last_words().join(" | "));
     }
     Ok(())
 }
