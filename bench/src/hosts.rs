@@ -110,7 +110,9 @@ impl Seat {
         args.extend(["--job".to_owned(), job]);
         // The folders of this machine's libraries are not there.
         let env = program.env.iter().chain(&start.env).cloned();
-        let mut env: Vec<_> = env.filter(|(name, _)| name != softrail::LIBRARY_PATH).collect();
+        let mut env: Vec<_> = env
+            .filter(|(name, _)| name != softrail::LIBRARY_PATH)
+            .collect();
         let libraries = LIBRARIES.map(|name| self.staged.path(name).display().to_string());
         env.push((softrail::LIBRARY_PATH.to_owned(), libraries.join(":")));
         self.host.order(Run {

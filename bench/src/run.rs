@@ -224,7 +224,9 @@ impl Bench<'_> {
         // Where rank 0 of the cells is, so that both have the same processor.
         let hosts = self.harness.cabling.hosts();
         let first = self.plan.cells.first().map(|it| &*it.joining.nodes[0]);
-        let seat = hosts.zip(first).map(|(hosts, node)| hosts.seat(engine, node));
+        let seat = hosts
+            .zip(first)
+            .map(|(hosts, node)| hosts.seat(engine, node));
         let starts = [start(job(cell, 0, 1, settings), vec![], seat)];
         let outcome = self.launch(cell, &starts, scratch()?.path(), || 0, |_, _| {})?;
         let reference = Reference::from_outcome(&outcome, settings)?;

@@ -38,7 +38,11 @@ fn is_inside(test: &str) -> bool {
         }
     };
     let mut again: Command = machines.command(env::current_exe().unwrap());
-    let output = again.args([test, "--exact"]).env(INSIDE, "1").output().unwrap();
+    let output = again
+        .args([test, "--exact"])
+        .env(INSIDE, "1")
+        .output()
+        .unwrap();
     assert!(
         output.status.success(),
         "{}{}",
@@ -93,9 +97,15 @@ fn every_cell_has_its_ranks_on_the_nodes() {
         };
         assert_eq!(cell.verdict, expected, "{}: {:?}", cell.cell(), cell.detail);
     }
-    let crashed = report.cells.iter().filter_map(|cell| cell.detail.as_deref());
+    let crashed = report
+        .cells
+        .iter()
+        .filter_map(|cell| cell.detail.as_deref());
     let crashed = crashed.collect::<String>();
-    assert!(crashed.contains("rank 1 was killed by SIGABRT"), "{crashed}");
+    assert!(
+        crashed.contains("rank 1 was killed by SIGABRT"),
+        "{crashed}"
+    );
     assert!(crashed.contains("Assertion failed: staging"), "{crashed}");
     // Which node a rank is on decides which devices it has.
     let places = rank.places();

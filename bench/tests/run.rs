@@ -517,7 +517,10 @@ fn a_hang_stops_the_sweep_if_the_settings_say_so() {
         ["tp ring-1: pass", "tp ring-2: hang", "tp ring-3: not-run"]
     );
     let stopped = stopped.expect("it stopped");
-    assert!(stopped.to_string().starts_with("tp ring-2 hung"), "{stopped}");
+    assert!(
+        stopped.to_string().starts_with("tp ring-2 hung"),
+        "{stopped}"
+    );
     assert!(stopped.help().unwrap().contains("--after-hang continue"));
 }
 

@@ -52,7 +52,9 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         baseline.check_plan(&plan, &flags.mlx, flags.series.name())?;
     }
     let hosts = plan.rig.needs_hosts();
-    let hosts = hosts.then(|| hosts::connect(session, &plan.rig)).transpose()?;
+    let hosts = hosts
+        .then(|| hosts::connect(session, &plan.rig))
+        .transpose()?;
     if let (Some(hosts), JobModel::Folder(folder)) = (&hosts, plan.settings.model.of_job()) {
         for host in hosts.all() {
             host.check_model(&folder)?;

@@ -71,7 +71,10 @@ fn rust_engine(session: &Session, build: &Build) -> Result<(EngineProgram, Vec<P
     let files = fs::read_dir(&folder).map_err(Failure::ours);
     for file in files.with_context(unreadable)?.flatten() {
         let name = file.file_name().to_string_lossy().into_owned();
-        if [".so", ".dylib", ".metallib"].iter().any(|end| name.ends_with(end)) {
+        if [".so", ".dylib", ".metallib"]
+            .iter()
+            .any(|end| name.ends_with(end))
+        {
             let [_, libraries] = LIBRARIES;
             parts.push(Part::new(format!("{libraries}/{name}"), file.path()));
         }
@@ -165,7 +168,10 @@ pub fn of_verify(session: &Session) -> Result<rail_verify::group::Programs> {
 /// Compiles the program that runs ranks on other machines.
 pub fn agent(session: &Session) -> Result<PathBuf> {
     let shell = &session.shell;
-    let build = cmd!(shell, "cargo build --release --package remote --bin rails-agent");
+    let build = cmd!(
+        shell,
+        "cargo build --release --package remote --bin rails-agent"
+    );
     executable(&cargo::build(session, build)?, "rails-agent")
 }
 

@@ -30,7 +30,9 @@ pub fn run(session: &Session, flags: &RigFlags) -> Result {
 fn clean(session: &Session, flags: &RigClean) -> Result {
     let rig = Rig::read(&flags.file)?;
     if !rig.needs_hosts() {
-        return Err(Failure::input("the rig has no node on which anything is left"));
+        return Err(Failure::input(
+            "the rig has no node on which anything is left",
+        ));
     }
     for host in hosts::without_addresses(session, &rig)?.all() {
         let freed = host.clean()?;

@@ -171,7 +171,8 @@ fn nodes_are_asked_and_what_they_said_is_kept() {
 #[test]
 fn what_nodes_say_becomes_a_rig() {
     let nodes = Nodes::new();
-    let ifconfig = "en0: flags=8863<UP,BROADCAST> mtu 1500\n\tinet 192.168.1.10 netmask 0xffffff00\n";
+    let ifconfig =
+        "en0: flags=8863<UP,BROADCAST> mtu 1500\n\tinet 192.168.1.10 netmask 0xffffff00\n";
     nodes.tool("studio", "ifconfig", ifconfig);
     let done = nodes.xtask("rig discover studio mini").assert().code(0);
     let text = String::from_utf8(done.get_output().stdout.clone()).unwrap();
@@ -186,10 +187,17 @@ fn what_nodes_say_becomes_a_rig() {
         assert!(text.contains(part), "{part}: {text}");
     }
     // With the address that is missing it is a rig, whose cables lead where they were seen.
-    let whole = text.replace("ssh = \"mini\"\n", "ssh = \"mini\"\naddress = \"192.168.1.11\"\n");
+    let whole = text.replace(
+        "ssh = \"mini\"\n",
+        "ssh = \"mini\"\naddress = \"192.168.1.11\"\n",
+    );
     let rig = rig::Rig::parse(&whole).unwrap();
     assert_eq!(rig.kind, rig::Cables::Real);
-    let ends: Vec<_> = rig.cables.iter().map(|it| it.ends.each_ref().map(ToString::to_string)).collect();
+    let ends: Vec<_> = rig
+        .cables
+        .iter()
+        .map(|it| it.ends.each_ref().map(ToString::to_string))
+        .collect();
     assert_eq!(
         ends,
         [

@@ -67,9 +67,13 @@ fn assert_nothing_left(machines: &Machines) {
     for machine in &machines.all {
         let left = || {
             let processes = machine.foreign().into_iter();
-            processes.filter(|(_, name)| name != "sshd").collect::<Vec<_>>()
+            processes
+                .filter(|(_, name)| name != "sshd")
+                .collect::<Vec<_>>()
         };
-        eventually(&format!("left on {}: {:?}", machine.name, left()), || left().is_empty());
+        eventually(&format!("left on {}: {:?}", machine.name, left()), || {
+            left().is_empty()
+        });
         assert_eq!(machine.ports(), [0; 0]);
         let scratch = fs::read_dir(machine.stage().join("scratch")).unwrap();
         assert_eq!(scratch.count(), 0, "{}", machine.name);

@@ -19,7 +19,10 @@ use rail_bench::{
 use rail_matrix::Backend;
 
 fn main() -> process::ExitCode {
-    if env::args().nth(1).is_some_and(|argument| argument != "--job") {
+    if env::args()
+        .nth(1)
+        .is_some_and(|argument| argument != "--job")
+    {
         return remote::agent::main();
     }
     end_with_launcher();

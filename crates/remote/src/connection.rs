@@ -83,7 +83,13 @@ impl Connection {
                     .arg("-S")
                     .arg(socket)
                     // Without the shared connection it must not make one of its own.
-                    .args(["-o", "ControlMaster=no", "-o", "ProxyCommand=exit 255", "--"])
+                    .args([
+                        "-o",
+                        "ControlMaster=no",
+                        "-o",
+                        "ProxyCommand=exit 255",
+                        "--",
+                    ])
                     .arg(host)
                     .arg(format!("exec sh -c {}", quoted(script)));
                 ssh
@@ -156,7 +162,9 @@ fn folder() -> std::io::Result<PathBuf> {
         true => parent,
         false => Path::new("/tmp").to_owned(),
     };
-    let folder = tempfile::Builder::new().prefix("mlx-rails-ssh-").tempdir_in(parent)?;
+    let folder = tempfile::Builder::new()
+        .prefix("mlx-rails-ssh-")
+        .tempdir_in(parent)?;
     // The process that holds the connection removes it.
     Ok(folder.keep())
 }

@@ -100,7 +100,7 @@ pub enum Error {
         name: String,
     },
     /// A node does not have its address.
-    #[error("node '{node}' has no address {address}: {said}")]
+    #[error("node '{node}' cannot listen at {address}: {said}")]
     NotItsAddress {
         /// The node.
         node: String,
@@ -187,7 +187,7 @@ impl Error {
                 "give each node the name of a machine of its own as `ssh`".to_owned()
             }
             Self::NotItsAddress { .. } => {
-                "write one of the node's own addresses; `ifconfig` or `ip address` lists them there"
+                "write one of the node's own IPv4 addresses; `ifconfig` or `ip address` lists them there"
                     .to_owned()
             }
             Self::NoWay { from, to, address, .. } => format!(
@@ -208,9 +208,13 @@ impl Error {
 fn of_ssh(host: &str, said: &str) -> String {
     let is = |part: &str| said.contains(part);
     if is("resolve") || is("not known") {
-        format!("write a name or an address of the machine, or put `Host {host}` into ~/.ssh/config")
+        format!(
+            "write a name or an address of the machine, or put `Host {host}` into ~/.ssh/config"
+        )
     } else if is("Permission denied") || is("authentication") {
-        format!("`ssh-copy-id {host}` brings your key there; a key with a passphrase needs ssh-agent")
+        format!(
+            "`ssh-copy-id {host}` brings your key there; a key with a passphrase needs ssh-agent"
+        )
     } else if is("Host key") || is("HOST IDENTIFICATION") {
         format!(
             "`ssh {host}` once shows the machine's key and asks; a key that has changed is removed \

@@ -172,7 +172,10 @@ impl Host {
             _ => 0,
         };
         let all: u64 = missing.iter().map(bytes).sum();
-        progress.step("Sending", &format!("{} files to node '{}'", missing.len(), self.name));
+        progress.step(
+            "Sending",
+            &format!("{} files to node '{}'", missing.len(), self.name),
+        );
         let mut done = 0;
         for at in missing {
             let path = &sources[*at];
@@ -224,6 +227,13 @@ impl Host {
             node: self.name.clone(),
             message: "the rig gives it no address".to_owned(),
         })?;
+        if address.is_ipv6() {
+            return Err(Error::NotItsAddress {
+                node: self.name.clone(),
+                address,
+                said: "ranks meet at an IPv4 address".to_owned(),
+            });
+        }
         let mut talk = self.ask(&Request::Listen(address))?;
         match self.reply(&mut talk, "listened", PATIENCE) {
             Ok(Reply::Listening(port)) => Ok((SocketAddr::new(address, port), talk)),
@@ -381,7 +391,12 @@ impl Host {
 
 /// Makes the node's stage, and checks that the node is like this machine. Returns the
 /// stage's path.
-fn prepare(launcher: &Launcher, connection: &Connection, node: &Node, ours: &str) -> Result<PathBuf> {
+fn prepare(
+    launcher: &Launcher,
+    connection: &Connection,
+    node: &Node,
+    ours: &str,
+) -> Result<PathBuf> {
     let stage = node.stage.clone().unwrap_or_else(|| STAGE.into());
     let stage = stage.to_string_lossy().into_owned();
     let quoted = quoted(&stage);

@@ -5,10 +5,7 @@ use std::{collections::HashMap, path::Path, process::Command, sync::Arc, thread}
 use launch::{Launcher, Progress};
 use rig::Node;
 
-use crate::{
-    Error, Host, Result,
-    host::hash_of,
-};
+use crate::{Error, Host, Result, host::hash_of};
 
 /// The nodes of a rig.
 pub struct Hosts {
@@ -97,6 +94,9 @@ fn own_system(launcher: &Launcher) -> Result<String> {
     match launch::capture(launcher, "naming this system", uname) {
         Ok(said) => Ok(said.trim_end().to_owned()),
         Err(launch::Error::Interrupted(interrupted)) => Err(interrupted.into()),
-        Err(error) => Err(Error::local(Path::new("uname"), std::io::Error::other(error))),
+        Err(error) => Err(Error::local(
+            Path::new("uname"),
+            std::io::Error::other(error),
+        )),
     }
 }

@@ -170,12 +170,18 @@ mod tests {
         assert_eq!(ours.difference(&fingerprint(None, "{ }")), Some(size));
         for place in [0, (9 << 20) - 1, 1 << 20] {
             let bytes = Difference::Bytes("model.safetensors".to_owned());
-            assert_eq!(ours.difference(&fingerprint(Some(place), "{}")), Some(bytes));
+            assert_eq!(
+                ours.difference(&fingerprint(Some(place), "{}")),
+                Some(bytes)
+            );
         }
         let mut less = ours.clone();
         less.files.pop();
         let name = "model.safetensors".to_owned();
-        assert_eq!(ours.difference(&less), Some(Difference::Missing(name.clone())));
+        assert_eq!(
+            ours.difference(&less),
+            Some(Difference::Missing(name.clone()))
+        );
         assert_eq!(less.difference(&ours), Some(Difference::Extra(name)));
     }
 }

@@ -33,7 +33,9 @@ address = "10.77.0.3"
 
 /// Two machines, unless they cannot be made here.
 fn machines() -> Option<Machines> {
-    Machines::two().map_err(|why| eprintln!("skipped: {why}")).ok()
+    Machines::two()
+        .map_err(|why| eprintln!("skipped: {why}"))
+        .ok()
 }
 
 /// A launcher of this program on the nodes of this rig.
@@ -62,17 +64,21 @@ fn said(mut command: Command) -> String {
 /// Asserts that nothing of a run is left on a machine but its stage.
 fn assert_clean(machines: &Machines) {
     for machine in &machines.all {
-        eventually(&format!("processes on {}: {:?}", machine.name, machine.foreign()), || {
-            let ours = |(_, name): &(u32, String)| name != "sshd";
-            !machine.foreign().iter().any(ours)
-        });
+        eventually(
+            &format!("processes on {}: {:?}", machine.name, machine.foreign()),
+            || {
+                let ours = |(_, name): &(u32, String)| name != "sshd";
+                !machine.foreign().iter().any(ours)
+            },
+        );
         assert_eq!(machine.ports(), [0; 0], "{}", machine.name);
         let scratch = files(&machine.stage().join("scratch"));
         assert_eq!(scratch, [""; 0], "{}", machine.name);
     }
-    eventually(&format!("temporary files: {:?}", machines.temporary()), || {
-        machines.temporary().is_empty()
-    });
+    eventually(
+        &format!("temporary files: {:?}", machines.temporary()),
+        || machines.temporary().is_empty(),
+    );
 }
 
 fn files(folder: &Path) -> Vec<String> {
@@ -88,7 +94,9 @@ fn files(folder: &Path) -> Vec<String> {
 fn ranks_run_there_and_only_what_is_missing_travels() {
     let Some(machines) = machines() else { return };
     let text = said(launcher(&machines, RIG, SHORT, &[]));
-    let [a, b] = &machines.all[..] else { panic!("two machines") };
+    let [a, b] = &machines.all[..] else {
+        panic!("two machines")
+    };
     for (rank, name, machine) in [(0, "first", a), (1, "second", b)] {
         let scratch = machine.stage().join("scratch/run-").display().to_string();
         for part in [
@@ -104,10 +112,16 @@ fn ranks_run_there_and_only_what_is_missing_travels() {
     assert_clean(&machines);
 
     let text = said(launcher(&machines, RIG, SHORT, &[]));
-    assert!(text.contains("1 ended") && !text.contains("Sending"), "{text}");
+    assert!(
+        text.contains("1 ended") && !text.contains("Sending"),
+        "{text}"
+    );
 
     // A file of the stage that was damaged is noticed, and travels again.
-    let blob = fs::read_dir(b.stage().join("blobs")).unwrap().next().unwrap();
+    let blob = fs::read_dir(b.stage().join("blobs"))
+        .unwrap()
+        .next()
+        .unwrap();
     fs::write(blob.unwrap().path(), SHORT.replace("echo", "ecHo")).unwrap();
     let text = said(launcher(&machines, RIG, SHORT, &[]));
     assert!(text.contains("Sending 1 files to node 'second'"), "{text}");
@@ -115,7 +129,10 @@ fn ranks_run_there_and_only_what_is_missing_travels() {
     assert!(text.contains("1 on second"), "{text}");
 
     let text = said(launcher(&machines, RIG, "", &[]));
-    assert!(text.contains("cleaned first true\ncleaned second true"), "{text}");
+    assert!(
+        text.contains("cleaned first true\ncleaned second true"),
+        "{text}"
+    );
     assert!(!a.stage().exists() && !b.stage().exists());
 }
 
@@ -159,7 +176,9 @@ impl Waiting {
     }
 
     fn end(mut self) {
-        eventually("the launcher runs", || self.launcher.try_wait().unwrap().is_some());
+        eventually("the launcher runs", || {
+            self.launcher.try_wait().unwrap().is_some()
+        });
     }
 }
 
@@ -193,7 +212,9 @@ fn a_node_whose_sshd_is_killed_keeps_nothing_and_the_launcher_says_so() {
     // The launcher still waits for the other rank, as its caller decides.
     let second = &machines.all[1];
     eventually("processes are left", || second.foreign().is_empty());
-    eventually("files are left", || files(&second.stage().join("scratch")).is_empty());
+    eventually("files are left", || {
+        files(&second.stage().join("scratch")).is_empty()
+    });
     waiting.stop();
     waiting.end();
     assert_clean(&machines);
@@ -231,9 +252,15 @@ fn what_cannot_be_is_said_by_node_before_a_rank_starts() {
     fs::create_dir(stage("others")).unwrap();
     second_machine.run(&format!("chown 65534 {}", stage("others").display()));
     fs::create_dir(stage("small")).unwrap();
-    second_machine.run(&format!("mount -t tmpfs -o size=64k t {}", stage("small").display()));
+    second_machine.run(&format!(
+        "mount -t tmpfs -o size=64k t {}",
+        stage("small").display()
+    ));
     fs::create_dir(stage("fixed")).unwrap();
-    second_machine.run(&format!("mount -t tmpfs -o ro t {}", stage("fixed").display()));
+    second_machine.run(&format!(
+        "mount -t tmpfs -o ro t {}",
+        stage("fixed").display()
+    ));
     let at = |ssh: &str, more: &str| {
         second(&format!("ssh = \"{ssh}\"\naddress = \"10.77.0.3\"\n{more}"))
     };
@@ -241,24 +268,47 @@ fn what_cannot_be_is_said_by_node_before_a_rank_starts() {
     let cases = [
         (at("nowhere.invalid", ""), "resolve", "Host nowhere.invalid"),
         (at("locked", ""), "Permission denied", "ssh-copy-id locked"),
-        (at("stranger", ""), "Host key verification failed", "`ssh stranger` once"),
-        (at("changed", ""), "Host key verification failed", "ssh-keygen -R changed"),
-        (at("a-again", ""), "'first' and 'second' are the same machine", "machine of its own"),
+        (
+            at("stranger", ""),
+            "Host key verification failed",
+            "`ssh stranger` once",
+        ),
+        (
+            at("changed", ""),
+            "Host key verification failed",
+            "ssh-keygen -R changed",
+        ),
+        (
+            at("a-again", ""),
+            "'first' and 'second' are the same machine",
+            "machine of its own",
+        ),
         (staged("others"), "another user owns it", "another folder"),
         (staged("small"), "no space", "free some space"),
         (staged("fixed"), "Read-only file system", ""),
         (
             second("ssh = \"b\"\naddress = \"10.77.0.9\""),
-            "'second' has no address 10.77.0.9",
-            "the node's own addresses",
+            "'second' cannot listen at 10.77.0.9",
+            "the node's own IPv4 addresses",
+        ),
+        (
+            second("ssh = \"b\"\naddress = \"fd00::9\""),
+            "ranks meet at an IPv4 address",
+            "the node's own IPv4 addresses",
         ),
     ];
     for (rig, said_so, help) in cases {
         let text = said(launcher(&machines, &rig, SHORT, &[]));
         let error = text.lines().find(|line| line.starts_with("error: "));
         let error = error.unwrap_or_else(|| panic!("{said_so}: {text}"));
-        assert!(error.contains(said_so) && error.contains("second"), "{said_so}: {text}");
-        assert!(text.contains("help: ") && text.contains(help), "{help}: {text}");
+        assert!(
+            error.contains(said_so) && error.contains("second"),
+            "{said_so}: {text}"
+        );
+        assert!(
+            text.contains("help: ") && text.contains(help),
+            "{help}: {text}"
+        );
         assert!(!text.contains("on first"), "{text}");
     }
 
@@ -266,14 +316,20 @@ fn what_cannot_be_is_said_by_node_before_a_rank_starts() {
     second_machine.run("ip addr add 10.78.0.1/24 dev lo");
     let rig = second("ssh = \"b\"\naddress = \"10.78.0.1\"");
     let text = said(launcher(&machines, &rig, SHORT, &[]));
-    assert!(text.contains("'first' does not reach node 'second' at 10.78.0.1"), "{text}");
+    assert!(
+        text.contains("'first' does not reach node 'second' at 10.78.0.1"),
+        "{text}"
+    );
 
     // A machine of another kind.
     fs::create_dir(stage("bin")).unwrap();
     fs::write(stage("bin/uname"), "#!/bin/sh\necho Darwin arm64\n").unwrap();
     fs::set_permissions(stage("bin/uname"), Permissions::from_mode(0o755)).unwrap();
     let text = said(launcher(&machines, RIG, SHORT, &[]));
-    assert!(text.contains("node 'second' is Darwin arm64, and"), "{text}");
+    assert!(
+        text.contains("node 'second' is Darwin arm64, and"),
+        "{text}"
+    );
     assert_clean(&machines);
 }
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use toml::Spanned;
 
 use super::{
-    Cable, Cables, Crossed, End, Fault, Likeness, Link, Node, Profile, ReceiverNotReady, Rig, RigError,
-    RigProblem, Rules, check::Place,
+    Cable, Cables, Crossed, End, Fault, Likeness, Link, Node, Profile, ReceiverNotReady, Rig,
+    RigError, RigProblem, Rules, check::Place,
 };
 use crate::units::{self, UnitError};
 use fault::FaultText;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rig::{
-    CableFault, Cables, Crossed, Defect, DeviceFault, End, Fault, MessageFault, NodeFault,
-    Link, ReceiverNotReady, Rig, RigProblem, Span,
+    CableFault, Cables, Crossed, Defect, DeviceFault, End, Fault, Link, MessageFault, NodeFault,
+    ReceiverNotReady, Rig, RigProblem, Span,
 };
 
 const TWO_NODES: &str = "[[node]]\nname = \"a\"\n[[node]]\nname = \"b\"\n";
@@ -487,11 +487,17 @@ ends = ["studio:rdma_en2", "mini:rdma_en3"]
 #[test]
 fn a_rig_with_other_machines_has_real_cables_unless_it_says_otherwise() {
     let real = Rig::parse(MACHINES).unwrap();
-    assert_eq!((real.kind, real.cables[0].link), (Cables::Real, Link::THUNDERBOLT));
+    assert_eq!(
+        (real.kind, real.cables[0].link),
+        (Cables::Real, Link::THUNDERBOLT)
+    );
     assert_eq!(real.nodes[1].ssh.as_deref(), Some("me@mini"));
     assert_eq!(real.nodes[1].address.unwrap().to_string(), "fd00::11");
     let emulated = Rig::parse(&format!("cables = \"emulated\"\n{MACHINES}")).unwrap();
-    assert_eq!((emulated.kind, emulated.cables[0].link), (Cables::Emulated, Link::default()));
+    assert_eq!(
+        (emulated.kind, emulated.cables[0].link),
+        (Cables::Emulated, Link::default())
+    );
     for rig in [real, emulated] {
         assert!(rig.needs_hosts() && rig.is_remote());
         assert_eq!(Rig::parse(&rig.to_toml()), Ok(rig.clone()));

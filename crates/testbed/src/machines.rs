@@ -235,7 +235,9 @@ impl Machines {
         fs::write(self.path("ssh-config"), hosts.concat()).map_err(io)?;
         let found = std::env::var_os("PATH").unwrap_or_default();
         let mut found = std::env::split_paths(&found).map(|folder| folder.join("ssh"));
-        let ssh = found.find(|path| path.is_file()).ok_or("there is no ssh here")?;
+        let ssh = found
+            .find(|path| path.is_file())
+            .ok_or("there is no ssh here")?;
         let script = format!(
             "#!/bin/sh\nexec {} -F {} \"$@\"\n",
             ssh.display(),
@@ -269,7 +271,9 @@ impl Machine {
     pub fn foreign(&self) -> Vec<(u32, String)> {
         let own = [Some(self.space.0.id()), self.sshd.as_ref().map(Process::id)];
         let processes = self.processes().into_iter();
-        processes.filter(|(pid, _)| !own.contains(&Some(*pid))).collect()
+        processes
+            .filter(|(pid, _)| !own.contains(&Some(*pid)))
+            .collect()
     }
 
     /// Every process that runs in the machine's network.
@@ -321,7 +325,8 @@ impl Space {
         let mut command = Command::new("unshare");
         command.args(["--net", "--mount", "--propagation", "private", "--"]);
         command.args(["sleep", "100000"]);
-        let mut holder = start(command).map_err(|error| format!("there is no unshare ({error})"))?;
+        let mut holder =
+            start(command).map_err(|error| format!("there is no unshare ({error})"))?;
         // It is there when it has become the program that unshare runs.
         let until = Instant::now() + PATIENCE;
         let comm = format!("/proc/{}/comm", holder.id());
@@ -338,7 +343,13 @@ impl Space {
 
     fn enter(&self) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["--net", "--mount", "--target", &self.0.id().to_string(), "--"]);
+        command.args([
+            "--net",
+            "--mount",
+            "--target",
+            &self.0.id().to_string(),
+            "--",
+        ]);
         command
     }
 

@@ -1,16 +1,11 @@
 //! `cargo xtask rig discover`: a rig.toml of what nodes say.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use rail_matrix::{Network, Topology, read};
 use rig::{Cable, Cables, End, Link, Node, Rig};
 
-use crate::{
-    exit::Result,
-    flags::RigDiscover,
-    output,
-    session::Session,
-};
+use crate::{exit::Result, flags::RigDiscover, output, session::Session};
 
 pub fn run(session: &Session, flags: &RigDiscover) -> Result {
     let reports = matrix_cli::ask(&session.launcher, &flags.hosts)?;
@@ -30,7 +25,10 @@ fn file(topology: &Topology, hosts: &[String]) -> String {
         let named = |name: &str| hosts.iter().position(|host| host == name);
         ends.sort_by_key(|port| named(&topology[port.node].name));
         // The slower end decides.
-        let rate = ends.iter().filter_map(|port| port.line_bytes_per_second).min();
+        let rate = ends
+            .iter()
+            .filter_map(|port| port.line_bytes_per_second)
+            .min();
         let link = Link {
             bytes_per_second: rate.unwrap_or(Link::THUNDERBOLT.bytes_per_second),
             ..Link::THUNDERBOLT
@@ -45,7 +43,9 @@ fn file(topology: &Topology, hosts: &[String]) -> String {
     if rig.cables.is_empty() {
         notes.push("no cable was found between these nodes".to_owned());
     }
-    let mut text = String::from("# Written by `cargo xtask rig discover`. bandwidth is what a cable is said to carry.\n");
+    let mut text = String::from(
+        "# Written by `cargo xtask rig discover`. bandwidth is what a cable is said to carry.\n",
+    );
     for line in notes.iter().flat_map(|note| note.lines()) {
         text += &format!("# {line}\n");
     }
@@ -57,7 +57,7 @@ fn node(topology: &Topology, host: &str, notes: &mut Vec<String>) -> Node {
     let addresses = found.map_or(&[][..], |node| &node.addresses);
     // The cables' own addresses are reached by one neighbour alone.
     let usable = addresses.iter().filter_map(|address| {
-        let ip: IpAddr = address.ip.parse().ok()?;
+        let ip: Ipv4Addr = address.ip.parse().ok()?;
         let rank = match address.network {
             Network::Ethernet => 0,
             Network::Wifi => 1,
@@ -66,7 +66,7 @@ fn node(topology: &Topology, host: &str, notes: &mut Vec<String>) -> Node {
         };
         Some((rank, ip))
     });
-    let address = usable.min().map(|(_, ip)| ip);
+    let address = usable.min().map(|(_, ip)| IpAddr::V4(ip));
     if address.is_none() {
         notes.push(format!(
             "node '{host}' needs an address that the other nodes reach: add address = \"...\" to it"

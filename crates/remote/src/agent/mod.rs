@@ -63,10 +63,14 @@ impl Problem {
 /// Reads a request and does it. The exit code is the rank's if it ran one.
 pub fn main() -> ExitCode {
     let mut input = BufReader::new(io::stdin());
-    let request = env::args_os().nth(1).ok_or("the stage is missing".to_owned());
+    let request = env::args_os()
+        .nth(1)
+        .ok_or("the stage is missing".to_owned());
     let request = request.and_then(|root| {
         let mut line = String::new();
-        input.read_line(&mut line).map_err(|error| error.to_string())?;
+        input
+            .read_line(&mut line)
+            .map_err(|error| error.to_string())?;
         let request = serde_json::from_str(&line).map_err(|error| error.to_string())?;
         Ok((Stage::at(root.into()), request))
     });

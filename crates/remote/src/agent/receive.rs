@@ -74,14 +74,19 @@ fn missing(tree: &Tree, blobs: &Path) -> Vec<usize> {
     let entries = tree.entries.iter().enumerate();
     let missing = entries.filter(|(_, entry)| match &entry.content {
         Content::Link(_) => false,
-        Content::File(blob) => seen.insert(blob.name()) && !is_right(blob, &blobs.join(blob.name())),
+        Content::File(blob) => {
+            seen.insert(blob.name()) && !is_right(blob, &blobs.join(blob.name()))
+        }
     });
     missing.map(|(at, _)| at).collect()
 }
 
 fn is_right(blob: &Blob, path: &Path) -> bool {
     let length = fs::symlink_metadata(path).is_ok_and(|it| it.is_file() && it.len() == blob.bytes);
-    length && File::open(path).and_then(sha256).is_ok_and(|it| it == blob.sha256)
+    length
+        && File::open(path)
+            .and_then(sha256)
+            .is_ok_and(|it| it == blob.sha256)
 }
 
 /// Whether every file of a published tree is the blob of its name, which was verified.
@@ -105,7 +110,11 @@ fn check_room(stage: &Stage, bytes: u64) -> Result<()> {
     if free >= needed {
         return Ok(());
     }
-    let problem = format!("{} MB are needed, and {} MB are free", needed >> 20, free >> 20);
+    let problem = format!(
+        "{} MB are needed, and {} MB are free",
+        needed >> 20,
+        free >> 20
+    );
     let source = io::Error::new(io::ErrorKind::StorageFull, problem);
     Err(source).at(&stage.folder(BLOBS)?)
 }
@@ -118,7 +127,9 @@ fn take(blob: &Blob, input: &mut impl Read, scratch: &Scratch, blobs: &Path) -> 
     let mut left = blob.bytes;
     let mut buffer = vec![0; 1 << 16];
     while left > 0 {
-        let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let most = buffer
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
         let length = input.read(&mut buffer[..most]).at(&new)?;
         if length == 0 {
             return Err(Problem::Words("the launcher is gone".to_owned()));
@@ -135,7 +146,8 @@ fn take(blob: &Blob, input: &mut impl Read, scratch: &Scratch, blobs: &Path) -> 
         true => 0o500,
         false => 0o400,
     };
-    file.set_permissions(Permissions::from_mode(mode)).at(&new)?;
+    file.set_permissions(Permissions::from_mode(mode))
+        .at(&new)?;
     // A program that is open for writing cannot be run.
     drop(file);
     fs::rename(&new, &path).at(&path)

@@ -70,7 +70,9 @@ pub(super) fn run(
     printer.end();
     // The exit code is seen after the folder is gone.
     drop(scratch);
-    Ok(ExitCode::from(u8::try_from(death.code()).unwrap_or(u8::MAX)))
+    Ok(ExitCode::from(
+        u8::try_from(death.code()).unwrap_or(u8::MAX),
+    ))
 }
 
 /// Passes on the lines of the launcher until it is gone.

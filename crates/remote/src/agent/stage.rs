@@ -53,7 +53,11 @@ impl Stage {
     /// A folder of the stage, made if it is not there.
     pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
         let path = self.root.join(name);
-        DirBuilder::new().recursive(true).mode(0o700).create(&path).at(&path)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .at(&path)?;
         Ok(path)
     }
 
@@ -120,7 +124,10 @@ impl Stage {
             if name != TREES {
                 let files = WalkDir::new(&path).into_iter().flatten();
                 let files = files.filter(|entry| entry.file_type().is_file());
-                bytes += files.filter_map(|it| it.metadata().ok()).map(|it| it.len()).sum::<u64>();
+                bytes += files
+                    .filter_map(|it| it.metadata().ok())
+                    .map(|it| it.len())
+                    .sum::<u64>();
             }
             match fs::remove_dir_all(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(error).at(&path)?,

@@ -26,17 +26,23 @@ fn main() -> ExitCode {
     // In the place of Ctrl-C.
     thread::spawn(move || {
         let mut line = String::new();
-        if io::stdin().read_line(&mut line).is_ok_and(|length| length > 0) {
+        if io::stdin()
+            .read_line(&mut line)
+            .is_ok_and(|length| length > 0)
+        {
             asked.cancel();
         }
     });
     match work(&Launcher::new(cancel), &arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("error: {error}{}", match error.source() {
-                Some(cause) => format!(": {cause}"),
-                None => String::new(),
-            });
+            println!(
+                "error: {error}{}",
+                match error.source() {
+                    Some(cause) => format!(": {cause}"),
+                    None => String::new(),
+                }
+            );
             println!("help: {}", error.help().unwrap_or_default());
             ExitCode::FAILURE
         }
