@@ -57,8 +57,23 @@ pub(crate) enum Connection {
         host: String,
         socket: PathBuf,
         /// The process that holds the connection.
-        _master: Process,
+        _master: Master,
     },
+}
+
+/// The process that holds a connection, and the folder of its socket. The process removes
+/// the folder too, but may be killed before it has.
+pub(crate) struct Master {
+    process: Process,
+    folder: PathBuf,
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        self.process.end();
+        // It is usually gone.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
 }
 
 impl Connection {
@@ -129,7 +144,7 @@ fn connect(launcher: &Launcher, node: &str, host: &str) -> Result<Connection> {
         lines: sender,
     };
     let mut master = match Process::start(command, to) {
-        Ok(master) => master,
+        Ok(process) => Master { process, folder },
         Err(source) => {
             // Nobody uses it.
             let _ = fs::remove_dir(&folder);
@@ -139,7 +154,7 @@ fn connect(launcher: &Launcher, node: &str, host: &str) -> Result<Connection> {
     let until = Instant::now() + PATIENCE;
     while !socket.exists() {
         launcher.cancel().check()?;
-        if master.death().is_some() || Instant::now() >= until {
+        if master.process.death().is_some() || Instant::now() >= until {
             return Err(Error::Unreachable {
                 node: node.to_owned(),
                 host: host.to_owned(),
