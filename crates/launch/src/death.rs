@@ -28,7 +28,7 @@ impl Death {
         self == Death::Exited(0)
     }
 
-    /// The exit code that says the same as this to a shell, and to [`Death::of_far`].
+    /// The exit code that says the same as this to a shell.
     pub fn code(self) -> i32 {
         match self {
             Death::Exited(code) => code,

@@ -43,7 +43,8 @@ pub enum Input {
     /// this process, because a network that is gone closes nothing.
     ///
     /// The process counts as far: it is ended by closing this pipe, and an exit code means
-    /// what the other end's connection says with it ([`Death::of_far`]).
+    /// what `ssh` says with it: 255 is the end of the connection ([`Death::Lost`]), and more
+    /// than 128 a signal.
     Beating(Duration),
 }
 
