@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! Options ── Plan ── run ──┬─ cabling   cables for the cell, counted
+//!                          ├─ hosts     the nodes, if they are other machines
 //!                          ├─ launch    one process a rank, under a watchdog
 //!                          ├─ checks    what must hold: tokens, logits, needles
 //!                          ├─ verdict   a cell's, by its checks and its reference
@@ -22,6 +23,7 @@ pub mod checks;
 mod drift;
 pub mod dry_run;
 pub mod engine;
+pub mod hosts;
 mod judge;
 pub mod launch;
 mod launched;
@@ -40,7 +42,7 @@ pub mod verdict;
 pub mod workload;
 
 pub use launched::Launched;
-pub use plan::{Options, Plan, Settings, Text};
+pub use plan::{AfterHang, Options, Plan, Settings, Text};
 pub use report::{BuildInfo, Report};
 pub use run::{Harness, Measured, RunError, run};
 pub use workload::Workload;

@@ -16,19 +16,23 @@ use crate::{
     cabling::{Cabling, Plugged},
     drift,
     engine::{Engine, EngineProgram},
+    hosts::Seat,
     judge::Judge,
     launch::{LaunchError, Outcome, RankStart, Transcript, launch},
     launched::{Launched, Measurement},
     lines::{self, Head},
     meter::{Carried, Meter},
-    plan::{Launch, Plan, Settings},
+    plan::{AfterHang, Launch, Plan, Settings},
     progress::Progress,
     protocol::{After, Event, Job},
     reference::ReferenceError,
     report::{BuildInfo, Report, Runs, SCHEMA},
     sweep::{Cell, Joining, PlannedCell},
-    verdict::Judgement,
+    verdict::{Judgement, Verdict},
 };
+
+/// The name of the file with a cell's matrix.
+const DEVICES: &str = "devices.json";
 
 /// The resources that execute a plan.
 pub struct Harness<'a> {
@@ -70,6 +74,12 @@ pub enum RunError {
     /// The reference is unusable.
     #[error("the check of tokens is void")]
     Reference(#[from] ReferenceError),
+    /// A cell hung, and the settings say to stop then.
+    #[error("{cell} hung, and the next cells would use the same devices")]
+    AfterHang {
+        /// The cell.
+        cell: Cell,
+    },
     /// A rank runs another MLX than its engine was made for.
     #[error(
         "rank {rank} of {cell} has loaded build {loaded}, and the report is about build {expected}"
@@ -93,10 +103,15 @@ impl RunError {
     }
 
     /// The remedy, if there is one.
-    pub fn help(&self) -> Option<&'static str> {
-        match self {
+    pub fn help(&self) -> Option<String> {
+        let fixed = match self {
             Self::Scratch { .. } => Some("free some space there, or set TMPDIR"),
             Self::Reference(error) => error.help(),
+            Self::AfterHang { .. } => Some(
+                "the devices may be wedged: run `cargo xtask preflight` on emulated cables, pull \
+                 the cables and plug them in again, or restart the nodes; `--after-hang continue` \
+                 measures the other cells all the same",
+            ),
             Self::OtherBuild { cell, .. } => Some(match cell.engine {
                 Engine::Rust => {
                     "another command has compiled the rank for another build meanwhile; run this \
@@ -107,8 +122,9 @@ impl RunError {
                      environment of this one"
                 }
             }),
-            Self::Launch(error) => error.help(),
-        }
+            Self::Launch(error) => return error.help(),
+        };
+        fixed.map(str::to_owned)
     }
 }
 
@@ -261,7 +277,11 @@ impl<'a> Bench<'a> {
             }
         }
         self.harness.progress.end_launch(&report);
-        Ok(())
+        let hung = report.verdict == Verdict::Hang;
+        match hung && settings.after_hang == AfterHang::Stop {
+            true => Err(RunError::AfterHang { cell: launch.cell }),
+            false => Ok(()),
+        }
     }
 
     /// Waits as long as the settings say, so that a machine can cool down.
@@ -289,10 +309,14 @@ impl<'a> Bench<'a> {
         self.harness.progress.begin_cell(cell);
         let scratch = scratch()?;
         let Some(PlannedCell { joining, .. }) = planned else {
-            let starts = [RankStart {
-                job: self.job(launch, 0, 1, after),
-                env: shared_env(cell, &self.plan.settings),
-            }];
+            // Where rank 0 of the cells is, so that both have the same processor.
+            let hosts = self.harness.cabling.hosts();
+            let first = self.plan.cells.first().map(|it| &*it.joining.nodes[0]);
+            let seat = hosts
+                .zip(first)
+                .map(|(hosts, node)| hosts.seat(cell.engine, node));
+            let env = shared_env(cell, &self.plan.settings);
+            let starts = [start(self.job(launch, 0, 1, after), env, seat)];
             let outcome = self.launch(cell, &starts, scratch.path(), || 0, |_, _| {})?;
             return Ok(Ok(Launched {
                 cell,
@@ -338,17 +362,20 @@ impl<'a> Bench<'a> {
     ) -> Result<Vec<RankStart>, RunError> {
         let cell = launch.cell;
         let settings = &self.plan.settings;
-        let devices = scratch.join("devices.json");
-        let matrix = serde_json::to_vec(&joining.devices).expect("a matrix is arrays of strings");
-        fs::write(&devices, matrix).map_err(|source| RunError::Scratch {
+        let hosts = self.harness.cabling.hosts();
+        let matrix = serde_json::to_string(&joining.devices);
+        let matrix = matrix.expect("a matrix is arrays of strings");
+        let devices = scratch.join(DEVICES);
+        fs::write(&devices, &matrix).map_err(|source| RunError::Scratch {
             path: devices.clone(),
             source,
         })?;
+        let coordinator = match hosts {
+            None => cables.coordinator(),
+            Some(hosts) => (hosts.coordinator(&joining.nodes[0])).map_err(LaunchError::from)?,
+        };
 
-        let mut joined = vec![
-            ("MLX_IBV_DEVICES".to_owned(), devices.display().to_string()),
-            ("MLX_JACCL_COORDINATOR".to_owned(), cables.coordinator()),
-        ];
+        let mut joined = vec![("MLX_JACCL_COORDINATOR".to_owned(), coordinator)];
         // jaccl checks only whether these are set, not their values.
         if cell.backend == Some(Backend::Ring) {
             joined.push(("MLX_JACCL_RING".to_owned(), "1".to_owned()));
@@ -362,10 +389,14 @@ impl<'a> Bench<'a> {
             env.extend(cables.env(node));
             env.push(("MLX_RANK".to_owned(), rank.to_string()));
             env.extend(joined.iter().cloned());
-            RankStart {
-                job: self.job(launch, rank, joining.nodes.len(), after.clone()),
-                env,
-            }
+            let mut seat = hosts.map(|hosts| hosts.seat(cell.engine, node));
+            let devices = match &mut seat {
+                None => devices.display().to_string(),
+                Some(seat) => seat.add(DEVICES, matrix.clone()),
+            };
+            env.push(("MLX_IBV_DEVICES".to_owned(), devices));
+            let job = self.job(launch, rank, joining.nodes.len(), after.clone());
+            start(job, env, seat)
         });
         Ok(starts.collect())
     }
@@ -446,6 +477,15 @@ fn shared_env(cell: Cell, settings: &Settings) -> Vec<(String, String)> {
     env.map(|(name, value)| (name.clone(), value.clone()))
         .chain([("MLX_METAL_FAST_SYNCH".to_owned(), fast)])
         .collect()
+}
+
+/// The start of a rank, with the job as it is at its place.
+fn start(job: Job, env: Vec<(String, String)>, seat: Option<Seat>) -> RankStart {
+    let job = match &seat {
+        None => job,
+        Some(seat) => seat.job(job),
+    };
+    RankStart { job, env, seat }
 }
 
 fn scratch() -> Result<TempDir, RunError> {

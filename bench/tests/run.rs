@@ -10,7 +10,7 @@ use models::{
     tiny::{self, Weights},
 };
 use rail_bench::{
-    Measured, Options, Plan, Report, RunError, Text, Workload,
+    AfterHang, Measured, Options, Plan, Report, RunError, Text, Workload,
     cabling::{Cabling, Plugged},
     engine::{Engine, EngineProgram},
     launch::LaunchError,
@@ -649,6 +649,27 @@ fn cables_that_cannot_be_plugged_in_are_no_verdict_on_mlx() {
         detail,
         Some("the cables could not be plugged in: no space left")
     );
+}
+
+#[test]
+fn a_hang_stops_the_sweep_if_the_settings_say_so() {
+    let mut options = only_tp();
+    options.settings.limits = HASTY;
+    options.settings.after_hang = AfterHang::Stop;
+    let rank = FakeRank::new("tp ring-2=hang");
+    let launcher = Launcher::default();
+    let Measured { report, stopped } =
+        run_until(options, &rank, &PretendCables, &launcher).unwrap();
+    assert_eq!(
+        verdicts(&report)[2..],
+        ["tp ring-1: pass", "tp ring-2: hang", "tp ring-3: not-run"]
+    );
+    let stopped = stopped.expect("it stopped");
+    assert!(
+        stopped.to_string().starts_with("tp ring-2 hung"),
+        "{stopped}"
+    );
+    assert!(stopped.help().unwrap().contains("--after-hang continue"));
 }
 
 #[test]

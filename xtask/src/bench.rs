@@ -7,29 +7,35 @@ use pins::{Pin, Series};
 use rail_bench::{
     BuildInfo, Harness, Measured, Plan,
     baseline::Baseline,
-    cabling::{Cabling, Emulated, Metered},
+    cabling::{Between, Cabling, Emulated, Metered},
     dry_run,
+    hosts::Hosts,
     lines::{self, Resume},
     progress::Progress,
+    protocol::JobModel,
     report::check_folder,
 };
 use rail_verify::preflight::{self, Verdict::Slow};
+use terminal::Terminal;
 use toolchain::build::{Build, Request};
 
 use crate::{
     bench_flags::{Bench, Format},
     exit::{Context, Failure, Kind, Result},
-    job_matrix, model, output,
+    hosts, job_matrix, model, output,
     programs::{self, Programs},
     report as page, say,
     session::Session,
     warn,
 };
 
+/// Of a rig whose nodes preflight cannot reach.
+const UNTRIED: &str = "the rails were not tried beforehand: preflight runs on this machine alone";
+
 pub fn run(session: &Session, flags: &Bench) -> Result {
     // Every error in the user's input is reported before the minutes of a build.
     let pin = session.toolchain.pin(&flags.mlx)?;
-    let rig = flags.rig.read()?;
+    let rig = flags.rig.read_any()?;
     let given = flags.devices.as_deref();
     let given = given
         .map(|path| job_matrix::given(path, &rig))
@@ -62,15 +68,31 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         output::document(&dry_run::describe(&plan, earlier.as_ref()))?;
         return Ok(ExitCode::SUCCESS);
     }
+    let needs_hosts = plan.rig.needs_hosts();
+    if needs_hosts && flags.meter {
+        let problem = "the meter counts on this machine alone, and the rig has nodes elsewhere";
+        return Err(Failure::input(problem).help("leave out --meter".to_owned()));
+    }
+    let hosts = needs_hosts.then(|| hosts::connect(session, &plan.rig));
+    let hosts = hosts.transpose()?;
+    if let (Some(hosts), JobModel::Folder(folder)) = (&hosts, plan.settings.model.of_job()) {
+        for host in hosts.all() {
+            host.check_model(&folder)?;
+        }
+    }
     let unwritable = |error| {
         let problem = anyhow::Error::from(error);
         let problem = problem.context(format!("cannot write reports to {}", out_dir.display()));
         Failure::new(Kind::Input, problem).help("name another folder with --out-dir".to_owned())
     };
     check_folder(&out_dir).map_err(unwritable)?;
-    let warnings = match flags.no_preflight {
-        true => vec![],
-        false => preflight(session, &plan, &pin, flags.series)?,
+    let warnings = match (&hosts, flags.no_preflight) {
+        (_, true) => vec![],
+        (None, false) => preflight(session, &plan, &pin, flags.series)?,
+        (Some(_), false) => {
+            warn!("warning: {UNTRIED}");
+            vec![UNTRIED.to_owned()]
+        }
     };
     let build = session.toolchain.build(&Request::mlx(&pin, flags.series))?;
     let info = build_info(&build)?;
@@ -100,12 +122,19 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         }
         lines.append(line)
     };
-    let cabling: Box<dyn Cabling> = match flags.meter {
-        false => Box::new(emulated),
-        true => Box::new(Metered {
+    let cabling: Box<dyn Cabling> = match hosts {
+        None if flags.meter => Box::new(Metered {
             cables: emulated,
             meter: programs::meter(session)?,
         }),
+        None => Box::new(emulated),
+        Some(hosts) => {
+            let mut hosts = Hosts::new(hosts);
+            for (engine, parts) in programs.engines.iter().zip(&programs.parts) {
+                hosts.stage(engine.engine, parts, &Terminal::default())?;
+            }
+            Box::new(Between { hosts, emulated })
+        }
     };
     let harness = Harness {
         resumed: resume.as_ref().map(Resume::launched).unwrap_or_default(),

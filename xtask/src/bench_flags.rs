@@ -8,7 +8,7 @@ use clap::{
 };
 use pins::{DEFAULT_PIN, Series};
 use rail_bench::{
-    Options, Settings,
+    AfterHang, Options, Settings,
     baseline::Percent,
     checks::Check,
     engine::Engine,
@@ -20,7 +20,7 @@ use rail_bench::{
     workload::{Lists, Workload},
 };
 use rail_matrix::{Backend, Frames, Given, Jaccl};
-use rig::{Rig, units::parse_seconds};
+use rig::{Cables, Rig, units::parse_seconds};
 
 use crate::flags::{Order, RigFile};
 
@@ -48,6 +48,8 @@ Examples:
       Does a prompt of several prefill steps still come through whole?
   cargo xtask bench --model smollm2 --strategy tp --split
       Where the time went: computing, fences, cables, waiting, the host.
+  cargo xtask rig discover studio mini > rig.toml && cargo xtask bench --rig rig.toml
+      Two nodes that ssh reaches, over their own cables; see docs/two-macs.md.
   cargo xtask bench --rig rig.toml --devices devices.json
       The matrix that a job of yours uses, in place of the planner's.
 
@@ -270,6 +272,11 @@ pub struct Bench {
     #[arg(long, help_heading = "What is run")]
     pub no_preflight: bool,
 
+    /// What follows a cell that hung [default: continue over emulated cables; stop over real
+    /// ones, whose devices can stay wedged]
+    #[arg(long, value_name = "WHAT", value_parser = after_hang(), help_heading = "What is run")]
+    pub after_hang: Option<AfterHang>,
+
     /// Print the cells, their matrices and about how long they take, and start nothing
     #[arg(long, help_heading = "What is run")]
     pub dry_run: bool,
@@ -339,6 +346,10 @@ impl Bench {
     pub fn options(&self, rig: Rig, jaccl: Jaccl, model: Model, given: Option<Given>) -> Options {
         let mut limits = DEFAULTS.limits;
         limits.silence = self.timeout;
+        let after_hang = self.after_hang.unwrap_or(match rig.kind {
+            Cables::Emulated => AfterHang::Continue,
+            Cables::Real => AfterHang::Stop,
+        });
         Options {
             rig,
             engines: self.engines(),
@@ -361,6 +372,7 @@ impl Bench {
                 delay: self.delay,
                 env: self.env.iter().cloned().collect(),
                 limits,
+                after_hang,
                 ..DEFAULTS
             },
         }
@@ -475,6 +487,17 @@ pub fn frames() -> impl TypedValueParser<Value = Frames> {
         Frames::Big => "Up to 512 KiB, as on macOS 26.3 and later",
     };
     one_of(Frames::ALL.map(|it| (it, help(it))), Frames::name)
+}
+
+fn after_hang() -> impl TypedValueParser<Value = AfterHang> {
+    let values = [
+        (AfterHang::Stop, "No further cell"),
+        (AfterHang::Continue, "The next cell"),
+    ];
+    one_of(values, |value| match value {
+        AfterHang::Stop => "stop",
+        AfterHang::Continue => "continue",
+    })
 }
 
 pub fn series() -> impl TypedValueParser<Value = Series> {
@@ -606,7 +629,7 @@ mod tests {
             "--cables 1..3 --strategy pp --backend ring --mlx 0.31.2 --series stock \
              --model qwen3-tiny --prompt-tokens 9 --gen-tokens 8 --repeat 7 --warmup 0 \
              --frames big --timeout 2500ms --format json --out-dir out --rig rig.toml \
-             --no-preflight --order pinned --engine mlx-lm,rust --prefill-step 6 --depth 5 \
+             --no-preflight --after-hang stop --order pinned --engine mlx-lm,rust --prefill-step 6 --depth 5 \
              --fast-synch both --env A=1 --env B=x=y --check exact,ranks \
              --reference mesh-1 --rounds 3 --shuffle off --delay 1.5 \
              --dry-run --resume out --split=4",
@@ -645,6 +668,7 @@ mod tests {
             settings.split,
         ];
         assert_eq!(counts, [7, 0, 3, 4]);
+        assert_eq!(settings.after_hang, AfterHang::Stop);
         assert_eq!(settings.shuffle, None);
         assert_eq!(settings.delay, Duration::from_millis(1500));
         let env = [("A", "1"), ("B", "x=y")].map(|(name, value)| (name.into(), value.into()));
@@ -703,6 +727,7 @@ mod tests {
             ("--env A", "'A' for '--env <NAME=VALUE>': write NAME=VALUE"),
             ("--env JACCL_BIG_FRAMES=1", "is set by the benchmark"),
             ("--prompt a -p 9", "cannot be used with '--prompt-tokens"),
+            ("--after-hang wait", "[possible values: stop, continue]"),
             ("--strategy single", "[possible values: tp, pp]"),
             ("--backend none", "[possible values: mesh, ring]"),
             ("--series mine", "[possible values: stock, patched, tuned]"),

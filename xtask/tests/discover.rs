@@ -110,6 +110,10 @@ impl Nodes {
     }
 
     fn matrix(&self, args: &str) -> Command {
+        self.xtask(&format!("matrix {args}"))
+    }
+
+    fn xtask(&self, args: &str) -> Command {
         let mut command = Command::cargo_bin("xtask").unwrap();
         let path = format!("{}:/usr/bin:/bin", self.path("bin").display());
         command
@@ -117,7 +121,6 @@ impl Nodes {
             .env("NODES", self.path("nodes"))
             .env("PATH", path)
             .current_dir(self.0.path())
-            .arg("matrix")
             .args(args.split_whitespace());
         command
     }
@@ -163,6 +166,45 @@ fn nodes_are_asked_and_what_they_said_is_kept() {
     let linux = nodes.json("--from said --nodes one,two --format jaccl");
     let on_linux = json!([[[], ["mlx5_0", "mlx5_1"]], [["mlx5_1", "mlx5_0"], []]]);
     assert_eq!(linux, on_linux);
+}
+
+#[test]
+fn what_nodes_say_becomes_a_rig() {
+    let nodes = Nodes::new();
+    let ifconfig =
+        "en0: flags=8863<UP,BROADCAST> mtu 1500\n\tinet 192.168.1.10 netmask 0xffffff00\n";
+    nodes.tool("studio", "ifconfig", ifconfig);
+    let done = nodes.xtask("rig discover studio mini").assert().code(0);
+    let text = String::from_utf8(done.get_output().stdout.clone()).unwrap();
+    let note = "# node 'mini' needs an address that the other nodes reach: add address = \"...\"";
+    assert!(text.contains(note), "{text}");
+    for part in [
+        "name = \"studio\"\nssh = \"studio\"\naddress = \"192.168.1.10\"\n",
+        "name = \"mini\"\nssh = \"mini\"\n",
+        "name = \"cable-2\"\n",
+        "bandwidth = \"10 GB/s\"\nlatency = \"5 us\"\n",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // With the address that is missing it is a rig, whose cables lead where they were seen.
+    let whole = text.replace(
+        "ssh = \"mini\"\n",
+        "ssh = \"mini\"\naddress = \"192.168.1.11\"\n",
+    );
+    let rig = rig::Rig::parse(&whole).unwrap();
+    assert_eq!(rig.kind, rig::Cables::Real);
+    let ends: Vec<_> = rig
+        .cables
+        .iter()
+        .map(|it| it.ends.each_ref().map(ToString::to_string))
+        .collect();
+    assert_eq!(
+        ends,
+        [
+            ["studio:rdma_en5", "mini:rdma_en6"],
+            ["studio:rdma_en6", "mini:rdma_en5"]
+        ]
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 /// Every verb that starts processes, with the first program that it needs in an empty
 /// store.
-const VERBS: [(&str, &str); 17] = [
+const VERBS: [(&str, &str); 18] = [
     ("bench", "cargo"),
     ("build", "cargo"),
     ("collectives", "cargo"),
@@ -29,6 +29,7 @@ const VERBS: [(&str, &str); 17] = [
     ("pin add v99.0.0", "git"),
     ("predict", "cargo"),
     ("preflight", "cargo"),
+    ("rig discover nowhere", "ssh"),
     ("rig up -- true", "cargo"),
     ("test -p rail-matrix", "cargo"),
     ("verify", "cargo"),

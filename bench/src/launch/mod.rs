@@ -18,7 +18,10 @@ use launch::{Death, Heard, Interrupted, Launcher, Limit, Ranks, StartError, Watc
 use serde::{Deserialize, Serialize};
 pub use transcript::{Lap, RunRecord, Token, Transcript, Usage};
 
-use crate::protocol::{Event, Job};
+use crate::{
+    hosts::Seat,
+    protocol::{Event, Job},
+};
 
 /// The program of a rank, and the environment that it needs to start.
 #[derive(Debug, Clone)]
@@ -38,6 +41,8 @@ pub struct RankStart {
     pub job: Job,
     /// Its own environment variables, which override the program's.
     pub env: Vec<(String, String)>,
+    /// Its place on another machine; none for a process of this one.
+    pub seat: Option<Seat>,
 }
 
 /// The time limits.
@@ -147,6 +152,9 @@ pub enum LaunchError {
     /// A process could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A node cannot run ranks.
+    #[error(transparent)]
+    Remote(#[from] remote::Error),
     /// The caller asked to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -154,9 +162,10 @@ pub enum LaunchError {
 
 impl LaunchError {
     /// What to do about it, where anything can be done.
-    pub fn help(&self) -> Option<&'static str> {
+    pub fn help(&self) -> Option<String> {
         match self {
-            Self::Job { .. } => Some("free some space there, or set TMPDIR"),
+            Self::Job { .. } => Some("free some space there, or set TMPDIR".to_owned()),
+            Self::Remote(error) => error.help(),
             Self::Start(_) | Self::Interrupted(_) => None,
         }
     }
@@ -191,6 +200,11 @@ pub fn launch(
 ) -> Result<Outcome, LaunchError> {
     let mut ranks = Ranks::new(launcher);
     for start in starts {
+        if let Some(seat) = &start.seat {
+            let (connection, order) = seat.order(program, start);
+            ranks.start_far(connection, &order)?;
+            continue;
+        }
         let mut command = Command::new(&program.path);
         command.args(&program.args);
         command.arg("--job").arg(write_job(&start.job, scratch)?);

@@ -5,6 +5,9 @@
 //! `rail_bench::sweep::Cell` is named, with its workload or without. Without a rule a rank passes. `FAKE_RANK_PIDS`
 //! names a folder for the process numbers: a file each, with the rank, the node of
 //! `FAKE_NODE` and the matrix.
+//!
+//! `FAKE_RANK_MEETS_AT` is the address at which ranks have to meet, if it is not a loopback
+//! one. Started with the path of a stage, it is the agent of a node.
 
 use std::{env, fs, io, process, thread, time::Duration};
 
@@ -16,7 +19,13 @@ use rail_bench::{
 };
 use rail_matrix::{Backend, Frames};
 
-fn main() {
+fn main() -> process::ExitCode {
+    if env::args()
+        .nth(1)
+        .is_some_and(|argument| argument != "--job")
+    {
+        return remote::agent::main();
+    }
     end_with_launcher();
     if let Ok(folder) = env::var("FAKE_RANK_PIDS") {
         let me = process::id().to_string();
@@ -53,6 +62,7 @@ fn main() {
         behaviour,
     }
     .run();
+    process::ExitCode::SUCCESS
 }
 
 struct Rank {
@@ -382,7 +392,11 @@ fn check_environment(job: &Job) -> Result<(), String> {
     }
     let coordinator = is("MLX_JACCL_COORDINATOR").unwrap_or_default();
     let address = coordinator.parse::<std::net::SocketAddrV4>();
-    if !address.is_ok_and(|address| address.ip().is_loopback() && address.port() < 32768) {
+    let right = address.is_ok_and(|address| match is("FAKE_RANK_MEETS_AT") {
+        Some(machine) => address.ip().to_string() == machine,
+        None => address.ip().is_loopback() && address.port() < 32768,
+    });
+    if !right {
         return Err(format!("the coordinator is '{coordinator}'"));
     }
     if let Some(libraries) = is("SOFTRAIL_FABRIC").and(is("LD_LIBRARY_PATH")) {

@@ -192,6 +192,28 @@ pub fn run(options: Options, rank: &FakeRank, cabling: &dyn Cabling) -> Result<R
     }
 }
 
+/// Runs the bench with one program for its engine to its last cell.
+pub fn run_with(
+    options: Options,
+    rank: &FakeRank,
+    program: RankProgram,
+    cabling: &dyn Cabling,
+) -> Result<Report, RunError> {
+    let engine = |engine| EngineProgram {
+        engine,
+        program: program.clone(),
+        build: "k3y".into(),
+    };
+    let engines = Engine::ALL.map(engine).into();
+    let launcher = Launcher::default();
+    let measured = run_engines(options, engines, cabling, &launcher, vec![], &|_| Ok(()))?;
+    rank.assert_none_left();
+    match measured.stopped {
+        None => Ok(measured.report),
+        Some(why) => Err(why),
+    }
+}
+
 /// Runs the bench with fake ranks, to its end or until it is stopped.
 pub fn run_until(
     options: Options,
@@ -211,24 +233,35 @@ pub fn run_from(
     resumed: Vec<Launched>,
     record: &dyn Fn(&str) -> io::Result<()>,
 ) -> Result<Measured, RunError> {
+    let engine = |engine| EngineProgram {
+        engine,
+        program: rank.program_of(engine),
+        build: "k3y".into(),
+    };
+    let engines = Engine::ALL.map(engine).into();
+    let measured = run_engines(options, engines, cabling, launcher, resumed, record);
+    rank.assert_none_left();
+    measured
+}
+
+fn run_engines(
+    options: Options,
+    engines: Vec<EngineProgram>,
+    cabling: &dyn Cabling,
+    launcher: &Launcher,
+    resumed: Vec<Launched>,
+    record: &dyn Fn(&str) -> io::Result<()>,
+) -> Result<Measured, RunError> {
     let plan = Plan::new(options).unwrap();
     let harness = Harness {
         resumed,
         record,
-        engines: Engine::ALL
-            .map(|engine| EngineProgram {
-                engine,
-                program: rank.program_of(engine),
-                build: "k3y".into(),
-            })
-            .into(),
+        engines,
         cabling,
         build: build(),
         warnings: vec![],
         launcher,
         progress: Progress::hidden(),
     };
-    let measured = rail_bench::run(&plan, &harness);
-    rank.assert_none_left();
-    measured
+    rail_bench::run(&plan, &harness)
 }

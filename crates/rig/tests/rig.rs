@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rig::{
-    CableFault, Crossed, Defect, DeviceFault, End, Fault, MessageFault, NodeFault,
+    CableFault, Cables, Crossed, Defect, DeviceFault, End, Fault, Link, MessageFault, NodeFault,
     ReceiverNotReady, Rig, RigProblem, Span,
 };
 
@@ -466,4 +466,83 @@ fn a_rig_made_by_hand_is_checked_like_a_file() {
     let error = rig.check().unwrap_err();
     assert_eq!(error.line, None);
     assert!(error.to_string().contains("'z'"));
+}
+
+const MACHINES: &str = r#"
+[[node]]
+name = "studio"
+ssh = "studio.local"
+address = "192.168.1.10"
+stage = "stage"
+[[node]]
+name = "mini"
+ssh = "me@mini"
+address = "fd00::11"
+models = "/models"
+[[cable]]
+name = "x"
+ends = ["studio:rdma_en2", "mini:rdma_en3"]
+"#;
+
+#[test]
+fn a_rig_with_other_machines_has_real_cables_unless_it_says_otherwise() {
+    let real = Rig::parse(MACHINES).unwrap();
+    assert_eq!(
+        (real.kind, real.cables[0].link),
+        (Cables::Real, Link::THUNDERBOLT)
+    );
+    assert_eq!(real.nodes[1].ssh.as_deref(), Some("me@mini"));
+    assert_eq!(real.nodes[1].address.unwrap().to_string(), "fd00::11");
+    let emulated = Rig::parse(&format!("cables = \"emulated\"\n{MACHINES}")).unwrap();
+    assert_eq!(
+        (emulated.kind, emulated.cables[0].link),
+        (Cables::Emulated, Link::default())
+    );
+    for rig in [real, emulated] {
+        assert!(rig.needs_hosts() && rig.is_remote());
+        assert_eq!(Rig::parse(&rig.to_toml()), Ok(rig.clone()));
+        assert_eq!(rig.with_cables(1), Ok(rig));
+    }
+    assert!(!Rig::embedded().needs_hosts());
+}
+
+#[test]
+fn machines_that_cannot_meet_are_refused_by_line() {
+    let cases = [
+        (
+            ("me@mini", "studio.local"),
+            "line 7: nodes 'studio' and 'mini' are one machine (ssh = \"studio.local\"); a cable \
+             joins two, so correct one of them",
+        ),
+        (
+            ("ssh = \"me@mini\"", "ssh = \"-v\""),
+            "line 7: node 'mini' has ssh = \"-v\"; write what `ssh` calls the machine",
+        ),
+        (
+            ("fd00::11", "192.168.1.10"),
+            "line 7: nodes 'studio' and 'mini' have the address 192.168.1.10; correct one of them",
+        ),
+        (
+            ("fd00::11", "127.0.0.1"),
+            "line 7: node 'mini' has the address 127.0.0.1, which is its own alone; write the one \
+             at which the other nodes reach it, such as address = \"192.168.1.10\"",
+        ),
+        (
+            ("address = \"fd00::11\"", ""),
+            "line 7: node 'mini' has no address; write the one at which the other nodes reach it, \
+             such as address = \"192.168.1.10\"",
+        ),
+        (
+            (
+                "[[cable]]",
+                "[[fault]]\ncable = \"x\"\nkind = \"cut\"\n[[cable]]",
+            ),
+            "line 14: a real cable has no [[fault]]; remove it, or write cables = \"emulated\" at \
+             the top",
+        ),
+    ];
+    for ((from, to), message) in cases {
+        let error = Rig::parse(&MACHINES.replace(from, to)).unwrap_err();
+        assert_eq!(error.to_string(), message);
+    }
 }
