@@ -177,6 +177,7 @@ pub fn run(plan: &Plan, harness: &Harness) -> Result<Measured, RunError> {
     let report = Report {
         schema: SCHEMA,
         build: harness.build.clone(),
+        nodes: Vec::new(),
         rig: plan.rig.clone(),
         given: plan.given.clone(),
         model: plan.settings.model.clone(),

@@ -16,7 +16,7 @@ use crate::{
     exit::{Context, Failure, Kind, Result},
     job_matrix, model, output,
     programs::Programs,
-    report as page, say,
+    report as page, rig_doctor, say,
     session::Session,
     warn,
 };
@@ -52,6 +52,7 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         Failure::new(Kind::Input, problem).help("name another folder with --out-dir".to_owned())
     };
     check_folder(&out_dir).map_err(unwritable)?;
+    let nodes = rig_doctor::before_ranks(&session.launcher, &plan.rig)?.nodes;
     let warnings = match flags.no_preflight {
         true => vec![],
         false => preflight(session, &plan, &pin, flags.series)?,
@@ -95,6 +96,7 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         .as_ref()
         .is_some_and(|it| it.slower().next().is_some());
     report.against = comparison;
+    report.nodes = nodes;
 
     // The measurements are printed even if they cannot be stored.
     let saved = report.save(&out_dir).map_err(unwritable);

@@ -1,4 +1,4 @@
-//! `cargo xtask rig`: runs any program over emulated cables.
+//! `cargo xtask rig`: runs any program over emulated cables, and examines nodes.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use softrail::{
 use crate::{
     exit::{self, Failure, Result},
     flags::{RigFlags, RigStep, RigUp},
-    out, programs,
+    out, programs, rig_doctor,
     session::Session,
     warn,
 };
@@ -19,6 +19,7 @@ use crate::{
 pub fn run(session: &Session, flags: &RigFlags) -> Result {
     match &flags.step {
         RigStep::Up(flags) => up(session, flags),
+        RigStep::Doctor(flags) => rig_doctor::run(session, flags),
     }
 }
 

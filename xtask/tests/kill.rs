@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 /// Every verb that starts processes, with the first program that it needs in an empty
 /// store.
-const VERBS: [(&str, &str); 16] = [
+const VERBS: [(&str, &str); 17] = [
     ("bench", "cargo"),
     ("build", "cargo"),
     ("collectives", "cargo"),
@@ -28,6 +28,7 @@ const VERBS: [(&str, &str); 16] = [
     ("patch edit", "cargo"),
     ("pin add v99.0.0", "git"),
     ("preflight", "cargo"),
+    ("rig doctor --host nowhere", "ssh"),
     ("rig up -- true", "cargo"),
     ("test -p rail-matrix", "cargo"),
     ("verify", "cargo"),

@@ -4,6 +4,7 @@ mod csv;
 mod files;
 mod markdown;
 
+use nodes::NodeFacts;
 use rail_matrix::{Backend, Frames, Given};
 use rig::Rig;
 use serde::{Serialize, Serializer};
@@ -34,6 +35,9 @@ pub struct Report {
     pub schema: &'static str,
     /// The MLX that ran.
     pub build: BuildInfo,
+    /// The facts of the machines that the nodes are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeFacts>,
     /// The rig.
     pub rig: Rig,
     /// The matrix of every cell, if it was given rather than planned.

@@ -1,0 +1,26 @@
+//! What is wrong with nodes.
+
+mod cabling;
+mod machine;
+mod together;
+
+use crate::{Answer, Finding, NodeFacts, Scope, Severity, Unreachable};
+
+pub use cabling::{Joined, cabling};
+
+/// A node that did not answer.
+pub fn unreachable(answer: &Answer, unreachable: &Unreachable) -> Finding {
+    let Unreachable { why, remedy } = unreachable;
+    let nodes = match &*answer.nodes {
+        [] => std::slice::from_ref(&answer.host),
+        nodes => nodes,
+    };
+    let nodes = nodes.iter().map(|node| &**node);
+    Finding::new(Severity::Failure, "unreachable", nodes, why, remedy)
+}
+
+/// What is wrong with machines, whatever their cables.
+pub fn machines(scope: Scope, nodes: &[NodeFacts]) -> Vec<Finding> {
+    let each = nodes.iter().flat_map(|node| machine::findings(scope, node));
+    each.chain(together::findings(scope, nodes)).collect()
+}
