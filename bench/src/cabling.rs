@@ -6,11 +6,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use rig::Rig;
+use rig::{Cables, Rig};
 use softrail::{
     Fabric, Player,
     counters::{Counters, by_cable},
 };
+
+use crate::hosts::Hosts;
 
 /// A source of cables for ranks, following a rig.
 pub trait Cabling {
@@ -20,6 +22,11 @@ pub trait Cabling {
     /// # Errors
     /// When the cables cannot be provided.
     fn plug(&self, rig: &Rig) -> Result<Box<dyn Plugged>, Box<dyn Error + Send + Sync>>;
+
+    /// The machines at the ends of the cables, if they are not this one.
+    fn hosts(&self) -> Option<&Hosts> {
+        None
+    }
 }
 
 /// Cables that are connected.
@@ -67,6 +74,46 @@ impl Emulated {
             provider: softrail::provider_library()?,
             parent: softrail::default_parent(),
         })
+    }
+}
+
+/// Cables between machines: real ones, or emulated ones if the machines share memory.
+pub struct Between {
+    /// The machines.
+    pub hosts: Hosts,
+    /// How cables are emulated, for a rig whose cables are.
+    pub emulated: Emulated,
+}
+
+impl Cabling for Between {
+    fn plug(&self, rig: &Rig) -> Result<Box<dyn Plugged>, Box<dyn Error + Send + Sync>> {
+        match rig.kind {
+            Cables::Emulated => self.emulated.plug(rig),
+            Cables::Real => Ok(Box::new(Real)),
+        }
+    }
+
+    fn hosts(&self) -> Option<&Hosts> {
+        Some(&self.hosts)
+    }
+}
+
+/// Cables that are there. Ranks find them by the system's libibverbs, and nobody counts
+/// what they carry.
+struct Real;
+
+impl Plugged for Real {
+    fn env(&self, _node: &str) -> Vec<(String, String)> {
+        vec![]
+    }
+
+    /// Rank 0's machine has it.
+    fn coordinator(&self) -> String {
+        String::new()
+    }
+
+    fn counters(&self) -> Vec<Counters> {
+        vec![]
     }
 }
 

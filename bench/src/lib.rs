@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! Options ── Plan ── run ──┬─ cabling   cables for the cell, counted
+//!                          ├─ hosts     the nodes, if they are other machines
 //!                          ├─ launch    one process a rank, under a watchdog
 //!                          ├─ verdict   tokens against the single process's
 //!                          ├─ report    figures with their samples
@@ -16,6 +17,7 @@
 pub mod baseline;
 pub mod cabling;
 pub mod engine;
+pub mod hosts;
 pub mod launch;
 mod meter;
 pub mod model;
@@ -28,6 +30,6 @@ pub mod seeded;
 pub mod sweep;
 pub mod verdict;
 
-pub use plan::{Options, Plan, Settings, Text};
+pub use plan::{AfterHang, Options, Plan, Settings, Text};
 pub use report::{BuildInfo, Report};
 pub use run::{Harness, Measured, RunError, run};

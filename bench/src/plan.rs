@@ -96,6 +96,17 @@ pub struct Settings {
     pub frames: Frames,
     /// The limit on the silence of ranks.
     pub limits: Limits,
+    /// What follows a cell that hung.
+    pub after_hang: AfterHang,
+}
+
+/// What follows a cell that hung.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterHang {
+    /// The next cell. Emulated devices are fresh for every cell.
+    Continue,
+    /// Nothing. Real devices can stay wedged, and then say nothing about the next cell.
+    Stop,
 }
 
 /// The first preset, a prompt of 256 tokens, 32 generated, five runs after a warm-up,
@@ -116,6 +127,7 @@ pub const DEFAULTS: Settings = Settings {
         // death, and for the error of the failed one to arrive.
         grace: Duration::from_secs(2),
     },
+    after_hang: AfterHang::Continue,
 };
 
 impl Settings {

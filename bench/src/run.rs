@@ -13,15 +13,19 @@ use tempfile::TempDir;
 use crate::{
     cabling::{Cabling, Plugged},
     engine::{Engine, EngineProgram},
+    hosts::Seat,
     launch::{LaunchError, Outcome, RankStart, Transcript, launch},
     meter::Meter,
-    plan::{Plan, Settings},
+    plan::{AfterHang, Plan, Settings},
     progress::Progress,
     protocol::{Event, Job},
     report::{BuildInfo, CellReport, Report, SCHEMA},
     sweep::{Cell, Joining, PlannedCell},
     verdict::{Judgement, Reference, ReferenceError, Verdict},
 };
+
+/// The name of the file with a cell's matrix.
+const DEVICES: &str = "devices.json";
 
 /// The resources that execute a plan.
 pub struct Harness<'a> {
@@ -58,6 +62,12 @@ pub enum RunError {
     /// The reference is unusable.
     #[error("the check of tokens is void")]
     Reference(#[from] ReferenceError),
+    /// A cell hung, and the settings say to stop then.
+    #[error("{cell} hung, and the next cells would use the same devices")]
+    AfterHang {
+        /// The cell.
+        cell: Cell,
+    },
     /// A rank runs another MLX than its engine was made for.
     #[error(
         "rank {rank} of {cell} has loaded build {loaded}, and the report is about build {expected}"
@@ -81,10 +91,15 @@ impl RunError {
     }
 
     /// The remedy, if there is one.
-    pub fn help(&self) -> Option<&'static str> {
-        match self {
+    pub fn help(&self) -> Option<String> {
+        let fixed = match self {
             Self::Scratch { .. } => Some("free some space there, or set TMPDIR"),
             Self::Reference(error) => error.help(),
+            Self::AfterHang { .. } => Some(
+                "the devices may be wedged: run `cargo xtask preflight` on emulated cables, pull \
+                 the cables and plug them in again, or restart the nodes; `--after-hang continue` \
+                 measures the other cells all the same",
+            ),
             Self::OtherBuild { cell, .. } => Some(match cell.engine {
                 Engine::Rust => {
                     "another command has compiled the rank for another build meanwhile; run this \
@@ -95,8 +110,9 @@ impl RunError {
                      environment of this one"
                 }
             }),
-            Self::Launch(error) => error.help(),
-        }
+            Self::Launch(error) => return error.help(),
+        };
+        fixed.map(str::to_owned)
     }
 }
 
@@ -161,6 +177,11 @@ pub fn run(plan: &Plan, harness: &Harness) -> Result<Measured, RunError> {
             if let (Some(reference), None) = (&reference, &stopped) {
                 match bench.cell(planned, reference, &mut warnings) {
                     Ok(report) => {
+                        let hung = report.verdict == Verdict::Hang;
+                        if hung && plan.settings.after_hang == AfterHang::Stop {
+                            let cell = planned.cell;
+                            stopped = Some(RunError::AfterHang { cell });
+                        }
                         cells.push(report);
                         continue;
                     }
@@ -201,10 +222,13 @@ impl Bench<'_> {
         let cell = Cell::reference(engine);
         self.harness.progress.begin_cell(cell);
 
-        let starts = [RankStart {
-            job: job(cell, 0, 1, settings),
-            env: vec![],
-        }];
+        // Where rank 0 of the cells is, so that both have the same processor.
+        let hosts = self.harness.cabling.hosts();
+        let first = self.plan.cells.first().map(|it| &*it.joining.nodes[0]);
+        let seat = hosts
+            .zip(first)
+            .map(|(hosts, node)| hosts.seat(engine, node));
+        let starts = [start(job(cell, 0, 1, settings), vec![], seat)];
         let outcome = self.launch(cell, &starts, scratch()?.path(), || 0, |_, _| {})?;
         let reference = Reference::from_outcome(&outcome, settings)?;
 
@@ -266,17 +290,20 @@ impl Bench<'_> {
         scratch: &Path,
     ) -> Result<Vec<RankStart>, RunError> {
         let settings = &self.plan.settings;
-        let devices = scratch.join("devices.json");
-        let matrix = serde_json::to_vec(&joining.devices).expect("a matrix is arrays of strings");
-        fs::write(&devices, matrix).map_err(|source| RunError::Scratch {
+        let hosts = self.harness.cabling.hosts();
+        let matrix = serde_json::to_string(&joining.devices);
+        let matrix = matrix.expect("a matrix is arrays of strings");
+        let devices = scratch.join(DEVICES);
+        fs::write(&devices, &matrix).map_err(|source| RunError::Scratch {
             path: devices.clone(),
             source,
         })?;
+        let coordinator = match hosts {
+            None => cables.coordinator(),
+            Some(hosts) => (hosts.coordinator(&joining.nodes[0])).map_err(LaunchError::from)?,
+        };
 
-        let mut shared = vec![
-            ("MLX_IBV_DEVICES".to_owned(), devices.display().to_string()),
-            ("MLX_JACCL_COORDINATOR".to_owned(), cables.coordinator()),
-        ];
+        let mut shared = vec![("MLX_JACCL_COORDINATOR".to_owned(), coordinator)];
         // jaccl checks only whether these are set, not their values.
         if cell.backend == Some(Backend::Ring) {
             shared.push(("MLX_JACCL_RING".to_owned(), "1".to_owned()));
@@ -289,10 +316,13 @@ impl Bench<'_> {
             let mut env = cables.env(node);
             env.push(("MLX_RANK".to_owned(), rank.to_string()));
             env.extend(shared.iter().cloned());
-            RankStart {
-                job: job(cell, rank, joining.nodes.len(), settings),
-                env,
-            }
+            let mut seat = hosts.map(|hosts| hosts.seat(cell.engine, node));
+            let devices = match &mut seat {
+                None => devices.display().to_string(),
+                Some(seat) => seat.add(DEVICES, matrix.clone()),
+            };
+            env.push(("MLX_IBV_DEVICES".to_owned(), devices));
+            start(job(cell, rank, joining.nodes.len(), settings), env, seat)
         });
         Ok(starts.collect())
     }
@@ -342,6 +372,15 @@ impl Bench<'_> {
             }),
         }
     }
+}
+
+/// The start of a rank, with the job as it is at its place.
+fn start(job: Job, env: Vec<(String, String)>, seat: Option<Seat>) -> RankStart {
+    let job = match &seat {
+        None => job,
+        Some(seat) => seat.job(job),
+    };
+    RankStart { job, env, seat }
 }
 
 fn job(cell: Cell, rank: usize, ranks: usize, settings: &Settings) -> Job {

@@ -45,6 +45,7 @@ fn starts() -> Vec<RankStart> {
         .map(|rank| RankStart {
             job: job(rank),
             env: env(rank),
+            seat: None,
         })
         .collect()
 }

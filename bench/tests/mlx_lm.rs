@@ -87,7 +87,7 @@ impl Tiny {
     }
 
     fn engine(&self) -> EngineProgram {
-        let MlxLm { python, build } = ENVIRONMENT.clone();
+        let MlxLm { python, build, .. } = ENVIRONMENT.clone();
         EngineProgram::mlx_lm(python, build, self.folder.path()).unwrap()
     }
 
@@ -109,7 +109,11 @@ impl Tiny {
 
     /// Runs a job of one process.
     fn outcome(&self, job: Job) -> Outcome {
-        let start = RankStart { job, env: vec![] };
+        let start = RankStart {
+            job,
+            env: vec![],
+            seat: None,
+        };
         launch(
             &Launcher::default(),
             &self.engine().program,

@@ -5,26 +5,35 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use pins::{Pin, Series};
 use rail_bench::{
-    BuildInfo, Harness, Measured, Plan, baseline::Baseline, cabling::Emulated, progress::Progress,
+    BuildInfo, Harness, Measured, Plan,
+    baseline::Baseline,
+    cabling::{Between, Cabling, Emulated},
+    hosts::Hosts,
+    progress::Progress,
+    protocol::JobModel,
     report::check_folder,
 };
 use rail_verify::preflight::{self, Verdict::Slow};
+use terminal::Terminal;
 use toolchain::build::{Build, Request};
 
 use crate::{
     bench_flags::{Bench, Format},
     exit::{Context, Failure, Kind, Result},
-    job_matrix, model, output,
+    hosts, job_matrix, model, output,
     programs::Programs,
     report as page, rig_doctor, say,
     session::Session,
     warn,
 };
 
+/// Of a rig whose nodes preflight cannot reach.
+const UNTRIED: &str = "the rails were not tried beforehand: preflight runs on this machine alone";
+
 pub fn run(session: &Session, flags: &Bench) -> Result {
     // Every error in the user's input is reported before the minutes of a build.
     let pin = session.toolchain.pin(&flags.mlx)?;
-    let rig = flags.rig.read()?;
+    let rig = flags.rig.read_any()?;
     let given = flags.devices.as_deref();
     let given = given
         .map(|path| job_matrix::given(path, &rig))
@@ -42,6 +51,15 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
     if let Some(baseline) = &baseline {
         baseline.check_plan(&plan, &flags.mlx, flags.series.name())?;
     }
+    let hosts = plan.rig.needs_hosts();
+    let hosts = hosts
+        .then(|| hosts::connect(session, &plan.rig))
+        .transpose()?;
+    if let (Some(hosts), JobModel::Folder(folder)) = (&hosts, plan.settings.model.of_job()) {
+        for host in hosts.all() {
+            host.check_model(&folder)?;
+        }
+    }
     let out_dir = flags.out_dir.clone().unwrap_or_else(|| {
         let reports = session.toolchain.root().join("target/bench");
         reports.join(format!("{}-{}", flags.mlx, flags.series))
@@ -53,9 +71,13 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
     };
     check_folder(&out_dir).map_err(unwritable)?;
     let nodes = rig_doctor::before_ranks(&session.launcher, &plan.rig)?.nodes;
-    let warnings = match flags.no_preflight {
-        true => vec![],
-        false => preflight(session, &plan, &pin, flags.series)?,
+    let warnings = match (&hosts, flags.no_preflight) {
+        (_, true) => vec![],
+        (None, false) => preflight(session, &plan, &pin, flags.series)?,
+        (Some(_), false) => {
+            warn!("warning: {UNTRIED}");
+            vec![UNTRIED.to_owned()]
+        }
     };
     let build = session.toolchain.build(&Request::mlx(&pin, flags.series))?;
     let info = build_info(&build)?;
@@ -65,13 +87,23 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
     let series = (&pin, flags.series);
     let programs = Programs::compile(session, series, &build, &plan.engines)?;
 
-    let cabling = Emulated {
+    let emulated = Emulated {
         provider: programs.provider,
         parent: softrail::default_parent(),
     };
+    let cabling: Box<dyn Cabling> = match hosts {
+        None => Box::new(emulated),
+        Some(hosts) => {
+            let mut hosts = Hosts::new(hosts);
+            for (engine, parts) in programs.engines.iter().zip(&programs.parts) {
+                hosts.stage(engine.engine, parts, &Terminal::default())?;
+            }
+            Box::new(Between { hosts, emulated })
+        }
+    };
     let harness = Harness {
         engines: programs.engines,
-        cabling: &cabling,
+        cabling: &*cabling,
         build: info,
         warnings,
         launcher: &session.launcher,

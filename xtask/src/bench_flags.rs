@@ -8,11 +8,11 @@ use clap::{
 };
 use pins::{DEFAULT_PIN, Series};
 use rail_bench::{
-    Options, Settings, baseline::Percent, engine::Engine, model::Model, plan::DEFAULTS,
+    AfterHang, Options, Settings, baseline::Percent, engine::Engine, model::Model, plan::DEFAULTS,
     protocol::Strategy, sweep::CableCounts,
 };
 use rail_matrix::{Backend, Frames, Given, Jaccl};
-use rig::{Rig, units::parse_seconds};
+use rig::{Cables, Rig, units::parse_seconds};
 
 use crate::flags::{Order, RigFile};
 
@@ -32,6 +32,8 @@ Examples:
       A model of yours, by both engines; mlx-lm is installed into the store first.
   cargo xtask bench --model smollm2 --prompt 'The capital of France is'
       Real weights, and the text that comes out.
+  cargo xtask rig discover studio mini > rig.toml && cargo xtask bench --rig rig.toml
+      Two nodes that ssh reaches, over their own cables; see docs/two-macs.md.
   cargo xtask bench --rig rig.toml --devices devices.json
       The matrix that a job of yours uses, in place of the planner's.
 
@@ -167,6 +169,11 @@ pub struct Bench {
     #[arg(long, help_heading = "What is run")]
     pub no_preflight: bool,
 
+    /// What follows a cell that hung [default: continue over emulated cables; stop over real
+    /// ones, whose devices can stay wedged]
+    #[arg(long, value_name = "WHAT", value_parser = after_hang(), help_heading = "What is run")]
+    pub after_hang: Option<AfterHang>,
+
     /// Compare with this bench.json, of the same build, model and rig
     #[arg(long, value_name = "FILE", help_heading = "What is reported")]
     pub baseline: Option<PathBuf>,
@@ -197,6 +204,10 @@ impl Bench {
     pub fn options(&self, rig: Rig, jaccl: Jaccl, model: Model, given: Option<Given>) -> Options {
         let mut limits = DEFAULTS.limits;
         limits.silence = self.timeout;
+        let after_hang = self.after_hang.unwrap_or(match rig.kind {
+            Cables::Emulated => AfterHang::Continue,
+            Cables::Real => AfterHang::Stop,
+        });
         Options {
             rig,
             engines: self.engines(),
@@ -215,6 +226,7 @@ impl Bench {
                 repeat: self.repeat,
                 frames: self.frames,
                 limits,
+                after_hang,
                 ..DEFAULTS
             },
         }
@@ -288,6 +300,17 @@ fn frames() -> impl TypedValueParser<Value = Frames> {
     one_of(Frames::ALL.map(|it| (it, help(it))), Frames::name)
 }
 
+fn after_hang() -> impl TypedValueParser<Value = AfterHang> {
+    let values = [
+        (AfterHang::Stop, "No further cell"),
+        (AfterHang::Continue, "The next cell"),
+    ];
+    one_of(values, |value| match value {
+        AfterHang::Stop => "stop",
+        AfterHang::Continue => "continue",
+    })
+}
+
 fn series() -> impl TypedValueParser<Value = Series> {
     let help = |series| match series {
         Series::Stock => "None that change what jaccl does",
@@ -357,7 +380,7 @@ mod tests {
             "--cables 1..3 --strategy pp --backend ring --mlx 0.31.2 --series stock \
              --model qwen3-tiny --prompt-tokens 9 --gen-tokens 8 --repeat 7 --warmup 0 \
              --frames big --timeout 2500ms --format json --out-dir out --rig rig.toml \
-             --no-preflight --order pinned --engine mlx-lm,rust --prefill-step 6",
+             --no-preflight --after-hang stop --order pinned --engine mlx-lm,rust --prefill-step 6",
         )
         .unwrap();
         assert_eq!((&*long.mlx, long.series), ("0.31.2", Series::Stock));
@@ -382,6 +405,7 @@ mod tests {
         ];
         assert_eq!(counts, [9, 8, 7, 0]);
         assert_eq!(settings.frames, Frames::Big);
+        assert_eq!(settings.after_hang, AfterHang::Stop);
         assert_eq!(settings.prefill_step, Some(6));
         assert_eq!(settings.limits.silence, Duration::from_millis(2500));
 
@@ -406,6 +430,7 @@ mod tests {
             ("--engine vllm", "[possible values: rust, mlx-lm]"),
             ("--prefill-step 0", "write 1 or more"),
             ("--prompt a -p 9", "cannot be used with '--prompt-tokens"),
+            ("--after-hang wait", "[possible values: stop, continue]"),
             ("--strategy single", "[possible values: tp, pp]"),
             ("--backend none", "[possible values: mesh, ring]"),
             ("--series mine", "[possible values: stock, patched, tuned]"),

@@ -134,9 +134,9 @@ failures! {
     pins::Error: |it| of_kind(it.kind()), it.help();
     rail_bench::RunError: |it| match &it {
         error if error.is_interrupted() => Kind::Interrupted,
-        rail_bench::RunError::Reference(_) => Kind::Check,
+        rail_bench::RunError::Reference(_) | rail_bench::RunError::AfterHang { .. } => Kind::Check,
         _ => Kind::Ours,
-    }, it.help().map(str::to_owned);
+    }, it.help();
     rail_bench::baseline::BaselineError: |it| Kind::Input, Some(it.help().to_owned());
     rail_bench::sweep::SweepError: |it| Kind::Input, it.help();
     rail_matrix::BadVersion: |it| Kind::Input;
@@ -173,6 +173,10 @@ failures! {
         _ => Kind::Input,
     }, it.help();
     rail_verify::setup::GivenMatrixError: |it| Kind::Input, it.help().map(str::to_owned);
+    remote::Error: |it| match &it {
+        remote::Error::Interrupted(_) => Kind::Interrupted,
+        error => Kind::input_if(error.is_input()),
+    }, it.help();
     softrail::FabricError: |it| Kind::input_if(it.is_input()), it.help();
     softrail::live::LiveError: |it| Kind::input_if(it.is_input()), it.help();
     softrail::up::UpError: |it| match &it {

@@ -76,8 +76,20 @@ pub struct RigFile {
 }
 
 impl RigFile {
-    /// Reads the rig.
+    /// Reads the rig of a verb that runs on this machine alone.
     pub fn read(&self) -> crate::exit::Result<Rig> {
+        let rig = self.read_any()?;
+        if rig.needs_hosts() {
+            let problem = "this verb runs over emulated cables on this machine, and the rig has \
+                           other machines or real cables";
+            let help = "give it a rig without `ssh`; `bench` alone runs on other machines so far";
+            return Err(crate::exit::Failure::input(problem).help(help.to_owned()));
+        }
+        Ok(rig)
+    }
+
+    /// Reads the rig.
+    pub fn read_any(&self) -> crate::exit::Result<Rig> {
         Ok(match &self.file {
             Some(file) => Rig::read(file)?,
             None => Rig::embedded(),
@@ -124,7 +136,7 @@ pub enum Verb {
     /// The page has charts, the cells, and the JSON that it is made of. It fetches nothing, so it
     /// can be sent as it is. `bench` writes it beside its bench.json. Prints where the page is.
     Report(Report),
-    /// Run any program over emulated cables
+    /// Describe the nodes of a rig, clean them, or run any program over emulated cables
     Rig(RigFlags),
     /// Run every test, after building what the tests need
     Test(Test),
@@ -302,6 +314,10 @@ pub enum RigStep {
     Up(RigUp),
     /// Ask each node for its system, devices, addresses, disk, clock and power, and say what is wrong
     Doctor(RigDoctor),
+    /// Ask nodes over ssh how they are cabled, and print the rig.toml of what they say
+    Discover(RigDiscover),
+    /// Remove from the nodes of a rig what runs there have left for the next ones
+    Clean(RigClean),
 }
 
 #[derive(Args)]
@@ -328,6 +344,27 @@ pub struct RigDoctor {
     /// What to print on stdout; json has schema mlx-rails/rig-doctor/1
     #[arg(long, value_enum, default_value_t)]
     pub format: ReportFormat,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "The hosts are asked as `matrix discover` asks them, and become the nodes in their \
+                  order, each by the name that ssh has for it. What is wrong with the cabling is a \
+                  comment in the file. localhost is this machine.\n\n  \
+                  cargo xtask rig discover studio mini > rig.toml\n  \
+                  cargo xtask bench --rig rig.toml"
+)]
+pub struct RigDiscover {
+    /// The nodes, as ssh calls them
+    #[arg(required = true, num_args = 1.., value_name = "HOST")]
+    pub hosts: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct RigClean {
+    /// The rig.toml whose nodes are cleaned
+    #[arg(long = "rig", value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 #[derive(Args)]

@@ -18,6 +18,7 @@ mod exit;
 mod fetch;
 mod flags;
 mod gc;
+mod hosts;
 mod job_matrix;
 mod matrix;
 mod model;

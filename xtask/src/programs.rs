@@ -11,7 +11,11 @@ use std::{
 use anyhow::anyhow;
 use cargo_metadata::Artifact;
 use pins::{Pin, Series};
-use rail_bench::engine::{Engine, EngineProgram};
+use rail_bench::{
+    engine::{Engine, EngineProgram},
+    hosts::LIBRARIES,
+};
+use remote::Part;
 use toolchain::{build::Build, build_script::PREFIX_ENV};
 use xshell::cmd;
 
@@ -25,6 +29,8 @@ use crate::{
 pub struct Programs {
     /// The engines.
     pub engines: Vec<EngineProgram>,
+    /// What each engine needs on another machine, in their order.
+    pub parts: Vec<Vec<Part>>,
     /// The emulated RDMA provider.
     pub provider: PathBuf,
 }
@@ -37,28 +43,61 @@ impl Programs {
         build: &Build,
         engines: &[Engine],
     ) -> Result<Self> {
-        let engine = |engine: &Engine| match engine {
-            Engine::Rust => rust_engine(session, build),
-            Engine::MlxLm => mlx_lm_engine(session, pin, series),
-        };
-        Ok(Programs {
-            engines: engines.iter().map(engine).collect::<Result<_>>()?,
+        let mut programs = Programs {
+            engines: vec![],
+            parts: vec![],
             provider: provider(session)?,
-        })
+        };
+        for engine in engines {
+            let (program, mut parts) = match engine {
+                Engine::Rust => rust_engine(session, build)?,
+                Engine::MlxLm => mlx_lm_engine(session, pin, series)?,
+            };
+            let [cables, _] = LIBRARIES;
+            let library = format!("{cables}/{}", softrail::LIBRARY);
+            parts.push(Part::new(library, &programs.provider));
+            programs.engines.push(program);
+            programs.parts.push(parts);
+        }
+        Ok(programs)
     }
 }
 
-fn rust_engine(session: &Session, build: &Build) -> Result<EngineProgram> {
+fn rust_engine(session: &Session, build: &Build) -> Result<(EngineProgram, Vec<Part>)> {
+    let rank = rank(session, build)?;
+    let mut parts = vec![Part::new("rail-rank", &rank)];
+    let folder = build.prefix.join("lib");
+    let unreadable = || format!("cannot read {}", folder.display());
+    let files = fs::read_dir(&folder).map_err(Failure::ours);
+    for file in files.with_context(unreadable)?.flatten() {
+        let name = file.file_name().to_string_lossy().into_owned();
+        if [".so", ".dylib", ".metallib"].iter().any(|end| name.ends_with(end)) {
+            let [_, libraries] = LIBRARIES;
+            parts.push(Part::new(format!("{libraries}/{name}"), file.path()));
+        }
+    }
     let key = build.manifest.key.clone();
-    Ok(EngineProgram::rust(rank(session, build)?, key))
+    Ok((EngineProgram::rust(rank, key), parts))
 }
 
-fn mlx_lm_engine(session: &Session, pin: &Pin, series: Series) -> Result<EngineProgram> {
+fn mlx_lm_engine(
+    session: &Session,
+    pin: &Pin,
+    series: Series,
+) -> Result<(EngineProgram, Vec<Part>)> {
     let environment = session.toolchain.mlx_lm(pin, series)?;
     let folder = session.toolchain.root().join("target/ranks/mlx-lm");
-    EngineProgram::mlx_lm(environment.python, environment.build, &folder)
+    // The environment names the folder of packages by its place beside it.
+    let folders = environment.folders.iter().map(|folder| {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        Part::new(name, folder)
+    });
+    let mut parts: Vec<_> = folders.collect();
+    parts.push(Part::new("engine", &folder));
+    let program = EngineProgram::mlx_lm(environment.python, environment.build, &folder)
         .map_err(Failure::ours)
-        .with_context(|| format!("cannot write the engine to {}", folder.display()))
+        .with_context(|| format!("cannot write the engine to {}", folder.display()))?;
+    Ok((program, parts))
 }
 
 /// Compiles `rail-rank` against a build. Cargo has one file for it, which the next build
@@ -121,6 +160,13 @@ pub fn of_verify(session: &Session) -> Result<rail_verify::group::Programs> {
         rank: executable(&cargo::build(session, build)?, "jaccl-rank")?.into(),
         provider: provider(session)?,
     })
+}
+
+/// Compiles the program that runs ranks on other machines.
+pub fn agent(session: &Session) -> Result<PathBuf> {
+    let shell = &session.shell;
+    let build = cmd!(shell, "cargo build --release --package remote --bin rails-agent");
+    executable(&cargo::build(session, build)?, "rails-agent")
 }
 
 /// Compiles one package by itself. Beside another package, its dependencies would get the

@@ -199,7 +199,7 @@ impl Steps<'_> {
                 .into_iter()
                 .find(|kind| i32::from(kind.code()) == code)
                 .unwrap_or(Kind::Ours),
-            Death::Killed(_) => Kind::Ours,
+            Death::Killed(_) | Death::Lost => Kind::Ours,
         };
         let error = anyhow!("`{line}` {death}, so no release was made");
         Err(Failure::new(kind, error).help("its last words are above".to_owned()))

@@ -1,6 +1,9 @@
-//! `cargo xtask rig`: runs any program over emulated cables, and examines nodes.
+//! `cargo xtask rig`: runs any program over emulated cables, and looks after the nodes of a
+//! rig of real ones.
 
-use std::io;
+mod discover;
+
+use std::{io, process::ExitCode};
 
 use rig::Rig;
 use softrail::{
@@ -10,8 +13,8 @@ use softrail::{
 
 use crate::{
     exit::{self, Failure, Result},
-    flags::{RigFlags, RigStep, RigUp},
-    out, programs, rig_doctor,
+    flags::{RigClean, RigFlags, RigStep, RigUp},
+    hosts, out, programs, rig_doctor, say,
     session::Session,
     warn,
 };
@@ -20,7 +23,23 @@ pub fn run(session: &Session, flags: &RigFlags) -> Result {
     match &flags.step {
         RigStep::Up(flags) => up(session, flags),
         RigStep::Doctor(flags) => rig_doctor::run(session, flags),
+        RigStep::Discover(flags) => discover::run(session, flags),
+        RigStep::Clean(flags) => clean(session, flags),
     }
+}
+
+fn clean(session: &Session, flags: &RigClean) -> Result {
+    let rig = Rig::read(&flags.file)?;
+    if !rig.needs_hosts() {
+        return Err(Failure::input(
+            "the rig has no node on which anything is left",
+        ));
+    }
+    for host in hosts::without_addresses(session, &rig)?.all() {
+        let freed = host.clean()?;
+        say!("{}: {} MB freed", host.name, freed >> 20);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn up(session: &Session, flags: &RigUp) -> Result {

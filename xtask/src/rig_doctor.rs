@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use launch::Launcher;
 use matrix_cli::Ran;
 use nodes::{Answer, Examination, HERE, Request, Said, Scope, Unreachable};
-use rig::Rig;
+use rig::{Cables, Rig};
 use terminal::ReportFormat;
 
 use crate::{
@@ -34,8 +34,8 @@ pub fn run(session: &Session, flags: &RigDoctor) -> Result {
     Ok(exit::passed(examination.is_well()))
 }
 
-/// Examines the nodes of a rig before its ranks are started: refuses what would fail, and
-/// prints the rest as warnings.
+/// Examines the nodes of a rig before its ranks are started, and prints what is wrong. Of a
+/// rig that needs more than this machine, failures are refused.
 pub fn before_ranks(launcher: &Launcher, rig: &Rig) -> Result<Examination> {
     let examination = of_rig(launcher, rig, None)?;
     for finding in &examination.findings {
@@ -43,7 +43,7 @@ pub fn before_ranks(launcher: &Launcher, rig: &Rig) -> Result<Examination> {
     }
     let failures = examination.failures().count();
     match failures {
-        0 => Ok(examination),
+        failures if failures == 0 || !rig.needs_hosts() => Ok(examination),
         _ => {
             let wrong = anyhow!("the nodes cannot run ranks, for the {failures} failures above");
             let help = "`cargo xtask rig doctor` prints all that is known of them".to_owned();
@@ -62,18 +62,36 @@ struct Machine {
 }
 
 fn of_rig(launcher: &Launcher, rig: &Rig, model: Option<&Path>) -> Result<Examination> {
-    let here = Machine {
-        host: HERE.to_owned(),
-        nodes: rig.nodes.iter().map(|node| node.name.clone()).collect(),
-        stage: None,
-        model: model.map(Path::to_owned),
-    };
     let scope = Scope {
         rig: Some(rig),
-        real: false,
+        real: rig.kind == Cables::Real,
         model: model.is_some(),
     };
-    examine(launcher, scope, &[here])
+    examine(launcher, scope, &machines(rig, model))
+}
+
+/// The machines that the nodes of a rig are, in the order of the rig.
+fn machines(rig: &Rig, model: Option<&Path>) -> Vec<Machine> {
+    let mut machines: Vec<Machine> = Vec::new();
+    for node in &rig.nodes {
+        let host = node.ssh.as_deref().unwrap_or(HERE);
+        let known = machines.iter_mut().find(|machine| machine.host == host);
+        if let Some(machine) = known {
+            machine.nodes.push(node.name.clone());
+            continue;
+        }
+        let place = |model: &Path| match (&node.models, model.file_name()) {
+            (Some(models), Some(name)) => models.join(name),
+            _ => model.to_owned(),
+        };
+        machines.push(Machine {
+            host: host.to_owned(),
+            nodes: vec![node.name.clone()],
+            stage: node.stage.clone(),
+            model: model.map(place),
+        });
+    }
+    machines
 }
 
 fn of_hosts(launcher: &Launcher, hosts: &[String], model: Option<&Path>) -> Result<Examination> {

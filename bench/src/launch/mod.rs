@@ -17,7 +17,10 @@ use std::{
 use launch::{Death, Heard, Interrupted, Launcher, Limit, Ranks, StartError, Watchdog};
 pub use transcript::{RunRecord, Token, Transcript, Usage};
 
-use crate::protocol::{Event, Job};
+use crate::{
+    hosts::Seat,
+    protocol::{Event, Job},
+};
 
 /// The program of a rank, and the environment that it needs to start.
 #[derive(Debug, Clone)]
@@ -37,6 +40,8 @@ pub struct RankStart {
     pub job: Job,
     /// Its own environment variables, which override the program's.
     pub env: Vec<(String, String)>,
+    /// Its place on another machine; none for a process of this one.
+    pub seat: Option<Seat>,
 }
 
 /// The time limits.
@@ -145,6 +150,9 @@ pub enum LaunchError {
     /// A process could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A node cannot run ranks.
+    #[error(transparent)]
+    Remote(#[from] remote::Error),
     /// The caller asked to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -152,9 +160,10 @@ pub enum LaunchError {
 
 impl LaunchError {
     /// What to do about it, where anything can be done.
-    pub fn help(&self) -> Option<&'static str> {
+    pub fn help(&self) -> Option<String> {
         match self {
-            Self::Job { .. } => Some("free some space there, or set TMPDIR"),
+            Self::Job { .. } => Some("free some space there, or set TMPDIR".to_owned()),
+            Self::Remote(error) => error.help(),
             Self::Start(_) | Self::Interrupted(_) => None,
         }
     }
@@ -189,6 +198,11 @@ pub fn launch(
 ) -> Result<Outcome, LaunchError> {
     let mut ranks = Ranks::new(launcher);
     for start in starts {
+        if let Some(seat) = &start.seat {
+            let (connection, order) = seat.order(program, start);
+            ranks.start_far(connection, &order)?;
+            continue;
+        }
         let mut command = Command::new(&program.path);
         command.args(&program.args);
         command.arg("--job").arg(write_job(&start.job, scratch)?);

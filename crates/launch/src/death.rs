@@ -11,12 +11,40 @@ pub enum Death {
     Exited(i32),
     /// By this signal.
     Killed(i32),
+    /// The connection to the machine that it runs on ended. It ends with it, in a way that
+    /// nobody here sees.
+    Lost,
 }
+
+/// The exit code of `ssh` if `ssh` failed rather than the command it ran.
+pub const SSH_FAILED: i32 = 255;
+
+/// What the exit code of a program that was killed is above the signal, as shells have it.
+pub const BY_SIGNAL: i32 = 128;
 
 impl Death {
     /// Whether the process ended with code 0.
     pub fn is_success(self) -> bool {
         self == Death::Exited(0)
+    }
+
+    /// The exit code that says the same as this to a shell, and to [`Death::of_far`].
+    pub fn code(self) -> i32 {
+        match self {
+            Death::Exited(code) => code,
+            Death::Killed(signal) => BY_SIGNAL + signal,
+            Death::Lost => SSH_FAILED,
+        }
+    }
+
+    /// The end of a program on another machine, by that of the `ssh` that ran it.
+    pub(crate) fn of_far(status: ExitStatus) -> Self {
+        match status.into() {
+            // The connection was ended here.
+            Death::Killed(_) | Death::Exited(SSH_FAILED) => Death::Lost,
+            Death::Exited(code) if code > BY_SIGNAL => Death::Killed(code - BY_SIGNAL),
+            death => death,
+        }
     }
 }
 
@@ -35,6 +63,7 @@ impl fmt::Display for Death {
         match *self {
             Death::Exited(code) => write!(f, "exited with status {code}"),
             Death::Killed(signal) => write!(f, "was killed by {}", signal_name(signal)),
+            Death::Lost => f.write_str("was lost: the connection to its node has ended"),
         }
     }
 }

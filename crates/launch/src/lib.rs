@@ -13,6 +13,9 @@
 //! * Its output is passed on line by line, and the last lines are kept for an error.
 //! * [`Cancel`] is checked on every turn, however much the program prints.
 //!
+//! A program on another machine is run by a local `ssh`, which is such a process; see
+//! [`Ranks::start_far`] and the crate `remote`.
+//!
 //! This crate does not depend on jaccl, MLX or cables. Callers define what ranks report
 //! and what cables carry; the [`Watchdog`] gets a count of moved bytes.
 
@@ -33,13 +36,13 @@ mod together;
 mod watchdog;
 
 pub use cancel::{Cancel, Interrupted};
-pub use death::{Death, signal_name};
+pub use death::{Death, SSH_FAILED, signal_name};
 pub use launcher::Launcher;
 pub use lines::{Line, Said, Stream};
-pub use process::{GRACE, Input, Output, Process, Streams};
+pub use process::{FAR_GRACE, GRACE, Input, Output, Process, Streams};
 pub use processor::Processor;
 pub use progress::{Progress, Silent};
-pub use ranks::{Heard, Ranks, StartError};
+pub use ranks::{BEAT, Heard, Ranks, StartError};
 pub use run::{Captured, Error, capture, output, run, watch};
 pub use together::{End, Together, together};
 pub use watchdog::{Limit, Watchdog};

@@ -4,8 +4,8 @@ use std::{
     collections::VecDeque,
     io::{self, Write},
     os::unix::process::CommandExt,
-    process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc::Sender,
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError, mpsc::Sender},
     thread,
     time::{Duration, Instant},
 };
@@ -22,6 +22,11 @@ use crate::{
 /// The time between asking a process to end (SIGTERM) and killing it (SIGKILL).
 pub const GRACE: Duration = Duration::from_secs(2);
 
+/// The time between closing the lifeline of a [far](Input::Beating) process and ending the
+/// connection to it: its other end asks the program to end, waits [`GRACE`], kills it and
+/// removes its files.
+pub const FAR_GRACE: Duration = Duration::from_secs(6);
+
 /// The number of last lines kept of each process, for error messages.
 const LAST_WORDS: usize = 100;
 
@@ -33,6 +38,13 @@ pub enum Input {
     /// A pipe for [`Process::ask`]. It closes when the launcher is gone, and a rank ends
     /// then.
     Pipe,
+    /// As [`Input::Pipe`], of a connection to a program on another machine. An empty line is
+    /// written to it at this interval: the other end counts a longer silence as the end of
+    /// this process, because a network that is gone closes nothing.
+    ///
+    /// The process counts as far: it is ended by closing this pipe, and an exit code means
+    /// what the other end's connection says with it ([`Death::of_far`]).
+    Beating(Duration),
 }
 
 /// The pipes of a process's two output streams.
@@ -65,7 +77,8 @@ pub struct Output {
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    stdin: Option<ChildStdin>,
+    stdin: Option<Arc<Mutex<ChildStdin>>>,
+    far: bool,
     death: Option<Death>,
     guardian: Guardian,
     last_words: VecDeque<String>,
@@ -88,7 +101,7 @@ impl Process {
         command
             .stdin(match input {
                 Input::Null => Stdio::null(),
-                Input::Pipe => Stdio::piped(),
+                Input::Pipe | Input::Beating(_) => Stdio::piped(),
             })
             .process_group(guardian.group()?);
         let merged = match streams {
@@ -107,11 +120,17 @@ impl Process {
         // pipe open.
         drop(command);
         let mut child = spawned?;
-        let stdin = child.stdin.take();
+        let stdin = child.stdin.take().map(|pipe| Arc::new(Mutex::new(pipe)));
+        let mut far = false;
+        if let (Input::Beating(interval), Some(pipe)) = (input, &stdin) {
+            far = true;
+            beat(pipe, interval);
+        }
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let process = Process {
             child,
             stdin,
+            far,
             death: None,
             guardian,
             last_words: VecDeque::new(),
@@ -137,17 +156,40 @@ impl Process {
     /// Writes a line to its standard input. Errors are ignored: a dead process is noticed
     /// by its end.
     pub fn ask(&mut self, line: &str) {
-        if let Some(stdin) = &mut self.stdin {
-            let _ = writeln!(stdin, "{line}");
-        }
+        let _ = self.write(format!("{line}\n").as_bytes());
+    }
+
+    /// Writes to its standard input.
+    ///
+    /// # Errors
+    /// When the process no longer reads it, or [has none](Input::Null).
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(pipe) = &self.stdin else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let mut pipe = pipe.lock().unwrap_or_else(PoisonError::into_inner);
+        pipe.write_all(bytes)
+    }
+
+    /// Closes its standard input.
+    pub fn close_input(&mut self) {
+        self.stdin = None;
     }
 
     /// How the process ended, or `None` while it runs.
     pub fn death(&mut self) -> Option<Death> {
         if self.death.is_none() {
-            self.death = self.child.try_wait().ok().flatten().map(Death::from);
+            let status = self.child.try_wait().ok().flatten();
+            self.death = status.map(|status| self.death_by(status));
         }
         self.death
+    }
+
+    fn death_by(&self, status: ExitStatus) -> Death {
+        match self.far {
+            true => Death::of_far(status),
+            false => status.into(),
+        }
     }
 
     /// Waits for the process to end by itself, at most this long.
@@ -175,15 +217,20 @@ impl Process {
         self.last_words.iter().cloned().collect()
     }
 
-    /// The processor time used by the process, if the system reports it.
+    /// The processor time used by the process, if this system reports it.
     pub fn processor(&self) -> Option<Processor> {
-        Processor::of(self.id())
+        match self.far {
+            true => None,
+            false => Processor::of(self.id()),
+        }
     }
 
-    /// Sends a signal to the process alone.
+    /// Sends a signal to the process alone. A far process gets none.
     pub fn signal(&self, signal: Signal) {
-        // It fails only if the process is gone.
-        let _ = kill_process(Pid::from_child(&self.child), signal);
+        if !self.far {
+            // It fails only if the process is gone.
+            let _ = kill_process(Pid::from_child(&self.child), signal);
+        }
     }
 
     /// Asks the group to end, without waiting for it.
@@ -200,18 +247,29 @@ impl Process {
         self.death
     }
 
-    /// Ends several groups within the same [`GRACE`].
+    /// Ends several groups within the same [`GRACE`]. Far processes have had
+    /// [`FAR_GRACE`] before it.
     pub fn end_all<'a>(processes: impl IntoIterator<Item = &'a mut Process>) {
-        let mut processes: Vec<_> = processes.into_iter().collect();
-        for process in &processes {
+        let (mut far, near): (Vec<_>, Vec<_>) =
+            processes.into_iter().partition(|process| process.far);
+        for process in &mut far {
+            process.close_input();
+        }
+        for process in &near {
+            process.terminate();
+        }
+        let until = Instant::now() + FAR_GRACE;
+        for process in &mut far {
+            process.wait(until.saturating_duration_since(Instant::now()));
             process.terminate();
         }
         let until = Instant::now() + GRACE;
-        for process in &mut processes {
+        for process in near.into_iter().chain(far) {
             process.wait(until.saturating_duration_since(Instant::now()));
             process.guardian.signal(Signal::KILL);
             if process.death.is_none() {
-                process.death = process.child.wait().ok().map(Death::from);
+                let status = process.child.wait().ok();
+                process.death = status.map(|status| process.death_by(status));
             }
         }
     }
@@ -238,4 +296,20 @@ impl Drop for Process {
             }
         }
     }
+}
+
+/// Writes an empty line to a pipe at an interval, until its process is ended or does not
+/// read it.
+fn beat(pipe: &Arc<Mutex<ChildStdin>>, interval: Duration) {
+    let pipe = Arc::downgrade(pipe);
+    thread::spawn(move || {
+        loop {
+            thread::sleep(interval);
+            let Some(pipe) = pipe.upgrade() else { return };
+            let mut pipe = pipe.lock().unwrap_or_else(PoisonError::into_inner);
+            if pipe.write_all(b"\n").is_err() {
+                return;
+            }
+        }
+    });
 }

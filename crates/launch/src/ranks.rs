@@ -20,6 +20,9 @@ use crate::{
     processor::Processor,
 };
 
+/// The interval at which a far rank hears that its launcher is there.
+pub const BEAT: Duration = Duration::from_secs(2);
+
 /// A rank that cannot be started. The ranks started before it were ended.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start {program} as rank {rank}")]
@@ -98,13 +101,29 @@ impl Ranks {
         mut command: Command,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<(), StartError> {
-        let rank = self.processes.len();
-        let program = command.get_program().to_string_lossy().into_owned();
         without_jaccl(&mut command);
         command.envs(environment);
+        self.start_with(command, Input::Pipe)
+    }
+
+    /// Starts the next rank on another machine: by a command that connects to it, which
+    /// reads first what it has to start. [`BEAT`] is the interval of its lifeline.
+    ///
+    /// # Errors
+    /// When the command cannot be started.
+    pub fn start_far(&mut self, connection: Command, order: &str) -> Result<(), StartError> {
+        self.start_with(connection, Input::Beating(BEAT))?;
+        let rank = self.processes.len() - 1;
+        self.ask(rank, order);
+        Ok(())
+    }
+
+    fn start_with(&mut self, command: Command, input: Input) -> Result<(), StartError> {
+        let rank = self.processes.len();
+        let program = command.get_program().to_string_lossy().into_owned();
         let to = Output {
             source: rank,
-            input: Input::Pipe,
+            input,
             streams: Streams::Apart,
             lines: self.sender.clone(),
         };

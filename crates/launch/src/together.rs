@@ -32,7 +32,7 @@ impl From<Option<Death>> for End {
         match death {
             Some(Death::Exited(code)) => End::Code(code),
             Some(Death::Killed(signal)) => End::Signal(signal),
-            None => End::Ended,
+            Some(Death::Lost) | None => End::Ended,
         }
     }
 }

@@ -2,15 +2,12 @@
 
 use std::{collections::HashMap, io, thread, time::SystemTime};
 
-use launch::{Captured, Death, Launcher, Progress};
+use launch::{Captured, Death, Launcher, Progress, SSH_FAILED};
 use rail_matrix::read::{self, HostReport, ReportKind, System};
 use terminal::{Terminal, output};
 use xshell::{Shell, cmd};
 
 use crate::{Answer, Error, flags, plan, reports};
-
-/// The exit code of `ssh` if `ssh` failed rather than the command it ran.
-const SSH_FAILED: i32 = 255;
 
 /// Why a node could not be queried.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +111,10 @@ pub fn run(launcher: &Launcher, flags: &flags::Discover) -> Result<Answer, Error
     plan::over(&read::reports(&hosts)?, &flags.options)
 }
 
-/// The reports of the hosts.
+/// Asks hosts over `ssh` what their tools say about their cabling.
+///
+/// # Errors
+/// A host cannot be asked, or the caller asked to stop.
 pub fn ask(launcher: &Launcher, hosts: &[String]) -> Result<Vec<HostReport>, Error> {
     check(hosts)?;
     let terminal = Terminal::default();

@@ -96,7 +96,11 @@ pub fn examine(scope: Scope, answers: &[Answer]) -> Examination {
             each.for_each(|node| node.facts.devices = Some(emulated_devices(rig, &node.facts)));
             None
         }
-        None => Some(join(scope, &mut nodes)),
+        None => {
+            let (topology, contradiction) = join(scope, &mut nodes);
+            findings.extend(contradiction);
+            Some(topology)
+        }
     };
     let diagnosis = topology.as_ref().map(Diagnosis::of);
     let cabling = diagnosis.as_ref().map(Diagnosis::value);
@@ -120,9 +124,9 @@ pub fn examine(scope: Scope, answers: &[Answer]) -> Examination {
 }
 
 /// Joins what the nodes report of their cables. A node without usable reports is left out.
-fn join(scope: Scope, nodes: &mut [Node]) -> Topology {
+fn join(scope: Scope, nodes: &mut [Node]) -> (Topology, Option<Finding>) {
     let mut usable = Vec::new();
-    for node in nodes {
+    for node in nodes.iter_mut() {
         let report =
             node.report
                 .clone()
@@ -132,10 +136,20 @@ fn join(scope: Scope, nodes: &mut [Node]) -> Topology {
                 });
         usable.extend(node.facts.fact("devices", report));
     }
-    // Each can be read alone, so this fails only if two report one domain as their own.
-    let topology = reports(&usable).unwrap_or_default();
-    // The rig says which cables there are.
-    topology.accept_one_sided(scope.rig.is_some())
+    match reports(&usable) {
+        // The rig says which cables there are.
+        Ok(topology) => (topology.accept_one_sided(scope.rig.is_some()), None),
+        // Each can be read alone, so two of them are of one machine.
+        Err(error) => {
+            let error = error.to_string();
+            for node in nodes {
+                node.facts.missing.entry("devices").or_insert(error.clone());
+            }
+            let names = usable.iter().map(|report| &*report.name);
+            let contradiction = judge::contradiction(names, &error);
+            (Topology::new(), Some(contradiction))
+        }
+    }
 }
 
 /// The devices of a node as its rig has them.

@@ -19,6 +19,13 @@ pub fn unreachable(answer: &Answer, unreachable: &Unreachable) -> Finding {
     Finding::new(Severity::Failure, "unreachable", nodes, why, remedy)
 }
 
+/// Reports that cannot all be true.
+pub fn contradiction<'a>(nodes: impl Iterator<Item = &'a str>, error: &str) -> Finding {
+    let what = format!("the nodes contradict each other: {error}");
+    let remedy = "name every machine once";
+    Finding::new(Severity::Failure, "contradiction", nodes, what, remedy)
+}
+
 /// What is wrong with machines, whatever their cables.
 pub fn machines(scope: Scope, nodes: &[NodeFacts]) -> Vec<Finding> {
     let each = nodes.iter().flat_map(|node| machine::findings(scope, node));

@@ -315,6 +315,26 @@ fn a_node_that_does_not_answer_is_a_failure_and_the_others_are_examined() {
 }
 
 #[test]
+fn hosts_without_devices_or_cables_are_not_well() {
+    let bare = |host, side| linux(host, side).with("rdma_link.json", "[]");
+    let none = of(REAL, &[linux("one", 1), bare("two", 2)]);
+    assert_eq!(found(&none), ["failure no-devices two"]);
+    let apart = linux("two", 2).edit("ip_address.json", "10.0.1.2", "10.0.7.2");
+    let apart = of(REAL, &[linux("one", 1), apart]);
+    assert_eq!(found(&apart), ["failure no-cable one,two"]);
+}
+
+#[test]
+fn one_mac_under_two_names_is_found() {
+    let mut again = mac("studio", 1);
+    again.host = "studio.local";
+    let examination = of(REAL, &[mac("studio", 1), again]);
+    let found = found(&examination);
+    assert_eq!(found[0], "failure contradiction studio,studio.local");
+    assert!(examination.nodes[0].missing.contains_key("devices"));
+}
+
+#[test]
 fn a_rig_of_emulated_cables_needs_no_rdma() {
     let rig = Rig::embedded();
     let scope = Scope {

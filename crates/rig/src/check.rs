@@ -5,9 +5,10 @@ use std::{
     fmt::Display,
 };
 
-use super::{Cable, End, Rig, RigError, RigProblem};
+use super::{Cable, Cables, End, Rig, RigError, RigProblem};
 
 mod fault;
+mod hosts;
 
 /// The part of a rig that a problem is about. The parser turns it into a line number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,9 @@ impl Rig {
                 }
             }
         }
+        if self.kind == Cables::Real && !self.faults.is_empty() {
+            return Err((Place::Fault(0, "kind"), RigProblem::FaultOnRealCables));
+        }
         self.check_faults(&Parts {
             devices: used.into_keys().collect(),
             cables: names,
@@ -91,6 +95,9 @@ impl Rig {
             if !names.insert(node.name.as_str()) {
                 return Err((Place::Node(n), RigProblem::DuplicateNode(node.name.clone())));
             }
+        }
+        if self.needs_hosts() {
+            hosts::check(&self.nodes).map_err(|(n, problem)| (Place::Node(n), problem))?;
         }
         Ok(names)
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use toml::Spanned;
 
 use super::{
-    Cable, Crossed, End, Fault, Likeness, Link, Node, Profile, ReceiverNotReady, Rig, RigError,
+    Cable, Cables, Crossed, End, Fault, Likeness, Link, Node, Profile, ReceiverNotReady, Rig, RigError,
     RigProblem, Rules, check::Place,
 };
 use crate::units::{self, UnitError};
@@ -17,6 +17,7 @@ mod fault;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RigText {
+    cables: Option<Cables>,
     defaults: Option<Spanned<DefaultsText>>,
     #[serde(default)]
     node: Vec<Spanned<Node>>,
@@ -79,7 +80,9 @@ impl Rig {
     /// Reads `rig.toml`.
     ///
     /// ```toml
-    /// [defaults]                       # emulation only, and optional
+    /// cables = "emulated"              # or "real", which is usual when a node has `ssh`
+    ///
+    /// [defaults]                       # optional
     /// bandwidth = "50 MB/s"
     /// latency = "20 us"
     /// profile = "thunderbolt"          # or "rdma"
@@ -91,6 +94,10 @@ impl Rig {
     /// name = "a"
     /// [[node]]                         # rank 1
     /// name = "b"
+    /// ssh = "mini"                     # another machine; optional like the next three
+    /// address = "192.168.1.11"         # where the other nodes reach it
+    /// stage = "/Users/me/stage"        # for programs; usual is .cache/mlx-rails/stage
+    /// models = "/Users/me/models"      # has the folders of models
     ///
     /// [[cable]]
     /// name = "cable-1"
@@ -129,13 +136,19 @@ impl Rig {
             problem: RigProblem::Toml(error.message().trim_end().to_owned()),
         })?;
         let RigText {
+            cables,
             defaults,
             node,
             cable,
             fault,
         } = &raw;
 
-        let fallback = Link::default();
+        let is_remote = node.iter().any(|node| node.get_ref().ssh.is_some());
+        let kind = cables.unwrap_or(usual_kind(is_remote));
+        let fallback = match kind {
+            Cables::Emulated => Link::default(),
+            Cables::Real => Link::THUNDERBOLT,
+        };
         let usual = DefaultsText::default();
         let (defaults, header) = match defaults {
             Some(defaults) => (defaults.get_ref(), defaults.span()),
@@ -158,6 +171,7 @@ impl Rig {
                 .iter()
                 .map(|f| source.fault(f))
                 .collect::<Result<_, _>>()?,
+            kind,
         };
         rig.check_places().map_err(|(place, problem)| match place {
             Place::Rig => problem.into(),
@@ -173,6 +187,14 @@ impl Rig {
     /// Writes the rig so that [`Rig::parse`] reads it back unchanged.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a rig is tables of strings")
+    }
+}
+
+/// The kind of cables of a rig that says nothing about it.
+fn usual_kind(is_remote: bool) -> Cables {
+    match is_remote {
+        true => Cables::Real,
+        false => Cables::Emulated,
     }
 }
 
@@ -270,14 +292,20 @@ impl Serialize for Rig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct RigShape<'a> {
-            defaults: &'a Rules,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            cables: Option<Cables>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            defaults: Option<&'a Rules>,
             node: &'a [Node],
             cable: &'a [Cable],
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             fault: &'a [Fault],
         }
+        let usual = usual_kind(self.is_remote());
         RigShape {
-            defaults: &self.rules,
+            cables: (self.kind != usual).then_some(self.kind),
+            defaults: (self.kind == Cables::Emulated || self.rules != Rules::default())
+                .then_some(&self.rules),
             node: &self.nodes,
             cable: &self.cables,
             fault: &self.faults,

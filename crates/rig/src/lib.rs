@@ -15,7 +15,7 @@ mod read;
 mod rules;
 pub mod units;
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,9 +27,8 @@ pub use rules::{Crossed, Likeness, Profile, ReceiverNotReady, Rules};
 
 /// Nodes and cables, real or emulated.
 ///
-/// A node's rank is its position in [`nodes`](Self::nodes). The link of a cable,
-/// [`rules`](Self::rules) and [`faults`](Self::faults) describe how to emulate it and have
-/// no effect on a real rig.
+/// A node's rank is its position in [`nodes`](Self::nodes). [`rules`](Self::rules) and
+/// [`faults`](Self::faults) describe how to emulate it and have no effect on real cables.
 ///
 /// [`Rig::parse`] returns only valid rigs. A rig built by hand is checked by the
 /// functions that take it, or at once by [`Rig::check`].
@@ -46,15 +45,45 @@ pub struct Rig {
     pub rules: Rules,
     /// The faults of the emulated rig.
     pub faults: Vec<Fault>,
+    /// Whether the cables are emulated.
+    pub kind: Cables,
+}
+
+/// Whether the cables of a rig exist.
+///
+/// A rig without a word about it has real cables if one of its nodes is reached by `ssh`.
+/// A rig can have such nodes and emulated cables: processes on hosts that share memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cables {
+    /// By `softrail`.
+    Emulated,
+    /// They are plugged in.
+    Real,
 }
 
 /// A machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Node {
     /// Unique in the rig.
     pub name: String,
+    /// What `ssh` calls the machine, `~/.ssh/config` included. Without it, the machine that
+    /// the command runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<String>,
+    /// The address at which ranks on other nodes reach this one: rank 0 listens there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// The folder on the node for the programs that ranks need: absolute, or below the
+    /// user's home. Without it, `.cache/mlx-rails/stage`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<PathBuf>,
+    /// The folder on the node with the folders of models. Without it, a model is where it is
+    /// on the machine that the command runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<PathBuf>,
 }
 
 /// One physical link between two nodes.
@@ -65,7 +94,7 @@ pub struct Cable {
     pub name: String,
     /// The two ends, in either order.
     pub ends: [End; 2],
-    /// How to emulate it.
+    /// What it carries: how to emulate it, and of a real one its roofline.
     pub link: Link,
 }
 
@@ -84,13 +113,22 @@ impl fmt::Display for End {
     }
 }
 
-/// The properties of an emulated cable, in each direction on its own.
+/// The properties of a cable, in each direction on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
     /// Line rate. Never zero in a rig that passed [`Rig::check`].
     pub bytes_per_second: u64,
     /// From the last byte leaving one end to its arrival at the other.
     pub latency: Duration,
+}
+
+impl Link {
+    /// A Thunderbolt 5 cable: 80 Gb/s, and half of the 10 us that a round trip was seen to
+    /// take.
+    pub const THUNDERBOLT: Self = Self {
+        bytes_per_second: 10_000_000_000,
+        latency: Duration::from_micros(5),
+    };
 }
 
 impl Default for Link {
@@ -159,6 +197,52 @@ pub enum RigProblem {
     /// Two cables have the same name.
     #[error("two cables are named '{0}'; rename one")]
     DuplicateCable(String),
+    /// Two nodes are reached by one name of `ssh`, or are both this machine.
+    #[error(
+        "nodes '{first}' and '{second}' are one machine ({}); a cable joins two, so correct one of them",
+        match .ssh { Some(ssh) => format!("ssh = \"{ssh}\""), None => "both without ssh".to_owned() }
+    )]
+    OneMachine {
+        /// The node that names it first.
+        first: String,
+        /// The node that names it again.
+        second: String,
+        /// The name.
+        ssh: Option<String>,
+    },
+    /// Two nodes have one address.
+    #[error("nodes '{first}' and '{second}' have the address {address}; correct one of them")]
+    AddressTwice {
+        /// The node that names it first.
+        first: String,
+        /// The node that names it again.
+        second: String,
+        /// The address.
+        address: IpAddr,
+    },
+    /// A node that others have to reach has no address, or one that no other machine can
+    /// reach.
+    #[error(
+        "node '{node}' {}; write the one at which the other nodes reach it, such as address = \"192.168.1.10\"",
+        match .address { Some(address) => format!("has the address {address}, which is its own alone"), None => "has no address".to_owned() }
+    )]
+    NoAddress {
+        /// The node.
+        node: String,
+        /// Its address.
+        address: Option<IpAddr>,
+    },
+    /// A name of `ssh` that `ssh` would take for a flag, or none.
+    #[error("node '{node}' has ssh = \"{ssh}\"; write what `ssh` calls the machine")]
+    BadHost {
+        /// The node.
+        node: String,
+        /// The name.
+        ssh: String,
+    },
+    /// Faults of a rig whose cables are real.
+    #[error("a real cable has no [[fault]]; remove it, or write cables = \"emulated\" at the top")]
+    FaultOnRealCables,
     /// An end that is not `node:device`.
     #[error(
         "cable '{cable}' has the end '{end}'; write an end as \"node:device\", such as \"a:rdma_en5\""
@@ -359,7 +443,25 @@ impl RigProblem {
 impl Node {
     /// A node of which nothing but the name is known.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into() }
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
+    }
+
+    /// The same, reached by this name of `ssh`.
+    #[must_use]
+    pub fn by_ssh(self, name: impl Into<String>) -> Self {
+        Self {
+            ssh: Some(name.into()),
+            ..self
+        }
+    }
+
+    /// The same, reached by other ranks at this address.
+    #[must_use]
+    pub fn at(self, address: Option<IpAddr>) -> Self {
+        Self { address, ..self }
     }
 }
 
@@ -379,6 +481,7 @@ impl Rig {
             cables,
             rules: Rules::default(),
             faults: Vec::new(),
+            kind: Cables::Emulated,
         }
     }
 
@@ -386,6 +489,12 @@ impl Rig {
     #[must_use]
     pub fn with_rules(self, rules: Rules) -> Self {
         Self { rules, ..self }
+    }
+
+    /// The same with cables of this kind.
+    #[must_use]
+    pub fn with_kind(self, kind: Cables) -> Self {
+        Self { kind, ..self }
     }
 
     /// The same with other [`faults`](Self::faults).
@@ -402,11 +511,7 @@ impl Rig {
             device: format!("rdma_en{}", 4 + k),
         };
         Self {
-            nodes: ["a", "b"]
-                .map(|name| Node {
-                    name: name.to_owned(),
-                })
-                .into(),
+            nodes: ["a", "b"].map(Node::new).into(),
             cables: (1..=3)
                 .map(|k| Cable {
                     name: format!("cable-{k}"),
@@ -416,6 +521,7 @@ impl Rig {
                 .collect(),
             rules: Rules::default(),
             faults: Vec::new(),
+            kind: Cables::Emulated,
         }
     }
 
@@ -490,7 +596,18 @@ impl Rig {
             cables,
             rules: self.rules,
             faults,
+            kind: self.kind,
         }
+    }
+
+    /// Whether a node is another machine.
+    pub fn is_remote(&self) -> bool {
+        self.nodes.iter().any(|node| node.ssh.is_some())
+    }
+
+    /// Whether ranks need more than this machine: a node is another one, or cables are real.
+    pub fn needs_hosts(&self) -> bool {
+        self.is_remote() || self.kind == Cables::Real
     }
 
     /// Every pair of nodes with at least one cable, lower rank first.

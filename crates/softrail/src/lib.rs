@@ -64,6 +64,7 @@ pub use clock::now;
 pub use condition::{Broken, Condition};
 pub use injection::Injections;
 pub use launch::{Fabric, FabricError, default_parent, provider_library};
+pub use platform::{LIBRARY, LIBRARY_PATH};
 pub use private::{Flaw, Untrusted};
 pub use process::Process;
 pub use script::{Player, Script, Step};

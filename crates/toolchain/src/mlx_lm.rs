@@ -54,6 +54,8 @@ pub struct MlxLm {
     pub python: PathBuf,
     /// The key of the build of MLX in it.
     pub build: String,
+    /// The environment and its packages: all that another machine needs, side by side.
+    pub folders: [PathBuf; 2],
 }
 
 /// What an environment is made of.
@@ -144,6 +146,7 @@ impl Toolchain {
         Ok(MlxLm {
             python: entry.path.join("bin/python"),
             build: made.build,
+            folders: [entry.path, packages],
         })
     }
 

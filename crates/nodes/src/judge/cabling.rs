@@ -15,7 +15,8 @@ pub struct Joined<'a> {
 /// What is wrong with devices and cables.
 pub fn cabling(scope: Scope, nodes: &[&NodeFacts], joined: Joined) -> Vec<Finding> {
     let unknown = nodes.iter().filter_map(|node| unknown(scope, node));
-    let mut findings: Vec<_> = unknown.collect();
+    let without = nodes.iter().filter_map(|node| without_devices(scope, node));
+    let mut findings: Vec<_> = unknown.chain(without).collect();
     let problems = joined.account.problems().iter();
     findings.extend(problems.map(|problem| reported(scope, problem, joined)));
     for node in nodes {
@@ -23,6 +24,9 @@ pub fn cabling(scope: Scope, nodes: &[&NodeFacts], joined: Joined) -> Vec<Findin
     }
     let cables = scope.rig.iter().flat_map(|rig| &rig.cables);
     findings.extend(cables.filter_map(|cable| crossed(cable, joined)));
+    if !findings.iter().any(Finding::is_failure) {
+        findings.extend(apart(scope, nodes, joined));
+    }
     findings
 }
 
@@ -41,6 +45,36 @@ fn unknown(scope: Scope, node: &NodeFacts) -> Option<Finding> {
         "a node of real cables needs RDMA: macOS 26.2 on Thunderbolt 5, or Linux with iproute2 and \
          an RDMA driver. Emulated cables need none",
     ))
+}
+
+/// A node without RDMA. Of a rig's devices each is missed by name, and a Mac's reports have
+/// this problem.
+fn without_devices(scope: Scope, node: &NodeFacts) -> Option<Finding> {
+    let title = node.title();
+    let none = node.devices.as_ref().is_some_and(Vec::is_empty);
+    (none && scope.real && scope.rig.is_none()).then(|| {
+        Finding::new(
+            Severity::Failure,
+            "no-devices",
+            [title],
+            format!("node '{title}' lists no RDMA device"),
+            "install its driver, or leave the node out. Emulated cables need none",
+        )
+    })
+}
+
+/// Nodes that no cable joins, though nothing is wrong with what they report.
+fn apart(scope: Scope, nodes: &[&NodeFacts], joined: Joined) -> Option<Finding> {
+    let none = joined.account.cables().len() == 0;
+    (none && scope.real && scope.rig.is_none() && nodes.len() > 1).then(|| {
+        Finding::new(
+            Severity::Failure,
+            "no-cable",
+            nodes.iter().map(|node| node.title()),
+            "no cable joins the nodes",
+            "plug one in; on Linux give its two ends addresses in a subnet of their own",
+        )
+    })
 }
 
 /// A problem that the nodes' reports have. It is a warning if the rig does not use what it
@@ -105,7 +139,7 @@ fn absent(end: &End, devices: &[Device]) -> Finding {
             "node '{}' has no RDMA device {}; it has {has}",
             end.node, end.device
         ),
-        "correct the rig (`cargo xtask matrix discover` asks the nodes)",
+        "correct the rig (`cargo xtask rig discover` asks the nodes and writes one)",
     )
 }
 
