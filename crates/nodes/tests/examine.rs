@@ -318,10 +318,12 @@ fn a_node_that_does_not_answer_is_a_failure_and_the_others_are_examined() {
 fn hosts_without_devices_or_cables_are_not_well() {
     let bare = |host, side| linux(host, side).with("rdma_link.json", "[]");
     let none = of(REAL, &[linux("one", 1), bare("two", 2)]);
-    assert_eq!(found(&none), ["failure no-devices two"]);
-    let apart = linux("two", 2).edit("ip_address.json", "10.0.1.2", "10.0.7.2");
-    let apart = of(REAL, &[linux("one", 1), apart]);
-    assert_eq!(found(&apart), ["failure no-cable one,two"]);
+    let [no_devices, no_peer] = ["failure no-devices two", "failure unknown-peer one"];
+    assert_eq!(found(&none), [no_devices, no_peer]);
+    // Nothing is plugged in.
+    let macs = macs().map(|mac| mac.edit("system_profiler.json", "_items", "_none"));
+    let apart = of(REAL, &macs);
+    assert_eq!(found(&apart), ["failure no-cable studio,mini"]);
 }
 
 #[test]
