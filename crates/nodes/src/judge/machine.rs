@@ -40,7 +40,7 @@ fn disk(node: &NodeFacts) -> Option<Finding> {
     }
     let severity = match disk.free_bytes {
         ..LEAST_DISK => Severity::Failure,
-        ..ENOUGH_DISK => Severity::Warning,
+        LEAST_DISK..ENOUGH_DISK => Severity::Warning,
         _ => return None,
     };
     Some(Finding::new(

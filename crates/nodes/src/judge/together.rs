@@ -101,7 +101,7 @@ fn clocks(nodes: &[NodeFacts]) -> Option<Finding> {
     let apart = most.1.ahead_at_least - least.1.ahead_at_most;
     let severity = match apart {
         CLOCKS_FAR_APART.. => Severity::Failure,
-        CLOCKS_APART.. => Severity::Warning,
+        CLOCKS_APART..CLOCKS_FAR_APART => Severity::Warning,
         _ => return None,
     };
     let nodes @ [ahead, behind] = titles(most.0, least.0);
