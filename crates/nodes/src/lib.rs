@@ -2,7 +2,7 @@
 //!
 //! 1. [`script`](script()) is one script of the shell a node. It runs the system's own tools,
 //!    changes nothing, and prints the text of each in a section.
-//! 2. [`examine`] reads these texts into [`NodeFacts`], joins the nodes' reports of their
+//! 2. [`examine`](examine()) reads these texts into [`NodeFacts`], joins the nodes' reports of their
 //!    cables as `rail-matrix` does, and compares the nodes with each other and with the rig.
 //! 3. [`Examination::markdown`] and [`Examination::json`] are the documents.
 //!
