@@ -226,6 +226,7 @@ impl<'a> Bench<'a> {
         let report = Report {
             schema: SCHEMA,
             build: harness.build.clone(),
+            nodes: Vec::new(),
             rig: plan.rig.clone(),
             given: plan.given.clone(),
             model: settings.model.clone(),

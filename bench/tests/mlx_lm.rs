@@ -284,7 +284,7 @@ fn tp_by_the_table_has_the_single_processs_tokens() {
             options.strategies = vec![Strategy::Tp];
             options.cables = Some("1".parse().unwrap());
             options.settings.repeat = 1;
-            let MlxLm { python, build } = ENVIRONMENT.clone();
+            let MlxLm { python, build, .. } = ENVIRONMENT.clone();
             let engine = EngineProgram::mlx_lm(python, build, root.path()).unwrap();
             let report = run(options, engine).unwrap();
             // The digests of both ranks are equal, every token.

@@ -24,7 +24,7 @@ use crate::{
     exit::{Context, Failure, Kind, Result},
     hosts, job_matrix, model, output,
     programs::{self, Programs},
-    report as page, say,
+    report as page, rig_doctor, say,
     session::Session,
     warn,
 };
@@ -86,6 +86,7 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         Failure::new(Kind::Input, problem).help("name another folder with --out-dir".to_owned())
     };
     check_folder(&out_dir).map_err(unwritable)?;
+    let nodes = rig_doctor::before_ranks(&session.launcher, &plan.rig)?.nodes;
     let warnings = match (&hosts, flags.no_preflight) {
         (_, true) => vec![],
         (None, false) => preflight(session, &plan, &pin, flags.series)?,
@@ -165,6 +166,7 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         .as_ref()
         .is_some_and(|it| it.slower().next().is_some());
     report.against = comparison;
+    report.nodes = nodes;
 
     // The measurements are printed even if they cannot be stored.
     let saved = report.save(&out_dir).map_err(unwritable);

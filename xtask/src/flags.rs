@@ -317,10 +317,38 @@ pub struct RigFlags {
 pub enum RigStep {
     /// Run a command over emulated cables: libibverbs is the emulator, the devices are the rig's
     Up(RigUp),
+    /// Ask each node for its system, devices, addresses, disk, clock and power, and say what is wrong
+    Doctor(RigDoctor),
     /// Ask nodes over ssh how they are cabled, and print the rig.toml of what they say
     Discover(RigDiscover),
     /// Remove from the nodes of a rig what runs there have left for the next ones
     Clean(RigClean),
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "The nodes are asked over ssh, all at once, and nothing is changed there. It exits with 1 \
+                  if ranks could not run; warnings are no failure. docs/nodes.md lists the facts and \
+                  the findings.\n\n\
+                  Two Macs before there is a rig, the nodes of a rig, this machine:\n  \
+                  cargo xtask rig doctor --host studio mini\n  \
+                  cargo xtask rig doctor --rig rig.toml\n  \
+                  cargo xtask rig doctor"
+)]
+pub struct RigDoctor {
+    /// The nodes and cables, as a rig.toml [default: this machine, and no cable]
+    #[arg(long, value_name = "FILE", conflicts_with = "host")]
+    pub rig: Option<PathBuf>,
+    /// Machines by what ssh calls them; localhost is this one
+    #[arg(long, value_name = "HOST", num_args = 1..)]
+    pub host: Vec<String>,
+    /// A folder of a model whose files must be equal on all nodes: absolute, or below the home
+    /// there
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// What to print on stdout; json has schema mlx-rails/rig-doctor/1
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ReportFormat,
 }
 
 #[derive(Args)]

@@ -32,6 +32,7 @@ mod programs;
 mod release;
 mod report;
 mod rig;
+mod rig_doctor;
 mod session;
 mod test;
 mod verify;

@@ -14,7 +14,7 @@ use softrail::{
 use crate::{
     exit::{self, Failure, Result},
     flags::{RigClean, RigFlags, RigStep, RigUp},
-    hosts, out, programs, say,
+    hosts, out, programs, rig_doctor, say,
     session::Session,
     warn,
 };
@@ -22,6 +22,7 @@ use crate::{
 pub fn run(session: &Session, flags: &RigFlags) -> Result {
     match &flags.step {
         RigStep::Up(flags) => up(session, flags),
+        RigStep::Doctor(flags) => rig_doctor::run(session, flags),
         RigStep::Discover(flags) => discover::run(session, flags),
         RigStep::Clean(flags) => clean(session, flags),
     }

@@ -1,5 +1,5 @@
-//! `cargo xtask matrix discover` with a fake `ssh`, which runs its command in a shell
-//! with the tools of the requested node first in the path.
+//! `cargo xtask matrix discover` and `rig doctor` with a fake `ssh`, which runs its command
+//! in a shell with the tools of the requested node first in the path.
 
 use std::{
     fs,
@@ -28,8 +28,13 @@ PATH="$tools:/usr/bin:/bin" exec sh -c "$3"
 "#;
 
 /// Every requested tool; if a node lacks one, the command fails as in a shell.
-const TOOLS: [&str; 9] = [
+const TOOLS: [&str; 14] = [
     "uname",
+    "sw_vers",
+    "sysctl",
+    "pmset",
+    "ibv_devinfo",
+    "ps",
     "system_profiler",
     "networksetup",
     "ibv_devices",
@@ -69,7 +74,9 @@ impl Nodes {
             let missing = format!("#!/bin/sh\necho 'sh: {tool}: not found' >&2\nexit 127\n");
             script(&self.path("nodes").join(node), tool, &missing);
         }
-        self.tool(node, "uname", uname);
+        let text =
+            format!("#!/bin/sh\n[ \"$1\" != -sm ] || suffix=' arm64'\necho {uname}$suffix\n");
+        script(&self.path("nodes").join(node), "uname", &text);
     }
 
     fn mac(&self, node: &str, domains: [&str; 2], peers: [&str; 2]) {
@@ -91,6 +98,13 @@ impl Nodes {
         let ports = "Hardware Port: Thunderbolt 1\nDevice: en5\n\n\
                      Hardware Port: Thunderbolt 2\nDevice: en6";
         self.tool(node, "networksetup", ports);
+        self.tool(
+            node,
+            "sw_vers",
+            "ProductName: macOS\nProductVersion: 26.2\nBuildVersion: 25C56",
+        );
+        let chip = "machdep.cpu.brand_string: Apple M4 Pro\nhw.memsize: 68719476736";
+        self.tool(node, "sysctl", chip);
     }
 
     fn linux(&self, node: &str, ips: [&str; 2]) {
@@ -110,10 +124,14 @@ impl Nodes {
     }
 
     fn matrix(&self, args: &str) -> Command {
-        self.xtask(&format!("matrix {args}"))
+        self.verb("matrix", args)
     }
 
     fn xtask(&self, args: &str) -> Command {
+        self.verb("", args)
+    }
+
+    fn verb(&self, verb: &str, args: &str) -> Command {
         let mut command = Command::cargo_bin("xtask").unwrap();
         let path = format!("{}:/usr/bin:/bin", self.path("bin").display());
         command
@@ -121,6 +139,7 @@ impl Nodes {
             .env("NODES", self.path("nodes"))
             .env("PATH", path)
             .current_dir(self.0.path())
+            .args(verb.split_whitespace())
             .args(args.split_whitespace());
         command
     }
@@ -379,4 +398,77 @@ fn reports_that_cannot_be_kept_name_the_place() {
     fs::write(nodes.path("taken"), "").unwrap();
     let message = nodes.refusal("discover studio mini --save taken");
     assert!(message.contains("cannot write taken/studio"), "{message}");
+}
+
+fn findings(report: &Value) -> Vec<String> {
+    let findings = report["findings"].as_array().unwrap().iter();
+    let written = |it: &Value| format!("{} {}", it["severity"].as_str().unwrap(), it["kind"]);
+    findings.map(|it| written(it).replace('"', "")).collect()
+}
+
+#[test]
+fn the_doctor_asks_for_everything_in_one_connection_a_node() {
+    let nodes = Nodes::new();
+    let mut doctor = nodes.verb("rig doctor", "--host studio mini --format json");
+    let done = doctor.assert().code(0);
+    let report: Value = serde_json::from_slice(&done.get_output().stdout).unwrap();
+    assert_eq!(report["schema"], "mlx-rails/rig-doctor/1");
+    // Neither `rdma_ctl` nor `ibv_devices` is there.
+    assert_eq!(findings(&report), ["warning rdma-unknown"]);
+    let mini = &report["nodes"][1];
+    assert_eq!(mini["software"]["version"], "26.2");
+    assert_eq!(mini["chip"]["name"], "Apple M4 Pro");
+    assert_eq!(mini["devices"][0]["other"], "studio:rdma_en6");
+    let why = mini["missing"]["heat"].as_str().unwrap();
+    assert!(why.contains("pmset: not found"), "{why}");
+}
+
+#[test]
+fn the_doctor_names_the_node_that_is_not_reached_and_examines_the_other() {
+    let nodes = Nodes::new();
+    let mut doctor = nodes.verb("rig doctor", "--host studio nowhere");
+    let done = doctor.assert().code(1);
+    let page = String::from_utf8_lossy(&done.get_output().stdout).into_owned();
+    assert!(
+        page.contains("- failure: cannot reach 'nowhere': ssh: Could not resolve"),
+        "{page}"
+    );
+    assert!(page.contains("Apple M4 Pro"), "{page}");
+}
+
+/// Linux and macOS: no rank of the one runs the build of the other.
+#[test]
+fn the_doctor_refuses_nodes_of_two_systems() {
+    let nodes = Nodes::new();
+    nodes.tool("one", "grep", "model name: Any");
+    let mut doctor = nodes.verb("rig doctor", "--host studio one --format json");
+    let done = doctor.assert().code(1);
+    let report: Value = serde_json::from_slice(&done.get_output().stdout).unwrap();
+    let found = findings(&report);
+    assert!(
+        found.contains(&"failure different-platforms".to_owned()),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn the_doctor_passes_a_rig_of_emulated_cables_on_this_machine() {
+    let nodes = Nodes::new();
+    let rig = "[[node]]\nname = \"a\"\n[[node]]\nname = \"b\"\n\
+               [[cable]]\nname = \"cable-1\"\nends = [\"a:rdma_en5\", \"b:rdma_en5\"]\n";
+    fs::write(nodes.path("rig.toml"), rig).unwrap();
+    let mut doctor = nodes.verb("rig doctor", "--rig rig.toml");
+    let done = doctor.assert().code(0);
+    let page = String::from_utf8_lossy(&done.get_output().stdout).into_owned();
+    assert!(page.contains("localhost (a, b)"), "{page}");
+    assert!(page.contains("emulated, to b:rdma_en5"), "{page}");
+}
+
+#[test]
+fn the_doctor_refuses_a_host_that_is_none() {
+    let nodes = Nodes::new();
+    let mut doctor = nodes.verb("rig doctor", "--host ../one");
+    let refused = doctor.assert().code(2);
+    let message = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(message.contains("'../one' is no host"), "{message}");
 }

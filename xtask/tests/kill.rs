@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 /// Every verb that starts processes, with the first program that it needs in an empty
 /// store.
-const VERBS: [(&str, &str); 18] = [
+const VERBS: [(&str, &str); 19] = [
     ("bench", "cargo"),
     ("build", "cargo"),
     ("collectives", "cargo"),
@@ -30,6 +30,7 @@ const VERBS: [(&str, &str); 18] = [
     ("predict", "cargo"),
     ("preflight", "cargo"),
     ("rig discover nowhere", "ssh"),
+    ("rig doctor --host nowhere", "ssh"),
     ("rig up -- true", "cargo"),
     ("test -p rail-matrix", "cargo"),
     ("verify", "cargo"),

@@ -12,6 +12,7 @@ mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nodes::NodeFacts;
 use rail_matrix::{Backend, Given};
 use rig::Rig;
 use serde::{Deserialize, Serialize, Serializer};
@@ -50,6 +51,9 @@ pub struct Report {
     pub schema: &'static str,
     /// The MLX that ran.
     pub build: BuildInfo,
+    /// The facts of the machines that the nodes are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeFacts>,
     /// The rig.
     pub rig: Rig,
     /// The matrix of every cell, if it was given rather than planned.

@@ -1,6 +1,6 @@
 //! `discover`: queries the nodes over the system's `ssh`.
 
-use std::{collections::HashMap, io, thread};
+use std::{collections::HashMap, io, thread, time::SystemTime};
 
 use launch::{Captured, Death, Launcher, Progress, SSH_FAILED};
 use rail_matrix::read::{self, HostReport, ReportKind, System};
@@ -50,6 +50,9 @@ pub enum DiscoverError {
         /// Its system.
         uname: String,
     },
+    /// A script that no shell takes.
+    #[error("a script has a NUL byte, which no shell takes")]
+    NulInScript,
     /// A tool that is needed failed.
     #[error("`{command}` failed on '{host}': {said}")]
     Failed {
@@ -67,7 +70,7 @@ pub enum DiscoverError {
 impl DiscoverError {
     /// Whether other hosts, or hosts in another state, would help.
     pub fn is_input(&self) -> bool {
-        !matches!(self, Self::NotStarted { .. })
+        !matches!(self, Self::NotStarted { .. } | Self::NulInScript)
     }
 
     /// The remedy.
@@ -87,7 +90,7 @@ impl DiscoverError {
                 "`ssh {host}` must log in without asking, with a key, and the host must be known \
                  there"
             ),
-            Self::UnknownSystem { .. } => return None,
+            Self::UnknownSystem { .. } | Self::NulInScript => return None,
             Self::Failed { system, .. } => match system {
                 Some(System::MacOs) => "run it on that Mac in a terminal, which shows why",
                 Some(System::Linux) => "install iproute2 there, which has rdma and ip",
@@ -123,6 +126,44 @@ pub fn ask(launcher: &Launcher, hosts: &[String]) -> Result<Vec<HostReport>, Err
     asked
 }
 
+/// What a script printed on a host, and when it ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    /// Its output, and how it ended.
+    pub output: Captured,
+    /// Before the connection was made.
+    pub begun: SystemTime,
+    /// After the script had ended.
+    pub ended: SystemTime,
+}
+
+/// Runs a script of the shell on each host, on all at once: by the system's `ssh`, and on
+/// `localhost` without it. Of each host the outcome is its own: another may not answer.
+///
+/// # Errors
+/// If a name is no host's, two are one, or the caller asked to stop.
+pub fn on_hosts(
+    launcher: &Launcher,
+    scripts: &[(String, String)],
+) -> Result<Vec<Result<Ran, Error>>, Error> {
+    let hosts: Vec<_> = scripts.iter().map(|(host, _)| host.clone()).collect();
+    check(&hosts)?;
+    let terminal = Terminal::default();
+    terminal.step("Asking", &hosts.join(", "));
+    let ran = each(scripts, |(host, script)| {
+        let begun = SystemTime::now();
+        let output = Node::new(launcher, host)?.output(script)?;
+        Ok(Ran {
+            output,
+            begun,
+            ended: SystemTime::now(),
+        })
+    });
+    terminal.finish();
+    launcher.cancel().check()?;
+    Ok(ran)
+}
+
 /// A host's name is also the name of its folder. Neither host names nor folders on a
 /// Mac's disk are case-sensitive.
 fn check(hosts: &[String]) -> Result<(), DiscoverError> {
@@ -141,19 +182,28 @@ fn check(hosts: &[String]) -> Result<(), DiscoverError> {
 }
 
 /// Queries all nodes at once. If several fail, the error is that of the first host.
-fn ask_all<'a>(
-    launcher: &'a Launcher,
-    terminal: &'a Terminal,
-    hosts: &'a [String],
+fn ask_all(
+    launcher: &Launcher,
+    terminal: &Terminal,
+    hosts: &[String],
 ) -> Result<Vec<HostReport>, Error> {
+    let asked = each(hosts, |host: &String| {
+        Node::new(launcher, host)?.ask(terminal)
+    });
+    asked.into_iter().collect()
+}
+
+/// Does the same for all hosts at once.
+fn each<H: Sync, T: Send>(hosts: &[H], of: impl Fn(&H) -> T + Sync) -> Vec<T> {
+    let of = &of;
     thread::scope(|scope| {
-        let ask = |host: &'a String| scope.spawn(move || Node::new(launcher, host)?.ask(terminal));
-        let asked: Vec<_> = hosts.iter().map(ask).collect();
-        let answers = asked.into_iter().map(|node| match node.join() {
-            Ok(answer) => answer,
+        let start = |host| scope.spawn(move || of(host));
+        let started: Vec<_> = hosts.iter().map(start).collect();
+        let ends = started.into_iter().map(|host| match host.join() {
+            Ok(done) => done,
             Err(panic) => std::panic::resume_unwind(panic),
         });
-        answers.collect()
+        ends.collect()
     })
 }
 
@@ -232,7 +282,8 @@ impl<'a> Node<'a> {
         } else {
             // A node that does not answer must not delay the others for minutes, and a
             // user cannot answer a prompt when several connections ask at once.
-            let script = format!("sh -c '{script}'");
+            let script = shlex::try_quote(&script).map_err(|_| DiscoverError::NulInScript)?;
+            let script = format!("sh -c {script}");
             cmd!(
                 shell,
                 "ssh -n -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=5

@@ -22,7 +22,7 @@ use launch::Launcher;
 
 pub use check::CheckFlagsError;
 pub use command::main;
-pub use discover::{DiscoverError, ask};
+pub use discover::{DiscoverError, Ran, ask, on_hosts};
 pub use error::Error;
 pub use flags::{EXO_PIN, Front, Matrix, Step};
 pub use input::{InputError, file as read_file};

@@ -5,7 +5,7 @@ mod join;
 mod problem;
 mod select;
 
-use std::{collections::HashMap, net::Ipv4Addr, ops::Index};
+use std::{collections::HashMap, fmt, net::Ipv4Addr, ops::Index};
 
 use rig::{Cable, End, Rig, RigError};
 
@@ -168,6 +168,14 @@ impl PortAddress {
             None => true,
         };
         self.ip != other.ip && holds(self, other) && holds(other, self)
+    }
+}
+
+impl fmt::Display for PortAddress {
+    /// As `address/prefix`, or the address alone if its subnet is not known.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.ip)?;
+        self.prefix.map_or(Ok(()), |prefix| write!(f, "/{prefix}"))
     }
 }
 

@@ -310,6 +310,13 @@ impl Problem {
         }
     }
 
+    /// Its sentence in two: what is wrong, and what to do.
+    pub fn parts(&self) -> (String, String) {
+        let sentence = self.to_string();
+        let (what, remedy) = sentence.split_once("; ").unwrap_or((&sentence, ""));
+        (what.to_owned(), remedy.to_owned())
+    }
+
     /// Whether another problem has the same cause and remedy, at another place.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
@@ -455,4 +462,121 @@ impl fmt::Display for Unfit {
 /// Problems as sentences, one a line.
 pub(crate) fn sentences(problems: &[Problem]) -> String {
     joined(problems.iter().map(Problem::to_string), "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every_problem() -> Vec<Problem> {
+        let end = |device: &str| End {
+            node: "a".to_owned(),
+            device: device.to_owned(),
+        };
+        let (here, there) = (|| end("rdma_en5"), || end("rdma_en6"));
+        let both = || vec![here(), there()];
+        let name = || "a".to_owned();
+        let unfit = [
+            Unfit::NotListed,
+            Unfit::Thunderbolt4 {
+                gigabits_per_second: 40,
+            },
+            Unfit::PortDown,
+            Unfit::NoInterface,
+            Unfit::NoIpv4 { bridged: false },
+            Unfit::NoIpv4 { bridged: true },
+        ];
+        let off = [
+            RdmaOff::Disabled,
+            RdmaOff::NoDevices,
+            RdmaOff::NoService { seen_by: here() },
+        ];
+        let unfit = unfit.map(|why| Problem::UnfitDevice {
+            device: here(),
+            why,
+        });
+        let off = off.map(|why| Problem::RdmaDisabled { node: name(), why });
+        let others = vec![
+            Problem::EmptyNode { position: 1 },
+            Problem::DuplicateNode { node: name() },
+            Problem::EmptyDevice { node: name() },
+            Problem::UnknownNode {
+                from: here(),
+                node: name(),
+            },
+            Problem::UnknownPeer {
+                from: here(),
+                peer: name(),
+            },
+            Problem::SharedSubnet {
+                subnet: name(),
+                devices: both(),
+            },
+            Problem::SharedAddress {
+                address: name(),
+                devices: both(),
+            },
+            Problem::SharedInterface {
+                interface: name(),
+                devices: both(),
+            },
+            Problem::EqualAddresses {
+                address: name(),
+                ends: [here(), there()],
+            },
+            Problem::DifferentSubnets {
+                ends: [here(), there()],
+                subnets: [name(), name()],
+            },
+            Problem::BothEndsOnOneNode {
+                first: here(),
+                second: there(),
+            },
+            Problem::Repeated {
+                from: here(),
+                to: there(),
+            },
+            Problem::OneSided {
+                from: here(),
+                to: there(),
+            },
+            Problem::NoOtherEnd {
+                from: here(),
+                node: name(),
+                place: 1,
+                back: 0,
+            },
+            Problem::Stale {
+                from: here(),
+                to: there(),
+                cable: name(),
+            },
+            Problem::DeviceOnTwoCables {
+                device: here(),
+                cables: vec![name(), name()],
+            },
+            Problem::Bridged { node: name() },
+            Problem::BridgedBeside { node: name() },
+            Problem::RdmaUnknown {
+                nodes: vec![name()],
+            },
+            Problem::DoubtfulPort {
+                device: here(),
+                model: name(),
+            },
+            Problem::RepeatedAddress {
+                address: name(),
+                devices: both(),
+            },
+        ];
+        unfit.into_iter().chain(off).chain(others).collect()
+    }
+
+    #[test]
+    fn every_problem_says_what_is_wrong_and_what_to_do() {
+        for problem in every_problem() {
+            let (what, remedy) = problem.parts();
+            assert!(!what.is_empty() && !remedy.is_empty(), "{problem}");
+        }
+    }
 }

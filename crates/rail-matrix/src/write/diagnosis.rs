@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 use rig::{End, units};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{one_line, pretty};
 use crate::{
     Account, EndState, Note, PortAddress, PortId, PortInfo, Problem, Rdma, Topology, Unfit,
+    words::joined,
 };
 
 /// The name and version of [`Diagnosis::json`].
@@ -71,6 +73,11 @@ impl<'a> Diagnosis<'a> {
         }
     }
 
+    /// The account that it is of.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
     /// Whether nothing is wrong. Warnings do not count, and neither do the other ends of
     /// the cables of a node that was described alone.
     pub fn is_well(&self) -> bool {
@@ -104,11 +111,9 @@ impl<'a> Diagnosis<'a> {
             ]);
             let own = self.topology.ports().filter(|(_, info)| info.node == id);
             for (port, info) in own {
-                let addresses = info.addresses.as_deref().map_or("?".to_owned(), |all| {
-                    all.iter()
-                        .map(|it| written(*it))
-                        .collect::<Vec<_>>()
-                        .join(", ")
+                let addresses = info.addresses.as_deref();
+                let addresses = addresses.map_or("?".to_owned(), |all| {
+                    joined(all.iter().map(PortAddress::to_string), ", ")
                 });
                 let row = [
                     info.device.clone(),
@@ -139,6 +144,15 @@ impl<'a> Diagnosis<'a> {
     /// For programs, as one object. See [`DIAGNOSIS_SCHEMA`]. The text ends with a line
     /// break.
     pub fn json(&self) -> String {
+        pretty(&self.document()) + "\n"
+    }
+
+    /// The same as a value, to be a part of another document.
+    pub fn value(&self) -> Value {
+        serde_json::to_value(self.document()).expect("names, numbers and lists are JSON")
+    }
+
+    fn document(&self) -> Document<'_> {
         let nodes = self.topology.nodes().map(|(id, node)| {
             let own = self.topology.ports().filter(|(_, info)| info.node == id);
             Node {
@@ -155,15 +169,15 @@ impl<'a> Diagnosis<'a> {
             warning: problem.is_warning(),
             sentence: problem.to_string(),
         });
-        pretty(&Document {
+        Document {
             schema: DIAGNOSIS_SCHEMA,
             well: self.is_well(),
             nodes: nodes.collect(),
             problems: problems.collect(),
-        }) + "\n"
+        }
     }
 
-    fn port(&self, port: PortId, info: &'a PortInfo) -> Port<'a> {
+    fn port<'b>(&'b self, port: PortId, info: &'b PortInfo) -> Port<'b> {
         let addresses = info.addresses.as_ref();
         Port {
             device: &info.device,
@@ -172,12 +186,12 @@ impl<'a> Diagnosis<'a> {
             other: self.other(port).map(|other| self.topology.end(other)),
             bytes_per_second: info.bytes_per_second,
             line_bytes_per_second: info.line_bytes_per_second,
-            addresses: addresses.map(|all| all.iter().map(|it| written(*it)).collect()),
+            addresses: addresses.map(|all| all.iter().map(PortAddress::to_string).collect()),
         }
     }
 
     /// The device that a device is said to lead to, if it is one.
-    fn other(&self, port: PortId) -> Option<PortId> {
+    pub fn other(&self, port: PortId) -> Option<PortId> {
         match *self.account.end(port) {
             EndState::Cabled { other, .. }
             | EndState::Unreachable { other, .. }
@@ -228,11 +242,4 @@ fn rdma(known: &Rdma) -> Option<&'static str> {
         Rdma::On => "on",
         Rdma::Off(_) => "off",
     })
-}
-
-fn written(address: PortAddress) -> String {
-    match address.prefix {
-        Some(prefix) => format!("{}/{prefix}", address.ip),
-        None => address.ip.to_string(),
-    }
 }

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Block {
     Dense(FeedForward),
-    Experts(Mixture),
+    Experts(Box<Mixture>),
 }
 
 impl Block {
@@ -28,7 +28,8 @@ impl Block {
     ) -> Result<Self, LoadError> {
         match &shape.experts {
             Some(experts) if shape.layers[layer].has_experts => {
-                Mixture::new(shape, experts, tensors, name, activation).map(Self::Experts)
+                let mixture = Mixture::new(shape, experts, tensors, name, activation)?;
+                Ok(Self::Experts(Box::new(mixture)))
             }
             _ => FeedForward::new(shape, tensors, name, shape.ffn, activation).map(Self::Dense),
         }
