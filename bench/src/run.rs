@@ -143,7 +143,7 @@ fn in_full(error: &dyn Error) -> String {
 #[derive(Debug)]
 pub struct Measured {
     /// Every cell of the plan. A cell that the run did not reach is
-    /// [`Verdict::NotRun`](crate::verdict::Verdict::NotRun).
+    /// [`Verdict::NotRun`].
     pub report: Report,
     /// Why the run stopped before its last cell, if it did.
     pub stopped: Option<RunError>,

@@ -190,9 +190,15 @@ fn nodes_are_asked_and_what_they_said_is_kept() {
 #[test]
 fn what_nodes_say_becomes_a_rig() {
     let nodes = Nodes::new();
-    let ifconfig =
-        "en0: flags=8863<UP,BROADCAST> mtu 1500\n\tinet 192.168.1.10 netmask 0xffffff00\n";
-    nodes.tool("studio", "ifconfig", ifconfig);
+    let interface = |name, address| {
+        format!("{name}: flags=8863<UP,BROADCAST> mtu 1500\n\tinet {address} netmask 0xffffff00\n")
+    };
+    let ifconfig = [
+        interface("en0", "192.168.1.10"),
+        interface("en5", "10.7.5.1"),
+        interface("en6", "10.7.6.1"),
+    ];
+    nodes.tool("studio", "ifconfig", &ifconfig.concat());
     let done = nodes.xtask("rig discover studio mini").assert().code(0);
     let text = String::from_utf8(done.get_output().stdout.clone()).unwrap();
     let note = "# node 'mini' needs an address that the other nodes reach: add address = \"...\"";

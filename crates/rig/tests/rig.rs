@@ -537,7 +537,7 @@ fn machines_that_cannot_meet_are_refused_by_line() {
                 "[[cable]]",
                 "[[fault]]\ncable = \"x\"\nkind = \"cut\"\n[[cable]]",
             ),
-            "line 14: a real cable has no [[fault]]; remove it, or write cables = \"emulated\" at \
+            "line 13: a real cable has no [[fault]]; remove it, or write cables = \"emulated\" at \
              the top",
         ),
     ];
