@@ -185,6 +185,9 @@ impl<C: Collective> Session<C> {
         // On the CPU, MLX makes its caller wait until about fifty operations are left, so
         // that with all layers a token would be known when the next one is nearly computed.
         let ahead = match Device::of_operations()? {
+            // Ranks that share a processor compute, exchange and look at logits by turns: a
+            // rank that polls for a message would take the time of its own other thread.
+            Device::Cpu if ranks.size() > 1 => 0,
             Device::Cpu => 1,
             Device::Gpu => decoder.depth(),
         };
@@ -292,7 +295,7 @@ impl<C: Collective> Session<C> {
         before: &Next,
         meanwhile: impl FnOnce(&C) -> Result<(), E>,
     ) -> Result<Next, E> {
-        if self.strategy == Strategy::Pp {
+        if self.strategy == Strategy::Pp || self.ahead == 0 {
             meanwhile(&self.ranks)?;
             return Ok(self.begin(&before.token)?);
         }
