@@ -587,13 +587,12 @@ def run_passes(job, model, pipeline, group, filler, prompt):
             barrier(group)
             watch = Watch()
             with passes.of(kind):
-                asked = job["generation_tokens"]
-                tokens = steps(job, model, pipeline, cache, prompt, asked, [watch])
+                count = job["generation_tokens"]
+                tokens = generate(job, model, pipeline, cache, prompt, count, watch)
                 for index, _ in enumerate(tokens):
                     say("lap", **{"pass": kind}, run=number, index=index, **passes.lap())
                     # As a measured run does, for the time that it takes.
                     watch.look(index)
-                watch.finish()
 
 
 # --- Runs -----------------------------------------------------------------------------

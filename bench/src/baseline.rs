@@ -15,17 +15,16 @@ use stats::{Change, Summary};
 use crate::{
     dry_run::Pace,
     engine::Engine,
-    lines::json,
     model::Model,
     plan::Plan,
-    report::{BuildInfo, CellReport, NO_BACKEND, Report},
+    report::{
+        BuildInfo, CellReport, NO_BACKEND, Report,
+        read::{self, Unread, as_reported, without_path},
+    },
     sweep::Cell,
     verdict::Verdict,
     workload::Workload,
 };
-
-/// The schemas that can be read.
-const SCHEMAS: [&str; 2] = ["mlx-rails/bench/1", "mlx-rails/bench/2"];
 
 /// An earlier report.
 #[derive(Debug)]
@@ -149,21 +148,10 @@ impl Baseline {
             Ok(text) => text,
             Err(source) => return Err(BaselineError::Unreadable { path, source }),
         };
-        // Another schema may lack fields, so it is looked at first.
-        let document = serde_json::from_slice::<Value>(&text).and_then(|value| {
-            let schema = value
-                .get("schema")
-                .and_then(Value::as_str)
-                .unwrap_or("none");
-            match SCHEMAS.contains(&schema) {
-                false => Ok(Err(schema.to_owned())),
-                true => serde_json::from_value(value).map(Ok),
-            }
-        });
-        match document {
-            Ok(Ok(document)) => Ok(Self { path, document }),
-            Ok(Err(schema)) => Err(BaselineError::Schema { path, schema }),
-            Err(source) => Err(BaselineError::Malformed { path, source }),
+        match read::parse(&text) {
+            Ok(document) => Ok(Self { path, document }),
+            Err(Unread::Schema(schema)) => Err(BaselineError::Schema { path, schema }),
+            Err(Unread::Malformed(source)) => Err(BaselineError::Malformed { path, source }),
         }
     }
 
@@ -183,11 +171,11 @@ impl Baseline {
             );
             return Err(self.differs("build", difference));
         }
-        if *rig != json(&plan.rig) {
+        if *rig != as_reported(&plan.rig) {
             return Err(self.differs("rig", String::new()));
         }
         let settings = &plan.settings;
-        if !is_same_model(model, &json(&settings.model)) {
+        if !is_same_model(model, &as_reported(&settings.model)) {
             let own = settings.model.name();
             let difference = match model.get("name").and_then(Value::as_str) {
                 Some(name) if name == own => format!(" of the name {name}"),
@@ -257,7 +245,7 @@ impl Baseline {
 
     /// Whether it is about this model.
     pub fn is_of_model(&self, model: &Model) -> bool {
-        self.document.model == json(model)
+        self.document.model == as_reported(model)
     }
 
     /// The report beside this one: every cell that both have and that is sound in both.
@@ -278,17 +266,11 @@ impl Baseline {
 /// Whether two models have the same name and content, wherever a folder is. An earlier
 /// version named no content, and then all else decides.
 fn is_same_model(then: &Value, now: &Value) -> bool {
-    let (mut then, mut now) = (then.clone(), now.clone());
-    let named = then.get("digest").is_some();
-    for model in [&mut then, &mut now] {
-        if let Some(fields) = model.as_object_mut() {
-            fields.remove("path");
-            if !named {
-                fields.remove("digest");
-            }
-        }
+    let mut now = without_path(now);
+    if let (None, Some(fields)) = (then.get("digest"), now.as_object_mut()) {
+        fields.remove("digest");
     }
-    then == now
+    without_path(then) == now
 }
 
 impl Row {

@@ -16,7 +16,7 @@ use crate::{
     checks::Check,
     launched::Launched,
     plan::{Launch, Plan},
-    report::{BuildInfo, CellReport, Runs, temporary},
+    report::{BuildInfo, CellReport, Runs, read::as_reported, temporary},
 };
 
 /// The name and version of a line.
@@ -54,9 +54,9 @@ impl Head {
             mlx: build.mlx.clone(),
             series: build.series.clone(),
             key: build.key.clone(),
-            model: json(&settings.model),
-            rig: json(&plan.rig),
-            given: json(&plan.given),
+            model: as_reported(&settings.model),
+            rig: as_reported(&plan.rig),
+            given: as_reported(&plan.given),
             runs: Runs::of(settings),
             checks: plan.checks.made().collect(),
             reference: plan.checks.source.to_string(),
@@ -285,17 +285,18 @@ impl Resume {
                 return Err(self.differs(line, "rig or matrix", String::new()));
             }
             if run.runs != ours.runs {
-                let [theirs, ours] = [&run.runs, &ours.runs].map(json);
+                let [theirs, ours] = [&run.runs, &ours.runs].map(as_reported);
                 let difference = format!(": {theirs}; this run has {ours}");
                 return Err(self.differs(line, "number, order or seed of runs", difference));
             }
             if (&run.checks, &run.reference) != (&ours.checks, &ours.reference) {
-                let told = |head: &Head| format!("{} by {}", json(&head.checks), head.reference);
+                let told =
+                    |head: &Head| format!("{} by {}", as_reported(&head.checks), head.reference);
                 let difference = format!(": {}; this run has {}", told(run), told(&ours));
                 return Err(self.differs(line, "set of checks", difference));
             }
             if run.env != ours.env {
-                let [theirs, ours] = [&run.env, &ours.env].map(json);
+                let [theirs, ours] = [&run.env, &ours.env].map(as_reported);
                 let difference = format!(": {theirs}; this run has {ours}");
                 return Err(self.differs(line, "environment", difference));
             }
@@ -361,11 +362,4 @@ impl Resume {
     pub fn launched(&self) -> Vec<Launched> {
         self.lines.iter().map(|it| it.raw.clone()).collect()
     }
-}
-
-/// The JSON of a value as it is read again: the digits of a 32-bit float are not those of its
-/// 64-bit value.
-pub(crate) fn json<T: Serialize>(value: &T) -> Value {
-    let text = serde_json::to_string(value).expect("plain data");
-    serde_json::from_str(&text).expect("it was just written")
 }

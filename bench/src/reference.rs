@@ -17,11 +17,13 @@ use crate::{
     checks::logits,
     engine::Engine,
     launch::{Outcome, RunRecord, Transcript},
-    lines::json,
     model::{Dtype, Model},
     plan::Settings,
     protocol::{Strategy, Top},
-    report::SCHEMA,
+    report::{
+        SCHEMA,
+        read::{as_reported, without_path},
+    },
     sweep::{Cell, PlannedCell},
     verdict::{Judgement, Verdict},
     workload::Workload,
@@ -393,7 +395,7 @@ impl References {
             let schema = document.schema;
             return Err(FileError::Schema { file, schema });
         }
-        let own = json(&settings.model);
+        let own = as_reported(&settings.model);
         if without_path(&document.model) != without_path(&own) {
             let name = document.model.get("name").and_then(Value::as_str);
             return Err(FileError::Model {
@@ -461,14 +463,6 @@ struct Row {
 }
 
 /// A model as a report has it, wherever its folder was.
-fn without_path(model: &Value) -> Value {
-    let mut model = model.clone();
-    if let Some(fields) = model.as_object_mut() {
-        fields.remove("path");
-    }
-    model
-}
-
 /// Why a file has no reference for a run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

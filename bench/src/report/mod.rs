@@ -7,6 +7,7 @@ mod exo;
 mod files;
 mod llama;
 mod markdown;
+pub mod read;
 mod split;
 mod times;
 

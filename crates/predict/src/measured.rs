@@ -5,13 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rail_bench::{Plan, Workload, engine::Engine, sweep, verdict::Verdict};
+use rail_bench::{
+    Plan, Workload,
+    engine::Engine,
+    report::read::{self, Unread, as_reported},
+    sweep,
+    verdict::Verdict,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stats::Summary;
-
-/// The schemas that can be read.
-const SCHEMAS: [&str; 2] = ["mlx-rails/bench/1", "mlx-rails/bench/2"];
 
 /// A report of the benchmark, as far as predictions need it.
 #[derive(Debug)]
@@ -147,19 +150,10 @@ impl Measured {
     /// # Errors
     /// If the text is none.
     pub fn parse(path: PathBuf, text: &[u8]) -> Result<Self, MeasuredError> {
-        let value = match serde_json::from_slice::<Value>(text) {
-            Ok(value) => value,
-            Err(source) => return Err(MeasuredError::Malformed { path, source }),
-        };
-        // Another schema may lack fields, so it is looked at first.
-        let schema = value.get("schema").and_then(Value::as_str);
-        let schema = schema.unwrap_or("none").to_owned();
-        if !SCHEMAS.contains(&&*schema) {
-            return Err(MeasuredError::Schema { path, schema });
-        }
-        match serde_json::from_value(value) {
+        match read::parse(text) {
             Ok(document) => Ok(Self { path, document }),
-            Err(source) => Err(MeasuredError::Malformed { path, source }),
+            Err(Unread::Schema(schema)) => Err(MeasuredError::Schema { path, schema }),
+            Err(Unread::Malformed(source)) => Err(MeasuredError::Malformed { path, source }),
         }
     }
 
@@ -201,14 +195,14 @@ impl Measured {
         let Document { build, rig, .. } = &self.document;
         self.check_model(plan)?;
         match () {
-            () if *rig != json(&plan.rig) => Err(self.differs("rig")),
+            () if *rig != as_reported(&plan.rig) => Err(self.differs("rig")),
             () if (&*build.mlx, &*build.series) != (mlx, series) => Err(self.differs("build")),
             () => Ok(()),
         }
     }
 
     fn check_model(&self, plan: &Plan) -> Result<(), MeasuredError> {
-        match self.document.model == json(&plan.settings.model) {
+        match self.document.model == as_reported(&plan.settings.model) {
             true => Ok(()),
             false => Err(self.differs("model")),
         }
@@ -246,13 +240,6 @@ impl Row {
             token: 1.0 / rate.median,
         })
     }
-}
-
-/// As a report has it. By way of text, because there a float of 32 bits is a decimal number,
-/// and as a [`Value`] one of 64 bits.
-fn json(value: &impl Serialize) -> Value {
-    let text = serde_json::to_string(value).expect("plain data");
-    serde_json::from_str(&text).expect("what was just written")
 }
 
 #[cfg(test)]

@@ -134,7 +134,8 @@ pub struct Session<C> {
     ranks: C,
     caches: Vec<Cache>,
     prefill_step: usize,
-    /// Layers whose computation for the next token begins before this token is known.
+    /// Layers whose computation for the next token begins before this token is known: none,
+    /// some, or all.
     ahead: usize,
     nudge: Option<Nudge>,
 }
@@ -185,10 +186,12 @@ impl<C: Collective> Session<C> {
         // On the CPU, MLX makes its caller wait until about fifty operations are left, so
         // that with all layers a token would be known when the next one is nearly computed.
         let ahead = match Device::of_operations()? {
+            // A message must be in flight before the next one begins.
+            _ if strategy == Strategy::Pp => 0,
             // Ranks that share a processor compute, exchange and look at logits by turns: a
             // rank that polls for a message would take the time of its own other thread.
             Device::Cpu if ranks.size() > 1 => 0,
-            Device::Cpu => 1,
+            Device::Cpu => 1.min(decoder.depth()),
             Device::Gpu => decoder.depth(),
         };
         Ok(Self {
@@ -295,17 +298,17 @@ impl<C: Collective> Session<C> {
         before: &Next,
         meanwhile: impl FnOnce(&C) -> Result<(), E>,
     ) -> Result<Next, E> {
-        if self.strategy == Strategy::Pp || self.ahead == 0 {
+        let (ahead, depth) = (self.ahead, self.decoder.depth());
+        if ahead == 0 {
             meanwhile(&self.ranks)?;
             return Ok(self.begin(&before.token)?);
         }
-        let ahead = self.ahead.min(self.decoder.depth());
         let x = self.decoder.embed(&before.token)?;
         let x = self.layers(0..ahead, x)?;
-        if ahead < self.decoder.depth() {
+        if ahead < depth {
             async_eval(&[&x])?;
             meanwhile(&self.ranks)?;
-            let x = self.layers(ahead..self.decoder.depth(), x)?;
+            let x = self.layers(ahead..depth, x)?;
             return Ok(self.choose(&x)?);
         }
         let next = self.choose(&x)?;
