@@ -34,8 +34,16 @@ const PATIENCE: Duration = Duration::from_secs(120);
 ///
 /// # Panics
 /// It does not for two minutes.
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
+pub fn eventually(what: &str, holds: impl FnMut() -> bool) {
+    within(PATIENCE, what, holds);
+}
+
+/// Waits until something holds.
+///
+/// # Panics
+/// It does not within the limit.
+pub fn within(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + limit;
     while !holds() {
         assert!(Instant::now() < until, "{what}");
         thread::sleep(Duration::from_millis(50));
