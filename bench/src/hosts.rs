@@ -1,9 +1,9 @@
 //! Ranks on the nodes of a rig that are machines of their own.
 
-use std::{collections::BTreeMap, path::PathBuf, process::Command, sync::Arc};
+use std::{collections::BTreeMap, process::Command};
 
 use launch::Progress;
-use remote::{Error, Host, Part, Run, Staged};
+use remote::{Error, Part, Seat, Staged};
 
 use crate::{
     engine::Engine,
@@ -57,16 +57,9 @@ impl Hosts {
     /// # Panics
     /// The rig has no such node, or the engine was not staged.
     pub(crate) fn seat(&self, engine: Engine, node: &str) -> Seat {
-        let host = Arc::clone(self.hosts.host(node));
         let staged = self.staged.get(&(engine, node.to_owned()));
-        let (name, folder) = host.folder();
-        Seat {
-            staged: staged.expect("every engine was staged").clone(),
-            host,
-            name,
-            folder,
-            files: vec![],
-        }
+        let staged = staged.expect("every engine was staged");
+        Seat::new(self.hosts.host(node), staged)
     }
 
     /// An address and a port at which the rank on a node can listen for the others.
@@ -75,58 +68,26 @@ impl Hosts {
     }
 }
 
-/// The place of one rank on a node.
-#[derive(Clone)]
-pub struct Seat {
-    host: Arc<Host>,
-    staged: Staged,
-    name: String,
-    folder: PathBuf,
-    files: Vec<(String, String)>,
+/// The job as it is on the node of a rank.
+pub(crate) fn job_there(seat: &Seat, mut job: Job) -> Job {
+    if let JobModel::Folder(folder) = &mut job.model {
+        *folder = seat.host().model(folder);
+    }
+    job
 }
 
-impl Seat {
-    /// Adds a file to the rank's folder. Returns its path on the node.
-    pub(crate) fn add(&mut self, name: &str, text: String) -> String {
-        self.files.push((name.to_owned(), text));
-        self.folder.join(name).display().to_string()
-    }
-
-    /// The job as it is on the node.
-    pub(crate) fn job(&self, mut job: Job) -> Job {
-        if let JobModel::Folder(folder) = &mut job.model {
-            *folder = self.host.model(folder);
-        }
-        job
-    }
-
-    /// The command that runs the rank, and what it reads first.
-    pub(crate) fn order(&self, program: &RankProgram, start: &RankStart) -> (Command, String) {
-        let mut seat = self.clone();
-        let job = serde_json::to_string(&start.job).expect("a job is plain data");
-        let job = seat.add(JOB, job);
-        let there = |arg: &String| self.staged.there(arg.as_ref()).display().to_string();
-        let mut args: Vec<_> = program.args.iter().map(there).collect();
-        args.extend(["--job".to_owned(), job]);
-        // The folders of this machine's libraries are not there.
-        let env = program.env.iter().chain(&start.env).cloned();
-        let mut env: Vec<_> = env
-            .filter(|(name, _)| name != softrail::LIBRARY_PATH)
-            .collect();
-        let libraries = LIBRARIES.map(|name| self.staged.path(name).display().to_string());
-        env.push((softrail::LIBRARY_PATH.to_owned(), libraries.join(":")));
-        self.host.order(Run {
-            program: self.staged.there(&program.path),
-            args,
-            env,
-            folder: seat.name,
-            files: seat.files,
-        })
-    }
-}
-
-impl std::fmt::Debug for Seat {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} on {}", self.folder.display(), self.host.name)
-    }
+/// The command that runs a rank on its node, and what it reads first.
+pub(crate) fn order(seat: &Seat, program: &RankProgram, start: &RankStart) -> (Command, String) {
+    let mut seat = seat.clone();
+    let job = serde_json::to_string(&start.job).expect("a job is plain data");
+    let job = seat.add(JOB, job);
+    let mut args = program.args.clone();
+    args.extend(["--job".to_owned(), job]);
+    // The folders of this machine's libraries are not there.
+    let env = program.env.iter().chain(&start.env).cloned();
+    let mut env: Vec<_> = env
+        .filter(|(name, _)| name != softrail::LIBRARY_PATH)
+        .collect();
+    env.push((softrail::LIBRARY_PATH.to_owned(), seat.folders(&LIBRARIES)));
+    seat.order(&program.path, &args, env)
 }

@@ -10,13 +10,14 @@ use std::{
 
 use launch::Launcher;
 use rail_matrix::{Backend, Frames};
+use remote::Seat;
 use tempfile::TempDir;
 
 use crate::{
     cabling::{Cabling, Plugged},
     drift,
     engine::{Engine, EngineProgram},
-    hosts::Seat,
+    hosts::job_there,
     judge::Judge,
     launch::{LaunchError, Outcome, RankStart, Transcript, launch},
     launched::{Launched, Measurement},
@@ -484,7 +485,7 @@ fn shared_env(cell: Cell, settings: &Settings) -> Vec<(String, String)> {
 fn start(job: Job, env: Vec<(String, String)>, seat: Option<Seat>) -> RankStart {
     let job = match &seat {
         None => job,
-        Some(seat) => seat.job(job),
+        Some(seat) => job_there(seat, job),
     };
     RankStart { job, env, seat }
 }

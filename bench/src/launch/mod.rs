@@ -15,11 +15,12 @@ use std::{
 };
 
 use launch::{Death, Heard, Interrupted, Launcher, Limit, Ranks, StartError, Watchdog};
+use remote::Seat;
 use serde::{Deserialize, Serialize};
 pub use transcript::{Lap, RunRecord, Token, Transcript, Usage};
 
 use crate::{
-    hosts::Seat,
+    hosts,
     protocol::{Event, Job},
 };
 
@@ -201,7 +202,7 @@ pub fn launch(
     let mut ranks = Ranks::new(launcher);
     for start in starts {
         if let Some(seat) = &start.seat {
-            let (connection, order) = seat.order(program, start);
+            let (connection, order) = hosts::order(seat, program, start);
             ranks.start_far(connection, &order)?;
             continue;
         }

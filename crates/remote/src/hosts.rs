@@ -8,6 +8,7 @@ use rig::Node;
 use crate::{Error, Host, Result, host::hash_of};
 
 /// The nodes of a rig.
+#[derive(Clone)]
 pub struct Hosts {
     hosts: Vec<Arc<Host>>,
 }

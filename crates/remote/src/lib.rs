@@ -22,6 +22,7 @@ mod error;
 mod host;
 mod hosts;
 pub mod model;
+mod seat;
 mod talk;
 pub mod tree;
 pub mod wire;
@@ -29,6 +30,7 @@ pub mod wire;
 pub use error::Error;
 pub use host::{Host, Staged};
 pub use hosts::Hosts;
+pub use seat::Seat;
 pub use tree::Part;
 pub use wire::{Facts, Run};
 
