@@ -8,7 +8,7 @@ use std::{
 use launch::environment::configures_jaccl;
 use models::Tokenizer;
 use rail_matrix::{Backend, Devices, Given, Jaccl, RankOrder};
-use rig::Rig;
+use rig::{Cables, Rig};
 
 use crate::{
     checks::{Check, Checks},
@@ -152,6 +152,16 @@ pub enum AfterHang {
     Continue,
     /// Nothing. Real devices can stay wedged, and then say nothing about the next cell.
     Stop,
+}
+
+impl AfterHang {
+    /// What follows over the cables of a rig, unless the caller chose.
+    pub fn usual(rig: &Rig) -> Self {
+        match rig.kind {
+            Cables::Emulated => Self::Continue,
+            Cables::Real => Self::Stop,
+        }
+    }
 }
 
 /// The first preset, five runs in two rounds, a warm-up before each, 20 seconds of silence.

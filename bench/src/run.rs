@@ -109,8 +109,7 @@ impl RunError {
             Self::Scratch { .. } => Some("free some space there, or set TMPDIR"),
             Self::Reference(error) => error.help(),
             Self::AfterHang { .. } => Some(
-                "the devices may be wedged: run `cargo xtask preflight` on emulated cables, pull \
-                 the cables and plug them in again, or restart the nodes; `--after-hang continue` \
+                "the devices may be wedged: run `cargo xtask preflight --rig`, pull the cables and plug them in again, or restart the nodes; `--after-hang continue` \
                  measures the other cells all the same",
             ),
             Self::OtherBuild { cell, .. } => Some(match cell.engine {

@@ -29,9 +29,6 @@ use crate::{
     warn,
 };
 
-/// Of a rig whose nodes preflight cannot reach.
-const UNTRIED: &str = "the rails were not tried beforehand: preflight runs on this machine alone";
-
 pub fn run(session: &Session, flags: &Bench) -> Result {
     // Every error in the user's input is reported before the minutes of a build.
     let pin = session.toolchain.pin(&flags.mlx)?;
@@ -87,13 +84,9 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
     };
     check_folder(&out_dir).map_err(unwritable)?;
     let nodes = rig_doctor::before_ranks(&session.launcher, &plan.rig)?.nodes;
-    let warnings = match (&hosts, flags.no_preflight) {
-        (_, true) => vec![],
-        (None, false) => preflight(session, &plan, &pin, flags.series)?,
-        (Some(_), false) => {
-            warn!("warning: {UNTRIED}");
-            vec![UNTRIED.to_owned()]
-        }
+    let warnings = match flags.no_preflight {
+        true => vec![],
+        false => preflight(session, hosts.clone(), &plan, (&pin, flags.series))?,
     };
     let build = session.toolchain.build(&Request::mlx(&pin, flags.series))?;
     let info = build_info(&build)?;
@@ -216,9 +209,14 @@ fn earlier(folder: &Path, plan: &Plan) -> Option<Baseline> {
 }
 
 /// Refuses a rig with a rail that does not carry; returns the other problems of the rig.
-fn preflight(session: &Session, plan: &Plan, pin: &Pin, series: Series) -> Result<Vec<String>> {
+fn preflight(
+    session: &Session,
+    hosts: Option<remote::Hosts>,
+    plan: &Plan,
+    series: (&Pin, Series),
+) -> Result<Vec<String>> {
     let rails = preflight::Plan::of_matrices(plan.rig.clone(), plan.matrices());
-    let report = crate::preflight::check(session, rails, pin, series, crate::preflight::TIMEOUT)?;
+    let report = crate::preflight::check(session, hosts, rails, series, crate::preflight::TIMEOUT)?;
     report
         .fit()
         .with_context(|| "no cell was measured")

@@ -20,7 +20,7 @@ use rail_bench::{
     workload::{Lists, Workload},
 };
 use rail_matrix::{Backend, Frames, Given, Jaccl};
-use rig::{Cables, Rig, units::parse_seconds};
+use rig::{Rig, units::parse_seconds};
 
 use crate::flags::{Order, RigFile};
 
@@ -346,10 +346,7 @@ impl Bench {
     pub fn options(&self, rig: Rig, jaccl: Jaccl, model: Model, given: Option<Given>) -> Options {
         let mut limits = DEFAULTS.limits;
         limits.silence = self.timeout;
-        let after_hang = self.after_hang.unwrap_or(match rig.kind {
-            Cables::Emulated => AfterHang::Continue,
-            Cables::Real => AfterHang::Stop,
-        });
+        let after_hang = self.after_hang.unwrap_or(AfterHang::usual(&rig));
         Options {
             rig,
             engines: self.engines(),
@@ -489,7 +486,7 @@ pub fn frames() -> impl TypedValueParser<Value = Frames> {
     one_of(Frames::ALL.map(|it| (it, help(it))), Frames::name)
 }
 
-fn after_hang() -> impl TypedValueParser<Value = AfterHang> {
+pub fn after_hang() -> impl TypedValueParser<Value = AfterHang> {
     let values = [
         (AfterHang::Stop, "No further cell"),
         (AfterHang::Continue, "The next cell"),

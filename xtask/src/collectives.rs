@@ -8,28 +8,32 @@ use rail_verify::{
     report::check_output,
     run::{Stop, Variant},
 };
+use rig::Rig;
 use terminal::Terminal;
 use toolchain::build::Request;
 
 use crate::{
     collectives_flags::{Collectives, Format},
     exit::{self, Kind, Result},
-    out, output, programs, say,
+    hosts, out, output, programs, say,
     session::Session,
     verify::{pins, variants_of},
 };
 
 pub fn run(session: &Session, flags: &Collectives) -> Result {
     // Every error in the user's input is reported before the first build.
-    let (cells, options) = (flags.cells.cells(), flags.options());
+    let rig = flags.rig.as_deref().map(Rig::read).transpose()?;
+    let (cells, options) = (flags.cells(rig.as_ref()), flags.options(rig.as_ref()));
     cells.check()?;
     options.check()?;
     let pins = pins(session, &flags.mlx)?;
     if let Some(folder) = &flags.out_dir {
         check_output(folder)?;
     }
+    let hosts = rig.as_ref().map(|rig| hosts::ready(session, rig));
+    let hosts = hosts.transpose()?.flatten();
     let mut variants = variants_of(session, &pins, &flags.series)?;
-    let programs = programs::of_verify(session)?;
+    let programs = hosts::of_verify(session, hosts, variants.iter().map(|it| &it.build))?;
     let library = flags.meter.then(|| programs::meter(session)).transpose()?;
     if library.is_some() {
         let both = |it: Variant| [it.clone(), metered(it)];
@@ -41,6 +45,7 @@ pub fn run(session: &Session, flags: &Collectives) -> Result {
         launcher: &session.launcher,
         progress: &progress,
         meter: library.as_deref(),
+        rig: rig.as_ref(),
     };
     let mut measured = meter.measure(&variants, &cells, &options)?;
     let mut ran = Ok(());
@@ -54,6 +59,7 @@ pub fn run(session: &Session, flags: &Collectives) -> Result {
     let report = Report {
         variants: &variants,
         options: &options,
+        rig: rig.as_ref(),
         measured: &measured,
     };
     if let Some(folder) = &flags.out_dir {

@@ -8,9 +8,10 @@ use collectives::{
     cells::{Cables, Ranks, Sizes, flat},
 };
 use pins::Series;
+use rail_matrix::MAX_RAILS;
 use rail_verify::case::{Backend, Dtype, Frames};
 use rig::{
-    Link,
+    Link, Rig,
     units::{parse_rate, parse_time},
 };
 
@@ -56,6 +57,17 @@ pub struct Collectives {
 
     #[command(flatten)]
     pub cells: CellFlags,
+
+    /// Measure the nodes and cables of this rig.toml, also on other machines. Ranks are its nodes;
+    /// cables, unless chosen, all that every two joined nodes have [default: emulated cables of one
+    /// kind between any number of ranks]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["bandwidth", "latency", "dilate", "foreign", "meter"],
+        help_heading = "Cables"
+    )]
+    pub rig: Option<PathBuf>,
 
     /// The line rate of a cable
     #[arg(
@@ -178,13 +190,31 @@ impl CellFlags {
 }
 
 impl Collectives {
-    /// The options of these flags.
-    pub fn options(&self) -> Options {
+    /// The cells of these flags: of the rig, if there is one.
+    pub fn cells(&self, rig: Option<&Rig>) -> Cells {
+        let mut cells = self.cells.cells();
+        if let Some(rig) = rig {
+            if self.cells.ranks.is_empty() {
+                cells.ranks = vec![rig.nodes.len()];
+            }
+            if self.cells.cables.is_empty() {
+                cells.cables = (1..=rig.cables_per_pair().min(MAX_RAILS)).collect();
+            }
+        }
+        cells
+    }
+
+    /// The options of these flags: over the slowest cable of the rig, if there is one.
+    pub fn options(&self, rig: Option<&Rig>) -> Options {
+        let cables = rig.into_iter().flat_map(|rig| &rig.cables);
+        let slowest = cables
+            .map(|it| it.link)
+            .min_by_key(|it| it.bytes_per_second);
         Options {
-            link: Link {
+            link: slowest.unwrap_or(Link {
                 bytes_per_second: self.bandwidth,
                 latency: self.latency,
-            },
+            }),
             dilate: self.dilate,
             warmup: self.warmup,
             iterations: self.iterations.map(NonZeroUsize::get),
@@ -214,7 +244,7 @@ mod tests {
     fn the_defaults_are_the_librarys() {
         let flags = parse("").expect("flags");
         assert_eq!(flags.cells.cells(), Cells::default());
-        assert_eq!(flags.options(), Options::default());
+        assert_eq!(flags.options(None), Options::default());
     }
 
     /// The command line and the library read the line of a patch in the same way.
@@ -236,7 +266,7 @@ mod tests {
              --mlx 0.31.2,0.32.4 --series stock,patched --format csv --out-dir out",
         )
         .expect("flags");
-        let options = flags.options();
+        let options = flags.options(None);
         assert_eq!(options.link.bytes_per_second, 6_500_000_000);
         assert_eq!(options.link.latency, Duration::from_micros(5));
         let counts = (options.dilate, options.warmup, options.iterations);

@@ -157,6 +157,8 @@ failures! {
     rail_matrix::DialectError: |it| Kind::Input;
     rail_verify::group::GroupError: |it| match &it {
         rail_verify::group::GroupError::Interrupted(_) => Kind::Interrupted,
+        rail_verify::group::GroupError::AfterHang => Kind::Check,
+        rail_verify::group::GroupError::Remote(error) => Kind::input_if(error.is_input()),
         _ => Kind::Ours,
     }, it.help();
     rail_verify::preflight::Unfit: |it| Kind::Check;

@@ -82,7 +82,8 @@ impl RigFile {
         if rig.needs_hosts() {
             let problem = "this verb runs over emulated cables on this machine, and the rig has \
                            other machines or real cables";
-            let help = "give it a rig without `ssh`; `bench` alone runs on other machines so far";
+            let help = "give it a rig without `ssh`; `bench`, `verify`, `preflight` and \
+                        `collectives` run on other machines";
             return Err(crate::exit::Failure::input(problem).help(help.to_owned()));
         }
         Ok(rig)

@@ -373,6 +373,7 @@ impl<'a> Times<'a> {
             launcher: &self.session.launcher,
             progress: &progress,
             meter: None,
+            rig: None,
         };
         let measured = meter.measure(std::slice::from_ref(&self.variant), &cells, &options)?;
         match (measured.stopped, measured.rows.first()) {

@@ -8,13 +8,14 @@ use rail_verify::{
     group::{Build, GroupError},
     preflight::{self, Plan, Ranks, Report},
 };
+use remote::Hosts;
 use terminal::Terminal;
 use toolchain::{build::Request, progress::Progress};
 
 use crate::{
     exit::{self, Kind, Result},
     flags::{self, ReportFormat},
-    job_matrix, out, output, programs, say,
+    hosts, job_matrix, out, output, say,
     session::Session,
     warn,
 };
@@ -26,7 +27,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(2);
 pub fn run(session: &Session, flags: &flags::Preflight) -> Result {
     // Every error in the user's input is reported before the first build.
     let pin = session.toolchain.pin(&flags.pin.mlx)?;
-    let rig = flags.rig.read()?;
+    let rig = flags.rig.read_any()?;
     let plan = match &flags.devices {
         Some(path) => {
             let given = job_matrix::given(path, &rig)?;
@@ -40,7 +41,9 @@ pub fn run(session: &Session, flags: &flags::Preflight) -> Result {
     for unused in &plan.unused {
         say!("note: {unused}");
     }
-    let (report, error) = examine(session, plan, &pin, flags.series.series, flags.timeout)?;
+    let hosts = hosts::ready(session, &plan.rig)?;
+    let series = (&pin, flags.series.series);
+    let (report, error) = examine(session, hosts, plan, series, flags.timeout)?;
     if error.is_none() || !report.rails.is_empty() {
         match flags.format {
             ReportFormat::Md => output::document(&report.markdown())?,
@@ -60,18 +63,18 @@ pub fn run(session: &Session, flags: &flags::Preflight) -> Result {
 }
 
 /// Checks every rail with the jaccl of a pin, which is built first if the store does not
-/// have it.
+/// have it, on the nodes if they are machines of their own.
 ///
 /// # Errors
 /// Also when the caller asked to stop, because the work that follows needs every rail.
 pub fn check(
     session: &Session,
+    hosts: Option<Hosts>,
     plan: Plan,
-    pin: &Pin,
-    series: Series,
+    series: (&Pin, Series),
     timeout: Duration,
 ) -> Result<Report> {
-    match examine(session, plan, pin, series, timeout)? {
+    match examine(session, hosts, plan, series, timeout)? {
         (_, Some(error)) => Err(error.into()),
         (report, None) => {
             if report.interrupted {
@@ -86,9 +89,9 @@ pub fn check(
 /// was one.
 fn examine(
     session: &Session,
+    hosts: Option<Hosts>,
     plan: Plan,
-    pin: &Pin,
-    series: Series,
+    (pin, series): (&Pin, Series),
     timeout: Duration,
 ) -> Result<(Report, Option<GroupError>)> {
     for fault in plan.left_out() {
@@ -102,7 +105,7 @@ fn examine(
         library: build.library(),
         key: build.manifest.key,
     };
-    let programs = programs::of_verify(session)?;
+    let programs = hosts::of_verify(session, hosts, [&build])?;
     let mut ranks = Ranks {
         programs: &programs,
         build: &build,

@@ -162,6 +162,7 @@ pub fn of_verify(session: &Session) -> Result<rail_verify::group::Programs> {
     Ok(rail_verify::group::Programs {
         rank: executable(&cargo::build(session, build)?, "jaccl-rank")?.into(),
         provider: provider(session)?,
+        hosts: None,
     })
 }
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use pins::{DEFAULT_PIN, Pin, Series};
+use rail_bench::AfterHang;
 use rail_matrix::Given;
 use rail_verify::{
     group::{Build, Programs},
@@ -19,13 +20,14 @@ use rail_verify::{
     selection::{Level, Selection},
     setup::{GivenMatrix, GivenMatrixError},
 };
+use rig::{Cables, Rig};
 use terminal::Terminal;
 use toolchain::build::Request;
 
 use crate::{
     exit::{self, Context, Failure, Kind, Result},
-    flags::{ReportFormat, RigFile},
-    job_matrix, out, output, programs, say,
+    flags::ReportFormat,
+    hosts, job_matrix, out, output, say,
     session::Session,
     verify_flags::Verify,
 };
@@ -37,8 +39,19 @@ pub fn run(session: &Session, flags: &Verify) -> Result {
     // Every error in the user's input is reported before the first build.
     flags.check()?;
     let given = given(flags)?;
+    let rig = given.as_ref().map(GivenMatrix::rig);
+    let elsewhere = rig.is_some_and(Rig::needs_hosts);
     if let Some(file) = &flags.wheel {
+        if elsewhere {
+            let problem = "--wheel: a wheel is installed on this machine, and the rig has others";
+            let help = "`bench --engine mlx-lm` runs the patched wheel on the nodes";
+            return Err(Failure::input(problem).help(help.to_owned()));
+        }
         return wheel::run(session, flags, file, given.as_ref());
+    }
+    if flags.resources && rig.is_some_and(|rig| rig.kind == Cables::Real) {
+        let problem = "--resources: real devices do not tell what is in use";
+        return Err(Failure::input(problem).help("name an emulated rig".to_owned()));
     }
     let pins = pins(session, &flags.mlx)?;
     if let Some(folder) = &flags.out_dir {
@@ -50,21 +63,25 @@ pub fn run(session: &Session, flags: &Verify) -> Result {
     }
 }
 
-/// The matrix of `--devices`, over the cabling of `--rig` or over the one that it states.
+/// The matrix of `--devices`, over the cabling of `--rig` or over the one that it states; or
+/// the planner's for `--rig`.
 fn given(flags: &Verify) -> Result<Option<GivenMatrix>> {
+    let rig = flags.rig.as_deref().map(Rig::read).transpose()?;
+    let named = [("--devices", &flags.devices), ("--rig", &flags.rig)];
+    let named = named.iter().filter_map(|(flag, file)| {
+        let file = file.as_ref()?.display();
+        Some(format!("{flag} '{file}'"))
+    });
+    let named = named.collect::<Vec<_>>().join(" ");
     let Some(path) = &flags.devices else {
-        return Ok(None);
+        let selection = flags.selection.selection();
+        let planned = rig.map(|rig| GivenMatrix::planned(rig, &selection, named));
+        return planned.transpose().with_context(|| "--rig");
     };
     let document = job_matrix::document(path)?;
-    let mut named = format!("--devices '{}'", path.display());
-    let given = match &flags.rig {
+    let given = match rig {
         None => GivenMatrix::alone(&document, named),
-        Some(file) => {
-            named += &format!(" --rig '{}'", file.display());
-            let rig = RigFile {
-                file: Some(file.clone()),
-            }
-            .read()?;
+        Some(rig) => {
             let given = Given::over(&document, &rig);
             given
                 .map_err(GivenMatrixError::from)
@@ -92,8 +109,11 @@ fn variants(
     pins: &[Pin],
     given: Option<&GivenMatrix>,
 ) -> Result {
+    let rig = given.map(GivenMatrix::rig);
+    let hosts = rig.map(|rig| hosts::ready(session, rig));
+    let hosts = hosts.transpose()?.flatten();
     let variants = variants_of(session, pins, &flags.series)?;
-    let programs = programs::of_verify(session)?;
+    let programs = hosts::of_verify(session, hosts, variants.iter().map(|it| &it.build))?;
     let selection = flags.selection.selection();
     if flags.resources {
         return count(session, flags, (&programs, given), &variants, &selection);
@@ -114,6 +134,7 @@ fn count(
         programs,
         given,
         jobs: NonZeroUsize::MIN,
+        stop_after_hang: false,
         launcher: &session.launcher,
         progress: &progress,
     };
@@ -212,10 +233,18 @@ fn verify(
     selection: &Selection,
 ) -> (Vec<Outcome>, Option<Failure>) {
     let progress = Terminal::default();
+    // Groups on other machines would share the devices of one rig.
+    let jobs = match programs.hosts {
+        Some(_) => NonZeroUsize::MIN,
+        None => Runner::usual_jobs(),
+    };
+    let usual = given.map(|given| AfterHang::usual(given.rig()));
+    let after_hang = flags.after_hang.or(usual);
     let runner = Runner {
         programs,
         given,
-        jobs: flags.groups.unwrap_or_else(Runner::usual_jobs),
+        jobs: flags.groups.unwrap_or(jobs),
+        stop_after_hang: after_hang == Some(AfterHang::Stop),
         launcher: &session.launcher,
         progress: &progress,
     };

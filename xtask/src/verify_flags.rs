@@ -7,12 +7,16 @@ use clap::{
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
 use pins::Series;
+use rail_bench::AfterHang;
 use rail_verify::{
     case::{Backend, Direction, Dtype, Frames, Op},
     selection::{Level, Selection, SelectionError, ranks, wires},
 };
 
-use crate::flags::{self, ReportFormat, positive_time};
+use crate::{
+    bench_flags::after_hang,
+    flags::{self, ReportFormat, positive_time},
+};
 
 /// The variants to verify, and the level.
 #[derive(Debug, Clone, Args)]
@@ -77,10 +81,15 @@ pub struct Verify {
     /// and backend are the sweep's [default: verify's own matrices, every two ranks joined]
     #[arg(long, value_name = "FILE", conflicts_with = "each_patch")]
     pub devices: Option<PathBuf>,
-    /// The true cabling below --devices, as a rig.toml; rows are the nodes that the matrix names,
-    /// else the rig's in their order [default: what the matrix itself states, index by index]
-    #[arg(long, value_name = "FILE", requires = "devices")]
+    /// The nodes and cables, as a rig.toml, also on other machines: those below --devices, whose
+    /// rows are the nodes that it names, else the rig's in their order; without --devices those of
+    /// the planner's matrix [default: what the matrix itself states, index by index]
+    #[arg(long, value_name = "FILE", conflicts_with = "each_patch")]
     pub rig: Option<PathBuf>,
+    /// Whether the next cases are tried after one that hung [default: continue over emulated
+    /// cables, stop over real ones, because the devices may stay wedged]
+    #[arg(long, value_name = "WHAT", value_parser = after_hang(), conflicts_with = "each_patch")]
+    pub after_hang: Option<AfterHang>,
     /// Which cases
     #[command(flatten)]
     pub selection: SelectionFlags,

@@ -19,6 +19,7 @@
 //!     launcher: &launch::Launcher::default(),
 //!     progress: &launch::Silent,
 //!     meter: None,
+//!     rig: None,
 //! };
 //! let measured = meter.measure(&[patched, tuned], &cells, &Options::default())?;
 //! for row in &measured.rows {

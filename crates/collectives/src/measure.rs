@@ -9,6 +9,7 @@ use std::{
 
 use jaccl::{Features, Measure, Report, Step};
 use launch::{Launcher, Limit, Progress};
+use rail_matrix::PlanError;
 use rail_verify::{
     case::Setting,
     group::{End, Ends, Group, GroupError, Programs, Until, finding},
@@ -17,6 +18,7 @@ use rail_verify::{
     system::available_memory,
     verdict::Verdict,
 };
+use rig::Rig;
 use stats::Summary;
 use tempfile::TempDir;
 
@@ -49,6 +51,9 @@ pub struct Meter<'a> {
     /// The library of the meter (the crate `meter-verbs`). If it is there, every second
     /// build runs behind it, so that its cost shows beside the build before.
     pub meter: Option<&'a Path>,
+    /// The rig whose nodes and cables are measured. Without one, each two ranks are joined by
+    /// emulated cables of [`Options::link`].
+    pub rig: Option<&'a Rig>,
 }
 
 /// What was measured.
@@ -83,6 +88,23 @@ pub enum MeasureError {
     /// The options cannot be obeyed.
     #[error(transparent)]
     Options(#[from] OptionsError),
+    /// The rig cannot join its nodes as a cell wants.
+    #[error("the rig has no {cell}")]
+    Rig {
+        /// The cell.
+        cell: Box<Cell>,
+        /// Why.
+        #[source]
+        source: Box<PlanError>,
+    },
+    /// A cell has another number of ranks than the rig has nodes.
+    #[error("{ranks} ranks were asked for, and the rig has {nodes} nodes")]
+    Ranks {
+        /// The cell's.
+        ranks: usize,
+        /// The rig's.
+        nodes: usize,
+    },
     /// A build cannot be loaded.
     #[error(transparent)]
     Library(#[from] jaccl::Error),
@@ -117,6 +139,8 @@ impl MeasureError {
             Self::Nowhere { .. } => Some("name a newer MLX with --mlx".to_owned()),
             Self::Memory { .. } => Some("choose smaller --bytes, or fewer --ranks".to_owned()),
             Self::Counters(_) => Some("free some space there, or set TMPDIR".to_owned()),
+            Self::Rig { .. } => Some("choose other --cables or --backend".to_owned()),
+            Self::Ranks { .. } => Some("leave --ranks out: each node of a rig is one".to_owned()),
             Self::Cells(_) | Self::Options(_) => None,
         }
     }
@@ -172,6 +196,9 @@ impl Meter<'_> {
             });
         }
         let cells = possible(cells.cells(), &players)?;
+        for cell in &cells {
+            self.setup(cell, options)?;
+        }
         let has = |cell: &&Cell, player: &&Player<'_>| cell.op.is_in(player.features);
         let planned = cells
             .iter()
@@ -230,7 +257,7 @@ impl Meter<'_> {
             .map(|player| (player, Samples::default()))
             .collect();
         for (player, samples) in &mut playing {
-            samples.failed = self.join(player, cell.setting(), options)?;
+            samples.failed = self.join(player, cell, options)?;
         }
         let begun = Instant::now();
         for (number, turn) in options.turns(cell).into_iter().enumerate() {
@@ -262,13 +289,29 @@ impl Meter<'_> {
         Ok(rows)
     }
 
+    /// How the ranks of a cell are joined.
+    fn setup(&self, cell: &Cell, options: &Options) -> Result<Setup, MeasureError> {
+        let (setting, Some(rig)) = (cell.setting(), self.rig) else {
+            return Ok(options::over(Setup::of(cell.setting()), options.emulated()));
+        };
+        let (ranks, nodes) = (setting.ranks, rig.nodes.len());
+        if ranks != nodes {
+            return Err(MeasureError::Ranks { ranks, nodes });
+        }
+        Setup::over(rig, setting).map_err(|source| MeasureError::Rig {
+            cell: Box::new(*cell),
+            source: Box::new(source),
+        })
+    }
+
     /// Joins a build's group, if it is not there. Returns how it failed.
     fn join(
         &self,
         player: &mut Player<'_>,
-        setting: Setting,
+        cell: &Cell,
         options: &Options,
     ) -> Result<Option<(Verdict, String)>, GroupError> {
+        let setting = cell.setting();
         if let Some((joined, _)) = &player.joined
             && *joined == setting
         {
@@ -279,7 +322,7 @@ impl Meter<'_> {
         if let Some(refused) = player.refused.get(&setting) {
             return Ok(Some(refused.clone()));
         }
-        let mut setup = options::over(Setup::of(setting), options.emulated());
+        let mut setup = self.setup(cell, options).expect("it was tried before");
         setup.variables.extend(player.variables.iter().cloned());
         let build = &player.variant.build;
         let mut group = Group::start(&player.programs, build, &setup, self.launcher)?;

@@ -6,8 +6,9 @@ use rig::{Cable, End, Link, Node, Rig, RigError};
 use serde::Serialize;
 
 use crate::{
-    Backend, Jaccl, MAX_MESH, MAX_RAILS,
+    Backend, Jaccl, MAX_MESH, MAX_RAILS, Options, PlanError, Topology,
     check::{self, Existing},
+    plan,
     read::ReadError,
     words::some_of,
 };
@@ -209,6 +210,19 @@ impl Given {
         let rig = Rig::new(nodes, cables.collect());
         rig.check().map_err(GivenError::NoCabling)?;
         Ok((given, rig))
+    }
+
+    /// The planner's matrix for a rig.
+    ///
+    /// # Errors
+    /// If the rig is invalid or has no plan with these options.
+    pub fn planned(rig: &Rig, options: &Options) -> Result<Self, PlanError> {
+        let planned = plan(&Topology::from_rig(rig)?, options)?;
+        Ok(Self {
+            nodes: planned.nodes.into_iter().map(|node| node.name).collect(),
+            devices: planned.matrix.devices().to_vec(),
+            backend: Some(planned.backend),
+        })
     }
 
     fn new(existing: Existing, nodes: Vec<String>) -> Result<Self, GivenError> {

@@ -1,6 +1,6 @@
 //! The nodes of a rig, all connected.
 
-use std::{collections::HashMap, path::Path, process::Command, sync::Arc, thread};
+use std::{collections::HashMap, fmt, path::Path, process::Command, sync::Arc, thread};
 
 use launch::{Launcher, Progress};
 use rig::Node;
@@ -85,6 +85,14 @@ impl Hosts {
         let mut hosts = self.hosts.iter();
         let found = hosts.find(|host| host.name == name);
         found.expect("the name is of a node of the rig")
+    }
+}
+
+impl fmt::Debug for Hosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.hosts.iter().map(|host| &host.name))
+            .finish()
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
 
 use jaccl::{Features, Job, Measure, Report, Request, Step};
 use launch::{Cancel, Heard, Interrupted, Launcher, Limit, Ranks, StartError, Watchdog};
+use rig::Cables;
 use softrail::{
     Fabric, FabricError,
     counters::{self, Counters},
@@ -19,6 +20,7 @@ use softrail::{
 
 use crate::{
     case::{Backend, Frames},
+    hosts::{self, Hosts},
     process,
     setup::{Exhausted, Setup, Start},
     verdict::{Finding, Verdict},
@@ -31,6 +33,8 @@ pub struct Programs {
     pub rank: Rank,
     /// The emulated RDMA provider.
     pub provider: PathBuf,
+    /// The machines of the nodes, with these programs on them, if they are not this one.
+    pub hosts: Option<Hosts>,
 }
 
 /// The program of a rank, and with it the way in which a rank reaches jaccl.
@@ -107,7 +111,7 @@ pub struct Build {
     pub key: String,
 }
 
-/// Why a group could not be started. The cause is outside jaccl.
+/// Why no group is started. The cause is outside jaccl, but for a hang before it.
 #[derive(Debug, thiserror::Error)]
 pub enum GroupError {
     /// The cables could not be emulated.
@@ -125,6 +129,9 @@ pub enum GroupError {
     /// A process could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A node cannot run ranks.
+    #[error(transparent)]
+    Remote(remote::Error),
     /// A rank has loaded another build than requested. Its results say nothing about the
     /// requested build.
     #[error("rank {rank} has loaded build {loaded}, not {expected}")]
@@ -136,9 +143,22 @@ pub enum GroupError {
         /// The key of the requested build.
         expected: String,
     },
+    /// A case hung, and the caller wants no other on the same devices
+    /// ([`Runner::stop_after_hang`](crate::run::Runner::stop_after_hang)).
+    #[error("a case hung, and the next cases would use the same devices")]
+    AfterHang,
     /// The caller asked to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+}
+
+impl From<remote::Error> for GroupError {
+    fn from(error: remote::Error) -> Self {
+        match error {
+            remote::Error::Interrupted(interrupted) => Self::Interrupted(interrupted),
+            error => Self::Remote(error),
+        }
+    }
 }
 
 impl GroupError {
@@ -147,6 +167,13 @@ impl GroupError {
         match self {
             GroupError::Fabric(error) => error.help(),
             GroupError::Devices { .. } => Some("free some space there".to_owned()),
+            GroupError::Remote(error) => error.help(),
+            GroupError::AfterHang => Some(
+                "the devices may be wedged: run `cargo xtask preflight --rig`, pull the cables and \
+                 plug them in again, or restart the nodes; `--after-hang continue` tries the other \
+                 cases all the same"
+                    .to_owned(),
+            ),
             GroupError::OtherBuild { .. } => Some(
                 "another process has replaced the build meanwhile; run the command again"
                     .to_owned(),
@@ -198,6 +225,12 @@ const GRACE: Duration = Duration::from_millis(150);
 /// How long to wait for the first bytes of an operation that is to be broken.
 const BEGINNING: Duration = Duration::from_secs(10);
 
+/// How much longer ranks on other machines may be silent.
+const FAR: u32 = 10;
+
+/// The name of the device matrix among the files of a group.
+const DEVICES: &str = "devices.json";
+
 /// How much earlier the first party of a message begins.
 const HEAD_START: Duration = Duration::from_micros(300);
 
@@ -215,7 +248,10 @@ pub struct Group {
     ranks: Ranks,
     /// Ranks whose output has ended.
     closed: BTreeSet<usize>,
-    fabric: Fabric,
+    /// Whether ranks are on other machines.
+    far: bool,
+    /// The emulated cables; none over real ones.
+    fabric: Option<Fabric>,
     /// The counters of the cables at the last request.
     before: Vec<Counters>,
     /// The key of the build that each rank has to load.
@@ -238,39 +274,39 @@ impl Group {
         setup: &Setup,
         launcher: &Launcher,
     ) -> Result<Self, GroupError> {
-        let fabric = Fabric::create(&softrail::default_parent(), &setup.rig)?;
-        let live = fabric.live();
-        for (device, what) in &setup.exhausted {
-            let taken = live.exhaust(&device.to_string(), *what == Exhausted::Regions);
-            taken.expect("a device of the rig");
-        }
-        let devices = fabric.path().join("devices.json");
-        fs::write(
-            &devices,
-            serde_json::to_vec(&setup.matrix).unwrap_or_default(),
-        )
-        .map_err(|source| GroupError::Devices {
-            path: devices.clone(),
-            source,
-        })?;
+        let fabric = match setup.rig.kind {
+            Cables::Emulated => Some(Fabric::create(&softrail::default_parent(), &setup.rig)?),
+            Cables::Real => None,
+        };
         let mut group = Group {
             ranks: Ranks::new(launcher),
             closed: BTreeSet::new(),
-            before: fabric.live().counters(),
+            far: programs.hosts.is_some(),
+            before: Vec::new(),
             fabric,
             build: build.key.clone(),
             available: BTreeMap::new(),
             salt: 0,
             in_step: false,
         };
+        for (device, what) in &setup.exhausted {
+            let taken = group
+                .live()
+                .exhaust(&device.to_string(), *what == Exhausted::Regions);
+            taken.expect("a device of the rig");
+        }
+        group.before = group.counters();
+        let coordinator = group.coordinator(programs, setup)?;
         for (place, start) in setup.starts.iter().enumerate() {
-            let environment = group.environment(programs, setup, *start)?;
-            group.ranks.start(programs.rank.command(), environment)?;
+            let (library, devices) = match &programs.hosts {
+                None => group.start_here(programs, build, setup, *start)?,
+                Some(hosts) => group.start_there(hosts, programs, build, setup, *start)?,
+            };
             let job = Job {
-                library: build.library.clone(),
+                library,
                 rank: start.rank,
-                coordinator: group.fabric.coordinator().to_string(),
-                devices: devices.clone(),
+                coordinator: coordinator.clone(),
+                devices,
                 prefer_ring: setup.backend == Backend::Ring,
             };
             group.ask(place, &Request::Join(job));
@@ -279,6 +315,57 @@ impl Group {
             }
         }
         Ok(group)
+    }
+
+    /// Where rank 0 listens for the others.
+    fn coordinator(&self, programs: &Programs, setup: &Setup) -> Result<String, GroupError> {
+        match &programs.hosts {
+            Some(hosts) => Ok(hosts.coordinator(&setup.nodes[0])?),
+            None => Ok(self.emulated().coordinator().to_string()),
+        }
+    }
+
+    /// Starts a rank on this machine. Returns the paths of the build and of the matrix.
+    fn start_here(
+        &mut self,
+        programs: &Programs,
+        build: &Build,
+        setup: &Setup,
+        start: Start,
+    ) -> Result<(PathBuf, PathBuf), GroupError> {
+        let fabric = self.emulated();
+        let devices = fabric.path().join(DEVICES);
+        fs::write(&devices, setup.matrix_json()).map_err(|source| GroupError::Devices {
+            path: devices.clone(),
+            source,
+        })?;
+        let mut environment = match start.library {
+            true => fabric.provider_env(&programs.provider)?,
+            false => fabric.no_library_env()?,
+        };
+        environment.extend(self.environment(setup, start));
+        self.ranks.start(programs.rank.command(), environment)?;
+        Ok((build.library.clone(), devices))
+    }
+
+    /// Starts a rank on its node. Returns the paths of the build and of the matrix there.
+    fn start_there(
+        &mut self,
+        hosts: &Hosts,
+        programs: &Programs,
+        build: &Build,
+        setup: &Setup,
+        start: Start,
+    ) -> Result<(PathBuf, PathBuf), GroupError> {
+        let mut seat = hosts.seat(setup.node(start));
+        let devices = seat.add(DEVICES, setup.matrix_json());
+        let mut environment = self.environment(setup, start);
+        if self.fabric.is_some() {
+            environment.push(hosts::cables(&seat));
+        }
+        let (connection, order) = seat.order(programs.rank.program(), &[], environment);
+        self.ranks.start_far(connection, &order)?;
+        Ok((seat.there(&build.library), devices.into()))
     }
 
     /// Rank 0 must listen before the others connect, or jaccl makes them wait a second.
@@ -295,26 +382,30 @@ impl Group {
         self.ranks.ask(place, &line);
     }
 
-    fn environment(
-        &self,
-        programs: &Programs,
-        setup: &Setup,
-        start: Start,
-    ) -> Result<Vec<(String, String)>, GroupError> {
+    /// What every rank of the setup needs, wherever it is.
+    fn environment(&self, setup: &Setup, start: Start) -> Vec<(String, String)> {
         let mut variables = Vec::new();
-        variables.extend(match start.library {
-            true => self.fabric.provider_env(&programs.provider)?,
-            false => self.fabric.no_library_env()?,
-        });
-        if start.fabric {
-            let node = &setup.nodes[start.rank % setup.nodes.len()];
-            variables.extend(self.fabric.env(node));
+        if let (true, Some(fabric)) = (start.fabric, &self.fabric) {
+            variables.extend(fabric.env(setup.node(start)));
         }
         variables.extend(setup.variables.iter().cloned());
         if setup.frames == Frames::Big {
             variables.push(("JACCL_BIG_FRAMES".to_owned(), "1".to_owned()));
         }
-        Ok(variables)
+        variables
+    }
+
+    /// The emulated cables. Real ones cannot be broken on purpose, and ranks on this machine
+    /// alone have no others.
+    fn emulated(&self) -> &Fabric {
+        let fabric = self.fabric.as_ref();
+        fabric.expect("the setup has emulated cables")
+    }
+
+    /// The counters of the cables. Nobody counts what real ones carry.
+    fn counters(&self) -> Vec<Counters> {
+        let fabric = self.fabric.as_ref();
+        fabric.map_or_else(Vec::new, |fabric| fabric.live().counters())
     }
 
     /// Waits until all ranks have joined, or one has failed.
@@ -325,9 +416,11 @@ impl Group {
         self.collect(limit, until)
     }
 
-    /// The most that the ranks used of each device at a time.
+    /// The most that the ranks used of each device at a time. Empty over real cables, which
+    /// do not tell.
     pub fn used(&self) -> Vec<Used> {
-        self.fabric.live().used()
+        let fabric = self.fabric.as_ref();
+        fabric.map_or_else(Vec::new, |fabric| fabric.live().used())
     }
 
     /// Whether any device has accepted a receive.
@@ -351,7 +444,7 @@ impl Group {
         limit: Limit,
         until: Until,
     ) -> Result<Ends, GroupError> {
-        self.before = self.fabric.live().counters();
+        self.before = self.counters();
         for step in &mut steps {
             self.salt += 1;
             step.salt = self.salt;
@@ -377,7 +470,7 @@ impl Group {
         step: impl Fn(usize) -> Step,
         limit: Limit,
     ) -> Result<Ends, GroupError> {
-        self.before = self.fabric.live().counters();
+        self.before = self.counters();
         self.salt += 1;
         for place in 0..self.ranks.len() {
             let salt = self.salt;
@@ -395,7 +488,7 @@ impl Group {
     /// # Errors
     /// If the caller asked to stop.
     pub fn measure(&mut self, mut measure: Measure, limit: Limit) -> Result<Ends, GroupError> {
-        self.before = self.fabric.live().counters();
+        self.before = self.counters();
         measure.step.salt = self.salt + 1;
         // The second input has the salt after the first one's.
         self.salt += 2;
@@ -420,7 +513,7 @@ impl Group {
         limit: Limit,
     ) -> Result<Broken, GroupError> {
         let start = self.moved();
-        self.before = self.fabric.live().counters();
+        self.before = self.counters();
         self.salt += 1;
         step.salt = self.salt;
         for place in 0..self.ranks.len() {
@@ -431,7 +524,7 @@ impl Group {
         while self.moved() < start + bytes && Instant::now() < until && !cancel.is_cancelled() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        breaks(self.fabric.live(), &cancel);
+        breaks(self.live(), &cancel);
         let moved = self.moved() - start;
         let began = Instant::now();
         let mut times = BTreeMap::new();
@@ -441,9 +534,12 @@ impl Group {
         Ok(Broken { ends, times, moved })
     }
 
-    /// The cables, which can be broken.
+    /// The emulated cables, which can be broken.
+    ///
+    /// # Panics
+    /// The cables are real.
     pub fn live(&self) -> &Live {
-        self.fabric.live()
+        self.emulated().live()
     }
 
     /// Requests all ranks to leave, and waits for them.
@@ -459,19 +555,19 @@ impl Group {
 
     /// The number of cables that have carried anything.
     pub fn cables_used(&self) -> usize {
-        let bytes = self.fabric.cable_bytes();
+        let bytes = counters::by_cable(self.counters());
         bytes.values().filter(|bytes| **bytes > 0).count()
     }
 
     /// A finding about the last request, with what the cables have carried since.
     pub fn with_cables(&self, mut finding: Finding) -> Finding {
-        finding.cables = counters::since(self.fabric.live().counters(), &self.before);
+        finding.cables = counters::since(self.counters(), &self.before);
         finding.cables.retain(|it| it.messages + it.pending > 0);
         finding
     }
 
     fn moved(&self) -> u64 {
-        self.fabric.cable_bytes().values().sum()
+        counters::by_cable(self.counters()).into_values().sum()
     }
 
     /// Listens until every rank has ended the last request.
@@ -488,6 +584,10 @@ impl Group {
         until: Until,
         mut ended: impl FnMut(usize),
     ) -> Result<Ends, GroupError> {
+        let limit = match self.far {
+            true => unseen(limit),
+            false => limit,
+        };
         let mut ends = Ends::new();
         ends.extend(left_out.map(|place| (place, End::Abandoned)));
         let mut failed: Option<Instant> = None;
@@ -580,6 +680,15 @@ impl Group {
                 false => End::Abandoned,
             });
         }
+    }
+}
+
+/// The limit for ranks whose processor time is not known: one that waits for a processor
+/// looks like one that hangs.
+fn unseen(limit: Limit) -> Limit {
+    Limit {
+        silence: limit.silence * FAR + limit.work,
+        ..limit
     }
 }
 

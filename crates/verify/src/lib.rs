@@ -22,6 +22,7 @@
 pub mod attempt;
 pub mod case;
 pub mod group;
+pub mod hosts;
 mod loss;
 mod memory;
 pub mod preflight;

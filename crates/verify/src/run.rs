@@ -212,6 +212,9 @@ pub struct Runner<'a> {
     pub given: Option<&'a GivenMatrix>,
     /// The number of groups at once.
     pub jobs: NonZeroUsize,
+    /// Whether a case that hangs is the last one. Real devices can stay wedged, and then say
+    /// nothing about the next case.
+    pub stop_after_hang: bool,
     /// Starts the ranks; its stop flag ends them.
     pub launcher: &'a Launcher,
     /// Receives the progress of the sweep.
@@ -507,7 +510,11 @@ impl Runner<'_> {
                 Err(Unjudged::Group(error)) => return shared.stop(error.into()),
             },
         };
+        let hung = judged.is_hang();
         shared.add(place, Done { case, judged });
+        if hung && self.stop_after_hang {
+            shared.stop(GroupError::AfterHang.into());
+        }
     }
 
     fn judge_alone(&self, bench: &Bench<'_>, case: &Case) -> Result<Judged, Unjudged> {
@@ -595,6 +602,15 @@ enum Judgement {
     Skipped,
     /// Something outside this program killed a rank.
     Killed,
+}
+
+impl Judgement {
+    fn is_hang(&self) -> bool {
+        let Judgement::Judged(judged) = self else {
+            return false;
+        };
+        verdict(&judged.finding) == Verdict::Hang
+    }
 }
 
 #[derive(Default)]

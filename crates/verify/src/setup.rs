@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use rail_matrix::{
-    Devices, Given, GivenError, Jaccl, MAX_RAILS, Options, RankOrder, Topology, plan,
-};
+use rail_matrix::{Devices, Given, GivenError, Jaccl, MAX_RAILS, Options, PlanError, RankOrder};
 use rig::{Cable, Defect, DeviceFault, End, Link, Node, Rig};
 
 use crate::{
@@ -84,6 +82,9 @@ pub enum GivenMatrixError {
     /// It fits no rig, or jaccl refuses it.
     #[error(transparent)]
     Given(#[from] GivenError),
+    /// The planner has none for the rig.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// It has more ranks than a sweep runs.
     #[error("the matrix has {0} ranks, and a sweep runs at most {MAX_RANKS}")]
     Ranks(usize),
@@ -94,7 +95,7 @@ impl GivenMatrixError {
     pub const fn help(&self) -> Option<&'static str> {
         match self {
             Self::Given(error) => error.help(),
-            Self::Ranks(_) => None,
+            Self::Plan(_) | Self::Ranks(_) => None,
         }
     }
 }
@@ -122,6 +123,23 @@ impl GivenMatrix {
         })
     }
 
+    /// The planner's matrix for a rig, with the backend and the wires of a selection if it has
+    /// them.
+    ///
+    /// # Errors
+    /// If the rig has no such plan, and as for [`GivenMatrix::new`].
+    pub fn planned(
+        mut rig: Rig,
+        selection: &Selection,
+        flags: String,
+    ) -> Result<Self, GivenMatrixError> {
+        if let Some(wires) = selection.wires.first() {
+            rig = rig.with_cables(*wires).map_err(PlanError::from)?;
+        }
+        let given = Given::planned(&rig, &options(selection.backend.first().copied()))?;
+        Self::new(given, rig, flags)
+    }
+
     /// A matrix over the cabling that it states by itself.
     ///
     /// # Errors
@@ -129,6 +147,11 @@ impl GivenMatrix {
     pub fn alone(document: &[u8], flags: String) -> Result<Self, GivenMatrixError> {
         let (given, rig) = Given::alone(document, LINK)?;
         Self::new(given, rig, flags)
+    }
+
+    /// The cabling.
+    pub fn rig(&self) -> &Rig {
+        &self.rig
     }
 
     /// The matrix and its nodes.
@@ -222,6 +245,26 @@ impl Setup {
         }
     }
 
+    /// The setup of a group over a rig, on its nodes in their order: every two nodes that the
+    /// backend joins by as many of their cables as the setting has wires.
+    ///
+    /// # Errors
+    /// If the rig has fewer cables, or no such plan.
+    pub fn over(rig: &Rig, setting: Setting) -> Result<Self, PlanError> {
+        let rig = rig.with_cables(setting.wires)?;
+        let given = Given::planned(&rig, &options(setting.backend))?;
+        Ok(Setup {
+            nodes: given.nodes().to_vec(),
+            matrix: given.devices().clone(),
+            rig,
+            backend: setting.backend,
+            frames: setting.frames,
+            starts: starts(given.nodes().len()),
+            exhausted: Vec::new(),
+            variables: Vec::new(),
+        })
+    }
+
     /// The setup of a case: [`Setup::of`] its setting, with the fault of its condition.
     pub fn of_case(case: &Case) -> Self {
         let mut setup = Setup::of(case.setting);
@@ -255,6 +298,16 @@ impl Setup {
             _ => {}
         }
         setup
+    }
+
+    /// The node of a process.
+    pub(crate) fn node(&self, start: Start) -> &str {
+        &self.nodes[start.rank % self.nodes.len()]
+    }
+
+    /// The device matrix as jaccl reads it (`MLX_IBV_DEVICES`).
+    pub(crate) fn matrix_json(&self) -> String {
+        serde_json::to_string(&self.matrix).expect("a matrix is arrays of strings")
     }
 
     /// The first cable between the first two ranks.
@@ -318,16 +371,19 @@ fn rig(ranks: usize, wires: usize) -> Rig {
     Rig::new(nodes.collect(), cables)
 }
 
-/// The planner's matrix of a rig. A mesh gets every wire, whatever the jaccl of the pin
-/// opens: one that opens fewer must take such a matrix, too.
+/// The planner's matrix of a rig.
 fn planned(rig: &Rig, backend: Backend) -> Devices {
-    let options = Options::default()
+    let given = Given::planned(rig, &options(backend));
+    given.expect("every two ranks are joined").devices().clone()
+}
+
+/// A mesh gets every wire, whatever the jaccl of the pin opens: one that opens fewer must
+/// take such a matrix, too.
+fn options(backend: impl Into<Option<Backend>>) -> Options {
+    Options::default()
         .order(RankOrder::Pinned)
         .backend(backend)
-        .jaccl(Jaccl::of(SEVERAL_WIRES));
-    let topology = Topology::from_rig(rig).expect("every rig made here is valid");
-    let plan = plan(&topology, &options).expect("every two ranks are joined");
-    plan.matrix.devices().to_vec()
+        .jaccl(Jaccl::of(SEVERAL_WIRES))
 }
 
 /// The first MLX whose mesh opens several wires.

@@ -37,6 +37,7 @@ pub fn run(session: &Session, flags: &Verify, pins: &[Pin]) -> Result {
         programs: &programs,
         given: None,
         jobs: flags.groups.unwrap_or_else(Runner::usual_jobs),
+        stop_after_hang: false,
         launcher: &session.launcher,
         progress: &progress,
     };
@@ -139,6 +140,7 @@ fn measure(
         launcher: &session.launcher,
         progress: &progress,
         meter: None,
+        rig: None,
     };
     say!(
         "what {patch} of MLX {} gains, without it and with it ({place})",

@@ -51,6 +51,7 @@ pub fn run(session: &Session, flags: &Verify, file: &Path, given: Option<&GivenM
     let programs = Programs {
         rank: installed.rank.clone(),
         provider: programs::provider(session)?,
+        hosts: None,
     };
     let variant = Variant {
         mlx: examined.name.version.to_string(),

@@ -3,7 +3,10 @@
 use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
-use rig::units::{about_rate, format_rate, format_time};
+use rig::{
+    Cables, Rig,
+    units::{about_rate, format_rate, format_time},
+};
 
 use super::Report;
 use crate::{Ratio, Row};
@@ -96,11 +99,22 @@ pub(super) fn render(report: &Report<'_>) -> String {
 /// What the figures are of.
 fn heading(report: &Report<'_>) -> String {
     let link = report.options.link;
-    let mut text = format!(
-        "Emulated cables of {} and {}, profile thunderbolt.",
+    let (rate, latency) = (
         format_rate(link.bytes_per_second),
-        format_time(link.latency)
+        format_time(link.latency),
     );
+    let mut text = match report.rig {
+        None => format!("Emulated cables of {rate} and {latency}, profile thunderbolt."),
+        Some(rig) => format!(
+            "{} cables between {}. The line is that of the slowest, as the rig has it: {rate} and \
+             {latency}.",
+            match rig.kind {
+                Cables::Emulated => "Emulated",
+                Cables::Real => "Real",
+            },
+            names(rig)
+        ),
+    };
     let dilate = report.options.dilate;
     if dilate > 1 {
         let _ = write!(
@@ -110,6 +124,11 @@ fn heading(report: &Report<'_>) -> String {
         );
     }
     text
+}
+
+fn names(rig: &Rig) -> String {
+    let names: Vec<_> = rig.nodes.iter().map(|node| &*node.name).collect();
+    names.join(", ")
 }
 
 fn fields(row: &Row) -> Vec<String> {

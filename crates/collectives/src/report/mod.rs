@@ -9,6 +9,7 @@ use rail_verify::{
     report::{WriteError, write_all},
     run::{Stop, Variant},
 };
+use rig::Rig;
 use serde_json::json;
 
 use crate::{Measured, Options};
@@ -23,6 +24,8 @@ pub struct Report<'a> {
     pub variants: &'a [Variant],
     /// How they were measured.
     pub options: &'a Options,
+    /// The rig that they were measured on, if it was given.
+    pub rig: Option<&'a Rig>,
     /// The rows.
     pub measured: &'a Measured,
 }
@@ -53,6 +56,7 @@ impl Report<'_> {
             "schema": SCHEMA,
             "interrupted": self.interrupted(),
             "builds": variants.collect::<Vec<_>>(),
+            "rig": self.rig,
             "rows": self.measured.rows,
         });
         serde_json::to_string_pretty(&report).expect("a report is plain data")

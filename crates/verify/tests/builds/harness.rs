@@ -106,6 +106,7 @@ pub fn sweep_over(
         programs,
         given,
         jobs: NonZeroUsize::new(2).expect("two"),
+        stop_after_hang: false,
         launcher,
         progress: &Silent,
     };
