@@ -106,7 +106,7 @@ pub enum Verb {
     Build(Build),
     /// Watch emulated cables that programs run on, and break them, their devices, messages and nodes
     Cable(Cable),
-    /// Measure jaccl's collectives over emulated cables: time, busbw, their share of the line, #wrong
+    /// Measure jaccl's collectives over cables: time, busbw, their share of the line, #wrong
     ///
     /// Runs jaccl alone, without MLX, one process a rank, over emulated cables between each two
     /// ranks, and calls each operation again and again. Every byte of the first and the last call

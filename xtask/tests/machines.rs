@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::{Machines, eventually, within};
 
 /// Where nothing is built, the benchmark builds MLX's ranks before it starts one.
@@ -56,15 +56,27 @@ fn machines() -> Option<Machines> {
     Some(machines)
 }
 
-fn bench(machines: &Machines, flags: &str) -> Command {
+fn xtask(machines: &Machines, verb: &str, flags: &str) -> Command {
     let mut command = machines.command(env!("CARGO_BIN_EXE_xtask"));
     command
-        .args(["bench", "--format", "json", "--rig"])
+        .args([verb, "--format", "json", "--rig"])
         .arg(machines.path("rig.toml"))
-        .arg("--out-dir")
-        .arg(machines.path("report"))
         .args(flags.split_whitespace());
     command
+}
+
+fn bench(machines: &Machines, flags: &str) -> Command {
+    let mut command = xtask(machines, "bench", flags);
+    command.arg("--out-dir").arg(machines.path("report"));
+    command
+}
+
+/// The report of a command that ends with this code.
+fn report(mut command: Command, code: i32) -> Value {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 fn assert_nothing_left(machines: &Machines) {
@@ -126,5 +138,50 @@ fn a_benchmark_that_is_killed_leaves_nothing_on_its_machines() {
     });
     bench.kill().unwrap();
     bench.wait().unwrap();
+    assert_nothing_left(&machines);
+}
+
+/// jaccl alone, whose ranks the same nodes run: rail by rail, case by case, timed.
+#[test]
+fn rails_are_tried_verified_and_timed_on_two_machines() {
+    let Some(machines) = machines() else { return };
+    let tried = report(xtask(&machines, "preflight", ""), 0);
+    let rails = tried["rails"].as_array().unwrap();
+    assert_eq!(rails.len(), 2, "{tried}");
+    assert!(rails.iter().all(|rail| rail["verdict"] == "ok"), "{tried}");
+
+    let cases = "--op init,all_sum,send,sequence --frames big --bytes 8192,1048576";
+    let verified = report(xtask(&machines, "verify", cases), 0);
+    let variant = &verified["variants"][0];
+    assert_eq!(variant["given"]["nodes"], json!(["first", "second"]));
+    assert!(variant["cases"].as_u64() > Some(5), "{variant}");
+
+    let cells = "--op all_sum --bytes 64KiB --frames big --iterations 3";
+    let timed = report(xtask(&machines, "collectives", cells), 0);
+    let rows = timed["rows"].as_array().unwrap();
+    let cables = |row: &Value| (row["backend"].clone(), row["cables"].clone());
+    let cables: Vec<_> = rows.iter().map(cables).collect();
+    assert!(cables.contains(&("ring".into(), 2.into())), "{timed}");
+    assert!(rows.iter().all(|row| row["verdict"] == "pass"), "{timed}");
+    assert_nothing_left(&machines);
+    assert_eq!(machines.temporary(), [""; 0]);
+}
+
+/// The ranks on both machines hang over a cable that is cut, and the rail is named.
+#[test]
+fn a_cut_cable_between_two_machines_is_found_before_a_job() {
+    let Some(machines) = machines() else { return };
+    let cut = format!("{RIG}\n[[fault]]\ncable = \"right\"\nkind = \"cut\"\n");
+    fs::write(machines.path("rig.toml"), cut).unwrap();
+    let tried = report(xtask(&machines, "preflight", "--timeout 500ms"), 1);
+    let verdicts = tried["rails"].as_array().unwrap().iter();
+    let verdicts: Vec<_> = verdicts.map(|rail| rail["verdict"].clone()).collect();
+    assert_eq!(verdicts, ["ok", "dead"], "{tried}");
+    let output = bench(&machines, "--model qwen3-tiny -r 1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("no cell was measured"), "{said}");
     assert_nothing_left(&machines);
 }

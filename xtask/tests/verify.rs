@@ -156,6 +156,39 @@ fn a_given_matrix_is_verified_over_its_own_cabling_or_over_the_true_one() {
     );
 }
 
+/// Over a rig alone the planner's matrix is verified, which aligns its rails. Crossed ones
+/// hang, and real devices may stay wedged then: no other case is tried if so asked.
+#[test]
+fn a_rig_is_verified_and_a_sweep_may_end_with_the_first_hang() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [rig, devices] = crossed(folder.path());
+    let cases = words("--op all_gather --bytes 65536,131072 --frames small --format json");
+    let sweep = |flags: &[&str]| {
+        let output = run(&[flags, &cases].concat());
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let said = stderr(&output);
+        (output.status.code(), report["variants"][0].clone(), said)
+    };
+    let (code, planned, said) = sweep(&["--rig", &rig]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(planned["given"]["nodes"], serde_json::json!(["a", "b"]));
+    assert_eq!(
+        planned["given"]["devices"][0][1].as_array().map(Vec::len),
+        Some(3)
+    );
+    let all = planned["cases"].as_u64().expect("a number");
+    assert!(all > 1);
+
+    let crossed = ["--rig", &rig, "--devices", &devices, "--after-hang", "stop"];
+    let (code, ended, said) = sweep(&[&crossed[..], &["--groups", "1"]].concat());
+    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(
+        (&ended["cases"], &ended["planned"]),
+        (&1.into(), &all.into())
+    );
+    assert!(said.contains("--after-hang continue"), "{said}");
+}
+
 /// Before MLX is built: the preflight runs over the same matrix.
 #[test]
 fn a_bench_of_a_given_matrix_is_refused_for_its_crossed_rails() {

@@ -102,6 +102,7 @@ fn with<T>(options: &Options, render: impl FnOnce(Report<'_>) -> T) -> T {
     render(Report {
         variants: &variants,
         options,
+        rig: None,
         measured: &measured(),
     })
 }

@@ -60,6 +60,7 @@ fn check_within(timeout: Duration, rig: Rig, matrix: Option<&str>, series: Serie
     let programs = Programs {
         rank: env!("CARGO_BIN_EXE_jaccl-rank").into(),
         provider: softrail::provider_library().expect("the provider"),
+        hosts: None,
     };
     let build = build(series);
     let mut ranks = Ranks {

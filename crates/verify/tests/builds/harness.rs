@@ -67,6 +67,7 @@ pub fn programs() -> Programs {
     Programs {
         rank: env!("CARGO_BIN_EXE_jaccl-rank").into(),
         provider: softrail::provider_library().expect("the provider"),
+        hosts: None,
     }
 }
 

@@ -26,6 +26,7 @@ fn metered(setting: Setting, counters: &Path) -> (Programs, Setup) {
     .into();
     let programs = Programs {
         provider: program.with_file_name(meter::LIBRARY),
+        hosts: None,
         ..own
     };
     (programs, setup)
