@@ -9,21 +9,23 @@ use std::{
 
 use anyhow::anyhow;
 use collectives::{Cells, Meter, Op, Options};
-use pins::Series;
+use launch::Silent;
+use pins::{Pin, Series};
 use predict::{
-    Alone, Call, Cell, Measured, Message, Report, Row, Shape, Timed, Work,
+    Alone, Call, Cell, Measured, Message, Prediction, Report, Row, Shape, Timed, Work,
+    measured::Times as Took,
     published::{FAST_FENCE, FENCE},
     report::SCHEMA,
     share_of, steps,
 };
 use rail_bench::{
-    BuildInfo, Harness, Plan,
+    BuildInfo, Harness, Plan, Workload,
     cabling::Emulated,
     engine::EngineProgram,
     model::{Model, Preset},
     progress::Progress,
     protocol::Strategy,
-    sweep::PlannedCell,
+    sweep::{self, PlannedCell},
 };
 use rail_verify::{
     case::{Backend, Dtype, Frames},
@@ -71,51 +73,33 @@ pub fn run(session: &Session, flags: &Predict) -> Result {
         against.check(&plan, &flags.mlx, flags.series.name())?;
     }
     let calibration = Calibration::new(session, flags, &plan)?;
-    let fence = flags.fence.map_or_else(fence_here, |it| it.as_secs_f64());
+    let fence = flags.fence.map_or_else(
+        || {
+            let is_fast = std::env::var("MLX_METAL_FAST_SYNCH").is_ok_and(|it| it == "1");
+            fence_here(is_fast)
+        },
+        |it| it.as_secs_f64(),
+    );
     let jaccl = Times::new(session, flags)?;
 
+    let mut predictor = Predictor::new(&plan, shape, &jaccl);
     let mut alone = BTreeMap::new();
     let mut cells = Vec::new();
-    for PlannedCell { cell, joining } in &plan.cells {
-        let workload = cell.workload;
+    for planned in &plan.cells {
+        let PlannedCell { cell, joining } = planned;
         let ranks = joining.nodes.len();
-        let steps = steps(
-            cell.engine,
-            cell.strategy,
-            workload.prompt_tokens,
-            workload.prefill_step,
-        );
-        let link = slowest(&joining.rig);
-        let group = Group {
-            backend: cell.backend.unwrap_or(Backend::Ring),
-            ranks,
-            cables: cell.cables,
-            frames: workload.frames,
-            link,
-        };
-        let messages = shape.messages(cell.strategy, &steps);
-        let messages = jaccl.of(&group, dtype(model), &messages)?;
+        let messages = predictor.messages(planned)?;
         let alone = match alone.entry((cell.strategy, ranks)) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(new) => *new.insert(calibration.of(cell.strategy, ranks)?),
         };
-        let predicted = Cell {
-            strategy: cell.strategy,
-            ranks,
-            shape,
-            work: Work::of(model),
-            steps: &steps,
-            alone,
-            fence,
-        }
-        .predict(|message| seconds(&messages, message));
         cells.push(Row {
             cell: *cell,
             nodes: joining.nodes.clone(),
-            link,
+            link: slowest(&joining.rig),
             alone,
+            predicted: predictor.predict(planned, alone, fence, &messages),
             messages,
-            predicted,
             measured: against.as_ref().and_then(|it| it.cell(*cell)),
         });
     }
@@ -137,11 +121,131 @@ pub fn run(session: &Session, flags: &Predict) -> Result {
     Ok(std::process::ExitCode::SUCCESS)
 }
 
+/// Sets beside each cell of a report that passed what it should take, by the single process
+/// of the same report. A cell without one stays as it is.
+///
+/// # Errors
+/// A message cannot be measured. The cells before have what they should take.
+pub fn explain(
+    session: &Session,
+    (pin, series): (&Pin, Series),
+    plan: &Plan,
+    report: &mut rail_bench::Report,
+) -> Result<()> {
+    let model = &plan.settings.model;
+    let work = Work::of(model);
+    let singles = report.cells.iter().filter_map(|cell| {
+        let times = Took::of(cell)?;
+        let alone = Alone {
+            work,
+            ttft: times.ttft,
+            token: times.token,
+        };
+        (cell.strategy == Strategy::Single).then_some((cell.cell(), alone))
+    });
+    let singles: BTreeMap<_, _> = singles.collect();
+    let Some(shape) = Shape::of(model).filter(|_| !singles.is_empty()) else {
+        return Ok(());
+    };
+    say!("measuring jaccl's messages, by which the cells are explained");
+    let jaccl = Times {
+        progress: Box::new(Silent),
+        ..Times::of_series(session, (pin, series), None)?
+    };
+    let mut predictor = Predictor::new(plan, shape, &jaccl);
+    for cell in &mut report.cells {
+        let planned = plan.cells.iter().find(|it| it.cell == cell.cell());
+        let alone = singles.get(&cell.cell().own_reference());
+        let took = Took::of(cell);
+        let (Some(planned), Some(alone), Some(took)) = (planned, alone, took) else {
+            continue;
+        };
+        let messages = predictor.messages(planned)?;
+        let fence = fence_here(cell.workload.fast_synch);
+        let predicted = predictor.predict(planned, *alone, fence, &messages);
+        cell.explained = Some(predicted.beside(took));
+    }
+    Ok(())
+}
+
+/// Predicts cells of a plan. Each message is measured once.
+struct Predictor<'a> {
+    model: &'a Model,
+    shape: Shape,
+    jaccl: &'a Times<'a>,
+    known: Vec<(Group, Timed)>,
+}
+
+impl<'a> Predictor<'a> {
+    fn new(plan: &'a Plan, shape: Shape, jaccl: &'a Times<'a>) -> Self {
+        Self {
+            model: &plan.settings.model,
+            shape,
+            jaccl,
+            known: Vec::new(),
+        }
+    }
+
+    /// What each message of a cell takes.
+    fn messages(&mut self, planned: &PlannedCell) -> Result<Vec<Timed>> {
+        let PlannedCell { cell, joining } = planned;
+        let group = Group {
+            backend: cell.backend.unwrap_or(Backend::Ring),
+            ranks: joining.nodes.len(),
+            cables: cell.cables,
+            frames: cell.workload.frames,
+            link: slowest(&joining.rig),
+        };
+        let messages = self.shape.messages(cell.strategy, &steps_of(cell));
+        let messages = messages.into_iter().map(|message| {
+            let is_it = |it: &&(Group, Timed)| (it.0, it.1.message) == (group, message);
+            if let Some((_, known)) = self.known.iter().find(is_it) {
+                return Ok(*known);
+            }
+            let timed = self.jaccl.of_one(&group, dtype(self.model), message)?;
+            self.known.push((group, timed));
+            Ok(timed)
+        });
+        messages.collect()
+    }
+
+    /// What a cell should take, given what its messages take.
+    fn predict(
+        &self,
+        planned: &PlannedCell,
+        alone: Alone,
+        fence: f64,
+        messages: &[Timed],
+    ) -> Prediction {
+        let PlannedCell { cell, joining } = planned;
+        Cell {
+            strategy: cell.strategy,
+            ranks: joining.nodes.len(),
+            shape: self.shape,
+            work: Work::of(self.model),
+            steps: &steps_of(cell),
+            alone,
+            fence,
+        }
+        .predict(|message| seconds(messages, message))
+    }
+}
+
+/// The tokens of each step of a cell's prefill.
+fn steps_of(cell: &sweep::Cell) -> Vec<usize> {
+    let Workload {
+        prompt_tokens,
+        prefill_step,
+        ..
+    } = cell.workload;
+    steps(cell.engine, cell.strategy, prompt_tokens, prefill_step)
+}
+
 /// What a message costs beside jaccl where this program runs.
-fn fence_here() -> f64 {
+fn fence_here(is_fast: bool) -> f64 {
     match cfg!(target_os = "macos") {
         false => 0.0,
-        true if std::env::var("MLX_METAL_FAST_SYNCH").is_ok_and(|it| it == "1") => FAST_FENCE,
+        true if is_fast => FAST_FENCE,
         true => FENCE,
     }
 }
@@ -247,6 +351,7 @@ impl<'a> Calibration<'a> {
         };
         let mut plan = self.plan.clone();
         plan.cells.clear();
+        plan.settings.stand_in = Some(strategy);
         if let Model::Preset(Preset {
             spec,
             name,
@@ -316,7 +421,7 @@ impl<'a> Calibration<'a> {
 }
 
 /// Ranks, and the cables between each two.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Group {
     backend: Backend,
     ranks: usize,
@@ -330,18 +435,27 @@ struct Times<'a> {
     session: &'a Session,
     variant: Variant,
     programs: JacclPrograms,
+    progress: Box<dyn launch::Progress>,
     dilate: Option<u32>,
 }
 
 impl<'a> Times<'a> {
     fn new(session: &'a Session, flags: &Predict) -> Result<Self> {
         let pin = session.toolchain.pin(&flags.mlx)?;
-        let series: Series = flags.series;
+        Self::of_series(session, (&pin, flags.series), flags.dilate)
+    }
+
+    fn of_series(
+        session: &'a Session,
+        (pin, series): (&Pin, Series),
+        dilate: Option<u32>,
+    ) -> Result<Self> {
         Ok(Self {
             session,
-            variant: variant(session, &Request::jaccl(&pin, series))?,
+            variant: variant(session, &Request::jaccl(pin, series))?,
             programs: programs::of_verify(session)?,
-            dilate: flags.dilate,
+            progress: Box::new(Terminal::default()),
+            dilate,
         })
     }
 
@@ -367,11 +481,10 @@ impl<'a> Times<'a> {
             dilate: self.dilate.unwrap_or_else(usual),
             ..Options::default()
         };
-        let progress = Terminal::default();
         let meter = Meter {
             programs: &self.programs,
             launcher: &self.session.launcher,
-            progress: &progress,
+            progress: &*self.progress,
             meter: None,
         };
         let measured = meter.measure(std::slice::from_ref(&self.variant), &cells, &options)?;
