@@ -2,9 +2,11 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
+    hint::black_box,
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::anyhow;
@@ -301,8 +303,9 @@ impl std::fmt::Display for Calibration<'_> {
                 write!(f, "the single process of {}", report.path().display())
             }
             Source::Now { .. } => f.write_str(
-                "single processes on this machine, each with a rank's share of a preset or with the \
-                 whole of a folder, as many at a time as there are ranks",
+                "single processes on this machine: for tp as many at a time as there are ranks, each \
+                 with a rank's share of a preset or with the whole of a folder; for pp one at a time \
+                 with the whole model, while as many processors are busy as there are ranks",
             ),
         }
     }
@@ -357,7 +360,8 @@ impl<'a> Calibration<'a> {
             name,
             purpose,
         }) = model
-            && let Some(spec) = share_of(strategy, spec, ranks)
+            && strategy == Strategy::Tp
+            && let Some(spec) = share_of(spec, ranks)
         {
             plan.settings.model = Preset {
                 name,
@@ -367,31 +371,38 @@ impl<'a> Calibration<'a> {
             .into();
         }
         let work = Work::of(&plan.settings.model);
-        say!("measuring {ranks} single processes at a time, for {strategy}");
-        let times = self.processes(&plan, engine, info, ranks)?;
-        let slowest = |of: fn(&(f64, f64)) -> f64| times.iter().map(of).fold(0.0, f64::max);
+        // Ranks of a pipeline compute a token in turns, and those whose turn it is not poll.
+        let at_a_time = match strategy {
+            Strategy::Pp => 1,
+            Strategy::Tp | Strategy::Single => ranks,
+        };
+        say!("measuring for {strategy}: single processes, {at_a_time} at a time");
+        let times = busy(ranks - at_a_time, || {
+            self.processes(&plan, engine, info, at_a_time)
+        })?;
+        let slowest = |of: fn(&Took) -> f64| times.iter().map(of).fold(0.0, f64::max);
         Ok(Alone {
             work,
-            ttft: slowest(|it| it.0),
-            token: slowest(|it| it.1),
+            ttft: slowest(|it| it.ttft),
+            token: slowest(|it| it.token),
         })
     }
 
-    /// The seconds to the first token and between tokens of this many processes at a time.
+    /// What this many processes take at a time.
     fn processes(
         &self,
         plan: &Plan,
         engine: &EngineProgram,
         info: &BuildInfo,
-        ranks: usize,
-    ) -> Result<Vec<(f64, f64)>> {
+        at_a_time: usize,
+    ) -> Result<Vec<Took>> {
         // The plan has no cell, so nothing is plugged.
         let cabling = Emulated {
             provider: Path::new("none").to_owned(),
             parent: softrail::default_parent(),
         };
         let launcher = &self.session.launcher;
-        let process = || -> Result<(f64, f64)> {
+        let process = || -> Result<Took> {
             let harness = Harness {
                 engines: vec![engine.clone()],
                 cabling: &cabling,
@@ -403,13 +414,11 @@ impl<'a> Calibration<'a> {
                 record: &|_| Ok(()),
             };
             let report = rail_bench::run(plan, &harness)?.report;
-            let alone = &report.cells[0];
-            let times = alone.ttft_ms.as_ref().zip(alone.generation_tps.as_ref());
-            let times = times.map(|(ttft, rate)| (ttft.median / 1e3, 1.0 / rate.median));
-            times.ok_or_else(|| Failure::input("a process that generates one token has no rate"))
+            Took::of(&report.cells[0])
+                .ok_or_else(|| Failure::input("a process that generates one token has no rate"))
         };
         thread::scope(|scope| {
-            let threads: Vec<_> = (0..ranks).map(|_| scope.spawn(process)).collect();
+            let threads: Vec<_> = (0..at_a_time).map(|_| scope.spawn(process)).collect();
             let ended = threads.into_iter().map(|thread| match thread.join() {
                 Ok(times) => times,
                 Err(_) => Err(Failure::ours(anyhow!("a thread that measures has failed"))),
@@ -418,6 +427,32 @@ impl<'a> Calibration<'a> {
         })
         .with_context(|| "a single process")
     }
+}
+
+/// Does something while this many threads keep a processor busy each, as ranks do that poll
+/// for a message.
+fn busy<T>(threads: usize, work: impl FnOnce() -> T) -> T {
+    /// Ends the threads also when the work panics: the scope waits for them.
+    struct Done<'a>(&'a AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                // A look for completions over emulated cables looks at the clock.
+                while !done.load(Ordering::Relaxed) {
+                    black_box(Instant::now());
+                }
+            });
+        }
+        let _done = Done(&done);
+        work()
+    })
 }
 
 /// Ranks, and the cables between each two.

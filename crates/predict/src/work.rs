@@ -1,10 +1,7 @@
 //! What a rank computes, counted in bytes of weights that it reads.
 
 use models::{Folder, Part};
-use rail_bench::{
-    model::{Model, ModelSpec},
-    protocol::Strategy,
-};
+use rail_bench::model::{Model, ModelSpec};
 
 /// The modules of a layer that make what its cache keeps of every token.
 const KEPT: [&str; 3] = [".k_proj.", ".v_proj.", ".linear_attn.in_proj"];
@@ -130,28 +127,16 @@ impl Work {
     }
 }
 
-/// The preset whose one process computes what the first rank of a group computes. It is run
+/// The preset whose one process computes what each of several ranks in TP computes. It is run
 /// alone to measure a share. `None` if the shape cannot be divided so.
-pub fn share_of(strategy: Strategy, spec: &ModelSpec, ranks: usize) -> Option<ModelSpec> {
-    match strategy {
-        Strategy::Single => Some(*spec),
-        Strategy::Tp => {
-            spec.check_tensor_split(ranks).ok()?;
-            Some(ModelSpec {
-                heads: spec.heads / ranks,
-                kv_heads: spec.kv_heads / ranks,
-                ffn: spec.ffn / ranks,
-                ..*spec
-            })
-        }
-        Strategy::Pp => {
-            spec.check_pipeline_split(ranks).ok()?;
-            Some(ModelSpec {
-                layers: spec.layers.div_ceil(ranks),
-                ..*spec
-            })
-        }
-    }
+pub fn share_of(spec: &ModelSpec, ranks: usize) -> Option<ModelSpec> {
+    spec.check_tensor_split(ranks).ok()?;
+    Some(ModelSpec {
+        heads: spec.heads / ranks,
+        kv_heads: spec.kv_heads / ranks,
+        ffn: spec.ffn / ranks,
+        ..*spec
+    })
 }
 
 #[cfg(test)]
@@ -229,17 +214,13 @@ mod tests {
                 ..Preset::ALL[0].spec
             };
             let whole = Work::of_spec(&spec);
-            let tp = share_of(Strategy::Tp, &spec, ranks).expect("it divides");
+            let share = share_of(&spec, ranks).expect("it divides");
             let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b;
-            let tp = Work::of_spec(&tp);
-            prop_assert!(close(tp.cut, whole.cut / ranks as f64));
-            prop_assert!(close(tp.whole, whole.whole));
-            prop_assert!(close(tp.tail, whole.tail / ranks as f64));
-            let pp = share_of(Strategy::Pp, &spec, ranks).expect("it divides");
-            let pp = Work::of_spec(&pp);
-            prop_assert!(close(pp.cut, whole.cut / ranks as f64));
-            prop_assert!(close(pp.tail, whole.tail));
-            let one_layer = whole.cut / (layers * ranks) as f64;
+            let share = Work::of_spec(&share);
+            prop_assert!(close(share.cut, whole.cut / ranks as f64));
+            prop_assert!(close(share.whole, whole.whole));
+            prop_assert!(close(share.tail, whole.tail / ranks as f64));
+            let one_layer = whole.cut / spec.layers as f64;
             prop_assert!(0.0 < whole.tail && whole.tail < one_layer);
         }
     }
