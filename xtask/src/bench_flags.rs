@@ -315,8 +315,8 @@ pub struct Bench {
     #[arg(long, help_heading = "What is reported")]
     pub meter: bool,
 
-    /// Do not say how much of each cell is explained. Otherwise, when all cells have run, jaccl's
-    /// messages are measured, which takes about a second a message and number of cables
+    /// Do not say how much of each cell is explained. For that, jaccl's messages are measured
+    /// when all cells have run: about a second for each length and number of cables
     #[arg(long, help_heading = "What is reported")]
     pub no_explain: bool,
 
