@@ -19,7 +19,7 @@ use crate::{
     plan::Plan,
     report::{
         BuildInfo, CellReport, NO_BACKEND, Report,
-        read::{self, Unread, as_reported, without_path},
+        read::{self, Unread, as_reported, is_same_model},
     },
     sweep::Cell,
     verdict::Verdict,
@@ -243,9 +243,9 @@ impl Baseline {
         })
     }
 
-    /// Whether it is about this model.
+    /// Whether it is about this model, wherever its folder was.
     pub fn is_of_model(&self, model: &Model) -> bool {
-        self.document.model == as_reported(model)
+        is_same_model(&self.document.model, &as_reported(model))
     }
 
     /// The report beside this one: every cell that both have and that is sound in both.
@@ -261,16 +261,6 @@ impl Baseline {
             cells: cells.collect(),
         }
     }
-}
-
-/// Whether two models have the same name and content, wherever a folder is. An earlier
-/// version named no content, and then all else decides.
-fn is_same_model(then: &Value, now: &Value) -> bool {
-    let mut now = without_path(now);
-    if let (None, Some(fields)) = (then.get("digest"), now.as_object_mut()) {
-        fields.remove("digest");
-    }
-    without_path(then) == now
 }
 
 impl Row {

@@ -137,6 +137,9 @@ pub struct Settings {
     /// The number of runs of each pass that shows where the time goes, after the measured
     /// runs of the first round; see [`Pass`](crate::protocol::Pass).
     pub split: usize,
+    /// The strategy whose rank the reference stands in for, if it is measured for a prediction;
+    /// see [`Job::stand_in`](crate::protocol::Job::stand_in).
+    pub stand_in: Option<Strategy>,
     /// Environment variables of every rank.
     pub env: BTreeMap<String, String>,
     /// The limit on the silence of ranks.
@@ -175,6 +178,7 @@ pub const DEFAULTS: Settings = Settings {
     shuffle: Some(1),
     delay: Duration::ZERO,
     split: 0,
+    stand_in: None,
     env: BTreeMap::new(),
     limits: Limits {
         silence: Duration::from_secs(20),

@@ -109,6 +109,10 @@ pub struct Job {
     /// The number of runs of each [`Pass`], after the measured ones.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub split: usize,
+    /// For a [`Strategy::Single`] that stands in for a rank of this strategy: it begins no more
+    /// of the next token than such a rank does before it reads the present one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stand_in: Option<Strategy>,
     /// What follows the last run.
     #[serde(default, skip_serializing_if = "After::is_nothing")]
     pub after: After,

@@ -418,6 +418,7 @@ impl<'a> Bench<'a> {
             generation_tokens: workload.generation_tokens,
             warmup: settings.warmup,
             repeat,
+            stand_in: settings.stand_in,
             after,
             split: launch.split(settings),
         }

@@ -67,6 +67,10 @@ fn a_model_is_the_same_wherever_its_folder_is_and_another_one_is_refused() {
     let (_file, baseline) = baseline(options(&here), |text| text);
     check(&baseline, &here).unwrap();
     check(&baseline, &there).unwrap();
+    // As a dry run asks before it takes the earlier report's times.
+    let is_of =
+        |model: &Path| baseline.is_of_model(&Model::Folder(Folder::open(None, model).unwrap()));
+    assert!(is_of(&there) && !is_of(&filled));
     let refused = |model: &Path| check(&baseline, model).unwrap_err().to_string();
     let text = refused(&named);
     assert!(

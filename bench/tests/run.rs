@@ -17,7 +17,7 @@ use rail_bench::{
     model::{Folder, Model, Preset},
     protocol::{Prompt, Strategy},
     reference::ReferenceError,
-    report::Parts,
+    report::{Explained, Explanation, Parts},
     sweep::SweepError,
     verdict::Verdict,
 };
@@ -145,6 +145,44 @@ fn what_is_amiss_with_the_rig_stands_in_the_report() {
     assert_eq!(json["warnings"], serde_json::json!(["rail 1 is slow"]));
     let text = report.markdown();
     assert!(text.contains("\n- **warning**: rail 1 is slow\n"), "{text}");
+}
+
+#[test]
+fn how_much_of_a_cell_is_explained_stands_beside_its_figures() {
+    let options = only(Strategy::Tp, Backend::Ring, "1");
+    let mut report = run(options, &FakeRank::new(""), &PretendCables).unwrap();
+    assert!(!report.json().contains("explained"));
+    assert!(!report.markdown().contains("explained"));
+    let of = |predicted_ms: f64, part| Explanation {
+        predicted_ms,
+        compute_ms: 0.75 * predicted_ms,
+        fence_ms: 0.0,
+        cables_ms: 0.25 * predicted_ms,
+        part,
+    };
+    let [_, ring] = &mut report.cells[..] else {
+        panic!("{report:?}")
+    };
+    ring.explained = Some(Explained {
+        ttft: of(60.0, 0.5),
+        token: of(4.0, 0.8),
+    });
+    let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+    let explained = &json["cells"][1]["explained"];
+    assert_eq!(explained["ttft"]["predicted_ms"], 60.0);
+    assert_eq!(explained["token"]["part"], 0.8);
+    assert!(json["cells"][0].get("explained").is_none());
+    let text = report.markdown();
+    let (_, table) = text
+        .split_once("How much of the time is explained")
+        .unwrap();
+    let row = table.lines().find(|line| line.starts_with("| tp ring-1"));
+    let row: Vec<_> = row.unwrap().split('|').map(str::trim).collect();
+    let [.., ttft, share, _, rate, of_rate, _] = row[..] else {
+        panic!("{row:?}")
+    };
+    assert_eq!((ttft, share), ("60.0", "50 %: 38 + 0 + 12"));
+    assert_eq!((rate, of_rate), ("250.0", "80 %: 60 + 0 + 20"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{path::Path, process::ExitCode};
 use anyhow::anyhow;
 use pins::{Pin, Series};
 use rail_bench::{
-    BuildInfo, Harness, Measured, Plan,
+    BuildInfo, Harness, Measured, Plan, Report,
     baseline::Baseline,
     cabling::{Between, Cabling, Emulated, Metered},
     dry_run,
@@ -22,7 +22,7 @@ use toolchain::build::{Build, Request};
 use crate::{
     bench_flags::{Bench, Format},
     exit::{Context, Failure, Kind, Result},
-    hosts, job_matrix, model, output,
+    hosts, job_matrix, model, output, predict,
     programs::{self, Programs},
     report as page, rig_doctor, say,
     session::Session,
@@ -160,6 +160,10 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         .is_some_and(|it| it.slower().next().is_some());
     report.against = comparison;
     report.nodes = nodes;
+    // Whoever stops a run wants no further measurement.
+    if stopped.is_none() && !flags.no_explain {
+        explain(session, (&pin, flags.series), &plan, &mut report);
+    }
 
     // The measurements are printed even if they cannot be stored.
     let saved = report.save(&out_dir).map_err(unwritable);
@@ -194,11 +198,22 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
             Ok(Kind::Interrupted.into())
         }
         Some(why) => Err(why).with_context(|| format!("{measured} of {all} cells were measured")),
+        // The reports are whole without the explanation.
+        None if session.launcher.cancel().is_cancelled() => Ok(Kind::Interrupted.into()),
         None if report.any_failed() || slower => Ok(Kind::Check.into()),
         None if measured < all => Err(Failure::ours(anyhow!(
             "{measured} of {all} cells were measured"
         ))),
         None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Says how much of each cell is explained. What was measured counts without it.
+fn explain(session: &Session, series: (&Pin, Series), plan: &Plan, report: &mut Report) {
+    if let Err(why) = predict::explain(session, series, plan, report) {
+        let warning = format!("not every cell is explained: {why}");
+        warn!("warning: {warning}");
+        report.warnings.push(warning);
     }
 }
 

@@ -315,6 +315,11 @@ pub struct Bench {
     #[arg(long, help_heading = "What is reported")]
     pub meter: bool,
 
+    /// Do not say how much of each cell is explained. For that, jaccl's messages are measured
+    /// when all cells have run: about a second for each length and number of cables
+    #[arg(long, help_heading = "What is reported")]
+    pub no_explain: bool,
+
     /// Compare with this bench.json, of the same build, model and rig
     #[arg(long, value_name = "FILE", help_heading = "What is reported")]
     pub baseline: Option<PathBuf>,
@@ -629,11 +634,11 @@ mod tests {
              --no-preflight --after-hang stop --order pinned --engine mlx-lm,rust --prefill-step 6 --depth 5 \
              --fast-synch both --env A=1 --env B=x=y --check exact,ranks \
              --reference mesh-1 --rounds 3 --shuffle off --delay 1.5 \
-             --dry-run --resume out --split=4",
+             --dry-run --resume out --split=4 --no-explain",
         )
         .unwrap();
         assert_eq!((&*long.mlx, long.series), ("0.31.2", Series::Stock));
-        assert!(long.no_preflight && long.format == Format::Json);
+        assert!(long.no_preflight && long.no_explain && long.format == Format::Json);
         assert_eq!(long.rig.file, Some("rig.toml".into()));
         assert_eq!(long.out_dir, Some("out".into()));
         let jaccl = Jaccl::of([0, 32, 4]);

@@ -3,7 +3,11 @@
 //! A verb returns a [`Result`]. Every error of a library has a `From` here that assigns
 //! the failure's kind, so an error without one does not compile.
 
-use std::{fmt::Display, process::ExitCode, thread};
+use std::{
+    fmt::{self, Display},
+    process::ExitCode,
+    thread,
+};
 
 use anyhow::anyhow;
 use terminal::{NotListening, exit, output::Unprinted};
@@ -55,6 +59,13 @@ impl Failure {
             help: help.into().or(self.help),
             ..self
         }
+    }
+}
+
+/// The failure and its causes in one line.
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.error)
     }
 }
 

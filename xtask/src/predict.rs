@@ -2,28 +2,32 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
+    hint::black_box,
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::anyhow;
 use collectives::{Cells, Meter, Op, Options};
-use pins::Series;
+use launch::Silent;
+use pins::{Pin, Series};
 use predict::{
-    Alone, Call, Cell, Measured, Message, Report, Row, Shape, Timed, Work,
+    Alone, Call, Cell, Measured, Message, Prediction, Report, Row, Shape, Timed, Work,
+    measured::Times as Took,
     published::{FAST_FENCE, FENCE},
     report::SCHEMA,
     share_of, steps,
 };
 use rail_bench::{
-    BuildInfo, Harness, Plan,
+    BuildInfo, Harness, Plan, Workload,
     cabling::Emulated,
     engine::EngineProgram,
     model::{Model, Preset},
     progress::Progress,
     protocol::Strategy,
-    sweep::PlannedCell,
+    sweep::{self, PlannedCell},
 };
 use rail_verify::{
     case::{Backend, Dtype, Frames},
@@ -71,51 +75,33 @@ pub fn run(session: &Session, flags: &Predict) -> Result {
         against.check(&plan, &flags.mlx, flags.series.name())?;
     }
     let calibration = Calibration::new(session, flags, &plan)?;
-    let fence = flags.fence.map_or_else(fence_here, |it| it.as_secs_f64());
+    let fence = flags.fence.map_or_else(
+        || {
+            let is_fast = std::env::var("MLX_METAL_FAST_SYNCH").is_ok_and(|it| it == "1");
+            fence_here(is_fast)
+        },
+        |it| it.as_secs_f64(),
+    );
     let jaccl = Times::new(session, flags)?;
 
+    let mut predictor = Predictor::new(&plan, shape, &jaccl);
     let mut alone = BTreeMap::new();
     let mut cells = Vec::new();
-    for PlannedCell { cell, joining } in &plan.cells {
-        let workload = cell.workload;
+    for planned in &plan.cells {
+        let PlannedCell { cell, joining } = planned;
         let ranks = joining.nodes.len();
-        let steps = steps(
-            cell.engine,
-            cell.strategy,
-            workload.prompt_tokens,
-            workload.prefill_step,
-        );
-        let link = slowest(&joining.rig);
-        let group = Group {
-            backend: cell.backend.unwrap_or(Backend::Ring),
-            ranks,
-            cables: cell.cables,
-            frames: workload.frames,
-            link,
-        };
-        let messages = shape.messages(cell.strategy, &steps);
-        let messages = jaccl.of(&group, dtype(model), &messages)?;
+        let messages = predictor.messages(planned)?;
         let alone = match alone.entry((cell.strategy, ranks)) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(new) => *new.insert(calibration.of(cell.strategy, ranks)?),
         };
-        let predicted = Cell {
-            strategy: cell.strategy,
-            ranks,
-            shape,
-            work: Work::of(model),
-            steps: &steps,
-            alone,
-            fence,
-        }
-        .predict(|message| seconds(&messages, message));
         cells.push(Row {
             cell: *cell,
             nodes: joining.nodes.clone(),
-            link,
+            link: slowest(&joining.rig),
             alone,
+            predicted: predictor.predict(planned, alone, fence, &messages),
             messages,
-            predicted,
             measured: against.as_ref().and_then(|it| it.cell(*cell)),
         });
     }
@@ -137,11 +123,131 @@ pub fn run(session: &Session, flags: &Predict) -> Result {
     Ok(std::process::ExitCode::SUCCESS)
 }
 
+/// Sets beside each cell of a report that passed what it should take, by the single process
+/// of the same report. A cell without one stays as it is.
+///
+/// # Errors
+/// A message cannot be measured. The cells before have what they should take.
+pub fn explain(
+    session: &Session,
+    (pin, series): (&Pin, Series),
+    plan: &Plan,
+    report: &mut rail_bench::Report,
+) -> Result<()> {
+    let model = &plan.settings.model;
+    let work = Work::of(model);
+    let singles = report.cells.iter().filter_map(|cell| {
+        let times = Took::of(cell)?;
+        let alone = Alone {
+            work,
+            ttft: times.ttft,
+            token: times.token,
+        };
+        (cell.strategy == Strategy::Single).then_some((cell.cell(), alone))
+    });
+    let singles: BTreeMap<_, _> = singles.collect();
+    let Some(shape) = Shape::of(model).filter(|_| !singles.is_empty()) else {
+        return Ok(());
+    };
+    say!("measuring jaccl's messages, by which the cells are explained");
+    let jaccl = Times {
+        progress: Box::new(Silent),
+        ..Times::of_series(session, (pin, series), None)?
+    };
+    let mut predictor = Predictor::new(plan, shape, &jaccl);
+    for cell in &mut report.cells {
+        let planned = plan.cells.iter().find(|it| it.cell == cell.cell());
+        let alone = singles.get(&cell.cell().own_reference());
+        let took = Took::of(cell);
+        let (Some(planned), Some(alone), Some(took)) = (planned, alone, took) else {
+            continue;
+        };
+        let messages = predictor.messages(planned)?;
+        let fence = fence_here(cell.workload.fast_synch);
+        let predicted = predictor.predict(planned, *alone, fence, &messages);
+        cell.explained = Some(predicted.beside(took));
+    }
+    Ok(())
+}
+
+/// Predicts cells of a plan. Each message is measured once.
+struct Predictor<'a> {
+    model: &'a Model,
+    shape: Shape,
+    jaccl: &'a Times<'a>,
+    known: Vec<(Group, Timed)>,
+}
+
+impl<'a> Predictor<'a> {
+    fn new(plan: &'a Plan, shape: Shape, jaccl: &'a Times<'a>) -> Self {
+        Self {
+            model: &plan.settings.model,
+            shape,
+            jaccl,
+            known: Vec::new(),
+        }
+    }
+
+    /// What each message of a cell takes.
+    fn messages(&mut self, planned: &PlannedCell) -> Result<Vec<Timed>> {
+        let PlannedCell { cell, joining } = planned;
+        let group = Group {
+            backend: cell.backend.unwrap_or(Backend::Ring),
+            ranks: joining.nodes.len(),
+            cables: cell.cables,
+            frames: cell.workload.frames,
+            link: slowest(&joining.rig),
+        };
+        let messages = self.shape.messages(cell.strategy, &steps_of(cell));
+        let messages = messages.into_iter().map(|message| {
+            let is_it = |it: &&(Group, Timed)| (it.0, it.1.message) == (group, message);
+            if let Some((_, known)) = self.known.iter().find(is_it) {
+                return Ok(*known);
+            }
+            let timed = self.jaccl.of_one(&group, dtype(self.model), message)?;
+            self.known.push((group, timed));
+            Ok(timed)
+        });
+        messages.collect()
+    }
+
+    /// What a cell should take, given what its messages take.
+    fn predict(
+        &self,
+        planned: &PlannedCell,
+        alone: Alone,
+        fence: f64,
+        messages: &[Timed],
+    ) -> Prediction {
+        let PlannedCell { cell, joining } = planned;
+        Cell {
+            strategy: cell.strategy,
+            ranks: joining.nodes.len(),
+            shape: self.shape,
+            work: Work::of(self.model),
+            steps: &steps_of(cell),
+            alone,
+            fence,
+        }
+        .predict(|message| seconds(messages, message))
+    }
+}
+
+/// The tokens of each step of a cell's prefill.
+fn steps_of(cell: &sweep::Cell) -> Vec<usize> {
+    let Workload {
+        prompt_tokens,
+        prefill_step,
+        ..
+    } = cell.workload;
+    steps(cell.engine, cell.strategy, prompt_tokens, prefill_step)
+}
+
 /// What a message costs beside jaccl where this program runs.
-fn fence_here() -> f64 {
+fn fence_here(is_fast: bool) -> f64 {
     match cfg!(target_os = "macos") {
         false => 0.0,
-        true if std::env::var("MLX_METAL_FAST_SYNCH").is_ok_and(|it| it == "1") => FAST_FENCE,
+        true if is_fast => FAST_FENCE,
         true => FENCE,
     }
 }
@@ -197,8 +303,9 @@ impl std::fmt::Display for Calibration<'_> {
                 write!(f, "the single process of {}", report.path().display())
             }
             Source::Now { .. } => f.write_str(
-                "single processes on this machine, each with a rank's share of a preset or with the \
-                 whole of a folder, as many at a time as there are ranks",
+                "single processes on this machine: for tp as many at a time as there are ranks, each \
+                 with a rank's share of a preset or with the whole of a folder; for pp one at a time \
+                 with the whole model, while as many processors are busy as there are ranks",
             ),
         }
     }
@@ -247,12 +354,14 @@ impl<'a> Calibration<'a> {
         };
         let mut plan = self.plan.clone();
         plan.cells.clear();
+        plan.settings.stand_in = Some(strategy);
         if let Model::Preset(Preset {
             spec,
             name,
             purpose,
         }) = model
-            && let Some(spec) = share_of(strategy, spec, ranks)
+            && strategy == Strategy::Tp
+            && let Some(spec) = share_of(spec, ranks)
         {
             plan.settings.model = Preset {
                 name,
@@ -262,31 +371,38 @@ impl<'a> Calibration<'a> {
             .into();
         }
         let work = Work::of(&plan.settings.model);
-        say!("measuring {ranks} single processes at a time, for {strategy}");
-        let times = self.processes(&plan, engine, info, ranks)?;
-        let slowest = |of: fn(&(f64, f64)) -> f64| times.iter().map(of).fold(0.0, f64::max);
+        // Ranks of a pipeline compute a token in turns, and those whose turn it is not poll.
+        let at_a_time = match strategy {
+            Strategy::Pp => 1,
+            Strategy::Tp | Strategy::Single => ranks,
+        };
+        say!("measuring for {strategy}: single processes, {at_a_time} at a time");
+        let times = busy(ranks - at_a_time, || {
+            self.processes(&plan, engine, info, at_a_time)
+        })?;
+        let slowest = |of: fn(&Took) -> f64| times.iter().map(of).fold(0.0, f64::max);
         Ok(Alone {
             work,
-            ttft: slowest(|it| it.0),
-            token: slowest(|it| it.1),
+            ttft: slowest(|it| it.ttft),
+            token: slowest(|it| it.token),
         })
     }
 
-    /// The seconds to the first token and between tokens of this many processes at a time.
+    /// What this many processes take at a time.
     fn processes(
         &self,
         plan: &Plan,
         engine: &EngineProgram,
         info: &BuildInfo,
-        ranks: usize,
-    ) -> Result<Vec<(f64, f64)>> {
+        at_a_time: usize,
+    ) -> Result<Vec<Took>> {
         // The plan has no cell, so nothing is plugged.
         let cabling = Emulated {
             provider: Path::new("none").to_owned(),
             parent: softrail::default_parent(),
         };
         let launcher = &self.session.launcher;
-        let process = || -> Result<(f64, f64)> {
+        let process = || -> Result<Took> {
             let harness = Harness {
                 engines: vec![engine.clone()],
                 cabling: &cabling,
@@ -298,13 +414,11 @@ impl<'a> Calibration<'a> {
                 record: &|_| Ok(()),
             };
             let report = rail_bench::run(plan, &harness)?.report;
-            let alone = &report.cells[0];
-            let times = alone.ttft_ms.as_ref().zip(alone.generation_tps.as_ref());
-            let times = times.map(|(ttft, rate)| (ttft.median / 1e3, 1.0 / rate.median));
-            times.ok_or_else(|| Failure::input("a process that generates one token has no rate"))
+            Took::of(&report.cells[0])
+                .ok_or_else(|| Failure::input("a process that generates one token has no rate"))
         };
         thread::scope(|scope| {
-            let threads: Vec<_> = (0..ranks).map(|_| scope.spawn(process)).collect();
+            let threads: Vec<_> = (0..at_a_time).map(|_| scope.spawn(process)).collect();
             let ended = threads.into_iter().map(|thread| match thread.join() {
                 Ok(times) => times,
                 Err(_) => Err(Failure::ours(anyhow!("a thread that measures has failed"))),
@@ -315,8 +429,34 @@ impl<'a> Calibration<'a> {
     }
 }
 
+/// Does something while this many threads keep a processor busy each, as ranks do that poll
+/// for a message.
+fn busy<T>(threads: usize, work: impl FnOnce() -> T) -> T {
+    /// Ends the threads also when the work panics: the scope waits for them.
+    struct Done<'a>(&'a AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                // A look for completions over emulated cables looks at the clock.
+                while !done.load(Ordering::Relaxed) {
+                    black_box(Instant::now());
+                }
+            });
+        }
+        let _done = Done(&done);
+        work()
+    })
+}
+
 /// Ranks, and the cables between each two.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Group {
     backend: Backend,
     ranks: usize,
@@ -330,18 +470,27 @@ struct Times<'a> {
     session: &'a Session,
     variant: Variant,
     programs: JacclPrograms,
+    progress: Box<dyn launch::Progress>,
     dilate: Option<u32>,
 }
 
 impl<'a> Times<'a> {
     fn new(session: &'a Session, flags: &Predict) -> Result<Self> {
         let pin = session.toolchain.pin(&flags.mlx)?;
-        let series: Series = flags.series;
+        Self::of_series(session, (&pin, flags.series), flags.dilate)
+    }
+
+    fn of_series(
+        session: &'a Session,
+        (pin, series): (&Pin, Series),
+        dilate: Option<u32>,
+    ) -> Result<Self> {
         Ok(Self {
             session,
-            variant: variant(session, &Request::jaccl(&pin, series))?,
+            variant: variant(session, &Request::jaccl(pin, series))?,
             programs: programs::of_verify(session)?,
-            dilate: flags.dilate,
+            progress: Box::new(Terminal::default()),
+            dilate,
         })
     }
 
@@ -367,11 +516,10 @@ impl<'a> Times<'a> {
             dilate: self.dilate.unwrap_or_else(usual),
             ..Options::default()
         };
-        let progress = Terminal::default();
         let meter = Meter {
             programs: &self.programs,
             launcher: &self.session.launcher,
-            progress: &progress,
+            progress: &*self.progress,
             meter: None,
             rig: None,
         };

@@ -108,6 +108,9 @@ fn every_cell_passes_on_two_machines() {
     assert_eq!(cells.len(), 5, "{said}");
     for cell in cells {
         assert_eq!(cell["verdict"], "pass", "{cell}");
+        let part = cell["explained"]["ttft"]["part"].as_f64();
+        assert_eq!(part.is_some(), cell["strategy"] != "single", "{cell}");
+        assert!(part.is_none_or(|it| it > 0.0), "{cell}");
     }
     // Both cables carried, because a message of prefill is long enough: the ranks on both
     // machines had the devices of the cell.

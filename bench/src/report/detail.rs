@@ -101,7 +101,10 @@ pub(super) fn split(report: &Report) -> String {
     )
 }
 
-fn table(columns: &[impl ToString], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(super) fn table(
+    columns: &[impl ToString],
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> String {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN);
     table.set_header(columns.iter().map(ToString::to_string));

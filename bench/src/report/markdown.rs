@@ -8,7 +8,7 @@ use rig::{Cable, Rig, units};
 use softrail::counters::Counters;
 use stats::{Change, Summary};
 
-use super::{CellReport, Report, Runs, detail};
+use super::{CellReport, Report, Runs, detail, explained};
 use crate::{checks::Check, meter::CableBytes, protocol::Strategy, verdict::Verdict};
 
 /// Shown in place of a missing figure.
@@ -42,6 +42,7 @@ pub(super) fn render(report: &Report) -> String {
         report.tally() + ".",
         detail::times(report),
         detail::split(report),
+        explained::section(report),
         against(report),
         texts(report),
         failures(report),

@@ -4,6 +4,7 @@ mod bandwidth;
 mod csv;
 mod detail;
 mod exo;
+mod explained;
 mod files;
 mod llama;
 mod markdown;
@@ -21,6 +22,7 @@ use softrail::counters::Counters;
 use stats::{Percentiles, Summary};
 
 pub use bandwidth::BusBandwidth;
+pub use explained::{Explained, Explanation};
 pub use files::check_folder;
 pub(crate) use files::temporary;
 pub use split::{Cost, Parts, TimeSplit};
@@ -207,6 +209,9 @@ pub struct CellReport {
     /// Where the time went, if it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_split: Option<TimeSplit>,
+    /// What it should take, if it passed and this is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explained: Option<Explained>,
     /// The text of the tokens of the first measured run, if the prompt was a text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -264,6 +269,7 @@ impl CellReport {
             skew_ms: None,
             busbw: None,
             time_split: None,
+            explained: None,
             text: None,
             checks,
             reference,

@@ -50,3 +50,13 @@ pub(crate) fn without_path(model: &Value) -> Value {
     }
     model
 }
+
+/// Whether the model of a report is this one, as a report has it: the same name and content,
+/// wherever a folder is. An earlier version named no content, and then all else decides.
+pub fn is_same_model(then: &Value, now: &Value) -> bool {
+    let mut now = without_path(now);
+    if let (None, Some(fields)) = (then.get("digest"), now.as_object_mut()) {
+        fields.remove("digest");
+    }
+    without_path(then) == now
+}

@@ -2,7 +2,7 @@
 
 use stats::MedianInterval;
 
-use crate::input::{Bench, Cell, Figure, Place, Task};
+use crate::input::{Bench, Cell, Explained, Figure, Place, Task};
 
 /// The confidence that an interval around a median has where there are enough samples.
 const CONFIDENCE: f64 = 0.95;
@@ -173,6 +173,15 @@ impl Metric {
         match self {
             Self::Ttft => cell.ttft_ms.as_ref(),
             Self::Decode => cell.generation_tps.as_ref(),
+        }
+    }
+
+    /// What it should be, and the part of the measured time that this explains.
+    pub fn explained(self, cell: Explained) -> (f64, f64) {
+        let Explained { ttft, token } = cell;
+        match self {
+            Self::Ttft => (ttft.predicted_ms, ttft.part),
+            Self::Decode => (1e3 / token.predicted_ms, token.part),
         }
     }
 

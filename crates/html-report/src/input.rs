@@ -180,6 +180,7 @@ pub struct Cell {
     pub decode_bytes: BTreeMap<String, f64>,
     pub tpot_ms: Option<Figure>,
     pub time_split: Option<TimeSplit>,
+    pub explained: Option<Explained>,
     pub detail: Option<String>,
 }
 
@@ -239,6 +240,7 @@ struct FlatCell {
     decode_cable_bytes: BTreeMap<String, f64>,
     tpot_ms: Option<Figure>,
     time_split: Option<TimeSplit>,
+    explained: Option<Explained>,
     detail: Option<String>,
 }
 
@@ -270,9 +272,25 @@ impl From<FlatCell> for Cell {
             decode_bytes: flat.decode_cable_bytes,
             tpot_ms: flat.tpot_ms.and_then(Figure::usable),
             time_split: flat.time_split,
+            explained: flat.explained,
             detail: flat.detail,
         }
     }
+}
+
+/// What a cell should take, beside what it took.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Explained {
+    pub ttft: Explanation,
+    pub token: Explanation,
+}
+
+/// What a time should be.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Explanation {
+    pub predicted_ms: f64,
+    /// Of the measured median.
+    pub part: f64,
 }
 
 /// Where the time of a cell went, by runs of their own.

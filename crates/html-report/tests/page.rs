@@ -160,6 +160,34 @@ fn time_split(ms: f64) -> Value {
 }
 
 #[test]
+fn what_a_cell_should_take_is_beside_what_it_took() {
+    assert!(!of(PATCHED).contains("explained"));
+    let report = changed(|k, cell| {
+        if k == 1 {
+            let part = |ms: f64, part: f64| {
+                json!({ "predicted_ms": ms, "compute_ms": ms,
+                "fence_ms": 0, "cables_ms": 0, "part": part })
+            };
+            cell["explained"] = json!({ "ttft": part(123.0, 0.5), "token": part(8.0, 1.25) });
+        }
+    });
+    let document = Html::parse_document(&of(&report.to_string()));
+    let [table] = all(&document, "[aria-label=\"Cells\"] table")[..] else {
+        panic!("one table of cells")
+    };
+    let row = |row: ElementRef| -> Vec<String> { row.child_elements().map(text).collect() };
+    let rows = Selector::parse("tr").unwrap();
+    let rows: Vec<_> = table.select(&rows).map(row).collect();
+    let of = |k: usize| {
+        let cells = rows[0].iter().zip(&rows[k + 1]);
+        let cells = cells.filter(|(head, _)| ["predicted", "explained"].contains(&head.as_str()));
+        cells.map(|(_, cell)| cell.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(of(0), ["-", "-", "-", "-"]);
+    assert_eq!(of(1), ["123", "50 %", "125", "125 %"]);
+}
+
+#[test]
 fn every_cell_is_in_the_table_with_its_verdict_and_figures() {
     let page = of(PATCHED);
     let document = Html::parse_document(&page);

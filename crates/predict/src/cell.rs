@@ -1,9 +1,12 @@
 //! The arithmetic of one cell.
 
-use rail_bench::protocol::Strategy;
+use rail_bench::{
+    protocol::Strategy,
+    report::{Explained, Explanation},
+};
 use serde::Serialize;
 
-use crate::{Message, Shape, Work};
+use crate::{Message, Shape, Work, measured::Times};
 
 /// What one process takes without cables.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,6 +54,16 @@ impl Parts {
     pub fn total(&self) -> f64 {
         self.compute + self.fence + self.cables
     }
+
+    fn beside(&self, measured: f64) -> Explanation {
+        Explanation {
+            predicted_ms: 1e3 * self.total(),
+            compute_ms: 1e3 * self.compute,
+            fence_ms: 1e3 * self.fence,
+            cables_ms: 1e3 * self.cables,
+            part: self.total() / measured,
+        }
+    }
 }
 
 /// What a cell should take.
@@ -60,6 +73,16 @@ pub struct Prediction {
     pub ttft: Parts,
     /// From a token to the next.
     pub token: Parts,
+}
+
+impl Prediction {
+    /// It beside what the cell took, as a report of the benchmark has it.
+    pub fn beside(&self, measured: Times) -> Explained {
+        Explained {
+            ttft: self.ttft.beside(measured.ttft),
+            token: self.token.beside(measured.token),
+        }
+    }
 }
 
 impl Cell<'_> {
@@ -106,19 +129,23 @@ impl Cell<'_> {
     fn ttft(&self, message: &dyn Fn(Message) -> f64) -> f64 {
         let prompt: usize = self.steps.iter().sum();
         let alone = self.alone.work.of_prompt(prompt).total();
-        let work = self.work.of_prompt(prompt);
         // Of a step's tokens; the attention of later tokens to earlier ones is not counted.
-        let seconds =
-            |work: Work, tokens| self.alone.ttft * work.total() / alone * part(tokens, prompt);
+        let seconds = |work: Work, tokens| {
+            self.alone.ttft * work.of_prompt(prompt).total() / alone * part(tokens, prompt)
+        };
         match self.strategy {
-            Strategy::Single => seconds(work, prompt),
+            Strategy::Single => seconds(self.work, prompt),
             Strategy::Tp => {
                 let sums = self.shape.prefill_sums(self.steps).into_iter();
                 let between: f64 = sums.map(|(sum, count)| count as f64 * message(sum)).sum();
-                seconds(work.cut_over(self.ranks), prompt) + between
+                seconds(self.work.cut_over(self.ranks), prompt) + between
             }
             Strategy::Pp => {
-                let compute = |rank, tokens| seconds(work.part(self.layers_of(rank)), tokens);
+                let own = |rank| {
+                    let has_last = rank + 1 == self.ranks;
+                    self.work.of_layers(self.layers_of(rank), has_last)
+                };
+                let compute = |rank, tokens| seconds(own(rank), tokens);
                 self.pipeline(compute, message) + message(self.shape.gather())
             }
         }
@@ -167,6 +194,7 @@ mod tests {
     const WORK: Work = Work {
         cut: 24.0,
         whole: 8.0,
+        tail: 4.0,
     };
 
     const SHAPE: Shape = Shape {
@@ -227,13 +255,55 @@ mod tests {
     #[test]
     fn ranks_of_a_pipeline_compute_different_steps_at_a_time() {
         let compute = |steps: &[usize]| {
-            let cell = cell(Strategy::Pp, 2, steps, 0.0);
+            let mut cell = cell(Strategy::Pp, 2, steps, 0.0);
+            // Both ranks have as much to do.
+            (cell.work.tail, cell.alone.work.tail) = (0.0, 0.0);
             cell.predict(|_| 0.0).ttft.compute
         };
         let one = compute(&[256]);
         let many = compute(&[32; 8]);
         // Of eight steps each rank does half; the first rank is a step ahead.
         assert!((many / one - 9.0 / 16.0).abs() < 1e-9, "{one} {many}");
+    }
+
+    #[test]
+    fn a_rank_that_sends_computes_its_last_layer_for_every_token() {
+        // A quick last rank hides behind the first one, but for its last step.
+        let ttft = cell(Strategy::Pp, 2, &[64; 4], 0.0).predict(|_| 0.0).ttft;
+        // Of each token 12 parts by the first rank, 12 - 4 by the second one and 24 - 4 by the
+        // process that was measured; of the last token the tail and the head too.
+        let (first, second) = (12.0 + 8.0 / 256.0, 8.0 + 12.0 / 256.0);
+        let alone = 20.0 + 12.0 / 256.0;
+        near(ttft.compute, 0.8 * (first + second / 4.0) / alone);
+    }
+
+    #[test]
+    fn what_a_cell_took_is_explained_by_the_parts_of_its_prediction() {
+        let parts = Parts {
+            compute: 0.020,
+            fence: 0.008,
+            cables: 0.012,
+        };
+        let predicted = Prediction {
+            ttft: parts,
+            token: parts,
+        };
+        let Explained { ttft, token } = predicted.beside(Times {
+            ttft: 0.080,
+            token: 0.032,
+        });
+        // A half; and more than all of it, of a cell that was faster.
+        near(ttft.part, 0.5);
+        near(token.part, 1.25);
+        let shown = [
+            ttft.predicted_ms,
+            ttft.compute_ms,
+            ttft.fence_ms,
+            ttft.cables_ms,
+        ];
+        for (ms, expected) in shown.into_iter().zip([40.0, 20.0, 8.0, 12.0]) {
+            near(ms, expected);
+        }
     }
 
     prop_compose! {

@@ -12,6 +12,8 @@
 //!           ─▶ the measured cells beside the predicted ones ◀──────────── Report ◀─┘
 //! ```
 //!
+//! A report of the benchmark shows the same beside its own cells: [`Prediction::beside`].
+//!
 //! # The model of a cell
 //! - **TP.** Each rank has its share of the cut matrices and all of the others. A token is
 //!   that share of the time of one process, and two `all_sum`s a layer, each with a fence.
@@ -22,6 +24,8 @@
 //! - Computation is proportional to the bytes of the weights that are read: of a mixture of
 //!   experts, those that a token takes. What a layer costs however small its share is, such
 //!   as the start of its kernels, is divided too, so the prediction is the best case of TP.
+//! - Of a prompt the head is computed for the last token alone, and so is the last layer but
+//!   for its keys and values. A rank of PP that sends on computes all that it has.
 //! - Messages and computation do not overlap.
 //!
 //! Times are in seconds.

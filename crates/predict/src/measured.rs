@@ -8,7 +8,10 @@ use std::{
 use rail_bench::{
     Plan, Workload,
     engine::Engine,
-    report::read::{self, Unread, as_reported},
+    report::{
+        CellReport,
+        read::{self, Unread, as_reported, is_same_model},
+    },
     sweep,
     verdict::Verdict,
 };
@@ -202,7 +205,7 @@ impl Measured {
     }
 
     fn check_model(&self, plan: &Plan) -> Result<(), MeasuredError> {
-        match self.document.model == as_reported(&plan.settings.model) {
+        match is_same_model(&self.document.model, &as_reported(&plan.settings.model)) {
             true => Ok(()),
             false => Err(self.differs("model")),
         }
@@ -233,10 +236,21 @@ impl Measured {
 
 impl Row {
     fn times(&self) -> Option<Times> {
-        let rate = self.generation_tps.as_ref();
-        let rate = rate.filter(|_| self.verdict.is_sound())?;
-        Some(Times {
-            ttft: self.ttft_ms.as_ref()?.median / 1e3,
+        Times::sound(self.verdict, &self.ttft_ms, &self.generation_tps)
+    }
+}
+
+impl Times {
+    /// What a cell took. `None` if it did not pass, or generated one token.
+    pub fn of(cell: &CellReport) -> Option<Self> {
+        Self::sound(cell.verdict, &cell.ttft_ms, &cell.generation_tps)
+    }
+
+    fn sound(verdict: Verdict, ttft_ms: &Option<Summary>, rate: &Option<Summary>) -> Option<Self> {
+        let times = ttft_ms.as_ref().zip(rate.as_ref());
+        let (ttft, rate) = times.filter(|_| verdict.is_sound())?;
+        Some(Self {
+            ttft: ttft.median / 1e3,
             token: 1.0 / rate.median,
         })
     }
@@ -244,7 +258,15 @@ impl Row {
 
 #[cfg(test)]
 mod tests {
-    use rail_bench::{Options, protocol::Strategy};
+    use models::{
+        Family,
+        tiny::{self, Weights},
+    };
+    use rail_bench::{
+        Options,
+        model::{Folder, Model},
+        protocol::Strategy,
+    };
     use rail_matrix::Backend;
     use serde_json::json;
 
@@ -331,5 +353,26 @@ mod tests {
         assert!(says(parse(&other).unwrap_err()).contains("bench/9"));
         let error = Measured::parse("x".into(), b"{").unwrap_err();
         assert!(says(error).contains("x is no report"));
+    }
+
+    /// Each node has the folder at a place of its own.
+    #[test]
+    fn a_model_is_the_same_wherever_its_folder_is() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = |place: &str, seed| {
+            let path = root.path().join(place).join("tiny");
+            fs::create_dir_all(&path).expect("a folder");
+            tiny::write(Family::Llama, Weights::Quantised, seed, &path).expect("a model");
+            Model::Folder(Folder::open(None, &path).expect("a model"))
+        };
+        let mut there = report();
+        there["model"] = as_reported(&folder("there", 1));
+        let there = parse(&there).expect("a report");
+        let mut plan = plan();
+        plan.settings.model = folder("here", 1);
+        (there.reference(&plan, Engine::Rust)).expect("the same model");
+        plan.settings.model = folder("here", 2);
+        let error = there.reference(&plan, Engine::Rust).unwrap_err();
+        assert!(error.to_string().contains("another model"), "{error}");
     }
 }

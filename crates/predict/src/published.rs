@@ -133,6 +133,8 @@ impl Decode {
         let work = Work {
             cut: self.active - self.head,
             whole: self.head,
+            // No prompt is predicted.
+            tail: 0.0,
         };
         let steps = steps(Engine::MlxLm, Strategy::Tp, 1, None);
         let cell = |ranks, alone| Cell {

@@ -299,6 +299,7 @@ mod tests {
                     work: Work {
                         cut: 3.0,
                         whole: 1.0,
+                        tail: 0.0,
                     },
                     ttft: 0.08,
                     token: 0.005,

@@ -1,10 +1,10 @@
 //! What a rank computes, counted in bytes of weights that it reads.
 
 use models::{Folder, Part};
-use rail_bench::{
-    model::{Model, ModelSpec},
-    protocol::Strategy,
-};
+use rail_bench::model::{Model, ModelSpec};
+
+/// The modules of a layer that make what its cache keeps of every token.
+const KEPT: [&str; 3] = [".k_proj.", ".v_proj.", ".linear_attn.in_proj"];
 
 /// Bytes of weights that are read for a token.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,6 +13,9 @@ pub struct Work {
     pub cut: f64,
     /// Of all others, which each rank reads whole: norms, routers, the output head.
     pub whole: f64,
+    /// The part of `cut` that is in the last layer and makes neither keys nor values. Of a
+    /// prompt it is computed for the last token alone.
+    pub tail: f64,
 }
 
 impl Work {
@@ -31,13 +34,15 @@ impl Work {
         let linear = spec.quant.map_or(width, |quant| {
             quant.bits as f64 / 8.0 + 2.0 * width / quant.group_size as f64
         });
-        let projected = 2 * (spec.heads + spec.kv_heads) * spec.head_dim;
-        let matrices = spec.hidden * (projected + 3 * spec.ffn);
+        let keys_and_values = 2 * spec.kv_heads * spec.head_dim;
+        let others = 2 * spec.heads * spec.head_dim + 3 * spec.ffn;
+        let matrices = spec.hidden * (keys_and_values + others);
         let norms = 2 * (spec.hidden + spec.head_dim);
         let head = spec.hidden * (spec.vocab + 1);
         Self {
             cut: (spec.layers * matrices) as f64 * linear,
             whole: (spec.layers * norms + head) as f64 * width,
+            tail: (spec.hidden * others) as f64 * linear,
         }
     }
 
@@ -50,7 +55,11 @@ impl Work {
         let mut work = Self {
             cut: 0.0,
             whole: 0.0,
+            tail: 0.0,
         };
+        let last_layer = folder.layers().unwrap_or(0).saturating_sub(1);
+        let last_layer = format!("model.layers.{last_layer}.");
+        let is_kept = |name: &str| KEPT.iter().any(|module| name.contains(module));
         let splits = folder.splits().unwrap_or_default();
         let shares = splits
             .first()
@@ -70,6 +79,9 @@ impl Work {
                 true => work.whole += bytes,
                 false => work.cut += bytes,
             }
+            if name.starts_with(&last_layer) && !is_whole(name) && !is_kept(name) {
+                work.tail += bytes;
+            }
         }
         work
     }
@@ -82,51 +94,49 @@ impl Work {
     /// The work of a rank in TP.
     #[must_use]
     pub fn cut_over(self, ranks: usize) -> Self {
-        self.part(1.0 / ranks as f64)
+        let ranks = ranks as f64;
+        Self {
+            cut: self.cut / ranks,
+            tail: self.tail / ranks,
+            ..self
+        }
     }
 
-    /// The work with this part of what is cut.
+    /// The work of a rank that has this part of the layers. One that has not the last of them
+    /// sends every token on, so it computes all that it has for every token.
     #[must_use]
-    pub fn part(self, part: f64) -> Self {
+    pub fn of_layers(self, part: f64, has_last: bool) -> Self {
         Self {
             cut: self.cut * part,
+            tail: if has_last { self.tail } else { 0.0 },
             ..self
         }
     }
 
     /// The work for each token of a prompt: of the matrices that are whole, the head is by
-    /// far the largest, and it is for the last token alone.
+    /// far the largest, and it is for the last token alone, as is the tail.
     #[must_use]
     pub fn of_prompt(self, tokens: usize) -> Self {
+        let tokens = tokens.max(1) as f64;
+        let tail = self.tail / tokens;
         Self {
-            whole: self.whole / tokens.max(1) as f64,
-            ..self
+            cut: self.cut - self.tail + tail,
+            whole: self.whole / tokens,
+            tail,
         }
     }
 }
 
-/// The preset whose one process computes what the first rank of a group computes. It is run
+/// The preset whose one process computes what each of several ranks in TP computes. It is run
 /// alone to measure a share. `None` if the shape cannot be divided so.
-pub fn share_of(strategy: Strategy, spec: &ModelSpec, ranks: usize) -> Option<ModelSpec> {
-    match strategy {
-        Strategy::Single => Some(*spec),
-        Strategy::Tp => {
-            spec.check_tensor_split(ranks).ok()?;
-            Some(ModelSpec {
-                heads: spec.heads / ranks,
-                kv_heads: spec.kv_heads / ranks,
-                ffn: spec.ffn / ranks,
-                ..*spec
-            })
-        }
-        Strategy::Pp => {
-            spec.check_pipeline_split(ranks).ok()?;
-            Some(ModelSpec {
-                layers: spec.layers.div_ceil(ranks),
-                ..*spec
-            })
-        }
-    }
+pub fn share_of(spec: &ModelSpec, ranks: usize) -> Option<ModelSpec> {
+    spec.check_tensor_split(ranks).ok()?;
+    Some(ModelSpec {
+        heads: spec.heads / ranks,
+        kv_heads: spec.kv_heads / ranks,
+        ffn: spec.ffn / ranks,
+        ..*spec
+    })
 }
 
 #[cfg(test)]
@@ -168,6 +178,17 @@ mod tests {
         let read = llama.bytes() - if tied { 0 } else { table };
         assert_eq!(work.total(), read as f64);
         assert!(work.cut > 0.0 && work.whole > 0.0);
+        let last = format!("model.layers.{}.", llama.layers().expect("known") - 1);
+        let tail: usize = (llama.tensors().iter())
+            .filter_map(|(name, tensor)| Some((name.strip_prefix(&last)?, tensor)))
+            .filter(|(name, _)| {
+                ["self_attn.q", "self_attn.o", "mlp."]
+                    .iter()
+                    .any(|it| name.starts_with(it))
+            })
+            .map(|(_, tensor)| tensor.bytes)
+            .sum();
+        assert_eq!(work.tail, tail as f64);
         // A token takes a few of the experts.
         let experts = open(Family::Qwen3Moe, "experts");
         assert!(Work::of_folder(&experts).total() < experts.bytes() as f64 / 1.2);
@@ -193,13 +214,14 @@ mod tests {
                 ..Preset::ALL[0].spec
             };
             let whole = Work::of_spec(&spec);
-            let tp = share_of(Strategy::Tp, &spec, ranks).expect("it divides");
+            let share = share_of(&spec, ranks).expect("it divides");
             let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b;
-            let tp = Work::of_spec(&tp);
-            prop_assert!(close(tp.cut, whole.cut / ranks as f64));
-            prop_assert!(close(tp.whole, whole.whole));
-            let pp = share_of(Strategy::Pp, &spec, ranks).expect("it divides");
-            prop_assert!(close(Work::of_spec(&pp).cut, whole.cut / ranks as f64));
+            let share = Work::of_spec(&share);
+            prop_assert!(close(share.cut, whole.cut / ranks as f64));
+            prop_assert!(close(share.whole, whole.whole));
+            prop_assert!(close(share.tail, whole.tail / ranks as f64));
+            let one_layer = whole.cut / spec.layers as f64;
+            prop_assert!(0.0 < whole.tail && whole.tail < one_layer);
         }
     }
 }

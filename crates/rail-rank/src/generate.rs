@@ -183,19 +183,8 @@ impl<C: Collective> Session<C> {
     }
 
     fn with(strategy: Strategy, decoder: Decoder, ranks: C) -> Result<Self> {
-        // On the CPU, MLX makes its caller wait until about fifty operations are left, so
-        // that with all layers a token would be known when the next one is nearly computed.
-        let ahead = match Device::of_operations()? {
-            // A message must be in flight before the next one begins.
-            _ if strategy == Strategy::Pp => 0,
-            // Ranks that share a processor compute, exchange and look at logits by turns: a
-            // rank that polls for a message would take the time of its own other thread.
-            Device::Cpu if ranks.size() > 1 => 0,
-            Device::Cpu => 1.min(decoder.depth()),
-            Device::Gpu => decoder.depth(),
-        };
         Ok(Self {
-            ahead,
+            ahead: ahead(strategy, ranks.size() > 1, decoder.depth())?,
             caches: decoder.caches(),
             decoder,
             strategy,
@@ -212,6 +201,16 @@ impl<C: Collective> Session<C> {
     pub fn set_prefill_step(&mut self, step: usize) {
         assert!(step > 0, "a step has at least one token");
         self.prefill_step = step;
+    }
+
+    /// Begins no more of the next token ahead from now on than one of several ranks of a
+    /// strategy does.
+    ///
+    /// # Errors
+    /// The errors that MLX reports.
+    pub fn stand_in_for(&mut self, strategy: Strategy) -> Result<()> {
+        self.ahead = ahead(strategy, true, self.decoder.depth())?;
+        Ok(())
     }
 
     /// From now on splits the sums that TP splits once more, at random; 0 stops it. Every
@@ -387,6 +386,22 @@ impl<C: Collective> Session<C> {
         async_eval(&[&logits, token.indices()])?;
         Ok(Next { token, logits })
     }
+}
+
+/// The layers, of this many, whose computation for the next token begins before this token
+/// is known.
+fn ahead(strategy: Strategy, is_joined: bool, depth: usize) -> Result<usize> {
+    // On the CPU, MLX makes its caller wait until about fifty operations are left, so that
+    // with all layers a token would be known when the next one is nearly computed.
+    Ok(match Device::of_operations()? {
+        // A message must be in flight before the next one begins.
+        _ if strategy == Strategy::Pp => 0,
+        // Ranks that share a processor compute, exchange and look at logits by turns: a rank
+        // that polls for a message would take the time of its own other thread.
+        Device::Cpu if is_joined => 0,
+        Device::Cpu => 1.min(depth),
+        Device::Gpu => depth,
+    })
 }
 
 #[cfg(test)]

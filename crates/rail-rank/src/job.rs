@@ -117,6 +117,10 @@ fn check(job: &Job) -> Result<Model<'_>> {
         job.prefill_step != Some(0),
         "prefill_step is 0; a step has at least one token"
     );
+    ensure!(
+        job.stand_in.is_none() || job.strategy == Strategy::Single,
+        "only single stands in for a rank of another strategy"
+    );
     let given = job.after.forced.as_ref().and_then(|it| it.tokens.as_ref());
     ensure!(
         given.is_none_or(|tokens| tokens.len() == job.generation_tokens),
@@ -149,6 +153,9 @@ fn run_as(
     let mut session = model.load(job, Watched::new(ranks))?;
     if let Some(step) = job.prefill_step {
         session.set_prefill_step(step);
+    }
+    if let Some(strategy) = job.stand_in {
+        session.stand_in_for(strategy)?;
     }
     let load_ns = nanos(began);
     let filler = filler(job.seed, job.depth, model.vocab());

@@ -2,6 +2,8 @@
 
 mod common;
 
+use anyhow::bail;
+use mlx_core::Device;
 use models::{Family, tiny::Weights};
 use rail_bench::{
     checks::logits,
@@ -9,6 +11,7 @@ use rail_bench::{
     protocol::{Event, Forced, Job, JobModel, Needle, Phase, Prompt, Strategy, Top},
     seeded::filler,
 };
+use rail_rank::{Session, collective::Alone};
 
 use common::{default_model, distinct, events, margins, single, small_model, tiny, tokens};
 
@@ -169,6 +172,12 @@ fn impossible_jobs_are_refused() {
     assert!(refusal(|job| job.ranks = 2).contains("one rank, not 2"));
     assert!(
         refusal(|job| {
+            (job.strategy, job.stand_in) = (Strategy::Tp, Some(Strategy::Tp));
+        })
+        .contains("only single stands in")
+    );
+    assert!(
+        refusal(|job| {
             let quant = Quant {
                 group_size: 48,
                 bits: 4,
@@ -296,4 +305,36 @@ fn a_needle_is_continued_as_a_prompt_is() {
     job.after.needles = vec![needle(&[])];
     let error = common::events(&job).unwrap_err().to_string();
     assert!(error.contains("a needle has a prompt"), "{error}");
+}
+
+/// What is begun before the present token is read has changed the cache by then.
+#[test]
+fn a_stand_in_begins_nothing_before_it_has_read_the_token() {
+    let session = || {
+        let mut session = Session::new(Strategy::Single, &small_model(None), 0, Alone).unwrap();
+        let next = session.prefill(&[1, 2, 3]).unwrap();
+        let token = next.id().unwrap();
+        (session, next, token)
+    };
+    let digest = |session: &mut Session<Alone>, token| {
+        let next = session.decode(token).unwrap();
+        next.choice().unwrap().digest
+    };
+    let after_a_failure = |stand_in: Option<Strategy>| {
+        let (mut session, next, token) = session();
+        if let Some(strategy) = stand_in {
+            session.stand_in_for(strategy).unwrap();
+        }
+        let unread = session.follow(&next, |_| -> anyhow::Result<()> { bail!("unread") });
+        assert!(unread.is_err());
+        digest(&mut session, token)
+    };
+    let (mut undisturbed, _, token) = session();
+    let undisturbed = digest(&mut undisturbed, token);
+    assert_ne!(after_a_failure(None), undisturbed);
+    assert_eq!(after_a_failure(Some(Strategy::Pp)), undisturbed);
+    // On a GPU a rank of TP begins as much as one that is alone.
+    if Device::of_operations().unwrap() == Device::Cpu {
+        assert_eq!(after_a_failure(Some(Strategy::Tp)), undisturbed);
+    }
 }

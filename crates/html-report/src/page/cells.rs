@@ -11,6 +11,13 @@ use crate::{
 
 /// Every cell with its verdict and figures.
 pub fn table(group: &Group, against: Option<&Bench>) -> Markup {
+    let is_explained = group.cells.iter().any(|cell| cell.explained.is_some());
+    let explanation = html! {
+        @if is_explained {
+            th scope="col" { "predicted" }
+            th scope="col" { "explained" }
+        }
+    };
     let table = html! {
         table {
             thead {
@@ -19,17 +26,19 @@ pub fn table(group: &Group, against: Option<&Bench>) -> Markup {
                     th.left scope="col" { "verdict" }
                     th.left scope="col" { "tokens" }
                     th scope="col" { "TTFT ms" }
+                    (explanation)
                     th scope="col" { "gain" }
                     @if against.is_some() { th scope="col" { "change" } }
                     th scope="col" { "prompt tok/s" }
                     th scope="col" { "decode tok/s" }
+                    (explanation)
                     th scope="col" { "gain" }
                     @if against.is_some() { th scope="col" { "change" } }
                     th scope="col" { "TPOT ms" }
                     th scope="col" { "ITL ms p50 / p90 / p99" }
                 }
             }
-            tbody { @for cell in &group.cells { (row(group, cell, against)) } }
+            tbody { @for cell in &group.cells { (row(group, cell, against, is_explained)) } }
         }
     };
     html! {
@@ -37,12 +46,15 @@ pub fn table(group: &Group, against: Option<&Bench>) -> Markup {
         p.muted {
             "Medians, with their intervals in brackets. Gains are over ring-1 of the same strategy; above 1 is better."
             @if against.is_some() { " Changes are from the other report's median to this one's." }
+            @if is_explained {
+                " Predicted is what a cell should take by the single process's time, jaccl's messages over emulated cables of the rig's figures, and fences; explained is this time as a part of what it took."
+            }
         }
         (scrolling("Cells", &table))
     }
 }
 
-fn row(group: &Group, cell: &Cell, against: Option<&Bench>) -> Markup {
+fn row(group: &Group, cell: &Cell, against: Option<&Bench>, is_explained: bool) -> Markup {
     let base = group.baseline(&cell.place.strategy);
     let other = against.map(|other| same(other, cell));
     let gain = |metric: Metric| base.and_then(|base| metric.gain(base, cell));
@@ -66,16 +78,31 @@ fn row(group: &Group, cell: &Cell, against: Option<&Bench>) -> Markup {
             }
         }
     };
+    let explanation = |metric: Metric| {
+        html! {
+            @if is_explained {
+                @match cell.explained.map(|it| metric.explained(it)) {
+                    Some((predicted, part)) => {
+                        td { (number(predicted)) }
+                        td { (format!("{:.0} %", 100.0 * part)) }
+                    }
+                    None => { td { "-" } td { "-" } }
+                }
+            }
+        }
+    };
     html! {
         tr {
             th scope="row" { (cell.place.name()) }
             td.left { (verdict(cell)) }
             td.left { (tokens) }
             td { (spread(cell.ttft_ms.as_ref())) }
+            (explanation(Metric::Ttft))
             td { (times(gain(Metric::Ttft))) }
             @if against.is_some() { (change(Metric::Ttft)) }
             td { (cell.prompt_tps.as_ref().map_or("-".to_owned(), |it| number(it.median))) }
             td { (spread(cell.generation_tps.as_ref())) }
+            (explanation(Metric::Decode))
             td { (times(gain(Metric::Decode))) }
             @if against.is_some() { (change(Metric::Decode)) }
             td { (cell.tpot_ms.as_ref().map_or("-".to_owned(), |it| number(it.median))) }
