@@ -6,7 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use nodes::{Answer, NodeFacts, Request, Said, Scope, examine, script};
+use nodes::{Answer, NodeFacts, Request, Said, Scope, examine, model_script, script};
 use rig::Rig;
 use tempfile::TempDir;
 
@@ -29,6 +29,7 @@ fn asked(request: &Request) -> NodeFacts {
             text: String::from_utf8(printed.stdout).unwrap(),
             asked,
             answered: now(),
+            late: false,
         }),
     };
     let rig = Rig::embedded();
@@ -98,7 +99,10 @@ fn a_model_is_hashed_by_samples() {
         (&*before.name, before.bytes),
         ("model.safetensors", 8 << 20)
     );
-    for place in [0, 4 << 20, (8 << 20) - 1] {
+    let alone = Command::new("sh").args(["-c", &model_script(&model)]).output();
+    let alone = String::from_utf8(alone.unwrap().stdout).unwrap();
+    assert_eq!(nodes::model(&alone).unwrap(), hashes(&weights));
+    for place in [0, 2 << 20, 4 << 20, (8 << 20) - 1] {
         weights[place] = 8;
         assert_ne!(hashes(&weights)[1].sha256, before.sha256, "byte {place}");
         weights[place] = 7;
