@@ -122,23 +122,27 @@ fn examine(launcher: &Launcher, scope: Scope, machines: &[Machine]) -> Result<Ex
     // A model is asked of all or of none.
     let limit = machines.iter().map(|machine| request(machine).limit()).max();
     let ran = matrix_cli::on_hosts(launcher, &scripts, limit.unwrap_or_default())?;
-    let answers = machines.iter().zip(ran).map(|(machine, ran)| {
-        let said = match ran {
-            Ok(ran) => said(&machine.host, ran),
-            Err(error) if error.kind() == Kind::Input => Err(Unreachable {
-                why: error.to_string(),
-                remedy: error.help().unwrap_or_default(),
-            }),
-            Err(error) => return Err(error.into()),
-        };
-        Ok(Answer {
-            host: machine.host.clone(),
-            nodes: machine.nodes.clone(),
-            said,
-        })
-    });
+    let answers = machines.iter().zip(ran);
+    let answers = answers.map(|(machine, ran)| answer(&machine.host, &machine.nodes, ran));
     let answers: Vec<_> = answers.collect::<Result<_>>()?;
     Ok(nodes::examine(scope, &answers))
+}
+
+/// The answer of a machine, be it that it cannot be asked.
+fn answer(host: &str, nodes: &[String], ran: Result<Ran, matrix_cli::Error>) -> Result<Answer> {
+    let said = match ran {
+        Ok(ran) => said(host, ran),
+        Err(error) if error.kind() == Kind::Input => Err(Unreachable {
+            why: error.to_string(),
+            remedy: error.help().unwrap_or_default(),
+        }),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Answer {
+        host: host.to_owned(),
+        nodes: nodes.to_vec(),
+        said,
+    })
 }
 
 /// What the script printed, or why it did not run.

@@ -317,11 +317,12 @@ impl Machine {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("the file is there");
     }
 
+    /// Sends a signal to processes, to all at once: none has time to see another one's end.
     fn signal(&self, signal: &str, is_meant: impl Fn(&(u32, String)) -> bool) {
-        for (pid, _) in self.processes().iter().filter(|process| is_meant(process)) {
-            // It may have ended meanwhile.
-            let _ = debian::run(Command::new("kill").args(["-s", signal, &pid.to_string()]));
-        }
+        let meant = self.processes().into_iter().filter(is_meant);
+        let pids: Vec<_> = meant.map(|(pid, _)| pid.to_string()).collect();
+        // Some may have ended meanwhile, and there may be none.
+        let _ = debian::run(Command::new("kill").args(["-s", signal]).args(pids));
     }
 
     /// The processes that are no part of the machine itself: their numbers and names.
