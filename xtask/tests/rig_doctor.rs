@@ -141,7 +141,11 @@ fn a_node_that_does_not_let_in_is_named_and_the_other_is_examined() {
             "`ssh-copy-id locked` brings your key there; a key with a passphrase needs ssh-agent"
                 .to_owned(),
         ),
-        ("stranger", "Host key verification failed.", known("stranger")),
+        (
+            "stranger",
+            "Host key verification failed.",
+            known("stranger"),
+        ),
         ("changed", "Host key verification failed.", known("changed")),
     ];
     for (host, words, help) in cases {
@@ -178,7 +182,9 @@ fn what_is_wrong_with_a_node_or_between_nodes_is_found_with_a_remedy() {
 
     // Without a stage in the rig it is in the home.
     let home = machine.home.display();
-    machine.run(&format!("mount --bind {home} {home} && mount -o remount,ro,bind {home}"));
+    machine.run(&format!(
+        "mount --bind {home} {home} && mount -o remount,ro,bind {home}"
+    ));
     let wanted = format!(
         "failure second: the user may not write the folder for programs on {home} of node \
          'second'; give the node a `stage` in its [[node]] that the user may write"
@@ -215,8 +221,14 @@ fn what_is_wrong_with_a_node_or_between_nodes_is_found_with_a_remedy() {
     );
     fs::remove_file(machine.home.join("bin/perl")).unwrap();
 
-    machine.program("uname", "#!/bin/sh\n[ $1 = -s ] || cpu=' arm64'\necho \"Darwin$cpu\"\n");
-    machine.program("sw_vers", "#!/bin/sh\necho ProductName: macOS; echo ProductVersion: 26.2\n");
+    machine.program(
+        "uname",
+        "#!/bin/sh\n[ $1 = -s ] || cpu=' arm64'\necho \"Darwin$cpu\"\n",
+    );
+    machine.program(
+        "sw_vers",
+        "#!/bin/sh\necho ProductName: macOS; echo ProductVersion: 26.2\n",
+    );
     assert_finds(
         &machines,
         RIG,
@@ -280,7 +292,9 @@ fn a_model_that_differs_between_nodes_is_named_by_file() {
 
 /// What a node is asked for and does not say.
 fn missing<'a>(report: &'a Value, fact: &str) -> &'a str {
-    report["nodes"][1]["missing"][fact].as_str().unwrap_or_default()
+    report["nodes"][1]["missing"][fact]
+        .as_str()
+        .unwrap_or_default()
 }
 
 const RESTART: &str = "run the tool there in a terminal; a driver that does not answer may need its \
@@ -320,7 +334,10 @@ fn a_script_that_hangs_is_cut_off_and_what_was_said_before_stays() {
     assert_found(&report, "late", &wanted);
     let node = &report["nodes"][1];
     assert_eq!(node["disk"]["writable"], true, "{node}");
-    assert_eq!(missing(&report, "software"), "the node was not asked for it");
+    assert_eq!(
+        missing(&report, "software"),
+        "the node was not asked for it"
+    );
     // Nobody there ends it, so it ends by itself.
     assert_nothing_left(&machines);
 }

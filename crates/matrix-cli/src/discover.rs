@@ -1,6 +1,10 @@
 //! `discover`: queries the nodes over the system's `ssh`.
 
-use std::{collections::HashMap, io, thread, time::{Duration, SystemTime}};
+use std::{
+    collections::HashMap,
+    io, thread,
+    time::{Duration, SystemTime},
+};
 
 use launch::{Captured, Death, Launcher, Progress, SSH_FAILED, ssh_remedy};
 use rail_matrix::read::{self, HostReport, ReportKind, System};

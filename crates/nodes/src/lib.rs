@@ -35,7 +35,8 @@ mod write;
 
 pub use examine::{Answer, Examination, Said, Scope, Unreachable, after, examine};
 pub use facts::{
-    Chip, Clock, Device, Disk, Gid, HERE, Heat, Memory, ModelFile, NodeFacts, Power, Software, State, User,
+    Chip, Clock, Device, Disk, Gid, HERE, Heat, Memory, ModelFile, NodeFacts, Power, Software,
+    State, User,
 };
 pub use finding::{Finding, Severity};
 pub use read::model;

@@ -35,9 +35,13 @@ impl Request<'_> {
     }
 }
 
-/// Runs a command in a shell of its own, with all that it starts in one group, which is
-/// ended when its time is up, or when this shell's group is.
-const LIMITED: &str = r#"limited() {
+/// `limited SECONDS COMMAND` runs a command in a shell of its own, with all that it starts in
+/// one group, which is ended when its time is up, or when this shell's group is.
+///
+/// `ask NAME SECONDS COMMAND` runs it so, and prints `>NAME`, the lines of its stdout after
+/// `|`, `<CODE`, and the lines of its stderr after `!`. It needs no temporary file.
+const ASK: &str = r#"exec 3>&1
+limited() {
     command -v perl >/dev/null || { sh -c "$2"; return; }
     perl -e '
         my ($seconds, $command) = @ARGV;
@@ -51,11 +55,6 @@ const LIMITED: &str = r#"limited() {
         exit($? & 127 ? 128 + ($? & 127) : $? >> 8)
     ' "$1" "$2"
 }
-"#;
-
-/// Runs a command, and prints `>NAME`, the lines of its stdout after `|`, `<CODE`, and the
-/// lines of its stderr after `!`. It needs no temporary file.
-const ASK: &str = r#"exec 3>&1
 ask() {
     printf ">%s\n" "$1"
     said=$({
@@ -179,7 +178,7 @@ const LINUX: [(&str, &str); 9] = [
 
 /// The script that asks a node. It expects the tools of sbin in the path, and the C locale.
 pub fn script(request: &Request) -> String {
-    let mut script = LIMITED.to_owned() + ASK;
+    let mut script = ASK.to_owned();
     let stage = folder(request.stage.unwrap_or(Path::new("")));
     script += &format!("stage={stage}; export stage\n");
     ask(&mut script, "clock", CLOCK);
@@ -197,7 +196,7 @@ pub fn script(request: &Request) -> String {
 /// The script that asks for what a run can change: power and heat. [`after`](crate::after)
 /// reads what it prints.
 pub fn state_script() -> String {
-    let mut script = LIMITED.to_owned() + ASK;
+    let mut script = ASK.to_owned();
     let (name, command) = UNAME;
     ask(&mut script, name, command);
     ask_system(&mut script, |name| STATE.contains(&name));
@@ -227,7 +226,7 @@ fn ask_system(script: &mut String, is_wanted: impl Fn(&str) -> bool) {
 /// The script that asks for the files of a model alone; [`model`](crate::model) reads what it
 /// prints.
 pub fn model_script(folder: &Path) -> String {
-    let mut script = LIMITED.to_owned() + ASK;
+    let mut script = ASK.to_owned();
     ask_model(&mut script, folder);
     script
 }

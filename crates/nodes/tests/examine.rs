@@ -372,10 +372,15 @@ fn what_a_run_has_changed_is_kept_and_said_once() {
     let said: Vec<_> = findings.iter().map(ToString::to_string).collect();
     assert_eq!(
         said,
-        ["node 'studio' is held to 62 % of its speed by its heat; let it cool down, and measure again"]
+        [
+            "node 'studio' is held to 62 % of its speed by its heat; let it cool down, and measure again"
+        ]
     );
     let limit = |node: &nodes::NodeFacts| node.after.unwrap().heat.unwrap().speed_limit_percent;
-    assert_eq!(nodes.iter().map(limit).collect::<Vec<_>>(), [Some(62), None]);
+    assert_eq!(
+        nodes.iter().map(limit).collect::<Vec<_>>(),
+        [Some(62), None]
+    );
     assert_eq!(nodes[0].heat.unwrap().speed_limit_percent, None);
 }
 

@@ -71,9 +71,15 @@ mod tests {
         let theirs = [file("config.json", 3, "d"), ours[1].clone()];
         assert_eq!(difference(&ours, &theirs), Some(size));
         let theirs = [ours[0].clone(), file("x.safetensors", 9, "v")];
-        assert_eq!(difference(&ours, &theirs), Some(Difference::Bytes(weights.clone())));
+        assert_eq!(
+            difference(&ours, &theirs),
+            Some(Difference::Bytes(weights.clone()))
+        );
         let missing = Difference::Missing(weights.clone());
         assert_eq!(difference(&ours, &ours[..1]), Some(missing));
-        assert_eq!(difference(&ours[..1], &ours), Some(Difference::Extra(weights)));
+        assert_eq!(
+            difference(&ours[..1], &ours),
+            Some(Difference::Extra(weights))
+        );
     }
 }

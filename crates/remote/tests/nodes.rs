@@ -329,7 +329,11 @@ fn a_node_that_does_not_let_in_is_named_with_what_to_do() {
             "`ssh-copy-id locked` brings your key there; a key with a passphrase needs ssh-agent"
                 .to_owned(),
         ),
-        ("stranger", "Host key verification failed.", known("stranger")),
+        (
+            "stranger",
+            "Host key verification failed.",
+            known("stranger"),
+        ),
         ("changed", "Host key verification failed.", known("changed")),
     ];
     for (host, words, help) in cases {
@@ -410,8 +414,13 @@ fn a_stage_that_cannot_be_used_is_named_with_its_node() {
 
     // Without a stage in the rig it is in the home.
     let home = machine.home.display();
-    machine.run(&format!("mount --bind {home} {home} && mount -o remount,ro,bind {home}"));
-    let why = unusable(Path::new(".cache/mlx-rails/stage"), "mkdir: *: Read-only file system");
+    machine.run(&format!(
+        "mount --bind {home} {home} && mount -o remount,ro,bind {home}"
+    ));
+    let why = unusable(
+        Path::new(".cache/mlx-rails/stage"),
+        "mkdir: *: Read-only file system",
+    );
     assert_refused(&machines, RIG, &why, OTHER_STAGE);
     let elsewhere = machines.path("elsewhere");
     let text = said(launcher(&machines, &staged(&elsewhere), SHORT, &[]));
@@ -443,7 +452,10 @@ fn a_slow_link_carries_and_a_disk_that_fills_meanwhile_is_said() {
     let text = said(launcher(&machines, &rig, &large("x"), &[]));
     assert!(text.contains("1 ended: exited with status 0"), "{text}");
     let (_, told) = text.split_once("files to node 'second'\n").expect(&text);
-    assert!(told.starts_with("1 of 3 MB\n2 of 3 MB\n3 of 3 MB\n"), "{text}");
+    assert!(
+        told.starts_with("1 of 3 MB\n2 of 3 MB\n3 of 3 MB\n"),
+        "{text}"
+    );
 
     let mut running = launcher(&machines, &rig, &large("y"), &[]);
     let running = running.stdout(Stdio::piped()).spawn().unwrap();

@@ -302,7 +302,10 @@ impl Machine {
         let holder = self.space.0.id();
         self.signal("KILL", |(pid, _)| *pid != holder);
         self.run("ip link set eth0 up");
-        self.sshd = self.space.start(&self.daemon).expect("it was started before");
+        self.sshd = self
+            .space
+            .start(&self.daemon)
+            .expect("it was started before");
     }
 
     /// Puts a program first into the path of those who log in.
