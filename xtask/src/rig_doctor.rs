@@ -113,32 +113,36 @@ fn of_hosts(launcher: &Launcher, hosts: &[String], model: Option<&Path>) -> Resu
 }
 
 fn examine(launcher: &Launcher, scope: Scope, machines: &[Machine]) -> Result<Examination> {
-    let script = |machine: &Machine| {
-        let request = Request {
-            stage: machine.stage.as_deref(),
-            model: machine.model.as_deref(),
-        };
-        (machine.host.clone(), nodes::script(&request))
+    let request = |machine: &'_ Machine| Request {
+        stage: machine.stage.as_deref(),
+        model: machine.model.as_deref(),
     };
+    let script = |machine| (machine.host.clone(), nodes::script(&request(machine)));
     let scripts: Vec<_> = machines.iter().map(script).collect();
-    let ran = matrix_cli::on_hosts(launcher, &scripts)?;
-    let answers = machines.iter().zip(ran).map(|(machine, ran)| {
-        let said = match ran {
-            Ok(ran) => said(&machine.host, ran),
-            Err(error) if error.kind() == Kind::Input => Err(Unreachable {
-                why: error.to_string(),
-                remedy: error.help().unwrap_or_default(),
-            }),
-            Err(error) => return Err(error.into()),
-        };
-        Ok(Answer {
-            host: machine.host.clone(),
-            nodes: machine.nodes.clone(),
-            said,
-        })
-    });
+    // A model is asked of all or of none.
+    let limit = machines.iter().map(|machine| request(machine).limit()).max();
+    let ran = matrix_cli::on_hosts(launcher, &scripts, limit.unwrap_or_default())?;
+    let answers = machines.iter().zip(ran);
+    let answers = answers.map(|(machine, ran)| answer(&machine.host, &machine.nodes, ran));
     let answers: Vec<_> = answers.collect::<Result<_>>()?;
     Ok(nodes::examine(scope, &answers))
+}
+
+/// The answer of a machine, be it that it cannot be asked.
+fn answer(host: &str, nodes: &[String], ran: Result<Ran, matrix_cli::Error>) -> Result<Answer> {
+    let said = match ran {
+        Ok(ran) => said(host, ran),
+        Err(error) if error.kind() == Kind::Input => Err(Unreachable {
+            why: error.to_string(),
+            remedy: error.help().unwrap_or_default(),
+        }),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Answer {
+        host: host.to_owned(),
+        nodes: nodes.to_vec(),
+        said,
+    })
 }
 
 /// What the script printed, or why it did not run.
@@ -148,17 +152,21 @@ fn said(host: &str, ran: Ran) -> Result<Said, Unreachable> {
         begun,
         ended,
     } = ran;
+    let late = output.late;
     if !output.death.is_success() && output.stdout.is_empty() {
         let last = output.stderr.trim().lines().last().unwrap_or_default();
-        return Err(Unreachable {
-            why: format!("'{host}' runs no script: the shell {} {last}", output.death),
-            remedy: "let the user log in to a shell".to_owned(),
-        });
+        let why = match late {
+            true => format!("'{host}' runs no script: its shell does not answer"),
+            false => format!("'{host}' runs no script: the shell {} {last}", output.death),
+        };
+        let remedy = "let the user log in to a shell".to_owned();
+        return Err(Unreachable { why, remedy });
     }
     Ok(Said {
         text: output.stdout,
         asked: seconds(begun),
         answered: seconds(ended),
+        late,
     })
 }
 

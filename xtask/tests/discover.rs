@@ -315,6 +315,18 @@ fn a_node_that_cannot_be_asked_is_named_with_what_to_do() {
 }
 
 #[test]
+fn a_tool_that_does_not_end_is_not_waited_for() {
+    let nodes = Nodes::new();
+    let waits = "#!/bin/sh\nexec sleep 600\n";
+    script(&nodes.path("nodes/mini"), "system_profiler", waits);
+    let message = nodes.refusal("discover studio mini");
+    let expected = "`system_profiler SPThunderboltDataType -json` did not end within 60 s on \
+                    'mini'\nhelp: run it there in a terminal; if it hangs there too, restart the \
+                    node";
+    assert!(message.contains(expected), "{message}");
+}
+
+#[test]
 fn ctrl_c_ends_it_as_interrupted() {
     // As a terminal does: to every process in the group.
     end_as_interrupted("-INT", "-");

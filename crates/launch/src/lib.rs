@@ -32,6 +32,7 @@ mod processor;
 mod progress;
 mod ranks;
 mod run;
+mod ssh;
 mod together;
 mod watchdog;
 
@@ -43,7 +44,8 @@ pub use process::{FAR_GRACE, GRACE, Input, Output, Process, Streams};
 pub use processor::Processor;
 pub use progress::{Progress, Silent};
 pub use ranks::{BEAT, Heard, Ranks, StartError};
-pub use run::{Captured, Error, capture, output, run, watch};
+pub use run::{Captured, Error, capture, output, output_within, run, watch};
+pub use ssh::ssh_remedy;
 pub use together::{End, Together, together};
 pub use watchdog::{Limit, Watchdog};
 

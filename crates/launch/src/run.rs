@@ -115,11 +115,12 @@ pub fn run(
         .map_err(log_error)?;
     let mut tail = VecDeque::with_capacity(TAIL);
     let mut disk_full = false;
-    let death = attend(
+    let Attended { death, .. } = attend(
         launcher,
         what,
         command.into(),
         Streams::Merged,
+        Duration::MAX,
         |_, text| {
             let text = text.trim_end();
             if let Some(file) = &mut file {
@@ -159,6 +160,8 @@ pub struct Captured {
     pub stdout: String,
     /// Its standard error, likewise.
     pub stderr: String,
+    /// Whether it was ended because it took too long.
+    pub late: bool,
 }
 
 /// Runs `command`, whose task in words is `what`, and returns its output, whatever its
@@ -172,12 +175,27 @@ pub fn output(
     what: &str,
     command: impl Into<Command>,
 ) -> Result<Captured, Error> {
+    output_within(launcher, what, command, Duration::MAX)
+}
+
+/// As [`output`]. A program that takes longer than the limit is ended, and what it has
+/// printed until then is returned.
+///
+/// # Errors
+/// As [`output`].
+pub fn output_within(
+    launcher: &Launcher,
+    what: &str,
+    command: impl Into<Command>,
+    limit: Duration,
+) -> Result<Captured, Error> {
     let (mut stdout, mut stderr) = (String::new(), String::new());
-    let death = attend(
+    let Attended { death, late } = attend(
         launcher,
         what,
         command.into(),
         Streams::Apart,
+        limit,
         |stream, text| {
             let to = match stream {
                 Stream::Out => &mut stdout,
@@ -192,6 +210,7 @@ pub fn output(
         death,
         stdout,
         stderr,
+        late,
     })
 }
 
@@ -228,28 +247,39 @@ pub fn watch(
     command: impl Into<Command>,
     mut line: impl FnMut(Stream, &str) -> io::Result<()>,
 ) -> Result<Death, Error> {
-    attend(
+    let attended = attend(
         launcher,
         what,
         command.into(),
         Streams::Apart,
+        Duration::MAX,
         |stream, text| {
             line(stream, text).map_err(|source| Error::Output {
                 what: what.to_owned(),
                 source,
             })
         },
-    )
+    )?;
+    Ok(attended.death)
 }
 
-/// Starts a process and reads its output until it has ended and its pipes are silent.
+/// How a process ended.
+struct Attended {
+    death: Death,
+    /// It was ended at its limit.
+    late: bool,
+}
+
+/// Starts a process and reads its output until it has ended and its pipes are silent, or
+/// ends it when it takes longer than the limit.
 fn attend(
     launcher: &Launcher,
     what: &str,
     command: Command,
     streams: Streams,
+    limit: Duration,
     mut line: impl FnMut(Stream, &str) -> Result<(), Error>,
-) -> Result<Death, Error> {
+) -> Result<Attended, Error> {
     launcher.cancel().check()?;
     let program = command.get_program().to_string_lossy().into_owned();
     let (sender, lines) = mpsc::channel();
@@ -264,11 +294,21 @@ fn attend(
         program,
         source,
     })?;
+    let begun = Instant::now();
     let mut ended: Option<Instant> = None;
     loop {
         if launcher.cancel().is_cancelled() {
             process.end();
             return Err(Interrupted.into());
+        }
+        if ended.is_none() && begun.elapsed() >= limit {
+            let death = process.end().unwrap_or(Death::Lost);
+            for heard in lines.try_iter() {
+                if let Said::Text(text) = &heard.said {
+                    line(heard.stream, text)?;
+                }
+            }
+            return Ok(Attended { death, late: true });
         }
         let open = match lines.recv_timeout(TICK) {
             Ok(heard) => {
@@ -293,7 +333,7 @@ fn attend(
             if death.is_success() {
                 process.leave_heirs();
             }
-            return Ok(death);
+            return Ok(Attended { death, late: false });
         }
     }
 }

@@ -10,7 +10,8 @@ use std::{
 };
 
 use launch::{
-    Cancel, Death, End, Error, Heard, Launcher, Ranks, Together, capture, output, run, together,
+    Cancel, Death, End, Error, Heard, Launcher, Ranks, Together, capture, output, output_within,
+    run, together,
 };
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
@@ -188,6 +189,18 @@ fn output_keeps_the_streams_apart_and_tells_a_signal_from_a_refusal() {
     assert_eq!((&*refused.stdout, &*refused.stderr), ("out\n", "err\n"));
     let killed = output(&launcher, "asking", sh("kill -INT $$; sleep 600")).unwrap();
     assert_eq!(killed.death.to_string(), "was killed by SIGINT");
+}
+
+#[test]
+fn a_program_that_takes_too_long_is_ended_and_what_it_said_is_kept() {
+    let launcher = Launcher::default();
+    let script = sh("echo out; sleep 600");
+    let late = output_within(&launcher, "asking", script, Duration::from_secs(3)).unwrap();
+    assert!(late.late && !late.death.is_success());
+    assert_eq!(late.stdout, "out\n");
+    let long = Duration::from_secs(600);
+    let done = output_within(&launcher, "asking", sh("echo out"), long).unwrap();
+    assert!(!done.late && done.death.is_success());
 }
 
 #[test]

@@ -1,13 +1,20 @@
 //! `discover`: queries the nodes over the system's `ssh`.
 
-use std::{collections::HashMap, io, thread, time::SystemTime};
+use std::{
+    collections::HashMap,
+    io, thread,
+    time::{Duration, SystemTime},
+};
 
-use launch::{Captured, Death, Launcher, Progress, SSH_FAILED};
+use launch::{Captured, Death, Launcher, Progress, SSH_FAILED, ssh_remedy};
 use rail_matrix::read::{self, HostReport, ReportKind, System};
 use terminal::{Terminal, output};
 use xshell::{Shell, cmd};
 
 use crate::{Answer, Error, flags, plan, reports};
+
+/// How long a tool of a node may take. `system_profiler` takes seconds.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Why a node could not be queried.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +60,14 @@ pub enum DiscoverError {
     /// A script that no shell takes.
     #[error("a script has a NUL byte, which no shell takes")]
     NulInScript,
+    /// A tool does not end.
+    #[error("`{command}` did not end within {} s on '{host}'", LIMIT.as_secs())]
+    Late {
+        /// The host.
+        host: String,
+        /// The tool.
+        command: &'static str,
+    },
     /// A tool that is needed failed.
     #[error("`{command}` failed on '{host}': {said}")]
     Failed {
@@ -86,11 +101,11 @@ impl DiscoverError {
             Self::NotStarted { .. } => {
                 "install it, or give `plan --from` a folder of reports".to_owned()
             }
-            Self::Unreachable { host, .. } => format!(
-                "`ssh {host}` must log in without asking, with a key, and the host must be known \
-                 there"
-            ),
+            Self::Unreachable { host, said } => ssh_remedy(host, said),
             Self::UnknownSystem { .. } | Self::NulInScript => return None,
+            Self::Late { .. } => {
+                "run it there in a terminal; if it hangs there too, restart the node".to_owned()
+            }
             Self::Failed { system, .. } => match system {
                 Some(System::MacOs) => "run it on that Mac in a terminal, which shows why",
                 Some(System::Linux) => "install iproute2 there, which has rdma and ip",
@@ -138,13 +153,15 @@ pub struct Ran {
 }
 
 /// Runs a script of the shell on each host, on all at once: by the system's `ssh`, and on
-/// `localhost` without it. Of each host the outcome is its own: another may not answer.
+/// `localhost` without it. Of each host the outcome is its own: another may not answer. A
+/// script that takes longer than the limit is ended, and what it has printed is kept.
 ///
 /// # Errors
 /// If a name is no host's, two are one, or the caller asked to stop.
 pub fn on_hosts(
     launcher: &Launcher,
     scripts: &[(String, String)],
+    limit: Duration,
 ) -> Result<Vec<Result<Ran, Error>>, Error> {
     let hosts: Vec<_> = scripts.iter().map(|(host, _)| host.clone()).collect();
     check(&hosts)?;
@@ -152,7 +169,7 @@ pub fn on_hosts(
     terminal.step("Asking", &hosts.join(", "));
     let ran = each(scripts, |(host, script)| {
         let begun = SystemTime::now();
-        let output = Node::new(launcher, host)?.output(script)?;
+        let output = Node::new(launcher, host)?.output(script, limit)?;
         Ok(Ran {
             output,
             begun,
@@ -247,7 +264,7 @@ impl<'a> Node<'a> {
     }
 
     fn needed(&self, command: &'static str, system: Option<System>) -> Result<Vec<u8>, Error> {
-        let output = self.output(command)?;
+        let output = self.tool(command)?;
         if !output.death.is_success() {
             let failed = DiscoverError::Failed {
                 host: self.host.to_owned(),
@@ -262,7 +279,7 @@ impl<'a> Node<'a> {
 
     /// The reports that only some nodes have.
     fn optional(&self, kind: ReportKind, terminal: &Terminal) -> Result<Option<Vec<u8>>, Error> {
-        let output = self.output(kind.command())?;
+        let output = self.tool(kind.command())?;
         if !output.death.is_success() {
             let (command, host) = (kind.command(), self.host);
             terminal.note(&format!("{host} has no `{command}`; done without"));
@@ -271,9 +288,21 @@ impl<'a> Node<'a> {
         Ok(Some(output.stdout.into_bytes()))
     }
 
+    fn tool(&self, command: &'static str) -> Result<Captured, Error> {
+        let output = self.output(command, LIMIT)?;
+        match output.late {
+            true => Err(DiscoverError::Late {
+                host: self.host.to_owned(),
+                command,
+            }
+            .into()),
+            false => Ok(output),
+        }
+    }
+
     /// Runs a command on the node with a shell that searches sbin, which `ssh` may leave
     /// out of the path.
-    fn output(&self, command: &str) -> Result<Captured, Error> {
+    fn output(&self, command: &str, limit: Duration) -> Result<Captured, Error> {
         let script = format!("PATH=$PATH:/usr/sbin:/sbin; LC_ALL=C; export PATH LC_ALL; {command}");
         let (host, shell) = (self.host, &self.shell);
         let local = host == "localhost";
@@ -293,14 +322,14 @@ impl<'a> Node<'a> {
         let program = if local { "sh" } else { "ssh" };
         output::command(&cmd);
         let what = format!("asking '{host}'");
-        let output = match launch::output(self.launcher, &what, cmd) {
+        let output = match launch::output_within(self.launcher, &what, cmd, limit) {
             Ok(output) => output,
             Err(launch::Error::Start { source, .. }) => {
                 return Err(DiscoverError::NotStarted { program, source }.into());
             }
             Err(other) => return Err(other.into()),
         };
-        if !local && output.death == Death::Exited(SSH_FAILED) {
+        if !local && !output.late && output.death == Death::Exited(SSH_FAILED) {
             let unreachable = DiscoverError::Unreachable {
                 host: host.to_owned(),
                 said: said(&output),

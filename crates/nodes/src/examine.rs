@@ -7,7 +7,7 @@ use rig::Rig;
 use serde_json::Value;
 
 use crate::{
-    Device, Finding, NodeFacts,
+    Device, Finding, NodeFacts, State,
     facts::EMULATED,
     judge::{self, Joined},
     read::{self, Node},
@@ -33,6 +33,8 @@ pub struct Said {
     pub asked: f64,
     /// When it had ended.
     pub answered: f64,
+    /// Whether it was ended because it took too long.
+    pub late: bool,
 }
 
 /// Why a node did not answer.
@@ -85,7 +87,13 @@ pub fn examine(scope: Scope, answers: &[Answer]) -> Examination {
     let mut nodes = Vec::new();
     for answer in answers {
         match &answer.said {
-            Ok(said) => nodes.push(read::node(&answer.host, &answer.nodes, said)),
+            Ok(said) => {
+                let node = read::node(&answer.host, &answer.nodes, said);
+                let title = node.facts.title();
+                findings.extend(node.hung.iter().map(|tool| judge::hung(title, tool)));
+                findings.extend(said.late.then(|| judge::late(title, said, &node.last)));
+                nodes.push(node);
+            }
             Err(unreachable) => findings.push(judge::unreachable(answer, unreachable)),
         }
     }
@@ -121,6 +129,32 @@ pub fn examine(scope: Scope, answers: &[Answer]) -> Examination {
         findings,
         cabling,
     }
+}
+
+/// Adds to the facts of nodes what they answered to [`state_script`](crate::state_script)
+/// after their ranks had run. Returns what was not wrong with them before.
+pub fn after(nodes: &mut [NodeFacts], answers: &[Answer]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for answer in answers {
+        let said = match &answer.said {
+            Ok(said) => said,
+            Err(unreachable) => {
+                findings.push(judge::unreachable(answer, unreachable));
+                continue;
+            }
+        };
+        let now = read::node(&answer.host, &answer.nodes, said).facts;
+        for node in nodes.iter_mut().filter(|node| node.host == answer.host) {
+            let before: Vec<_> = judge::state(node).map(|finding| finding.kind).collect();
+            let new = judge::state(&now).filter(|finding| !before.contains(&finding.kind));
+            findings.extend(new);
+            node.after = Some(State {
+                power: now.power,
+                heat: now.heat,
+            });
+        }
+    }
+    findings
 }
 
 /// Joins what the nodes report of their cables. A node without usable reports is left out.

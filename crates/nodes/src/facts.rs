@@ -46,6 +46,9 @@ pub struct NodeFacts {
     pub users: Option<Vec<User>>,
     /// The files of the model, if they were asked for.
     pub model: Option<Vec<ModelFile>>,
+    /// What it was like after its ranks had run, if it was asked then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<State>,
     /// By name of a fact, why it is not known.
     pub missing: BTreeMap<&'static str, String>,
 }
@@ -193,6 +196,15 @@ pub struct Heat {
     pub hottest_celsius: Option<f64>,
 }
 
+/// What a run can change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct State {
+    /// Where its power comes from.
+    pub power: Option<Power>,
+    /// How warm it is.
+    pub heat: Option<Heat>,
+}
+
 /// A process that uses RDMA.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct User {
@@ -213,6 +225,6 @@ pub struct ModelFile {
     pub name: String,
     /// Its size.
     pub bytes: u64,
-    /// SHA-256 of it, or, of weights, of its first MiB, one in the middle and its last.
+    /// SHA-256 of it, or, of weights, of its first and last MiB and 15 places between them.
     pub sha256: String,
 }

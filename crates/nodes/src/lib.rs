@@ -33,10 +33,12 @@ mod script;
 mod sections;
 mod write;
 
-pub use examine::{Answer, Examination, Said, Scope, Unreachable, examine};
+pub use examine::{Answer, Examination, Said, Scope, Unreachable, after, examine};
 pub use facts::{
-    Chip, Clock, Device, Disk, Gid, HERE, Heat, Memory, ModelFile, NodeFacts, Power, Software, User,
+    Chip, Clock, Device, Disk, Gid, HERE, Heat, Memory, ModelFile, NodeFacts, Power, Software,
+    State, User,
 };
 pub use finding::{Finding, Severity};
-pub use script::{Request, script};
+pub use read::model;
+pub use script::{Request, model_script, script, state_script};
 pub use write::SCHEMA;

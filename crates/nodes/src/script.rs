@@ -1,6 +1,6 @@
 //! The script of the shell that asks a node.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use rail_matrix::read::System;
 
@@ -14,13 +14,51 @@ pub struct Request<'a> {
     pub model: Option<&'a Path>,
 }
 
-/// Runs a command, and prints `>NAME`, the lines of its stdout after `|`, `<CODE`, and the
-/// lines of its stderr after `!`. It needs no temporary file.
+/// Seconds that one tool may take. `system_profiler` takes some.
+const TOOL_LIMIT: u32 = 15;
+
+/// Seconds that hashing a model may take: a hundred files on a slow disk.
+const MODEL_LIMIT: u32 = 300;
+
+/// What the script may take beside the model. Tools that hang are ended one by one, unless
+/// there is no perl or the system cannot end them, as when a driver does not answer.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The exit code of a tool that was ended, as that of GNU `timeout`, which macOS lacks.
+pub(crate) const HUNG: &str = "124";
+
+impl Request<'_> {
+    /// How long the script may take, from the connection to its end.
+    pub fn limit(&self) -> Duration {
+        let model = self.model.map_or(0, |_| MODEL_LIMIT);
+        LIMIT + Duration::from_secs(model.into())
+    }
+}
+
+/// `limited SECONDS COMMAND` runs a command in a shell of its own, with all that it starts in
+/// one group, which is ended when its time is up, or when this shell's group is.
+///
+/// `ask NAME SECONDS COMMAND` runs it so, and prints `>NAME`, the lines of its stdout after
+/// `|`, `<CODE`, and the lines of its stderr after `!`. It needs no temporary file.
 const ASK: &str = r#"exec 3>&1
+limited() {
+    command -v perl >/dev/null || { sh -c "$2"; return; }
+    perl -e '
+        my ($seconds, $command) = @ARGV;
+        defined(my $tool = fork) or die "cannot fork: $!\n";
+        if (!$tool) { setpgrp; exec "sh", "-c", $command }
+        my $end = sub { kill "KILL", -$tool; exit 124 };
+        $SIG{$_} = $end for qw(HUP INT TERM);
+        $SIG{ALRM} = sub { print STDERR "it did not end within $seconds s\n"; $end->() };
+        alarm $seconds;
+        waitpid $tool, 0;
+        exit($? & 127 ? 128 + ($? & 127) : $? >> 8)
+    ' "$1" "$2"
+}
 ask() {
     printf ">%s\n" "$1"
     said=$({
-        out=$(eval "$2" 3>&-)
+        out=$(limited "$2" "$3" 3>&-)
         code=$?
         [ -z "$out" ] || printf "%s\n" "$out" | sed "s/^/|/" >&3
         printf "<%s\n" "$code" >&3
@@ -62,8 +100,8 @@ const HOLDERS: &str = r#"for verbs in /sys/class/infiniband_verbs/uverbs*; do
     done
 done | sort -u"#;
 
-/// `SIZE SHA256 NAME` of each file that makes a model. Of weights, three MiB are hashed: the
-/// first, one in the middle, and the last.
+/// `SIZE SHA256 NAME` of each file that makes a model. Of weights, the first and the last MiB
+/// are hashed, and 15 places between them.
 const MODEL: &str = r#"cd "$model" && {
     if command -v sha256sum >/dev/null; then sum() { sha256sum; }; else sum() { shasum -a 256; }; fi
     for file in *.json *.jinja *.model *.safetensors; do
@@ -73,7 +111,9 @@ const MODEL: &str = r#"cd "$model" && {
         *.safetensors)
             hash=$({
                 head -c 1048576 "$file"
-                dd if="$file" bs=1048576 skip=$((size / 2097152)) count=1 2>/dev/null
+                for place in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
+                    dd if="$file" bs=65536 skip=$((size / 65536 * place / 16)) count=1 2>/dev/null
+                done
                 tail -c 1048576 "$file"
             } | sum) ;;
         *) hash=$(sum < "$file") ;;
@@ -82,9 +122,14 @@ const MODEL: &str = r#"cd "$model" && {
     done
 }"#;
 
+const UNAME: (&str, &str) = ("uname", "uname -sm");
+
+/// What a run can change.
+const STATE: [&str; 3] = ["battery", "settings", "heat"];
+
 /// On every system.
 const COMMON: [(&str, &str); 4] = [
-    ("uname", "uname -sm"),
+    UNAME,
     ("processors", "getconf _NPROCESSORS_ONLN"),
     ("disk", DISK),
     ("jobs", JOBS),
@@ -134,36 +179,65 @@ const LINUX: [(&str, &str); 9] = [
 /// The script that asks a node. It expects the tools of sbin in the path, and the C locale.
 pub fn script(request: &Request) -> String {
     let mut script = ASK.to_owned();
-    script += &format!("stage={}\n", folder(request.stage.unwrap_or(Path::new(""))));
+    let stage = folder(request.stage.unwrap_or(Path::new("")));
+    script += &format!("stage={stage}; export stage\n");
     ask(&mut script, "clock", CLOCK);
     for (name, command) in COMMON {
         ask(&mut script, name, command);
     }
-    script += "case $(uname -s) in\n";
-    for (system, uname, own) in [
-        (System::MacOs, "Darwin", &MACOS[..]),
-        (System::Linux, "Linux", &LINUX[..]),
-    ] {
-        script += &format!("{uname})\n");
-        for (name, command) in own {
-            ask(&mut script, name, command);
-        }
-        for report in system.reports() {
-            ask(&mut script, report.file(), report.command());
-        }
-        script += ";;\n";
-    }
-    script += "esac\n";
+    ask_system(&mut script, |_| true);
     if let Some(model) = request.model {
-        script += &format!("model={}\n", folder(model));
-        ask(&mut script, "files", MODEL);
+        ask_model(&mut script, model);
     }
     ask(&mut script, "clock-after", CLOCK);
     script
 }
 
+/// The script that asks for what a run can change: power and heat. [`after`](crate::after)
+/// reads what it prints.
+pub fn state_script() -> String {
+    let mut script = ASK.to_owned();
+    let (name, command) = UNAME;
+    ask(&mut script, name, command);
+    ask_system(&mut script, |name| STATE.contains(&name));
+    script
+}
+
+/// Asks for what the node's own system has of these.
+fn ask_system(script: &mut String, is_wanted: impl Fn(&str) -> bool) {
+    *script += "case $(uname -s) in\n";
+    for (system, uname, own) in [
+        (System::MacOs, "Darwin", &MACOS[..]),
+        (System::Linux, "Linux", &LINUX[..]),
+    ] {
+        *script += &format!("{uname})\n");
+        let reports = system.reports();
+        let reports = reports.map(|report| (report.file(), report.command()));
+        for (name, command) in own.iter().copied().chain(reports) {
+            if is_wanted(name) {
+                ask(script, name, command);
+            }
+        }
+        *script += ";;\n";
+    }
+    *script += "esac\n";
+}
+
+/// The script that asks for the files of a model alone; [`model`](crate::model) reads what it
+/// prints.
+pub fn model_script(folder: &Path) -> String {
+    let mut script = ASK.to_owned();
+    ask_model(&mut script, folder);
+    script
+}
+
+fn ask_model(script: &mut String, model: &Path) {
+    *script += &format!("model={}; export model\n", folder(model));
+    *script += &format!("ask files {MODEL_LIMIT} {}\n", quoted(MODEL));
+}
+
 fn ask(script: &mut String, name: &str, command: &str) {
-    *script += &format!("ask {name} {}\n", quoted(command));
+    *script += &format!("ask {name} {TOOL_LIMIT} {}\n", quoted(command));
 }
 
 /// A folder as a word of the shell: absolute, or below the home.

@@ -2,9 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use crate::script::HUNG;
+
 /// The text of each tool, by the name of its section.
 #[derive(Debug, Default)]
-pub struct Sections<'a>(BTreeMap<&'a str, Section<'a>>);
+pub struct Sections<'a> {
+    sections: BTreeMap<&'a str, Section<'a>>,
+    /// The name of the last one.
+    pub last: &'a str,
+}
 
 #[derive(Debug, Default)]
 struct Section<'a> {
@@ -20,18 +26,17 @@ impl<'a> Sections<'a> {
     /// own shell, are left out.
     pub fn parse(text: &'a str) -> Self {
         let mut read = Self::default();
-        let mut name = "";
         for line in text.lines() {
             let Some(mark) = line.chars().next().filter(|mark| mark.is_ascii()) else {
                 continue;
             };
             let rest = &line[1..];
             if mark == '>' {
-                name = rest;
-                read.0.insert(name, Section::default());
+                read.last = rest;
+                read.sections.insert(rest, Section::default());
                 continue;
             }
-            let Some(section) = read.0.get_mut(name) else {
+            let Some(section) = read.sections.get_mut(read.last) else {
                 continue;
             };
             match mark {
@@ -49,7 +54,7 @@ impl<'a> Sections<'a> {
 
     /// The text of a tool, or why there is none.
     pub fn get(&self, name: &str) -> Result<&str, String> {
-        let Some(section) = self.0.get(name) else {
+        let Some(section) = self.sections.get(name) else {
             return Err("the node was not asked for it".to_owned());
         };
         match section.code {
@@ -58,6 +63,12 @@ impl<'a> Sections<'a> {
             Some(code) => Err(format!("its tool ended with {code} and printed no reason")),
             None => Err("the node's answer ends before it".to_owned()),
         }
+    }
+
+    /// The names of tools that were ended because they took too long.
+    pub fn hung(&self) -> impl Iterator<Item = &'a str> {
+        let hung = self.sections.iter().filter(|(_, it)| it.code == Some(HUNG));
+        hung.map(|(name, _)| *name)
     }
 
     /// The text of a tool that prints something.

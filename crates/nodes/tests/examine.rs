@@ -2,7 +2,7 @@
 
 mod support;
 
-use nodes::{Answer, Examination, Scope, Severity, Unreachable, examine};
+use nodes::{Answer, Examination, Scope, Severity, Unreachable, after, examine};
 use proptest::prelude::*;
 use rig::Rig;
 use support::{Texts, linux, mac};
@@ -361,6 +361,61 @@ fn this_machine_alone_may_be_without_rdma() {
     assert!(examination.findings[0].what.contains("rdma: not found"));
     let named = of(REAL, &[here]);
     assert_eq!(named.findings[0].severity, Severity::Failure);
+}
+
+#[test]
+fn what_a_run_has_changed_is_kept_and_said_once() {
+    let before = mac("studio", 1).with("settings", "lowpowermode 1");
+    let mut nodes = of(REAL, &[before.clone(), mac("mini", 2)]).nodes;
+    let hot = before.with("heat", "CPU_Speed_Limit = 62");
+    let findings = after(&mut nodes, &[hot.answer(), mac("mini", 2).answer()]);
+    let said: Vec<_> = findings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "node 'studio' is held to 62 % of its speed by its heat; let it cool down, and measure again"
+        ]
+    );
+    let limit = |node: &nodes::NodeFacts| node.after.unwrap().heat.unwrap().speed_limit_percent;
+    assert_eq!(
+        nodes.iter().map(limit).collect::<Vec<_>>(),
+        [Some(62), None]
+    );
+    assert_eq!(nodes[0].heat.unwrap().speed_limit_percent, None);
+}
+
+#[test]
+fn a_tool_that_hangs_is_named_and_so_is_an_answer_that_was_cut_off() {
+    let hangs = mac("mini", 2).without("ports", "it did not end within 15 s");
+    let mut answer = hangs.answer();
+    let said = answer.said.as_mut().unwrap();
+    said.text = said.text.replace(">ports\n<127", ">ports\n<124");
+    let remedy = "run the tool there in a terminal; a driver that does not answer may need its \
+                  cables pulled and plugged in again, or a restart of the node";
+    let examination = examine(REAL, &[mac("studio", 1).answer(), answer.clone()]);
+    assert_eq!(found(&examination), ["warning tool-hangs mini"]);
+    assert_eq!(
+        examination.findings[0].to_string(),
+        format!("what node 'mini' was asked for as 'ports' did not end, and was ended; {remedy}")
+    );
+    let why = &examination.nodes[1].missing["gids"];
+    assert_eq!(why, "it did not end within 15 s");
+
+    let said = answer.said.as_mut().unwrap();
+    said.late = true;
+    said.answered = said.asked + 60.2;
+    let heard = said.text.find("|machdep").unwrap();
+    said.text.truncate(heard);
+    let examination = examine(REAL, &[mac("studio", 1).answer(), answer]);
+    assert_eq!(
+        examination.findings[0].to_string(),
+        format!(
+            "node 'mini' had not said everything after 60 s; it was asked for 'sysctl' then; {remedy}"
+        )
+    );
+    let mini = &examination.nodes[1];
+    assert_eq!(mini.software.as_ref().unwrap().version, "26.2");
+    assert_eq!(mini.missing["power"], "the node was not asked for it");
 }
 
 proptest! {

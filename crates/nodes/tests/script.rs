@@ -6,7 +6,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use nodes::{Answer, NodeFacts, Request, Said, Scope, examine, script};
+use nodes::{
+    Answer, NodeFacts, Request, Said, Scope, after, examine, model_script, script, state_script,
+};
 use rig::Rig;
 use tempfile::TempDir;
 
@@ -17,26 +19,31 @@ fn now() -> f64 {
         .as_secs_f64()
 }
 
-fn asked(request: &Request) -> NodeFacts {
+/// What this machine answers to a script.
+fn answer(script: &str) -> Answer {
     let asked = now();
     let mut shell = Command::new("sh");
-    let shell = shell.env("LC_ALL", "C").args(["-c", &script(request)]);
+    let shell = shell.env("LC_ALL", "C").args(["-c", script]);
     let printed = shell.output().unwrap();
-    let answer = Answer {
+    Answer {
         host: nodes::HERE.to_owned(),
         nodes: vec!["a".to_owned(), "b".to_owned()],
         said: Ok(Said {
             text: String::from_utf8(printed.stdout).unwrap(),
             asked,
             answered: now(),
+            late: false,
         }),
-    };
+    }
+}
+
+fn asked(request: &Request) -> NodeFacts {
     let rig = Rig::embedded();
     let scope = Scope {
         rig: Some(&rig),
         ..Scope::default()
     };
-    examine(scope, &[answer]).nodes.remove(0)
+    examine(scope, &[answer(&script(request))]).nodes.remove(0)
 }
 
 #[test]
@@ -56,6 +63,18 @@ fn this_machine_says_what_it_is() {
         "{clock:?}"
     );
     assert_eq!(facts.devices.unwrap().len(), 6);
+}
+
+#[test]
+fn what_a_run_can_change_is_asked_once_more() {
+    let mut nodes = [asked(&Request::default())];
+    let before = &nodes[0];
+    let known = (before.power.is_some(), before.heat.is_some());
+    let answer = answer(&state_script());
+    assert_eq!(after(&mut nodes, std::slice::from_ref(&answer)), []);
+    let state = nodes[0].after.unwrap();
+    assert_eq!((state.power.is_some(), state.heat.is_some()), known);
+    assert!(!answer.said.unwrap().text.contains(">disk"));
 }
 
 #[test]
@@ -98,7 +117,9 @@ fn a_model_is_hashed_by_samples() {
         (&*before.name, before.bytes),
         ("model.safetensors", 8 << 20)
     );
-    for place in [0, 4 << 20, (8 << 20) - 1] {
+    let alone = answer(&model_script(&model)).said.unwrap();
+    assert_eq!(nodes::model(&alone.text).unwrap(), hashes(&weights));
+    for place in [0, 2 << 20, 4 << 20, (8 << 20) - 1] {
         weights[place] = 8;
         assert_ne!(hashes(&weights)[1].sha256, before.sha256, "byte {place}");
         weights[place] = 7;

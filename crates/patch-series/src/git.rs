@@ -148,6 +148,7 @@ pub(crate) fn capture(what: &str, command: Command, launcher: &Launcher) -> Resu
         death,
         stdout,
         stderr,
+        ..
     } = output(what, command, launcher)?;
     match death.is_success() {
         true => Ok(stdout),

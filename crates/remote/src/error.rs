@@ -4,9 +4,10 @@ use std::{
     io,
     net::IpAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use launch::Interrupted;
+use launch::{Interrupted, ssh_remedy};
 
 use crate::model::Difference;
 
@@ -72,6 +73,16 @@ pub enum Error {
         what: &'static str,
         /// The last line that `ssh` or the agent printed.
         said: String,
+    },
+    /// The node answers nothing.
+    #[error("node '{node}' has not {what} within {} s", limit.as_secs())]
+    Late {
+        /// The node.
+        node: String,
+        /// What it was asked for.
+        what: &'static str,
+        /// How long it was waited for.
+        limit: Duration,
     },
     /// The node's disk is full.
     #[error("node '{node}' has no space in its stage: {message}")]
@@ -157,14 +168,18 @@ impl Error {
     pub fn is_input(&self) -> bool {
         !matches!(
             self,
-            Self::Start { .. } | Self::Local { .. } | Self::Lost { .. } | Self::Interrupted(_)
+            Self::Start { .. }
+                | Self::Local { .. }
+                | Self::Lost { .. }
+                | Self::Late { .. }
+                | Self::Interrupted(_)
         )
     }
 
     /// The remedy.
     pub fn help(&self) -> Option<String> {
         Some(match self {
-            Self::Unreachable { host, said, .. } => of_ssh(host, said),
+            Self::Unreachable { host, said, .. } => ssh_remedy(host, said),
             Self::Start { .. } => "install it".to_owned(),
             Self::Stage { .. } => {
                 "give the node another folder in the rig, as stage = \"/a/folder\", which its user \
@@ -198,31 +213,12 @@ impl Error {
                 "copy the model there, for example with rsync, or name another folder as `models`"
                     .to_owned()
             }
+            Self::Late { .. } => {
+                "log in there and look at what it waits for, such as a disk that does not answer"
+                    .to_owned()
+            }
             Self::Lost { .. } => "look at the network and at the node, and repeat".to_owned(),
             Self::Failed { .. } | Self::Local { .. } | Self::Interrupted(_) => return None,
         })
-    }
-}
-
-/// What to do about what `ssh` said.
-fn of_ssh(host: &str, said: &str) -> String {
-    let is = |part: &str| said.contains(part);
-    if is("resolve") || is("not known") {
-        format!(
-            "write a name or an address of the machine, or put `Host {host}` into ~/.ssh/config"
-        )
-    } else if is("Permission denied") || is("authentication") {
-        format!(
-            "`ssh-copy-id {host}` brings your key there; a key with a passphrase needs ssh-agent"
-        )
-    } else if is("Host key") || is("HOST IDENTIFICATION") {
-        format!(
-            "`ssh {host}` once shows the machine's key and asks; a key that has changed is removed \
-             by `ssh-keygen -R {host}`"
-        )
-    } else if is("refused") {
-        "on a Mac: System Settings, General, Sharing, Remote Login; elsewhere start sshd".to_owned()
-    } else {
-        format!("`ssh {host} true` must end without a question")
     }
 }

@@ -2,22 +2,23 @@
 
 use std::{
     fs::{self, File},
-    io::Read,
+    io::{self, Read},
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     process::{self, Command},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use launch::{Death, Launcher, Progress};
+use nodes::ModelFile;
 use rig::Node;
 
 use crate::{
     Error, Result,
     agent::stage::{AGENTS, SCRATCH, TREES},
     connection::{Connection, quoted},
-    model::Fingerprint,
+    model::difference,
     talk::Talk,
     tree::{Content, Part, Tree, sha256},
     wire::{Facts, Reply, Request, Run},
@@ -274,14 +275,16 @@ impl Host {
     /// # Errors
     /// When a file differs, or cannot be read.
     pub fn check_model(&self, local: &Path) -> Result<()> {
-        let ours = Fingerprint::of(local).map_err(|source| Error::local(local, source))?;
+        let here = path::absolute(local).map_err(|source| Error::local(local, source))?;
+        let ours = self.sample(&Connection::Here, &here)?;
+        let ours = ours.map_err(|why| Error::local(local, io::Error::other(why)))?;
         let folder = self.model(local);
-        let mut talk = self.ask(&Request::Model(folder.clone()))?;
-        let theirs = match self.reply(&mut talk, "read the model", LONG)? {
-            Reply::Model(theirs) => theirs,
-            other => return Err(self.unexpected(&other)),
-        };
-        match ours.difference(&theirs) {
+        let theirs = self.sample(&self.connection, &folder)?;
+        let theirs = theirs.map_err(|message| Error::Failed {
+            node: self.name.clone(),
+            message,
+        })?;
+        match difference(&ours, &theirs) {
             None => Ok(()),
             Some(difference) => Err(Error::OtherModel {
                 node: self.name.clone(),
@@ -289,6 +292,37 @@ impl Host {
                 difference,
             }),
         }
+    }
+
+    /// The files of a model, or why there is none.
+    fn sample(
+        &self,
+        connection: &Connection,
+        folder: &Path,
+    ) -> Result<Result<Vec<ModelFile>, String>> {
+        let (node, what) = (self.name.clone(), "read the model");
+        let command = connection.command(&nodes::model_script(folder));
+        let said = match launch::output_within(&self.launcher, what, command, LONG) {
+            Ok(said) => said,
+            Err(launch::Error::Interrupted(interrupted)) => return Err(interrupted.into()),
+            Err(error) => {
+                return Err(Error::Start {
+                    node,
+                    program: "ssh".to_owned(),
+                    source: io::Error::other(error),
+                });
+            }
+        };
+        if said.late {
+            let limit = LONG;
+            return Err(Error::Late { node, what, limit });
+        }
+        if said.stdout.is_empty() {
+            let last = said.stderr.lines().last().map(str::to_owned);
+            let said = last.unwrap_or_else(|| said.death.to_string());
+            return Err(Error::Lost { node, what, said });
+        }
+        Ok(nodes::model(&said.stdout))
     }
 
     /// Removes what was staged. Returns how many bytes that were.
@@ -337,6 +371,11 @@ impl Host {
                 message: failure.message,
             }),
             Some(reply) => Ok(reply),
+            None if talk.is_open() => Err(Error::Late {
+                node: self.name.clone(),
+                what,
+                limit: patience,
+            }),
             None => Err(Error::Lost {
                 node: self.name.clone(),
                 what,
@@ -373,6 +412,11 @@ impl Host {
         }
         match line.as_deref() {
             Some("there") => Ok(()),
+            None if talk.is_open() => Err(Error::Late {
+                node: self.name.clone(),
+                what: "taken the agent",
+                limit: LONG,
+            }),
             _ => {
                 talk.end(PATIENCE)?;
                 let said = talk.said();
@@ -410,6 +454,13 @@ fn prepare(
     let mut talk = Talk::start(launcher, &node.name, connection.command(&script))?;
     talk.close();
     let theirs = talk.line(PATIENCE)?.unwrap_or_default();
+    if theirs.is_empty() && talk.is_open() {
+        return Err(Error::Late {
+            node: node.name.clone(),
+            what: "described itself",
+            limit: PATIENCE,
+        });
+    }
     let root = talk.line(PATIENCE)?;
     let death = talk.end(PATIENCE)?;
     if theirs.is_empty() {

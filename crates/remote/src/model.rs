@@ -1,46 +1,9 @@
-//! Whether the same model lies on every node. Weights never travel: they are compared by a
-//! sample.
+//! How the model of a node differs. Weights never travel: they are compared by a sample,
+//! which the shell of each node takes, as for `rig doctor`.
 
-use std::{
-    fmt,
-    fs::{self, File},
-    io::{self, Read, Seek, SeekFrom},
-    path::Path,
-};
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-
-use crate::tree::hex;
-
-/// Files up to this size are read whole.
-const WHOLE: u64 = 8 << 20;
-
-/// The bytes at the beginning and at the end of a larger file that are read. safetensors
-/// have names and shapes at the beginning.
-const EDGE: u64 = 1 << 20;
-
-/// The number of places between that are read, and the bytes of each.
-const PLACES: u64 = 64;
-const PLACE: u64 = 64 << 10;
-
-/// A sample of the files of a model's folder that decide what a rank computes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fingerprint {
-    /// In the order of their names.
-    pub files: Vec<Sample>,
-}
-
-/// A sample of a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sample {
-    /// The file's name.
-    pub name: String,
-    /// Its size.
-    pub bytes: u64,
-    /// The hash of what was read.
-    pub sha256: String,
-}
+use nodes::ModelFile;
 
 /// How a file of a model differs between two folders.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,120 +31,55 @@ impl fmt::Display for Difference {
     }
 }
 
-impl Fingerprint {
-    /// The sample of a folder.
-    ///
-    /// # Errors
-    /// When the folder or a file cannot be read.
-    pub fn of(folder: &Path) -> io::Result<Self> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if decides(&name) {
-                files.push(Sample::of(name, &entry.path())?);
+/// The first way in which the files of a folder differ from ours.
+pub(crate) fn difference(ours: &[ModelFile], theirs: &[ModelFile]) -> Option<Difference> {
+    let find = |files: &[ModelFile], name: &str| files.iter().find(|it| it.name == name).cloned();
+    for our in ours {
+        let name = || our.name.clone();
+        match find(theirs, &our.name) {
+            None => return Some(Difference::Missing(name())),
+            Some(their) if their.bytes != our.bytes => {
+                return Some(Difference::Size(name(), our.bytes, their.bytes));
             }
+            Some(their) if their != *our => return Some(Difference::Bytes(name())),
+            Some(_) => {}
         }
-        if files.iter().all(|file| file.name != "config.json") {
-            let problem = "it has no config.json";
-            return Err(io::Error::new(io::ErrorKind::NotFound, problem));
-        }
-        files.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Fingerprint { files })
     }
-
-    /// The first way in which another folder differs from this one.
-    pub fn difference(&self, other: &Self) -> Option<Difference> {
-        let find = |files: &[Sample], name: &str| files.iter().find(|it| it.name == name).cloned();
-        for ours in &self.files {
-            let name = || ours.name.clone();
-            match find(&other.files, &ours.name) {
-                None => return Some(Difference::Missing(name())),
-                Some(theirs) if theirs.bytes != ours.bytes => {
-                    return Some(Difference::Size(name(), ours.bytes, theirs.bytes));
-                }
-                Some(theirs) if theirs != *ours => return Some(Difference::Bytes(name())),
-                Some(_) => {}
-            }
-        }
-        let mut theirs = other.files.iter();
-        let extra = theirs.find(|it| find(&self.files, &it.name).is_none())?;
-        Some(Difference::Extra(extra.name.clone()))
-    }
-}
-
-fn decides(name: &str) -> bool {
-    let ends = [".safetensors", ".safetensors.index.json"];
-    name == "config.json" || (!name.starts_with('.') && ends.iter().any(|end| name.ends_with(end)))
-}
-
-impl Sample {
-    fn of(name: String, path: &Path) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        let bytes = file.metadata()?.len();
-        let mut hash = Sha256::new();
-        let mut take = |start: u64, length: u64| -> io::Result<()> {
-            file.seek(SeekFrom::Start(start))?;
-            let mut piece = Vec::new();
-            (&mut file).take(length).read_to_end(&mut piece)?;
-            hash.update(&piece);
-            Ok(())
-        };
-        if bytes <= WHOLE {
-            take(0, bytes)?;
-        } else {
-            take(0, EDGE)?;
-            let between = bytes - 2 * EDGE - PLACE;
-            for place in 0..PLACES {
-                take(EDGE + between / PLACES * place, PLACE)?;
-            }
-            take(bytes - EDGE, EDGE)?;
-        }
-        Ok(Sample {
-            name,
-            bytes,
-            sha256: hex(&hash.finalize()),
-        })
-    }
+    let extra = theirs.iter().find(|it| find(ours, &it.name).is_none())?;
+    Some(Difference::Extra(extra.name.clone()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A folder with a large file, one byte of which is `changed`.
-    fn fingerprint(changed: Option<usize>, config: &str) -> Fingerprint {
-        let folder = tempfile::tempdir().unwrap();
-        let mut weights = vec![7; 9 << 20];
-        if let Some(place) = changed {
-            weights[place] = 8;
+    fn file(name: &str, bytes: u64, sha256: &str) -> ModelFile {
+        let [name, sha256] = [name, sha256].map(str::to_owned);
+        ModelFile {
+            name,
+            bytes,
+            sha256,
         }
-        fs::write(folder.path().join("model.safetensors"), weights).unwrap();
-        fs::write(folder.path().join("config.json"), config).unwrap();
-        fs::write(folder.path().join("README.md"), config).unwrap();
-        Fingerprint::of(folder.path()).unwrap()
     }
 
     #[test]
     fn the_first_file_that_differs_is_named() {
-        let ours = fingerprint(None, "{}");
-        assert_eq!(ours.difference(&fingerprint(None, "{}")), None);
-        let size = Difference::Size("config.json".to_owned(), 2, 3);
-        assert_eq!(ours.difference(&fingerprint(None, "{ }")), Some(size));
-        for place in [0, (9 << 20) - 1, 1 << 20] {
-            let bytes = Difference::Bytes("model.safetensors".to_owned());
-            assert_eq!(
-                ours.difference(&fingerprint(Some(place), "{}")),
-                Some(bytes)
-            );
-        }
-        let mut less = ours.clone();
-        less.files.pop();
-        let name = "model.safetensors".to_owned();
+        let ours = [file("config.json", 2, "c"), file("x.safetensors", 9, "w")];
+        let [config, weights] = ["config.json", "x.safetensors"].map(str::to_owned);
+        assert_eq!(difference(&ours, &ours), None);
+        let size = Difference::Size(config.clone(), 2, 3);
+        let theirs = [file("config.json", 3, "d"), ours[1].clone()];
+        assert_eq!(difference(&ours, &theirs), Some(size));
+        let theirs = [ours[0].clone(), file("x.safetensors", 9, "v")];
         assert_eq!(
-            ours.difference(&less),
-            Some(Difference::Missing(name.clone()))
+            difference(&ours, &theirs),
+            Some(Difference::Bytes(weights.clone()))
         );
-        assert_eq!(less.difference(&ours), Some(Difference::Extra(name)));
+        let missing = Difference::Missing(weights.clone());
+        assert_eq!(difference(&ours, &ours[..1]), Some(missing));
+        assert_eq!(
+            difference(&ours[..1], &ours),
+            Some(Difference::Extra(weights))
+        );
     }
 }

@@ -78,6 +78,11 @@ impl Talk {
         Ok(self.unread.pop_front())
     }
 
+    /// Whether it could still say something.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open > 0
+    }
+
     fn take_in(&mut self) {
         match self.lines.recv_timeout(TICK) {
             Ok(Line { stream, said, .. }) => match (stream, said) {

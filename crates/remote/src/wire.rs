@@ -17,7 +17,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{model::Fingerprint, tree::Tree};
+use crate::tree::Tree;
 
 /// How long an agent that runs a rank may hear nothing from its launcher, which says every
 /// [`launch::BEAT`] that it is there. Longer, and the launcher or the network between them is
@@ -38,8 +38,6 @@ pub enum Request {
     Listen(IpAddr),
     /// Connect to another node: [`Reply::Reached`].
     Reach(SocketAddr),
-    /// Take a sample of a model's files: [`Reply::Model`].
-    Model(PathBuf),
     /// Remove all that was staged: [`Reply::Cleaned`].
     Clean,
 }
@@ -74,8 +72,6 @@ pub enum Reply {
     Listening(u16),
     /// The other node has answered.
     Reached,
-    /// A sample of the model's files.
-    Model(Fingerprint),
     /// The stage is empty; it had this many bytes.
     Cleaned(u64),
     /// The agent cannot do it.

@@ -221,6 +221,25 @@ fn a_node_whose_sshd_is_killed_keeps_nothing_and_the_launcher_says_so() {
 }
 
 #[test]
+fn a_node_that_reboots_runs_ranks_again_and_removes_what_was_left() {
+    let Some(mut machines) = machines() else {
+        return;
+    };
+    let mut waiting = Waiting::start(&machines);
+    machines.all[1].reboot();
+    waiting.hear(&["1 ended: was lost: the connection to its node has ended"]);
+    waiting.stop();
+    waiting.end();
+    let second = &machines.all[1];
+    eventually("processes are left", || second.foreign().is_empty());
+    // Nobody was there to remove the folder of its rank.
+    assert_eq!(files(&second.stage().join("scratch")).len(), 1);
+    let text = said(launcher(&machines, RIG, SHORT, &[]));
+    assert!(text.contains("1 ended: exited with status 0"), "{text}");
+    assert_clean(&machines);
+}
+
+#[test]
 fn a_network_that_is_gone_ends_the_ranks_on_both_sides() {
     let Some(machines) = machines() else { return };
     let mut waiting = Waiting::start(&machines);
@@ -244,91 +263,263 @@ fn second(fields: &str) -> String {
     format!("{first}[[node]]\nname = \"second\"\n{fields}\n")
 }
 
+/// Asserts that a launcher ends with this error and this remedy, before it has started a
+/// rank. A `*` is any text, of another program's words.
+fn assert_refused(machines: &Machines, rig: &str, error: &str, help: &str) {
+    let text = said(launcher(machines, rig, SHORT, &[]));
+    assert_ends(&text, error, help);
+    assert!(!text.contains("on first"), "{text}");
+}
+
+fn assert_ends(text: &str, error: &str, help: &str) {
+    let found = text.find("error: ").map(|at| &text[at..]);
+    let (first, rest) = found.and_then(|it| it.split_once('\n')).expect(text);
+    for (line, wanted) in [
+        (first, format!("error: {error}")),
+        (rest.trim_end(), format!("help: {help}")),
+    ] {
+        assert!(is_like(line, &wanted), "{line}\nis not\n{wanted}");
+    }
+}
+
+fn is_like(text: &str, wanted: &str) -> bool {
+    match wanted.split_once('*') {
+        None => text == wanted,
+        Some((start, end)) => {
+            text.len() >= start.len() + end.len() && text.starts_with(start) && text.ends_with(end)
+        }
+    }
+}
+
+/// A rig whose second node has this name for ssh, and more.
+fn reached(ssh: &str, more: &str) -> String {
+    second(&format!("ssh = \"{ssh}\"\naddress = \"10.77.0.3\"\n{more}"))
+}
+
+/// A rig whose second node has this stage.
+fn staged(stage: &Path) -> String {
+    reached("b", &format!("stage = \"{}\"", stage.display()))
+}
+
+const OTHER_STAGE: &str = "give the node another folder in the rig, as stage = \"/a/folder\", \
+                           which its user can write";
+
+const SPACE: &str =
+    "free some space there, run `cargo xtask rig clean`, or give the node another stage";
+
 #[test]
-fn what_cannot_be_is_said_by_node_before_a_rank_starts() {
+fn a_node_that_does_not_let_in_is_named_with_what_to_do() {
     let Some(machines) = machines() else { return };
-    let second_machine = &machines.all[1];
-    let stage = |name: &str| -> PathBuf { second_machine.home.join(name) };
-    fs::create_dir(stage("others")).unwrap();
-    second_machine.run(&format!("chown 65534 {}", stage("others").display()));
-    fs::create_dir(stage("small")).unwrap();
-    second_machine.run(&format!(
-        "mount -t tmpfs -o size=64k t {}",
-        stage("small").display()
-    ));
-    fs::create_dir(stage("fixed")).unwrap();
-    second_machine.run(&format!(
-        "mount -t tmpfs -o ro t {}",
-        stage("fixed").display()
-    ));
-    let at = |ssh: &str, more: &str| {
-        second(&format!("ssh = \"{ssh}\"\naddress = \"10.77.0.3\"\n{more}"))
+    let known = |host: &str| {
+        format!(
+            "`ssh {host}` once shows the machine's key and asks; a key that has changed is removed \
+             by `ssh-keygen -R {host}`"
+        )
     };
-    let staged = |name: &str| at("b", &format!("stage = \"{}\"", stage(name).display()));
     let cases = [
-        (at("nowhere.invalid", ""), "resolve", "Host nowhere.invalid"),
-        (at("locked", ""), "Permission denied", "ssh-copy-id locked"),
         (
-            at("stranger", ""),
-            "Host key verification failed",
-            "`ssh stranger` once",
+            "nowhere.invalid",
+            "ssh: Could not resolve hostname nowhere.invalid: *",
+            "write a name or an address of the machine, or put `Host nowhere.invalid` into \
+             ~/.ssh/config"
+                .to_owned(),
         ),
         (
-            at("changed", ""),
-            "Host key verification failed",
-            "ssh-keygen -R changed",
+            "locked",
+            "root@10.77.0.3: Permission denied (publickey).",
+            "`ssh-copy-id locked` brings your key there; a key with a passphrase needs ssh-agent"
+                .to_owned(),
         ),
         (
-            at("a-again", ""),
-            "'first' and 'second' are the same machine",
-            "machine of its own",
+            "stranger",
+            "Host key verification failed.",
+            known("stranger"),
         ),
-        (staged("others"), "another user owns it", "another folder"),
-        (staged("small"), "no space", "free some space"),
-        (staged("fixed"), "Read-only file system", ""),
-        (
-            second("ssh = \"b\"\naddress = \"10.77.0.9\""),
-            "'second' cannot listen at 10.77.0.9",
-            "the node's own IPv4 addresses",
-        ),
-        (
-            second("ssh = \"b\"\naddress = \"fd00::9\""),
-            "ranks meet at an IPv4 address",
-            "the node's own IPv4 addresses",
-        ),
+        ("changed", "Host key verification failed.", known("changed")),
     ];
-    for (rig, said_so, help) in cases {
-        let text = said(launcher(&machines, &rig, SHORT, &[]));
-        let error = text.lines().find(|line| line.starts_with("error: "));
-        let error = error.unwrap_or_else(|| panic!("{said_so}: {text}"));
-        assert!(
-            error.contains(said_so) && error.contains("second"),
-            "{said_so}: {text}"
-        );
-        assert!(
-            text.contains("help: ") && text.contains(help),
-            "{help}: {text}"
-        );
-        assert!(!text.contains("on first"), "{text}");
+    for (host, words, help) in cases {
+        let error = format!("node 'second' cannot be reached by `ssh {host}`: {words}");
+        assert_refused(&machines, &reached(host, ""), &error, &help);
     }
 
-    // An address that is the node's own, and that the other one does not reach.
-    second_machine.run("ip addr add 10.78.0.1/24 dev lo");
-    let rig = second("ssh = \"b\"\naddress = \"10.78.0.1\"");
+    machines.all[1].kill_sshd();
+    assert_refused(
+        &machines,
+        RIG,
+        "node 'second' cannot be reached by `ssh b`: ssh: connect to host 10.77.0.3 port 22: \
+         Connection refused",
+        "on a Mac: System Settings, General, Sharing, Remote Login; elsewhere start sshd",
+    );
+    assert_clean(&machines);
+}
+
+#[test]
+fn a_node_that_answers_nothing_is_not_waited_for() {
+    let Some(machines) = machines() else { return };
+    let second = &machines.all[1];
+    let wake = "wake the machine and look at its network: `ssh b true` must end within 10 s";
+    second.stop_sshd(true);
+    assert_refused(
+        &machines,
+        RIG,
+        "node 'second' cannot be reached by `ssh b`: Connection to 10.77.0.3 port 22 timed out",
+        wake,
+    );
+    second.stop_sshd(false);
+
+    machines.link(1, false);
+    assert_refused(
+        &machines,
+        RIG,
+        "node 'second' cannot be reached by `ssh b`: ssh: connect to host 10.77.0.3 port 22: *",
+        wake,
+    );
+    machines.link(1, true);
+
+    // It logs in, and then its shell waits.
+    second.program("uname", "#!/bin/sh\nexec sleep 45\n");
+    assert_refused(
+        &machines,
+        RIG,
+        "node 'second' has not described itself within 30 s",
+        "log in there and look at what it waits for, such as a disk that does not answer",
+    );
+    assert_clean(&machines);
+}
+
+#[test]
+fn a_stage_that_cannot_be_used_is_named_with_its_node() {
+    let Some(machines) = machines() else { return };
+    let machine = &machines.all[1];
+    let folder = |name: &str, mount: &str| -> PathBuf {
+        let path = machine.home.join(name);
+        fs::create_dir(&path).unwrap();
+        machine.run(&format!("{mount} {}", path.display()));
+        path
+    };
+    let unusable = |stage: &Path, why: &str| {
+        let stage = stage.display();
+        format!("the stage {stage} of node 'second' cannot be used: {why}")
+    };
+    let others = folder("others", "chown 65534");
+    let why = unusable(&others, "another user owns it (drwx*)");
+    assert_refused(&machines, &staged(&others), &why, OTHER_STAGE);
+
+    let fixed = folder("fixed", "mount -t tmpfs -o ro t");
+    let why = unusable(&fixed, "mkdir: *: Read-only file system");
+    assert_refused(&machines, &staged(&fixed), &why, OTHER_STAGE);
+
+    let small = folder("small", "mount -t tmpfs -o size=64k t");
+    let why = "node 'second' has no space in its stage: *: No space left on device";
+    assert_refused(&machines, &staged(&small), why, SPACE);
+
+    // Without a stage in the rig it is in the home.
+    let home = machine.home.display();
+    machine.run(&format!(
+        "mount --bind {home} {home} && mount -o remount,ro,bind {home}"
+    ));
+    let why = unusable(
+        Path::new(".cache/mlx-rails/stage"),
+        "mkdir: *: Read-only file system",
+    );
+    assert_refused(&machines, RIG, &why, OTHER_STAGE);
+    let elsewhere = machines.path("elsewhere");
+    let text = said(launcher(&machines, &staged(&elsewhere), SHORT, &[]));
+    assert!(text.contains("1 ended: exited with status 0"), "{text}");
+    assert_clean(&machines);
+}
+
+/// A program of more than three MiB.
+fn large(letter: &str) -> String {
+    format!("{SHORT}exit\n{}", letter.repeat(3 << 20))
+}
+
+#[test]
+fn a_slow_link_carries_and_a_disk_that_fills_meanwhile_is_said() {
+    let Some(machines) = machines() else { return };
+    let machine = &machines.all[1];
+    let stage = machine.home.join("small");
+    fs::create_dir(&stage).unwrap();
+    let at = stage.display();
+    machine.run(&format!("mount -t tmpfs -o size=96m t {at}"));
+    let rig = staged(&stage);
+    // The agent is there when the link becomes slow.
     let text = said(launcher(&machines, &rig, SHORT, &[]));
+    assert!(text.contains("1 ended: exited with status 0"), "{text}");
+    if let Err(why) = machines.slow(1, "4mbit") {
+        return eprintln!("skipped: {why}");
+    }
+
+    let text = said(launcher(&machines, &rig, &large("x"), &[]));
+    assert!(text.contains("1 ended: exited with status 0"), "{text}");
+    let (_, told) = text.split_once("files to node 'second'\n").expect(&text);
     assert!(
-        text.contains("'first' does not reach node 'second' at 10.78.0.1"),
+        told.starts_with("1 of 3 MB\n2 of 3 MB\n3 of 3 MB\n"),
         "{text}"
     );
 
-    // A machine of another kind.
-    fs::create_dir(stage("bin")).unwrap();
-    fs::write(stage("bin/uname"), "#!/bin/sh\necho Darwin arm64\n").unwrap();
-    fs::set_permissions(stage("bin/uname"), Permissions::from_mode(0o755)).unwrap();
-    let text = said(launcher(&machines, RIG, SHORT, &[]));
-    assert!(
-        text.contains("node 'second' is Darwin arm64, and"),
-        "{text}"
+    let mut running = launcher(&machines, &rig, &large("y"), &[]);
+    let running = running.stdout(Stdio::piped()).spawn().unwrap();
+    machine.run(&format!(
+        "for turn in $(seq 600); do [ -s {at}/scratch/receive-*/blob ] && break; sleep 0.1; done; \
+         cat /dev/zero > {at}/ballast || true"
+    ));
+    let text = String::from_utf8(running.wait_with_output().unwrap().stdout).unwrap();
+    let full = "node 'second' has no space in its stage: ";
+    let why = format!("{full}{at}/scratch/receive-*/blob: No space left on device (os error 28)");
+    assert_ends(&text, &why, SPACE);
+    machine.run(&format!("[ -z \"$(ls {at}/scratch)\" ]"));
+
+    let why = format!("{full}{at}/blobs: 4 MB are needed, and 0 MB are free");
+    let text = said(launcher(&machines, &rig, &large("y"), &[]));
+    assert_ends(&text, &why, SPACE);
+
+    machine.run(&format!("rm {at}/ballast"));
+    let text = said(launcher(&machines, &rig, &large("y"), &[]));
+    assert!(text.contains("1 ended: exited with status 0"), "{text}");
+    machine.run(&format!("[ -z \"$(ls {at}/scratch)\" ]"));
+    assert_clean(&machines);
+}
+
+#[test]
+fn nodes_that_cannot_be_ranks_together_are_named() {
+    let Some(machines) = machines() else { return };
+    let machine = &machines.all[1];
+    assert_refused(
+        &machines,
+        &reached("a-again", ""),
+        "nodes 'first' and 'second' are the same machine, *",
+        "give each node the name of a machine of its own as `ssh`",
+    );
+
+    let own = "write one of the node's own IPv4 addresses; `ifconfig` or `ip address` lists them \
+               there";
+    for (address, why) in [
+        ("10.77.0.9", "Cannot assign requested address (os error 99)"),
+        ("fd00::9", "ranks meet at an IPv4 address"),
+    ] {
+        let rig = second(&format!("ssh = \"b\"\naddress = \"{address}\""));
+        let error = format!("node 'second' cannot listen at {address}: {why}");
+        assert_refused(&machines, &rig, &error, own);
+    }
+
+    // An address that is the node's own, and that the other one does not reach.
+    machine.run("ip addr add 10.78.0.1/24 dev lo");
+    assert_refused(
+        &machines,
+        &second("ssh = \"b\"\naddress = \"10.78.0.1\""),
+        "node 'first' does not reach node 'second' at 10.78.0.1: Network is unreachable (os error \
+         101)",
+        "`ping 10.78.0.1` on 'first' must be answered, and a firewall on 'second' must let \
+         programs listen",
+    );
+
+    machine.program("uname", "#!/bin/sh\necho Darwin arm64\n");
+    assert_refused(
+        &machines,
+        RIG,
+        "node 'second' is Darwin arm64, and what would run there was made for Linux *",
+        "run this command on a machine like the nodes; a rig has one kind of them",
     );
     assert_clean(&machines);
 }

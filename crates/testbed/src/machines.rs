@@ -6,6 +6,7 @@
 //! the namespaces end with the processes that hold them, and these with the test's process.
 
 use std::{
+    ffi::OsString,
     fs,
     net::Ipv4Addr,
     os::unix::fs::PermissionsExt,
@@ -67,7 +68,9 @@ pub struct Machine {
     /// The home of its user.
     pub home: PathBuf,
     space: Space,
-    sshd: Option<Process>,
+    /// The command of its sshd, which names programs by their paths.
+    daemon: Vec<OsString>,
+    sshd: Process,
 }
 
 /// Namespaces, which a process holds.
@@ -148,6 +151,17 @@ impl Machines {
             .expect("the link is there");
     }
 
+    /// Makes the network from the others to a machine carry this many bits a second, in
+    /// the words of `tc`, such as `4mbit`.
+    ///
+    /// # Errors
+    /// The reason why it cannot be made slow here.
+    pub fn slow(&self, machine: usize, rate: &str) -> Result<(), String> {
+        self.hub.run(&format!(
+            "tc qdisc replace dev m{machine} root tbf rate {rate} burst 32kb latency 400ms"
+        ))
+    }
+
     fn key(&self, name: &str) -> Result<(), String> {
         let mut keygen = Command::new("ssh-keygen");
         keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]);
@@ -194,20 +208,24 @@ impl Machines {
         );
         fs::write(&config, text).map_err(io)?;
         let libraries = std::env::join_paths(sshd.libraries()).map_err(|it| it.to_string())?;
-        let mut command = space.enter();
-        command
-            .arg("env")
-            .arg(format!("LD_LIBRARY_PATH={}", libraries.to_string_lossy()))
-            .arg(sshd.program("sshd"))
-            .args(["-D", "-E", &path(&format!("sshd-{name}.log")), "-f"])
-            .arg(config);
-        let sshd = start(command).map_err(io)?;
+        let daemon = vec![
+            "env".into(),
+            format!("LD_LIBRARY_PATH={}", libraries.to_string_lossy()).into(),
+            sshd.program("sshd").into(),
+            "-D".into(),
+            "-E".into(),
+            path(&format!("sshd-{name}.log")).into(),
+            "-f".into(),
+            config.into(),
+        ];
+        let sshd = space.start(&daemon).map_err(io)?;
         Ok(Machine {
             name,
             address,
             home,
             space,
-            sshd: Some(sshd),
+            daemon,
+            sshd,
         })
     }
 
@@ -265,23 +283,56 @@ impl Machine {
 
     /// Kills sshd and its connections.
     pub fn kill_sshd(&self) {
-        self.kill(|name| name == "sshd");
+        self.signal("KILL", |(_, name)| name == "sshd");
     }
 
-    fn kill(&self, is_meant: impl Fn(&str) -> bool) {
-        for (pid, _) in self.processes().iter().filter(|(_, name)| is_meant(name)) {
-            // It may have ended meanwhile.
-            let _ = debian::run(Command::new("kill").args(["-KILL", &pid.to_string()]));
-        }
+    /// Stops sshd or lets it go on. While it is stopped, connections are accepted by the
+    /// system and nobody answers them.
+    pub fn stop_sshd(&self, stop: bool) {
+        let signal = if stop { "STOP" } else { "CONT" };
+        self.signal(signal, |(_, name)| name == "sshd");
+    }
+
+    /// Ends every process at once, without a word to anybody, and starts sshd again.
+    ///
+    /// # Panics
+    /// sshd does not start.
+    pub fn reboot(&mut self) {
+        self.run("ip link set eth0 down");
+        let holder = self.space.0.id();
+        self.signal("KILL", |(pid, _)| *pid != holder);
+        self.run("ip link set eth0 up");
+        self.sshd = self
+            .space
+            .start(&self.daemon)
+            .expect("it was started before");
+    }
+
+    /// Puts a program first into the path of those who log in.
+    ///
+    /// # Panics
+    /// It cannot be written.
+    pub fn program(&self, name: &str, script: &str) {
+        let folder = self.home.join("bin");
+        fs::create_dir_all(&folder).expect("the home is there");
+        let path = folder.join(name);
+        fs::write(&path, script).expect("the folder is there");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("the file is there");
+    }
+
+    /// Sends a signal to processes, to all at once: none has time to see another one's end.
+    fn signal(&self, signal: &str, is_meant: impl Fn(&(u32, String)) -> bool) {
+        let meant = self.processes().into_iter().filter(is_meant);
+        let pids: Vec<_> = meant.map(|(pid, _)| pid.to_string()).collect();
+        // Some may have ended meanwhile, and there may be none.
+        let _ = debian::run(Command::new("kill").args(["-s", signal]).args(pids));
     }
 
     /// The processes that are no part of the machine itself: their numbers and names.
     pub fn foreign(&self) -> Vec<(u32, String)> {
-        let own = [Some(self.space.0.id()), self.sshd.as_ref().map(Process::id)];
+        let own = [self.space.0.id(), self.sshd.id()];
         let processes = self.processes().into_iter();
-        processes
-            .filter(|(pid, _)| !own.contains(&Some(*pid)))
-            .collect()
+        processes.filter(|(pid, _)| !own.contains(pid)).collect()
     }
 
     /// Every process that runs in the machine's network.
@@ -323,7 +374,7 @@ impl Machine {
 /// A connection whose network was switched off never ends by itself.
 impl Drop for Machine {
     fn drop(&mut self) {
-        self.kill(|_| true);
+        self.signal("KILL", |_| true);
     }
 }
 
@@ -359,6 +410,13 @@ impl Space {
             "--",
         ]);
         command
+    }
+
+    /// Starts a program, which ends with this process.
+    fn start(&self, command: &[OsString]) -> std::io::Result<Process> {
+        let mut enter = self.enter();
+        enter.args(command);
+        start(enter)
     }
 
     fn run(&self, script: &str) -> Result<(), String> {

@@ -13,15 +13,18 @@ const MACOS_WITH_RDMA: (u32, u32) = (26, 2);
 
 /// What is wrong with a machine.
 pub fn findings(scope: Scope, node: &NodeFacts) -> Vec<Finding> {
-    let own = [disk(node), power(node), low_power(node), heat(node)];
     let real = scope.real.then(|| {
         let users = users(scope, node);
         old_macos(node).into_iter().chain(users)
     });
-    own.into_iter()
-        .flatten()
-        .chain(real.into_iter().flatten())
-        .collect()
+    let own = disk(node).into_iter().chain(state(node));
+    own.chain(real.into_iter().flatten()).collect()
+}
+
+/// What may slow a machine down, and can change while ranks run.
+pub fn state(node: &NodeFacts) -> impl Iterator<Item = Finding> {
+    let found = [power(node), low_power(node), heat(node)];
+    found.into_iter().flatten()
 }
 
 fn disk(node: &NodeFacts) -> Option<Finding> {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use rail_matrix::read::{HostReport, System};
 
-use crate::{NodeFacts, Power, Said, Software, sections::Sections};
+use crate::{ModelFile, NodeFacts, Power, Said, Software, sections::Sections};
 use ports::Port;
 
 /// A fact, or why there is none.
@@ -22,6 +22,10 @@ pub struct Node {
     pub ports: Read<BTreeMap<String, Port>>,
     /// What it reports of its cables.
     pub report: Read<HostReport>,
+    /// The tools that did not end.
+    pub hung: Vec<String>,
+    /// The last tool that was started.
+    pub last: String,
 }
 
 /// Reads what the script printed.
@@ -40,8 +44,7 @@ pub fn node(host: &str, nodes: &[String], said: &Said) -> Node {
     facts.clock = facts.fact("clock", clock);
     let disk = sections.some("disk").and_then(common::disk);
     facts.disk = facts.fact("disk", disk);
-    let model = sections.get("files").and_then(common::model);
-    facts.model = facts.fact("model", model);
+    facts.model = facts.fact("model", files(&sections));
     let tools = system.clone().map(|system| match system {
         System::MacOs => mac::tools(&sections),
         System::Linux => linux::tools(&sections),
@@ -69,7 +72,21 @@ pub fn node(host: &str, nodes: &[String], said: &Said) -> Node {
         facts,
         ports: tools.ports,
         report,
+        hung: sections.hung().map(str::to_owned).collect(),
+        last: sections.last.to_owned(),
     }
+}
+
+/// Reads what [`model_script`](crate::model_script) printed.
+///
+/// # Errors
+/// Why the node does not have the model.
+pub fn model(said: &str) -> Result<Vec<ModelFile>, String> {
+    files(&Sections::parse(said))
+}
+
+fn files(sections: &Sections) -> Read<Vec<ModelFile>> {
+    sections.get("files").and_then(common::model)
 }
 
 /// The facts that the tools of one system print.

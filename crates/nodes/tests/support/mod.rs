@@ -11,6 +11,7 @@ pub struct Texts {
     texts: Vec<(String, Result<String, String>)>,
     pub asked: f64,
     pub answered: f64,
+    pub late: bool,
 }
 
 impl Texts {
@@ -20,6 +21,7 @@ impl Texts {
             texts: vec![],
             asked: 1000.0,
             answered: 1003.5,
+            late: false,
         };
         texts
             .with("clock", "1000.250")
@@ -77,6 +79,7 @@ impl Texts {
                 text: self.printed(),
                 asked: self.asked,
                 answered: self.answered,
+                late: self.late,
             }),
         }
     }

@@ -14,10 +14,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    model::Fingerprint,
-    wire::{Facts, Failure, Reply, Request},
-};
+use crate::wire::{Facts, Failure, Reply, Request};
 use stage::Stage;
 
 /// How long a node may take to answer another.
@@ -93,7 +90,6 @@ pub fn main() -> ExitCode {
         Request::Receive(tree) => receive::receive(&stage, &tree, &mut input, &mut say),
         Request::Listen(address) => listen(address, &mut input),
         Request::Reach(address) => reach(address),
-        Request::Model(folder) => Fingerprint::of(&folder).at(&folder).map(Reply::Model),
         Request::Clean => stage.clean().map(Reply::Cleaned),
     };
     say(&done.unwrap_or_else(|problem| {

@@ -8,12 +8,16 @@ use launch::{Cancel, Heard, Launcher, Progress, Ranks};
 use remote::{Hosts, Part, Run};
 use rig::Rig;
 
-/// Prints steps. The programs are small, so a step is what has travelled.
+/// Prints what is told.
 struct Steps;
 
 impl Progress for Steps {
     fn step(&self, verb: &str, what: &str) {
         println!("{verb} {what}");
+    }
+
+    fn advance(&self, done: u64, total: u64, what: &str) {
+        println!("{done} of {total} {what}");
     }
 
     fn note(&self, _text: &str) {}
