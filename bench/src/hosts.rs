@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, process::Command, sync::Arc};
 
 use launch::Progress;
+use meter::{FILE_VARIABLE, NEXT_VARIABLE};
 use remote::{Error, Host, Part, Run, Staged};
 
 use crate::{
@@ -11,12 +12,16 @@ use crate::{
     protocol::{Job, JobModel},
 };
 
-/// The folders of an engine's parts in which a loader finds libraries: the emulated cables'
-/// libibverbs, and the libraries of the engine's program.
-pub const LIBRARIES: [&str; 2] = ["cables", "lib"];
+/// The folders of an engine's parts in which a loader finds libraries, in this order: the
+/// meter under the name of the verbs library, the emulated cables' verbs library, and the
+/// libraries of the engine's program.
+pub const LIBRARIES: [&str; 3] = ["meter", "cables", "lib"];
 
 /// The name of a rank's job among its files.
 const JOB: &str = "job.json";
+
+/// The name of the meter's file in a rank's folder.
+const COUNTERS: &str = "counters";
 
 /// The nodes of a rig, with the engines' programs on them.
 pub struct Hosts {
@@ -115,12 +120,24 @@ impl Seat {
             .collect();
         let libraries = LIBRARIES.map(|name| self.staged.path(name).display().to_string());
         env.push((softrail::LIBRARY_PATH.to_owned(), libraries.join(":")));
+        let mut follow = None;
+        for (name, value) in &mut env {
+            match &**name {
+                FILE_VARIABLE => {
+                    *value = seat.folder.join(COUNTERS).display().to_string();
+                    follow = Some(COUNTERS.to_owned());
+                }
+                NEXT_VARIABLE => *value = there(value),
+                _ => {}
+            }
+        }
         self.host.order(Run {
             program: self.staged.there(&program.path),
             args,
             env,
             folder: seat.name,
             files: seat.files,
+            follow,
         })
     }
 }
