@@ -36,7 +36,8 @@ pub trait Cabling {
 
 /// Cables that are connected.
 pub trait Plugged {
-    /// The environment variables that a rank on this node needs to use them.
+    /// The environment variables that a rank on this node needs to use them. Paths are of this
+    /// machine; the meter's file ([`FILE_VARIABLE`]) then has a copy of what is counted there.
     fn env(&self, node: &str) -> Vec<(String, String)>;
 
     /// The address at which rank 0 listens for the others, as `address:port`.
@@ -44,6 +45,13 @@ pub trait Plugged {
 
     /// The counters of each direction of each cable. Empty if they cannot be counted.
     fn counters(&self) -> Vec<Counters>;
+
+    /// The counters of the directions away from a node.
+    fn sent(&self, node: &str) -> Vec<Counters> {
+        let mut counters = self.counters();
+        counters.retain(|it| (it.from.split_once(':')).is_some_and(|(from, _)| from == node));
+        counters
+    }
 
     /// The bytes that all cables together have carried so far. While this number grows,
     /// silent ranks are working.
@@ -187,6 +195,10 @@ pub struct Metered<C> {
 }
 
 impl<C: Cabling> Cabling for Metered<C> {
+    fn hosts(&self) -> Option<&Hosts> {
+        self.cables.hosts()
+    }
+
     fn plug(&self, rig: &Rig) -> Result<Box<dyn Plugged>, Box<dyn Error + Send + Sync>> {
         let cables = self.cables.plug(rig)?;
         let folder = tempfile::Builder::new().prefix("rail-meter-").tempdir()?;
@@ -197,6 +209,11 @@ impl<C: Cabling> Cabling for Metered<C> {
             sheets: nodes.map(sheet).collect::<Result<_, _>>()?,
             rig: rig.clone(),
             cables,
+            searched: match self.hosts() {
+                None => env::var(LIBRARY_PATH).unwrap_or_default(),
+                // What a loader searches there is not known here.
+                Some(_) => String::new(),
+            },
             folder,
         }))
     }
@@ -207,6 +224,8 @@ struct MeteredCables {
     rig: Rig,
     /// Of each node of the rig.
     sheets: Vec<Sheet>,
+    /// Where a loader looks for libraries if the cables do not say.
+    searched: String,
     /// Has the meter under the name of the verbs library, and the files of counters.
     folder: TempDir,
 }
@@ -239,10 +258,11 @@ impl Plugged for MeteredCables {
         let place = variables.iter().position(|(name, _)| name == LIBRARY_PATH);
         let searched = match place {
             Some(place) => variables.remove(place).1,
-            None => env::var(LIBRARY_PATH).unwrap_or_default(),
+            None => self.searched.clone(),
         };
         let mut behind = env::split_paths(&searched).map(|it| it.join(LIBRARY));
-        let next = behind.find(|it| it.is_file());
+        // By its real name, which is that of the part which travels.
+        let next = behind.find_map(|it| fs::canonicalize(it).ok());
         let mut with = folder.display().to_string();
         if !searched.is_empty() {
             with = format!("{with}:{searched}");

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, process::Command};
 
 use launch::Progress;
+use meter::{FILE_VARIABLE, NEXT_VARIABLE};
 use remote::{Error, Part, Seat, Staged};
 
 use crate::{
@@ -11,12 +12,16 @@ use crate::{
     protocol::{Job, JobModel},
 };
 
-/// The folders of an engine's parts in which a loader finds libraries: the emulated cables'
-/// libibverbs, and the libraries of the engine's program.
-pub const LIBRARIES: [&str; 2] = ["cables", "lib"];
+/// The folders of an engine's parts in which a loader finds libraries, in this order: the
+/// meter under the name of the verbs library, the emulated cables' verbs library, and the
+/// libraries of the engine's program.
+pub const LIBRARIES: [&str; 3] = ["meter", "cables", "lib"];
 
 /// The name of a rank's job among its files.
 const JOB: &str = "job.json";
+
+/// The name of the meter's file in a rank's folder.
+const COUNTERS: &str = "counters";
 
 /// The nodes of a rig, with the engines' programs on them.
 pub struct Hosts {
@@ -89,5 +94,12 @@ pub(crate) fn order(seat: &Seat, program: &RankProgram, start: &RankStart) -> (C
         .filter(|(name, _)| name != softrail::LIBRARY_PATH)
         .collect();
     env.push((softrail::LIBRARY_PATH.to_owned(), seat.folders(&LIBRARIES)));
+    for (name, value) in &mut env {
+        match &**name {
+            FILE_VARIABLE => *value = seat.follow(COUNTERS),
+            NEXT_VARIABLE => *value = seat.there(value.as_ref()).display().to_string(),
+            _ => {}
+        }
+    }
     seat.order(&program.path, &args, env)
 }

@@ -23,43 +23,45 @@ pub(crate) struct Carried {
     pub decode: CableBytes,
 }
 
-/// Reads the cables' counters when rank 0 reports that a measured run begins, has its
-/// first token and ends.
+/// Reads what a rank has sent when it reports that a measured run begins, has its first
+/// token and ends. What ranks on other machines count comes with these reports, and is of
+/// this moment for the rank that makes one.
 ///
 /// The ranks do not wait for the reading. Bytes that they send meanwhile are counted on
 /// the wrong side of the first token, but a token's messages are small compared with a
 /// prompt's.
 pub(crate) struct Meter<'a> {
     cables: &'a dyn Plugged,
-    mark: Option<CableBytes>,
+    /// The node of each rank.
+    nodes: &'a [String],
+    /// Of each rank.
+    marks: Vec<Option<CableBytes>>,
     carried: Carried,
 }
 
 impl<'a> Meter<'a> {
-    pub(crate) fn new(cables: &'a dyn Plugged) -> Self {
+    pub(crate) fn new(cables: &'a dyn Plugged, nodes: &'a [String]) -> Self {
         Self {
             cables,
-            mark: None,
+            nodes,
+            marks: vec![None; nodes.len()],
             carried: Carried::default(),
         }
     }
 
     pub(crate) fn hear(&mut self, rank: usize, event: &Event) {
-        if rank != 0 {
-            return;
-        }
-        let now = || by_cable(self.cables.counters());
+        let now = || by_cable(self.cables.sent(&self.nodes[rank]));
         match event {
-            Event::Phase { phase: Phase::Run } => self.mark = Some(now()),
+            Event::Phase { phase: Phase::Run } => self.marks[rank] = Some(now()),
             Event::Token { index: 0, .. } => {
-                if let Some(mark) = &mut self.mark {
+                if let Some(mark) = &mut self.marks[rank] {
                     let first = now();
                     add(&mut self.carried.prefill, mark, &first);
                     *mark = first;
                 }
             }
             Event::Run { .. } => {
-                if let Some(mark) = self.mark.take() {
+                if let Some(mark) = self.marks[rank].take() {
                     add(&mut self.carried.decode, &mark, &now());
                 }
             }

@@ -212,13 +212,14 @@ impl Settings {
 pub struct OwnVariable(String);
 
 /// Refuses an environment variable that the benchmark sets itself: those of jaccl, of the
-/// emulated cables, of the loader's search, and what a workload has.
+/// emulated cables, of the loader's search, the meter's file, and what a workload has.
 ///
 /// # Errors
 /// If it is one.
 pub fn check_variable(name: &str) -> Result<(), OwnVariable> {
-    const OWN: [&str; 3] = [
+    const OWN: [&str; 4] = [
         "MLX_METAL_FAST_SYNCH",
+        meter::FILE_VARIABLE,
         "LD_LIBRARY_PATH",
         "DYLD_LIBRARY_PATH",
     ];

@@ -336,7 +336,7 @@ impl<'a> Bench<'a> {
             }
         };
         let starts = self.starts(launch, joining, &*cables, scratch.path(), &after)?;
-        let mut meter = Meter::new(&*cables);
+        let mut meter = Meter::new(&*cables, &joining.nodes);
         let moved = || cables.moved();
         let outcome = self.launch(cell, &starts, scratch.path(), moved, |rank, event| {
             meter.hear(rank, event);

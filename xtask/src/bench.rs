@@ -1,6 +1,9 @@
 //! `cargo xtask bench`: builds MLX and the ranks, and prints a table of measured cells.
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::anyhow;
 use pins::{Pin, Series};
@@ -16,6 +19,7 @@ use rail_bench::{
     report::check_folder,
 };
 use rail_verify::preflight::{self, Verdict::Slow};
+use rig::Cables;
 use terminal::Terminal;
 use toolchain::build::{Build, Request};
 
@@ -65,12 +69,10 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         output::document(&dry_run::describe(&plan, earlier.as_ref()))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let needs_hosts = plan.rig.needs_hosts();
-    if needs_hosts && flags.meter {
-        let problem = "the meter counts on this machine alone, and the rig has nodes elsewhere";
-        return Err(Failure::input(problem).help("leave out --meter".to_owned()));
-    }
-    let hosts = needs_hosts.then(|| hosts::connect(session, &plan.rig));
+    let hosts = plan
+        .rig
+        .needs_hosts()
+        .then(|| hosts::connect(session, &plan.rig));
     let hosts = hosts.transpose()?;
     if let (Some(hosts), JobModel::Folder(folder)) = (&hosts, plan.settings.model.of_job()) {
         for host in hosts.all() {
@@ -116,18 +118,19 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         }
         lines.append(line)
     };
+    let meter = flags.meter.then(|| programs::meter(session)).transpose()?;
     let cabling: Box<dyn Cabling> = match hosts {
-        None if flags.meter => Box::new(Metered {
-            cables: emulated,
-            meter: programs::meter(session)?,
-        }),
-        None => Box::new(emulated),
+        None => metered(emulated, meter),
         Some(hosts) => {
+            let emulator = plan.rig.kind == Cables::Emulated;
+            let emulator = emulator.then_some(&*emulated.provider);
+            let libraries = programs::in_place_of_verbs(emulator, meter.as_deref());
             let mut hosts = Hosts::new(hosts);
             for (engine, parts) in programs.engines.iter().zip(&programs.parts) {
-                hosts.stage(engine.engine, parts, &Terminal::default())?;
+                let parts = [&**parts, &*libraries].concat();
+                hosts.stage(engine.engine, &parts, &Terminal::default())?;
             }
-            Box::new(Between { hosts, emulated })
+            metered(Between { hosts, emulated }, meter)
         }
     };
     let harness = Harness {
@@ -214,6 +217,14 @@ fn explain(session: &Session, series: (&Pin, Series), plan: &Plan, report: &mut 
         let warning = format!("not every cell is explained: {why}");
         warn!("warning: {warning}");
         report.warnings.push(warning);
+    }
+}
+
+/// The cables, behind a meter if there is one.
+fn metered(cables: impl Cabling + 'static, meter: Option<PathBuf>) -> Box<dyn Cabling> {
+    match meter {
+        None => Box::new(cables),
+        Some(meter) => Box::new(Metered { cables, meter }),
     }
 }
 

@@ -49,13 +49,10 @@ impl Programs {
             provider: provider(session)?,
         };
         for engine in engines {
-            let (program, mut parts) = match engine {
+            let (program, parts) = match engine {
                 Engine::Rust => rust_engine(session, build)?,
                 Engine::MlxLm => mlx_lm_engine(session, pin, series)?,
             };
-            let [cables, _] = LIBRARIES;
-            let library = format!("{cables}/{}", softrail::LIBRARY);
-            parts.push(Part::new(library, &programs.provider));
             programs.engines.push(program);
             programs.parts.push(parts);
         }
@@ -75,7 +72,7 @@ fn rust_engine(session: &Session, build: &Build) -> Result<(EngineProgram, Vec<P
             .iter()
             .any(|end| name.ends_with(end))
         {
-            let [_, libraries] = LIBRARIES;
+            let [.., libraries] = LIBRARIES;
             parts.push(Part::new(format!("{libraries}/{name}"), file.path()));
         }
     }
@@ -192,6 +189,19 @@ pub fn meter(session: &Session) -> Result<PathBuf> {
     shared_library(&cargo::build(session, build)?, "rails_meter")
 }
 
+/// What ranks on other machines load in the place of the system's verbs library.
+pub fn in_place_of_verbs(emulator: Option<&Path>, meter: Option<&Path>) -> Vec<Part> {
+    let [first, second, _] = LIBRARIES;
+    let part = |(folder, library): (&str, Option<&Path>)| {
+        let name = format!("{folder}/{}", softrail::LIBRARY);
+        library.map(|library| Part::new(name, library))
+    };
+    [(first, meter), (second, emulator)]
+        .into_iter()
+        .filter_map(part)
+        .collect()
+}
+
 /// The emulator as the tests compile it, without the time for optimising it.
 pub fn provider_of_tests(session: &Session) -> Result<PathBuf> {
     let shell = &session.shell;
@@ -230,4 +240,24 @@ fn shared_library(artifacts: &[Artifact], name: &str) -> Result<PathBuf> {
         .find(|file| matches!(file.extension(), Some("so" | "dylib")))
         .map(PathBuf::from)
         .ok_or_else(|| Failure::ours(anyhow!("cargo built no shared library {name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_at_real_cables_load_the_systems_verbs_library() {
+        let [emulator, meter] = ["e", "m"].map(Path::new);
+        let names = |emulator, meter| {
+            let parts = in_place_of_verbs(emulator, meter).into_iter();
+            let parts = parts.map(|it| (it.name.replace(softrail::LIBRARY, "verbs"), it.local));
+            parts.collect::<Vec<_>>()
+        };
+        assert_eq!(names(None, None), []);
+        let before = |folder: &str, library: &Path| (format!("{folder}/verbs"), library.to_owned());
+        assert_eq!(names(None, Some(meter)), [before("meter", meter)]);
+        let both = [before("meter", meter), before("cables", emulator)];
+        assert_eq!(names(Some(emulator), Some(meter)), both);
+    }
 }

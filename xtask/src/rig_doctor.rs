@@ -120,7 +120,10 @@ fn examine(launcher: &Launcher, scope: Scope, machines: &[Machine]) -> Result<Ex
     let script = |machine| (machine.host.clone(), nodes::script(&request(machine)));
     let scripts: Vec<_> = machines.iter().map(script).collect();
     // A model is asked of all or of none.
-    let limit = machines.iter().map(|machine| request(machine).limit()).max();
+    let limit = machines
+        .iter()
+        .map(|machine| request(machine).limit())
+        .max();
     let ran = matrix_cli::on_hosts(launcher, &scripts, limit.unwrap_or_default())?;
     let answers = machines.iter().zip(ran);
     let answers = answers.map(|(machine, ran)| answer(&machine.host, &machine.nodes, ran));

@@ -6,13 +6,16 @@
 //! travelled.
 
 use std::{
-    env, fs,
-    path::Path,
+    collections::HashSet,
+    env,
+    fs::{self, File},
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
 
 use serde_json::{Value, json};
+use softrail::{counters::Counters, live::Live};
 use testbed::{Machines, eventually, within};
 
 /// Where nothing is built, the benchmark builds MLX's ranks before it starts one.
@@ -123,6 +126,120 @@ fn every_cell_passes_on_two_machines() {
     assert_eq!(report["rig"]["node"][1]["ssh"], "b");
     assert_nothing_left(&machines);
     assert_eq!(machines.temporary(), [""; 0]);
+}
+
+/// The emulated cables of a benchmark, whose counters stay readable after its end.
+#[derive(Default)]
+struct Fabrics {
+    seen: HashSet<PathBuf>,
+    ours: Vec<Live>,
+}
+
+impl Fabrics {
+    /// Takes those that have come up and have a cable of this name.
+    fn look(&mut self, cable: &str) {
+        for entry in fs::read_dir(softrail::default_parent()).unwrap().flatten() {
+            let folder = entry.path();
+            // One that is not whole yet is looked at again.
+            let (false, Ok(live)) = (self.seen.contains(&folder), Live::attach(&folder)) else {
+                continue;
+            };
+            if live.counters().iter().any(|it| it.cable == cable) {
+                self.ours.push(live);
+            }
+            self.seen.insert(folder);
+        }
+    }
+}
+
+/// What the emulator has counted of the same run is what the meters on the machines count.
+#[test]
+fn meters_on_two_machines_count_what_the_cables_carry() {
+    let Some(machines) = machines() else { return };
+    let rig = RIG.replace("left", "metered");
+    fs::write(machines.path("rig.toml"), rig).unwrap();
+    let flags = "--meter --model qwen3-tiny --strategy tp --backend ring -p 512 -g 4 -r 1";
+    let [out, err] = ["out", "err"].map(|name| machines.path(name));
+    let mut command = bench(&machines, flags);
+    command.stdout(File::create(&out).unwrap());
+    let mut bench = (command.stderr(File::create(&err).unwrap()).spawn()).unwrap();
+    let mut fabrics = Fabrics::default();
+    let mut ended = None;
+    within(BUILD, "the benchmark does not end", || {
+        fabrics.look("metered");
+        ended = bench.try_wait().unwrap();
+        ended.is_some()
+    });
+    let said = fs::read_to_string(err).unwrap();
+    assert!(ended.unwrap().success(), "{said}");
+
+    let report: Value = serde_json::from_slice(&fs::read(out).unwrap()).unwrap();
+    let cells = report["cells"].as_array().unwrap();
+    let by_meter = cells.iter().flat_map(|cell| {
+        let directions = cell["directions"].clone();
+        serde_json::from_value::<Vec<Counters>>(directions).unwrap()
+    });
+    let by_cable = fabrics.ours.iter().flat_map(Live::counters);
+    let row = |it: Counters| (it.from, it.bytes, it.messages);
+    let [mut by_meter, mut by_cable]: [Vec<_>; 2] =
+        [by_meter.map(row).collect(), by_cable.map(row).collect()];
+    by_meter.sort();
+    by_cable.sort();
+    assert_eq!(by_meter, by_cable);
+    // Of the rings over one cable and over both.
+    assert_eq!(by_meter.len(), 2 + 4, "{said}");
+    assert!(
+        by_meter.iter().all(|(_, bytes, _)| *bytes > 0),
+        "{by_meter:?}"
+    );
+    let both = cells.iter().find(|cell| cell["cables"] == 2).unwrap();
+    for cable in ["metered", "right"] {
+        assert!(both["cable_bytes"][cable].as_u64() > Some(0), "{both}");
+    }
+    assert_nothing_left(&machines);
+    assert_eq!(machines.temporary(), [""; 0]);
+}
+
+#[test]
+fn both_engines_pass_on_two_machines() {
+    let Some(machines) = machines() else { return };
+    let flags = "--engine rust,mlx-lm --model qwen3-tiny --backend mesh -p 32 -g 4 -r 1";
+    let output = bench(&machines, flags).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let cells = report["cells"].as_array().unwrap();
+    for engine in ["rust", "mlx-lm"] {
+        let mine = cells.iter().filter(|cell| cell["engine"] == engine);
+        let verdicts: Vec<_> = mine.map(|cell| &cell["verdict"]).collect();
+        // A process alone, tp and pp.
+        assert_eq!(verdicts, ["pass"; 3], "{engine}: {said}");
+    }
+    assert_nothing_left(&machines);
+    assert_eq!(machines.temporary(), [""; 0]);
+}
+
+/// mlx-lm's environment travels, and the Python that it extends does not.
+#[test]
+fn a_machine_without_the_python_of_mlx_lm_is_named_before_ranks_start() {
+    let ask = "import sys; print(sys.base_prefix)";
+    let python = env::var("MLX_RAILS_PYTHON").unwrap_or("python3".to_owned());
+    let output = Command::new(python).args(["-c", ask]).output().unwrap();
+    let python = String::from_utf8(output.stdout).unwrap();
+    let python = python.trim_end();
+    if python == "/usr" {
+        eprintln!("skipped: the machines cannot do without the folder of this Python");
+        return;
+    }
+    let Some(machines) = machines() else { return };
+    machines.all[1].run(&format!("mount -t tmpfs tmpfs {python}"));
+    let flags = "--engine mlx-lm --model qwen3-tiny --strategy tp --backend mesh -p 8 -g 2 -r 1";
+    let output = bench(&machines, flags).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let lacks = format!("node 'second': it has no {python}/bin/python");
+    assert!(said.contains(&lacks), "{said}");
+    assert_nothing_left(&machines);
 }
 
 #[test]

@@ -8,14 +8,16 @@
 mod transcript;
 
 use std::{
-    fs,
+    fs::{self, File, OpenOptions},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
 
 use launch::{Death, Heard, Interrupted, Launcher, Limit, Ranks, StartError, Watchdog};
-use remote::Seat;
+use meter::FILE_VARIABLE;
+use remote::{Seat, wire::followed};
 use serde::{Deserialize, Serialize};
 pub use transcript::{Lap, RunRecord, Token, Transcript, Usage};
 
@@ -44,6 +46,16 @@ pub struct RankStart {
     pub env: Vec<(String, String)>,
     /// Its place on another machine; none for a process of this one.
     pub seat: Option<Seat>,
+}
+
+impl RankStart {
+    /// The file of this machine that gets a copy of what the rank counts on another one.
+    fn counters(&self) -> Option<&Path> {
+        self.seat.as_ref()?;
+        let mut env = self.env.iter();
+        let (_, path) = env.find(|(name, _)| name == FILE_VARIABLE)?;
+        Some(Path::new(path))
+    }
 }
 
 /// The time limits.
@@ -150,6 +162,15 @@ pub enum LaunchError {
         #[source]
         source: std::io::Error,
     },
+    /// What a rank on another machine counts could not be written.
+    #[error("cannot write what rank {rank} counts to a temporary file")]
+    Counters {
+        /// The rank.
+        rank: usize,
+        /// The reason.
+        #[source]
+        source: std::io::Error,
+    },
     /// A process could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -165,7 +186,9 @@ impl LaunchError {
     /// What to do about it, where anything can be done.
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::Job { .. } => Some("free some space there, or set TMPDIR".to_owned()),
+            Self::Job { .. } | Self::Counters { .. } => {
+                Some("free some space for temporary files, or set TMPDIR".to_owned())
+            }
             Self::Remote(error) => error.help(),
             Self::Start(_) | Self::Interrupted(_) => None,
         }
@@ -199,6 +222,8 @@ pub fn launch(
     moved: impl Fn() -> u64,
     mut listen: impl FnMut(usize, &Event),
 ) -> Result<Outcome, LaunchError> {
+    let copies = starts.iter().enumerate().map(copy);
+    let copies = copies.collect::<Result<_, _>>()?;
     let mut ranks = Ranks::new(launcher);
     for start in starts {
         if let Some(seat) = &start.seat {
@@ -213,18 +238,18 @@ pub fn launch(
         ranks.start(command, environment)?;
     }
 
-    let mut job = Running::new(ranks, limits, moved());
+    let mut job = Running::new(ranks, copies, limits, moved());
     loop {
         let heard = job.ranks.listen()?;
         job.reap();
         match heard {
-            Some(heard) => job.hear(heard, &mut listen),
+            Some(heard) => job.hear(heard, &mut listen)?,
             None => job.look(moved()),
         }
         // Streams close a moment before the exits become visible.
         let over = job.ranks.silent() && job.deaths().iter().all(Option::is_some);
         if over || job.must_end() {
-            job.end(&mut listen);
+            job.end(&mut listen)?;
             return Ok(job.conclude());
         }
     }
@@ -240,9 +265,18 @@ fn write_job(job: &Job, scratch: &Path) -> Result<PathBuf, LaunchError> {
     }
 }
 
+/// The file for a copy of what a rank counts elsewhere.
+fn copy((rank, start): (usize, &RankStart)) -> Result<Option<File>, LaunchError> {
+    let open = |path| OpenOptions::new().write(true).open(path);
+    let file = start.counters().map(open).transpose();
+    file.map_err(|source| LaunchError::Counters { rank, source })
+}
+
 /// The ranks while they run.
 struct Running {
     ranks: Ranks,
+    /// Of each rank, the file for a copy of what it counts.
+    copies: Vec<Option<File>>,
     transcripts: Vec<Transcript>,
     limits: Limits,
     watchdog: Watchdog,
@@ -260,7 +294,7 @@ struct Failure {
 }
 
 impl Running {
-    fn new(ranks: Ranks, limits: Limits, moved: u64) -> Self {
+    fn new(ranks: Ranks, copies: Vec<Option<File>>, limits: Limits, moved: u64) -> Self {
         let limit = Limit {
             silence: limits.silence,
             work: match ranks.len() {
@@ -270,6 +304,7 @@ impl Running {
         };
         Self {
             transcripts: vec![Transcript::default(); ranks.len()],
+            copies,
             ranks,
             limits,
             watchdog: Watchdog::new(limit, Instant::now(), moved),
@@ -312,23 +347,31 @@ impl Running {
         );
     }
 
-    fn hear(&mut self, heard: Heard, listen: &mut impl FnMut(usize, &Event)) {
+    fn hear(
+        &mut self,
+        heard: Heard,
+        listen: &mut impl FnMut(usize, &Event),
+    ) -> Result<(), LaunchError> {
         let Heard::Said { rank, text } = heard else {
-            return;
+            return Ok(());
         };
+        if let (Some(copy), Some(counters)) = (&self.copies[rank], followed(&text)) {
+            let copied = copy.write_all_at(&counters, 0);
+            return copied.map_err(|source| LaunchError::Counters { rank, source });
+        }
         let Ok(event) = Event::parse(&text) else {
             // Printed by a library that the rank loads.
             if !text.trim().is_empty() {
                 self.ranks.process(rank).remember(&text);
             }
-            return;
+            return Ok(());
         };
         self.watchdog.hear(Instant::now());
         listen(rank, &event);
         let complaint = match (&event, self.transcripts[rank].hear(&event)) {
             (Event::Error { message }, _) => message.clone(),
             (_, Err(why)) => why,
-            (_, Ok(())) => return,
+            (_, Ok(())) => return Ok(()),
         };
         let failure = self.failure.get_or_insert_with(|| Failure {
             rank,
@@ -338,6 +381,7 @@ impl Running {
         if failure.rank == rank {
             failure.message.get_or_insert(complaint);
         }
+        Ok(())
     }
 
     fn must_end(&self) -> bool {
@@ -348,7 +392,7 @@ impl Running {
     }
 
     /// Ends the ranks that still run, and receives their remaining events.
-    fn end(&mut self, listen: &mut impl FnMut(usize, &Event)) {
+    fn end(&mut self, listen: &mut impl FnMut(usize, &Event)) -> Result<(), LaunchError> {
         let deaths = self.deaths();
         for (death, transcript) in deaths.iter().zip(&mut self.transcripts) {
             if death.is_some() {
@@ -361,8 +405,9 @@ impl Running {
         }
         self.ranks.wait_until(DRAIN, |ranks| ranks.silent());
         while let Some(heard) = self.ranks.heard() {
-            self.hear(heard, listen);
+            self.hear(heard, listen)?;
         }
+        Ok(())
     }
 
     fn conclude(mut self) -> Outcome {

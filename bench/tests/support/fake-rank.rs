@@ -8,9 +8,13 @@
 //!
 //! `FAKE_RANK_MEETS_AT` is the address at which ranks have to meet, if it is not a loopback
 //! one. Started with the path of a stage, it is the agent of a node.
+//!
+//! With a file of counters it counts in it, as a meter would, ten frames for a prompt and one
+//! for each token on each of its devices.
 
-use std::{env, fs, io, process, thread, time::Duration};
+use std::{env, fs, io, path::Path, process, sync::atomic::Ordering, thread, time::Duration};
 
+use meter::{FILE_VARIABLE, Sheet};
 use rail_bench::{
     engine::Engine,
     protocol::{Event, Job, Pass, Phase, Spent, Strategy, Top, end_with_launcher},
@@ -60,6 +64,9 @@ fn main() -> process::ExitCode {
         job,
         cell,
         behaviour,
+        sheet: env::var(FILE_VARIABLE)
+            .ok()
+            .map(|path| Sheet::open(Path::new(&path)).expect("a file of counters")),
     }
     .run();
     process::ExitCode::SUCCESS
@@ -69,6 +76,7 @@ struct Rank {
     job: Job,
     cell: Cell,
     behaviour: String,
+    sheet: Option<Sheet>,
 }
 
 impl Rank {
@@ -123,7 +131,15 @@ impl Rank {
         say(Event::Phase {
             phase: if warmup { Phase::Warmup } else { Phase::Run },
         });
+        self.count(10);
+        if last && self.behaves("work") {
+            for _ in 0..45 {
+                thread::sleep(Duration::from_millis(200));
+                self.count(1);
+            }
+        }
         for index in 0..self.job.generation_tokens {
+            self.count(1);
             if last && index + 1 == self.job.generation_tokens {
                 self.fail_late();
             }
@@ -151,6 +167,16 @@ impl Rank {
             prompt_tokens,
             min_margin: Some(margin),
         });
+    }
+
+    fn count(&self, frames: u64) {
+        let Some(sheet) = &self.sheet else { return };
+        let matrix = devices().expect("a rank that is metered has devices");
+        for name in matrix[self.job.rank].iter().flatten() {
+            let device = sheet.device(name).expect("a place");
+            device.sent_frames.fetch_add(frames, Ordering::Relaxed);
+            device.sent.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// As if the greatest logits of each token were its own and the next one's.

@@ -18,6 +18,7 @@ pub struct Seat {
     name: String,
     folder: PathBuf,
     files: Vec<(String, String)>,
+    follow: Option<String>,
 }
 
 impl Seat {
@@ -30,6 +31,7 @@ impl Seat {
             name,
             folder,
             files: vec![],
+            follow: None,
         }
     }
 
@@ -41,6 +43,13 @@ impl Seat {
     /// Adds a file to the rank's folder. Returns its path on the node.
     pub fn add(&mut self, name: &str, text: String) -> String {
         self.files.push((name.to_owned(), text));
+        self.folder.join(name).display().to_string()
+    }
+
+    /// Makes the agent report a file that the rank writes into its folder
+    /// ([`Run::follow`]). Returns its path on the node.
+    pub fn follow(&mut self, name: &str) -> String {
+        self.follow = Some(name.to_owned());
         self.folder.join(name).display().to_string()
     }
 
@@ -71,6 +80,7 @@ impl Seat {
             env,
             folder: self.name.clone(),
             files: self.files.clone(),
+            follow: self.follow.clone(),
         })
     }
 }

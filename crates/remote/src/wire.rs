@@ -6,7 +6,8 @@
 //! * After [`Reply::Missing`] the launcher writes the contents of these files, one after the
 //!   other.
 //! * After [`Request::Run`] the agent's streams are the rank's: lines of its stdout and
-//!   stderr, and an exit code as a shell has it. Lines to stdin go to the rank, but for empty
+//!   stderr, and an exit code as a shell has it. Among the lines of stdout are those of a file
+//!   that the agent follows ([`followed`]). Lines to stdin go to the rank, but for empty
 //!   ones: they say that the launcher is there.
 
 use std::{
@@ -17,12 +18,15 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::tree::Tree;
+use crate::tree::{Tree, hex};
 
 /// How long an agent that runs a rank may hear nothing from its launcher, which says every
 /// [`launch::BEAT`] that it is there. Longer, and the launcher or the network between them is
 /// gone.
 pub const SILENCE: Duration = Duration::from_secs(15);
+
+/// How often an agent looks at the followed file of a rank that says nothing.
+pub const FOLLOW: Duration = Duration::from_millis(100);
 
 /// What the agent has to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,6 +60,29 @@ pub struct Run {
     pub folder: String,
     /// Files of the folder: their names and contents.
     pub files: Vec<(String, String)>,
+    /// The name of a file of the folder that the rank writes, and the launcher wants to read
+    /// ([`followed`]).
+    pub follow: Option<String>,
+}
+
+/// How a line begins that is the agent's, and not the rank's.
+const FOLLOWED: &str = "\u{1}followed ";
+
+/// The content of the followed file, if an agent's line has it: without zeros at its end.
+///
+/// There is such a line before each line of the rank, and every [`FOLLOW`], if the file has
+/// changed; and one after the rank's end.
+pub fn followed(line: &str) -> Option<Vec<u8>> {
+    let digits = line.strip_prefix(FOLLOWED)?.as_bytes();
+    let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+    digits.chunks(2).map(byte).collect()
+}
+
+/// The line with a content of the followed file.
+pub(crate) fn following(content: &[u8]) -> String {
+    let length = content.iter().rposition(|byte| *byte != 0);
+    let length = length.map_or(0, |last| last + 1);
+    format!("{FOLLOWED}{}", hex(&content[..length]))
 }
 
 /// An answer of the agent.
@@ -96,4 +123,19 @@ pub struct Facts {
     pub machine: String,
     /// Bytes that are free where the stage is.
     pub free: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_followed_file_is_told_from_a_ranks() {
+        let line = following(&[0, 1, 254, 0, 0]);
+        assert_eq!(followed(&line), Some(vec![0, 1, 254]));
+        assert_eq!(followed(&following(&[0, 0])), Some(vec![]));
+        for rank in ["", "followed 00", "{\"event\":\"done\"}"] {
+            assert_eq!(followed(rank), None, "{rank}");
+        }
+    }
 }

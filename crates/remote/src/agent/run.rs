@@ -1,8 +1,9 @@
 //! Runs a rank until it ends, or until the launcher is gone.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufRead, Write},
+    path::PathBuf,
     process::{Command, ExitCode},
     sync::mpsc::{self, Receiver, Sender, TryRecvError},
     thread,
@@ -12,7 +13,7 @@ use std::{
 use launch::{Death, Input, Line, Output, Process, Said, Stream, Streams, environment};
 
 use super::{At, Result, stage::Stage};
-use crate::wire::{Run, SILENCE};
+use crate::wire::{FOLLOW, Run, SILENCE, following};
 
 /// How often the launcher's lines and the rank's end are looked at.
 const TICK: Duration = Duration::from_millis(10);
@@ -64,6 +65,11 @@ pub(super) fn run(
         told: listen(input),
         beat: Instant::now(),
         open: 2,
+        followed: run.follow.map(|name| Followed {
+            path: scratch.path().join(name),
+            told: vec![],
+            looked: Instant::now(),
+        }),
         printer: &printer,
     }
     .attend();
@@ -124,10 +130,37 @@ impl Printer {
         Printer { lines, printed }
     }
 
+    /// A launcher that reads nothing more is gone, which its silence shows.
+    fn print(&self, stream: Stream, text: String) {
+        let _ = self.lines.send((stream, text));
+    }
+
     /// Waits until all is printed, or nobody takes it.
     fn end(self) {
         drop(self.lines);
         let _ = self.printed.recv_timeout(PATIENCE);
+    }
+}
+
+/// A file of the rank that the launcher reads too.
+struct Followed {
+    path: PathBuf,
+    told: Vec<u8>,
+    looked: Instant,
+}
+
+impl Followed {
+    /// Prints what is in the file if it has changed.
+    fn tell(&mut self, printer: &Printer) {
+        self.looked = Instant::now();
+        // The rank makes it when it needs it.
+        let Ok(content) = fs::read(&self.path) else {
+            return;
+        };
+        if content != self.told {
+            printer.print(Stream::Out, following(&content));
+            self.told = content;
+        }
     }
 }
 
@@ -139,14 +172,24 @@ struct Attended<'a> {
     beat: Instant,
     /// Streams of the rank that are open.
     open: usize,
+    followed: Option<Followed>,
     printer: &'a Printer,
 }
 
 impl Attended<'_> {
     fn attend(mut self) -> Death {
+        let death = self.until_it_ends();
+        self.tell_followed();
+        death
+    }
+
+    fn until_it_ends(&mut self) -> Death {
         let mut ended: Option<(Death, Instant)> = None;
         loop {
             let heard = self.hear();
+            if (self.followed.as_ref()).is_some_and(|it| it.looked.elapsed() >= FOLLOW) {
+                self.tell_followed();
+            }
             if !self.launcher_is_there() {
                 let death = self.rank.end();
                 return death.unwrap_or(Death::Lost);
@@ -175,10 +218,21 @@ impl Attended<'_> {
         };
         match line.said {
             Said::Closed => self.open -= 1,
-            // A launcher that reads nothing more is gone, which its silence shows.
-            Said::Text(text) => drop(self.printer.lines.send((line.stream, text))),
+            Said::Text(text) => {
+                if line.stream == Stream::Out {
+                    // As it is when the rank says this, or a moment later.
+                    self.tell_followed();
+                }
+                self.printer.print(line.stream, text);
+            }
         }
         true
+    }
+
+    fn tell_followed(&mut self) {
+        if let Some(followed) = &mut self.followed {
+            followed.tell(self.printer);
+        }
     }
 
     /// Passes on what the launcher says. Returns whether it is still there.

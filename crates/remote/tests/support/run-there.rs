@@ -79,6 +79,7 @@ fn work(launcher: &Launcher, arguments: &[String]) -> remote::Result<()> {
             env: vec![("RANK".to_owned(), host.name.clone())],
             folder: host.folder().0,
             files: vec![("job".to_owned(), "what to do\n".to_owned())],
+            follow: None,
         });
         ranks.start_far(connection, &order).expect("ssh");
     }
