@@ -58,7 +58,7 @@ pub fn run(session: &Session, flags: &Predict) -> Result {
         return published::run(&jaccl, flags.format);
     }
     let options = flags.options(
-        flags.rig.read()?,
+        flags.rig.read_any()?,
         job_matrix::jaccl(&pin)?,
         model::named(session, &flags.model)?,
     );
@@ -302,6 +302,11 @@ impl std::fmt::Display for Calibration<'_> {
             Source::Report(report) => {
                 write!(f, "the single process of {}", report.path().display())
             }
+            Source::Now { .. } if self.plan.rig.is_remote() => f.write_str(
+                "a single process on this machine, as each node of the rig would run it: for tp \
+                 with a rank's share of a preset or with the whole of a folder, for pp with the \
+                 whole model",
+            ),
             Source::Now { .. } => f.write_str(
                 "single processes on this machine: for tp as many at a time as there are ranks, each \
                  with a rank's share of a preset or with the whole of a folder; for pp one at a time \
@@ -372,14 +377,14 @@ impl<'a> Calibration<'a> {
         }
         let work = Work::of(&plan.settings.model);
         // Ranks of a pipeline compute a token in turns, and those whose turn it is not poll.
-        let at_a_time = match strategy {
-            Strategy::Pp => 1,
-            Strategy::Tp | Strategy::Single => ranks,
+        let (at_a_time, polling) = match strategy {
+            // Ranks on machines of their own share no processor.
+            _ if self.plan.rig.is_remote() => (1, 0),
+            Strategy::Pp => (1, ranks - 1),
+            Strategy::Tp | Strategy::Single => (ranks, 0),
         };
         say!("measuring for {strategy}: single processes, {at_a_time} at a time");
-        let times = busy(ranks - at_a_time, || {
-            self.processes(&plan, engine, info, at_a_time)
-        })?;
+        let times = busy(polling, || self.processes(&plan, engine, info, at_a_time))?;
         let slowest = |of: fn(&Took) -> f64| times.iter().map(of).fold(0.0, f64::max);
         Ok(Alone {
             work,
