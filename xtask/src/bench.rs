@@ -85,7 +85,7 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         Failure::new(Kind::Input, problem).help("name another folder with --out-dir".to_owned())
     };
     check_folder(&out_dir).map_err(unwritable)?;
-    let nodes = rig_doctor::before_ranks(&session.launcher, &plan.rig)?.nodes;
+    let mut nodes = rig_doctor::before_ranks(&session.launcher, &plan.rig)?.nodes;
     let warnings = match flags.no_preflight {
         true => vec![],
         false => preflight(session, hosts.clone(), &plan, (&pin, flags.series))?,
@@ -162,6 +162,8 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         .as_ref()
         .is_some_and(|it| it.slower().next().is_some());
     report.against = comparison;
+    let changed = rig_doctor::after_ranks(&session.launcher, &mut nodes);
+    report.warnings.extend(changed);
     report.nodes = nodes;
     // Whoever stops a run wants no further measurement.
     if stopped.is_none() && !flags.no_explain {

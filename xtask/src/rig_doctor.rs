@@ -8,7 +8,7 @@ use std::{
 use anyhow::anyhow;
 use launch::Launcher;
 use matrix_cli::Ran;
-use nodes::{Answer, Examination, HERE, Request, Said, Scope, Unreachable};
+use nodes::{Answer, Examination, HERE, NodeFacts, Request, Said, Scope, Unreachable};
 use rig::{Cables, Rig};
 use terminal::ReportFormat;
 
@@ -52,6 +52,22 @@ pub fn before_ranks(launcher: &Launcher, rig: &Rig) -> Result<Examination> {
     }
 }
 
+/// Asks nodes what a run has done to them, and adds it to their facts. Returns what has become
+/// wrong. That they cannot be asked is no reason to lose a report.
+pub fn after_ranks(launcher: &Launcher, nodes: &mut [NodeFacts]) -> Vec<String> {
+    let script = |node: &NodeFacts| (node.host.clone(), nodes::state_script());
+    let scripts: Vec<_> = nodes.iter().map(script).collect();
+    let limit = Request::default().limit();
+    let ran = matrix_cli::on_hosts(launcher, &scripts, limit).unwrap_or_default();
+    let answers = nodes.iter().zip(ran);
+    let answers = answers.filter_map(|(node, ran)| answer(&node.host, &node.nodes, ran).ok());
+    let answers: Vec<_> = answers.collect();
+    let findings = nodes::after(nodes, &answers).into_iter();
+    findings
+        .map(|finding| format!("after the run: {finding}"))
+        .collect()
+}
+
 /// A machine that is asked.
 struct Machine {
     host: String,
@@ -59,6 +75,15 @@ struct Machine {
     nodes: Vec<String>,
     stage: Option<PathBuf>,
     model: Option<PathBuf>,
+}
+
+impl Machine {
+    fn request(&self) -> Request<'_> {
+        Request {
+            stage: self.stage.as_deref(),
+            model: self.model.as_deref(),
+        }
+    }
 }
 
 fn of_rig(launcher: &Launcher, rig: &Rig, model: Option<&Path>) -> Result<Examination> {
@@ -113,17 +138,11 @@ fn of_hosts(launcher: &Launcher, hosts: &[String], model: Option<&Path>) -> Resu
 }
 
 fn examine(launcher: &Launcher, scope: Scope, machines: &[Machine]) -> Result<Examination> {
-    let request = |machine: &'_ Machine| Request {
-        stage: machine.stage.as_deref(),
-        model: machine.model.as_deref(),
-    };
-    let script = |machine| (machine.host.clone(), nodes::script(&request(machine)));
+    let script = |machine: &Machine| (machine.host.clone(), nodes::script(&machine.request()));
     let scripts: Vec<_> = machines.iter().map(script).collect();
     // A model is asked of all or of none.
-    let limit = machines
-        .iter()
-        .map(|machine| request(machine).limit())
-        .max();
+    let limits = machines.iter().map(|machine| machine.request().limit());
+    let limit = limits.max();
     let ran = matrix_cli::on_hosts(launcher, &scripts, limit.unwrap_or_default())?;
     let answers = machines.iter().zip(ran);
     let answers = answers.map(|(machine, ran)| answer(&machine.host, &machine.nodes, ran));
