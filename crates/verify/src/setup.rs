@@ -84,10 +84,16 @@ pub enum GivenMatrixError {
     Given(#[from] GivenError),
     /// The planner has none for the rig.
     #[error(transparent)]
-    Plan(#[from] PlanError),
+    Plan(Box<PlanError>),
     /// It has more ranks than a sweep runs.
     #[error("the matrix has {0} ranks, and a sweep runs at most {MAX_RANKS}")]
     Ranks(usize),
+}
+
+impl From<PlanError> for GivenMatrixError {
+    fn from(error: PlanError) -> Self {
+        Self::Plan(Box::new(error))
+    }
 }
 
 impl GivenMatrixError {
