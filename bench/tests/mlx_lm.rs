@@ -113,6 +113,7 @@ impl Tiny {
             repeat: 1,
             after: After::default(),
             split: 0,
+            stand_in: None,
         }
     }
 
