@@ -61,6 +61,15 @@ struct Machine {
     model: Option<PathBuf>,
 }
 
+impl Machine {
+    fn request(&self) -> Request<'_> {
+        Request {
+            stage: self.stage.as_deref(),
+            model: self.model.as_deref(),
+        }
+    }
+}
+
 fn of_rig(launcher: &Launcher, rig: &Rig, model: Option<&Path>) -> Result<Examination> {
     let scope = Scope {
         rig: Some(rig),
@@ -113,14 +122,11 @@ fn of_hosts(launcher: &Launcher, hosts: &[String], model: Option<&Path>) -> Resu
 }
 
 fn examine(launcher: &Launcher, scope: Scope, machines: &[Machine]) -> Result<Examination> {
-    let request = |machine: &'_ Machine| Request {
-        stage: machine.stage.as_deref(),
-        model: machine.model.as_deref(),
-    };
-    let script = |machine| (machine.host.clone(), nodes::script(&request(machine)));
+    let script = |machine: &Machine| (machine.host.clone(), nodes::script(&machine.request()));
     let scripts: Vec<_> = machines.iter().map(script).collect();
     // A model is asked of all or of none.
-    let limit = machines.iter().map(|machine| request(machine).limit()).max();
+    let limits = machines.iter().map(|machine| machine.request().limit());
+    let limit = limits.max();
     let ran = matrix_cli::on_hosts(launcher, &scripts, limit.unwrap_or_default())?;
     let answers = machines.iter().zip(ran);
     let answers = answers.map(|(machine, ran)| answer(&machine.host, &machine.nodes, ran));
