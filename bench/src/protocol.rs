@@ -602,11 +602,13 @@ mod tests {
             repeat: 1,
             after: After::default(),
             split: 0,
+            stand_in: None,
         };
         let other = Job {
             model: JobModel::Folder("/models/a".into()),
             prompt: Prompt::Ids(vec![5, 0, 7]),
             depth: 4,
+            stand_in: Some(Strategy::Tp),
             prefill_step: Some(2048),
             after: After {
                 forced: Some(Forced {

@@ -124,6 +124,11 @@ fn every_cell_passes_on_two_machines() {
         assert!(direction["bytes"].as_u64() > Some(0), "{both}");
     }
     assert_eq!(report["rig"]["node"][1]["ssh"], "b");
+    let nodes = report["nodes"].as_array().unwrap();
+    assert!(
+        nodes.iter().all(|node| node["after"].is_object()),
+        "{nodes:?}"
+    );
     assert_nothing_left(&machines);
     assert_eq!(machines.temporary(), [""; 0]);
 }
@@ -270,7 +275,7 @@ fn rails_are_tried_verified_and_timed_on_two_machines() {
     assert_eq!(rails.len(), 2, "{tried}");
     assert!(rails.iter().all(|rail| rail["verdict"] == "ok"), "{tried}");
 
-    let cases = "--op init,all_sum,send,sequence --frames big --bytes 8192,1048576";
+    let cases = "--op all_sum,send,sequence --frames big --bytes 8192,1048576";
     let verified = report(xtask(&machines, "verify", cases), 0);
     let variant = &verified["variants"][0];
     assert_eq!(variant["given"]["nodes"], json!(["first", "second"]));
