@@ -82,8 +82,10 @@ fn assert_nothing_left(machines: &Machines) {
             left().is_empty()
         });
         assert_eq!(machine.ports(), [0; 0]);
-        let scratch = fs::read_dir(machine.stage().join("scratch")).unwrap();
-        assert_eq!(scratch.count(), 0, "{}", machine.name);
+        // A machine that took nothing has none.
+        let scratch = fs::read_dir(machine.stage().join("scratch"));
+        let left = scratch.map_or(0, Iterator::count);
+        assert_eq!(left, 0, "{}", machine.name);
     }
 }
 
