@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: builds MLX and the ranks, and prints a table of measured cells.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -8,7 +9,7 @@ use std::{
 use anyhow::anyhow;
 use pins::{Pin, Series};
 use rail_bench::{
-    BuildInfo, Harness, Measured, Plan, Report,
+    BuildInfo, Harness, Measured, Options, Plan, Report, RunError,
     baseline::Baseline,
     cabling::{Between, Cabling, Emulated, Metered},
     dry_run,
@@ -26,7 +27,7 @@ use toolchain::build::{Build, Request};
 use crate::{
     bench_flags::{Bench, Format},
     exit::{Context, Failure, Kind, Result},
-    hosts, job_matrix, model, output, predict,
+    hosts, job_matrix, model, output,
     programs::{self, Programs},
     report as page, rig_doctor, say,
     session::Session,
@@ -35,107 +36,33 @@ use crate::{
 
 pub fn run(session: &Session, flags: &Bench) -> Result {
     // Every error in the user's input is reported before the minutes of a build.
-    let pin = session.toolchain.pin(&flags.mlx)?;
-    let rig = flags.rig.read_any()?;
-    let given = flags.devices.as_deref();
-    let given = given
-        .map(|path| job_matrix::given(path, &rig))
-        .transpose()?;
-    let model = model::named(session, &flags.model)?;
-    let text = flags.prompt.as_deref();
-    let text = text.map(|text| model::text(&model, text)).transpose()?;
-    let mut options = flags.options(rig, job_matrix::jaccl(&pin)?, model, given);
-    if let Some(text) = text {
-        for workload in &mut options.workloads {
-            workload.prompt_tokens = text.ids.len();
-        }
-        options.settings.text = Some(text);
-    }
-    let plan = Plan::new(options)?;
-    let baseline = flags.baseline.as_deref().map(Baseline::read).transpose()?;
-    if let Some(baseline) = &baseline {
-        baseline.check_plan(&plan, &flags.mlx, flags.series.name())?;
-    }
-    let resume = flags.resume.as_deref().map(Resume::read).transpose()?;
-    if let Some(resume) = &resume {
-        resume.check_plan(&plan, &flags.mlx, flags.series.name())?;
-    }
-    let out_dir = flags.out_dir.clone().unwrap_or_else(|| {
-        let reports = session.toolchain.root().join("target/bench");
-        reports.join(format!("{}-{}", flags.mlx, flags.series))
-    });
+    let inputs = Inputs::read(session, flags)?;
+    let Inputs {
+        pin, plan, out_dir, ..
+    } = &inputs;
     if flags.dry_run {
-        let earlier = baseline.or_else(|| earlier(&out_dir, &plan));
-        output::document(&dry_run::describe(&plan, earlier.as_ref()))?;
+        let earlier = earlier(out_dir, plan);
+        let baseline = inputs.baseline.as_ref().or(earlier.as_ref());
+        output::document(&dry_run::describe(plan, baseline))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let hosts = plan
-        .rig
-        .needs_hosts()
-        .then(|| hosts::connect(session, &plan.rig));
-    let hosts = hosts.transpose()?;
-    if let (Some(hosts), JobModel::Folder(folder)) = (&hosts, plan.settings.model.of_job()) {
-        for host in hosts.all() {
-            host.check_model(&folder)?;
-        }
-    }
-    let unwritable = |error| {
-        let problem = anyhow::Error::from(error);
-        let problem = problem.context(format!("cannot write reports to {}", out_dir.display()));
-        Failure::new(Kind::Input, problem).help("name another folder with --out-dir".to_owned())
-    };
-    check_folder(&out_dir).map_err(unwritable)?;
+    let hosts = connected(session, plan)?;
+    check_folder(out_dir).map_err(|error| unwritable(out_dir, error))?;
     let mut nodes = rig_doctor::before_ranks(&session.launcher, &plan.rig)?.nodes;
+    let series = (pin, flags.series);
     let warnings = match flags.no_preflight {
         true => vec![],
-        false => preflight(session, hosts.clone(), &plan, (&pin, flags.series))?,
+        false => preflight(session, hosts.clone(), plan, series)?,
     };
-    let build = session.toolchain.build(&Request::mlx(&pin, flags.series))?;
+    let build = session.toolchain.build(&Request::mlx(pin, flags.series))?;
     let info = build_info(&build)?;
-    if let Some(baseline) = &baseline {
-        baseline.check_build(&info)?;
-    }
-    if let Some(resume) = &resume {
-        resume.check_build(&info)?;
-        say!("{} launches are taken from before", resume.len());
-    }
-    let series = (&pin, flags.series);
+    inputs.check_build(&info)?;
     let programs = Programs::compile(session, series, &build, &plan.engines)?;
-
-    let emulated = Emulated {
-        provider: programs.provider,
-        parent: softrail::default_parent(),
-    };
-    let printed = flags.format == Format::Jsonl;
-    if let (true, Some(resume)) = (printed, &resume) {
-        output::document(&resume.text())?;
-    }
-    let lines = lines::Writer::new(&out_dir, resume.as_ref());
-    let record = |line: &str| {
-        if printed {
-            // A reader that left is no reason to stop, because the file has the line.
-            let _ = output::line(format_args!("{line}"));
-        }
-        lines.append(line)
-    };
-    let meter = flags.meter.then(|| programs::meter(session)).transpose()?;
-    let cabling: Box<dyn Cabling> = match hosts {
-        None => metered(emulated, meter),
-        Some(hosts) => {
-            let emulator = plan.rig.kind == Cables::Emulated;
-            let emulator = emulator.then_some(&*emulated.provider);
-            let libraries = programs::in_place_of_verbs(emulator, meter.as_deref());
-            let mut hosts = Hosts::new(hosts);
-            for (engine, parts) in programs.engines.iter().zip(&programs.parts) {
-                let parts = [&**parts, &*libraries].concat();
-                hosts.stage(engine.engine, &parts, &Terminal::default())?;
-            }
-            metered(Between { hosts, emulated }, meter)
-        }
-    };
+    let cabling = cabling(session, flags, plan, &programs, hosts)?;
+    let resume = inputs.resume.as_ref();
     let harness = Harness {
-        resumed: resume.as_ref().map(Resume::launched).unwrap_or_default(),
-        record: &record,
+        resumed: resume.map(Resume::launched).unwrap_or_default(),
+        record: &recorder(flags.format, out_dir, resume)?,
         engines: programs.engines,
         cabling: &*cabling,
         build: info,
@@ -146,37 +73,169 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
             false => Progress::stderr(),
         },
     };
-    let Measured {
-        mut report,
-        stopped,
-    } = match rail_bench::run(&plan, &harness) {
+    let measured = match rail_bench::run(plan, &harness) {
         Err(why) if why.is_interrupted() => {
             say!("interrupted before anything was measured");
             return Ok(Kind::Interrupted.into());
         }
         measured => measured?,
     };
-
-    let comparison = baseline.map(|it| it.compare(&report, flags.fail_over));
-    let slower = comparison
-        .as_ref()
-        .is_some_and(|it| it.slower().next().is_some());
-    report.against = comparison;
+    let Measured {
+        mut report,
+        stopped,
+    } = measured;
+    let baseline = inputs.baseline.as_ref();
+    report.against = baseline.map(|it| it.compare(&report, flags.fail_over));
     let changed = rig_doctor::after_ranks(&session.launcher, &mut nodes);
     report.warnings.extend(changed);
     report.nodes = nodes;
     // Whoever stops a run wants no further measurement.
     if stopped.is_none() && !flags.no_explain {
-        explain(session, (&pin, flags.series), &plan, &mut report);
+        explain(session, series, plan, &mut report);
+    }
+    publish(&report, flags.format, out_dir)?;
+    conclude(session, &report, stopped, out_dir)
+}
+
+/// What the user gives.
+struct Inputs {
+    pin: Pin,
+    plan: Plan,
+    baseline: Option<Baseline>,
+    resume: Option<Resume>,
+    /// The folder of the reports.
+    out_dir: PathBuf,
+}
+
+impl Inputs {
+    fn read(session: &Session, flags: &Bench) -> Result<Self> {
+        let pin = session.toolchain.pin(&flags.mlx)?;
+        let plan = Plan::new(options(session, flags, &pin)?)?;
+        let baseline = flags.baseline.as_deref().map(Baseline::read).transpose()?;
+        if let Some(baseline) = &baseline {
+            baseline.check_plan(&plan, &flags.mlx, flags.series.name())?;
+        }
+        let resume = flags.resume.as_deref().map(Resume::read).transpose()?;
+        if let Some(resume) = &resume {
+            resume.check_plan(&plan, &flags.mlx, flags.series.name())?;
+        }
+        let out_dir = flags.out_dir.clone().unwrap_or_else(|| {
+            let reports = session.toolchain.root().join("target/bench");
+            reports.join(format!("{}-{}", flags.mlx, flags.series))
+        });
+        Ok(Self {
+            pin,
+            plan,
+            baseline,
+            resume,
+            out_dir,
+        })
     }
 
-    // The measurements are printed even if they cannot be stored.
-    let saved = report.save(&out_dir).map_err(unwritable);
+    /// Refuses a build that is not the one of the earlier reports.
+    fn check_build(&self, info: &BuildInfo) -> Result<()> {
+        if let Some(baseline) = &self.baseline {
+            baseline.check_build(info)?;
+        }
+        if let Some(resume) = &self.resume {
+            resume.check_build(info)?;
+            say!("{} launches are taken from before", resume.len());
+        }
+        Ok(())
+    }
+}
+
+/// What to measure, by the flags and the files that they name.
+fn options(session: &Session, flags: &Bench, pin: &Pin) -> Result<Options> {
+    let rig = flags.rig.read_any()?;
+    let given = flags.devices.as_deref();
+    let given = given
+        .map(|path| job_matrix::given(path, &rig))
+        .transpose()?;
+    let model = model::named(session, &flags.model)?;
+    let text = flags.prompt.as_deref();
+    let text = text.map(|text| model::text(&model, text)).transpose()?;
+    let mut options = flags.options(rig, job_matrix::jaccl(pin)?, model, given);
+    if let Some(text) = text {
+        for workload in &mut options.workloads {
+            workload.prompt_tokens = text.ids.len();
+        }
+        options.settings.text = Some(text);
+    }
+    Ok(options)
+}
+
+/// The nodes of the rig that are machines of their own, which have the model.
+fn connected(session: &Session, plan: &Plan) -> Result<Option<remote::Hosts>> {
+    if !plan.rig.needs_hosts() {
+        return Ok(None);
+    }
+    let hosts = hosts::connect(session, &plan.rig)?;
+    if let JobModel::Folder(folder) = plan.settings.model.of_job() {
+        for host in hosts.all() {
+            host.check_model(&folder)?;
+        }
+    }
+    Ok(Some(hosts))
+}
+
+/// The cables of the rig, and on its machines what the ranks need.
+fn cabling(
+    session: &Session,
+    flags: &Bench,
+    plan: &Plan,
+    programs: &Programs,
+    hosts: Option<remote::Hosts>,
+) -> Result<Box<dyn Cabling>> {
+    let emulated = Emulated {
+        provider: programs.provider.clone(),
+        parent: softrail::default_parent(),
+    };
+    let meter = flags.meter.then(|| programs::meter(session)).transpose()?;
+    let Some(hosts) = hosts else {
+        return Ok(metered(emulated, meter));
+    };
+    let emulator = plan.rig.kind == Cables::Emulated;
+    let emulator = emulator.then_some(&*emulated.provider);
+    let libraries = programs::in_place_of_verbs(emulator, meter.as_deref());
+    let mut hosts = Hosts::new(hosts);
+    for (engine, parts) in programs.engines.iter().zip(&programs.parts) {
+        let parts = [&**parts, &*libraries].concat();
+        hosts.stage(engine.engine, &parts, &Terminal::default())?;
+    }
+    Ok(metered(Between { hosts, emulated }, meter))
+}
+
+/// Keeps a line for each launch: in the folder, and on stdout if that is the format.
+fn recorder<'a>(
+    format: Format,
+    out_dir: &'a Path,
+    resume: Option<&Resume>,
+) -> Result<impl Fn(&str) -> io::Result<()> + use<'a>> {
+    let printed = format == Format::Jsonl;
+    if let (true, Some(resume)) = (printed, resume) {
+        output::document(&resume.text())?;
+    }
+    let lines = lines::Writer::new(out_dir, resume);
+    Ok(move |line: &str| {
+        if printed {
+            // A reader that left is no reason to stop, because the file has the line.
+            let _ = output::line(format_args!("{line}"));
+        }
+        lines.append(line)
+    })
+}
+
+/// Prints the report, and stores it with its page. The measurements are printed even if they
+/// cannot be stored.
+fn publish(report: &Report, format: Format, out_dir: &Path) -> Result<()> {
+    let saved = report.save(out_dir);
+    let saved = saved.map_err(|error| unwritable(out_dir, error));
     let saved = saved.and_then(|()| {
         let html = page::page(&report.json())?;
-        page::write(&out_dir.join(page::NAME), &html).map_err(unwritable)
+        page::write(&out_dir.join(page::NAME), &html).map_err(|error| unwritable(out_dir, error))
     });
-    output::document(&match flags.format {
+    output::document(&match format {
         Format::Md => report.markdown(),
         Format::Json => report.json(),
         Format::Csv => report.csv(),
@@ -192,7 +251,25 @@ pub fn run(session: &Session, flags: &Bench) -> Result {
         "report.html, bench.json, bench.md, bench.csv and bench.jsonl are in {}",
         out_dir.display()
     );
+    Ok(())
+}
+
+fn unwritable(out_dir: &Path, error: io::Error) -> Failure {
+    let problem = anyhow::Error::from(error);
+    let problem = problem.context(format!("cannot write reports to {}", out_dir.display()));
+    Failure::new(Kind::Input, problem).help("name another folder with --out-dir".to_owned())
+}
+
+/// What the command ends with.
+fn conclude(
+    session: &Session,
+    report: &Report,
+    stopped: Option<RunError>,
+    out_dir: &Path,
+) -> Result {
     let (measured, all) = (report.measured(), report.cells.len());
+    let against = report.against.as_ref();
+    let slower = against.is_some_and(|it| it.slower().next().is_some());
     match stopped {
         Some(why) if why.is_interrupted() => {
             say!(

@@ -806,8 +806,8 @@ fn a_given_matrix_that_does_not_fit_is_refused_before_anything_is_built() {
         &twice,
         &["the matrix states no cabling by itself", "rank-0:1"],
     );
-    let rigless = refusal(xtask(&store).args(["verify", "--rig", rig.to_str().unwrap()]));
-    names_all(&rigless, &["--devices"]);
+    let wide = ["verify", "--wires", "4", "--rig", rig.to_str().unwrap()];
+    names_all(&refusal(xtask(&store).args(wide)), &["--rig", "4 cables"]);
     assert!(is_empty(&store.path().join("builds")));
 }
 
