@@ -27,7 +27,7 @@ use toolchain::build::{Build, Request};
 use crate::{
     bench_flags::{Bench, Format},
     exit::{Context, Failure, Kind, Result},
-    hosts, job_matrix, model, output,
+    hosts, job_matrix, model, output, predict,
     programs::{self, Programs},
     report as page, rig_doctor, say,
     session::Session,
