@@ -335,10 +335,13 @@ impl Group {
     ) -> Result<(PathBuf, PathBuf), GroupError> {
         let fabric = self.emulated();
         let devices = fabric.path().join(DEVICES);
-        fs::write(&devices, setup.matrix_json()).map_err(|source| GroupError::Devices {
-            path: devices.clone(),
-            source,
-        })?;
+        // A rank that was started before this one may be reading it.
+        if self.ranks.is_empty() {
+            fs::write(&devices, setup.matrix_json()).map_err(|source| GroupError::Devices {
+                path: devices.clone(),
+                source,
+            })?;
+        }
         let mut environment = match start.library {
             true => fabric.provider_env(&programs.provider)?,
             false => fabric.no_library_env()?,
