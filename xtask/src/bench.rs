@@ -320,8 +320,12 @@ fn preflight(
     plan: &Plan,
     series: (&Pin, Series),
 ) -> Result<Vec<String>> {
+    let ready = hosts::Ready {
+        hosts,
+        ..hosts::Ready::default()
+    };
     let rails = preflight::Plan::of_matrices(plan.rig.clone(), plan.matrices());
-    let report = crate::preflight::check(session, hosts, rails, series, crate::preflight::TIMEOUT)?;
+    let report = crate::preflight::check(session, ready, rails, series, crate::preflight::TIMEOUT)?;
     report
         .fit()
         .with_context(|| "no cell was measured")

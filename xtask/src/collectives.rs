@@ -15,7 +15,8 @@ use toolchain::build::Request;
 use crate::{
     collectives_flags::{Collectives, Format},
     exit::{self, Kind, Result},
-    hosts, out, output, programs, say,
+    hosts::{self, Ready},
+    out, output, programs, say,
     session::Session,
     verify::{pins, variants_of},
 };
@@ -30,10 +31,10 @@ pub fn run(session: &Session, flags: &Collectives) -> Result {
     if let Some(folder) = &flags.out_dir {
         check_output(folder)?;
     }
-    let hosts = rig.as_ref().map(|rig| hosts::ready(session, rig));
-    let hosts = hosts.transpose()?.flatten();
+    let ready = rig.as_ref().map(|rig| Ready::of(session, rig));
+    let ready = ready.transpose()?.unwrap_or_default();
     let mut variants = variants_of(session, &pins, &flags.series)?;
-    let programs = hosts::of_verify(session, hosts, variants.iter().map(|it| &it.build))?;
+    let programs = hosts::of_verify(session, ready, variants.iter().map(|it| &it.build))?;
     let library = flags.meter.then(|| programs::meter(session)).transpose()?;
     if library.is_some() {
         let both = |it: Variant| [it.clone(), metered(it)];
@@ -61,6 +62,7 @@ pub fn run(session: &Session, flags: &Collectives) -> Result {
         options: &options,
         rig: rig.as_ref(),
         measured: &measured,
+        nodes: programs.nodes(),
     };
     if let Some(folder) = &flags.out_dir {
         report.write(folder)?;

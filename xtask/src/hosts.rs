@@ -1,34 +1,53 @@
 //! The nodes of a rig that are machines of their own.
 
-use rail_verify::group::{Build, Programs};
+use nodes::NodeFacts;
+use rail_verify::{
+    group::{Build, Programs},
+    hosts::Hosts as Staged,
+};
 use remote::Hosts;
 use rig::Rig;
 use terminal::Terminal;
 
 use crate::{exit::Result, programs, rig_doctor, session::Session};
 
-/// Connects to the nodes of a rig and examines them, if ranks need more than this machine.
-pub fn ready(session: &Session, rig: &Rig) -> Result<Option<Hosts>> {
-    if !rig.needs_hosts() {
-        return Ok(None);
+/// The nodes of a rig, if they are machines of their own.
+#[derive(Default)]
+pub struct Ready {
+    /// The connections.
+    pub hosts: Option<Hosts>,
+    /// What the machines said of themselves.
+    pub nodes: Vec<NodeFacts>,
+}
+
+impl Ready {
+    /// Connects to the nodes of a rig and examines them, if ranks need more than this machine.
+    pub fn of(session: &Session, rig: &Rig) -> Result<Self> {
+        if !rig.needs_hosts() {
+            return Ok(Self::default());
+        }
+        Ok(Self {
+            hosts: Some(connect(session, rig)?),
+            nodes: rig_doctor::before_ranks(&session.launcher, rig)?.nodes,
+        })
     }
-    let hosts = connect(session, rig)?;
-    rig_doctor::before_ranks(&session.launcher, rig)?;
-    Ok(Some(hosts))
 }
 
 /// Compiles the programs of ranks that use jaccl alone, and brings them and builds of jaccl
 /// to the nodes if there are some.
 pub fn of_verify<'a>(
     session: &Session,
-    hosts: Option<Hosts>,
+    Ready { hosts, nodes }: Ready,
     builds: impl IntoIterator<Item = &'a Build>,
 ) -> Result<Programs> {
-    let programs = programs::of_verify(session)?;
-    let own = (programs.rank.program(), &*programs.provider);
-    let stage = |hosts| rail_verify::hosts::Hosts::stage(hosts, own, builds, &Terminal::default());
-    let hosts = hosts.map(stage).transpose()?;
-    Ok(Programs { hosts, ..programs })
+    let mut programs = programs::of_verify(session)?;
+    if let Some(hosts) = hosts {
+        let own = (programs.rank.program(), &*programs.provider);
+        let mut hosts = Staged::stage(hosts, own, builds, &Terminal::default())?;
+        hosts.facts = nodes;
+        programs.hosts = Some(hosts);
+    }
+    Ok(programs)
 }
 
 /// Connects to the nodes of a rig, and checks that they can run ranks together.

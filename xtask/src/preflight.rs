@@ -8,14 +8,14 @@ use rail_verify::{
     group::{Build, GroupError},
     preflight::{self, Plan, Ranks, Report},
 };
-use remote::Hosts;
 use terminal::Terminal;
 use toolchain::{build::Request, progress::Progress};
 
 use crate::{
     exit::{self, Kind, Result},
     flags::{self, ReportFormat},
-    hosts, job_matrix, out, output, say,
+    hosts::{self, Ready},
+    job_matrix, out, output, say,
     session::Session,
     warn,
 };
@@ -41,9 +41,9 @@ pub fn run(session: &Session, flags: &flags::Preflight) -> Result {
     for unused in &plan.unused {
         say!("note: {unused}");
     }
-    let hosts = hosts::ready(session, &plan.rig)?;
+    let ready = Ready::of(session, &plan.rig)?;
     let series = (&pin, flags.series.series);
-    let (report, error) = examine(session, hosts, plan, series, flags.timeout)?;
+    let (report, error) = examine(session, ready, plan, series, flags.timeout)?;
     if error.is_none() || !report.rails.is_empty() {
         match flags.format {
             ReportFormat::Md => output::document(&report.markdown())?,
@@ -69,12 +69,12 @@ pub fn run(session: &Session, flags: &flags::Preflight) -> Result {
 /// Also when the caller asked to stop, because the work that follows needs every rail.
 pub fn check(
     session: &Session,
-    hosts: Option<Hosts>,
+    ready: Ready,
     plan: Plan,
     series: (&Pin, Series),
     timeout: Duration,
 ) -> Result<Report> {
-    match examine(session, hosts, plan, series, timeout)? {
+    match examine(session, ready, plan, series, timeout)? {
         (_, Some(error)) => Err(error.into()),
         (report, None) => {
             if report.interrupted {
@@ -89,7 +89,7 @@ pub fn check(
 /// was one.
 fn examine(
     session: &Session,
-    hosts: Option<Hosts>,
+    ready: Ready,
     plan: Plan,
     (pin, series): (&Pin, Series),
     timeout: Duration,
@@ -105,7 +105,7 @@ fn examine(
         library: build.library(),
         key: build.manifest.key,
     };
-    let programs = hosts::of_verify(session, hosts, [&build])?;
+    let programs = hosts::of_verify(session, ready, [&build])?;
     let mut ranks = Ranks {
         programs: &programs,
         build: &build,
@@ -118,7 +118,10 @@ fn examine(
         terminal.step("Trying", what);
     });
     terminal.finish();
-    let report = Report::new(&pin.version, series.name(), plan, checked.rails);
+    let report = Report {
+        nodes: programs.nodes().to_vec(),
+        ..Report::new(&pin.version, series.name(), plan, checked.rails)
+    };
     Ok(match checked.stopped {
         None => (report, None),
         Some(GroupError::Interrupted(_)) => (report.interrupted(), None),

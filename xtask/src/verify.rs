@@ -27,7 +27,8 @@ use toolchain::build::Request;
 use crate::{
     exit::{self, Context, Failure, Kind, Result},
     flags::ReportFormat,
-    hosts, job_matrix, out, output, say,
+    hosts::{self, Ready},
+    job_matrix, out, output, say,
     session::Session,
     verify_flags::Verify,
 };
@@ -110,10 +111,10 @@ fn variants(
     given: Option<&GivenMatrix>,
 ) -> Result {
     let rig = given.map(GivenMatrix::rig);
-    let hosts = rig.map(|rig| hosts::ready(session, rig));
-    let hosts = hosts.transpose()?.flatten();
+    let ready = rig.map(|rig| Ready::of(session, rig));
+    let ready = ready.transpose()?.unwrap_or_default();
     let variants = variants_of(session, pins, &flags.series)?;
-    let programs = hosts::of_verify(session, hosts, variants.iter().map(|it| &it.build))?;
+    let programs = hosts::of_verify(session, ready, variants.iter().map(|it| &it.build))?;
     let selection = flags.selection.selection();
     if flags.resources {
         return count(session, flags, (&programs, given), &variants, &selection);
@@ -164,7 +165,7 @@ fn sweep(
     selection: &Selection,
 ) -> Result {
     let (outcomes, error) = verify(session, flags, (programs, given), variants, selection);
-    let report = report::Report::new(flags.level, &outcomes);
+    let report = report::Report::new(flags.level, &outcomes).on(programs.nodes());
     if !outcomes.is_empty() {
         if let Some(folder) = &flags.out_dir {
             report.write(folder)?;

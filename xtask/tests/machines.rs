@@ -277,12 +277,14 @@ fn rails_are_tried_verified_and_timed_on_two_machines() {
     let rails = tried["rails"].as_array().unwrap();
     assert_eq!(rails.len(), 2, "{tried}");
     assert!(rails.iter().all(|rail| rail["verdict"] == "ok"), "{tried}");
+    assert_eq!(tried["nodes"][1]["nodes"], json!(["second"]));
 
     let cases = "--op all_sum,send,sequence --frames big --bytes 8192,1048576";
     let verified = report(xtask(&machines, "verify", cases), 0);
     let variant = &verified["variants"][0];
     assert_eq!(variant["given"]["nodes"], json!(["first", "second"]));
     assert!(variant["cases"].as_u64() > Some(5), "{variant}");
+    assert_eq!(verified["nodes"][1]["host"], "b");
 
     let cells = "--op all_sum --bytes 64KiB --frames big --iterations 3";
     let timed = report(xtask(&machines, "collectives", cells), 0);
@@ -291,6 +293,7 @@ fn rails_are_tried_verified_and_timed_on_two_machines() {
     let cables: Vec<_> = rows.iter().map(cables).collect();
     assert!(cables.contains(&("ring".into(), 2.into())), "{timed}");
     assert!(rows.iter().all(|row| row["verdict"] == "pass"), "{timed}");
+    assert_eq!(timed["nodes"][0]["host"], "a");
     assert_nothing_left(&machines);
     assert_eq!(machines.temporary(), [""; 0]);
 }

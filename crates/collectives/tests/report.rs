@@ -104,6 +104,7 @@ fn with<T>(options: &Options, render: impl FnOnce(Report<'_>) -> T) -> T {
         options,
         rig: None,
         measured: &measured(),
+        nodes: &[],
     })
 }
 

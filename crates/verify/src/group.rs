@@ -10,6 +10,7 @@ use std::{
 
 use jaccl::{Features, Job, Measure, Report, Request, Step};
 use launch::{Cancel, Heard, Interrupted, Launcher, Limit, Ranks, StartError, Watchdog};
+use nodes::NodeFacts;
 use rig::Cables;
 use softrail::{
     Fabric, FabricError,
@@ -35,6 +36,13 @@ pub struct Programs {
     pub provider: PathBuf,
     /// The machines of the nodes, with these programs on them, if they are not this one.
     pub hosts: Option<Hosts>,
+}
+
+impl Programs {
+    /// What the machines of the nodes said of themselves, if they are not this one.
+    pub fn nodes(&self) -> &[NodeFacts] {
+        self.hosts.as_ref().map_or(&[], |hosts| &hosts.facts)
+    }
 }
 
 /// The program of a rank, and with it the way in which a rank reaches jaccl.

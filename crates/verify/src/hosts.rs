@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use launch::Progress;
+use nodes::NodeFacts;
 use remote::{Error, Part, Seat, Staged};
 
 use crate::group::Build;
@@ -16,6 +17,8 @@ pub struct Hosts {
     hosts: remote::Hosts,
     /// By node.
     staged: BTreeMap<String, Staged>,
+    /// What the machines said of themselves, for the reports.
+    pub facts: Vec<NodeFacts>,
 }
 
 impl Hosts {
@@ -43,7 +46,11 @@ impl Hosts {
             .iter()
             .map(|host| Ok((host.name.clone(), host.stage(&parts, progress)?)))
             .collect::<Result<_, Error>>()?;
-        Ok(Hosts { hosts, staged })
+        Ok(Hosts {
+            hosts,
+            staged,
+            facts: Vec::new(),
+        })
     }
 
     /// The place of the next rank on a node.

@@ -5,6 +5,7 @@ mod markdown;
 
 use std::path::Path;
 
+use nodes::NodeFacts;
 use rail_verify::{
     report::{WriteError, write_all},
     run::{Stop, Variant},
@@ -28,6 +29,8 @@ pub struct Report<'a> {
     pub rig: Option<&'a Rig>,
     /// The rows.
     pub measured: &'a Measured,
+    /// What the machines said of themselves, if the nodes are machines of their own.
+    pub nodes: &'a [NodeFacts],
 }
 
 impl Report<'_> {
@@ -57,6 +60,7 @@ impl Report<'_> {
             "interrupted": self.interrupted(),
             "builds": variants.collect::<Vec<_>>(),
             "rig": self.rig,
+            "nodes": self.nodes,
             "rows": self.measured.rows,
         });
         serde_json::to_string_pretty(&report).expect("a report is plain data")

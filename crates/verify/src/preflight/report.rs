@@ -3,6 +3,7 @@
 use std::fmt;
 
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
+use nodes::NodeFacts;
 use rig::Rig;
 use serde::Serialize;
 
@@ -84,6 +85,9 @@ pub struct Report {
     pub rig: Rig,
     /// Every rail of the matrix that was tried.
     pub rails: Vec<RailReport>,
+    /// What the machines said of themselves, if the nodes are machines of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeFacts>,
 }
 
 /// Makes a report of the results.
@@ -158,6 +162,7 @@ impl Report {
             planned: plan.rails.len(),
             rig: plan.rig,
             rails,
+            nodes: Vec::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Schema `mlx-rails/verify/1`.
 
+use nodes::NodeFacts;
 use serde::Serialize;
 use serde_json::{Value, json};
 use softrail::counters::Counters;
@@ -53,11 +54,12 @@ impl<'a> Failure<'a> {
     }
 }
 
-pub fn report(level: Level, outcomes: &[Outcome]) -> Value {
+pub fn report(level: Level, outcomes: &[Outcome], nodes: &[NodeFacts]) -> Value {
     json!({
         "schema": "mlx-rails/verify/1",
         "level": level.name(),
         "interrupted": outcomes.iter().any(Outcome::interrupted),
+        "nodes": nodes,
         "variants": outcomes.iter().map(variant).collect::<Vec<_>>(),
     })
 }

@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nodes::NodeFacts;
 use tempfile::NamedTempFile;
 
 use crate::{
@@ -25,6 +26,7 @@ use crate::{
 pub struct Report<'a> {
     level: Level,
     outcomes: &'a [Outcome],
+    nodes: &'a [NodeFacts],
 }
 
 /// Why a report could not be written.
@@ -53,12 +55,22 @@ impl WriteError {
 impl<'a> Report<'a> {
     /// The report of variants that were verified at a level.
     pub fn new(level: Level, outcomes: &'a [Outcome]) -> Self {
-        Report { level, outcomes }
+        Report {
+            level,
+            outcomes,
+            nodes: &[],
+        }
+    }
+
+    /// The same report of ranks on these machines.
+    #[must_use]
+    pub fn on(self, nodes: &'a [NodeFacts]) -> Self {
+        Report { nodes, ..self }
     }
 
     /// Schema `mlx-rails/verify/1`.
     pub fn json(&self) -> String {
-        let report = json::report(self.level, self.outcomes);
+        let report = json::report(self.level, self.outcomes, self.nodes);
         serde_json::to_string_pretty(&report).expect("a report is plain data")
     }
 
