@@ -27,7 +27,7 @@ const COUNTERS: &str = "counters";
 pub struct Hosts {
     hosts: remote::Hosts,
     /// By engine and node.
-    staged: BTreeMap<(Engine, String), Staged>,
+    staged: BTreeMap<Engine, BTreeMap<String, Staged>>,
 }
 
 impl Hosts {
@@ -50,10 +50,8 @@ impl Hosts {
         parts: &[Part],
         progress: &dyn Progress,
     ) -> Result<(), Error> {
-        for host in self.hosts.all() {
-            let staged = host.stage(parts, progress)?;
-            self.staged.insert((engine, host.name.clone()), staged);
-        }
+        let staged = self.hosts.stage(parts, progress)?;
+        self.staged.insert(engine, staged);
         Ok(())
     }
 
@@ -62,9 +60,9 @@ impl Hosts {
     /// # Panics
     /// The rig has no such node, or the engine was not staged.
     pub(crate) fn seat(&self, engine: Engine, node: &str) -> Seat {
-        let staged = self.staged.get(&(engine, node.to_owned()));
+        let staged = self.staged.get(&engine);
         let staged = staged.expect("every engine was staged");
-        Seat::new(self.hosts.host(node), staged)
+        Seat::new(self.hosts.host(node), &staged[node])
     }
 
     /// An address and a port at which the rank on a node can listen for the others.

@@ -376,13 +376,7 @@ impl<'a> Calibration<'a> {
             .into();
         }
         let work = Work::of(&plan.settings.model);
-        // Ranks of a pipeline compute a token in turns, and those whose turn it is not poll.
-        let (at_a_time, polling) = match strategy {
-            // Ranks on machines of their own share no processor.
-            _ if self.plan.rig.is_remote() => (1, 0),
-            Strategy::Pp => (1, ranks - 1),
-            Strategy::Tp | Strategy::Single => (ranks, 0),
-        };
+        let (at_a_time, polling) = on_this_machine(&self.plan.rig, strategy, ranks);
         say!("measuring for {strategy}: single processes, {at_a_time} at a time");
         let times = busy(polling, || self.processes(&plan, engine, info, at_a_time))?;
         let slowest = |of: fn(&Took) -> f64| times.iter().map(of).fold(0.0, f64::max);
@@ -431,6 +425,18 @@ impl<'a> Calibration<'a> {
             ended.collect::<Result<_>>()
         })
         .with_context(|| "a single process")
+    }
+}
+
+/// Of this many ranks, those that compute at a time on the machine of one of them, and those
+/// that poll there meanwhile.
+fn on_this_machine(rig: &Rig, strategy: Strategy, ranks: usize) -> (usize, usize) {
+    match strategy {
+        // Each has its own.
+        _ if rig.is_remote() => (1, 0),
+        // They compute a token in turns.
+        Strategy::Pp => (1, ranks - 1),
+        Strategy::Tp | Strategy::Single => (ranks, 0),
     }
 }
 
@@ -565,5 +571,21 @@ const fn op(call: Call) -> Op {
         Call::Send => Op::Send,
         Call::AllSum => Op::AllSum,
         Call::AllGather => Op::AllGather,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_on_machines_of_their_own_share_no_processor() {
+        let mut rig = Rig::embedded();
+        assert_eq!(on_this_machine(&rig, Strategy::Tp, 3), (3, 0));
+        assert_eq!(on_this_machine(&rig, Strategy::Pp, 3), (1, 2));
+        rig.nodes[1].ssh = Some("mini".to_owned());
+        for strategy in [Strategy::Tp, Strategy::Pp] {
+            assert_eq!(on_this_machine(&rig, strategy, 3), (1, 0));
+        }
     }
 }

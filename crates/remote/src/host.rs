@@ -126,16 +126,13 @@ impl Host {
         }
     }
 
-    /// Brings files to the node: those that it does not have.
-    ///
-    /// # Errors
-    /// When a file cannot be read here, or the node cannot take them.
-    pub fn stage(&self, parts: &[Part], progress: &dyn Progress) -> Result<Staged> {
-        progress.step("Hashing", &format!("what node '{}' needs", self.name));
-        let (tree, sources) = Tree::of(parts, |done, all| {
-            progress.advance(done >> 20, all >> 20, "MB");
-        })?;
-        progress.finish();
+    /// Brings the files of a tree of these parts to the node: those that it does not have.
+    pub(crate) fn stage(
+        &self,
+        parts: &[Part],
+        (tree, sources): (&Tree, &[PathBuf]),
+        progress: &dyn Progress,
+    ) -> Result<Staged> {
         let root = self.root.join(TREES).join(tree.key());
         let mut talk = self.ask(&Request::Receive(tree.clone()))?;
         let what = "received files";
@@ -145,7 +142,7 @@ impl Host {
             other => return Err(self.unexpected(&other)),
         };
         if !missing.is_empty() {
-            self.send(&mut talk, &tree, &sources, &missing, progress)?;
+            self.send(&mut talk, tree, sources, &missing, progress)?;
             match self.reply(&mut talk, what, LONG)? {
                 Reply::Published => {}
                 other => return Err(self.unexpected(&other)),

@@ -1,11 +1,18 @@
 //! The nodes of a rig, all connected.
 
-use std::{collections::HashMap, fmt, path::Path, process::Command, sync::Arc, thread};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    path::Path,
+    process::Command,
+    sync::Arc,
+    thread,
+};
 
 use launch::{Launcher, Progress};
 use rig::Node;
 
-use crate::{Error, Host, Result, host::hash_of};
+use crate::{Error, Host, Part, Result, Staged, host::hash_of, tree::Tree};
 
 /// The nodes of a rig.
 #[derive(Clone)]
@@ -70,6 +77,28 @@ impl Hosts {
             host.check_reached(&others)?;
         }
         Ok(())
+    }
+
+    /// Brings files to every node: those that it does not have. Returns, by node, where they
+    /// are.
+    ///
+    /// # Errors
+    /// When a file cannot be read here, or a node cannot take them.
+    pub fn stage(
+        &self,
+        parts: &[Part],
+        progress: &dyn Progress,
+    ) -> Result<BTreeMap<String, Staged>> {
+        progress.step("Hashing", "what the nodes need");
+        let (tree, sources) = Tree::of(parts, |done, all| {
+            progress.advance(done >> 20, all >> 20, "MB");
+        })?;
+        progress.finish();
+        let stage = |host: &Arc<Host>| {
+            let staged = host.stage(parts, (&tree, &sources), progress)?;
+            Ok((host.name.clone(), staged))
+        };
+        self.hosts.iter().map(stage).collect()
     }
 
     /// All nodes, in the order of the rig.

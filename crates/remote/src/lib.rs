@@ -8,7 +8,7 @@
 //! * The [agent]: a small program, copied to the node and named by its hash. It reads one
 //!   request from its stdin ([`wire`]).
 //! * The stage: a folder on the node with what ranks need. What travels is named by its hash
-//!   and verified there; what is there already does not travel ([`Host::stage`]).
+//!   and verified there; what is there already does not travel ([`Hosts::stage`]).
 //! * The lifeline: the agent ends the rank that it runs when its stdin ends, or is silent
 //!   for [`wire::SILENCE`], and removes the rank's files.
 //!

@@ -41,14 +41,9 @@ impl Hosts {
             let name = library.file_name().unwrap_or_default().to_string_lossy();
             parts.push(Part::new(format!("builds/{key}/{name}"), library));
         }
-        let staged = hosts
-            .all()
-            .iter()
-            .map(|host| Ok((host.name.clone(), host.stage(&parts, progress)?)))
-            .collect::<Result<_, Error>>()?;
         Ok(Hosts {
+            staged: hosts.stage(&parts, progress)?,
             hosts,
-            staged,
             facts: Vec::new(),
         })
     }

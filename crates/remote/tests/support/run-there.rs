@@ -67,14 +67,16 @@ fn work(launcher: &Launcher, arguments: &[String]) -> remote::Result<()> {
     };
     hosts.check_addresses()?;
     let mut ranks = Ranks::new(launcher);
-    for host in hosts.all() {
-        if let Some(model) = rest.get(1) {
+    if let Some(model) = rest.get(1) {
+        for host in hosts.all() {
             host.check_model(Path::new(model))?;
         }
-        let parts = [Part::new("bin/program", program)];
-        let staged = host.stage(&parts, &Steps)?;
+    }
+    let parts = [Part::new("bin/program", program)];
+    let staged = hosts.stage(&parts, &Steps)?;
+    for host in hosts.all() {
         let (connection, order) = host.order(Run {
-            program: staged.there(Path::new(program)),
+            program: staged[&host.name].there(Path::new(program)),
             args: vec![host.free_port()?.to_string()],
             env: vec![("RANK".to_owned(), host.name.clone())],
             folder: host.folder().0,
