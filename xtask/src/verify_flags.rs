@@ -259,7 +259,8 @@ mod tests {
             ("--each-patch --series stock", "--series"),
             ("--each-patch --level full", "--level"),
             ("--each-patch --devices devices.json", "--devices"),
-            ("--rig rig.toml", "--devices"),
+            ("--each-patch --rig rig.toml", "--rig"),
+            ("--each-patch --after-hang stop", "--after-hang"),
             ("--each-patch --for 1min", "--for"),
             ("--op receive", "recv, all_sum"),
             ("--level huge", "[possible values: quick, full, soak]"),
@@ -281,6 +282,7 @@ mod tests {
             "--each-patch --series stock,patched",
             "--op recv --direction 0->1 --in-place false --groups 2",
             "--devices devices.json --rig rig.toml --level soak",
+            "--rig rig.toml --after-hang stop",
         ] {
             parse(flags).unwrap_or_else(|error| panic!("{flags}: {error}"));
         }
