@@ -121,34 +121,7 @@ fn two_machines_are_well_and_stay_as_they_are() {
 #[test]
 fn a_node_that_does_not_let_in_is_named_and_the_other_is_examined() {
     let Some(machines) = machines() else { return };
-    let known = |host: &str| {
-        format!(
-            "`ssh {host}` once shows the machine's key and asks; a key that has changed is removed \
-             by `ssh-keygen -R {host}`"
-        )
-    };
-    let cases = [
-        (
-            "nowhere.invalid",
-            "ssh: Could not resolve hostname nowhere.invalid: *",
-            "write a name or an address of the machine, or put `Host nowhere.invalid` into \
-             ~/.ssh/config"
-                .to_owned(),
-        ),
-        (
-            "locked",
-            "root@10.77.0.3: Permission denied (publickey).",
-            "`ssh-copy-id locked` brings your key there; a key with a passphrase needs ssh-agent"
-                .to_owned(),
-        ),
-        (
-            "stranger",
-            "Host key verification failed.",
-            known("stranger"),
-        ),
-        ("changed", "Host key verification failed.", known("changed")),
-    ];
-    for (host, words, help) in cases {
+    for (host, words, help) in testbed::refusing_hosts() {
         let rig = second(&format!("ssh = \"{host}\""));
         let wanted =
             format!("failure second: node 'second': cannot reach '{host}': {words}; {help}");

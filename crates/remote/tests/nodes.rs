@@ -310,34 +310,7 @@ const SPACE: &str =
 #[test]
 fn a_node_that_does_not_let_in_is_named_with_what_to_do() {
     let Some(machines) = machines() else { return };
-    let known = |host: &str| {
-        format!(
-            "`ssh {host}` once shows the machine's key and asks; a key that has changed is removed \
-             by `ssh-keygen -R {host}`"
-        )
-    };
-    let cases = [
-        (
-            "nowhere.invalid",
-            "ssh: Could not resolve hostname nowhere.invalid: *",
-            "write a name or an address of the machine, or put `Host nowhere.invalid` into \
-             ~/.ssh/config"
-                .to_owned(),
-        ),
-        (
-            "locked",
-            "root@10.77.0.3: Permission denied (publickey).",
-            "`ssh-copy-id locked` brings your key there; a key with a passphrase needs ssh-agent"
-                .to_owned(),
-        ),
-        (
-            "stranger",
-            "Host key verification failed.",
-            known("stranger"),
-        ),
-        ("changed", "Host key verification failed.", known("changed")),
-    ];
-    for (host, words, help) in cases {
+    for (host, words, help) in testbed::refusing_hosts() {
         let error = format!("node 'second' cannot be reached by `ssh {host}`: {words}");
         assert_refused(&machines, &reached(host, ""), &error, &help);
     }

@@ -7,4 +7,4 @@ mod debian;
 mod machines;
 
 pub use debian::{Debian, Packages};
-pub use machines::{Machine, Machines, eventually, within};
+pub use machines::{Machine, Machines, eventually, refusing_hosts, within};

@@ -59,6 +59,30 @@ pub struct Machines {
     folder: TempDir,
 }
 
+/// The hosts that [`Machines::command`]'s ssh does not log in to: of each its name, what ssh
+/// says, where `*` is the system's own text, and what there is to do.
+pub fn refusing_hosts() -> [(&'static str, &'static str, String); 4] {
+    let known = |host: &str| {
+        format!(
+            "`ssh {host}` once shows the machine's key and asks; a key that has changed is removed \
+             by `ssh-keygen -R {host}`"
+        )
+    };
+    let copied =
+        "`ssh-copy-id locked` brings your key there; a key with a passphrase needs ssh-agent";
+    let named = "write a name or an address of the machine, or put `Host nowhere.invalid` into \
+                 ~/.ssh/config";
+    let denied = "root@10.77.0.3: Permission denied (publickey).";
+    let resolve = "ssh: Could not resolve hostname nowhere.invalid: *";
+    let verify = "Host key verification failed.";
+    [
+        ("nowhere.invalid", resolve, named.to_owned()),
+        ("locked", denied, copied.to_owned()),
+        ("stranger", verify, known("stranger")),
+        ("changed", verify, known("changed")),
+    ]
+}
+
 /// A machine that answers ssh.
 pub struct Machine {
     /// Its name.
