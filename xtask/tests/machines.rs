@@ -16,7 +16,7 @@ use std::{
 
 use serde_json::{Value, json};
 use softrail::{counters::Counters, live::Live};
-use testbed::{Machines, eventually, within};
+use testbed::{Machines, within};
 
 /// Where nothing is built, the benchmark builds MLX's ranks before it starts one.
 const BUILD: Duration = Duration::from_secs(30 * 60);
@@ -83,17 +83,8 @@ fn report(mut command: Command, code: i32) -> Value {
 }
 
 fn assert_nothing_left(machines: &Machines) {
+    machines.assert_idle();
     for machine in &machines.all {
-        let left = || {
-            let processes = machine.foreign().into_iter();
-            processes
-                .filter(|(_, name)| name != "sshd")
-                .collect::<Vec<_>>()
-        };
-        eventually(&format!("left on {}: {:?}", machine.name, left()), || {
-            left().is_empty()
-        });
-        assert_eq!(machine.ports(), [0; 0]);
         // A machine that took nothing has none.
         let scratch = fs::read_dir(machine.stage().join("scratch"));
         let left = scratch.map_or(0, Iterator::count);

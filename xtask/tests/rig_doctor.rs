@@ -5,7 +5,7 @@
 use std::{fs, path::Path};
 
 use serde_json::Value;
-use testbed::{Machine, Machines, eventually};
+use testbed::{Machine, Machines};
 
 const RIG: &str = r#"
 cables = "emulated"
@@ -75,17 +75,8 @@ fn assert_found(report: &Value, kind: &str, wanted: &str) {
 }
 
 fn assert_nothing_left(machines: &Machines) {
+    machines.assert_idle();
     for machine in &machines.all {
-        let left = || {
-            let processes = machine.foreign().into_iter();
-            processes
-                .filter(|(_, name)| name != "sshd")
-                .collect::<Vec<_>>()
-        };
-        eventually(&format!("left on {}: {:?}", machine.name, left()), || {
-            left().is_empty()
-        });
-        assert_eq!(machine.ports(), [0; 0]);
         assert!(!machine.home.join(".cache").exists());
     }
     assert_eq!(machines.temporary(), [""; 0]);

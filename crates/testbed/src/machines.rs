@@ -142,6 +142,25 @@ impl Machines {
         Ok(machines)
     }
 
+    /// Asserts that no process is left on the machines but their sshd's, and no port.
+    ///
+    /// # Panics
+    /// One is left for two minutes, or a port.
+    pub fn assert_idle(&self) {
+        for machine in &self.all {
+            let left = || {
+                let processes = machine.foreign().into_iter();
+                processes
+                    .filter(|(_, name)| name != "sshd")
+                    .collect::<Vec<_>>()
+            };
+            eventually(&format!("left on {}: {:?}", machine.name, left()), || {
+                left().is_empty()
+            });
+            assert_eq!(machine.ports(), [0; 0]);
+        }
+    }
+
     /// A path in the folder of the test.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

@@ -211,16 +211,7 @@ impl GivenMatrix {
     }
 
     pub(crate) fn setup(&self, frames: Frames) -> Setup {
-        Setup {
-            rig: self.rig.clone(),
-            nodes: self.given.nodes().to_vec(),
-            matrix: self.given.devices().clone(),
-            backend: self.backend,
-            frames,
-            starts: starts(self.given.nodes().len()),
-            exhausted: Vec::new(),
-            variables: Vec::new(),
-        }
+        Setup::of_given(self.rig.clone(), &self.given, (self.backend, frames))
     }
 }
 
@@ -259,16 +250,25 @@ impl Setup {
     pub fn over(rig: &Rig, setting: Setting) -> Result<Self, PlanError> {
         let rig = rig.with_cables(setting.wires)?;
         let given = Given::planned(&rig, &options(setting.backend))?;
-        Ok(Setup {
+        Ok(Self::of_given(
+            rig,
+            &given,
+            (setting.backend, setting.frames),
+        ))
+    }
+
+    /// The setup of a group over a matrix of a rig.
+    fn of_given(rig: Rig, given: &Given, (backend, frames): (Backend, Frames)) -> Self {
+        Setup {
+            rig,
             nodes: given.nodes().to_vec(),
             matrix: given.devices().clone(),
-            rig,
-            backend: setting.backend,
-            frames: setting.frames,
+            backend,
+            frames,
             starts: starts(given.nodes().len()),
             exhausted: Vec::new(),
             variables: Vec::new(),
-        })
+        }
     }
 
     /// The setup of a case: [`Setup::of`] its setting, with the fault of its condition.
