@@ -711,14 +711,17 @@ def top(logits):
     return [[int(id), float(logits[id])] for id in ids]
 
 
-class Alone:
-    """A group of one, for a model that is sharded over no other rank."""
+class Absent:
+    """A group whose other ranks are absent."""
+
+    def __init__(self, rank, size):
+        self.own, self.all = rank, size
 
     def rank(self):
-        return 0
+        return self.own
 
     def size(self):
-        return 1
+        return self.all
 
 
 class Nudge:
@@ -762,7 +765,7 @@ def force(asked, job, model, group, pipeline, filler, prompt, first):
     for number in range(nudged + 1):
         if number == 1:
             if job["strategy"] == "single":
-                shard(model, Alone())
+                shard(model, Absent(0, 1))
             nudge = Nudge(group)
         if nudge is not None:
             nudge.begin(number)
@@ -781,7 +784,11 @@ def run(job):
     import mlx.core as mx
 
     group = None
-    if job["strategy"] != "single":
+    if job.get("alone"):
+        group = Absent(job["rank"], job["ranks"])
+        for name, call in Passes().without().items():
+            setattr(mx.distributed, name, call)
+    elif job["strategy"] != "single":
         say("phase", phase="init")
         group = mx.distributed.init(strict=True, backend="jaccl")
         here, asked = (group.rank(), group.size()), (job["rank"], job["ranks"])

@@ -17,6 +17,7 @@
 //! the plan. The library does not link MLX. The ranks it starts do: each is a program of an
 //! [`engine`], and uses the [`protocol`].
 
+pub mod alone;
 pub mod baseline;
 pub mod cabling;
 pub mod checks;

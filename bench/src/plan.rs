@@ -15,7 +15,7 @@ use crate::{
     engine::Engine,
     launch::Limits,
     model::{Model, Preset},
-    protocol::{Prompt, Strategy},
+    protocol::{After, Job, Prompt, Strategy},
     reference::Source,
     seeded,
     sweep::{self, CableCounts, Cell, Joining, PlannedCell, SweepError},
@@ -137,9 +137,6 @@ pub struct Settings {
     /// The number of runs of each pass that shows where the time goes, after the measured
     /// runs of the first round; see [`Pass`](crate::protocol::Pass).
     pub split: usize,
-    /// The strategy whose rank the reference stands in for, if it is measured for a prediction;
-    /// see [`Job::stand_in`](crate::protocol::Job::stand_in).
-    pub stand_in: Option<Strategy>,
     /// Environment variables of every rank.
     pub env: BTreeMap<String, String>,
     /// The limit on the silence of ranks.
@@ -178,7 +175,6 @@ pub const DEFAULTS: Settings = Settings {
     shuffle: Some(1),
     delay: Duration::ZERO,
     split: 0,
-    stand_in: None,
     env: BTreeMap::new(),
     limits: Limits {
         silence: Duration::from_secs(20),
@@ -193,6 +189,31 @@ impl Settings {
     /// The number of rounds, each of which measures something.
     pub fn rounds(&self) -> usize {
         self.rounds.min(self.repeat).max(1)
+    }
+
+    /// The job of a rank of so many, with one measured run and nothing after it.
+    pub fn job(
+        &self,
+        workload: Workload,
+        strategy: Strategy,
+        (rank, ranks): (usize, usize),
+    ) -> Job {
+        Job {
+            strategy,
+            rank,
+            ranks,
+            model: self.model.of_job(),
+            seed: self.seed,
+            prompt: self.prompt(workload),
+            depth: workload.depth,
+            prefill_step: workload.prefill_step,
+            generation_tokens: workload.generation_tokens,
+            warmup: self.warmup,
+            repeat: 1,
+            split: 0,
+            alone: false,
+            after: After::default(),
+        }
     }
 
     /// The prompt of a workload as a job has it.

@@ -109,10 +109,10 @@ pub struct Job {
     /// The number of runs of each [`Pass`], after the measured ones.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub split: usize,
-    /// For a [`Strategy::Single`] that stands in for a rank of this strategy: it begins no more
-    /// of the next token than such a rank does before it reads the present one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stand_in: Option<Strategy>,
+    /// Whether the other ranks are absent. This one then computes its share, and messages are
+    /// left out as in [`Pass::Without`], so its tokens mean nothing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub alone: bool,
     /// What follows the last run.
     #[serde(default, skip_serializing_if = "After::is_nothing")]
     pub after: After,
@@ -186,6 +186,10 @@ pub fn top(logits: &[f32]) -> Top {
 
 fn is_zero(number: &usize) -> bool {
     *number == 0
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// A way to run that shows where the time goes, and that takes another time than a
@@ -313,6 +317,11 @@ pub enum Event {
         /// Absent on a rank that has no logits.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         digest: Option<String>,
+        /// With [`Strategy::Pp`], nanoseconds since the run's start until the rank's layers
+        /// were computed. All ranks have yet to gather, and to choose the token. Absent where
+        /// an engine does not know it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        layers_ns: Option<u64>,
     },
     /// A run ended.
     Run {
@@ -511,6 +520,7 @@ mod tests {
                     id: 17,
                     ns: 123,
                     digest: None,
+                    layers_ns: None,
                 },
                 "{\"event\":\"token\",\"run\":1,\"index\":0,\"id\":17,\"ns\":123}\n",
             ),
@@ -521,9 +531,10 @@ mod tests {
                     id: 17,
                     ns: 123,
                     digest: Some("00ff".into()),
+                    layers_ns: Some(7),
                 },
                 "{\"event\":\"token\",\"run\":1,\"index\":1,\"id\":17,\"ns\":123,\
-                 \"digest\":\"00ff\"}\n",
+                 \"digest\":\"00ff\",\"layers_ns\":7}\n",
             ),
             (
                 Event::Usage {
@@ -602,13 +613,13 @@ mod tests {
             repeat: 1,
             after: After::default(),
             split: 0,
-            stand_in: None,
+            alone: false,
         };
         let other = Job {
             model: JobModel::Folder("/models/a".into()),
             prompt: Prompt::Ids(vec![5, 0, 7]),
             depth: 4,
-            stand_in: Some(Strategy::Tp),
+            alone: true,
             prefill_step: Some(2048),
             after: After {
                 forced: Some(Forced {

@@ -30,6 +30,7 @@ use crate::{
     report::{BuildInfo, Report, Runs, SCHEMA},
     sweep::{Cell, Joining, PlannedCell},
     verdict::{Judgement, Verdict},
+    workload::Workload,
 };
 
 /// The name of the file with a cell's matrix.
@@ -316,7 +317,7 @@ impl<'a> Bench<'a> {
             let seat = hosts
                 .zip(first)
                 .map(|(hosts, node)| hosts.seat(cell.engine, node));
-            let env = shared_env(cell, &self.plan.settings);
+            let env = shared_env(cell.workload, &self.plan.settings);
             let starts = [start(self.job(launch, 0, 1, after), env, seat)];
             let outcome = self.launch(cell, &starts, scratch.path(), || 0, |_, _| {})?;
             return Ok(Ok(Launched {
@@ -386,7 +387,7 @@ impl<'a> Bench<'a> {
         }
         let nodes = joining.nodes.iter().enumerate();
         let starts = nodes.map(|(rank, node)| {
-            let mut env = shared_env(cell, settings);
+            let mut env = shared_env(cell.workload, settings);
             env.extend(cables.env(node));
             env.push(("MLX_RANK".to_owned(), rank.to_string()));
             env.extend(joined.iter().cloned());
@@ -405,22 +406,11 @@ impl<'a> Bench<'a> {
     fn job(&self, launch: Launch, rank: usize, ranks: usize, after: After) -> Job {
         let Launch { cell, repeat, .. } = launch;
         let settings = &self.plan.settings;
-        let workload = cell.workload;
         Job {
-            strategy: cell.strategy,
-            rank,
-            ranks,
-            model: settings.model.of_job(),
-            seed: settings.seed,
-            prompt: settings.prompt(workload),
-            depth: workload.depth,
-            prefill_step: workload.prefill_step,
-            generation_tokens: workload.generation_tokens,
-            warmup: settings.warmup,
             repeat,
-            stand_in: settings.stand_in,
             after,
             split: launch.split(settings),
+            ..settings.job(cell.workload, cell.strategy, (rank, ranks))
         }
     }
 
@@ -442,11 +432,10 @@ impl<'a> Bench<'a> {
         } = self.harness;
         let mut engines = engines.iter();
         let engine = engines.find(|it| it.engine == cell.engine);
-        let EngineProgram { program, build, .. } =
-            engine.expect("every engine of the plan has a program");
+        let engine = engine.expect("every engine of the plan has a program");
         let outcome = launch(
             launcher,
-            program,
+            &engine.program,
             starts,
             scratch,
             self.plan.settings.limits,
@@ -456,25 +445,35 @@ impl<'a> Bench<'a> {
                 progress.hear(cell, rank, event);
             },
         )?;
-        let builds = outcome.transcripts.iter().map(Transcript::build);
-        let other = |(rank, loaded): (usize, Option<&str>)| Some((rank, loaded?.to_owned()));
-        let mut others = builds.enumerate().filter_map(other);
-        match others.find(|(_, loaded)| loaded != build) {
-            None => Ok(outcome),
-            Some((rank, loaded)) => Err(RunError::OtherBuild {
-                cell,
-                rank,
-                loaded,
-                expected: build.clone(),
-            }),
-        }
+        check_build(cell, engine, &outcome)?;
+        Ok(outcome)
+    }
+}
+
+/// Refuses ranks that run another build than their engine was made for.
+pub(crate) fn check_build(
+    cell: Cell,
+    engine: &EngineProgram,
+    outcome: &Outcome,
+) -> Result<(), RunError> {
+    let builds = outcome.transcripts.iter().map(Transcript::build);
+    let other = |(rank, loaded): (usize, Option<&str>)| Some((rank, loaded?.to_owned()));
+    let mut others = builds.enumerate().filter_map(other);
+    match others.find(|(_, loaded)| *loaded != engine.build) {
+        None => Ok(()),
+        Some((rank, loaded)) => Err(RunError::OtherBuild {
+            cell,
+            rank,
+            loaded,
+            expected: engine.build.clone(),
+        }),
     }
 }
 
 /// What every rank of a cell gets, with cables or without. MLX's own setting is always
 /// written, so that none is taken over from the caller.
-fn shared_env(cell: Cell, settings: &Settings) -> Vec<(String, String)> {
-    let fast = u8::from(cell.workload.fast_synch).to_string();
+pub(crate) fn shared_env(workload: Workload, settings: &Settings) -> Vec<(String, String)> {
+    let fast = u8::from(workload.fast_synch).to_string();
     let env = settings.env.iter();
     env.map(|(name, value)| (name.clone(), value.clone()))
         .chain([("MLX_METAL_FAST_SYNCH".to_owned(), fast)])
@@ -482,7 +481,7 @@ fn shared_env(cell: Cell, settings: &Settings) -> Vec<(String, String)> {
 }
 
 /// The start of a rank, with the job as it is at its place.
-fn start(job: Job, env: Vec<(String, String)>, seat: Option<Seat>) -> RankStart {
+pub(crate) fn start(job: Job, env: Vec<(String, String)>, seat: Option<Seat>) -> RankStart {
     let job = match &seat {
         None => job,
         Some(seat) => job_there(seat, job),
@@ -490,7 +489,7 @@ fn start(job: Job, env: Vec<(String, String)>, seat: Option<Seat>) -> RankStart 
     RankStart { job, env, seat }
 }
 
-fn scratch() -> Result<TempDir, RunError> {
+pub(crate) fn scratch() -> Result<TempDir, RunError> {
     tempfile::Builder::new()
         .prefix("rail-bench-")
         .tempdir()

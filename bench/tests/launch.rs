@@ -30,7 +30,7 @@ fn job(rank: usize) -> Job {
         repeat: 2,
         after: After::default(),
         split: 0,
-        stand_in: None,
+        alone: false,
     }
 }
 

@@ -113,7 +113,7 @@ impl Tiny {
             repeat: 1,
             after: After::default(),
             split: 0,
-            stand_in: None,
+            alone: false,
         }
     }
 
@@ -270,6 +270,33 @@ fn a_folder_decodes_the_same_on_one_process_and_on_two() {
         let carried: u64 = cell.cable_bytes.values().sum();
         // The prompt but its last token goes through pp once, in two runs.
         assert!(carried >= 2 * 39 * 64 * 4, "{cell:?}");
+    }
+}
+
+/// What a prediction is made of: the share of each rank, without a peer.
+#[test]
+fn a_rank_that_is_alone_computes_its_share() {
+    let tiny = Tiny::new();
+    let weights = |job| {
+        let outcome = tiny.outcome(job);
+        assert_eq!(outcome.ending, Ending::Done);
+        let run = &outcome.transcripts[0].runs[0];
+        assert_eq!(run.tokens.len(), 3);
+        outcome.transcripts[0].usage.unwrap().weight_bytes
+    };
+    let whole = weights(tiny.job());
+    for strategy in [Strategy::Tp, Strategy::Pp] {
+        let shares = [0, 1].map(|rank| {
+            weights(Job {
+                strategy,
+                rank,
+                ranks: 2,
+                alone: true,
+                ..tiny.job()
+            })
+        });
+        assert!(shares.iter().all(|it| *it < whole), "{shares:?} {whole}");
+        assert!(shares.iter().sum::<u64>() >= whole, "{shares:?} {whole}");
     }
 }
 

@@ -20,6 +20,7 @@ use rail_bench::{
     report::check_folder,
 };
 use rail_verify::preflight::{self, Verdict::Slow};
+use remote::Part;
 use rig::Cables;
 use terminal::Terminal;
 use toolchain::build::{Build, Request};
@@ -166,7 +167,7 @@ fn options(session: &Session, flags: &Bench, pin: &Pin) -> Result<Options> {
 }
 
 /// The nodes of the rig that are machines of their own, which have the model.
-fn connected(session: &Session, plan: &Plan) -> Result<Option<remote::Hosts>> {
+pub fn connected(session: &Session, plan: &Plan) -> Result<Option<remote::Hosts>> {
     if !plan.rig.needs_hosts() {
         return Ok(None);
     }
@@ -198,12 +199,18 @@ fn cabling(
     let emulator = plan.rig.kind == Cables::Emulated;
     let emulator = emulator.then_some(&*emulated.provider);
     let libraries = programs::in_place_of_verbs(emulator, meter.as_deref());
+    let hosts = staged(hosts, programs, &libraries)?;
+    Ok(metered(Between { hosts, emulated }, meter))
+}
+
+/// Brings the programs of the engines to the nodes, and libraries that each of them loads.
+pub fn staged(hosts: remote::Hosts, programs: &Programs, libraries: &[Part]) -> Result<Hosts> {
     let mut hosts = Hosts::new(hosts);
     for (engine, parts) in programs.engines.iter().zip(&programs.parts) {
-        let parts = [&**parts, &*libraries].concat();
+        let parts = [&**parts, libraries].concat();
         hosts.stage(engine.engine, &parts, &Terminal::default())?;
     }
-    Ok(metered(Between { hosts, emulated }, meter))
+    Ok(hosts)
 }
 
 /// Keeps a line for each launch: in the folder, and on stdout if that is the format.

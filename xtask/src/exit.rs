@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::anyhow;
+use rail_bench::{RunError, alone::AloneError};
 use terminal::{NotListening, exit, output::Unprinted};
 
 pub use terminal::Kind;
@@ -115,6 +116,15 @@ const fn of_kind(kind: pins::Kind) -> Kind {
     }
 }
 
+/// The kind of a failure of ranks.
+fn of_run(error: &RunError) -> Kind {
+    match error {
+        error if error.is_interrupted() => Kind::Interrupted,
+        RunError::Reference(_) | RunError::AfterHang { .. } => Kind::Check,
+        _ => Kind::Ours,
+    }
+}
+
 failures! {
     // Failures of the machine.
     NotListening: |it| Kind::Ours;
@@ -144,10 +154,11 @@ failures! {
     patch_series::Error: |it| of_kind(it.kind()), it.help();
     pins::Error: |it| of_kind(it.kind()), it.help();
     predict::measured::MeasuredError: |it| Kind::Input, Some(it.help().to_owned());
-    rail_bench::RunError: |it| match &it {
-        error if error.is_interrupted() => Kind::Interrupted,
-        rail_bench::RunError::Reference(_) | rail_bench::RunError::AfterHang { .. } => Kind::Check,
-        _ => Kind::Ours,
+    RunError: |it| of_run(&it), it.help();
+    AloneError: |it| match &it {
+        AloneError::Run(error) => of_run(error),
+        AloneError::OneToken => Kind::Input,
+        _ => Kind::Check,
     }, it.help();
     rail_bench::baseline::BaselineError: |it| Kind::Input, Some(it.help().to_owned());
     rail_bench::lines::ResumeError: |it| Kind::Input, Some(it.help().to_owned());

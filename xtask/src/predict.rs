@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     hint::black_box,
-    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -18,14 +17,14 @@ use predict::{
     measured::Times as Took,
     published::{FAST_FENCE, FENCE},
     report::SCHEMA,
-    share_of, steps,
+    steps,
 };
 use rail_bench::{
-    BuildInfo, Harness, Plan, Workload,
-    cabling::Emulated,
+    Plan, Workload,
+    alone::LoneRank,
     engine::EngineProgram,
-    model::{Model, Preset},
-    progress::Progress,
+    hosts::Hosts,
+    model::Model,
     protocol::Strategy,
     sweep::{self, PlannedCell},
 };
@@ -34,15 +33,15 @@ use rail_verify::{
     group::Programs as JacclPrograms,
     run::{Stop, Variant},
 };
-use rig::{Link, Rig};
+use rig::{Cables, Link, Rig};
 use terminal::{ReportFormat, Terminal};
 use toolchain::build::Request;
 
 mod published;
 
 use crate::{
-    bench::build_info,
-    exit::{Context, Failure, Kind, Result},
+    bench::{connected, staged},
+    exit::{Failure, Kind, Result},
     job_matrix, model, output,
     predict_flags::Predict,
     programs::{self, Programs},
@@ -85,22 +84,24 @@ pub fn run(session: &Session, flags: &Predict) -> Result {
     let jaccl = Times::new(session, flags)?;
 
     let mut predictor = Predictor::new(&plan, shape, &jaccl);
-    let mut alone = BTreeMap::new();
+    let mut alone = BTreeMap::<_, Vec<Alone>>::new();
     let mut cells = Vec::new();
     for planned in &plan.cells {
         let PlannedCell { cell, joining } = planned;
-        let ranks = joining.nodes.len();
         let messages = predictor.messages(planned)?;
-        let alone = match alone.entry((cell.strategy, ranks)) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(new) => *new.insert(calibration.of(cell.strategy, ranks)?),
+        let alone = match alone.entry((cell.strategy, &joining.nodes)) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(new) => {
+                let alone = calibration.of(cell.strategy, &joining.nodes)?;
+                new.insert(alone).clone()
+            }
         };
         cells.push(Row {
             cell: *cell,
             nodes: joining.nodes.clone(),
             link: slowest(&joining.rig),
+            predicted: predictor.predict(planned, &alone, fence, &messages),
             alone,
-            predicted: predictor.predict(planned, alone, fence, &messages),
             messages,
             measured: against.as_ref().and_then(|it| it.cell(*cell)),
         });
@@ -138,11 +139,7 @@ pub fn explain(
     let work = Work::of(model);
     let singles = report.cells.iter().filter_map(|cell| {
         let times = Took::of(cell)?;
-        let alone = Alone {
-            work,
-            ttft: times.ttft,
-            token: times.token,
-        };
+        let alone = of_whole(work, times);
         (cell.strategy == Strategy::Single).then_some((cell.cell(), alone))
     });
     let singles: BTreeMap<_, _> = singles.collect();
@@ -164,7 +161,8 @@ pub fn explain(
         };
         let messages = predictor.messages(planned)?;
         let fence = fence_here(cell.workload.fast_synch);
-        let predicted = predictor.predict(planned, *alone, fence, &messages);
+        let alone = vec![*alone; planned.joining.nodes.len()];
+        let predicted = predictor.predict(planned, &alone, fence, &messages);
         cell.explained = Some(predicted.beside(took));
     }
     Ok(())
@@ -215,7 +213,7 @@ impl<'a> Predictor<'a> {
     fn predict(
         &self,
         planned: &PlannedCell,
-        alone: Alone,
+        alone: &[Alone],
         fence: f64,
         messages: &[Timed],
     ) -> Prediction {
@@ -278,7 +276,7 @@ fn dtype(model: &Model) -> Dtype {
     }
 }
 
-/// Where the times of single processes come from.
+/// Where the times of processes without cables come from.
 struct Calibration<'a> {
     session: &'a Session,
     flags: &'a Predict,
@@ -292,27 +290,34 @@ enum Source {
     /// Processes that run now.
     Now {
         engine: EngineProgram,
-        info: BuildInfo,
+        /// The nodes of the rig, if they are other machines.
+        hosts: Option<Hosts>,
     },
 }
 
 impl std::fmt::Display for Calibration<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.source {
+        let hosts = match &self.source {
             Source::Report(report) => {
-                write!(f, "the single process of {}", report.path().display())
+                return write!(f, "the single process of {}", report.path().display());
             }
-            Source::Now { .. } if self.plan.rig.is_remote() => f.write_str(
-                "a single process on this machine, as each node of the rig would run it: for tp \
-                 with a rank's share of a preset or with the whole of a folder, for pp with the \
-                 whole model",
-            ),
-            Source::Now { .. } => f.write_str(
-                "single processes on this machine: for tp as many at a time as there are ranks, each \
-                 with a rank's share of a preset or with the whole of a folder; for pp one at a time \
-                 with the whole model, while as many processors are busy as there are ranks",
-            ),
-        }
+            Source::Now { hosts, .. } => hosts,
+        };
+        let place = match hosts {
+            Some(_) => "each on its node",
+            None => "on this machine",
+        };
+        write!(
+            f,
+            "a process for each rank, {place}, with its share of the model and without peers"
+        )?;
+        f.write_str(match self.plan.rig.kind {
+            Cables::Real => "",
+            Cables::Emulated => {
+                ": for tp all at a time; for pp one at a time, while a processor is busy for each \
+                 of the others"
+            }
+        })
     }
 }
 
@@ -325,13 +330,15 @@ impl<'a> Calibration<'a> {
                 Source::Report(report)
             }
             None => {
+                // A node that cannot be reached is known before the minutes of a build.
+                let hosts = connected(session, plan)?;
                 let pin = session.toolchain.pin(&flags.mlx)?;
                 let build = session.toolchain.build(&Request::mlx(&pin, flags.series))?;
                 let series = (&pin, flags.series);
                 let mut programs = Programs::compile(session, series, &build, &[flags.engine])?;
                 Source::Now {
+                    hosts: hosts.map(|it| staged(it, &programs, &[])).transpose()?,
                     engine: programs.engines.remove(0),
-                    info: build_info(&build)?,
                 }
             }
         };
@@ -343,100 +350,74 @@ impl<'a> Calibration<'a> {
         })
     }
 
-    /// What a process takes that is alone, of the model or of a rank's share of it.
-    fn of(&self, strategy: Strategy, ranks: usize) -> Result<Alone> {
+    /// What a process without cables takes for each rank of a cell, which run on these nodes.
+    fn of(&self, strategy: Strategy, nodes: &[String]) -> Result<Vec<Alone>> {
         let model = &self.plan.settings.model;
-        let (engine, info) = match &self.source {
+        let (engine, hosts) = match &self.source {
             Source::Report(report) => {
                 let times = report.reference(self.plan, self.flags.engine)?;
-                return Ok(Alone {
-                    work: Work::of(model),
-                    ttft: times.ttft,
-                    token: times.token,
-                });
+                let alone = of_whole(Work::of(model), times);
+                return Ok(vec![alone; nodes.len()]);
             }
-            Source::Now { engine, info } => (engine, info),
+            Source::Now { engine, hosts } => (engine, hosts),
         };
-        let mut plan = self.plan.clone();
-        plan.cells.clear();
-        plan.settings.stand_in = Some(strategy);
-        if let Model::Preset(Preset {
-            spec,
-            name,
-            purpose,
-        }) = model
-            && strategy == Strategy::Tp
-            && let Some(spec) = share_of(spec, ranks)
-        {
-            plan.settings.model = Preset {
-                name,
-                purpose,
-                spec,
-            }
-            .into();
-        }
-        let work = Work::of(&plan.settings.model);
-        let (at_a_time, polling) = on_this_machine(&self.plan.rig, strategy, ranks);
-        say!("measuring for {strategy}: single processes, {at_a_time} at a time");
-        let times = busy(polling, || self.processes(&plan, engine, info, at_a_time))?;
-        let slowest = |of: fn(&Took) -> f64| times.iter().map(of).fold(0.0, f64::max);
-        Ok(Alone {
-            work,
-            ttft: slowest(|it| it.ttft),
-            token: slowest(|it| it.token),
-        })
-    }
-
-    /// What this many processes take at a time.
-    fn processes(
-        &self,
-        plan: &Plan,
-        engine: &EngineProgram,
-        info: &BuildInfo,
-        at_a_time: usize,
-    ) -> Result<Vec<Took>> {
-        // The plan has no cell, so nothing is plugged.
-        let cabling = Emulated {
-            provider: Path::new("none").to_owned(),
-            parent: softrail::default_parent(),
+        let [workload] = self.plan.workloads[..] else {
+            unreachable!("the flags say one workload");
         };
-        let launcher = &self.session.launcher;
-        let process = || -> Result<Took> {
-            let harness = Harness {
-                engines: vec![engine.clone()],
-                cabling: &cabling,
-                build: info.clone(),
-                warnings: vec![],
-                launcher,
-                progress: Progress::hidden(),
-                resumed: vec![],
-                record: &|_| Ok(()),
+        let (launcher, settings) = (&self.session.launcher, &self.plan.settings);
+        let of_rank = |(rank, node): (usize, &String)| {
+            let place = (rank, nodes.len());
+            let lone = LoneRank {
+                engine,
+                workload,
+                strategy,
+                place,
+                node: hosts.as_ref().map(|hosts| (hosts, &**node)),
             };
-            let report = rail_bench::run(plan, &harness)?.report;
-            Took::of(&report.cells[0])
-                .ok_or_else(|| Failure::input("a process that generates one token has no rate"))
+            let took = lone.measure(settings, launcher)?;
+            let layers = Shape::of(model).map_or(1, |it| it.layers);
+            Ok(Alone {
+                work: Work::of(model).of_rank(strategy, place, layers),
+                ttft: took.ttft,
+                token: took.token,
+                deviation: took.deviation,
+                choice: took.choice,
+            })
         };
-        thread::scope(|scope| {
-            let threads: Vec<_> = (0..at_a_time).map(|_| scope.spawn(process)).collect();
-            let ended = threads.into_iter().map(|thread| match thread.join() {
-                Ok(times) => times,
-                Err(_) => Err(Failure::ours(anyhow!("a thread that measures has failed"))),
-            });
-            ended.collect::<Result<_>>()
-        })
-        .with_context(|| "a single process")
+        let ranks = nodes.iter().enumerate();
+        say!(
+            "measuring for {strategy}: {} processes without cables",
+            nodes.len()
+        );
+        match self.plan.rig.kind {
+            // Ranks of a pipeline compute a token in turns, and poll meanwhile.
+            Cables::Emulated if strategy == Strategy::Pp => {
+                let others = nodes.len() - 1;
+                ranks.map(|rank| busy(others, || of_rank(rank))).collect()
+            }
+            _ => thread::scope(|scope| {
+                let of_rank = &of_rank;
+                let threads: Vec<_> = ranks
+                    .map(|rank| scope.spawn(move || of_rank(rank)))
+                    .collect();
+                let ended = threads.into_iter().map(|thread| match thread.join() {
+                    Ok(alone) => alone,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                });
+                ended.collect()
+            }),
+        }
     }
 }
 
-/// Of this many ranks, those that compute at a time on the machine of one of them, and those
-/// that poll there meanwhile.
-fn on_this_machine(rig: &Rig, strategy: Strategy, ranks: usize) -> (usize, usize) {
-    match strategy {
-        // Each has its own.
-        _ if rig.is_remote() => (1, 0),
-        // They compute a token in turns.
-        Strategy::Pp => (1, ranks - 1),
-        Strategy::Tp | Strategy::Single => (ranks, 0),
+/// A process with the whole model.
+fn of_whole(work: Work, times: Took) -> Alone {
+    Alone {
+        work,
+        ttft: times.ttft,
+        token: times.token,
+        deviation: 0.0,
+        choice: None,
     }
 }
 
@@ -455,9 +436,13 @@ fn busy<T>(threads: usize, work: impl FnOnce() -> T) -> T {
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                // A look for completions over emulated cables looks at the clock.
+                // A look for completions over emulated cables looks at the clock, and after
+                // some in vain lets another thread run.
                 while !done.load(Ordering::Relaxed) {
-                    black_box(Instant::now());
+                    for _ in 0..20 {
+                        black_box(Instant::now());
+                    }
+                    thread::yield_now();
                 }
             });
         }
@@ -571,21 +556,5 @@ const fn op(call: Call) -> Op {
         Call::Send => Op::Send,
         Call::AllSum => Op::AllSum,
         Call::AllGather => Op::AllGather,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranks_on_machines_of_their_own_share_no_processor() {
-        let mut rig = Rig::embedded();
-        assert_eq!(on_this_machine(&rig, Strategy::Tp, 3), (3, 0));
-        assert_eq!(on_this_machine(&rig, Strategy::Pp, 3), (1, 2));
-        rig.nodes[1].ssh = Some("mini".to_owned());
-        for strategy in [Strategy::Tp, Strategy::Pp] {
-            assert_eq!(on_this_machine(&rig, strategy, 3), (1, 0));
-        }
     }
 }

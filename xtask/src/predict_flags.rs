@@ -20,11 +20,14 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask predict
-      The cells of the embedded rig. One process of each share is measured first.
+      The cells of the embedded rig. Each rank's share is computed by itself first.
   cargo xtask predict --against target/bench/0.31.2-patched/bench.json
       The same beside what was measured: the error, and what is explained.
-  cargo xtask predict --rig macs.toml --calibration bench.json --fence '180 us'
-      A rig of real nodes, from the reference of a report, with MLX's usual fence on Metal.
+  cargo xtask predict --rig macs.toml --fence '180 us'
+      Two Macs: each computes its rank's share, and no cable is used. With MLX's usual fence
+      on Metal.
+  cargo xtask predict --rig macs.toml --calibration bench.json
+      The same without the Macs, from the single process of a report.
   cargo xtask predict --published
       The model of a cell against figures that others published.
 
@@ -105,7 +108,8 @@ pub struct Predict {
     #[arg(short, long, value_name = "N", default_value_t = Workload::DEFAULT.generation_tokens, value_parser = at_least_one, help_heading = "From what")]
     pub gen_tokens: usize,
 
-    /// A bench.json whose single process counts [default: measure now, on this machine]
+    /// A bench.json whose single process counts for every rank [default: measure each rank's
+    /// share now, on its node]
     #[arg(long, value_name = "FILE", help_heading = "From what")]
     pub calibration: Option<PathBuf>,
 
@@ -139,7 +143,7 @@ pub struct Predict {
     )]
     pub published: bool,
 
-    /// What to print on stdout; json has schema mlx-rails/prediction/1
+    /// What to print on stdout; json has schema mlx-rails/prediction/2
     #[arg(long, value_enum, default_value_t, help_heading = "What is reported")]
     pub format: ReportFormat,
 }

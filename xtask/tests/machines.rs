@@ -16,7 +16,7 @@ use std::{
 
 use serde_json::{Value, json};
 use softrail::{counters::Counters, live::Live};
-use testbed::{Machines, within};
+use testbed::{Machine, Machines, within};
 
 /// Where nothing is built, the benchmark builds MLX's ranks before it starts one.
 const BUILD: Duration = Duration::from_secs(30 * 60);
@@ -80,6 +80,11 @@ fn report(mut command: Command, code: i32) -> Value {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{said}");
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn has_rank(machine: &Machine) -> bool {
+    let processes = machine.foreign();
+    processes.into_iter().any(|(_, name)| name == "rail-rank")
 }
 
 fn assert_nothing_left(machines: &Machines) {
@@ -241,19 +246,42 @@ fn a_machine_without_the_python_of_mlx_lm_is_named_before_ranks_start() {
     assert_nothing_left(&machines);
 }
 
+/// Cells that nobody runs: each machine computes its own rank's share, and nothing else.
+#[test]
+fn each_machine_computes_its_share_for_a_prediction() {
+    let Some(machines) = machines() else { return };
+    let flags = "--model qwen3-tiny --strategy tp,pp --backend ring --cables 1 -p 32 -g 4";
+    let predicted = report(xtask(&machines, "predict", flags), 0);
+    let calibration = predicted["calibration"].as_str().unwrap();
+    assert!(calibration.contains("each on its node"), "{calibration}");
+    for cell in predicted["cells"].as_array().unwrap() {
+        assert_eq!(cell["nodes"], json!(["first", "second"]));
+        let alone = cell["alone"].as_array().unwrap();
+        assert_eq!(alone.len(), 2, "{cell}");
+        assert!(alone.iter().all(|it| it["ttft"].as_f64() > Some(0.0)));
+    }
+    assert_nothing_left(&machines);
+
+    let mut command = xtask(&machines, "predict", &flags.replace("-g 4", "-g 100000"));
+    let mut predict = command.stdout(Stdio::null()).spawn().unwrap();
+    within(BUILD, "not every machine has a rank", || {
+        assert!(predict.try_wait().unwrap().is_none(), "it has ended");
+        machines.all.iter().all(has_rank)
+    });
+    predict.kill().unwrap();
+    predict.wait().unwrap();
+    assert_nothing_left(&machines);
+}
+
 #[test]
 fn a_benchmark_that_is_killed_leaves_nothing_on_its_machines() {
     let Some(machines) = machines() else { return };
     let flags = "--model qwen3-tiny --strategy tp --backend ring -p 16 -g 100000 -r 1";
     let mut command = bench(&machines, flags);
     let mut bench = command.stdout(Stdio::null()).spawn().unwrap();
-    let ranks = |machine: &testbed::Machine| {
-        let processes = machine.foreign();
-        processes.into_iter().any(|(_, name)| name == "rail-rank")
-    };
     within(BUILD, "no rank was started", || {
         assert!(bench.try_wait().unwrap().is_none(), "it has ended");
-        machines.all.iter().any(ranks)
+        machines.all.iter().any(has_rank)
     });
     bench.kill().unwrap();
     bench.wait().unwrap();

@@ -15,6 +15,9 @@ pub struct Token {
     pub ns: u64,
     /// Names the bits of its logits, as in [`Event::Token`].
     pub digest: Option<String>,
+    /// Nanoseconds until the rank's layers were computed, as in [`Event::Token`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers_ns: Option<u64>,
 }
 
 /// One run of a rank.
@@ -93,6 +96,7 @@ impl Transcript {
                 id,
                 ns,
                 ref digest,
+                layers_ns,
             } => {
                 let record = self.open_run(run)?;
                 if index != record.tokens.len() {
@@ -107,7 +111,12 @@ impl Transcript {
                     ));
                 }
                 let digest = digest.clone();
-                record.tokens.push(Token { id, ns, digest });
+                record.tokens.push(Token {
+                    id,
+                    ns,
+                    digest,
+                    layers_ns,
+                });
             }
             Event::Run {
                 run,
@@ -272,6 +281,7 @@ mod tests {
             id: 7,
             ns: 10 + index as u64,
             digest: None,
+            layers_ns: None,
         }
     }
 
@@ -381,6 +391,7 @@ mod tests {
             id: 7,
             ns: 10,
             digest: None,
+            layers_ns: None,
         };
         assert!(transcript.hear(&timeless).is_err());
         transcript.hear(&end_of(0, false)).unwrap();

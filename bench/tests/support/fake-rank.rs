@@ -153,6 +153,7 @@ impl Rank {
                 id,
                 ns: self.time(run, index),
                 digest: Some(self.digest(index, last)),
+                layers_ns: None,
             });
         }
         let margin = match self.behaviour.as_str() {

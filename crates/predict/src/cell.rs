@@ -11,12 +11,25 @@ use crate::{Message, Shape, Work, measured::Times};
 /// What one process takes without cables.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Alone {
-    /// The work that it does for a token. It may be a share of the model.
+    /// The work that it does for a token: that of a rank, or of the whole model.
     pub work: Work,
     /// Until the first token of the prompt's length.
     pub ttft: f64,
     /// From a token to the next.
     pub token: f64,
+    /// The standard deviation of the latter, 0 if it is not known.
+    pub deviation: f64,
+    /// The part of both that follows the layers, if it is known.
+    pub choice: Option<f64>,
+}
+
+impl Alone {
+    /// The part of both times that follows the layers. All ranks have it at the same time,
+    /// with PP as with TP: each computes the output head.
+    fn choice(&self) -> f64 {
+        let of_head = self.token * self.work.whole / self.work.total();
+        self.choice.unwrap_or(of_head).min(self.token)
+    }
 }
 
 /// A cell to be predicted.
@@ -32,8 +45,8 @@ pub struct Cell<'a> {
     pub work: Work,
     /// The tokens of each step of prefill.
     pub steps: &'a [usize],
-    /// The slowest node's process.
-    pub alone: Alone,
+    /// The process that was measured for each rank.
+    pub alone: &'a [Alone],
     /// What each message costs beside jaccl's time.
     pub fence: f64,
 }
@@ -47,12 +60,14 @@ pub struct Parts {
     pub fence: f64,
     /// jaccl and the cables.
     pub cables: f64,
+    /// Waiting for a slower rank, as far as it is known.
+    pub wait: f64,
 }
 
 impl Parts {
     /// The whole time.
     pub fn total(&self) -> f64 {
-        self.compute + self.fence + self.cables
+        self.compute + self.fence + self.cables + self.wait
     }
 
     fn beside(&self, measured: f64) -> Explanation {
@@ -90,7 +105,10 @@ impl Cell<'_> {
     pub fn predict(&self, message: impl Fn(Message) -> f64) -> Prediction {
         Prediction {
             ttft: self.parts(&message, Self::ttft),
-            token: self.parts(&message, Self::token),
+            token: Parts {
+                wait: self.wait(),
+                ..self.parts(&message, Self::token)
+            },
         }
     }
 
@@ -107,46 +125,83 @@ impl Cell<'_> {
             compute,
             cables: with_cables - compute,
             fence: time(self, &|it| self.fence + message(it)) - with_cables,
+            wait: 0.0,
         }
     }
 
+    /// How long a rank of TP waits for the slowest one in a token. What ranks compute between
+    /// two sums deviates from the mean independently of each other, and each sum waits for
+    /// the greatest deviation.
+    fn wait(&self) -> f64 {
+        /// The mean of the greatest of so many normal deviates, from 1 on (Harter,
+        /// "Expected values of normal order statistics", 1961).
+        const GREATEST: [f64; 8] = [0.0, 0.564, 0.846, 1.029, 1.163, 1.267, 1.352, 1.424];
+        if self.strategy != Strategy::Tp {
+            return 0.0;
+        }
+        let sums = self.shape.sums().1 as f64;
+        let greatest = GREATEST[self.ranks.clamp(1, GREATEST.len()) - 1];
+        // The deviation of one of the parts whose sum is a token, so many times.
+        sums.sqrt() * greatest * self.slowest(|it| it.deviation)
+    }
+
     fn token(&self, message: &dyn Fn(Message) -> f64) -> f64 {
-        let seconds = |work: Work| self.alone.token * work.total() / self.alone.work.total();
+        let seconds =
+            |work: Work| self.slowest(|alone| alone.token * work.total() / alone.work.total());
         let (shape, others) = (&self.shape, (self.ranks - 1) as f64);
         match self.strategy {
             Strategy::Single => seconds(self.work),
             Strategy::Tp => {
                 let (sum, count) = shape.sums();
-                seconds(self.work.cut_over(self.ranks)) + count as f64 * message(sum)
+                seconds(self.own(0)) + count as f64 * message(sum)
             }
             Strategy::Pp => {
+                let layers = self.alone.iter().enumerate().map(|(rank, alone)| {
+                    let part = self.own(rank).cut / alone.work.cut;
+                    (alone.token - alone.choice()) * part
+                });
                 let between = others * message(shape.send(1)) + message(shape.gather());
-                seconds(self.work) + between
+                layers.sum::<f64>() + self.slowest(Alone::choice) + between
             }
         }
     }
 
+    /// What the slowest rank takes.
+    fn slowest(&self, seconds: impl Fn(&Alone) -> f64) -> f64 {
+        self.alone.iter().map(seconds).fold(0.0, f64::max)
+    }
+
+    /// The work of a rank.
+    fn own(&self, rank: usize) -> Work {
+        let place = (rank, self.ranks);
+        self.work.of_rank(self.strategy, place, self.shape.layers)
+    }
+
     fn ttft(&self, message: &dyn Fn(Message) -> f64) -> f64 {
         let prompt: usize = self.steps.iter().sum();
-        let alone = self.alone.work.of_prompt(prompt).total();
-        // Of a step's tokens; the attention of later tokens to earlier ones is not counted.
-        let seconds = |work: Work, tokens| {
-            self.alone.ttft * work.of_prompt(prompt).total() / alone * part(tokens, prompt)
+        let seconds = |work: Work| {
+            let work = work.of_prompt(prompt).total();
+            self.slowest(|alone| alone.ttft * work / alone.work.of_prompt(prompt).total())
         };
         match self.strategy {
-            Strategy::Single => seconds(self.work, prompt),
+            Strategy::Single => seconds(self.work),
             Strategy::Tp => {
                 let sums = self.shape.prefill_sums(self.steps).into_iter();
                 let between: f64 = sums.map(|(sum, count)| count as f64 * message(sum)).sum();
-                seconds(self.work.cut_over(self.ranks), prompt) + between
+                seconds(self.own(0)) + between
             }
             Strategy::Pp => {
-                let own = |rank| {
-                    let has_last = rank + 1 == self.ranks;
-                    self.work.of_layers(self.layers_of(rank), has_last)
+                // Of a step's tokens; the attention of later tokens to earlier ones is not
+                // counted.
+                let compute = |rank: usize, tokens| {
+                    let alone = &self.alone[rank];
+                    let layers = (alone.ttft - alone.choice()).max(0.0);
+                    let [own, measured] =
+                        [self.own(rank), alone.work].map(|it| it.of_prompt(prompt).cut);
+                    layers * own / measured * part(tokens, prompt)
                 };
-                let compute = |rank, tokens| seconds(own(rank), tokens);
-                self.pipeline(compute, message) + message(self.shape.gather())
+                let choice = self.slowest(Alone::choice);
+                self.pipeline(compute, message) + message(self.shape.gather()) + choice
             }
         }
     }
@@ -171,17 +226,9 @@ impl Cell<'_> {
         }
         free.last().copied().unwrap_or(0.0)
     }
-
-    /// The part of the layers that a rank of a pipeline has: the first ranks get one more
-    /// if they do not divide evenly.
-    fn layers_of(&self, rank: usize) -> f64 {
-        let layers = self.shape.layers;
-        let own = layers / self.ranks + usize::from(rank < layers % self.ranks);
-        part(own, layers)
-    }
 }
 
-fn part(some: usize, all: usize) -> f64 {
+pub(crate) fn part(some: usize, all: usize) -> f64 {
     some as f64 / all.max(1) as f64
 }
 
@@ -197,6 +244,15 @@ mod tests {
         tail: 4.0,
     };
 
+    /// With the whole model.
+    const ALONE: Alone = Alone {
+        work: WORK,
+        ttft: 0.8,
+        token: 0.032,
+        deviation: 0.0,
+        choice: None,
+    };
+
     const SHAPE: Shape = Shape {
         layers: 4,
         message_bytes: 8192,
@@ -209,11 +265,7 @@ mod tests {
             shape: SHAPE,
             work: WORK,
             steps,
-            alone: Alone {
-                work: WORK,
-                ttft: 0.8,
-                token: 0.032,
-            },
+            alone: &[ALONE; 4][..ranks],
             fence,
         }
     }
@@ -236,6 +288,35 @@ mod tests {
         near(token.fence, 0.008);
     }
 
+    /// Two ranks with eight parts each, drawn many times.
+    #[test]
+    fn a_rank_of_tp_waits_for_the_greatest_deviation_at_each_sum() {
+        let alone = Alone {
+            deviation: 0.001,
+            ..ALONE
+        };
+        let cell = Cell {
+            alone: &[alone; 2],
+            ..cell(Strategy::Tp, 2, &[256], 0.0)
+        };
+        let predicted = cell.predict(|_| 0.0).token.wait;
+        // Sums of twelve uniform numbers are nearly normal, with a variance of 1.
+        let mut state = 1_u64;
+        let mut normal = || {
+            let mut uniform = || {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                (state >> 11) as f64 / (1_u64 << 53) as f64
+            };
+            (0..12).map(|_| uniform()).sum::<f64>() - 6.0
+        };
+        let part = 0.001 / 8_f64.sqrt();
+        let mut token = || -> f64 { (0..8).map(|_| part * normal().max(normal())).sum() };
+        let mean = (0..10_000).map(|_| token()).sum::<f64>() / 10_000.0;
+        assert!((mean / predicted - 1.0).abs() < 0.05, "{mean} {predicted}");
+    }
+
     #[test]
     fn a_token_of_pp_passes_every_rank() {
         let token = cell(Strategy::Pp, 4, &[256], 0.0).predict(|_| 0.001).token;
@@ -246,18 +327,57 @@ mod tests {
 
     #[test]
     fn a_share_that_was_measured_alone_is_not_divided_again() {
-        let mut share = cell(Strategy::Tp, 2, &[256], 0.0);
-        share.alone.work = WORK.cut_over(2);
-        near(share.predict(|_| 0.0).token.compute, 0.032);
-        near(share.predict(|_| 0.0).ttft.compute, 0.8);
+        let share = Alone {
+            work: WORK.of_rank(Strategy::Tp, (0, 2), SHAPE.layers),
+            ..ALONE
+        };
+        // The other node is slower.
+        let slow = Alone {
+            token: 0.040,
+            ..share
+        };
+        let cell = Cell {
+            alone: &[share, slow],
+            ..cell(Strategy::Tp, 2, &[256], 0.0)
+        };
+        near(cell.predict(|_| 0.0).token.compute, 0.040);
+        near(cell.predict(|_| 0.0).ttft.compute, 0.8);
+    }
+
+    #[test]
+    fn ranks_of_a_pipeline_choose_a_token_at_the_same_time() {
+        let rank = |rank, ttft, token| Alone {
+            work: WORK.of_rank(Strategy::Pp, (rank, 2), SHAPE.layers),
+            ttft,
+            token,
+            deviation: 0.003,
+            choice: Some(0.002),
+        };
+        let cell = Cell {
+            alone: &[rank(0, 0.5, 0.010), rank(1, 0.3, 0.020)],
+            ..cell(Strategy::Pp, 2, &[256], 0.0)
+        };
+        let Prediction { ttft, token } = cell.predict(|_| 0.0);
+        near(token.compute, 0.008 + 0.018 + 0.002);
+        near(token.wait, 0.0);
+        near(ttft.compute, 0.498 + 0.298 + 0.002);
     }
 
     #[test]
     fn ranks_of_a_pipeline_compute_different_steps_at_a_time() {
         let compute = |steps: &[usize]| {
-            let mut cell = cell(Strategy::Pp, 2, steps, 0.0);
             // Both ranks have as much to do.
-            (cell.work.tail, cell.alone.work.tail) = (0.0, 0.0);
+            let work = Work { tail: 0.0, ..WORK };
+            let alone = Alone {
+                work,
+                choice: Some(0.0),
+                ..ALONE
+            };
+            let cell = Cell {
+                work,
+                alone: &[alone; 2],
+                ..cell(Strategy::Pp, 2, steps, 0.0)
+            };
             cell.predict(|_| 0.0).ttft.compute
         };
         let one = compute(&[256]);
@@ -271,10 +391,13 @@ mod tests {
         // A quick last rank hides behind the first one, but for its last step.
         let ttft = cell(Strategy::Pp, 2, &[64; 4], 0.0).predict(|_| 0.0).ttft;
         // Of each token 12 parts by the first rank, 12 - 4 by the second one and 24 - 4 by the
-        // process that was measured; of the last token the tail and the head too.
-        let (first, second) = (12.0 + 8.0 / 256.0, 8.0 + 12.0 / 256.0);
-        let alone = 20.0 + 12.0 / 256.0;
-        near(ttft.compute, 0.8 * (first + second / 4.0) / alone);
+        // process that was measured; of the last token the tail too. The head, which is a
+        // quarter of a token's bytes, is computed once.
+        let (first, second) = (12.0, 8.0 + 4.0 / 256.0);
+        let alone = 20.0 + 4.0 / 256.0;
+        let head = 0.032 / 4.0;
+        let layers = 0.8 - head;
+        near(ttft.compute, layers * (first + second / 4.0) / alone + head);
     }
 
     #[test]
@@ -283,6 +406,7 @@ mod tests {
             compute: 0.020,
             fence: 0.008,
             cables: 0.012,
+            wait: 0.0,
         };
         let predicted = Prediction {
             ttft: parts,
@@ -330,7 +454,7 @@ mod tests {
             let Prediction { ttft, token } = cell.predict(message);
             let slower = cell.predict(|it| 2.0 * message(it));
             for (parts, slower, alone) in
-                [(ttft, slower.ttft, cell.alone.ttft), (token, slower.token, cell.alone.token)]
+                [(ttft, slower.ttft, ALONE.ttft), (token, slower.token, ALONE.token)]
             {
                 prop_assert!(parts.fence >= -1e-12 && parts.cables > 0.0);
                 prop_assert!(slower.total() > parts.total());
@@ -345,12 +469,8 @@ mod tests {
             (_, ranks, _, steps) in any_cell(),
         ) {
             let cell = cell(Strategy::Pp, ranks, &steps, 0.0);
-            let prompt: usize = steps.iter().sum();
-            let whole = cell.work.of_prompt(prompt);
-            // Each rank reads the head.
-            let most = (whole.cut + ranks as f64 * whole.whole) / whole.total();
             let ttft = cell.predict(|_| 0.0).ttft.compute;
-            prop_assert!(ttft <= cell.alone.ttft * most * (1.0 + 1e-9));
+            prop_assert!(ttft <= ALONE.ttft * (1.0 + 1e-9));
         }
     }
 }

@@ -153,20 +153,22 @@ impl Decode {
         let (first, rate) = self.rates[0];
         // The first is one process, or is taken apart into what one rank computes.
         let between = |it: Message| message(first, it);
-        let none = Alone {
-            work: work.cut_over(first),
+        let unknown = [Alone {
+            work: work.of_rank(Strategy::Tp, (0, first), self.layers),
             ttft: 0.0,
             token: 0.0,
-        };
-        let communication = cell(first, none).predict(between).token.total();
-        let alone = Alone {
+            deviation: 0.0,
+            choice: None,
+        }];
+        let communication = cell(first, &unknown).predict(between).token.total();
+        let alone = unknown.map(|it| Alone {
             token: (1.0 / rate - communication).max(0.0),
-            ..none
-        };
+            ..it
+        });
         let others = self.rates[1..].iter();
         others
             .map(|(ranks, rate)| {
-                let token = cell(*ranks, alone).predict(|it| message(*ranks, it)).token;
+                let token = cell(*ranks, &alone).predict(|it| message(*ranks, it)).token;
                 (*ranks, *rate, 1.0 / token.total())
             })
             .collect()

@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer};
 use crate::{Alone, Message, Parts, Prediction, measured::Times};
 
 /// The name and version of the JSON.
-pub const SCHEMA: &str = "mlx-rails/prediction/1";
+pub const SCHEMA: &str = "mlx-rails/prediction/2";
 
 /// The predictions of a rig.
 #[derive(Debug, Clone, Serialize)]
@@ -50,9 +50,9 @@ pub struct Row {
     /// The cables of the cell, each as its slowest.
     #[serde(serialize_with = "link")]
     pub link: Link,
-    /// What one process took.
+    /// What a process took without cables, for each rank.
     #[serde(serialize_with = "alone")]
-    pub alone: Alone,
+    pub alone: Vec<Alone>,
     /// What each message took.
     pub messages: Vec<Timed>,
     /// What the cell should take, in seconds.
@@ -90,19 +90,22 @@ fn link<S: Serializer>(link: &Link, serializer: S) -> Result<S::Ok, S::Error> {
     fields.serialize(serializer)
 }
 
-fn alone<S: Serializer>(alone: &Alone, serializer: S) -> Result<S::Ok, S::Error> {
+fn alone<S: Serializer>(alone: &[Alone], serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Fields {
         work_bytes: f64,
         ttft: f64,
         token: f64,
+        deviation: f64,
+        choice: Option<f64>,
     }
-    let fields = Fields {
-        work_bytes: alone.work.total(),
-        ttft: alone.ttft,
-        token: alone.token,
-    };
-    fields.serialize(serializer)
+    serializer.collect_seq(alone.iter().map(|it| Fields {
+        work_bytes: it.work.total(),
+        ttft: it.ttft,
+        token: it.token,
+        deviation: it.deviation,
+        choice: it.choice,
+    }))
 }
 
 /// How far a prediction is from what was measured, as a part of the latter.
@@ -163,7 +166,7 @@ impl Report {
     fn table(&self) -> String {
         let mut table = with_heads(&[
             "cell", "TTFT ms", "compute", "fence", "cables", "tok/s", "token ms", "compute",
-            "fence", "cables",
+            "fence", "cables", "wait",
         ]);
         for row in &self.cells {
             let Prediction { ttft, token } = &row.predicted;
@@ -171,6 +174,7 @@ impl Report {
             fields.extend(parts(ttft));
             fields.push(format!("{:.1}", 1.0 / token.total()));
             fields.extend(parts(token));
+            fields.push(millis(token.wait));
             table.add_row(fields);
         }
         table.trim_fmt()
@@ -183,11 +187,11 @@ impl Report {
             "TTFT ms, measured",
             "predicted",
             "error",
-            "explained by compute, fence, cables",
+            "explained by compute, fence, cables, wait",
             "tok/s, measured",
             "predicted",
             "error",
-            "explained by compute, fence, cables",
+            "explained by compute, fence, cables, wait",
         ]);
         for row in &self.cells {
             let Some(measured) = row.measured else {
@@ -229,10 +233,12 @@ fn explained(parts: &Parts, measured: f64) -> String {
         compute,
         fence,
         cables,
+        wait,
     } = parts;
-    let [compute, fence, cables] = [compute, fence, cables].map(|it| 100.0 * it / measured);
-    let left = 100.0 - compute - fence - cables;
-    format!("{compute:.0} + {fence:.0} + {cables:.0} %, {left:.0} % left")
+    let [compute, fence, cables, wait] =
+        [compute, fence, cables, wait].map(|it| 100.0 * it / measured);
+    let left = 100.0 - compute - fence - cables - wait;
+    format!("{compute:.0} + {fence:.0} + {cables:.0} + {wait:.0} %, {left:.0} % left")
 }
 
 fn millis(seconds: f64) -> String {
@@ -272,6 +278,7 @@ mod tests {
             compute,
             fence: 0.0,
             cables,
+            wait: 0.0,
         };
         Report {
             schema: SCHEMA,
@@ -295,7 +302,7 @@ mod tests {
                     bytes_per_second: 6_500_000_000,
                     latency: Duration::from_micros(5),
                 },
-                alone: Alone {
+                alone: vec![Alone {
                     work: Work {
                         cut: 3.0,
                         whole: 1.0,
@@ -303,7 +310,9 @@ mod tests {
                     },
                     ttft: 0.08,
                     token: 0.005,
-                },
+                    deviation: 0.0,
+                    choice: None,
+                }],
                 messages: vec![Timed {
                     message: Message {
                         call: Call::AllSum,
@@ -349,10 +358,10 @@ mod tests {
         let text = report(Some(measured)).markdown();
         for part in [
             " -50.0 % |",
-            "20 + 0 + 30 %, 50 % left",
+            "20 + 0 + 30 + 0 %, 50 % left",
             // 250 tokens a second were measured, and 200 predicted.
             " -20.0 % |",
-            "75 + 0 + 50 %, -25 % left",
+            "75 + 0 + 50 + 0 %, -25 % left",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

@@ -1,7 +1,12 @@
 //! What a rank computes, counted in bytes of weights that it reads.
 
 use models::{Folder, Part};
-use rail_bench::model::{Model, ModelSpec};
+use rail_bench::{
+    model::{Model, ModelSpec},
+    protocol::Strategy,
+};
+
+use crate::cell::part;
 
 /// The modules of a layer that make what its cache keeps of every token.
 const KEPT: [&str; 3] = [".k_proj.", ".v_proj.", ".linear_attn.in_proj"];
@@ -91,9 +96,21 @@ impl Work {
         self.cut + self.whole
     }
 
-    /// The work of a rank in TP.
+    /// The work of one rank of so many, of a model with this many layers.
     #[must_use]
-    pub fn cut_over(self, ranks: usize) -> Self {
+    pub fn of_rank(self, strategy: Strategy, (rank, ranks): (usize, usize), layers: usize) -> Self {
+        match strategy {
+            Strategy::Single => self,
+            Strategy::Tp => self.cut_over(ranks),
+            Strategy::Pp => {
+                // The first ranks get one more if they do not divide evenly.
+                let own = layers / ranks + usize::from(rank < layers % ranks);
+                self.of_layers(part(own, layers), rank + 1 == ranks)
+            }
+        }
+    }
+
+    fn cut_over(self, ranks: usize) -> Self {
         let ranks = ranks as f64;
         Self {
             cut: self.cut / ranks,
@@ -104,8 +121,7 @@ impl Work {
 
     /// The work of a rank that has this part of the layers. One that has not the last of them
     /// sends every token on, so it computes all that it has for every token.
-    #[must_use]
-    pub fn of_layers(self, part: f64, has_last: bool) -> Self {
+    fn of_layers(self, part: f64, has_last: bool) -> Self {
         Self {
             cut: self.cut * part,
             tail: if has_last { self.tail } else { 0.0 },
@@ -125,18 +141,6 @@ impl Work {
             tail,
         }
     }
-}
-
-/// The preset whose one process computes what each of several ranks in TP computes. It is run
-/// alone to measure a share. `None` if the shape cannot be divided so.
-pub fn share_of(spec: &ModelSpec, ranks: usize) -> Option<ModelSpec> {
-    spec.check_tensor_split(ranks).ok()?;
-    Some(ModelSpec {
-        heads: spec.heads / ranks,
-        kv_heads: spec.kv_heads / ranks,
-        ffn: spec.ffn / ranks,
-        ..*spec
-    })
 }
 
 #[cfg(test)]
@@ -195,9 +199,10 @@ mod tests {
     }
 
     proptest! {
-        /// One process of the share does the work of a rank.
+        /// The ranks together do all of what is cut, and each all of what is not. In a pipeline
+        /// the last rank has the tail.
         #[test]
-        fn a_share_of_a_preset_is_the_work_of_a_rank(
+        fn ranks_share_what_is_cut(
             ranks in 1_usize..5,
             layers in 1_usize..9,
             heads in 1_usize..5,
@@ -205,7 +210,7 @@ mod tests {
             quantised: bool,
         ) {
             let spec = ModelSpec {
-                layers: layers * ranks,
+                layers: layers + ranks,
                 heads: heads * ranks,
                 kv_heads: heads * ranks,
                 ffn: 64 * ffn * ranks,
@@ -214,14 +219,18 @@ mod tests {
                 ..Preset::ALL[0].spec
             };
             let whole = Work::of_spec(&spec);
-            let share = share_of(&spec, ranks).expect("it divides");
             let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b;
-            let share = Work::of_spec(&share);
-            prop_assert!(close(share.cut, whole.cut / ranks as f64));
-            prop_assert!(close(share.whole, whole.whole));
-            prop_assert!(close(share.tail, whole.tail / ranks as f64));
             let one_layer = whole.cut / spec.layers as f64;
             prop_assert!(0.0 < whole.tail && whole.tail < one_layer);
+            for strategy in [Strategy::Tp, Strategy::Pp] {
+                let of = |rank| whole.of_rank(strategy, (rank, ranks), spec.layers);
+                let sum = |part: fn(&Work) -> f64| (0..ranks).map(|it| part(&of(it))).sum::<f64>();
+                prop_assert!(close(sum(|it| it.cut), whole.cut));
+                prop_assert!(close(sum(|it| it.tail), whole.tail));
+                prop_assert!((0..ranks).all(|it| close(of(it).whole, whole.whole)));
+                let last = of(ranks - 1).tail;
+                prop_assert!(strategy == Strategy::Tp || close(last, whole.tail));
+            }
         }
     }
 }

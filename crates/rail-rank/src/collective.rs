@@ -1,6 +1,6 @@
 //! The operations that the model requires of the other ranks.
 
-use mlx_core::{Array, Dtype, Result, distributed::Group};
+use mlx_core::{Array, Dtype, Result, concatenate, distributed::Group};
 
 /// The ranks of a job, from the view of one of them.
 ///
@@ -44,6 +44,42 @@ impl Collective for Group {
 
     fn recv(&self, shape: &[i32], dtype: Dtype, source: usize) -> Result<Array> {
         self.recv(shape, dtype, source)
+    }
+}
+
+/// The other ranks of a job, which are absent: messages are left out. A sum is the rank's own
+/// part, a gathering this part several times, and what would be received is zeros.
+#[derive(Debug, Clone, Copy)]
+pub struct Absent {
+    /// This rank.
+    pub rank: usize,
+    /// The number of ranks that there would be.
+    pub size: usize,
+}
+
+impl Collective for Absent {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn all_sum(&self, x: &Array) -> Result<Array> {
+        Ok(x.clone())
+    }
+
+    fn all_gather(&self, x: &Array) -> Result<Array> {
+        concatenate(&vec![x; self.size], 0)
+    }
+
+    fn send(&self, x: &Array, _: usize) -> Result<Array> {
+        Ok(x.clone())
+    }
+
+    fn recv(&self, shape: &[i32], dtype: Dtype, _: usize) -> Result<Array> {
+        Array::zeros(shape, dtype)
     }
 }
 

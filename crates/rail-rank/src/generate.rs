@@ -1,6 +1,6 @@
 //! Prefill and greedy decode, the same on every rank.
 
-use std::{cell::Cell, ops::Range};
+use std::{cell::Cell, ops::Range, time::Instant};
 
 use mlx_core::{Array, Choices, Device, Dtype, Result, async_eval, clear_cache, eval, random::Key};
 use models::Folder;
@@ -66,6 +66,7 @@ pub struct Next {
     token: Choices,
     /// (1, 1, vocabulary), in 32 bits.
     logits: Array,
+    layers_done: Option<Instant>,
 }
 
 impl Next {
@@ -75,6 +76,11 @@ impl Next {
     /// The errors that MLX reports.
     pub fn id(&self) -> Result<u32> {
         self.token.indices().item()
+    }
+
+    /// With PP, when this rank's layers were computed, and sent on if another rank follows.
+    pub fn layers_done(&self) -> Option<Instant> {
+        self.layers_done
     }
 
     /// Waits for the logits and looks at them, where they are.
@@ -201,16 +207,6 @@ impl<C: Collective> Session<C> {
     pub fn set_prefill_step(&mut self, step: usize) {
         assert!(step > 0, "a step has at least one token");
         self.prefill_step = step;
-    }
-
-    /// Begins no more of the next token ahead from now on than one of several ranks of a
-    /// strategy does.
-    ///
-    /// # Errors
-    /// The errors that MLX reports.
-    pub fn stand_in_for(&mut self, strategy: Strategy) -> Result<()> {
-        self.ahead = ahead(strategy, true, self.decoder.depth())?;
-        Ok(())
     }
 
     /// From now on splits the sums that TP splits once more, at random; 0 stops it. Every
@@ -373,6 +369,8 @@ impl<C: Collective> Session<C> {
     /// Begins to choose a token from the last position of the last rank's activations. With
     /// PP every rank first receives them from that rank.
     fn choose(&self, x: &Array) -> Result<Next> {
+        // The layers have been evaluated, as PP's messages require.
+        let layers_done = (self.strategy == Strategy::Pp).then(Instant::now);
         let mut row = Rows::Last.of(x)?;
         if self.strategy == Strategy::Pp {
             let ranks = self.ranks.size() as i32;
@@ -384,7 +382,11 @@ impl<C: Collective> Session<C> {
         let logits = self.decoder.logits(&row)?;
         let token = logits.place_of_greatest()?;
         async_eval(&[&logits, token.indices()])?;
-        Ok(Next { token, logits })
+        Ok(Next {
+            token,
+            logits,
+            layers_done,
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use rail_bench::{
 };
 
 use crate::{
-    collective::{Alone, Collective},
+    collective::{Absent, Alone, Collective},
     generate::{Choice, Session},
     passes::{Stopwatch, Watched},
     tensors::LoadError,
@@ -30,6 +30,13 @@ pub fn run(job: &Job, say: &mut dyn FnMut(Event) -> io::Result<()>) -> Result<()
     let model = check(job)?;
     if job.strategy == Strategy::Single {
         return run_as(job, &model, Alone, say);
+    }
+    if job.alone {
+        let others = Absent {
+            rank: job.rank,
+            size: job.ranks,
+        };
+        return run_as(job, &model, others, say);
     }
     say(Event::Phase { phase: Phase::Init })?;
     let group = Group::init(Backend::Jaccl, true).context("cannot join the other ranks")?;
@@ -117,10 +124,6 @@ fn check(job: &Job) -> Result<Model<'_>> {
         job.prefill_step != Some(0),
         "prefill_step is 0; a step has at least one token"
     );
-    ensure!(
-        job.stand_in.is_none() || job.strategy == Strategy::Single,
-        "only single stands in for a rank of another strategy"
-    );
     let given = job.after.forced.as_ref().and_then(|it| it.tokens.as_ref());
     ensure!(
         given.is_none_or(|tokens| tokens.len() == job.generation_tokens),
@@ -154,9 +157,6 @@ fn run_as(
     if let Some(step) = job.prefill_step {
         session.set_prefill_step(step);
     }
-    if let Some(strategy) = job.stand_in {
-        session.stand_in_for(strategy)?;
-    }
     let load_ns = nanos(began);
     let filler = filler(job.seed, job.depth, model.vocab());
     let prompt = job.prompt.ids(job.seed, model.vocab());
@@ -177,6 +177,7 @@ fn run_as(
             let mut report = |_: &_| -> Result<()> {
                 let id = next.id()?;
                 let ns = nanos(start);
+                let layers_ns = next.layers_done().map(|at| nanos_between(start, at));
                 let Choice { margin, digest, .. } = next.choice()?;
                 min_margin = least(min_margin, margin);
                 if run == 0 {
@@ -189,6 +190,7 @@ fn run_as(
                     id,
                     ns,
                     digest,
+                    layers_ns,
                 })?)
             };
             if index + 1 == job.generation_tokens {
@@ -319,7 +321,11 @@ fn run_pass(
 }
 
 fn nanos(since: Instant) -> u64 {
-    since.elapsed().as_nanos() as u64
+    nanos_between(since, Instant::now())
+}
+
+fn nanos_between(since: Instant, until: Instant) -> u64 {
+    (until - since).as_nanos() as u64
 }
 
 #[cfg(test)]

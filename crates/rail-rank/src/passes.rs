@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mlx_core::{Array, Dtype, Result, concatenate, eval, evaluating};
+use mlx_core::{Array, Dtype, Result, eval, evaluating};
 use rail_bench::protocol::{Pass, Spent};
 
-use crate::collective::Collective;
+use crate::collective::{Absent, Collective};
 
 /// Ranks whose messages can be left out, or be evaluated apart and timed.
 #[derive(Debug)]
@@ -56,6 +56,13 @@ impl<C: Collective> Watched<C> {
         Ok(result)
     }
 
+    fn absent(&self) -> Absent {
+        Absent {
+            rank: self.rank(),
+            size: self.size(),
+        }
+    }
+
     fn sum_of_one(&self) -> Result<Array> {
         self.ranks.all_sum(&one()?)
     }
@@ -84,7 +91,7 @@ impl<C: Collective> Collective for Watched<C> {
     fn all_sum(&self, x: &Array) -> Result<Array> {
         match self.pass.get() {
             None => self.ranks.all_sum(x),
-            Some(Pass::Without) => Ok(x.clone()),
+            Some(Pass::Without) => self.absent().all_sum(x),
             Some(Pass::Apart) => {
                 self.apart(Some(x), || self.sum_of_one(), || self.ranks.all_sum(x))
             }
@@ -94,7 +101,7 @@ impl<C: Collective> Collective for Watched<C> {
     fn all_gather(&self, x: &Array) -> Result<Array> {
         match self.pass.get() {
             None => self.ranks.all_gather(x),
-            Some(Pass::Without) => concatenate(&vec![x; self.size()], 0),
+            Some(Pass::Without) => self.absent().all_gather(x),
             Some(Pass::Apart) => {
                 self.apart(Some(x), || self.sum_of_one(), || self.ranks.all_gather(x))
             }
@@ -105,7 +112,7 @@ impl<C: Collective> Collective for Watched<C> {
         let send = |x: &Array| self.ranks.send(x, destination);
         match self.pass.get() {
             None => send(x),
-            Some(Pass::Without) => Ok(x.clone()),
+            Some(Pass::Without) => self.absent().send(x, destination),
             Some(Pass::Apart) => self.apart(Some(x), || send(&one()?), || send(x)),
         }
     }
@@ -114,7 +121,7 @@ impl<C: Collective> Collective for Watched<C> {
         let recv = |shape: &[i32], dtype| self.ranks.recv(shape, dtype, source);
         match self.pass.get() {
             None => recv(shape, dtype),
-            Some(Pass::Without) => Array::zeros(shape, dtype),
+            Some(Pass::Without) => self.absent().recv(shape, dtype, source),
             Some(Pass::Apart) => {
                 self.apart(None, || recv(&[1], Dtype::Float32), || recv(shape, dtype))
             }

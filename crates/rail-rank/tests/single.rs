@@ -11,7 +11,10 @@ use rail_bench::{
     protocol::{Event, Forced, Job, JobModel, Needle, Phase, Prompt, Strategy, Top},
     seeded::filler,
 };
-use rail_rank::{Session, collective::Alone};
+use rail_rank::{
+    Session,
+    collective::{Absent, Alone, Collective},
+};
 
 use common::{default_model, distinct, events, margins, single, small_model, tiny, tokens};
 
@@ -172,12 +175,6 @@ fn impossible_jobs_are_refused() {
     assert!(refusal(|job| job.ranks = 2).contains("one rank, not 2"));
     assert!(
         refusal(|job| {
-            (job.strategy, job.stand_in) = (Strategy::Tp, Some(Strategy::Tp));
-        })
-        .contains("only single stands in")
-    );
-    assert!(
-        refusal(|job| {
             let quant = Quant {
                 group_size: 48,
                 bits: 4,
@@ -307,34 +304,80 @@ fn a_needle_is_continued_as_a_prompt_is() {
     assert!(error.contains("a needle has a prompt"), "{error}");
 }
 
-/// What is begun before the present token is read has changed the cache by then.
-#[test]
-fn a_stand_in_begins_nothing_before_it_has_read_the_token() {
+/// Whether a rank begins the next token before it has read the present one: what is begun
+/// has changed the cache by then.
+fn begins_ahead(strategy: Strategy, ranks: impl Collective + Copy) -> bool {
     let session = || {
-        let mut session = Session::new(Strategy::Single, &small_model(None), 0, Alone).unwrap();
+        let mut session = Session::new(strategy, &small_model(None), 0, ranks).unwrap();
         let next = session.prefill(&[1, 2, 3]).unwrap();
         let token = next.id().unwrap();
         (session, next, token)
     };
-    let digest = |session: &mut Session<Alone>, token| {
+    let (mut undisturbed, _, token) = session();
+    let (mut disturbed, next, _) = session();
+    let unread = disturbed.follow(&next, |_| -> anyhow::Result<()> { bail!("unread") });
+    assert!(unread.is_err());
+    let [disturbed, undisturbed] = [&mut disturbed, &mut undisturbed].map(|session| {
         let next = session.decode(token).unwrap();
         next.choice().unwrap().digest
-    };
-    let after_a_failure = |stand_in: Option<Strategy>| {
-        let (mut session, next, token) = session();
-        if let Some(strategy) = stand_in {
-            session.stand_in_for(strategy).unwrap();
-        }
-        let unread = session.follow(&next, |_| -> anyhow::Result<()> { bail!("unread") });
-        assert!(unread.is_err());
-        digest(&mut session, token)
-    };
-    let (mut undisturbed, _, token) = session();
-    let undisturbed = digest(&mut undisturbed, token);
-    assert_ne!(after_a_failure(None), undisturbed);
-    assert_eq!(after_a_failure(Some(Strategy::Pp)), undisturbed);
-    // On a GPU a rank of TP begins as much as one that is alone.
+    });
+    disturbed != undisturbed
+}
+
+#[test]
+fn a_rank_that_is_alone_begins_no_more_ahead_than_one_with_peers() {
+    assert!(begins_ahead(Strategy::Single, Alone));
+    let others = Absent { rank: 0, size: 2 };
+    assert!(!begins_ahead(Strategy::Pp, others));
+    // On a GPU a rank of TP begins as much as a process with the whole model.
     if Device::of_operations().unwrap() == Device::Cpu {
-        assert_eq!(after_a_failure(Some(Strategy::Tp)), undisturbed);
+        assert!(!begins_ahead(Strategy::Tp, others));
     }
+}
+
+#[test]
+fn a_rank_that_is_alone_has_its_share_and_says_when_its_layers_were_computed() {
+    let whole = single(small_model(None), 3, 1);
+    let weights = |events: &[Event]| {
+        let mut weights = events.iter().filter_map(|event| match event {
+            Event::Usage { weight_bytes, .. } => Some(*weight_bytes),
+            _ => None,
+        });
+        weights.next().unwrap()
+    };
+    // From each token to the next: until the layers were computed, and then until it was read.
+    let layers = |events: &[Event]| {
+        let of = |event: &Event| match event {
+            Event::Token { ns, layers_ns, .. } => Some((*layers_ns, *ns)),
+            _ => None,
+        };
+        events.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    let alone = |strategy, rank| {
+        let job = Job {
+            strategy,
+            rank,
+            ranks: 2,
+            alone: true,
+            ..whole.clone()
+        };
+        events(&job).unwrap()
+    };
+    let all = weights(&events(&whole).unwrap());
+    for rank in 0..2 {
+        let tp = alone(Strategy::Tp, rank);
+        assert!(weights(&tp) < all);
+        assert!(layers(&tp).iter().all(|(layers, _)| layers.is_none()));
+
+        let pp = alone(Strategy::Pp, rank);
+        assert!(weights(&pp) < all);
+        let mut before = 0;
+        for (layers, read) in layers(&pp) {
+            let layers = layers.unwrap();
+            assert!(before < layers && layers < read, "{before} {layers} {read}");
+            before = read;
+        }
+    }
+    // Two of three layers, and one.
+    assert!(weights(&alone(Strategy::Pp, 0)) > weights(&alone(Strategy::Pp, 1)));
 }

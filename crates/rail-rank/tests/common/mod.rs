@@ -54,7 +54,7 @@ pub fn single(model: ModelSpec, generation_tokens: usize, repeat: usize) -> Job 
         generation_tokens,
         warmup: 0,
         repeat,
-        stand_in: None,
+        alone: false,
         after: After::default(),
         split: 0,
     }
