@@ -75,16 +75,30 @@ impl AloneError {
 }
 
 impl LoneRank<'_> {
-    /// Runs it, with the model, the runs and the limits of the settings.
+    /// Launches it as often as the settings have rounds, each with its part of the runs: a
+    /// process can be faster than another one of the same for as long as it lives.
     ///
     /// # Errors
     /// When it does not end well.
     pub fn measure(&self, settings: &Settings, launcher: &Launcher) -> Result<Took, AloneError> {
+        let mut runs = Vec::new();
+        for _ in 0..settings.rounds() {
+            runs.extend(self.launch(settings, launcher)?);
+        }
+        took(&runs).ok_or(AloneError::OneToken)
+    }
+
+    /// The runs of one launch.
+    fn launch(
+        &self,
+        settings: &Settings,
+        launcher: &Launcher,
+    ) -> Result<Vec<RunRecord>, AloneError> {
         let scratch = run::scratch()?;
         let cell = Cell::reference(self.engine.engine, self.workload);
         let seat = self.node.map(|(hosts, node)| hosts.seat(cell.engine, node));
         let job = Job {
-            repeat: settings.repeat,
+            repeat: settings.repeat.div_ceil(settings.rounds()),
             alone: true,
             ..settings.job(self.workload, self.strategy, self.place)
         };
@@ -98,14 +112,14 @@ impl LoneRank<'_> {
             || 0,
             |_, _| {},
         );
-        let outcome = outcome.map_err(RunError::from)?;
+        let mut outcome = outcome.map_err(RunError::from)?;
         run::check_build(cell, self.engine, &outcome)?;
         if let Some(why) = outcome.detail() {
             let node = self.node.map(|(_, node)| format!(" on node '{node}'"));
             let place = node.unwrap_or_default();
             return Err(AloneError::Failed { place, why });
         }
-        took(&outcome.transcripts[0].runs).ok_or(AloneError::OneToken)
+        Ok(outcome.transcripts.swap_remove(0).runs)
     }
 }
 

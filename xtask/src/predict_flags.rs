@@ -108,6 +108,10 @@ pub struct Predict {
     #[arg(short, long, value_name = "N", default_value_t = Workload::DEFAULT.generation_tokens, value_parser = at_least_one, help_heading = "From what")]
     pub gen_tokens: usize,
 
+    /// Measured runs of each rank's share, in five launches
+    #[arg(short, long, value_name = "N", default_value_t = 15, value_parser = at_least_one, help_heading = "From what")]
+    pub repeat: usize,
+
     /// A bench.json whose single process counts for every rank [default: measure each rank's
     /// share now, on its node]
     #[arg(long, value_name = "FILE", help_heading = "From what")]
@@ -169,7 +173,8 @@ impl Predict {
             }],
             settings: Settings {
                 model,
-                rounds: 1,
+                repeat: self.repeat,
+                rounds: 5,
                 ..DEFAULTS
             },
             ..Options::default()

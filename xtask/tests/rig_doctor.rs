@@ -288,7 +288,7 @@ fn a_script_that_hangs_is_cut_off_and_what_was_said_before_stays() {
     let machine = &machines.all[1];
     assert!(Path::new("/usr/bin/perl").exists());
     machine.run("mount --bind /dev/null /usr/bin/perl");
-    machine.program("ps", "#!/bin/sh\nexec sleep 100\n");
+    machine.program("ps", "#!/bin/sh\nexec sleep 70\n");
     let (code, report) = doctor(&machines, RIG, &[]);
     assert_eq!(code, 1, "{report}");
     let wanted = format!(

@@ -141,8 +141,10 @@ impl Cell<'_> {
         }
         let sums = self.shape.sums().1 as f64;
         let greatest = GREATEST[self.ranks.clamp(1, GREATEST.len()) - 1];
+        let ranks = self.alone.len().max(1) as f64;
+        let squares: f64 = self.alone.iter().map(|it| it.deviation.powi(2)).sum();
         // The deviation of one of the parts whose sum is a token, so many times.
-        sums.sqrt() * greatest * self.slowest(|it| it.deviation)
+        sums.sqrt() * greatest * (squares / ranks).sqrt()
     }
 
     fn token(&self, message: &dyn Fn(Message) -> f64) -> f64 {

@@ -350,7 +350,7 @@ fn a_node_that_answers_nothing_is_not_waited_for() {
     machines.link(1, true);
 
     // It logs in, and then its shell waits.
-    second.program("uname", "#!/bin/sh\nexec sleep 45\n");
+    second.program("uname", "#!/bin/sh\nexec sleep 35\n");
     assert_refused(
         &machines,
         RIG,
@@ -486,6 +486,17 @@ fn nodes_that_cannot_be_ranks_together_are_named() {
         "`ping 10.78.0.1` on 'first' must be answered, and a firewall on 'second' must let \
          programs listen",
     );
+
+    // A firewall that answers nothing: what the second node sends to the first gets lost.
+    machine.run("ip neigh replace 10.77.0.2 lladdr 02:00:00:00:00:99 dev eth0 nud permanent");
+    assert_refused(
+        &machines,
+        RIG,
+        "node 'second' does not reach node 'first' at 10.77.0.2: connection timed out",
+        "`ping 10.77.0.2` on 'second' must be answered, and a firewall on 'first' must let \
+         programs listen",
+    );
+    machine.run("ip neigh del 10.77.0.2 dev eth0");
 
     machine.program("uname", "#!/bin/sh\necho Darwin arm64\n");
     assert_refused(
