@@ -6,7 +6,7 @@ use stats::Summary;
 use crate::{
     engine::EngineProgram,
     hosts::Hosts,
-    launch::{RunRecord, launch},
+    launch::{RunRecord, Token, launch},
     plan::Settings,
     protocol::{Job, Strategy},
     run::{self, RunError},
@@ -136,7 +136,7 @@ fn took(runs: &[RunRecord]) -> Option<Took> {
         let intervals = run.tokens.windows(2);
         let intervals = intervals.map(|pair| (pair[1].ns - pair[0].ns) as f64 / 1e9);
         deviation.extend(Summary::of(intervals.collect()).and_then(|it| it.stddev));
-        let after = |it: &crate::launch::Token| Some((it.ns - it.layers_ns?) as f64 / 1e9);
+        let after = |it: &Token| Some(it.ns.checked_sub(it.layers_ns?)? as f64 / 1e9);
         choice.extend(run.tokens[1..].iter().filter_map(after));
     }
     let median = |samples| Summary::of(samples).map(|it| it.median);
@@ -151,7 +151,6 @@ fn took(runs: &[RunRecord]) -> Option<Took> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::launch::Token;
 
     fn run(warmup: bool, tokens: &[(u64, Option<u64>)]) -> RunRecord {
         let token = |&(ns, layers_ns): &(u64, Option<u64>)| Token {

@@ -32,12 +32,8 @@ fn is_inside(test: &str) -> bool {
     if env::var_os(INSIDE).is_some() {
         return true;
     }
-    let machines = match Machines::two() {
-        Ok(machines) => machines,
-        Err(why) => {
-            eprintln!("skipped: {why}");
-            return false;
-        }
+    let Some(machines) = Machines::two_or_skip() else {
+        return false;
     };
     let mut again: Command = machines.command(env::current_exe().unwrap());
     let output = again

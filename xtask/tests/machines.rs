@@ -44,9 +44,7 @@ ends = ["first:rdma_en3", "second:rdma_en4"]
 
 /// Two machines that see neither the store nor the target folder.
 fn machines() -> Option<Machines> {
-    let machines = Machines::two()
-        .map_err(|why| eprintln!("skipped: {why}"))
-        .ok()?;
+    let machines = Machines::two_or_skip()?;
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
     let store = env::var("MLX_RAILS_STORE").ok();
     for machine in &machines.all {
@@ -315,6 +313,27 @@ fn rails_are_tried_verified_and_timed_on_two_machines() {
     assert_eq!(timed["nodes"][0]["host"], "a");
     assert_nothing_left(&machines);
     assert_eq!(machines.temporary(), [""; 0]);
+}
+
+/// The place of each rank that hangs comes from the machine on which it is.
+#[test]
+fn ranks_that_hang_on_two_machines_say_where() {
+    let Some(machines) = machines() else { return };
+    let cut = format!("{RIG}\n[[fault]]\ncable = \"left\"\nkind = \"cut\"\n");
+    fs::write(machines.path("rig.toml"), cut).unwrap();
+    let case = "--op all_sum --backend ring --wires 1 --bytes 8192 \
+                --frames big --dtype f32 --in-place false";
+    let verified = report(xtask(&machines, "verify", case), 1);
+    let failures = verified["variants"][0]["failures"].as_array().unwrap();
+    for failure in failures {
+        assert_eq!(failure["verdict"], "hang", "{failure}");
+        let detail = failure["detail"].as_str().unwrap();
+        for rank in ["rank 0 waits in jaccl::", "rank 1 waits in jaccl::"] {
+            assert!(detail.contains(rank), "{detail}");
+        }
+    }
+    assert!(!failures.is_empty(), "{verified}");
+    assert_nothing_left(&machines);
 }
 
 /// The ranks on both machines hang over a cable that is cut, and the rail is named.

@@ -24,13 +24,6 @@ name = "left"
 ends = ["first:rdma_en2", "second:rdma_en5"]
 "#;
 
-/// Two machines, unless they cannot be made here.
-fn machines() -> Option<Machines> {
-    Machines::two()
-        .map_err(|why| eprintln!("skipped: {why}"))
-        .ok()
-}
-
 /// The exit code and the document of the doctor.
 fn doctor(machines: &Machines, rig: &str, flags: &[&str]) -> (i32, Value) {
     let path = machines.path("rig.toml");
@@ -89,7 +82,9 @@ fn second(fields: &str) -> String {
 
 #[test]
 fn two_machines_are_well_and_stay_as_they_are() {
-    let Some(machines) = machines() else { return };
+    let Some(machines) = Machines::two_or_skip() else {
+        return;
+    };
     let (code, report) = doctor(&machines, RIG, &[]);
     assert_eq!(code, 0, "{report}");
     assert_eq!(report["well"], true);
@@ -111,7 +106,9 @@ fn two_machines_are_well_and_stay_as_they_are() {
 
 #[test]
 fn a_node_that_does_not_let_in_is_named_and_the_other_is_examined() {
-    let Some(machines) = machines() else { return };
+    let Some(machines) = Machines::two_or_skip() else {
+        return;
+    };
     for (host, words, help) in testbed::refusing_hosts() {
         let rig = second(&format!("ssh = \"{host}\""));
         let wanted =
@@ -141,7 +138,9 @@ fn a_node_that_does_not_let_in_is_named_and_the_other_is_examined() {
 
 #[test]
 fn what_is_wrong_with_a_node_or_between_nodes_is_found_with_a_remedy() {
-    let Some(machines) = machines() else { return };
+    let Some(machines) = Machines::two_or_skip() else {
+        return;
+    };
     let machine = &machines.all[1];
 
     // Without a stage in the rig it is in the home.
@@ -212,7 +211,9 @@ fn plays_a_device(machine: &Machine) {
 
 #[test]
 fn a_device_of_the_rig_that_a_node_has_not_got_is_named() {
-    let Some(machines) = machines() else { return };
+    let Some(machines) = Machines::two_or_skip() else {
+        return;
+    };
     machines.all.iter().for_each(plays_a_device);
     let rig = RIG.replace("\"emulated\"", "\"real\"");
     let rig = rig.replace("first:rdma_en2", "first:mlx5_0");
@@ -229,7 +230,9 @@ fn a_device_of_the_rig_that_a_node_has_not_got_is_named() {
 
 #[test]
 fn a_model_that_differs_between_nodes_is_named_by_file() {
-    let Some(machines) = machines() else { return };
+    let Some(machines) = Machines::two_or_skip() else {
+        return;
+    };
     let model = |folder: &str, weights: &str| {
         let folder = machines.path(folder);
         fs::create_dir_all(&folder).unwrap();
@@ -266,7 +269,9 @@ const RESTART: &str = "run the tool there in a terminal; a driver that does not 
 
 #[test]
 fn a_tool_that_hangs_is_ended_and_all_else_is_known() {
-    let Some(machines) = machines() else { return };
+    let Some(machines) = Machines::two_or_skip() else {
+        return;
+    };
     machines.all[1].program("ps", "#!/bin/sh\nsleep 1000 | cat\n");
     let (code, report) = doctor(&machines, RIG, &[]);
     assert_eq!(code, 0, "{report}");
@@ -284,7 +289,9 @@ fn a_tool_that_hangs_is_ended_and_all_else_is_known() {
 /// Without perl nobody ends a tool there, and the time of the whole script is limited.
 #[test]
 fn a_script_that_hangs_is_cut_off_and_what_was_said_before_stays() {
-    let Some(machines) = machines() else { return };
+    let Some(machines) = Machines::two_or_skip() else {
+        return;
+    };
     let machine = &machines.all[1];
     assert!(Path::new("/usr/bin/perl").exists());
     machine.run("mount --bind /dev/null /usr/bin/perl");

@@ -100,9 +100,10 @@ fn runs(runs: &Runs) -> String {
         0.0 => String::new(),
         seconds => format!(", {seconds} s apart"),
     };
+    let runs = if *repeat == 1 { "run" } else { "runs" };
     let launches = if *rounds == 1 { "launch" } else { "launches" };
     format!(
-        "{repeat} runs a cell in {rounds} {launches}, each after a warm-up of {warmup}; {order}{delay}"
+        "{repeat} {runs} a cell in {rounds} {launches}, each after a warm-up of {warmup}; {order}{delay}"
     )
 }
 

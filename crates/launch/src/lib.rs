@@ -40,7 +40,7 @@ pub use cancel::{Cancel, Interrupted};
 pub use death::{Death, SSH_FAILED, signal_name};
 pub use launcher::Launcher;
 pub use lines::{Line, Said, Stream};
-pub use process::{FAR_GRACE, GRACE, Input, Output, Process, Streams};
+pub use process::{FAR_GRACE, GRACE, Input, Output, Process, SHOW_STACK, Streams};
 pub use processor::Processor;
 pub use progress::{Progress, Silent};
 pub use ranks::{BEAT, Heard, Ranks, StartError};

@@ -27,6 +27,10 @@ pub const GRACE: Duration = Duration::from_secs(2);
 /// removes its files.
 pub const FAR_GRACE: Duration = Duration::from_secs(6);
 
+/// The line that has a [far](Input::Beating) process's other end signal its program: see
+/// [`Process::show_stack`].
+pub const SHOW_STACK: &str = "\u{1}show stack";
+
 /// The number of last lines kept of each process, for error messages.
 const LAST_WORDS: usize = 100;
 
@@ -226,11 +230,13 @@ impl Process {
         }
     }
 
-    /// Sends a signal to the process alone. A far process gets none.
-    pub fn signal(&self, signal: Signal) {
-        if !self.far {
+    /// Asks a process that has a handler for SIGUSR1 to write its stack. A far one gets the
+    /// signal from the program at its other end, to which [`SHOW_STACK`] is written.
+    pub fn show_stack(&mut self) {
+        match self.far {
+            true => self.ask(SHOW_STACK),
             // It fails only if the process is gone.
-            let _ = kill_process(Pid::from_child(&self.child), signal);
+            false => drop(kill_process(Pid::from_child(&self.child), Signal::USR1)),
         }
     }
 

@@ -1,8 +1,8 @@
 //! What a cell of the benchmark should take, though nobody has run it.
 //!
-//! Three things are known: the time of a process without cables ([`Alone`]) for each rank, the time of
-//! each of jaccl's messages over the cell's cables (measured by the caller, in virtual time
-//! if need be), and the fence: what a collective costs before and after jaccl has it. The
+//! Three things are known: for each rank the time of a process without cables ([`Alone`]), the
+//! time of each of jaccl's messages over the cell's cables (measured by the caller, in virtual
+//! time if need be), and the fence: what a collective costs before and after jaccl has it. The
 //! rest is arithmetic:
 //!
 //! ```text
@@ -18,7 +18,7 @@
 //! - **TP.** Each rank has its share of the cut matrices and all of the others. A token is
 //!   that share of the time of one process, and two `all_sum`s a layer, each with a fence.
 //!   Prefill is the same for each of its steps, with longer messages. The slowest rank
-//!   decides.
+//!   decides, and each sum waits for the greatest deviation of any rank.
 //! - **PP.** A token passes all ranks one after another: one `send` a boundary between two
 //!   ranks, and one `all_gather`, after which all ranks choose the token at the same time. In
 //!   prefill a rank computes a step while the next rank computes the one before.

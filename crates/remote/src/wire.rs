@@ -8,7 +8,7 @@
 //! * After [`Request::Run`] the agent's streams are the rank's: lines of its stdout and
 //!   stderr, and an exit code as a shell has it. Among the lines of stdout are those of a file
 //!   that the agent follows ([`followed`]). Lines to stdin go to the rank, but for empty
-//!   ones: they say that the launcher is there.
+//!   ones, which say that the launcher is there, and [`launch::SHOW_STACK`].
 
 use std::{
     net::{IpAddr, SocketAddr},

@@ -31,13 +31,6 @@ ssh = "b"
 address = "10.77.0.3"
 "#;
 
-/// Two machines, unless they cannot be made here.
-fn machines() -> Option<Machines> {
-    Machines::two()
-        .map_err(|why| eprintln!("skipped: {why}"))
-        .ok()
-}
-
 /// A launcher of this program on the nodes of this rig.
 fn launcher(machines: &Machines, rig: &str, program: &str, more: &[&Path]) -> Command {
     fs::write(machines.path("rig.toml"), rig).unwrap();
@@ -92,7 +85,9 @@ fn files(folder: &Path) -> Vec<String> {
 
 #[test]
 fn ranks_run_there_and_only_what_is_missing_travels() {
-    let Some(machines) = machines() else { return };
+    let Some(machines) = Machines::two_or_skip() else {
+        return;
+    };
     let text = said(launcher(&machines, RIG, SHORT, &[]));
     let [a, b] = &machines.all[..] else {
         panic!("two machines")
@@ -191,7 +186,9 @@ impl Drop for Waiting {
 
 #[test]
 fn a_launcher_that_is_killed_or_interrupted_leaves_nothing() {
-    let Some(machines) = machines() else { return };
+    let Some(machines) = Machines::two_or_skip() else {
+        return;
+    };
     let ends: [fn(&mut Waiting); 2] = [Waiting::kill, Waiting::stop];
     for end in ends {
         let mut waiting = Waiting::start(&machines);
@@ -205,7 +202,9 @@ fn a_launcher_that_is_killed_or_interrupted_leaves_nothing() {
 
 #[test]
 fn a_node_whose_sshd_is_killed_keeps_nothing_and_the_launcher_says_so() {
-    let Some(machines) = machines() else { return };
+    let Some(machines) = Machines::two_or_skip() else {
+        return;
+    };
     let mut waiting = Waiting::start(&machines);
     machines.all[1].kill_sshd();
     waiting.hear(&["1 ended: was lost: the connection to its node has ended"]);
@@ -241,7 +240,9 @@ fn a_node_that_reboots_runs_ranks_again_and_removes_what_was_left() {
 
 #[test]
 fn a_network_that_is_gone_ends_the_ranks_on_both_sides() {
-    let Some(machines) = machines() else { return };
+    let Some(machines) = Machines::two_or_skip() else {
+        return;
+    };
     let mut waiting = Waiting::start(&machines);
     machines.link(0, false);
     machines.link(1, false);
@@ -309,7 +310,9 @@ const SPACE: &str =
 
 #[test]
 fn a_node_that_does_not_let_in_is_named_with_what_to_do() {
-    let Some(machines) = machines() else { return };
+    let Some(machines) = Machines::two_or_skip() else {
+        return;
+    };
     for (host, words, help) in testbed::refusing_hosts() {
         let error = format!("node 'second' cannot be reached by `ssh {host}`: {words}");
         assert_refused(&machines, &reached(host, ""), &error, &help);
@@ -328,7 +331,9 @@ fn a_node_that_does_not_let_in_is_named_with_what_to_do() {
 
 #[test]
 fn a_node_that_answers_nothing_is_not_waited_for() {
-    let Some(machines) = machines() else { return };
+    let Some(machines) = Machines::two_or_skip() else {
+        return;
+    };
     let second = &machines.all[1];
     let wake = "wake the machine and look at its network: `ssh b true` must end within 10 s";
     second.stop_sshd(true);
@@ -362,7 +367,9 @@ fn a_node_that_answers_nothing_is_not_waited_for() {
 
 #[test]
 fn a_stage_that_cannot_be_used_is_named_with_its_node() {
-    let Some(machines) = machines() else { return };
+    let Some(machines) = Machines::two_or_skip() else {
+        return;
+    };
     let machine = &machines.all[1];
     let folder = |name: &str, mount: &str| -> PathBuf {
         let path = machine.home.join(name);
@@ -409,7 +416,9 @@ fn large(letter: &str) -> String {
 
 #[test]
 fn a_slow_link_carries_and_a_disk_that_fills_meanwhile_is_said() {
-    let Some(machines) = machines() else { return };
+    let Some(machines) = Machines::two_or_skip() else {
+        return;
+    };
     let machine = &machines.all[1];
     let stage = machine.home.join("small");
     fs::create_dir(&stage).unwrap();
@@ -456,7 +465,9 @@ fn a_slow_link_carries_and_a_disk_that_fills_meanwhile_is_said() {
 
 #[test]
 fn nodes_that_cannot_be_ranks_together_are_named() {
-    let Some(machines) = machines() else { return };
+    let Some(machines) = Machines::two_or_skip() else {
+        return;
+    };
     let machine = &machines.all[1];
     assert_refused(
         &machines,
@@ -510,7 +521,9 @@ fn nodes_that_cannot_be_ranks_together_are_named() {
 
 #[test]
 fn a_model_that_differs_is_named_by_file_and_node() {
-    let Some(machines) = machines() else { return };
+    let Some(machines) = Machines::two_or_skip() else {
+        return;
+    };
     let here = machines.path("models/m");
     let there = machines.all[1].home.join("models/m");
     for folder in [&here, &there] {

@@ -101,6 +101,12 @@ pub struct Machine {
 struct Space(Process);
 
 impl Machines {
+    /// Two machines. Where there can be none it says why, and a test passes without them.
+    pub fn two_or_skip() -> Option<Self> {
+        let machines = Self::two();
+        machines.map_err(|why| eprintln!("skipped: {why}")).ok()
+    }
+
     /// Two machines, or the reason why there can be none here.
     ///
     /// # Errors

@@ -262,8 +262,8 @@ pub struct Group {
     fabric: Option<Fabric>,
     /// The counters of the cables at the last request.
     before: Vec<Counters>,
-    /// The key of the build that each rank has to load.
-    build: String,
+    /// The build that each rank has to load.
+    build: Build,
     /// Whether jaccl reported on each rank that RDMA is available.
     available: BTreeMap<usize, bool>,
     salt: u32,
@@ -292,7 +292,7 @@ impl Group {
             far: programs.hosts.is_some(),
             before: Vec::new(),
             fabric,
-            build: build.key.clone(),
+            build: build.clone(),
             available: BTreeMap::new(),
             salt: 0,
             in_step: false,
@@ -665,11 +665,13 @@ impl Group {
 
     fn end_of(&mut self, place: usize, report: Report) -> Result<Option<End>, GroupError> {
         match report {
-            Report::Loaded { build, .. } if build != self.build => Err(GroupError::OtherBuild {
-                rank: place,
-                loaded: build,
-                expected: self.build.clone(),
-            }),
+            Report::Loaded { build, .. } if build != self.build.key => {
+                Err(GroupError::OtherBuild {
+                    rank: place,
+                    loaded: build,
+                    expected: self.build.key.clone(),
+                })
+            }
             Report::Loaded { available, .. } => {
                 self.available.insert(place, available);
                 Ok(None)
@@ -679,7 +681,7 @@ impl Group {
     }
 
     fn died(&mut self, place: usize) -> End {
-        let (how, killed) = process::death(&mut self.ranks, place);
+        let (how, killed) = process::death(&mut self.ranks, place, &self.build.library);
         End::Died { how, killed }
     }
 
@@ -687,7 +689,7 @@ impl Group {
     fn give_up(&mut self, ends: &mut Ends, hung: bool) {
         for place in 0..self.ranks.len() {
             ends.entry(place).or_insert_with(|| match hung {
-                true => End::Waits(process::place(&mut self.ranks, place)),
+                true => End::Waits(process::place(&mut self.ranks, place, &self.build.library)),
                 false => End::Abandoned,
             });
         }

@@ -1,6 +1,6 @@
 //! The state of a rank's process that no longer answers: where it is, or how it ended.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use launch::{Death, Ranks, signal_name};
 use rustix::process::Signal;
@@ -10,17 +10,17 @@ use crate::stack;
 /// How long to wait for a rank to write its stack, or to end after its output has closed.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Where a rank is in jaccl, if it writes its stack.
-pub fn place(ranks: &mut Ranks, rank: usize) -> Option<String> {
-    ranks.process(rank).signal(Signal::USR1);
-    let written = |ranks: &mut Ranks| stack::place(&ranks.process(rank).last_words());
+/// Where a rank is in jaccl, if it writes its stack. `library` is the one with jaccl.
+pub fn place(ranks: &mut Ranks, rank: usize, library: &Path) -> Option<String> {
+    ranks.process(rank).show_stack();
+    let written = |ranks: &mut Ranks| stack::place(&ranks.process(rank).last_words(), library);
     ranks.wait_until(PATIENCE, |ranks| written(ranks).is_some());
     written(ranks)
 }
 
 /// How a rank's process ended after its output was closed: in words, with the place of a
 /// crash and its last words, and whether it was killed. No rank kills itself or another.
-pub fn death(ranks: &mut Ranks, rank: usize) -> (String, bool) {
+pub fn death(ranks: &mut Ranks, rank: usize, library: &Path) -> (String, bool) {
     let death = ranks.end_of(rank, PATIENCE);
     let how = match death {
         None => "closed its output".to_owned(),
@@ -30,7 +30,7 @@ pub fn death(ranks: &mut Ranks, rank: usize) -> (String, bool) {
         Some(exited) => exited.to_string(),
     };
     let words = ranks.process(rank).last_words();
-    let place = stack::place(&words).map_or(String::new(), |place| format!(" in {place}"));
+    let place = stack::place(&words, library).map_or(String::new(), |place| format!(" in {place}"));
     let said: Vec<&str> = stack::without(&words).collect();
     let said = match said.as_slice() {
         [] => String::new(),

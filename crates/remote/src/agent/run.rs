@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use launch::{Death, Input, Line, Output, Process, Said, Stream, Streams, environment};
+use launch::{Death, Input, Line, Output, Process, SHOW_STACK, Said, Stream, Streams, environment};
 
 use super::{At, Result, stage::Stage};
 use crate::wire::{FOLLOW, Run, SILENCE, following};
@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What the launcher says.
 enum Told {
     Line(String),
+    /// It wants to know where the rank is.
+    ShowStack,
     /// It is there.
     Beat,
 }
@@ -89,6 +91,7 @@ fn listen(mut input: impl BufRead + Send + 'static) -> Receiver<Told> {
         while input.read_line(&mut line).is_ok_and(|length| length > 0) {
             let said = match line.trim_end_matches('\n') {
                 "" => Told::Beat,
+                SHOW_STACK => Told::ShowStack,
                 text => Told::Line(text.to_owned()),
             };
             if sender.send(said).is_err() {
@@ -240,6 +243,7 @@ impl Attended<'_> {
         loop {
             match self.told.try_recv() {
                 Ok(Told::Line(line)) => self.rank.ask(&line),
+                Ok(Told::ShowStack) => self.rank.show_stack(),
                 Ok(Told::Beat) => {}
                 Err(TryRecvError::Empty) => return self.beat.elapsed() < SILENCE,
                 Err(TryRecvError::Disconnected) => return false,
