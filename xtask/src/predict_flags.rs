@@ -105,7 +105,7 @@ pub struct Predict {
     pub prefill_step: Option<usize>,
 
     /// Tokens that a measured run generates
-    #[arg(short, long, value_name = "N", default_value_t = Workload::DEFAULT.generation_tokens, value_parser = at_least_one, help_heading = "From what")]
+    #[arg(short, long, value_name = "N", default_value_t = Workload::DEFAULT.generation_tokens, value_parser = at_least_two, help_heading = "From what")]
     pub gen_tokens: usize,
 
     /// Measured runs of each rank's share, in five launches
@@ -179,5 +179,13 @@ impl Predict {
             },
             ..Options::default()
         }
+    }
+}
+
+/// The time between two tokens is asked for.
+fn at_least_two(text: &str) -> Result<usize, String> {
+    match at_least_one(text)? {
+        1 => Err("write 2 or more: one token has no rate".to_owned()),
+        number => Ok(number),
     }
 }

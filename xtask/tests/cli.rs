@@ -1058,6 +1058,7 @@ fn a_prediction_from_another_report_is_refused_before_anything_is_built() {
         (["--against", &other], "is about another model"),
         (["--fence", "soon"], "--fence"),
         (["--dilate", "0"], "--dilate"),
+        (["--gen-tokens", "1"], "one token has no rate"),
         (["--published", "--cables=1"], "cannot be used with"),
     ] {
         let message = refusal(xtask(&store).arg("predict").args(flags));
