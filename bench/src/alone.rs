@@ -8,7 +8,7 @@ use crate::{
     hosts::Hosts,
     launch::{RunRecord, Token, launch},
     plan::Settings,
-    protocol::{Job, Strategy},
+    protocol::{Event, Job, Strategy},
     run::{self, RunError},
     sweep::Cell,
     workload::Workload,
@@ -76,16 +76,27 @@ impl AloneError {
 
 impl LoneRank<'_> {
     /// Launches it as often as the settings have rounds, each with its part of the runs: a
-    /// process can be faster than another one of the same for as long as it lives.
+    /// process can be faster than another one of the same for as long as it lives. `ran` is
+    /// called at the end of each of its [runs](Self::runs).
     ///
     /// # Errors
     /// When it does not end well.
-    pub fn measure(&self, settings: &Settings, launcher: &Launcher) -> Result<Took, AloneError> {
+    pub fn measure(
+        &self,
+        settings: &Settings,
+        launcher: &Launcher,
+        ran: &dyn Fn(),
+    ) -> Result<Took, AloneError> {
         let mut runs = Vec::new();
         for _ in 0..settings.rounds() {
-            runs.extend(self.launch(settings, launcher)?);
+            runs.extend(self.launch(settings, launcher, ran)?);
         }
         took(&runs).ok_or(AloneError::OneToken)
+    }
+
+    /// The number of runs that [`measure`](Self::measure) makes, warm-ups included.
+    pub fn runs(settings: &Settings) -> usize {
+        settings.rounds() * (settings.warmup + repeat(settings))
     }
 
     /// The runs of one launch.
@@ -93,12 +104,13 @@ impl LoneRank<'_> {
         &self,
         settings: &Settings,
         launcher: &Launcher,
+        ran: &dyn Fn(),
     ) -> Result<Vec<RunRecord>, AloneError> {
         let scratch = run::scratch()?;
         let cell = Cell::reference(self.engine.engine, self.workload);
         let seat = self.node.map(|(hosts, node)| hosts.seat(cell.engine, node));
         let job = Job {
-            repeat: settings.repeat.div_ceil(settings.rounds()),
+            repeat: repeat(settings),
             alone: true,
             ..settings.job(self.workload, self.strategy, self.place)
         };
@@ -110,7 +122,11 @@ impl LoneRank<'_> {
             scratch.path(),
             settings.limits,
             || 0,
-            |_, _| {},
+            |_, event| {
+                if matches!(event, Event::Run { .. }) {
+                    ran();
+                }
+            },
         );
         let mut outcome = outcome.map_err(RunError::from)?;
         run::check_build(cell, self.engine, &outcome)?;
@@ -121,6 +137,11 @@ impl LoneRank<'_> {
         }
         Ok(outcome.transcripts.swap_remove(0).runs)
     }
+}
+
+/// The measured runs of a launch.
+fn repeat(settings: &Settings) -> usize {
+    settings.repeat.div_ceil(settings.rounds())
 }
 
 /// What a token takes in a process's measured runs.

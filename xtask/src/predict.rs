@@ -3,14 +3,14 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     hint::black_box,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::anyhow;
 use collectives::{Cells, Meter, Op, Options};
-use launch::Silent;
+use launch::{Progress, Silent};
 use pins::{Pin, Series};
 use predict::{
     Alone, Call, Cell, Measured, Message, Prediction, Report, Row, Shape, Timed, Work,
@@ -365,6 +365,12 @@ impl<'a> Calibration<'a> {
             unreachable!("the flags say one workload");
         };
         let (launcher, settings) = (&self.session.launcher, &self.plan.settings);
+        let progress = Terminal::default();
+        let (done, all) = (AtomicUsize::new(0), nodes.len() * LoneRank::runs(settings));
+        let ran = || {
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            progress.advance(done as u64, all as u64, "runs");
+        };
         let of_rank = |(rank, node): (usize, &String)| {
             let place = (rank, nodes.len());
             let lone = LoneRank {
@@ -374,7 +380,7 @@ impl<'a> Calibration<'a> {
                 place,
                 node: hosts.as_ref().map(|hosts| (hosts, &**node)),
             };
-            let took = lone.measure(settings, launcher)?;
+            let took = lone.measure(settings, launcher, &ran)?;
             let layers = Shape::of(model).map_or(1, |it| it.layers);
             Ok(Alone {
                 work: Work::of(model).of_rank(strategy, place, layers),
@@ -385,11 +391,8 @@ impl<'a> Calibration<'a> {
             })
         };
         let ranks = nodes.iter().enumerate();
-        say!(
-            "measuring for {strategy}: {} processes without cables",
-            nodes.len()
-        );
-        match self.plan.rig.kind {
+        progress.step("Measuring", &format!("each rank of {strategy} by itself"));
+        let alone = match self.plan.rig.kind {
             // Ranks of a pipeline compute a token in turns, and poll meanwhile.
             Cables::Emulated if strategy == Strategy::Pp => {
                 let others = nodes.len() - 1;
@@ -406,7 +409,9 @@ impl<'a> Calibration<'a> {
                 });
                 ended.collect()
             }),
-        }
+        };
+        progress.finish();
+        alone
     }
 }
 
@@ -466,7 +471,7 @@ struct Times<'a> {
     session: &'a Session,
     variant: Variant,
     programs: JacclPrograms,
-    progress: Box<dyn launch::Progress>,
+    progress: Box<dyn Progress>,
     dilate: Option<u32>,
 }
 
