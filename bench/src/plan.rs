@@ -191,6 +191,12 @@ impl Settings {
         self.rounds.min(self.repeat).max(1)
     }
 
+    /// The measured runs of a round.
+    pub fn repeat_of(&self, round: usize) -> usize {
+        let (repeat, rounds) = (self.repeat, self.rounds());
+        repeat / rounds + usize::from(round < repeat % rounds)
+    }
+
     /// The job of a rank of so many, with one measured run and nothing after it.
     pub fn job(
         &self,
@@ -325,7 +331,6 @@ impl Plan {
     /// taken for a difference between cells. The first round begins with the references,
     /// because the other cells are judged by them.
     pub fn schedule(&self) -> Vec<Launch> {
-        let Settings { repeat, .. } = self.settings;
         let rounds = self.settings.rounds();
         let cells = || self.cells.iter().map(|planned| planned.cell);
         let mut schedule = Vec::new();
@@ -338,7 +343,7 @@ impl Plan {
                     (is_judged, seeded::hash(seed, &name))
                 });
             }
-            let repeat = repeat / rounds + usize::from(round < repeat % rounds);
+            let repeat = self.settings.repeat_of(round);
             schedule.extend(order.into_iter().map(|cell| Launch {
                 cell,
                 round,

@@ -317,9 +317,10 @@ pub enum Event {
         /// Absent on a rank that has no logits.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         digest: Option<String>,
-        /// With [`Strategy::Pp`], nanoseconds since the run's start until the rank's layers
-        /// were computed. All ranks have yet to gather, and to choose the token. Absent where
-        /// an engine does not know it.
+        /// With [`Strategy::Pp`], nanoseconds that the rank's layers took for the token; for
+        /// index 0, for the last step of the prompt. The rest of a token's time is spent on all
+        /// ranks at once: gathering, choosing the token, reporting it. Absent where an engine
+        /// does not know it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         layers_ns: Option<u64>,
     },

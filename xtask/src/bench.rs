@@ -167,17 +167,23 @@ fn options(session: &Session, flags: &Bench, pin: &Pin) -> Result<Options> {
 }
 
 /// The nodes of the rig that are machines of their own, which have the model.
-pub fn connected(session: &Session, plan: &Plan) -> Result<Option<remote::Hosts>> {
+fn connected(session: &Session, plan: &Plan) -> Result<Option<remote::Hosts>> {
     if !plan.rig.needs_hosts() {
         return Ok(None);
     }
     let hosts = hosts::connect(session, &plan.rig)?;
+    check_model(&hosts, plan)?;
+    Ok(Some(hosts))
+}
+
+/// Checks that nodes have the model of a plan.
+pub fn check_model(hosts: &remote::Hosts, plan: &Plan) -> Result<()> {
     if let JobModel::Folder(folder) = plan.settings.model.of_job() {
         for host in hosts.all() {
             host.check_model(&folder)?;
         }
     }
-    Ok(Some(hosts))
+    Ok(())
 }
 
 /// The cables of the rig, and on its machines what the ranks need.

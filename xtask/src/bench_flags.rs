@@ -586,7 +586,7 @@ fn delay(text: &str) -> Result<Duration, String> {
     parse_seconds(text).map_err(|error| error.to_string())
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
+pub fn timeout(text: &str) -> Result<Duration, String> {
     match parse_seconds(text) {
         Ok(Duration::ZERO) => Err("it must be greater than 0".to_owned()),
         Ok(time) => Ok(time),

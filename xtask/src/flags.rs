@@ -82,8 +82,8 @@ impl RigFile {
         if rig.needs_hosts() {
             let problem = "this verb runs over emulated cables on this machine, and the rig has \
                            other machines or real cables";
-            let help = "give it a rig without `ssh`; `bench`, `verify`, `preflight` and \
-                        `collectives` run on other machines";
+            let help = "give it a rig without `ssh`; `bench`, `verify`, `preflight`, `collectives` \
+                        and `predict` run on other machines";
             return Err(crate::exit::Failure::input(problem).help(help.to_owned()));
         }
         Ok(rig)
@@ -130,8 +130,9 @@ pub enum Verb {
     Pin(PinVerb),
     /// Predict what cells take that nobody has run
     ///
-    /// From the time of one process, the fence of a collective, and jaccl over emulated cables,
-    /// in virtual time where they are faster than this machine. Runs no cell.
+    /// From the time of each rank's share, computed by itself, the fence of a collective, and
+    /// jaccl over emulated cables, in virtual time where they are faster than this machine. Runs
+    /// no cell.
     Predict(Box<crate::predict_flags::Predict>),
     /// Try every rail of a matrix by itself: which are ok, dead, crossed or slow
     Preflight(Preflight),

@@ -21,7 +21,7 @@ use predict::{
 };
 use rail_bench::{
     Plan, Workload,
-    alone::LoneRank,
+    alone::{self, LoneRank},
     engine::EngineProgram,
     hosts::Hosts,
     model::Model,
@@ -40,9 +40,9 @@ use toolchain::build::Request;
 mod published;
 
 use crate::{
-    bench::{connected, staged},
+    bench::{check_model, staged},
     exit::{Failure, Kind, Result},
-    job_matrix, model, output,
+    hosts, job_matrix, model, output,
     predict_flags::Predict,
     programs::{self, Programs},
     say,
@@ -73,7 +73,7 @@ pub fn run(session: &Session, flags: &Predict) -> Result {
     if let Some(against) = &against {
         against.check(&plan, &flags.mlx, flags.series.name())?;
     }
-    let calibration = Calibration::new(session, flags, &plan)?;
+    let calibration = Calibration::new(session, flags, &plan, shape.layers)?;
     let fence = flags.fence.map_or_else(
         || {
             let is_fast = std::env::var("MLX_METAL_FAST_SYNCH").is_ok_and(|it| it == "1");
@@ -281,6 +281,8 @@ struct Calibration<'a> {
     session: &'a Session,
     flags: &'a Predict,
     plan: &'a Plan,
+    /// Of the model.
+    layers: usize,
     source: Source,
 }
 
@@ -322,7 +324,12 @@ impl std::fmt::Display for Calibration<'_> {
 }
 
 impl<'a> Calibration<'a> {
-    fn new(session: &'a Session, flags: &'a Predict, plan: &'a Plan) -> Result<Self> {
+    fn new(
+        session: &'a Session,
+        flags: &'a Predict,
+        plan: &'a Plan,
+        layers: usize,
+    ) -> Result<Self> {
         let source = match &flags.calibration {
             Some(path) => {
                 let report = Measured::read(path)?;
@@ -331,7 +338,13 @@ impl<'a> Calibration<'a> {
             }
             None => {
                 // A node that cannot be reached is known before the minutes of a build.
-                let hosts = connected(session, plan)?;
+                let hosts = match plan.rig.needs_hosts() {
+                    true => Some(hosts::without_addresses(session, &plan.rig)?),
+                    false => None,
+                };
+                if let Some(hosts) = &hosts {
+                    check_model(hosts, plan)?;
+                }
                 let pin = session.toolchain.pin(&flags.mlx)?;
                 let build = session.toolchain.build(&Request::mlx(&pin, flags.series))?;
                 let series = (&pin, flags.series);
@@ -346,6 +359,7 @@ impl<'a> Calibration<'a> {
             session,
             flags,
             plan,
+            layers,
             source,
         })
     }
@@ -365,54 +379,68 @@ impl<'a> Calibration<'a> {
             unreachable!("the flags say one workload");
         };
         let (launcher, settings) = (&self.session.launcher, &self.plan.settings);
+        let ranks: Vec<_> = (nodes.iter().enumerate())
+            .map(|(rank, node)| LoneRank {
+                engine,
+                workload,
+                strategy,
+                place: (rank, nodes.len()),
+                node: hosts.as_ref().map(|hosts| (hosts, &**node)),
+            })
+            .collect();
         let progress = Terminal::default();
-        let (done, all) = (AtomicUsize::new(0), nodes.len() * LoneRank::runs(settings));
+        let all = ranks.len() * (settings.repeat + settings.rounds() * settings.warmup);
+        let done = AtomicUsize::new(0);
         let ran = || {
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             progress.advance(done as u64, all as u64, "runs");
         };
-        let of_rank = |(rank, node): (usize, &String)| {
-            let place = (rank, nodes.len());
-            let lone = LoneRank {
-                engine,
-                workload,
-                strategy,
-                place,
-                node: hosts.as_ref().map(|hosts| (hosts, &**node)),
+        progress.step("Measuring", &format!("each rank of {strategy} by itself"));
+        // Ranks of a pipeline compute a token in turns, and poll meanwhile.
+        let in_turns = self.plan.rig.kind == Cables::Emulated && strategy == Strategy::Pp;
+        let mut runs = vec![Vec::new(); ranks.len()];
+        for round in 0..settings.rounds() {
+            let launch = |rank: &LoneRank| rank.launch(settings, round, launcher, &ran);
+            let launched: Vec<_> = match in_turns {
+                true => {
+                    let others = ranks.len() - 1;
+                    let launch = |rank| busy(others, || launch(rank));
+                    ranks.iter().map(launch).collect()
+                }
+                false => at_once(&ranks, launch),
             };
-            let took = lone.measure(settings, launcher, &ran)?;
-            let layers = Shape::of(model).map_or(1, |it| it.layers);
+            for (runs, launched) in runs.iter_mut().zip(launched) {
+                runs.extend(launched?);
+            }
+        }
+        progress.finish();
+        let of_rank = |(rank, runs): (&LoneRank, Vec<_>)| {
+            let took = alone::Took::of(&runs)?;
             Ok(Alone {
-                work: Work::of(model).of_rank(strategy, place, layers),
+                work: Work::of(model).of_rank(strategy, rank.place, self.layers),
                 ttft: took.ttft,
                 token: took.token,
                 deviation: took.deviation,
                 choice: took.choice,
             })
         };
-        let ranks = nodes.iter().enumerate();
-        progress.step("Measuring", &format!("each rank of {strategy} by itself"));
-        let alone = match self.plan.rig.kind {
-            // Ranks of a pipeline compute a token in turns, and poll meanwhile.
-            Cables::Emulated if strategy == Strategy::Pp => {
-                let others = nodes.len() - 1;
-                ranks.map(|rank| busy(others, || of_rank(rank))).collect()
-            }
-            _ => thread::scope(|scope| {
-                let of_rank = &of_rank;
-                let threads: Vec<_> = ranks
-                    .map(|rank| scope.spawn(move || of_rank(rank)))
-                    .collect();
-                let ended = threads.into_iter().map(|thread| match thread.join() {
-                    Ok(alone) => alone,
-                    Err(panic) => std::panic::resume_unwind(panic),
-                });
-                ended.collect()
-            }),
-        };
-        progress.finish();
-        alone
+        ranks.iter().zip(runs).map(of_rank).collect()
     }
+}
+
+/// Does something with each of some things at the same time.
+fn at_once<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let work = &work;
+    thread::scope(|scope| {
+        let threads: Vec<_> = (all.iter())
+            .map(|one| scope.spawn(move || work(one)))
+            .collect();
+        let ended = threads.into_iter().map(|thread| match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        ended.collect()
+    })
 }
 
 /// A process with the whole model.

@@ -5,15 +5,15 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use pins::{DEFAULT_PIN, Series};
 use rail_bench::{
-    Options, Settings, Workload, engine::Engine, model::Model, plan::DEFAULTS, protocol::Strategy,
-    sweep::CableCounts,
+    Options, Settings, Workload, engine::Engine, launch::Limits, model::Model, plan::DEFAULTS,
+    protocol::Strategy, sweep::CableCounts,
 };
 use rail_matrix::{Backend, Frames, Jaccl};
 use rig::{Rig, units::parse_time};
 use terminal::ReportFormat;
 
 use crate::{
-    bench_flags::{at_least_one, backends, engines, frames, series, strategies},
+    bench_flags::{at_least_one, backends, engines, frames, series, strategies, timeout},
     flags::{Order, RigFile},
 };
 
@@ -112,6 +112,11 @@ pub struct Predict {
     #[arg(short, long, value_name = "N", default_value_t = 15, value_parser = at_least_one, help_heading = "From what")]
     pub repeat: usize,
 
+    /// How long a rank may be silent before it counts as hung, such as "60 s"; this is for the
+    /// longest step
+    #[arg(long, value_name = "TIME", default_value = "20 s", value_parser = timeout, help_heading = "From what")]
+    pub timeout: Duration,
+
     /// A bench.json whose single process counts for every rank [default: measure each rank's
     /// share now, on its node]
     #[arg(long, value_name = "FILE", help_heading = "From what")]
@@ -175,6 +180,10 @@ impl Predict {
                 model,
                 repeat: self.repeat,
                 rounds: 5,
+                limits: Limits {
+                    silence: self.timeout,
+                    ..DEFAULTS.limits
+                },
                 ..DEFAULTS
             },
             ..Options::default()

@@ -15,7 +15,7 @@ pub struct Token {
     pub ns: u64,
     /// Names the bits of its logits, as in [`Event::Token`].
     pub digest: Option<String>,
-    /// Nanoseconds until the rank's layers were computed, as in [`Event::Token`].
+    /// Nanoseconds that the rank's layers took, as in [`Event::Token`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers_ns: Option<u64>,
 }

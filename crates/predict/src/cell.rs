@@ -45,7 +45,7 @@ pub struct Cell<'a> {
     pub work: Work,
     /// The tokens of each step of prefill.
     pub steps: &'a [usize],
-    /// The process that was measured for each rank.
+    /// The process that was measured for each rank. One is enough with TP.
     pub alone: &'a [Alone],
     /// What each message costs beside jaccl's time.
     pub fence: f64,

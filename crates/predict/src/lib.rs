@@ -8,15 +8,15 @@
 //! ```text
 //! Model ─▶ Work     what a rank reads and computes ─┐
 //!       ─▶ Shape    layers, bytes of an activation ─▶ Message, so many of each ─▶ Cell::predict
-//! bench.json ─▶ Alone ──────────────────────────────┘                              │
-//!           ─▶ the measured cells beside the predicted ones ◀──────────── Report ◀─┘
+//! LoneRank or bench.json ─▶ Alone ──────────────────┘                              │
+//! bench.json ─▶ the measured cells beside the predicted ones ◀──────────── Report ◀─┘
 //! ```
 //!
 //! A report of the benchmark shows the same beside its own cells: [`Prediction::beside`].
 //!
 //! # The model of a cell
 //! - **TP.** Each rank has its share of the cut matrices and all of the others. A token is
-//!   that share of the time of one process, and two `all_sum`s a layer, each with a fence.
+//!   what the rank takes by itself, and two `all_sum`s a layer, each with a fence.
 //!   Prefill is the same for each of its steps, with longer messages. The slowest rank
 //!   decides, and each sum waits for the greatest deviation of any rank.
 //! - **PP.** A token passes all ranks one after another: one `send` a boundary between two

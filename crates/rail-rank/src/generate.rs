@@ -1,6 +1,10 @@
 //! Prefill and greedy decode, the same on every rank.
 
-use std::{cell::Cell, ops::Range, time::Instant};
+use std::{
+    cell::Cell,
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use mlx_core::{Array, Choices, Device, Dtype, Result, async_eval, clear_cache, eval, random::Key};
 use models::Folder;
@@ -66,7 +70,7 @@ pub struct Next {
     token: Choices,
     /// (1, 1, vocabulary), in 32 bits.
     logits: Array,
-    layers_done: Option<Instant>,
+    layers: Option<Duration>,
 }
 
 impl Next {
@@ -78,9 +82,10 @@ impl Next {
         self.token.indices().item()
     }
 
-    /// With PP, when this rank's layers were computed, and sent on if another rank follows.
-    pub fn layers_done(&self) -> Option<Instant> {
-        self.layers_done
+    /// With PP, what this rank's layers took for the token's last step, receiving and sending
+    /// included.
+    pub fn layers(&self) -> Option<Duration> {
+        self.layers
     }
 
     /// Waits for the logits and looks at them, where they are.
@@ -316,8 +321,14 @@ impl<C: Collective> Session<C> {
     }
 
     fn begin(&mut self, tokens: &Choices) -> Result<Next> {
+        let began = Instant::now();
         let x = self.advance(tokens)?;
-        self.choose(&x)
+        // PP's messages require that the layers have been evaluated.
+        let layers = (self.strategy == Strategy::Pp).then(|| began.elapsed());
+        Ok(Next {
+            layers,
+            ..self.choose(&x)?
+        })
     }
 
     /// Whether what the layers give goes to another rank.
@@ -369,8 +380,6 @@ impl<C: Collective> Session<C> {
     /// Begins to choose a token from the last position of the last rank's activations. With
     /// PP every rank first receives them from that rank.
     fn choose(&self, x: &Array) -> Result<Next> {
-        // The layers have been evaluated, as PP's messages require.
-        let layers_done = (self.strategy == Strategy::Pp).then(Instant::now);
         let mut row = Rows::Last.of(x)?;
         if self.strategy == Strategy::Pp {
             let ranks = self.ranks.size() as i32;
@@ -385,7 +394,7 @@ impl<C: Collective> Session<C> {
         Ok(Next {
             token,
             logits,
-            layers_done,
+            layers: None,
         })
     }
 }

@@ -177,7 +177,7 @@ fn run_as(
             let mut report = |_: &_| -> Result<()> {
                 let id = next.id()?;
                 let ns = nanos(start);
-                let layers_ns = next.layers_done().map(|at| nanos_between(start, at));
+                let layers_ns = next.layers().map(|it| it.as_nanos() as u64);
                 let Choice { margin, digest, .. } = next.choice()?;
                 min_margin = least(min_margin, margin);
                 if run == 0 {
@@ -321,11 +321,7 @@ fn run_pass(
 }
 
 fn nanos(since: Instant) -> u64 {
-    nanos_between(since, Instant::now())
-}
-
-fn nanos_between(since: Instant, until: Instant) -> u64 {
-    (until - since).as_nanos() as u64
+    since.elapsed().as_nanos() as u64
 }
 
 #[cfg(test)]
