@@ -85,6 +85,17 @@ fn has_rank(machine: &Machine) -> bool {
     processes.into_iter().any(|(_, name)| name == "rail-rank")
 }
 
+/// Kills a command as soon as ranks run.
+fn kill_when(mut command: Command, ranks_run: impl Fn() -> bool) {
+    let mut started = command.stdout(Stdio::null()).spawn().unwrap();
+    within(BUILD, "the ranks were not started", || {
+        assert!(started.try_wait().unwrap().is_none(), "it has ended");
+        ranks_run()
+    });
+    started.kill().unwrap();
+    started.wait().unwrap();
+}
+
 fn assert_nothing_left(machines: &Machines) {
     machines.assert_idle();
     for machine in &machines.all {
@@ -260,14 +271,8 @@ fn each_machine_computes_its_share_for_a_prediction() {
     }
     assert_nothing_left(&machines);
 
-    let mut command = xtask(&machines, "predict", &flags.replace("-g 4", "-g 100000"));
-    let mut predict = command.stdout(Stdio::null()).spawn().unwrap();
-    within(BUILD, "not every machine has a rank", || {
-        assert!(predict.try_wait().unwrap().is_none(), "it has ended");
-        machines.all.iter().all(has_rank)
-    });
-    predict.kill().unwrap();
-    predict.wait().unwrap();
+    let predict = xtask(&machines, "predict", &flags.replace("-g 4", "-g 100000"));
+    kill_when(predict, || machines.all.iter().all(has_rank));
     assert_nothing_left(&machines);
 }
 
@@ -275,14 +280,9 @@ fn each_machine_computes_its_share_for_a_prediction() {
 fn a_benchmark_that_is_killed_leaves_nothing_on_its_machines() {
     let Some(machines) = machines() else { return };
     let flags = "--model qwen3-tiny --strategy tp --backend ring -p 16 -g 100000 -r 1";
-    let mut command = bench(&machines, flags);
-    let mut bench = command.stdout(Stdio::null()).spawn().unwrap();
-    within(BUILD, "no rank was started", || {
-        assert!(bench.try_wait().unwrap().is_none(), "it has ended");
+    kill_when(bench(&machines, flags), || {
         machines.all.iter().any(has_rank)
     });
-    bench.kill().unwrap();
-    bench.wait().unwrap();
     assert_nothing_left(&machines);
 }
 

@@ -13,9 +13,12 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Where a rank is in jaccl, if it writes its stack. `library` is the one with jaccl.
 pub fn place(ranks: &mut Ranks, rank: usize, library: &Path) -> Option<String> {
     ranks.process(rank).show_stack();
-    let written = |ranks: &mut Ranks| stack::place(&ranks.process(rank).last_words(), library);
-    ranks.wait_until(PATIENCE, |ranks| written(ranks).is_some());
-    written(ranks)
+    let mut place = None;
+    ranks.wait_until(PATIENCE, |ranks| {
+        place = stack::place(&ranks.process(rank).last_words(), library);
+        place.is_some()
+    });
+    place
 }
 
 /// How a rank's process ended after its output was closed: in words, with the place of a
